@@ -1,0 +1,80 @@
+"""The words that configuration values are made of: networks, addresses, binds, host names, matches.
+
+Each `check_x` gives the value in its one canonical form, or raises ValueError with what would be right.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+# The pattern that the Connect service model holds every address to (shape EmailAddress).
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
+
+
+def _check_domain(domain: str) -> str:
+    """A domain in lower case, an internationalised one in Unicode as sent."""
+    labels = domain.rstrip(".").split(".")
+    for label in labels:
+        if not label or (label.isascii() and not _LABEL.fullmatch(label)):
+            raise ValueError(f'"{domain}" is no domain; write it like "example.com"')
+    return domain.rstrip(".").lower()
+
+
+def check_hostname(value: str) -> str:
+    """A host name as it stands in the banner and in `Received:`."""
+    return _check_domain(value)
+
+
+def check_network(value: str) -> str:
+    """An IPv4 or IPv6 network or address, host bits refused."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as exc:
+        raise ValueError(f'is no network ({exc}); write it like "10.0.0.0/8" or "2001:db8::/32"') from exc
+
+
+def check_bind(value: str) -> str:
+    """`address:port`, an IPv6 address in brackets; port 0 takes a free one."""
+    host, _, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        version: int = ipaddress.ip_address(host.strip("[]")).version
+    except ValueError:
+        version = 0
+    if version != (6 if bracketed else 4) or not port.isdigit() or int(port) > 65_535:
+        raise ValueError('is no address and port; write it like "0.0.0.0:25" or "[::]:25"')
+    return value
+
+
+def split_bind(value: str) -> tuple[str, int]:
+    """The host, without brackets, and the port of a checked bind."""
+    host, _, port = value.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def check_address(value: str) -> str:
+    """An address that Connect takes, its domain in lower case; 255 characters at most."""
+    if not _ADDRESS.fullmatch(value) or len(value) > 255:
+        raise ValueError('is no address that Connect takes; write it like "support@example.com"')
+    local, _, domain = value.rpartition("@")
+    return f"{local}@{_check_domain(domain)}"
+
+
+def check_match(value: str) -> str:
+    """`address`, `@domain` or `local-part*@domain`, in lower case."""
+    local, at, domain = value.rpartition("@")
+    if (
+        not at
+        or not domain
+        or "*" in local[:-1]
+        or "@" in local
+        or "*" in domain
+        or any(c.isspace() for c in value)
+    ):
+        raise ValueError(
+            'matches nothing; write an address "support@example.com", a domain "@example.com", '
+            'or a beginning "support*@example.com"'
+        )
+    return f"{local.lower()}@{_check_domain(domain)}"

@@ -1,0 +1,106 @@
+"""The envelope of a mail: who handed it over, from whom, and for whom.
+
+Owns the values that leave an SMTP session. Never does I/O. Follows RFC 5321 §2.3.1 and §3.3, RFC 3461
+(DSN parameters) and RFC 6531 (SMTPUTF8).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+#: Our name for an accepted mail: in its `Received:` line, its S3 keys, every log line and the reply to DATA.
+SpoolId = NewType("SpoolId", str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """The other side of a session, as far as we know it."""
+
+    #: Textual IP address, after PROXY protocol or XCLIENT where those were believed.
+    address: str
+    port: int
+    #: The name given in HELO, EHLO or LHLO; None before one came.
+    helo: str | None = None
+    #: RFC 3848 transmission type: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA, UTF8SMTPS, LMTP, ...
+    protocol: str = "SMTP"
+    #: "TLSv1.3 TLS_AES_256_GCM_SHA384", or None in clear.
+    tls: str | None = None
+    #: The login of an authenticated peer, else None.
+    login: str | None = None
+    #: "mx" or "trusted": the role of the listener that took the session.
+    role: str = "mx"
+    #: The listener's bind address as configured.
+    listener: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardPath:
+    """One RCPT argument that we accepted."""
+
+    #: local-part@domain, source route removed, the domain in lower case.
+    address: str
+    #: RFC 3461 ORCPT and NOTIFY as given, None when absent.
+    orcpt: str | None = None
+    notify: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A Connect e-mail address that one entry is delivered to."""
+
+    instance_id: str
+    address: str
+    #: The forward-paths that led here, in the order of RCPT; never empty.
+    forward_paths: tuple[str, ...]
+    #: The name of the route that matched the first of them.
+    route: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Everything a transaction said about a mail besides the mail itself."""
+
+    #: None for the null reverse-path `<>`.
+    reverse_path: str | None
+    forward_paths: tuple[ForwardPath, ...]
+    peer: Peer
+    #: Aware, UTC.
+    received_at: datetime
+    smtputf8: bool = False
+    #: RFC 3461 RET and ENVID as given.
+    ret: str | None = None
+    envid: str | None = None
+    #: What the trusted listener repaired: "bare-lf", "message-id", "date", "path". Empty on mx.
+    repairs: tuple[str, ...] = field(default=())
+
+
+def build_envelope_json(envelope: Envelope) -> str:
+    """The envelope as one line of JSON, the form in which a spool keeps it."""
+    record: dict[str, Any] = asdict(envelope)
+    record["received_at"] = envelope.received_at.astimezone(UTC).isoformat()
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def parse_envelope_json(text: str) -> Envelope:
+    """The envelope that `build_envelope_json` wrote.
+
+    Raises:
+        ValueError: the text is no such record (KeyError and TypeError are turned into it).
+    """
+    try:
+        record = json.loads(text)
+        return Envelope(
+            reverse_path=record["reverse_path"],
+            forward_paths=tuple(ForwardPath(**path) for path in record["forward_paths"]),
+            peer=Peer(**record["peer"]),
+            received_at=datetime.fromisoformat(record["received_at"]),
+            smtputf8=record["smtputf8"],
+            ret=record["ret"],
+            envid=record["envid"],
+            repairs=tuple(record["repairs"]),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"not an envelope record: {exc!r}") from exc

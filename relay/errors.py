@@ -1,0 +1,82 @@
+"""The errors of the relay, and what each means for a mail.
+
+    RelayError
+    ├── ConfigError            an operator's mistake: the key, the value, what would be right
+    ├── SpoolError             the spool could not do what was asked
+    │   ├── SpoolFullError     no room: disk, inodes or a quota           -> 452 4.3.1
+    │   ├── SpoolSickError     a write or sync failed                     -> 451 4.3.0, then 421 4.3.2
+    │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
+    │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
+    └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
+
+Owns the tree and the classes of failure (design §7). Never does I/O. Foreign errors become these at the
+edges (floor 2) and nowhere else; what no edge recognises is temporary.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RelayError(Exception):
+    """Anything that the relay itself raises."""
+
+
+class ConfigError(RelayError):
+    """An operator's mistake, in sentences that can be printed as they are."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        #: One sentence a mistake: the key, the value, what would be right.
+        self.sentences: tuple[str, ...] = sentences
+
+
+class SpoolError(RelayError):
+    """The spool could not do what was asked; nothing was half done."""
+
+
+class SpoolFullError(SpoolError):
+    """There is no room for this mail: disk space, inodes or a quota."""
+
+
+class SpoolSickError(SpoolError):
+    """A write or a sync failed: what was to be stored must be taken as not stored."""
+
+
+class SpoolCorruptError(SpoolError):
+    """A stored mail does not hash to what was accepted."""
+
+
+class LeaseLostError(SpoolError):
+    """Another runner, or an operator, has the entry now."""
+
+
+class FailureClass(StrEnum):
+    """What a failed call to S3 or Connect means for the entry (design §7)."""
+
+    #: 5xx, time-outs, refused connections, anything unknown: defer.
+    TEMPORARY = "temporary"
+    #: 429: defer, and slow the pace.
+    THROTTLED = "throttled"
+    #: 402 without a reason: too many concurrent contacts; defer by minutes.
+    CAPACITY = "capacity"
+    #: 400, or 402 with an attachment reason: this payload; next rung of the ladder.
+    PAYLOAD = "payload"
+    #: 403, 404, no such bucket, bad credentials: hold the route, alarm, probe.
+    CONFIGURATION = "configuration"
+    #: 409: the same token was used with another payload; the contact is already there.
+    CONFLICT = "conflict"
+
+
+class RemoteError(RelayError):
+    """S3 or Connect refused, or did not answer."""
+
+    def __init__(self, *, service: str, failure: FailureClass, code: str, detail: str = "") -> None:
+        super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
+        #: "s3" or "connect".
+        self.service = service
+        self.failure = failure
+        #: The service's own word ("ThrottlingException"), or ours ("timeout", "unreachable"): a bounded vocabulary.
+        self.code = code
+        #: For us, never for the wire.
+        self.detail = detail

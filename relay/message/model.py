@@ -1,0 +1,135 @@
+"""A mail understood: one frozen value that holds all of it, whatever was sent.
+
+Owns *message*, *part* and *mailbox*. Never does I/O beyond reading the octets it was given. Follows
+RFC 5322 and RFC 2045-2049; the words are those of the RFCs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from relay.verdict import Classification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """One address of a header field, decoded, without control characters; nothing is promised about its validity."""
+
+    #: addr-spec as written: local-part@domain where the header had one, else whatever stood there.
+    address: str
+    #: Decoded display name, "" when there is none.
+    name: str = ""
+
+
+class Defect(StrEnum):
+    """What was wrong with the mail as sent; each was repaired as far as it goes."""
+
+    HEADER_TOO_LONG = "header.too_long"
+    HEADER_MALFORMED = "header.malformed"
+    ENCODED_WORD = "header.encoded_word"
+    BOUNDARY_MISSING = "mime.boundary_missing"
+    CLOSING_BOUNDARY_MISSING = "mime.closing_boundary_missing"
+    TOO_DEEP = "mime.too_deep"
+    TOO_MANY_PARTS = "mime.too_many_parts"
+    TRANSFER_ENCODING = "mime.transfer_encoding"
+    CHARSET = "mime.charset"
+    TNEF = "tnef.malformed"
+    SMIME = "smime.malformed"
+    OVER_BUDGET = "parse.over_budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A leaf of the tree: a body or an attachment, its content decoded on demand and in chunks."""
+
+    #: Position in the message, depth first: (0,) the first child, (1, 0) the first of the second's.
+    path: tuple[int, ...]
+    #: Declared, lower case, without parameters; "application/octet-stream" when malformed (RFC 2045 §5.2).
+    content_type: str
+    #: What the first octets say, where we know them; else None.
+    detected_type: str | None = None
+    #: Decoded file name as sent (RFC 2231, 2047), one line; None when it has none.
+    name: str | None = None
+    #: "inline", "attachment" or "" when the part does not say.
+    content_disposition: str = ""
+    #: Without the angle brackets; None when absent.
+    content_id: str | None = None
+    #: As declared, lower case; None when absent.
+    charset: str | None = None
+    #: Octets after decoding.
+    size: int
+    #: Lower-case hexadecimal, of the decoded octets.
+    sha256: str
+    #: Where it came from when not straight from the mail's MIME tree: "tnef", "uuencode", "smime" or "".
+    origin: str = ""
+    #: The decoded octets, in chunks of at most 1 MiB; each call begins anew.
+    chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
+
+    def read(self) -> bytes:
+        """All decoded octets at once; for parts known to be small."""
+        return b"".join(self.chunks())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A message inside the message (message/rfc822, message/global), understood in its own right."""
+
+    path: tuple[int, ...]
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A whole mail, understood as far as it can be.
+
+    Every header value here is one line, without control characters or lone surrogates. `parts` holds every
+    leaf in order, except what stands inside an embedded message; `bodies` are those of them that make up
+    `text` and `html`, and `attachments` all the others, named or not, inline or not, at any depth (an
+    attached message counts there as one leaf, its octets undecoded, and in `embedded` once more, understood).
+    """
+
+    subject: str = ""
+    author: tuple[Mailbox, ...] = ()
+    sender: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
+    to: tuple[Mailbox, ...] = ()
+    cc: tuple[Mailbox, ...] = ()
+    #: With angle brackets, as sent; None when absent or empty.
+    message_id: str | None = None
+    in_reply_to: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    #: Aware; None when absent or unreadable.
+    date: datetime | None = None
+    #: All header fields in order: (name as sent, unfolded and decoded value).
+    headers: tuple[tuple[str, str], ...] = ()
+    #: The mail's own text, "" when it has none; lines end in LF.
+    text: str = ""
+    #: The mail's own HTML, "" when it has none.
+    html: str = ""
+    parts: tuple[Part, ...] = ()
+    bodies: tuple[Part, ...] = ()
+    attachments: tuple[Part, ...] = ()
+    embedded: tuple[Embedded, ...] = ()
+    defects: tuple[Defect, ...] = ()
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header field, whatever its case; None when absent."""
+        wanted = name.lower()
+        return next((value for field_name, value in self.headers if field_name.lower() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseLimits:
+    """How far understanding goes before the rest is taken as it stands."""
+
+    depth: int = 50
+    parts: int = 1_000
+    header_bytes: int = 1 << 20
+    #: Wall seconds of one thread for the whole mail; past it the rest of the mail is one part, undecoded.
+    budget_seconds: float = 10.0
+
+
+__all__ = ["Classification", "Defect", "Embedded", "Mailbox", "Message", "ParseLimits", "Part"]

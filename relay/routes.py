@@ -1,0 +1,99 @@
+"""Routes: which forward-path goes to which address of which instance.
+
+Owns the order of matching (first route wins; within all routes an exact address is looked up first only
+through that order, never before it). Never does I/O. Local parts are compared without case: RFC 5321 §2.4
+leaves that to the receiver, and no desk has two addresses that differ in case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from relay.config.model import Config, Route
+from relay.envelope import Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """A forward-path, matched."""
+
+    route: Route
+    instance_id: str
+    #: The Connect address that the mail goes to.
+    address: str
+    #: What stood after the first "+" of the local part, "" when nothing did (subaddress, RFC 5233).
+    tag: str
+
+
+class RouteTable:
+    """All routes of a configuration, ready to be asked for one forward-path at a time."""
+
+    def __init__(self, config: Config) -> None:
+        self._default_instance = config.connect.instance_id
+        self._routes = config.routes
+        self._rules = tuple(
+            (pattern.rpartition("@")[0], pattern.rpartition("@")[2], route)
+            for route in config.routes
+            for pattern in route.match
+        )
+        self._domains = frozenset(domain for _, domain, _ in self._rules)
+        self._destinations = frozenset(
+            route.destination.lower() for route in config.routes if route.destination
+        )
+        self.match = lru_cache(maxsize=4_096)(
+            self._match
+        )  # a mail server sees the same few addresses all day
+
+    def _match(self, forward_path: str) -> Routed | None:
+        local, _, domain = forward_path.rpartition("@")
+        local, domain = local.lower(), domain.lower()
+        if domain not in self._domains:
+            return None
+        base, _, tag = local.partition("+")
+        for wanted, wanted_domain, route in self._rules:
+            if wanted_domain != domain:
+                continue
+            if (
+                wanted == ""
+                or wanted in (local, base)
+                or (wanted.endswith("*") and local.startswith(wanted[:-1]))
+            ):
+                return Routed(
+                    route=route,
+                    instance_id=route.instance_id or self._default_instance,
+                    address=route.destination or self._plain(base, local, wanted, domain),
+                    tag=tag if wanted != local else "",
+                )
+        return None
+
+    @staticmethod
+    def _plain(base: str, local: str, wanted: str, domain: str) -> str:
+        """The recipient itself, without its tag: Connect knows `support@`, not `support+vip@`."""
+        return f"{local if wanted == local else base or local}@{domain}"
+
+    def knows_domain(self, domain: str) -> bool:
+        """Whether any route speaks of this domain: an address there is unknown (5.1.1), elsewhere foreign (5.7.1)."""
+        return domain.lower() in self._domains
+
+    def is_ours(self, address: str) -> bool:
+        """Whether an address would come to us, or is where we deliver to."""
+        return address.lower() in self._destinations or self.match(address) is not None
+
+    def route(self, name: str) -> Route | None:
+        """The route of this name; None when the configuration has it no more."""
+        return next((route for route in self._routes if route.name == name), None)
+
+    def destinations(self, forward_paths: Iterable[str]) -> tuple[Destination, ...]:
+        """One destination for each distinct (instance, address), in the order of the first path that led there."""
+        found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+        for path in forward_paths:
+            routed = self.match(path)
+            if routed is not None:
+                _, paths = found.setdefault((routed.instance_id, routed.address), (routed.route.name, []))
+                paths.append(path)
+        return tuple(
+            Destination(instance_id=instance, address=address, forward_paths=tuple(paths), route=name)
+            for (instance, address), (name, paths) in found.items()
+        )

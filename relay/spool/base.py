@@ -1,0 +1,246 @@
+"""What a spool is: the one place where the two halves of the relay meet.
+
+Owns the states of an accepted mail and the interface that every spool has (SQLite today, S3 with SQS next).
+A mail is accepted at the instant `put` commits: before it we owe nothing, after it we owe a contact.
+
+    S1  unknown                 nothing is owed
+    S2  raw, no entry           being received, or being removed: swept at start-up
+    S3  queued                  accepted; due at next_attempt_at
+    S4  leased                  being delivered until lease_until; then S3 again
+    S5  held                    waits for a person, or for a probe of its route
+    S6  dead                    given up, with its reason; kept for a person
+    S7  done                    contact id known; kept for `retain_days`
+
+An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from relay.contact.plan import Rung
+from relay.envelope import Destination, Envelope, SpoolId
+
+
+class State(StrEnum):
+    """Where an entry stands."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    HELD = "held"
+    DEAD = "dead"
+    DONE = "done"
+
+
+class RawFile(Protocol):
+    """A mail on its way into the spool, too large to be kept in memory. Calls block: use a thread."""
+
+    def write(self, octets: bytes) -> None:
+        """Append octets.
+
+        Raises:
+            SpoolFullError, SpoolSickError: nothing more can be written; call `discard`.
+        """
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after `put` and when called twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A mail whole and checked, about to be accepted."""
+
+    spool_id: SpoolId
+    envelope: Envelope
+    #: Never empty; distinct by (instance_id, address).
+    destinations: tuple[Destination, ...]
+    #: Our own trace header, then the octets as received (CRLF intact, dot-stuffing undone).
+    raw: bytes | RawFile = field(repr=False)
+    #: Octets of `raw`, trace header included.
+    size: int
+    #: Octets of our own trace header at the front of `raw`.
+    trace_size: int
+    #: SHA-256 of `raw` without the trace header, lower-case hexadecimal.
+    fingerprint: str
+    #: The Message-ID header as sent, with its brackets; None when the mail has none.
+    message_id: str | None
+    #: Authentication results by attribute name; see `contact.plan.Context.results`.
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What `put` answers."""
+
+    #: The id to tell the peer: the earlier one when this mail was here before.
+    spool_id: SpoolId
+    #: True when every destination already had this very mail: nothing was stored.
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One mail on its way to one destination."""
+
+    entry_id: int
+    spool_id: SpoolId
+    destination: Destination
+    envelope: Envelope
+    results: Mapping[str, str]
+    fingerprint: str
+    message_id: str | None
+    size: int
+    trace_size: int
+    state: State
+    #: Starts of delivery so far, the running one included.
+    attempts: int
+    next_attempt_at: datetime
+    lease_until: datetime | None
+    rung: Rung
+    #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
+    request: bytes | None = field(repr=False)
+    #: When the presigned URLs in `request` die.
+    request_expires_at: datetime | None
+    contact_id: str | None
+    #: The reason word and the sentence of the last deferral, hold or burial; "" when there was none.
+    reason: str
+    detail: str
+    accepted_at: datetime
+    updated_at: datetime
+
+
+class Intake(Protocol):
+    """The receiving half's view of the spool."""
+
+    def new_id(self) -> SpoolId:
+        """A fresh id: 8 to 32 characters of [0-9A-Za-z], sortable by time, never repeated."""
+
+    def open_file(self, spool_id: SpoolId) -> RawFile:
+        """A file to receive a large mail into. Blocks: use a thread.
+
+        Raises:
+            SpoolFullError, SpoolSickError: none can be made.
+        """
+
+    async def put(self, submission: Submission) -> Receipt:
+        """Accept a mail: when this returns, it is on disk, whatever happens next (group commit).
+
+        The same fingerprint for the same destination within the window is a duplicate (a sender that lost
+        our 250): it answers with the first spool id and stores nothing for that destination. A mail without a
+        Message-ID is only a duplicate while the peer has not shown that it saw our 250 (`confirm`).
+
+        Raises:
+            SpoolFullError, SpoolSickError: nothing was stored.
+        """
+
+    def confirm(self, spool_id: SpoolId) -> None:
+        """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
+
+    def room(self, size: int) -> bool:
+        """Whether a mail of this many octets would find room now; cheap, from a recent look at the disk."""
+
+
+class Outbox(Protocol):
+    """The delivering half's view of the spool. A change of an entry whose lease was lost raises LeaseLostError."""
+
+    async def recover(self, *, now: datetime) -> int:
+        """Return what dead runners left leased to the queue, sweep S2; how many entries came back."""
+
+    async def claim(
+        self, *, now: datetime, limit: int, lease_seconds: float, held_routes: Sequence[str] = ()
+    ) -> Sequence[Entry]:
+        """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt."""
+
+    async def next_due_at(self) -> datetime | None:
+        """When the next queued entry falls due (or the next lease ends); None when nothing waits."""
+
+    def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
+        """The raw mail, trace header included, checked against what was accepted. Blocks: use a thread.
+
+        Raises:
+            SpoolCorruptError: it is not what was accepted.
+        """
+
+    async def save_request(
+        self, entry: Entry, *, request: bytes, rung: Rung, expires_at: datetime, now: datetime
+    ) -> None:
+        """Store the exact request before it is sent."""
+
+    async def finish(
+        self, entry: Entry, *, contact_id: str | None, reason: str = "", detail: str = "", now: datetime
+    ) -> None:
+        """S4 to S7, and the ledger learns the contact id."""
+
+    async def defer(
+        self,
+        entry: Entry,
+        *,
+        until: datetime,
+        reason: str,
+        detail: str,
+        rung: Rung | None = None,
+        now: datetime,
+    ) -> None:
+        """S4 to S3, due again at `until`; with a `rung`, the stored request is dropped and that rung is next."""
+
+    async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+        """S4 to S5."""
+
+    async def bury(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+        """S4 to S6."""
+
+    async def find_contact(self, *, message_ids: Sequence[str], since: datetime) -> str | None:
+        """The contact that the newest known of these Message-IDs became, for RelatedContactId."""
+
+    async def expire(self, *, now: datetime) -> int:
+        """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which entries an operator means; empty fields mean any."""
+
+    ids: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    route: str | None = None
+    reason: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    older_than: datetime | None = None
+    limit: int = 1_000
+
+
+class Desk(Protocol):
+    """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
+
+    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them).
+    """
+
+    def select(self, wanted: Filter) -> Sequence[Entry]:
+        """Entries that fit, oldest accepted first."""
+
+    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Queued, held or dead entries become due now; how many."""
+
+    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Queued entries become held; how many."""
+
+    def release(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Held entries become due now; how many."""
+
+    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Entries not under way are removed for good, the raw mail with the last of them; how many."""
+
+    def export(self, spool_id: str) -> bytes | None:
+        """The raw mail, our trace header included; None when it is not here."""
+
+    def trace(self, word: str) -> Sequence[Entry]:
+        """Every entry that a Message-ID, spool id, contact id or address names, oldest first."""
+
+    def counts(self) -> Mapping[State, int]:
+        """How many entries stand in each state."""

@@ -1,0 +1,229 @@
+"""The words of the log and the metrics: one function for each fact, which writes the event and moves the metric.
+
+Owns structlog and prometheus_client. Never logs a body, and never a subject at INFO; values that a peer chose
+are escaped by the renderers. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from relay.verdict import Disposition, Reply
+
+if TYPE_CHECKING:
+    from relay.spool.base import Entry
+
+TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
+RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
+SESSIONS = Gauge("relay_sessions", "Sessions open now.")
+RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
+DUPLICATES = Counter(
+    "relay_duplicates", "Mails that were here before and were answered with their first spool id."
+)
+DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
+ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
+
+Outcome = Literal["done", "deferred", "held", "buried", "lost"]
+for _disposition in Disposition:
+    TRANSACTIONS.labels(_disposition)
+for _outcome in ("done", "deferred", "held", "buried", "lost"):
+    DELIVERIES.labels(_outcome)
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_log: Any = structlog.get_logger()
+
+
+def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
+    """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
+    human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
+        if human
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    if process:
+        structlog.contextvars.bind_contextvars(process=process)
+    # Libraries speak through logging; what they say below WARNING is theirs to keep.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    for noisy in ("mail.log", "aiobotocore", "botocore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
+    """The supervisor runs."""
+    _log.info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
+
+
+def daemon_stopped(*, seconds: float) -> None:
+    """The supervisor has stopped everything it started."""
+    _log.info("daemon.stopped", seconds=round(seconds, 3))
+
+
+def child_started(*, name: str, pid: int) -> None:
+    """A receiver or the deliverer runs."""
+    _log.info("child.started", child=name, pid=pid)
+
+
+def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
+    """A receiver or the deliverer has ended; unexpected ends are restarted."""
+    (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
+
+
+def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
+    """SIGHUP: the new configuration is in force, or the old one stays and these sentences say why."""
+    if sentences:
+        _log.error("config.refused", why=list(sentences))
+    else:
+        _log.info("config.reloaded")
+
+
+def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
+    """Mail can come in at this address."""
+    _log.info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)
+
+
+def session_opened(*, peer: str, listener: str) -> None:
+    """A peer connected."""
+    SESSIONS.inc()
+    _log.debug("session.opened", peer=peer, listener=listener)
+
+
+def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> None:
+    """A session ended, and why."""
+    SESSIONS.dec()
+    _log.debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
+
+
+def recipient_refused(*, peer: str, forward_path: str, reply: Reply) -> None:
+    """A RCPT got no 250."""
+    RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
+    _log.info("recipient.refused", peer=peer, forward_path=forward_path, reply=str(reply))
+
+
+def transaction_ended(
+    *,
+    disposition: Disposition,
+    reply: Reply,
+    spool_id: str,
+    message_id: str | None,
+    reverse_path: str | None,
+    destinations: Sequence[str],
+    peer: str,
+    helo: str | None,
+    protocol: str,
+    tls: str | None,
+    size: int,
+    seconds: float,
+    duplicate: bool = False,
+    repairs: Sequence[str] = (),
+) -> None:
+    """The one line of a transaction: what came, from whom, for whom, and what was answered."""
+    TRANSACTIONS.labels(disposition).inc()
+    if disposition is Disposition.ACCEPT:
+        RECEIVED_BYTES.inc(size)
+        if duplicate:
+            DUPLICATES.inc()
+    _log.info(
+        f"transaction.{_PAST[disposition]}",
+        spool_id=spool_id,
+        message_id=message_id,
+        reverse_path=reverse_path or "<>",
+        destinations=list(destinations),
+        peer=peer,
+        helo=helo,
+        protocol=protocol,
+        tls=tls,
+        size=size,
+        reply=str(reply),
+        seconds=round(seconds, 4),
+        **({"duplicate": True} if duplicate else {}),
+        **({"repairs": list(repairs)} if repairs else {}),
+    )
+
+
+_PAST = {
+    Disposition.ACCEPT: "accepted",
+    Disposition.QUARANTINE: "quarantined",
+    Disposition.DEFER: "deferred",
+    Disposition.REJECT: "rejected",
+}
+
+
+def delivery_attempted(
+    *,
+    entry: Entry,
+    outcome: Outcome,
+    reason: str,
+    detail: str,
+    contact_id: str | None,
+    adaptations: Sequence[str],
+    seconds: float,
+    next_attempt_at: str | None = None,
+) -> None:
+    """The one line of a delivery attempt: which mail, where to, what came of it."""
+    DELIVERIES.labels(outcome).inc()
+    for code in adaptations:
+        ADAPTATIONS.labels(code).inc()
+    fields: dict[str, Any] = {
+        "spool_id": entry.spool_id,
+        "message_id": entry.message_id,
+        "destination": entry.destination.address,
+        "route": entry.destination.route,
+        "outcome": outcome,
+        "attempt": entry.attempts,
+        "rung": str(entry.rung),
+        "contact_id": contact_id,
+        "seconds": round(seconds, 4),
+    }
+    if reason:
+        fields |= {"reason": reason, "detail": detail}
+    if next_attempt_at:
+        fields["next_attempt_at"] = next_attempt_at
+    if adaptations:
+        fields["adaptations"] = list(adaptations)
+    level = {"done": _log.info, "deferred": _log.warning}.get(outcome, _log.error)
+    level("delivery.attempted", **fields)
+
+
+def route_held(*, route: str, reason: str, detail: str) -> None:
+    """A configuration error stops a route until a probe succeeds."""
+    _log.error("route.held", route=route, reason=reason, detail=detail)
+
+
+def route_resumed(*, route: str) -> None:
+    """A probe succeeded."""
+    _log.info("route.resumed", route=route)
+
+
+def spool_recovered(*, entries: int) -> None:
+    """Start-up returned entries that a dead runner had leased."""
+    _log.info("spool.recovered", entries=entries)
+
+
+def spool_expired(*, mails: int) -> None:
+    """Finished mails past their retention are gone."""
+    _log.debug("spool.expired", mails=mails)
+
+
+def fault_caught(*, where: str, **facts: Any) -> None:
+    """An exception that nothing expected; the mail it concerned was deferred, not lost."""
+    _log.error("fault.caught", where=where, exc_info=True, **facts)
