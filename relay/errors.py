@@ -71,7 +71,16 @@ class FailureClass(StrEnum):
 class RemoteError(RelayError):
     """S3 or Connect refused, or did not answer."""
 
-    def __init__(self, *, service: str, failure: FailureClass, code: str, detail: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        failure: FailureClass,
+        code: str,
+        detail: str = "",
+        reason: str = "",
+        names: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
         self.service = service
@@ -80,3 +89,7 @@ class RemoteError(RelayError):
         self.code = code
         #: For us, never for the wire.
         self.detail = detail
+        #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
+        self.reason = reason
+        #: The attachments that the refusal named, by their names in the request; empty when it named none.
+        self.names = names
