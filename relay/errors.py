@@ -78,8 +78,8 @@ class RemoteError(RelayError):
         failure: FailureClass,
         code: str,
         detail: str = "",
+        named: tuple[str, ...] = (),
         reason: str = "",
-        names: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
@@ -89,7 +89,7 @@ class RemoteError(RelayError):
         self.code = code
         #: For us, never for the wire.
         self.detail = detail
+        #: File names that the refusal spoke of; empty when it named none.
+        self.named = named
         #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
         self.reason = reason
-        #: The attachments that the refusal named, by their names in the request; empty when it named none.
-        self.names = names

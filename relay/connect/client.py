@@ -29,14 +29,14 @@ class ConnectClient:
         """The id of the contact that this request started, or that the same token and payload started before.
 
         Raises:
-            RemoteError: with `reason` and `names` where the refusal spoke of attachments.
+            RemoteError: with `reason` and `named` where the refusal spoke of attachments.
         """
         try:
             async with remote_call("connect", timeout_seconds=self._timeout_seconds):
                 answer = await self._client.start_email_contact(**request)
         except RemoteError as exc:
             if exc.failure is FailureClass.PAYLOAD:
-                exc.names = named_attachments(exc.detail, request.get("Attachments", ()))
+                exc.named = named_attachments(exc.detail, request.get("Attachments", ()))
             raise
         contact_id = answer.get("ContactId")
         if not contact_id:
