@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.aws import SigningCredentials, remote_call
+from relay.config.model import S3
 from relay.contact.plan import PlannedFile
 from relay.errors import FailureClass, RemoteError
 
@@ -43,20 +44,10 @@ class Stored:
 class AttachmentStore:
     """A bucket; the client under it is made once, by `relay.aws`."""
 
-    def __init__(
-        self,
-        client: Any,
-        *,
-        bucket: str,
-        url_ttl_seconds: int,
-        uploads: int = 4,
-        timeout_seconds: float = 300.0,
-    ) -> None:
+    def __init__(self, client: Any, *, config: S3, timeout_seconds: float = 300.0) -> None:
         self._client = client
-        self._bucket = bucket
-        self._url_ttl_seconds = url_ttl_seconds
-        self._uploads = uploads
-        self._timeout_seconds = timeout_seconds  # for all files of a mail together; the lease is longer
+        self._config = config
+        self._timeout_seconds = timeout_seconds  # for all files of a mail together; a lease is longer
         self._credentials = SigningCredentials(client)
 
     async def put_all(
@@ -87,11 +78,11 @@ class AttachmentStore:
             RemoteError: what stands in the way.
         """
         async with remote_call("s3", timeout_seconds=30):
-            await self._client.head_bucket(Bucket=self._bucket)
-            await self._sign(["probe/" + 60 * "0"])
+            await self._client.head_bucket(Bucket=self._config.bucket)
+            await self._sign([f"{self._config.prefix}{26 * '0'}/00"])  # as long as the longest real one
 
     async def _put_several(self, uploads: Sequence[_Upload]) -> None:
-        places = asyncio.Semaphore(self._uploads)
+        places = asyncio.Semaphore(self._config.uploads)
 
         async def put(upload: _Upload) -> None:
             async with places:
@@ -109,7 +100,7 @@ class AttachmentStore:
         body = Body(upload.chunks, upload.size)
         try:
             await self._client.put_object(
-                Bucket=self._bucket,
+                Bucket=self._config.bucket,
                 Key=upload.key,
                 Body=await asyncio.to_thread(body.readall) if small else body,
                 ContentLength=upload.size,
@@ -125,7 +116,9 @@ class AttachmentStore:
         credentials_end_at = await self._credentials.renew(now=now)
         urls = [
             await self._client.generate_presigned_url(
-                "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=self._url_ttl_seconds
+                "get_object",
+                Params={"Bucket": self._config.bucket, "Key": key},
+                ExpiresIn=self._config.url_ttl_seconds,
             )
             for key in keys
         ]
@@ -140,7 +133,7 @@ class AttachmentStore:
                 "of these credentials is too long; sign with an IAM user's key or a role session without tags, "
                 "or shorten s3.prefix",
             )
-        expires_at = now + timedelta(seconds=self._url_ttl_seconds)
+        expires_at = now + timedelta(seconds=self._config.url_ttl_seconds)
         return Stored(urls=tuple(urls), expires_at=min(expires_at, credentials_end_at or expires_at))
 
 
