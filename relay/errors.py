@@ -71,7 +71,9 @@ class FailureClass(StrEnum):
 class RemoteError(RelayError):
     """S3 or Connect refused, or did not answer."""
 
-    def __init__(self, *, service: str, failure: FailureClass, code: str, detail: str = "") -> None:
+    def __init__(
+        self, *, service: str, failure: FailureClass, code: str, detail: str = "", named: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
         self.service = service
@@ -80,3 +82,5 @@ class RemoteError(RelayError):
         self.code = code
         #: For us, never for the wire.
         self.detail = detail
+        #: File names that the refusal spoke of; empty when it named none.
+        self.named = named

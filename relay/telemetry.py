@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, generate_latest
 
 from relay.verdict import Disposition, Reply
 
@@ -68,9 +68,19 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+def exposition() -> str:
+    """The metrics of this process in Prometheus's text format."""
+    return generate_latest().decode()
+
+
 def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
     """The supervisor runs."""
     _log.info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
+
+
+def daemon_ready() -> None:
+    """Every child works: mail can come in, contacts can go out."""
+    _log.info("daemon.ready")
 
 
 def daemon_stopped(*, seconds: float) -> None:
@@ -172,11 +182,11 @@ def delivery_attempted(
     *,
     entry: Entry,
     outcome: Outcome,
-    reason: str,
-    detail: str,
-    contact_id: str | None,
-    adaptations: Sequence[str],
     seconds: float,
+    reason: str = "",
+    detail: str = "",
+    contact_id: str | None = None,
+    adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
 ) -> None:
     """The one line of a delivery attempt: which mail, where to, what came of it."""
@@ -202,6 +212,20 @@ def delivery_attempted(
         fields["adaptations"] = list(adaptations)
     level = {"done": _log.info, "deferred": _log.warning}.get(outcome, _log.error)
     level("delivery.attempted", **fields)
+
+
+def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
+    """Connect refused a payload; the next rung of the ladder is tried."""
+    _log.warning(
+        "rung.refused",
+        spool_id=entry.spool_id,
+        message_id=entry.message_id,
+        destination=entry.destination.address,
+        rung=str(entry.rung),
+        code=code,
+        detail=detail,
+        following=following,
+    )
 
 
 def route_held(*, route: str, reason: str, detail: str) -> None:

@@ -148,8 +148,13 @@ class Intake(Protocol):
 class Outbox(Protocol):
     """The delivering half's view of the spool. A change of an entry whose lease was lost raises LeaseLostError."""
 
-    async def recover(self, *, now: datetime) -> int:
-        """Return what dead runners left leased to the queue, sweep S2; how many entries came back."""
+    async def recover(self, *, now: datetime, blame: bool = False) -> int:
+        """Return what dead runners left leased to the queue, sweep S2; how many entries came back.
+
+        `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
+        counted as cut short, comes back after a delay that grows with that count, and is held with the reason
+        "cut_short" once the count reaches `deliver.max_attempts_cut_short`. A recorded outcome clears the count.
+        """
 
     async def claim(
         self, *, now: datetime, limit: int, lease_seconds: float, held_routes: Sequence[str] = ()
