@@ -60,10 +60,11 @@ class LocalOutbox:
             self._commit, name="spool-outbox", close=self._drop
         )
 
-    async def recover(self, *, now: datetime) -> int:
+    async def recover(self, *, now: datetime, blame: bool = False) -> int:
         """Every lease is a dead runner's, for we hold the lock; then the sweep."""
         entries = await self._change(
-            "recover", lambda connection: claims.return_leases(connection, now=now, everyone=True)
+            "recover",
+            lambda connection: claims.return_leases(connection, now=now, everyone=True, blame=blame),
         )
         swept = await asyncio.to_thread(self._sweep)
         if swept:
