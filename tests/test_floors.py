@@ -100,6 +100,7 @@ FENCES = {
     "structlog": {"telemetry"},
     "uvloop": {"daemon"},
     "werkzeug": {"sandbox"},
+    "yarl": {"sandbox"},
 }
 
 #: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
