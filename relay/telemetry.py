@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, generate_latest
 
 from relay.verdict import Disposition, Reply
 
@@ -75,9 +75,19 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+def exposition() -> str:
+    """The metrics of this process in Prometheus's text format."""
+    return generate_latest().decode()
+
+
 def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
     """The supervisor runs."""
     _log.info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
+
+
+def daemon_ready() -> None:
+    """Every child works: mail can come in, contacts can go out."""
+    _log.info("daemon.ready")
 
 
 def daemon_stopped(*, seconds: float) -> None:
@@ -95,12 +105,27 @@ def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
     (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
 
 
+def child_cannot_work(*, why: str) -> None:
+    """A child could not begin, or go on; it is started again."""
+    _log.error("child.cannot_work", why=why)
+
+
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
     """SIGHUP: the new configuration is in force, or the old one stays and these sentences say why."""
     if sentences:
         _log.error("config.refused", why=list(sentences))
     else:
         _log.info("config.reloaded")
+
+
+def admin_opened(*, bind: str) -> None:
+    """Health and metrics are to be had at this address."""
+    _log.info("admin.opened", bind=bind)
+
+
+def admin_refused(*, why: str) -> None:
+    """Health and metrics cannot be had; mail goes on without them."""
+    _log.error("admin.refused", why=why)
 
 
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
@@ -229,11 +254,11 @@ def delivery_attempted(
     *,
     entry: Entry,
     outcome: Outcome,
-    reason: str,
-    detail: str,
-    contact_id: str | None,
-    adaptations: Sequence[str],
     seconds: float,
+    reason: str = "",
+    detail: str = "",
+    contact_id: str | None = None,
+    adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
 ) -> None:
     """The one line of a delivery attempt: which mail, where to, what came of it."""
@@ -261,6 +286,20 @@ def delivery_attempted(
     level("delivery.attempted", **fields)
 
 
+def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
+    """Connect refused a payload; the next rung of the ladder is tried."""
+    _log.warning(
+        "rung.refused",
+        spool_id=entry.spool_id,
+        message_id=entry.message_id,
+        destination=entry.destination.address,
+        rung=str(entry.rung),
+        code=code,
+        detail=detail,
+        following=following,
+    )
+
+
 def route_held(*, route: str, reason: str, detail: str) -> None:
     """A configuration error stops a route until a probe succeeds."""
     _log.error("route.held", route=route, reason=reason, detail=detail)
@@ -274,6 +313,16 @@ def route_resumed(*, route: str) -> None:
 def spool_recovered(*, entries: int) -> None:
     """Start-up returned entries that a dead runner had leased."""
     _log.info("spool.recovered", entries=entries)
+
+
+def spool_record_corrupt(*, spool_id: str, entry_id: int, detail: str) -> None:
+    """A row of the spool cannot be read; the entry is set aside as dead."""
+    _log.error("spool.record_corrupt", spool_id=spool_id, entry_id=entry_id, detail=detail)
+
+
+def spool_swept(*, files: int) -> None:
+    """Start-up removed raw mails that no entry names: their receivers died before the commit."""
+    _log.info("spool.swept", files=files)
 
 
 def spool_expired(*, mails: int) -> None:
