@@ -22,6 +22,7 @@ FLOORS = {
     "relay.errors": 0,
     "relay.envelope": 0,
     "relay.verdict": 0,
+    "relay.replies": 0,
     # 1, rules: values in, values out.
     "relay.config": 1,
     "relay.routes": 1,

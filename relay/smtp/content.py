@@ -153,7 +153,7 @@ class Content:
         self._rest = block[cut:]
         self._write(self._clean(block[:cut]))
 
-    def close(self, parts: list[bytes], *, trim: int) -> None:
+    def close(self, parts: list[bytes], trim: int) -> None:
         """Move what is left, without its last `trim` octets (the end-of-data). Blocks."""
         block = self._rest + b"".join(parts)
         self._rest = b""

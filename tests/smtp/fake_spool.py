@@ -72,6 +72,9 @@ class FakeSpool:
     def room(self, size: int) -> bool:
         return self.has_room
 
+    def paused(self) -> bool:
+        return False
+
     def raw(self, index: int = -1) -> bytes:
         """The whole mail, trace header included."""
         raw = self.mails[index].raw
