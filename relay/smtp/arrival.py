@@ -134,7 +134,7 @@ class Arrival:
             telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
             reply = replies.LOCAL_ERROR
         now = station.loop.time()
-        if reply is replies.LOCAL_ERROR:
+        if reply is replies.NOT_STORED:
             station.gates.sickened(now=now)
         if spool_id is None or duplicate:
             self._discard()

@@ -208,4 +208,4 @@ class Content:
         except SpoolFullError:
             self.fault = replies.NO_ROOM
         except SpoolError:
-            self.fault = replies.LOCAL_ERROR
+            self.fault = replies.NOT_STORED

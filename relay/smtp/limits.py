@@ -18,6 +18,7 @@ from relay.verdict import Reply
 
 _SELF = frozenset({"127.0.0.1", "::1"})
 _WINDOW_SECONDS = 60.0
+_EVERYONE = "*"  # a name that no network has
 
 
 @lru_cache(maxsize=8_192)
@@ -40,15 +41,14 @@ class Limiter:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._open = 0
         self._window_ends_at = 0.0
 
     def enter(self, address: str, limits: Limits, *, trusted: bool) -> Reply | None:
         """Count a session; the reply that refuses it when it is one too many (it is counted all the same)."""
-        self._open += 1
+        in_all = self._tally.add("network", _EVERYONE, 1)
         by_address = self._tally.add("address", address, 1)
         by_network = self._tally.add("network", network_of(address), 1)
-        if self._open > limits.connections:
+        if in_all > limits.connections:
             return replies.TOO_MANY_SESSIONS
         for key, count, most in (
             ("connections_per_address", by_address, limits.connections_per_address),
@@ -60,7 +60,7 @@ class Limiter:
 
     def leave(self, address: str) -> None:
         """A counted session has ended."""
-        self._open -= 1
+        self._tally.add("network", _EVERYONE, -1)
         self._tally.add("address", address, -1)
         self._tally.add("network", network_of(address), -1)
 

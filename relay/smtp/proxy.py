@@ -131,9 +131,10 @@ class ProxyGate(asyncio.BufferedProtocol):
         left = wanted(header)
         if left > 0:
             return
+        if left < 0:
+            self._refuse("malformed")
+            return
         try:
-            if left < 0:
-                raise ValueError("no header")
             client = parse_proxy(header)
         except ValueError:
             self._refuse("malformed")

@@ -104,7 +104,7 @@ async def receive(
     except SpoolFullError:
         return replies.NO_ROOM, None, False
     except SpoolError:
-        return replies.LOCAL_ERROR, None, False
+        return replies.NOT_STORED, None, False
     return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
 
 

@@ -75,7 +75,7 @@ class Station:
         """Why no new session can begin now."""
         if self.draining:
             return replies.SHUTTING_DOWN
-        if self.gates.closed:
+        if self.gates.closed(now=self.loop.time()):
             return replies.OVERLOADED
         return replies.PAUSED if self.intake.paused() else None
 
