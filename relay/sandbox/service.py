@@ -26,14 +26,15 @@ from aiohttp import web
 
 from relay.config.model import Config
 from relay.routes import RouteTable
+from relay.sandbox.api import Api
 from relay.sandbox.book import Book
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
 from relay.sandbox.fetcher import Fetcher
+from relay.sandbox.page import Page
 from relay.sandbox.rules import Settings
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
-from relay.sandbox.web import build_page
 
 #: Not us-east-1, where many a wrong default goes unnoticed.
 REGION = "eu-central-1"
@@ -52,6 +53,7 @@ class Sandbox:
         http: tuple[str, int] = ("127.0.0.1", 0),
         session_token: str | None = None,
         seed: int | None = None,
+        smtp: str = "127.0.0.1:2525",
     ) -> None:
         self.keys = Keys(
             access_key="AKIASANDBOX000000000",
@@ -60,6 +62,8 @@ class Sandbox:
             token=session_token,
         )
         self.bucket = bucket
+        #: Where the daemon listens; the page tells it.
+        self.smtp = smtp
         self.http_url = ""
         self.connect_url = ""
         self.s3: S3Service
@@ -99,7 +103,9 @@ class Sandbox:
             size_of=self.s3.size_of,
         )
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
-        self.http_url = await self._serve(build_page(self), *self._http)
+        app = web.Application()
+        app.add_routes([*Api(self).routes(), *Page(self).routes()])
+        self.http_url = await self._serve(app, *self._http)
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
         """Serve an application until the end, and say where."""
