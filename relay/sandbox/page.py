@@ -163,7 +163,7 @@ def _details(contact: Contact) -> dict[str, Any]:
             {**file.document(), "number": number, "picture": _is_picture(file.name), "error": file.error}
             for number, file in enumerate(contact.attachments)
         ],
-        "headers": request.get("Headers", {}),
+        "headers": message.get("Headers", {}),
         "attributes": attributes,
         "classification": attributes.get(f"{prefix}classification", ""),
         "adaptations": attributes.get(f"{prefix}adaptations", ""),
@@ -173,8 +173,8 @@ def _details(contact: Contact) -> dict[str, Any]:
     }
 
 
-def _raw_message(request: Mapping[str, Any]) -> Mapping[str, str]:
-    message: Mapping[str, str] = request["EmailMessage"]["RawMessage"]
+def _raw_message(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    message: Mapping[str, Any] = request["EmailMessage"]["RawMessage"]
     return message
 
 

@@ -174,9 +174,26 @@ class Sandbox:
         """Wait, so long at most, for the attachments that are being fetched now."""
         await self._fetcher.settle(timeout_seconds)
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    async def until(self, count: int, timeout_seconds: float) -> bool:
+        """Wait until there are so many contacts; whether they came in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while len(self._book) < count:
+                    self._book.grown.clear()
+                    await self._book.grown.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def wait(self, count: int, timeout_seconds: float = 30.0) -> list[dict[str, Any]]:
+        """From another thread: the contacts, once there are so many and their attachments fetched, or time is up."""
+        self._run(self.until(count, timeout_seconds), timeout_seconds + 5)
+        self._run(self.settle(timeout_seconds), timeout_seconds + 5)
+        return self.contacts()
+
+    def _run(self, work: Coroutine[Any, Any, _T], timeout_seconds: float = 30.0) -> _T:
         """Do something in the sandbox's loop, from another thread, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
 
 async def _soon(work: Any) -> None:
