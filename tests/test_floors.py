@@ -81,7 +81,7 @@ FENCES = {
     "aiobotocore": {"attachments", "connect", "aws", "sandbox"},
     "boto3": {"attachments", "connect", "aws", "sandbox"},
     "botocore": {"attachments", "connect", "aws", "sandbox"},
-    "aiohttp": {"admin", "sandbox"},
+    "aiohttp": {"admin", "aws", "sandbox"},
     "aiosmtpd": {"smtp"},
     "apsw": {"spool"},
     "argon2": {"smtp", "auth"},

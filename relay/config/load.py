@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,16 @@ def _read(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        what, _, where = str(exc).rpartition(" (at ")
-        where = where.rstrip(")").replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
-        raise ConfigError(
-            f"{path}, {where}: {what or exc}; this is no TOML: one key = value a line, text in quotes"
-        ) from None
+        raise ConfigError(f"{path}, {_say_syntax(str(exc), text)}") from None
+
+
+def _say_syntax(message: str, text: str) -> str:
+    """Where the file stops being TOML, and why; `message` ends in "(at line 4, column 9)" or "(at end of document)"."""
+    what, _, where = message.rpartition(" (at ")
+    where = where.rstrip(")").replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
+    if what.startswith(("Cannot overwrite", "Cannot declare")):
+        return f"{where}: this was said before; say it once"
+    return f"{where}: {what}; this is no TOML: one key = value a line, text in quotes"
 
 
 def check_files(config: Config) -> tuple[str, ...]:
@@ -107,40 +112,39 @@ def _check_tls(config: Config) -> tuple[str, ...]:
     named = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
     sentences = [_unreadable(f"tls.{name}", path) for name, path in named.items() if path]
     if not any(sentences) and tls.certificate and tls.key:
-        sentences = [_check_pair(tls.certificate, tls.key)]
+        sentences = _check_pair(tls.certificate, tls.key)
     if not any(sentences) and tls.client_ca:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        client_ca = tls.client_ca
-        sentences = [
-            _tried(
-                lambda: context.load_verify_locations(client_ca),
-                f"tls.client_ca = {show(str(client_ca))}: holds no certificate in PEM",
-            )
-        ]
+        sentences = [_holds(tls.client_ca, "tls.client_ca", "CERTIFICATE")]
     return tuple(filter(None, sentences))
 
 
-def _check_pair(certificate: Path, key: Path) -> str:
-    """The sentence for a certificate and key that do not serve together, or the empty string."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # The certificate alone would be looked for a key inside it; the words of the PEM tell the two mistakes apart.
-    for name, path, begin in (("certificate", certificate, b"CERTIFICATE"), ("key", key, b"PRIVATE KEY")):
-        if not re.search(rb"-----BEGIN [A-Z ]*" + begin + rb"-----", path.read_bytes()):
-            return f"tls.{name} = {show(str(path))}: holds no {begin.decode().lower()} in PEM"
-    return _tried(
-        # Without an answer of ours OpenSSL would ask the terminal for a passphrase.
-        lambda: context.load_cert_chain(certificate, key, password=""),
-        f"tls.key = {show(str(key))}: is not the key of {certificate}, or has a passphrase; "
-        "give the certificate's own key, without a passphrase",
-    )
-
-
-def _tried(load: Callable[[], None], sentence: str) -> str:
+def _check_pair(certificate: Path, key: Path) -> list[str]:
+    """The sentences for a certificate and key that do not serve together."""
+    sentences = [_holds(certificate, "tls.certificate", "CERTIFICATE"), _holds(key, "tls.key", "PRIVATE KEY")]
+    if any(sentences):
+        return sentences
+    name = f"tls.key = {show(str(key))}"
+    if b"ENCRYPTED" in key.read_bytes():
+        return [f"{name}: has a passphrase, and nobody is there to type it; give the key without one"]
     try:
-        load()
-    except (ssl.SSLError, ValueError):
-        return sentence
-    return ""
+        # Without an answer of ours OpenSSL would ask the terminal for a passphrase.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as exc:
+        if exc.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            return [
+                f"{name}: is not the key of {certificate}; give the key that the certificate was made for"
+            ]
+        return [f"{name}: cannot be loaded with {certificate}, one of them is damaged; give both files whole"]
+    return []
+
+
+def _holds(path: Path, key: str, kind: str) -> str:
+    """The sentence for a file without this kind of PEM in it, or the empty string."""
+    if re.search(rf"-----BEGIN [A-Z ]*{kind}-----", path.read_bytes().decode("latin-1")):
+        return ""
+    return (
+        f'{key} = {show(str(path))}: holds no {kind.lower()}; give a PEM file with "-----BEGIN {kind}-----"'
+    )
 
 
 def _check_users(config: Config) -> tuple[str, ...]:

@@ -60,12 +60,6 @@ class Listener(Section):
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
 
-    @model_validator(mode="after")
-    def _auth_needs_tls(self) -> Self:
-        if self.auth != "none" and (self.role != "trusted" or self.tls == "none"):
-            raise ValueError('auth needs role = "trusted" and a tls other than "none"')
-        return self
-
 
 class Tls(Section):
     """The certificate of the listeners."""
@@ -114,6 +108,7 @@ class SpoolSection(Section):
     large_message_bytes: int = Field(default=262_144, ge=1_024)
     max_bytes: int = Field(default=0, ge=0)
     max_entries: int = Field(default=0, ge=0)
+    max_age_hours: float = Field(default=0.0, ge=0)
     min_free_bytes: int = Field(default=268_435_456, ge=0)
     min_free_inodes: int = Field(default=1_000, ge=0)
     retain_days: float = Field(default=14.0, ge=0)
@@ -136,7 +131,10 @@ class Deliver(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.backoff_min_seconds > self.backoff_max_seconds:
-            raise ValueError("backoff_min_seconds must not be above backoff_max_seconds")
+            raise ValueError(
+                f"backoff_min_seconds = {self.backoff_min_seconds:g} is above "
+                f"backoff_max_seconds = {self.backoff_max_seconds:g}; give the smaller first"
+            )
         return self
 
 
@@ -274,10 +272,16 @@ def _doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
 def _unmet_needs(config: Config) -> Iterator[str]:
     tls = config.tls
     for index, listener in enumerate(config.listeners):
+        name = f"listeners[{index}]"
         if listener.tls in ("required", "implicit") and not (tls.certificate and tls.key):
-            yield f'listeners[{index}].tls = "{listener.tls}": needs tls.certificate and tls.key; give both'
-        if listener.auth != "none" and config.server.users_file is None:
-            yield f'listeners[{index}].auth = "{listener.auth}": needs server.users_file; name the file of logins'
-    if bool(tls.certificate) != bool(tls.key):
-        lone, other = ("certificate", "key") if tls.certificate else ("key", "certificate")
-        yield f"tls.{lone} is given without tls.{other}; give both or neither"
+            yield f'{name}.tls = "{listener.tls}": needs tls.certificate and tls.key; give both'
+        if listener.auth == "none":
+            continue
+        if listener.role != "trusted" or listener.tls == "none":
+            yield f'{name}.auth = "{listener.auth}": needs role = "trusted" and a tls other than "none"'
+        elif config.server.users_file is None:
+            yield f'{name}.auth = "{listener.auth}": needs server.users_file; name the file of logins'
+    if tls.certificate and not tls.key:
+        yield f'tls.certificate = "{tls.certificate}": needs tls.key; give both or neither'
+    if tls.key and not tls.certificate:
+        yield f'tls.key = "{tls.key}": needs tls.certificate; give both or neither'

@@ -55,7 +55,7 @@ def key_name(path: Sequence[str | int]) -> str:
 
 def show(value: Any) -> str:
     """A value as the file would hold it, on one line and short."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:76]} ..."
 
 
@@ -108,9 +108,11 @@ def _right(error: ErrorDetails, path: Sequence[str | int]) -> str:
     return f"must be {_KINDS.get(kind.split('_')[0], error['msg'])}"
 
 
-def _of_a_whole(error: ErrorDetails) -> bool:
-    """Whether a rule between several values was broken: the sentence names those that matter."""
-    return error["type"] == "value_error" and not isinstance(error["input"], str)
+def _says_all(error: ErrorDetails) -> bool:
+    """Whether the sentence is whole without the value: none was given, it is a table, or the key itself is wrong."""
+    kind, value = error["type"], error["input"]
+    rule_between_keys = kind == "value_error" and not isinstance(value, str)
+    return kind == "missing" or isinstance(value, dict) or rule_between_keys or error["loc"][-1] == "[key]"
 
 
 def build_sentences(exc: ValidationError, origins: Mapping[tuple[str | int, ...], str]) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ def build_sentences(exc: ValidationError, origins: Mapping[tuple[str | int, ...]
         value = error["input"]
         if not path:
             sentences[path] = tuple(right.splitlines())
-        elif error["type"] == "missing" or isinstance(value, dict) or _of_a_whole(error):
+        elif _says_all(error):
             sentences[path] = (f"{name}: {right}",)
         else:
             sentences[path] = (f"{name} = {show(value)}: {right}",)

@@ -37,7 +37,10 @@ def _check_domain(domain: str) -> str:
 
 def check_hostname(value: str) -> str:
     """A host name as it stands in the banner and in `Received:`."""
-    return _check_domain(value)
+    try:
+        return _check_domain(value)
+    except ValueError:
+        raise ValueError('is no host name; write it like "mx1.example.com"') from None
 
 
 def check_network(value: str) -> str:
