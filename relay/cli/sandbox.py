@@ -6,6 +6,7 @@ Owns the lines that a person reads. The work is done in `relay.sandbox`, which i
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import signal
 import tempfile
 from contextlib import AsyncExitStack
@@ -17,23 +18,20 @@ from relay.config.words import check_bind, split_bind
 from relay.errors import ConfigError
 
 
-class Bind(click.ParamType):
+def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     """`address:port`, as the configuration has it."""
-
-    name = "address:port"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The bind, checked."""
-        try:
-            return check_bind(value)
-        except ValueError as exc:
-            self.fail(f'"{value}" {exc}', param, ctx)
+    try:
+        return check_bind(value)
+    except ValueError as exc:
+        raise click.BadParameter(f'"{value}" {exc}') from exc
 
 
 @click.command("sandbox")
-@click.option("--smtp", type=Bind(), default="127.0.0.1:2525", show_default=True, help="Where mail comes in.")
 @click.option(
-    "--http", type=Bind(), default="127.0.0.1:8025", show_default=True, help="The page and its API."
+    "--smtp", callback=_bind, default="127.0.0.1:2525", show_default=True, help="Where mail comes in."
+)
+@click.option(
+    "--http", callback=_bind, default="127.0.0.1:8025", show_default=True, help="The page and its API."
 )
 @click.option(
     "--config", "config_path", metavar="FILE", help="Routes and limits; default: built in, for example.com."
@@ -49,10 +47,8 @@ def sandbox_command(
 
     Needs no AWS account and no network. What you mail to it is shown on a page, as an agent would see it.
     """
-    try:
-        import moto  # noqa: F401, PLC0415  # only to say in a sentence that it is missing
-    except ImportError as exc:
-        raise ConfigError('relay sandbox needs an extra: pip install "connect-mail-relay[sandbox]"') from exc
+    if any(importlib.util.find_spec(name) is None for name in ("moto", "flask", "jinja2")):
+        raise ConfigError('relay sandbox needs an extra: pip install "connect-mail-relay[sandbox]"')
     with tempfile.TemporaryDirectory(prefix="relay-sandbox-") as temporary:
         place = Path(temporary) if data_dir is None else data_dir.absolute()
         place.mkdir(parents=True, exist_ok=True)

@@ -78,6 +78,7 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         try:
             await self._start()
         except BaseException:
@@ -145,7 +146,12 @@ class Sandbox:
         return self._book
 
     def contacts(self) -> list[dict[str, Any]]:
-        """What `GET /api/contacts` answers, without waiting for attachments that are being fetched."""
+        """What `GET /api/contacts` answers; like it, waits a little for attachments that are being fetched.
+
+        In the sandbox's own loop nothing can wait here: `await settle()` first.
+        """
+        if threading.get_ident() != self._thread:
+            self._run(self.settle())
         return [json.loads(contact.to_json()) for contact in self._book.select()]
 
     def clear(self) -> None:
@@ -186,9 +192,8 @@ class Sandbox:
         return True
 
     def wait(self, count: int, timeout_seconds: float = 30.0) -> list[dict[str, Any]]:
-        """From another thread: the contacts, once there are so many and their attachments fetched, or time is up."""
+        """From another thread: the contacts, once there are so many, or time is up."""
         self._run(self.until(count, timeout_seconds), timeout_seconds + 5)
-        self._run(self.settle(timeout_seconds), timeout_seconds + 5)
         return self.contacts()
 
     def _run(self, work: Coroutine[Any, Any, _T], timeout_seconds: float = 30.0) -> _T:
