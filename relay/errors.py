@@ -72,7 +72,14 @@ class RemoteError(RelayError):
     """S3 or Connect refused, or did not answer."""
 
     def __init__(
-        self, *, service: str, failure: FailureClass, code: str, detail: str = "", named: tuple[str, ...] = ()
+        self,
+        *,
+        service: str,
+        failure: FailureClass,
+        code: str,
+        detail: str = "",
+        named: tuple[str, ...] = (),
+        reason: str = "",
     ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
@@ -84,3 +91,5 @@ class RemoteError(RelayError):
         self.detail = detail
         #: File names that the refusal spoke of; empty when it named none.
         self.named = named
+        #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
+        self.reason = reason

@@ -106,6 +106,16 @@ def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
         _log.info("config.reloaded")
 
 
+def admin_opened(*, bind: str) -> None:
+    """Health and metrics are to be had at this address."""
+    _log.info("admin.opened", bind=bind)
+
+
+def admin_refused(*, why: str) -> None:
+    """Health and metrics cannot be had; mail goes on without them."""
+    _log.error("admin.refused", why=why)
+
+
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
     """Mail can come in at this address."""
     _log.info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)

@@ -32,6 +32,7 @@ FLOORS = {
     "relay.contact": 1,
     # 2, edges: one outside thing each.
     "relay.config.load": 2,
+    "relay.faults": 2,
     "relay.resolver": 2,
     "relay.spool": 2,
     "relay.attachments": 2,
@@ -59,9 +60,10 @@ SIDEWAYS = {
     "routes": {"config"},
     "policy": {"config", "routes", "auth"},
     "contact": {"config", "message", "routes"},
+    "retry": {"config", "contact"},
     "auth": {"message"},
     "telemetry": {"spool"},  # the entry that a log line is about
-    "spool": {"telemetry"},
+    "spool": {"faults", "telemetry"},
     "attachments": {"aws", "telemetry"},
     "connect": {"aws", "telemetry"},
     "aws": {"config"},

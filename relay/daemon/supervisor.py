@@ -11,10 +11,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 
 import relay
 from relay import telemetry
+from relay.admin import build_application, open_admin
 from relay.config import Config
 from relay.config.load import load_config
 from relay.config.words import split_bind
@@ -28,6 +30,8 @@ _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
 #: What a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
+#: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.
+_METRICS_SECONDS = 3.0
 
 
 class Supervisor:
@@ -59,6 +63,15 @@ class Supervisor:
             self._sockets = open_all(config, systemd.inherited_sockets())
         names = self._names()
         self._up = {name: asyncio.Event() for name in names}
+        async with AsyncExitStack() as stack:
+            await self._open_admin(stack)
+            await self._until_stopped(names)
+        telemetry.daemon_stopped(seconds=time.monotonic() - begun)
+        if self._refused:
+            raise ConfigError(*self._refused)
+        return 0
+
+    async def _until_stopped(self, names: list[str]) -> None:
         keepers = [asyncio.create_task(self._keep(name)) for name in names]
         helpers = [asyncio.create_task(self._announce()), asyncio.create_task(self._watchdog())]
         await self._stopping.wait()
@@ -67,10 +80,30 @@ class Supervisor:
         systemd.notify("STOPPING=1")
         await self._stop()
         await asyncio.gather(*keepers)
-        telemetry.daemon_stopped(seconds=time.monotonic() - begun)
-        if self._refused:
-            raise ConfigError(*self._refused)
-        return 0
+
+    async def _open_admin(self, stack: AsyncExitStack) -> None:
+        """Health and metrics, from before the first child works until after the last has stopped."""
+        if not self._config.admin.bind:
+            return
+        app = build_application(problems=self._problems, metrics=self._metrics)
+        try:
+            bind = await stack.enter_async_context(open_admin(self._config.admin.bind, app))
+        except ConfigError as exc:
+            telemetry.admin_refused(why=str(exc))  # mail matters more than its metrics
+        else:
+            telemetry.admin_opened(bind=bind)
+
+    def _problems(self) -> tuple[str, ...]:
+        """Why mail should not be sent here now."""
+        if self._stopping.is_set():
+            return ("stopping",)
+        return tuple(f"{name} is not up" for name, up in self._up.items() if not up.is_set())
+
+    async def _metrics(self) -> Mapping[str, str]:
+        """The metrics of every child that answers in time."""
+        children = dict(self._children)
+        texts = await asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values()))
+        return dict(zip(children, texts, strict=True))
 
     def _names(self) -> list[str]:
         receivers = self._config.server.receivers or os.cpu_count() or 1
@@ -132,6 +165,7 @@ class Supervisor:
                 self._stopping.set()
             if self._stopping.is_set():
                 return
+            self._up[name].clear()
             crashes = 1 if time.monotonic() - begun > _HEALTHY_SECONDS else crashes + 1
             await self._pause(_RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1])
 
