@@ -67,7 +67,9 @@ def pems(tmp_path_factory):
     write_pem(folder / "locked-key.pem", key, b"secret")
     (folder / "good-users").write_text("scanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n")
     (folder / "words.pem").write_text("no certificate here\n")
-    (folder / "users").write_text("# scanners\nscanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n\nprinter:secret\n")
+    (folder / "users").write_text(
+        "# scanners\nscanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n\nprinter:secret\n"
+    )
     (folder / "half.pem").write_bytes((folder / "cert.pem").read_bytes()[:200])
     return folder
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from relay.cli import config_option
 from relay.config.load import check_files, load_config
 from relay.errors import ConfigError
+
+Role = Literal["all", "receive", "deliver"]
 
 
 @click.command("serve")
@@ -19,7 +23,7 @@ from relay.errors import ConfigError
     help="Which half runs here.",
 )
 @click.pass_context
-def serve_command(ctx: click.Context, config_path: str | None, role: str) -> None:
+def serve_command(ctx: click.Context, config_path: str | None, role: Role) -> None:
     """Receive mail and deliver it, until told to stop.
 
     SIGTERM stops in the direction of flow and loses nothing; SIGHUP reads the configuration again.

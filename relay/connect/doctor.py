@@ -30,6 +30,18 @@ _PATIENCE_SECONDS = 20
 _KEY = "relay-check"
 _LONGEST_KEY = 32 + 4
 
+_REMEDIES = {
+    "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix, and kms:GenerateDataKey and kms:Decrypt",
+    "NoSuchBucket": "make it, or mend s3.bucket",
+    "AuthorizationHeaderMalformed": "the bucket is in another Region; set the Region to it",
+    "PermanentRedirect": "the bucket is in another Region; set the Region to it",
+    "SignatureDoesNotMatch": "mend the secret access key",
+    "InvalidAccessKeyId": "mend the access key",
+    "ExpiredToken": "renew the credentials",
+    "unreachable": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
+    "timeout": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
+}
+
 
 def examine_aws(config: Config, *, now: datetime) -> Iterator[Finding]:
     """Every finding about AWS."""
@@ -81,16 +93,14 @@ async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
             )
             came_back = await asyncio.to_thread(_fetch, url)
     except (BotoCoreError, ClientError, OSError, TimeoutError) as exc:
-        yield fail(
-            subject,
-            f"{map_error('s3', exc)}; the role needs s3:PutObject and s3:GetObject on {config.s3.prefix}*",
-        )
+        error = map_error("s3", exc)
+        yield fail(subject, f"{error}; {_REMEDIES.get(error.code, 'the daemon would wait and try again')}")
         return
     yield _clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
     if came_back != octets:
         yield fail(
             subject,
-            f"{key} went up, and its presigned URL answers {came_back!r:.80}; is s3:GetObject allowed?",
+            f"{key} went up, and its presigned URL answers {came_back!r:.80}; allow s3:GetObject",
         )
         return
     yield ok(subject, f"{key} went up and came back by its presigned URL")
@@ -148,7 +158,7 @@ def _untold(subject: str, error: RemoteError) -> Finding:
     if error.failure is FailureClass.TEMPORARY and error.code in ("unreachable", "timeout", "tls"):
         return fail(subject, f"cannot be reached: {error.detail}")
     return warn(
-        subject, f"may not be looked at ({error.code}); allow connect:SearchEmailAddresses to have it checked"
+        subject, f"cannot be looked at ({error.code}); allow connect:SearchEmailAddresses to have it checked"
     )
 
 
