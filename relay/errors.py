@@ -5,6 +5,7 @@
     ├── SpoolError             the spool could not do what was asked
     │   ├── SpoolFullError     no room: disk, inodes or a quota           -> 452 4.3.1
     │   ├── SpoolSickError     a write or sync failed                     -> 451 4.3.0, then 421 4.3.2
+    │   ├── SpoolBusyError     another deliverer has this spool         -> start later
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
@@ -41,6 +42,10 @@ class SpoolFullError(SpoolError):
 
 class SpoolSickError(SpoolError):
     """A write or a sync failed: what was to be stored must be taken as not stored."""
+
+
+class SpoolBusyError(SpoolError):
+    """Another process delivers from this spool."""
 
 
 class SpoolCorruptError(SpoolError):

@@ -253,6 +253,16 @@ def spool_recovered(*, entries: int) -> None:
     _log.info("spool.recovered", entries=entries)
 
 
+def spool_record_corrupt(*, spool_id: str, entry_id: int, detail: str) -> None:
+    """A row of the spool cannot be read; the entry is set aside as dead."""
+    _log.error("spool.record_corrupt", spool_id=spool_id, entry_id=entry_id, detail=detail)
+
+
+def spool_swept(*, files: int) -> None:
+    """Start-up removed raw mails that no entry names: their receivers died before the commit."""
+    _log.info("spool.swept", files=files)
+
+
 def spool_expired(*, mails: int) -> None:
     """Finished mails past their retention are gone."""
     _log.debug("spool.expired", mails=mails)

@@ -111,6 +111,7 @@ class Daemon:
             )
         )
         self.env = {**env, "PYTHONPATH": str(ROOT)}
+        self.args: list[str] = []
         self.events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -120,7 +121,7 @@ class Daemon:
         """Start it; with `wait`, return when every process of it works."""
         self.events = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path)],
+            [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path), *self.args],
             env=self.env | env,
             cwd=ROOT,
             stderr=subprocess.PIPE,

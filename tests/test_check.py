@@ -7,7 +7,7 @@ import resource
 import socket
 import ssl
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -207,13 +207,12 @@ def answering(greeting, context=None):
                     client, _ = server.accept()
                 except OSError:
                     return
-                with client:
-                    try:
-                        spoken = context.wrap_socket(client, server_side=True) if context else client
-                        spoken.sendall(greeting)
-                        spoken.recv(64)
-                    except OSError:
-                        continue
+                with ExitStack() as opened, suppress(OSError):
+                    spoken = opened.enter_context(client)
+                    if context:
+                        spoken = opened.enter_context(context.wrap_socket(client, server_side=True))
+                    spoken.sendall(greeting)
+                    spoken.recv(64)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

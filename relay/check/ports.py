@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 
 from relay.config import Config, Listener
@@ -74,15 +75,17 @@ def _reachable(bind: str) -> tuple[str, int]:
 def _greets(listener: Listener, hostname: str) -> bool:
     """Whether the banner there is ours: 220, then our name (RFC 5321 §4.2)."""
     try:
-        with socket.create_connection(_reachable(listener.bind), timeout=_PATIENCE_SECONDS) as plain:
-            sock = plain
+        with ExitStack() as opened:
+            sock = opened.enter_context(
+                socket.create_connection(_reachable(listener.bind), timeout=_PATIENCE_SECONDS)
+            )
             if listener.tls == "implicit":
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.check_hostname, context.verify_mode = (
                     False,
                     ssl.CERT_NONE,
                 )  # the certificate has its own line
-                sock = context.wrap_socket(plain)
+                sock = opened.enter_context(context.wrap_socket(sock))
             banner = sock.recv(512)
             sock.sendall(b"QUIT\r\n")
     except OSError:

@@ -10,8 +10,6 @@ from relay.cli import config_option
 from relay.config.load import check_files, load_config
 from relay.errors import ConfigError
 
-Role = Literal["all", "receive", "deliver"]
-
 
 @click.command("serve")
 @config_option
@@ -23,7 +21,9 @@ Role = Literal["all", "receive", "deliver"]
     help="Which half runs here.",
 )
 @click.pass_context
-def serve_command(ctx: click.Context, config_path: str | None, role: Role) -> None:
+def serve_command(
+    ctx: click.Context, config_path: str | None, role: Literal["all", "receive", "deliver"]
+) -> None:
     """Receive mail and deliver it, until told to stop.
 
     SIGTERM stops in the direction of flow and loses nothing; SIGHUP reads the configuration again.

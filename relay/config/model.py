@@ -108,6 +108,7 @@ class SpoolSection(Section):
     large_message_bytes: int = Field(default=262_144, ge=1_024)
     max_bytes: int = Field(default=0, ge=0)
     max_entries: int = Field(default=0, ge=0)
+    max_age_hours: float = Field(default=0.0, ge=0)
     min_free_bytes: int = Field(default=268_435_456, ge=0)
     min_free_inodes: int = Field(default=1_000, ge=0)
     retain_days: float = Field(default=14.0, ge=0)
