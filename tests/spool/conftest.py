@@ -28,7 +28,9 @@ def build_config(data_dir: Path, **spool) -> Config:
     )
 
 
-def build_destination(address="support@example.com", route="support", instance_id="instance-1") -> Destination:
+def build_destination(
+    address="support@example.com", route="support", instance_id="instance-1"
+) -> Destination:
     return Destination(instance_id=instance_id, address=address, forward_paths=(address,), route=route)
 
 
