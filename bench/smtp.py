@@ -126,7 +126,6 @@ def relay(home: Path) -> Iterator[Server]:
     daemon = Daemon(home, env=ENV, config="x")
     daemon.config_path.write_text(CONFIG.format(data_dir=daemon.data_dir, port=daemon.port))
     daemon.args = ["--role", "receive"]
-    daemon.keep_events = False
     with daemon.start():
 
         def pids() -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "smtp"))
 
-from serving import Papers  # noqa: E402 - the path above is needed first
+from serving import Papers
 
 
 @pytest.fixture(scope="session")

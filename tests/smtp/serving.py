@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from argon2 import PasswordHasher
 from cryptography import x509
@@ -75,7 +75,7 @@ class Papers:
         return self._write(f"{stem}.pem", self._sign(name, key.public_key())), path
 
     def _sign(self, name: str, public: Any, *, ca: bool = False) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = subject if ca else self._ca.subject
         names: list[x509.GeneralName] = [x509.DNSName(name.replace(" ", "-"))]
@@ -87,8 +87,8 @@ class Papers:
             .issuer_name(issuer)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._ca_key, hashes.SHA256())
@@ -129,7 +129,7 @@ class Serving:
         self.loop.set_exception_handler(lambda _loop, context: self.trouble.append(context))
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Serving:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.call(self._start())
         return self
