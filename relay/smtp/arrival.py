@@ -22,7 +22,7 @@ from relay.verdict import Reply
 class Host(Protocol):
     """The session that a mail arrives in."""
 
-    def moved(self) -> None:
+    def pump(self) -> None:
         """A block has gone to the file: there is room in memory again."""
 
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
@@ -104,7 +104,7 @@ class Arrival:
             self.end(self._trim)
         else:
             self.look()
-        self._host.moved()
+        self._host.pump()
 
     def end(self, trim: int) -> None:
         """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""

@@ -44,13 +44,11 @@ class Cleaner:
             self.bare = True
             if self._repair:
                 block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if self._stuffed:
-            if self._start and block.startswith(b"."):
-                block = block[1:]
-                self._start = False
-            block = block.replace(b"\r\n.", b"\r\n")
-            if block:
-                self._start = block.endswith(b"\r\n")
+        if self._stuffed and block:
+            dotted = self._start and block.startswith(b".")
+            # Looked at before dots are taken off: a block may end with the dot of a line that goes on.
+            self._start = block.endswith(b"\r\n")
+            block = (block[1:] if dotted else block).replace(b"\r\n.", b"\r\n")
         if self._run + len(block) > self._line_limit:
             self._measure(block)
         self._run = self._rest(block)

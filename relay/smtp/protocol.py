@@ -275,10 +275,6 @@ class Smtp(Wire):
         self.deadline = self.heard_at + self.site.limits.commit_seconds
         self._arrival.end(trim)
 
-    def moved(self) -> None:
-        """A block of the mail has gone to its file."""
-        self.pump()
-
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self._session
@@ -312,13 +308,12 @@ class Smtp(Wire):
         if self._context() is None:
             self._say(replies.TLS_UNAVAILABLE)
             return
-        self.hold()
         self._say(replies.TLS_GO)
-        self.flush()
         self._start_handshake()
 
     def _start_handshake(self) -> None:
         self.hold()
+        self.flush()
         self.busy = True
         self.station.work(self._secure())
 

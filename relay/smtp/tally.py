@@ -77,4 +77,5 @@ def _open(path: Path) -> mmap.mmap:
             os.pwrite(descriptor, os.urandom(_SALT), 0)
         return mmap.mmap(descriptor, size)
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # the map keeps a copy of the descriptor, and the lock with it
         os.close(descriptor)
