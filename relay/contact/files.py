@@ -77,6 +77,11 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
 def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
     """The name of a candidate as Connect takes it, whatever other files are called."""
     cleaned = clean_name(candidate.name) or default_name(candidate)
+    if get_extension(f"x{cleaned}") in allowed and cleaned.startswith("."):
+        cleaned = f"attachment{cleaned}"  # nothing was left of the name but its extension
+    if candidate.role is Role.MESSAGE and get_extension(cleaned) not in ("eml", "msg"):
+        # Outlook names a forwarded mail after what is in it ("Contract.docx"); it is a mail all the same.
+        return cut_name(f"{cleaned}.eml")
     return cut_name(
         complete_extension(
             cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
@@ -102,9 +107,10 @@ def _name_files(
             whole.add(candidate.number)
         if candidate.number in choice.inlined:
             continue
-        if name != candidate.name and candidate.part is not None:
-            code = Code.ATTACHMENT_RENAMED if candidate.part.name else Code.ATTACHMENT_NAMED
-            changes.append(Adaptation(code=code, detail=code.sentence, before=candidate.name, after=name))
+        if candidate.part is not None and name != candidate.part.name:
+            sent = candidate.part.name or ""
+            code = Code.ATTACHMENT_RENAMED if sent else Code.ATTACHMENT_NAMED
+            changes.append(Adaptation(code=code, detail=code.sentence, before=sent, after=name))
         kind = candidate.content_type
         files[candidate.number] = PlannedFile(
             name=name,
