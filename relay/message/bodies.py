@@ -22,6 +22,8 @@ _FILES = frozenset({
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
+#: Longer texts are logs, not paragraphs; their lines stay as they are.
+_FLOWED = 4 << 20
 _LINE_END = re.compile(r"\r\n?")
 
 
@@ -41,7 +43,17 @@ class Bodies:
 
 def choose_bodies(root: Node) -> Bodies:
     """The leaves that are the mail's own words; only if there are none, other text that is no file."""
-    return _choose(root, alone=True) or _choose_other(root)
+    bodies = _choose(root, alone=True)
+    if all(_is_blank(node) for node in (*bodies.texts, *bodies.htmls)):
+        fallback = [node for node in root.leaves() if node.fallback]
+        if fallback:
+            htmls = [node for node in fallback if node.content_type == "text/html"]
+            return bodies + Bodies([node for node in fallback if node not in htmls], htmls)
+    return bodies or _choose_other(root)
+
+
+def _is_blank(node: Node) -> bool:
+    return node.octets is not None and not node.octets.strip()
 
 
 def _choose(node: Node, *, alone: bool) -> Bodies:
@@ -126,7 +138,11 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
             label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
     text = _LINE_END.sub("\n", text) if "\r" in text else text
-    if node.content_type == "text/plain" and node.parameters.get("format", "").lower() == "flowed":
+    if (
+        node.content_type == "text/plain"
+        and node.parameters.get("format", "").lower() == "flowed"
+        and len(text) <= _FLOWED
+    ):
         text = unflow(text, delete_space=node.parameters.get("delsp", "").lower() == "yes")
     elif node.content_type in {"text/enriched", "text/richtext"}:
         text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)

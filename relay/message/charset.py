@@ -144,6 +144,8 @@ _SECOND_CHOICE = {
 }
 
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\(I|\x1b\$\(D")
+#: Our own decoder is slow; what is longer than this is no letter.
+_MOST_SHIFTED = 1 << 20
 _ESCAPE = re.compile(rb"\x1b(\([BJI]|\$\([DB@]|\$[@B]|\.[AF]|\$A|\$\(C|&@)")
 
 
@@ -247,12 +249,18 @@ def _decode_windows_1252(octets: bytes) -> str:
 
 def _decode_iso_2022_jp(octets: bytes) -> str:
     """ISO-2022-JP with the extensions that Japanese Windows and phones write (CP50221: NEC and IBM rows, kana)."""
+    try:
+        return octets.decode("iso2022_jp")
+    except UnicodeDecodeError:
+        pass
     text: list[str] = []
     at, shift = 0, b"(B"
+    octets, rest = octets[:_MOST_SHIFTED], octets[_MOST_SHIFTED:]
     for escape in _ESCAPE.finditer(octets):
         text.append(_decode_shifted(octets[at : escape.start()], shift))
         at, shift = escape.end(), escape[1]
     text.append(_decode_shifted(octets[at:], shift))
+    text.append(rest.decode("iso2022_jp", "replace"))
     return "".join(text)
 
 

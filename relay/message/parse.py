@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relay.message.addresses import parse_addresses
+from relay.message.addresses import MOST_TEXT, parse_addresses
 from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
@@ -49,7 +49,7 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
     fields = _Fields(header, builder)
     bodies = choose_bodies(root)
     chosen = {id(node) for node in (*bodies.texts, *bodies.htmls)}
-    leaves = list(root.leaves())
+    leaves = [node for node in root.leaves() if not node.fallback or id(node) in chosen]
     text, html = _words(bodies, builder)
     return Message(
         subject=fields.text("subject"),
@@ -94,6 +94,7 @@ class _Fields:
 
     def __init__(self, header: Header, builder: TreeBuilder) -> None:
         decoded: list[tuple[str, str]] = []
+        self.note = builder.note
         self.raw: dict[str, list[str]] = {}
         self.first: dict[str, str] = {}
         for name, value in header.fields:
@@ -114,4 +115,7 @@ class _Fields:
 
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
         """The mailboxes of all fields of a name: a second To is read as more of the first (RFC 5322 §3.6.3)."""
-        return tuple(mailbox for raw in self.raw.get(name, ()) for mailbox in parse_addresses(raw))
+        text = ", ".join(self.raw.get(name, ()))
+        if len(text) > MOST_TEXT:
+            self.note(Defect.HEADER_TOO_LONG)
+        return parse_addresses(text)
