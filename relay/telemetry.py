@@ -162,6 +162,11 @@ def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
     _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
 
 
+def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
+    """A listed proxy sent no readable header ("malformed"), or none in time ("late")."""
+    _log.warning("proxy.refused", peer=peer, listener=listener, reason=reason)
+
+
 def login_refused(*, peer: str, login: str) -> None:
     """AUTH with a wrong login or password."""
     LOGINS_REFUSED.inc()
