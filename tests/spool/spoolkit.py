@@ -78,6 +78,11 @@ def raw_files(data_dir: Path) -> list[Path]:
     return sorted(data_dir.glob("spool/raw/*/*"))
 
 
+def lock_files(data_dir: Path) -> list[Path]:
+    """The lock files of id makers."""
+    return sorted(data_dir.glob("spool/makers/*"))
+
+
 class LocalSpool:
     """The local implementation, as the contract's tests open it; another implementation brings its own such class."""
 

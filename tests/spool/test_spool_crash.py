@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import victim
-from spoolkit import NOW, build_config, build_submission, raw_files
+from spoolkit import NOW, build_config, build_submission, lock_files, raw_files
 
 from relay.spool.base import Filter, State
 from relay.spool.local import open_desk, open_intake, open_outbox
@@ -211,6 +211,6 @@ async def test_sweep_takes_what_a_dead_receiver_left_and_what_is_old(tmp_path):
         os.utime(path, (0, 0))
     await outbox.recover(now=NOW)
     assert raw_files(config.data_dir) == [young.path]
-    assert len(os.listdir(tmp_path / "data" / "spool" / "makers")) == 1
+    assert len(lock_files(config.data_dir)) == 1
     await intake.close()
     await outbox.close()
