@@ -216,7 +216,11 @@ class Delivery:
         ids = (*message.in_reply_to, *reversed(message.references))[:_THREAD_IDS]
         if route.thread == "off" or not ids:
             return None
-        return await self._outbox.find_contact(message_ids=ids, since=self._now() - _THREAD_WINDOW)
+        return await self._outbox.find_contact(
+            message_ids=ids,
+            since=self._now() - _THREAD_WINDOW,
+            instance_id=route.instance_id or self._config.connect.instance_id,
+        )
 
 
 def _no_route(entry: Entry) -> RemoteError:

@@ -51,19 +51,19 @@ class Runner:
         self._now = now
         self._rng = rng
         self._running: dict[asyncio.Task[None], Entry] = {}
-        self._held_until: dict[str, datetime] = {}
+        #: When each held route is probed next.
+        self._probe_at: dict[str, datetime] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver until `stop`; returns when nothing is claimed any more."""
         waiting = asyncio.create_task(self._stopping.wait())
         try:
+            await self._remember_holds()
             while not self._stopping.is_set():
-                claimed = await self._claim()
-                if claimed and len(self._running) < self._limits.concurrency:
+                if await self._claim():
                     continue
-                timeout = await self._idle_seconds()
-                nudge = asyncio.create_task(self._wake.wait(timeout))
+                nudge = asyncio.create_task(self._wake.wait(await self._idle_seconds()))
                 await asyncio.wait({nudge, waiting, *self._running}, return_when=asyncio.FIRST_COMPLETED)
                 nudge.cancel()
         finally:
@@ -82,20 +82,31 @@ class Runner:
         """From the next entry on, deliver by another configuration; held routes get their chance at once."""
         self._delivery = delivery
         self._limits = limits
-        self._held_until.clear()
+        for route in self._probe_at:
+            self._probe_at[route] = self._now()
+
+    async def _remember_holds(self) -> None:
+        """Routes that were held before a restart are probed at once."""
+        try:
+            holds = (await self._outbox.paused()).holds
+        except SpoolError:
+            telemetry.fault_caught(where="runner.holds")
+            return
+        for hold in holds:
+            self._probe_at[hold.route] = self._now()
 
     async def _claim(self) -> int:
+        """Take up due entries while there is room; how many were taken."""
         free = self._limits.concurrency - len(self._running)
         if free <= 0:
             return 0
         now = self._now()
-        probing = {entry.destination.route for entry in self._running.values()} & self._held_until.keys()
-        held = [route for route, until in self._held_until.items() if until > now or route in probing]
-        # While any route is held, one at a time: a route that is due for its probe gets one entry, not eight.
-        limit = 1 if self._held_until else free
+        probes = tuple(route for route, at in self._probe_at.items() if at <= now)
+        for route in probes:  # a probe that finds nothing to send is a probe all the same
+            self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
         try:
             entries = await self._outbox.claim(
-                now=now, limit=limit, lease_seconds=self._limits.lease_seconds, held_routes=held
+                now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
             )
         except SpoolError:
             telemetry.fault_caught(where="runner.claim")
@@ -111,14 +122,18 @@ class Runner:
         del self._running[task]
 
     async def _idle_seconds(self) -> float:
-        """How long to sleep if nobody rings: until the next entry is due, at most one poll."""
+        """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
+        if len(self._running) >= self._limits.concurrency:
+            return self._limits.poll_seconds
         try:
             due_at = await self._outbox.next_due_at()
         except SpoolError:
             return _SPOOL_PAUSE_SECONDS
-        if due_at is None:
+        probes = self._probe_at.values()
+        soonest = min([due_at, *probes] if due_at else probes, default=None)
+        if soonest is None:
             return self._limits.poll_seconds
-        return min(max((due_at - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
+        return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -165,7 +180,7 @@ class Runner:
         now = self._now()
         match outcome:
             case Delivered():
-                self._held_release(entry)
+                await self._resume_route(entry)
                 await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
                 return lambda seconds: telemetry.delivery_attempted(
                     entry=outcome.entry,
@@ -198,7 +213,7 @@ class Runner:
             chance=self._rng.random(),
         )
         if error.failure is not FailureClass.CONFIGURATION and error.service == "connect":
-            self._held_release(entry)
+            await self._resume_route(entry)
         match decision:
             case AlreadyThere():
                 reason = "already_there"
@@ -209,7 +224,7 @@ class Runner:
                 await self._outbox.bury(entry, reason=reason, detail=detail, now=now)
                 return _line(failed.entry, "buried", reason, detail)
             case HoldRoute():
-                self._hold_route(entry, reason, detail, now)
+                await self._hold_route(entry, reason, detail, now)
                 until = now + timedelta(seconds=decision.delay_seconds)
             case Retry():
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -219,14 +234,17 @@ class Runner:
         await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
         return _line(failed.entry, "deferred", reason, detail, until)
 
-    def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
+    async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
         route = entry.destination.route
-        if route not in self._held_until:
+        if route not in self._probe_at:
             telemetry.route_held(route=route, reason=reason, detail=detail)
-        self._held_until[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
 
-    def _held_release(self, entry: Entry) -> None:
-        if self._held_until.pop(entry.destination.route, None) is not None:
+    async def _resume_route(self, entry: Entry) -> None:
+        """Connect took a request of this route, or refused it for a reason of its own: the route works."""
+        if self._probe_at.pop(entry.destination.route, None) is not None:
+            await self._outbox.resume_route(entry.destination.route)
             telemetry.route_resumed(route=entry.destination.route)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from relay.cli import config_option
@@ -19,7 +21,9 @@ from relay.errors import ConfigError
     help="Which half runs here.",
 )
 @click.pass_context
-def serve_command(ctx: click.Context, config_path: str | None, role: str) -> None:
+def serve_command(
+    ctx: click.Context, config_path: str | None, role: Literal["all", "receive", "deliver"]
+) -> None:
     """Receive mail and deliver it, until told to stop.
 
     SIGTERM stops in the direction of flow and loses nothing; SIGHUP reads the configuration again.

@@ -52,8 +52,7 @@ class Deliverer:
         self._pace = Pace(
             rate=config.connect.requests_per_second, burst=config.connect.burst, clock=loop.time
         )
-        bell = Bell(config.data_dir)
-        self._stack.callback(bell.close)
+        bell = self._stack.enter_context(Bell(config.data_dir))
         self._runner = Runner(
             outbox=self._outbox,
             delivery=self._delivery(config),

@@ -183,8 +183,7 @@ class Outbox(Protocol):
         """Return what dead runners left leased to the queue, sweep S2; how many entries came back.
 
         `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
-        counted as cut short, comes back after a delay that grows with that count, and is held with the reason
-        "cut_short" once the count reaches `deliver.max_attempts_cut_short`. A recorded outcome clears the count.
+        counted as cut short and comes back after a delay that grows with that count. A recorded outcome clears it.
         """
 
     async def claim(
