@@ -12,6 +12,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import desk_of, pause_sentences
+from relay.config.load import load_config
 
 _SUBJECT = "intake|delivery|route NAME"
 
@@ -22,6 +23,9 @@ _SUBJECT = "intake|delivery|route NAME"
 def pause_command(config_path: str | None, subject: Sequence[str]) -> None:
     """Accept no mail (intake), deliver none (delivery), or none of one route."""
     words = " ".join(subject)
+    routes = {route.name for route in load_config(config_path).routes}
+    if subject[0] == "route" and len(subject) > 1 and words[6:] not in routes:
+        raise click.UsageError(f"no route is named {words[6:]!r}; there are: {', '.join(sorted(routes))}")
     with desk_of(config_path) as desk:
         new = desk.pause(words, now=datetime.now(UTC))
         click.echo(f"{words} paused" if new else f"{words} was paused before")

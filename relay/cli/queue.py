@@ -52,7 +52,11 @@ def filters(function: Function) -> Function:
     for option in reversed(
         (
             click.option(
-                "--state", "states", multiple=True, type=click.Choice([*State]), help="Only this state."
+                "--state",
+                "states",
+                multiple=True,
+                type=click.Choice([state.value for state in State]),
+                help="Only this state.",
             ),
             click.option("--route", help="Only the route of this name."),
             click.option("--reason", help='Only this reason, or all that begin with it ("connect").'),
@@ -109,9 +113,13 @@ def list_command(
     if not chosen["states"] and not everything:
         chosen["states"] = _OPEN
     with desk_of(config_path) as desk:
-        entries = desk.select(build_filter((), limit=limit, **chosen))
+        # One more than is shown, to know whether that is all.
+        entries = desk.select(build_filter((), limit=limit + 1, **chosen))
         counts = desk.counts()
         paused = desk.paused()
+    if len(entries) > limit:
+        click.echo(f"relay: only the oldest {limit} are listed; --limit N lists more", err=True)
+        entries = entries[:limit]
     if as_json:
         echo_json([build_record(entry) for entry in entries])
         return
@@ -138,7 +146,7 @@ def _line(entry: Entry, now: datetime) -> str:
 
 @queue_group.command("show")
 @config_option
-@click.argument("ids", nargs=-1, required=True, metavar="ID")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @json_option
 @click.pass_context
 def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str], as_json: bool) -> None:
@@ -174,7 +182,7 @@ def _changer(name: str, what: str, done: str, *, states: tuple[State, ...]) -> N
 
     @queue_group.command(name, help=what, short_help=what)
     @config_option
-    @click.argument("ids", nargs=-1, metavar="ID")
+    @click.argument("ids", nargs=-1, metavar="[ID]...")
     @filters
     @click.option("--yes", is_flag=True, help="Do not ask before many entries are changed.")
     @json_option
