@@ -91,7 +91,6 @@ FENCES = {
     "dkim": {"auth"},
     "dns": {"resolver"},
     "flask": {"sandbox"},
-    "jinja2": {"sandbox"},
     "moto": {"sandbox"},
     "prometheus_client": {"telemetry", "admin"},
     "pybase64": {"message", "contact"},
@@ -101,7 +100,7 @@ FENCES = {
     "structlog": {"telemetry"},
     "uvloop": {"daemon"},
     "werkzeug": {"sandbox"},
-    "yarl": {"sandbox"},  # a presigned URL must leave aiohttp as it is; only its URL says so
+    "yarl": {"sandbox"},
 }
 
 #: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
