@@ -32,6 +32,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from relay import __version__
 from relay.config.model import Config
@@ -113,7 +114,14 @@ async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
     """
     own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
     custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
-    return own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client = own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client.meta.events.register_last("before-call.s3", _do_not_ask_first)
+    return client
+
+
+def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
+    """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
+    params["headers"].pop("Expect", None)
 
 
 def _s3_config(config: Config, *, custom: bool) -> AioConfig:
@@ -233,8 +241,10 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (ConnectionError, FailureClass.TEMPORARY, "unreachable"),
     (aiohttp.ClientError, FailureClass.TEMPORARY, "unreachable"),
     (OSError, FailureClass.TEMPORARY, "unreachable"),
+    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page where an answer should be
     (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
 )
+_FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
@@ -247,7 +257,7 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
-    except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as exc:
+    except _FOREIGN as exc:
         raise map_error(service, exc) from exc
 
 
@@ -261,9 +271,7 @@ def map_error(service: str, exc: BaseException) -> RemoteError:
     for kind, failure, code in _BY_EXCEPTION:
         if isinstance(exc, kind):
             return RemoteError(service=service, failure=failure, code=code, detail=_line(exc))
-    return RemoteError(
-        service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc)
-    )  # pragma: no cover
+    return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
 
 
 def _map_answer(service: str, response: Any) -> RemoteError:
