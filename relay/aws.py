@@ -8,6 +8,7 @@ Credentials, Region and endpoints come from the standard chain (environment, sha
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +43,8 @@ from relay.errors import ConfigError, FailureClass, RemoteError
 SIGNING_LIFE_SECONDS = 3_600
 #: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
 RENEWAL_PAUSE_SECONDS = 300
+#: From here on aiohttp warns that octets hold up the event loop.
+_LARGE_REQUEST_BYTES = 1_048_576
 
 _NO_REGION = (
     "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
@@ -80,6 +83,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             connect = await stack.enter_async_context(
                 session.client("connect", config=_connect_config(config))
             )
+            connect.meta.events.register("before-send.connect", _send_in_pieces)
         yield Clients(s3=s3, connect=connect)
 
 
@@ -122,6 +126,12 @@ async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
 def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
     """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
     params["headers"].pop("Expect", None)
+
+
+def _send_in_pieces(request: Any, **_: object) -> None:
+    """Hand a large request over as a file: as octets it would be written to the socket in one go, on the loop."""
+    if isinstance(request.body, bytes) and len(request.body) > _LARGE_REQUEST_BYTES:
+        request.body = io.BytesIO(request.body)
 
 
 def _s3_config(config: Config, *, custom: bool) -> AioConfig:

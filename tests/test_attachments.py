@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aws_parts import MEBIBYTE, Peer, answer, clients_of, octets, planned, read_head, read_put
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,9 @@ from relay.errors import FailureClass, RemoteError
 from relay.sandbox.service import Sandbox, running_sandbox
 
 S3 = builtin_config().s3
+
+
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +41,16 @@ def _calm(box):
     box.chaos({})
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def clients(box):
+    with pytest.MonkeyPatch.context() as patch:
+        async with clients_of(box.environ(), patch) as opened:
+            yield opened
+
+
 @pytest.fixture
-async def store(box, monkeypatch):
-    async with clients_of(box.environ(), monkeypatch) as clients:
-        yield AttachmentStore(clients.s3, config=S3)
+def store(clients):
+    return AttachmentStore(clients.s3, config=S3)
 
 
 async def fetch(url):
@@ -50,6 +60,7 @@ async def fetch(url):
         return await response.read(), response.content_type
 
 
+@in_one_loop
 async def test_files_arrive_octet_for_octet(store):
     """Empty, small, at the seam between the two ways, and of several chunks: all the same."""
     sizes = (0, 1, SMALL_FILE_BYTES, SMALL_FILE_BYTES + 1, MEBIBYTE, 3 * MEBIBYTE + 17)
@@ -58,6 +69,7 @@ async def test_files_arrive_octet_for_octet(store):
     assert [(await fetch(url))[0] for url in stored.urls] == data
 
 
+@in_one_loop
 async def test_urls_are_those_of_attached_files_in_their_order(store, box):
     """Files that are only stored get no URL, and are there all the same, under their types."""
     files = [
@@ -71,6 +83,7 @@ async def test_urls_are_those_of_attached_files_in_their_order(store, box):
     assert box._run(box.s3.read(f"/{BUCKET}/mail/01B/eml")) == (b"From: a\r\n\r\n", "message/rfc822")
 
 
+@in_one_loop
 async def test_25_megabytes_make_the_round_trip(store):
     """The largest mail's largest file, through the real protocol."""
     data = octets(25 * MEBIBYTE)
@@ -78,6 +91,7 @@ async def test_25_megabytes_make_the_round_trip(store):
     assert hashlib.sha256((await fetch(stored.urls[0]))[0]).digest() == hashlib.sha256(data).digest()
 
 
+@in_one_loop
 async def test_large_files_are_never_whole_in_memory(monkeypatch, box):
     """Four files of 25 MB go up at once in a few megabytes: one chunk each, and what sockets hold."""
 
@@ -111,6 +125,7 @@ async def test_large_files_are_never_whole_in_memory(monkeypatch, box):
     assert peak < 16 * MEBIBYTE
 
 
+@in_one_loop
 async def test_several_files_go_up_at_once_and_no_more_than_configured(monkeypatch, box):
     """A mail with many small files takes the time of a few, and leaves room for other mails."""
 
@@ -137,6 +152,7 @@ async def test_several_files_go_up_at_once_and_no_more_than_configured(monkeypat
 
 
 @pytest.mark.parametrize("size", [100, 3 * MEBIBYTE])
+@in_one_loop
 async def test_an_upload_that_breaks_off_begins_anew(monkeypatch, box, size):
     """The connection ends in the middle of the body: the second try sends all of it, from the start."""
     data = octets(size)
@@ -159,6 +175,7 @@ async def test_an_upload_that_breaks_off_begins_anew(monkeypatch, box, size):
 
 
 @pytest.mark.parametrize("fault", ["error", "lose_reply"])
+@in_one_loop
 async def test_faults_of_s3_are_tried_again(store, box, fault):
     """Where half the calls fail, uploads end whole or as a temporary matter; again, the same keys hold the same."""
     data = octets(MEBIBYTE)
@@ -181,6 +198,7 @@ async def refused(call):
     return caught.value.failure, caught.value.code
 
 
+@in_one_loop
 async def test_s3_that_is_away_is_a_temporary_matter(store, box):
     """Nobody listens at S3's address."""
     box.chaos(s3={"refuse": True})
@@ -190,6 +208,7 @@ async def test_s3_that_is_away_is_a_temporary_matter(store, box):
     await store.probe()
 
 
+@in_one_loop
 async def test_s3_that_hangs_is_given_up_in_time(monkeypatch, box):
     """Somebody listens at S3's address, and says nothing."""
 
@@ -204,6 +223,7 @@ async def test_s3_that_hangs_is_given_up_in_time(monkeypatch, box):
             assert await refused(call) == (FailureClass.TEMPORARY, "timeout")
 
 
+@in_one_loop
 async def test_a_bucket_that_is_not_there_is_the_operators_matter(monkeypatch, box):
     """A misspelt bucket holds the route; no mail is spent on it."""
     async with clients_of(box.environ(), monkeypatch) as clients:
@@ -221,6 +241,7 @@ async def test_a_bucket_that_is_not_there_is_the_operators_matter(monkeypatch, b
         ({"AWS_SESSION_TOKEN": "stray"}, "InvalidToken"),
     ],
 )
+@in_one_loop
 async def test_credentials_that_do_not_hold_are_the_operators_matter(monkeypatch, box, change, code):
     """Wrong key, secret, Region or token: each is told by S3's own word."""
     async with clients_of(box.environ() | change, monkeypatch) as clients:
@@ -228,6 +249,7 @@ async def test_credentials_that_do_not_hold_are_the_operators_matter(monkeypatch
         assert await refused(store.put_all([planned(b"x")])) == (FailureClass.CONFIGURATION, code)
 
 
+@in_one_loop
 async def test_octets_that_are_not_what_the_plan_says_are_not_stored(store, box):
     """The digest of the plan is signed with the request: S3 refuses a body that does not hash to it."""
     file = planned(b"what came", "mail/01G/0", sha256=hashlib.sha256(b"what was planned").hexdigest())
@@ -235,6 +257,7 @@ async def test_octets_that_are_not_what_the_plan_says_are_not_stored(store, box)
     assert box._run(box.s3.read(f"/{BUCKET}/mail/01G/0")) is None
 
 
+@in_one_loop
 async def test_urls_live_as_long_as_configured(store, monkeypatch, box):
     """Signed with a user's key, a URL lives for url_ttl_seconds."""
     before = datetime.now(UTC)
@@ -247,6 +270,7 @@ async def test_urls_live_as_long_as_configured(store, monkeypatch, box):
     assert f"X-Amz-Expires={S3.url_ttl_seconds}&" in stored.urls[0]
 
 
+@in_one_loop
 async def test_urls_die_with_the_credentials_that_signed_them(store):
     """A token that ends first is what the request's life is counted by."""
 
@@ -259,6 +283,7 @@ async def test_urls_die_with_the_credentials_that_signed_them(store):
     assert stored.expires_at - datetime.now(UTC) <= timedelta(minutes=14)
 
 
+@in_one_loop
 async def test_a_url_too_long_for_connect_is_the_operators_matter(monkeypatch, box):
     """A role whose token makes URLs of over 2,000 characters would lose every attachment: said by the probe too."""
     async with (
@@ -272,6 +297,7 @@ async def test_a_url_too_long_for_connect_is_the_operators_matter(monkeypatch, b
         await store.put_all([planned(b"x", attached=False)])  # no URL, no trouble
 
 
+@in_one_loop
 async def test_a_token_of_usual_length_fits(monkeypatch):
     """A role's session token of a thousand characters leaves room for the rest of the URL."""
     async with (
@@ -282,6 +308,7 @@ async def test_a_token_of_usual_length_fits(monkeypatch):
         assert (await fetch(stored.urls[0]))[0] == b"x"
 
 
+@in_one_loop
 async def test_a_mail_is_read_off_the_event_loop(store):
     """Decoding attachments is work for a thread: sessions and timers go on meanwhile."""
     data = octets(2 * MEBIBYTE)
@@ -297,6 +324,7 @@ async def test_a_mail_is_read_off_the_event_loop(store):
     assert threading.get_ident() not in threads
 
 
+@in_one_loop
 async def test_nothing_reads_the_mail_after_a_failure(monkeypatch, box):
     """The spool unmaps the mail when put_all has raised: no thread may still be at it."""
 

@@ -45,7 +45,7 @@ class S3Service:
         self._sizes: dict[str, int] = {}
         app = web.Application(client_max_size=_MAX_OBJECT_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self._listening: web.TCPSite | None = None
 
     @property
