@@ -65,7 +65,11 @@ def pems(tmp_path_factory):
     write_pem(folder / "key.pem", key)
     write_pem(folder / "other-key.pem", ec.generate_private_key(ec.SECP256R1()))
     write_pem(folder / "locked-key.pem", key, b"secret")
+    (folder / "good-users").write_text("scanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n")
     (folder / "words.pem").write_text("no certificate here\n")
+    (folder / "users").write_text(
+        "# scanners\nscanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n\nprinter:secret\n"
+    )
     (folder / "half.pem").write_bytes((folder / "cert.pem").read_bytes()[:200])
     return folder
 
@@ -175,7 +179,7 @@ def test_pair_and_users_that_are_there_are_fine(minimal, pems, tmp_path):
         "RELAY_TLS__CERTIFICATE": str(pems / "cert.pem"),
         "RELAY_TLS__KEY": str(pems / "key.pem"),
         "RELAY_TLS__CLIENT_CA": str(pems / "cert.pem"),
-        "RELAY_SERVER__USERS_FILE": str(pems / "words.pem"),
+        "RELAY_SERVER__USERS_FILE": str(pems / "good-users"),
         "RELAY_DATA_DIR": str(tmp_path / "new" / "spool"),
     }
     assert sentences_of(minimal, environ) == ()

@@ -148,9 +148,23 @@ def _holds(path: Path, key: str, kind: str) -> str:
 
 
 def _check_users(config: Config) -> tuple[str, ...]:
+    """The users file is read by `relay.smtp.auth`: one `login:$argon2...` a line, empty lines and # aside."""
     path = config.server.users_file
-    sentence = _unreadable("server.users_file", path) if path else ""
-    return (sentence,) if sentence else ()
+    if path is None:
+        return ()
+    if sentence := _unreadable("server.users_file", path):
+        return (sentence,)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    wrong = [
+        number
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not re.match(r"\s*(#|[^:\s]+:\s*\$argon2)", line)
+    ]
+    return tuple(
+        f"server.users_file = {show(str(path))}: line {number} is no login and hash; "
+        'write "login:$argon2id$...", the hash as argon2 prints it'
+        for number in wrong
+    )
 
 
 def _check_data_dir(data_dir: Path) -> tuple[str, ...]:
