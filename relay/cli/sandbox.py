@@ -61,7 +61,7 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
     from relay.sandbox.service import Sandbox, settings_of  # noqa: PLC0415
 
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     config = sandbox_config(smtp=smtp, data_dir=place / "data", config_path=config_path)
     file = place / "relay.toml"
