@@ -53,7 +53,7 @@ class Daemon:
 
 @asynccontextmanager
 async def open_daemon(
-    config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 30.0
+    config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 60.0
 ) -> AsyncIterator[Daemon]:
     """The daemon, up; stopped in order at the end.
 
