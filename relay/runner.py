@@ -162,9 +162,6 @@ class Runner:
         recorded(loop.time() - begun)
 
     async def _outcome(self, entry: Entry) -> Outcome:
-        if entry.cut_short >= self._limits.max_attempts_cut_short:
-            detail = f"{entry.cut_short} attempts in a row ended with the process that made them"
-            return Held(reason="cut_short", detail=detail)
         try:
             return await self._delivery.deliver(entry)
         except SpoolCorruptError as exc:

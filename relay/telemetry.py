@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
 RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
 SESSIONS = Gauge("relay_sessions", "Sessions open now.")
+SESSIONS_REFUSED = Counter(
+    "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
+)
+LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
+HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
+TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
+GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
 RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
 DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
@@ -120,6 +127,11 @@ def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
     (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
 
 
+def child_cannot_work(*, why: str) -> None:
+    """A child could not begin, or go on; it is started again."""
+    _log.error("child.cannot_work", why=why)
+
+
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
     """SIGHUP: the new configuration is in force, or the old one stays and these sentences say why."""
     if sentences:
@@ -155,10 +167,60 @@ def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> Non
     _log.debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
 
 
-def recipient_refused(*, peer: str, forward_path: str, reply: Reply) -> None:
-    """A RCPT got no 250."""
+def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str) -> None:
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply."""
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
-    _log.info("recipient.refused", peer=peer, forward_path=forward_path, reply=str(reply))
+    _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
+
+
+def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
+    """A command got a 5yz; `reference` stands in the reply."""
+    _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+
+
+def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
+    """A peer was sent away at the door, or in the middle of a session."""
+    SESSIONS_REFUSED.labels(reply.enhanced).inc()
+    _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
+
+
+def login_refused(*, peer: str, login: str) -> None:
+    """AUTH with a wrong login or password."""
+    LOGINS_REFUSED.inc()
+    _log.warning("login.refused", peer=peer, login=login)
+
+
+def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
+    """TLS did not come about; `reason` is the error's class."""
+    HANDSHAKES_FAILED.inc()
+    _log.info("handshake.failed", peer=peer, listener=listener, reason=reason)
+
+
+def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:
+    """A peer went away, or was sent away, before its mail was whole: nothing was kept."""
+    TRANSACTIONS_ABORTED.inc()
+    _log.info("transaction.aborted", spool_id=spool_id, peer=peer, size=size, why=why)
+
+
+def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
+    """A commit ended after its peer was told to try again; a stored mail is recognised when it comes again."""
+    _log.warning("commit.late", spool_id=spool_id, seconds=round(seconds, 3), stored=stored)
+
+
+def gate_moved(*, closed: bool, reason: str) -> None:
+    """New sessions are sent away from now on, or no longer, and why."""
+    GATE_CLOSED.set(1 if closed else 0)
+    (_log.warning if closed else _log.info)("gate.closed" if closed else "gate.opened", reason=reason)
+
+
+def certificate_loaded(*, path: str) -> None:
+    """New handshakes use this certificate."""
+    _log.info("certificate.loaded", path=path)
+
+
+def certificate_refused(*, path: str, why: str) -> None:
+    """The files of a certificate changed and could not be read; the one before stays in force."""
+    _log.error("certificate.refused", path=path, why=why)
 
 
 def transaction_ended(

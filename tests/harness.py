@@ -112,42 +112,48 @@ class Daemon:
         )
         self.env = {**env, "PYTHONPATH": str(ROOT)}
         self.args: list[str] = []
-        self.events: list[dict[str, Any]] = []
+        self._log_path = home / "daemon.log"
+        self._log_offset = 0
+        self._events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
 
     def start(self, *, wait: bool = True, **env: str) -> Daemon:
         """Start it; with `wait`, return when every process of it works."""
-        self.events = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path), *self.args],
-            env=self.env | env,
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(
-            target=self._read, args=(self.process.stderr, self.events), daemon=True
-        )
-        self._reader.start()
+        self._events = []
+        with self._log_path.open("ab") as log:
+            self._log_offset = log.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path), *self.args],
+                env=self.env | env,
+                cwd=ROOT,
+                stderr=log,
+                start_new_session=True,
+            )
         if wait:
             self.wait_for("daemon.ready")
         return self
 
-    def _read(self, stream: Any, events: list[dict[str, Any]]) -> None:
-        for line in stream:
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                self.other_lines.append(line.rstrip())
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What it has logged since the last start; the log is a file, read on as it grows."""
+        with self._log_path.open("rb") as log:
+            log.seek(self._log_offset)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                self._log_offset += len(line)
+                try:
+                    self._events.append(json.loads(line))
+                except ValueError:
+                    self.other_lines.append(line.decode().rstrip())
+        return self._events
 
     def wait_for(self, event: str, *, seconds: float = 30.0, **fields: Any) -> dict[str, Any]:
         """The first log line with this event and these fields."""
 
         def look() -> dict[str, Any] | None:
-            for line in tuple(self.events):
+            for line in self.events:
                 if line.get("event") == event and all(
                     line.get(key) == value for key, value in fields.items()
                 ):
@@ -179,12 +185,7 @@ class Daemon:
 
     def _ended(self) -> int:
         assert self.process
-        assert self._reader
-        code = self.process.wait(timeout=30)
-        self._reader.join(timeout=30)
-        assert self.process.stderr
-        self.process.stderr.close()
-        return code
+        return self.process.wait(timeout=30)
 
     def __enter__(self) -> Self:
         return self if self.process else self.start()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from relay import telemetry
 from relay.config import Config
 from relay.daemon.link import Link
-from relay.errors import ConfigError
+from relay.errors import ConfigError, SpoolError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,10 @@ async def _live(half: Half, end: socket.socket) -> int:
     except ConfigError as exc:
         link.say(said="refused", sentences=exc.sentences)
         return 2
+    except SpoolError as exc:
+        # Another deliverer still ends, or the disk is away: the supervisor tries again.
+        telemetry.child_cannot_work(why=str(exc))
+        return 1
     finally:
         if config is not None:
             await half.stop(config.server.drain_seconds)

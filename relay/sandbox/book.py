@@ -6,6 +6,7 @@ is kept as the octets that came. Never does I/O.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Book:
         self._contacts: dict[str, Contact] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._count = 0
+        #: Set at each contact that is added; whoever waits clears it before looking.
+        self.grown = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._contacts)
@@ -99,6 +102,7 @@ class Book:
         self._contacts[contact_id] = contact
         if token := params.get("ClientToken"):
             self._tokens[token] = (contact_id, digest)
+        self.grown.set()
         return contact
 
     def get(self, contact_id: str) -> Contact | None:

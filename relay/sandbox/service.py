@@ -26,14 +26,15 @@ from aiohttp import web
 
 from relay.config.model import Config
 from relay.routes import RouteTable
+from relay.sandbox.api import Api
 from relay.sandbox.book import Book
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
 from relay.sandbox.fetcher import Fetcher
+from relay.sandbox.page import Page
 from relay.sandbox.rules import Settings
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
-from relay.sandbox.web import build_page
 
 #: Not us-east-1, where many a wrong default goes unnoticed.
 REGION = "eu-central-1"
@@ -52,6 +53,7 @@ class Sandbox:
         http: tuple[str, int] = ("127.0.0.1", 0),
         session_token: str | None = None,
         seed: int | None = None,
+        smtp: str = "127.0.0.1:2525",
     ) -> None:
         self.keys = Keys(
             access_key="AKIASANDBOX000000000",
@@ -60,6 +62,8 @@ class Sandbox:
             token=session_token,
         )
         self.bucket = bucket
+        #: Where the daemon listens; the page tells it.
+        self.smtp = smtp
         self.http_url = ""
         self.connect_url = ""
         self.s3: S3Service
@@ -74,6 +78,7 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         try:
             await self._start()
         except BaseException:
@@ -99,7 +104,9 @@ class Sandbox:
             size_of=self.s3.size_of,
         )
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
-        self.http_url = await self._serve(build_page(self), *self._http)
+        app = web.Application()
+        app.add_routes([*Api(self).routes(), *Page(self).routes()])
+        self.http_url = await self._serve(app, *self._http)
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
         """Serve an application until the end, and say where."""
@@ -139,7 +146,12 @@ class Sandbox:
         return self._book
 
     def contacts(self) -> list[dict[str, Any]]:
-        """What `GET /api/contacts` answers, without waiting for attachments that are being fetched."""
+        """What `GET /api/contacts` answers; like it, waits a little for attachments that are being fetched.
+
+        In the sandbox's own loop nothing can wait here: `await settle()` first.
+        """
+        if threading.get_ident() != self._thread:
+            self._run(self.settle())
         return [json.loads(contact.to_json()) for contact in self._book.select()]
 
     def clear(self) -> None:
@@ -168,9 +180,25 @@ class Sandbox:
         """Wait, so long at most, for the attachments that are being fetched now."""
         await self._fetcher.settle(timeout_seconds)
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    async def until(self, count: int, timeout_seconds: float) -> bool:
+        """Wait until there are so many contacts; whether they came in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while len(self._book) < count:
+                    self._book.grown.clear()
+                    await self._book.grown.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def wait(self, count: int, timeout_seconds: float = 30.0) -> list[dict[str, Any]]:
+        """From another thread: the contacts, once there are so many, or time is up."""
+        self._run(self.until(count, timeout_seconds), timeout_seconds + 5)
+        return self.contacts()
+
+    def _run(self, work: Coroutine[Any, Any, _T], timeout_seconds: float = 30.0) -> _T:
         """Do something in the sandbox's loop, from another thread, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
 
 async def _soon(work: Any) -> None:

@@ -101,7 +101,7 @@ class Entry:
     state: State
     #: Starts of delivery so far, the running one included.
     attempts: int
-    #: Earlier starts in a row that ended without an outcome: the process died, or the lease ran out.
+    #: How often in a row the runner ended by itself while it had this entry: see `Outbox.recover`.
     cut_short: int
     next_attempt_at: datetime
     lease_until: datetime | None
@@ -289,7 +289,7 @@ class Event:
     """Something that happened to an entry: what `trace` tells."""
 
     at: datetime
-    #: "deferred", "held", "dead", "done", "released", "retried", "cut-short".
+    #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short".
     event: str
     attempt: int
     reason: str

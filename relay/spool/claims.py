@@ -15,7 +15,7 @@ from relay import telemetry
 from relay.errors import SpoolCorruptError
 from relay.spool.base import Entry
 from relay.spool.control import read_paused
-from relay.spool.outcomes import record
+from relay.spool.outcomes import record, remember
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
 from relay.spool.schema import query
 
@@ -54,25 +54,43 @@ class Turns:
         self._served[route] = self._count
 
 
-def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool, blame: bool = True) -> int:
-    """S4 to S3 for leases that have ended, or for all of them; how many.
-
-    Without `blame` the starts are not counted as cut short: the whole daemon was stopped, and no mail did it.
-    With it, an entry comes back later each time, so that innocent neighbours of a culprit get through between.
-    """
+def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool) -> int:
+    """S4 to S3 for leases that have ended, or for all of them; how many."""
     at = to_microseconds(now)
-    delay = "min(open_starts, 8) * open_starts * 1000000" if blame and everyone else "0"
     ended = query(
         connection,
-        f"UPDATE entries SET state = 'queued', due_at = ? + {delay}, lease_until = NULL, updated_at = ?, "  # noqa: S608 - ours
-        "open_starts = open_starts * ? WHERE state = 'leased' AND lease_until <= ? RETURNING entry_id, attempts",
-        (at, at, int(blame), _FOREVER if everyone else at),
+        "UPDATE entries SET state = 'queued', due_at = ?, lease_until = NULL, updated_at = ? "
+        "WHERE state = 'leased' AND lease_until <= ? RETURNING entry_id",
+        (at, at, _FOREVER if everyone else at),
     )
-    connection.executemany(
-        "INSERT INTO history VALUES (?, ?, 'cut-short', ?, '', '')",
-        ((entry_id, at, attempts) for entry_id, attempts in ended),
-    )
+    for (entry_id,) in ended:
+        remember(connection, entry_id, at=at, event="interrupted")
     return len(ended)
+
+
+def blame_leases(connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float) -> int:
+    """S4 to S3, or to S5 after `limit` such ends in a row, for all that a runner had when it ended by itself.
+
+    Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
+    and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
+    """
+    at = to_microseconds(now)
+    leased = query(
+        connection, "SELECT entry_id, cut_short FROM entries WHERE state = 'leased' ORDER BY entry_id"
+    )
+    for place, (entry_id, earlier) in enumerate(leased):
+        count = earlier + 1
+        held = count >= limit
+        delay = timedelta(seconds=delay_seconds * (2**earlier + place))
+        detail = f"the runner ended by itself during delivery, {count} times in a row" if held else ""
+        connection.execute(
+            "UPDATE entries SET state = ?, due_at = ?, lease_until = NULL, cut_short = ?, reason = 'cut_short', "
+            "detail = ?, updated_at = ? WHERE entry_id = ?",
+            ("held" if held else "queued", to_microseconds(now + delay), count, detail, at, entry_id),
+        )
+        event = "held" if held else "cut_short"
+        remember(connection, entry_id, at=at, event=event, reason="cut_short", detail=detail)
+    return len(leased)
 
 
 def claim(
@@ -147,8 +165,8 @@ def _lease(
         return []
     ids = json.dumps(chosen)
     connection.execute(
-        "UPDATE entries SET state = 'leased', lease_until = ?, attempts = attempts + 1, "
-        "open_starts = open_starts + 1, updated_at = ? WHERE entry_id IN (SELECT value FROM json_each(?))",
+        "UPDATE entries SET state = 'leased', lease_until = ?, attempts = attempts + 1, updated_at = ? "
+        "WHERE entry_id IN (SELECT value FROM json_each(?))",
         (until, at, ids),
     )
     rows = query(
@@ -168,7 +186,7 @@ def _lease(
                 row[0],
                 state="dead",
                 event="dead",
-                reason="spool.corrupt",
+                reason="spool_corrupt",
                 detail=str(exc),
                 now=now,
             )

@@ -146,7 +146,7 @@ class LocalDesk:
         def change(entry_id: int) -> None:
             at = to_microseconds(now)
             self._connection.execute(
-                "UPDATE entries SET state = 'queued', due_at = ?, open_starts = 0, updated_at = ? WHERE entry_id = ?",
+                "UPDATE entries SET state = 'queued', due_at = ?, cut_short = 0, updated_at = ? WHERE entry_id = ?",
                 (at, at, entry_id),
             )
             remember(self._connection, entry_id, at=at, event=event)

@@ -43,6 +43,7 @@ class LocalOutbox:
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._limits = config.spool
+        self._deliver = config.deliver
         self._layout.prepare()
         with translated():
             lock = lock_file(self._layout.data_dir / "deliver.lock")
@@ -62,10 +63,15 @@ class LocalOutbox:
 
     async def recover(self, *, now: datetime, blame: bool = False) -> int:
         """Every lease is a dead runner's, for we hold the lock; then the sweep."""
-        entries = await self._change(
-            "recover",
-            lambda connection: claims.return_leases(connection, now=now, everyone=True, blame=blame),
-        )
+        returning: Callable[[apsw.Connection], int] = partial(claims.return_leases, now=now, everyone=True)
+        if blame:
+            returning = partial(
+                claims.blame_leases,
+                now=now,
+                limit=self._deliver.max_attempts_cut_short,
+                delay_seconds=self._deliver.backoff_min_seconds,
+            )
+        entries = await self._change("recover", returning)
         swept = await asyncio.to_thread(self._sweep)
         if swept:
             telemetry.spool_swept(files=swept)

@@ -41,7 +41,7 @@ def record(
     at = to_microseconds(now)
     detail = detail[:_DETAIL_LIMIT]
     connection.execute(
-        "UPDATE entries SET state = ?, reason = ?, detail = ?, lease_until = NULL, open_starts = 0, updated_at = ? "
+        "UPDATE entries SET state = ?, reason = ?, detail = ?, lease_until = NULL, cut_short = 0, updated_at = ? "
         "WHERE entry_id = ?",
         (state, reason, detail, at, entry_id),
     )

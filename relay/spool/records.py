@@ -22,7 +22,7 @@ _MICROSECOND = timedelta(microseconds=1)
 #: What `parse_entry` wants, in its order; from `entries AS e`, its mail as `m`, its request as `r`.
 ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
-    "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.open_starts, e.due_at, "
+    "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at"
 )
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
@@ -56,7 +56,6 @@ def parse_entry(row: Sequence[Any]) -> Entry:
 
 
 def _parse_entry(row: Sequence[Any]) -> Entry:
-    leased = row[12] == State.LEASED
     results = json.loads(row[7])
     return Entry(
         entry_id=row[0],
@@ -72,7 +71,7 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         trace_size=row[11],
         state=State(row[12]),
         attempts=row[13],
-        cut_short=row[14] - 1 if leased else row[14],
+        cut_short=row[14],
         next_attempt_at=from_microseconds(row[15]),
         lease_until=from_microseconds(row[16]) if row[16] is not None else None,
         rung=Rung(row[17]),

@@ -63,7 +63,7 @@ CREATE TABLE entries (
     state         TEXT NOT NULL DEFAULT 'queued'
                   CHECK (state IN ('queued', 'leased', 'held', 'dead', 'done')),
     attempts      INTEGER NOT NULL DEFAULT 0,
-    open_starts   INTEGER NOT NULL DEFAULT 0,
+    cut_short     INTEGER NOT NULL DEFAULT 0,
     due_at        INTEGER NOT NULL,
     lease_until   INTEGER,
     rung          TEXT NOT NULL DEFAULT 'full',

@@ -45,31 +45,31 @@ def ring(data_dir: Path) -> None:
 
 
 class Bell:
-    """The deliverer's end: hears rings while it is open. Without a socket it still returns after each time-out."""
+    """The deliverer's end: hears rings, on the running event loop, until it is closed.
+
+    Only one deliverer runs at a time. Where no socket can be made, polling has to do: each wait ends by itself.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._rung = asyncio.Event()
-        self._socket: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._listen()
 
-    def open(self) -> Self:
-        """Listen, on the running event loop; where that cannot be done, polling has to do."""
+    def _listen(self) -> socket.socket | None:
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             with _address(self._data_dir) as address:
-                # Only one deliverer runs (deliver.lock), so what lies here was left by a dead one.
+                # What lies here was left by a dead one (deliver.lock).
                 with contextlib.suppress(FileNotFoundError):
                     (self._data_dir / _NAME).unlink()
                 bell.bind(address)
             (self._data_dir / _NAME).chmod(0o600)
-            self._loop = asyncio.get_running_loop()
             self._loop.add_reader(bell.fileno(), self._hear)
         except (OSError, NotImplementedError):
             bell.close()
-            return self
-        self._socket = bell
-        return self
+            return None
+        return bell
 
     def _hear(self) -> None:
         """Many rings are one."""
@@ -89,7 +89,7 @@ class Bell:
 
     def close(self) -> None:
         """Stop listening; harmless when called twice."""
-        if self._socket is not None and self._loop is not None:
+        if self._socket is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
@@ -97,7 +97,7 @@ class Bell:
                 (self._data_dir / _NAME).unlink()
 
     def __enter__(self) -> Self:
-        return self.open()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

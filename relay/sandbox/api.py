@@ -1,11 +1,11 @@
-"""The sandbox's HTTP: the JSON API, and the page for a person.
+"""The sandbox's JSON API: contacts and faults, for programs (design §5.4).
 
-Owns `/api/contacts`, `/api/chaos` (design §5.4) and what the page asks for. Never changes a contact. Everything that
-a mail brought is shown escaped, its HTML in a frame without scripts, its files as downloads.
+Owns `/api/…`. Never changes a contact; the page for people is in `page`.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -15,25 +15,30 @@ if TYPE_CHECKING:
 
 #: How long `GET /api/contacts` waits for attachments that are being fetched, so that what it shows is whole.
 SETTLE_SECONDS = 2.0
+#: A list this long is written in pieces of about this size: fifty thousand contacts would be a string of 200 MB.
+_PIECE_BYTES = 262_144
 
 
 class Api:
-    """The JSON API."""
+    """The handlers; `routes` says where each stands."""
 
     def __init__(self, box: Sandbox) -> None:
         self._box = box
 
-    def add_to(self, app: web.Application) -> None:
-        """Register the routes."""
-        app.router.add_get("/api/contacts", self.contacts)
-        app.router.add_delete("/api/contacts", self.clear)
-        app.router.add_get("/api/chaos", self.chaos)
-        app.router.add_post("/api/chaos", self.set_chaos)
-        app.router.add_delete("/api/chaos", self.end_chaos)
-        app.router.add_get("/api/env", self.env)
+    def routes(self) -> list[web.RouteDef]:
+        """Every address of the API."""
+        return [
+            web.get("/api/contacts", self.contacts),
+            web.delete("/api/contacts", self.clear),
+            web.get("/api/contacts/{contact_id}", self.contact),
+            web.get("/api/chaos", self.chaos),
+            web.post("/api/chaos", self.set_chaos),
+            web.delete("/api/chaos", self.end_chaos),
+            web.get("/api/env", self.env),
+        ]
 
     async def contacts(self, request: web.Request) -> web.StreamResponse:
-        """Oldest first; `?since=` a contact id or an instant, `?limit=` so many."""
+        """Oldest first; `?since=` a contact id or an instant, `?limit=` so many at most."""
         await self._box.settle(SETTLE_SECONDS)
         try:
             limit = int(request.query["limit"]) if "limit" in request.query else None
@@ -42,16 +47,25 @@ class Api:
             return _bad(f"since takes a contact id or an instant, limit a number: {exc}")
         answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
         await answer.prepare(request)
-        separator = "["
-        for contact in chosen:  # one at a time: fifty thousand of them would be a string of 200 MB
-            await answer.write((separator + contact.to_json()).encode("utf-8"))
-            separator = ",\n"
-        await answer.write(b"]" if separator != "[" else b"[]")
+        piece = "["
+        for number, contact in enumerate(chosen):
+            piece += (",\n" if number else "") + contact.to_json()
+            if len(piece) > _PIECE_BYTES:
+                await answer.write(piece.encode("utf-8"))
+                piece = ""
+        await answer.write(f"{piece}]".encode())
         await answer.write_eof()
         return answer
 
+    async def contact(self, request: web.Request) -> web.Response:
+        """One contact, as it stands in the list."""
+        contact = self._box.book.get(request.match_info["contact_id"])
+        if contact is None:
+            return web.json_response({"error": "there is no such contact"}, status=404)
+        return web.json_response(text=contact.to_json())
+
     async def clear(self, _request: web.Request) -> web.Response:
-        """Forget contacts and tokens."""
+        """Forget contacts and client tokens."""
         self._box.book.clear()
         return web.json_response([])
 
@@ -60,9 +74,11 @@ class Api:
         return web.json_response(self._box.chaos())
 
     async def set_chaos(self, request: web.Request) -> web.Response:
-        """Set faults; see `relay.sandbox.chaos`."""
+        """Set faults; `relay.sandbox.chaos` says how a document is read."""
         try:
             return web.json_response(await self._box.set_chaos(await request.json()))
+        except json.JSONDecodeError as exc:
+            return _bad(f"the document is no JSON: {exc}")
         except ValueError as exc:
             return _bad(str(exc))
 
@@ -71,16 +87,9 @@ class Api:
         return web.json_response(await self._box.set_chaos({}))
 
     async def env(self, _request: web.Request) -> web.Response:
-        """The variables that point other AWS clients here."""
+        """The variables that point other AWS clients at this sandbox."""
         return web.json_response(self._box.env)
 
 
 def _bad(sentence: str) -> web.Response:
     return web.json_response({"error": sentence}, status=400)
-
-
-def build_page(box: Sandbox) -> web.Application:
-    """The whole HTTP of the sandbox."""
-    app = web.Application(client_max_size=1024 * 1024)
-    Api(box).add_to(app)
-    return app
