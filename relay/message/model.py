@@ -38,6 +38,7 @@ class Defect(StrEnum):
     CHARSET = "mime.charset"
     TNEF = "tnef.malformed"
     SMIME = "smime.malformed"
+    BODY_TOO_LONG = "body.too_long"
     OVER_BUDGET = "parse.over_budget"
 
 
@@ -130,6 +131,9 @@ class ParseLimits:
     depth: int = 50
     parts: int = 1_000
     header_bytes: int = 1 << 20
+    #: Octets of body parts that become `text` and `html`, together; past it they are cut (BODY_TOO_LONG), and the
+    #: parts in `bodies` still hold all of it. Three times what Connect takes.
+    body_bytes: int = 16 << 20
     #: Wall seconds of one thread for the whole mail; past it the rest of the mail is one part, undecoded.
     budget_seconds: float = 10.0
 

@@ -1,0 +1,236 @@
+"""Address lists as they are written: From, To, Cc, Reply-To, Sender.
+
+Owns *address list*. Never validates an address, never drops one that it can make out. Follows RFC 5322 §3.4 and
+§4.4 (groups, comments, routes, blanks around dots), and the ways of mail programs that do not: names with bare
+commas, brackets that are missing, semicolons for commas, whole mailboxes inside quotes or encoded words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from relay.message.model import Mailbox
+from relay.message.words import decode_words, one_line
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_ANGLE = re.compile(r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"])*+)>', re.DOTALL)
+_TEXT = re.compile(r'[^"(<>,;:\s\\]++')
+_STOP = re.compile(r"[<>,;]")
+_BLANK = re.compile(r"\s++")
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_ROUTE = re.compile(r"^@[^:]*:")
+_AROUND = re.compile(r"\s*([@.])\s*")
+_INNER_COMMENT = re.compile(r"\([^()]*+\)")
+_LONE_ADDRESS = re.compile(r"[^\s<>\"(),;:]++@[^\s<>\"(),;:]++")
+
+
+#: Commas in one unquoted name ("Doe, John, Dr."); beyond, it is a list of names without addresses.
+_MOST_COMMAS = 3
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The mailbox being read: pieces of text (as sent, and whether they were quoted), comments, what was in brackets."""
+
+    pieces: list[tuple[str, bool]] = field(default_factory=list)
+    #: Whether an @ stands outside quotes.
+    at_sign: bool = False
+    comments: list[str] = field(default_factory=list)
+    angle: str | None = None
+
+    def add(self, text: str, *, quoted: bool = False) -> None:
+        self.pieces.append((text, quoted))
+        self.at_sign |= "@" in text and not quoted
+
+    def raw(self) -> str:
+        return "".join(f'"{text}"' if quoted else text for text, quoted in self.pieces).strip()
+
+    def words(self) -> str:
+        return "".join(_PAIR.sub(r"\1", text) if quoted else text for text, quoted in self.pieces).strip()
+
+
+def parse_addresses(text: str) -> tuple[Mailbox, ...]:
+    """The mailboxes of an unfolded field body, in order, group names left out; encoded words decoded last.
+
+    Linear in the length of the text.
+    """
+    return tuple(_Reader(text).read())
+
+
+class _Reader:
+    def __init__(self, text: str, *, nested: bool = False) -> None:
+        self.text = text
+        self.nested = nested
+        self.mailboxes: list[Mailbox] = []
+        self.draft = _Draft()
+        #: "Doe" of "Doe, John <j@d.example>": text before a comma that may belong to the next name.
+        self.before_comma: list[_Draft] = []
+        self.last_semicolon = text.rfind(";")
+        self.last_quote = text.rfind('"')
+        self.last_parenthesis = text.rfind(")")
+
+    def read(self) -> list[Mailbox]:
+        text, at = self.text, 0
+        while at < len(text):
+            at = self._step(text, at)
+        self._end()
+        self._settle()
+        return self.mailboxes
+
+    def _step(self, text: str, at: int) -> int:
+        plain = _TEXT.match(text, at)
+        if plain is not None:
+            self.draft.add(plain[0])
+            return plain.end()
+        char = text[at]
+        if char == '"':
+            return self._quote(text, at)
+        if char == "(" and at < self.last_parenthesis:
+            return self._comment(text, at)
+        if char == "<":
+            return self._angle(text, at)
+        if char in ",;":
+            self._end(at_comma=char == ",")
+            return at + 1
+        blank = _BLANK.match(text, at)
+        if blank is not None:
+            if self.draft.pieces:
+                self.draft.add(" ")
+            return blank.end()
+        return self._letter(text, at)
+
+    def _letter(self, text: str, at: int) -> int:
+        char = text[at]
+        if char == "\\" and at + 1 < len(text):
+            self.draft.add(text[at + 1])
+            return at + 2
+        if char == ":" and at < self.last_semicolon and self.draft.angle is None and not self.draft.at_sign:
+            self.draft = _Draft()  # a group's name, RFC 5322 §3.4
+            self._settle()
+        elif char not in ">\\":
+            self.draft.add(char)
+        return at + 1
+
+    def _quote(self, text: str, at: int) -> int:
+        quoted = _QUOTED.match(text, at) if at < self.last_quote else None
+        if quoted is None:  # never closed: from here on they are letters like others
+            self.last_quote = -1
+            self.draft.add('"')
+            return at + 1
+        self.draft.add(quoted[1], quoted=True)
+        return quoted.end()
+
+    def _comment(self, text: str, at: int) -> int:
+        depth, start = 0, at
+        while at < len(text):
+            char = text[at]
+            if char == "\\":
+                at += 1
+            elif char == "(":
+                depth += 1
+            elif char == ")":
+                depth -= 1
+                if depth == 0:
+                    self.draft.comments.append(text[start + 1 : at])
+                    return at + 1
+            at += 1
+        self.last_parenthesis = -1  # never closed: from here on they are letters like others
+        self.draft.add("(")
+        return start + 1
+
+    def _angle(self, text: str, at: int) -> int:
+        if self.draft.angle is not None and "@" in self.draft.angle:
+            self._end()
+        found = _ANGLE.match(text, at)
+        if found is not None:
+            inside, end = found[1], found.end()
+        else:  # never closed, or "<<a@b.example>>", or a quote inside that is never closed
+            stop = _STOP.search(text, at + 1)
+            end = len(text) if stop is None else stop.start()
+            inside = text[at + 1 : end]
+            end += text[end : end + 1] == ">"
+        if inside.strip() or self.draft.angle is None:
+            self.draft.angle = inside.strip()
+        return end
+
+    def _end(self, *, at_comma: bool = False) -> None:
+        draft, self.draft = self.draft, _Draft()
+        if not draft.pieces and draft.angle is None:
+            return
+        if draft.angle is None and not _holds_address(draft):
+            self.before_comma.append(draft)
+            if not at_comma or len(self.before_comma) > _MOST_COMMAS:
+                self._settle()
+            return
+        if draft.angle is not None and self.before_comma:
+            # RFC 5322 wants quotes around "Doe, John"; many programs leave them out.
+            named = [each.words() for each in self.before_comma] + ([draft.words()] if draft.words() else [])
+            draft.pieces = [(", ".join(named), False)]
+            self.before_comma.clear()
+        self._settle()
+        self.mailboxes.extend(self._mailboxes(draft))
+
+    def _settle(self) -> None:
+        """What stood before a comma and turned out to be nobody's name is an address without a domain."""
+        for draft in self.before_comma:
+            self.mailboxes.extend(self._mailboxes(draft))
+        self.before_comma.clear()
+
+    def _mailboxes(self, draft: _Draft) -> list[Mailbox]:
+        comment = " ".join(each.strip() for each in draft.comments)
+        if draft.angle is not None:
+            address = _clean_address(draft.angle)
+            name = draft.words() or comment
+            if "@" not in address and (found := _LONE_ADDRESS.search(draft.words())) is not None:
+                address, name = found[0], comment or address
+            return _mailbox(address, name)
+        if draft.at_sign:
+            return _mailbox(*_split_bare(draft.raw(), comment))
+        words = decode_words(draft.words())[0]
+        if not self.nested and "@" in words:
+            # The whole mailbox was put in quotes, or in an encoded word.
+            return _Reader(words, nested=True).read() or _mailbox(words, comment)
+        return _mailbox(words, comment)
+
+
+def _holds_address(draft: _Draft) -> bool:
+    return draft.at_sign or "@" in decode_words(draft.words())[0]
+
+
+def _split_bare(raw: str, comment: str) -> tuple[str, str]:
+    """(address, name) of a mailbox without brackets: "a@b.example (Ann)", "Ann a@b.example", "ann @ b . example"."""
+    if " " not in raw:
+        return _clean_address(raw), comment
+    joined = _AROUND.sub(r"\1", raw) if raw.count("@") == 1 else raw
+    if " " not in joined or joined.startswith('"'):
+        return _clean_address(joined), comment
+    words = joined.split(" ")
+    place = next(index for index, word in enumerate(words) if "@" in word)
+    name = " ".join(words[:place] + words[place + 1 :]).strip()
+    return _clean_address(words[place]), name.strip('"') or comment
+
+
+def _clean_address(text: str) -> str:
+    if "=?" in text:
+        text = decode_words(text)[0]
+        if "<" in text and (found := _LONE_ADDRESS.search(text)) is not None:
+            text = found[0]
+    if "(" in text and '"' not in text:
+        text = _INNER_COMMENT.sub("", text)
+    text = _ROUTE.sub("", text.strip())
+    if text[:7].lower() == "mailto:":
+        text = text[7:]
+    if '"' not in text:
+        text = _BLANK.sub("", text) if "@" in text else text
+    if text[:1] == "'" == text[-1:] and len(text) > 2:
+        text = text[1:-1]
+    return one_line(text)
+
+
+def _mailbox(address: str, name: str) -> list[Mailbox]:
+    name = one_line(decode_words(name)[0])
+    if len(name) > 2 and name[0] == name[-1] and name[0] in "'\"":
+        name = name[1:-1].strip()
+    address = one_line(address)
+    return [Mailbox(address=address, name=name)] if address or name else []

@@ -1,0 +1,159 @@
+"""Which leaves of a mail are its own words, and those words as text.
+
+Owns *body*. Never shows what a writer attached as if they had said it. Follows RFC 2046 §5.1 (alternative, mixed),
+RFC 2387 (related), RFC 1847 (signed), RFC 6522 (report).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relay.message.charset import decode
+from relay.message.flowed import unflow
+from relay.message.tree import Node
+
+#: Text that is a file by its kind, never somebody's words.
+_FILES = frozenset({
+    "text/calendar", "text/x-vcard", "text/vcard", "text/directory", "text/csv", "text/rfc822-headers", "text/xml",
+    "text/css", "text/rtf",
+})  # fmt: skip
+_META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_XML = re.compile(rb"\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
+_LINE_END = re.compile(r"\r\n?")
+
+
+@dataclass(slots=True)
+class Bodies:
+    """The leaves that make up the text and those that make up the HTML, each in order."""
+
+    texts: list[Node] = field(default_factory=list)
+    htmls: list[Node] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.htmls)
+
+    def __add__(self, other: Bodies) -> Bodies:
+        return Bodies(self.texts + other.texts, self.htmls + other.htmls)
+
+
+def choose_bodies(root: Node) -> Bodies:
+    """The leaves that are the mail's own words; only if there are none, other text that is no file."""
+    return _choose(root, alone=True) or _choose_other(root)
+
+
+def _choose(node: Node, *, alone: bool) -> Bodies:
+    """`alone`: no sibling stands before this node, so that a name does not make it a file yet."""
+    if node.part is not None:
+        for inner in node.inner:
+            if inner.part is None or inner.part.origin == "smime":
+                return _choose(inner, alone=alone)
+        return _choose_leaf(node, alone=alone)
+    kind = node.content_type
+    if kind == "multipart/alternative":
+        return _choose_alternative(node, alone=alone)
+    if kind == "multipart/related":
+        root = _related_root(node)
+        return _choose(root, alone=alone) or _join(node.children, alone=alone)
+    if kind in {"multipart/report", "multipart/signed"} and node.children:
+        return _choose(node.children[0], alone=alone) or _join(node.children[1:], alone=False)
+    return _join(node.children, alone=alone)
+
+
+def _join(nodes: tuple[Node, ...], *, alone: bool) -> Bodies:
+    bodies = Bodies()
+    for index, node in enumerate(nodes):
+        bodies = bodies + _choose(node, alone=alone and index == 0)
+    return bodies
+
+
+def _choose_leaf(node: Node, *, alone: bool) -> Bodies:
+    part = node.part
+    assert part is not None, "a leaf has a part"
+    if part.content_disposition == "attachment" or (part.name and not alone):
+        return Bodies()
+    if node.content_type == "text/plain":
+        return Bodies(texts=[node])
+    return Bodies(htmls=[node]) if node.content_type == "text/html" else Bodies()
+
+
+def _choose_alternative(node: Node, *, alone: bool) -> Bodies:
+    """The last plain text and the last HTML (RFC 2046 §5.1.4: the last is the best), chosen apart."""
+    choices = [_choose(child, alone=alone) for child in node.children]
+    # Plain text beside the HTML of a nested mixed (Apple Mail) is part of that HTML's story, not the alternative.
+    texts = next((each.texts for each in reversed(choices) if each.texts and not each.htmls), None)
+    if texts is None:
+        texts = next((each.texts for each in reversed(choices) if each.texts), [])
+    htmls = next((each.htmls for each in reversed(choices) if each.htmls), [])
+    return Bodies(texts, htmls)
+
+
+def _related_root(node: Node) -> Node:
+    start = node.parameters.get("start", "").strip("<> ")
+    for child in node.children:
+        if start and child.part is not None and child.part.content_id == start:
+            return child
+    return node.children[0] if node.children else node
+
+
+def _choose_other(root: Node) -> Bodies:
+    """Text of a kind we do not know is read as plain (RFC 2046 §4.1.4), and what a limit left over as text."""
+    for node in root.leaves():
+        assert node.part is not None, "leaves have parts"
+        declared = node.part.content_disposition
+        unnamed_text = (
+            node.content_type.startswith("text/") and not node.part.name and declared != "attachment"
+        )
+        if unnamed_text and node.content_type not in _FILES:
+            return Bodies(texts=[node])
+    # A report without words for a person: the lines for programs say more than nothing.
+    status = (node for node in root.leaves() if node.content_type == "message/delivery-status")
+    return Bodies(texts=[node for node in status if root.content_type == "multipart/report"])
+
+
+def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, bool]:
+    """The words of a leaf, lines ending in LF, and whether its charset was right; `limit` octets at most are read."""
+    octets = _octets(node, limit)
+    part = node.part
+    assert part is not None, "a leaf has a part"
+    label = part.charset
+    if label is None and node.content_type == "text/html":
+        declared = _META.search(octets, 0, 4096) or _XML.match(octets, 0, 256)
+        label = declared[1].decode("ascii") if declared is not None else None
+        if label is not None and label.lower().startswith(("utf-16", "utf-32")):
+            label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
+    text, good = decode(octets, label, detecting=not octets.isascii() and guess())
+    text = _LINE_END.sub("\n", text) if "\r" in text else text
+    if node.content_type == "text/plain" and node.parameters.get("format", "").lower() == "flowed":
+        text = unflow(text, delete_space=node.parameters.get("delsp", "").lower() == "yes")
+    elif node.content_type in {"text/enriched", "text/richtext"}:
+        text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)
+    return text, good or part.charset is None
+
+
+def _octets(node: Node, limit: int) -> bytes:
+    if node.octets is not None:
+        return node.octets[:limit]
+    part = node.part
+    assert part is not None, "a leaf has a part"
+    pieces: list[bytes] = []
+    size = 0
+    for chunk in part.chunks():
+        pieces.append(chunk)
+        size += len(chunk)
+        if size >= limit:
+            break
+    return b"".join(pieces)[:limit]
+
+
+def join_texts(texts: list[str]) -> str:
+    """Several bodies one after the other, each beginning on a line of its own."""
+    joined: list[str] = []
+    for text in texts:
+        if joined and text and not joined[-1].endswith("\n"):
+            joined.append("\n")
+        if text:
+            joined.append(text)
+    return "".join(joined)

@@ -1,0 +1,100 @@
+"""The header block of a mail or of a part: its fields, whatever their shape.
+
+Owns *header block* and *field*. Never decodes a value (`words` does). Follows RFC 5322 §2.2 and §4.5, and goes on
+where a mail does not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from relay.message.octets import CHUNK, Region
+
+#: The empty line after the header; CRs doubled on the way belong to the line end (seen from old gateways).
+_EMPTY_LINE = re.compile(rb"(?>\r{0,8}\n|\r)(?>\r{0,8}\n|\r)")
+_SPAN = 18
+_LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
+#: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
+_FIELD = re.compile(rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:")
+_LOOKS_LIKE_FIELD = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]{0,99}[ \t]*:")
+_FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
+_MBOX = re.compile(rb">?From [^\r\n]*+(?:\r{0,8}\n|\r)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The fields in order, names as sent and values still folded octets; where the body begins; what was wrong."""
+
+    fields: tuple[tuple[str, bytes], ...]
+    #: Absolute offset in the region's buffer.
+    body_start: int
+    malformed: bool = False
+    too_long: bool = False
+
+    def first(self, name: str) -> bytes | None:
+        """The value of the first field of this lower-case name."""
+        return next((value for field_name, value in self.fields if field_name.lower() == name), None)
+
+
+def parse_header(region: Region, limit: int) -> Header:
+    """The header at the start of a region; past `limit` octets its fields are left out.
+
+    A line that is no field is passed over when fields follow it, else the body begins there.
+    """
+    start = region.start
+    first = region.read(start, start + 2)
+    if first[:1] == b"\n" or first == b"\r\n":
+        return Header(fields=(), body_start=start + (1 if first[:1] == b"\n" else 2))
+    empty = region.search(_EMPTY_LINE, start, span=_SPAN)
+    end = empty.end() if empty is not None else region.end
+    too_long = end - start > limit
+    block = region.read(start, min(end, start + limit))
+    fields, malformed, stopped = _split(block)
+    body = end if stopped is None else start + stopped
+    return Header(fields=tuple(fields), body_start=body, malformed=malformed, too_long=too_long)
+
+
+def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool, int | None]:
+    """The fields, whether something was no field, and where the block turned out to be body already."""
+    fields: list[tuple[str, bytes]] = []
+    malformed = False
+    name, value_start, value_end = "", 0, 0
+    at, size = 0, len(block)
+    mbox = _MBOX.match(block)
+    if mbox is not None:  # the envelope line of a mailbox file, which is no field
+        at = mbox.end()
+    while at < size:
+        line = _LINE.match(block, at)
+        assert line is not None, "the pattern matches anything"
+        end = line.end()
+        lead = block[at : at + 1]
+        if lead in b" \t" and name:
+            value_end = end
+        elif (field := _FIELD.match(block, at, end)) is not None:
+            if name:
+                fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
+            name, value_start, value_end = field[1].decode("ascii", "replace"), field.end(), end
+        elif lead in b"\r\n":
+            break
+        else:
+            malformed = True
+            if not _fields_follow(block, end):
+                if name:
+                    fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
+                return fields, True, at
+        at = end
+    if name:
+        fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
+    return fields, malformed, None
+
+
+def _fields_follow(block: bytes, at: int) -> bool:
+    folded = _FOLDED.match(block, at)
+    return _LOOKS_LIKE_FIELD.match(block, at if folded is None else folded.end()) is not None
+
+
+def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
+    """The octets up to and with the empty line, at most `limit` of them."""
+    empty = _EMPTY_LINE.search(raw, 0, limit)
+    return raw[: empty.end() if empty is not None else limit]

@@ -1,0 +1,87 @@
+"""A stretch of raw octets that is looked at in place: nothing large is copied, nothing is searched for long.
+
+Owns *region*. Never decodes. A region holds on to the buffer it was cut from, so what is read later needs
+the buffer to be open still.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+#: Largest piece handed to one call that does not yield to other threads, and largest chunk of a part.
+CHUNK = 1 << 20
+
+Buffer = bytes | memoryview | mmap.mmap
+Chunks = Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """`buffer[start:end]`, uncopied."""
+
+    buffer: Buffer = field(repr=False)
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def sub(self, start: int, end: int) -> Region:
+        """The region between two absolute offsets, cut to this one."""
+        start = min(max(start, self.start), self.end)
+        return Region(self.buffer, start, min(max(end, start), self.end))
+
+    def read(self, start: int | None = None, end: int | None = None) -> bytes:
+        """The octets between two absolute offsets, copied; all of them by default."""
+        first = self.start if start is None else max(start, self.start)
+        last = self.end if end is None else min(end, self.end)
+        return bytes(self.buffer[first:last])
+
+    def chunks(self) -> Iterator[bytes]:
+        """All octets in order, at most 1 MiB at a time."""
+        for at in range(self.start, self.end, CHUNK):
+            yield bytes(self.buffer[at : min(at + CHUNK, self.end)])
+
+    def search(self, pattern: re.Pattern[bytes], start: int, *, span: int) -> re.Match[bytes] | None:
+        """The first match at or after an absolute offset, for patterns that never match more than `span` octets.
+
+        Searches window by window, so that no single call holds the interpreter for long.
+        """
+        at = max(start, self.start)
+        while at < self.end:
+            window = min(at + CHUNK, self.end)
+            # The overlap lets a match begin anywhere in the window; one that begins past it waits for the next.
+            found = pattern.search(self.buffer, at, min(window + span, self.end))
+            if found is not None and (found.start() < window or window == self.end):
+                return found
+            at = window
+        return None
+
+
+def whole(raw: Buffer) -> Region:
+    """All of a buffer as one region; a view of a whole `bytes` or map is looked through."""
+    if isinstance(raw, memoryview):
+        under = raw.obj
+        if isinstance(under, bytes | mmap.mmap) and raw.contiguous and len(under) == raw.nbytes:
+            raw = under
+        elif raw.ndim != 1 or raw.format != "B" or not raw.contiguous:
+            raw = memoryview(raw.tobytes())
+    return Region(raw, 0, len(raw))
+
+
+def window(chunks: Chunks, start: int, size: int) -> Iterator[bytes]:
+    """`size` octets from an offset of a stream of chunks; stops reading once it has them."""
+    for chunk in chunks():
+        if start >= len(chunk):
+            start -= len(chunk)
+            continue
+        piece = chunk[start : start + size]
+        start = 0
+        size -= len(piece)
+        if piece:
+            yield piece
+        if size <= 0:
+            return

@@ -1,0 +1,131 @@
+"""Content-Type and Content-Disposition, and the parameters behind them.
+
+Owns *parameter*. Never raises: what cannot be understood is taken as the writer most likely meant it. Follows
+RFC 2045 §5.1, RFC 2183 and RFC 2231, and reads RFC 2047 words in parameters, which most mail programs write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from relay.message.charset import decode
+from relay.message.words import decode_words, one_line
+
+_TYPE = re.compile(r"\s*([^\s;\"=,()]{1,127})\s*/\s*([^\s;\"=,()/]{1,127})")
+_BARE_TYPE = re.compile(r"\s*([A-Za-z][A-Za-z0-9.+-]{0,63})\s*(?:;|$)")
+_SEPARATORS = re.compile(r"[\s;,]*+")
+_NAME = re.compile(r"([^\s;=\"()]{1,127})\s*+=\s*+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
+_COMMENT = re.compile(r"\([^()]*+\)")
+_LAST_COMMENT = re.compile(r"\s\([^()]*+\)$")
+_FORGOTTEN = re.compile(r"\s[A-Za-z][A-Za-z0-9*-]{1,40}=")
+_UNQUOTED = re.compile(r"[^;]*+")
+_ESCAPED = re.compile(r'\\(["\\])')
+_PART = re.compile(r"(.+?)(?:\*([0-9]{1,4}))?(\*)?$", re.DOTALL)
+#: More parameters than this are an attack, not a file name.
+_MOST = 1_000
+#: What a malformed type with only one word meant (seen from Sun's mailer, cron jobs and web forms).
+_BARE_TYPES = {
+    "text": "text/plain",
+    "plain": "text/plain",
+    "html": "text/html",
+    "multipart": "multipart/mixed",
+    "mixed": "multipart/mixed",
+    "alternative": "multipart/alternative",
+    "message": "message/rfc822",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameterized:
+    """The value of a Content-Type or Content-Disposition field: its word, and its parameters by lower-case name."""
+
+    #: Lower case; "" when there is none or it is malformed.
+    word: str
+    parameters: dict[str, str]
+
+
+def parse_content_type(text: str) -> Parameterized:
+    """The media type and parameters of an unfolded field body; the word is "" when it is no media type at all."""
+    found = _TYPE.match(text)
+    if found is not None:
+        return Parameterized(word=f"{found[1]}/{found[2]}".lower(), parameters=_parameters(text, found.end()))
+    bare = _BARE_TYPE.match(text)
+    word = _BARE_TYPES.get(bare[1].lower(), "") if bare is not None else ""
+    return Parameterized(word=word, parameters=_parameters(text, text.find(";") if ";" in text else 0))
+
+
+def parse_content_disposition(text: str) -> Parameterized:
+    """The disposition and parameters; an unknown disposition is an attachment (RFC 2183 §2.8)."""
+    word, _, _ = text.partition(";")
+    word = _COMMENT.sub("", word).strip().strip("\"'").lower()
+    if word and word not in {"inline", "attachment"}:
+        word = "" if "=" in word else "attachment"
+    return Parameterized(word=word, parameters=_parameters(text, text.find(";") if ";" in text else 0))
+
+
+def _parameters(text: str, at: int) -> dict[str, str]:
+    plain: dict[str, str] = {}
+    parts: dict[str, list[tuple[int, bool, str]]] = {}
+    for _ in range(_MOST):
+        at = _past(_SEPARATORS, text, at)
+        at = _past(_SEPARATORS, text, _past(_COMMENT, text, at))
+        name = _NAME.match(text, at)
+        if name is None:
+            # Words between the parameters: go on behind the next semicolon.
+            at = text.find(";", at)
+            if at < 0:
+                break
+            continue
+        value, at = _value(text, name.end())
+        _file(name[1].lower(), value, plain, parts)
+    for name_, pieces in parts.items():
+        plain[name_] = _join(pieces)
+    return {name_: one_line(value) for name_, value in plain.items()}
+
+
+def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return at if found is None else found.end()
+
+
+def _file(
+    name: str, value: str, plain: dict[str, str], parts: dict[str, list[tuple[int, bool, str]]]
+) -> None:
+    found = _PART.match(name)
+    if found is None or (found[2] is None and found[3] is None):
+        plain.setdefault(name, decode_words(value)[0])
+    else:
+        parts.setdefault(found[1], []).append((int(found[2] or 0), found[3] is not None, value))
+
+
+def _value(text: str, at: int) -> tuple[str, int]:
+    quoted = _QUOTED.match(text, at)
+    if quoted is not None:
+        return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
+    plain = _UNQUOTED.match(text, at)
+    assert plain is not None, "the pattern matches anything"
+    value = plain[0].strip()
+    if value.startswith('"'):  # a quote that is never closed
+        return value[1:].strip(), plain.end()
+    # "charset=utf-8 format=flowed": a semicolon was forgotten. Blanks in a file name are kept.
+    forgotten = _FORGOTTEN.search(value)
+    if forgotten is not None:
+        return value[: forgotten.start()].strip(), text.find(value[:1], at) + forgotten.start()
+    comment = _LAST_COMMENT.search(value)
+    return (value if comment is None else value[: comment.start()].strip()), plain.end()
+
+
+def _join(pieces: list[tuple[int, bool, str]]) -> str:
+    """RFC 2231 §3 and §4: numbered pieces in their order, those with an asterisk percent-encoded."""
+    pieces.sort(key=lambda piece: piece[0])
+    label: str | None = None
+    octets = bytearray()
+    for index, (_, encoded, value) in enumerate(pieces):
+        if encoded and index == 0 and value.count("'") >= 2:
+            label, _, value = value.split("'", 2)  # noqa: PLW2901 - the rest of the value is the value
+        octets += unquote_to_bytes(value) if encoded else value.encode("utf-8", "replace")
+    text = decode(bytes(octets), label or None, detecting=False)[0]
+    return decode_words(text)[0] if "=?" in text else text

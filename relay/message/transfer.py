@@ -1,0 +1,198 @@
+"""Content-Transfer-Encoding: what a part's octets were before they were made fit for mail.
+
+Owns the decoding of base64, quoted-printable and uuencode, in chunks. Never raises: what is not in the encoding is
+passed over or kept as it is, and decoding goes as far as it can. Follows RFC 2045 §6.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+
+import pybase64
+
+from relay.message.octets import CHUNK, Region
+
+
+class TransferEncoding(StrEnum):
+    """How a part's octets are written."""
+
+    IDENTITY = "binary"
+    BASE64 = "base64"
+    QUOTED_PRINTABLE = "quoted-printable"
+    UUENCODE = "x-uuencode"
+
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BLANKS = b" \t\r\n"
+_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET + b"="))
+_PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
+#: Padded blocks decoded in one part; more are an attack on our time.
+_MOST_BLOCKS = 50_000
+_KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
+_BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin(?:-base64)? [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
+_SPACED = re.compile(rb"[^\s] [^\s]")
+
+
+def parse_transfer_encoding(text: str) -> tuple[TransferEncoding, bool]:
+    """The encoding a field names, identity when it names none we know; and whether the name was one of RFC 2045's."""
+    word = text.strip().strip("\"'").lower()
+    if not word:
+        return TransferEncoding.IDENTITY, True
+    found = _KNOWN.match(word)
+    if found is None:
+        return TransferEncoding.IDENTITY, False
+    name = found[0]
+    sound = name in {"base64", "quoted-printable", "7bit", "8bit", "binary"}
+    if name.startswith("base"):
+        return TransferEncoding.BASE64, sound
+    if name.startswith("quoted"):
+        return TransferEncoding.QUOTED_PRINTABLE, sound
+    if "uu" in name:
+        return TransferEncoding.UUENCODE, True
+    return TransferEncoding.IDENTITY, sound
+
+
+def decoded_chunks(region: Region, encoding: TransferEncoding) -> Iterator[bytes]:
+    """The region decoded, in chunks of at most 1 MiB."""
+    match encoding:
+        case TransferEncoding.BASE64:
+            return _base64(region)
+        case TransferEncoding.QUOTED_PRINTABLE:
+            return _quoted_printable(region)
+        case TransferEncoding.UUENCODE:
+            return _uuencode(region)
+        case _:
+            return region.chunks()
+
+
+def _base64(region: Region) -> Iterator[bytes]:
+    kept = b""
+    joined: bool | None = None
+    blocks, at = 0, region.start
+    for chunk in region.chunks():
+        letters = kept + chunk.translate(None, _BLANKS)
+        head, padding, tail = letters.partition(b"=")
+        if not padding:
+            whole = len(head) // 4 * 4
+            kept = head[whole:]
+            yield _quads(head[:whole])
+            at += len(chunk)
+            continue
+        yield _quads(head)
+        # RFC 2045 §6.8: padding is the end. Blocks that were encoded one by one and joined are seen all the same;
+        # text that a list put behind the end is no such block.
+        if joined is None:
+            joined = _more_blocks(region.sub(at + chunk.find(b"="), region.end))
+        parts = tail.split(b"=", _MOST_BLOCKS - blocks) if joined else []
+        if not parts or blocks >= _MOST_BLOCKS:
+            return
+        blocks += len(parts)
+        kept = parts.pop()
+        yield b"".join(map(_quads, parts))
+        at += len(chunk)
+    yield _quads(kept)
+
+
+def _quads(letters: bytes) -> bytes:
+    if len(letters) % 4 == 0:
+        try:
+            return pybase64.b64decode(letters, validate=True)
+        except binascii.Error:
+            pass  # junk among the letters: out with it
+    letters = letters.translate(None, _NOT_BASE64)
+    if len(letters) % 4 == 1:  # six bits are no octet
+        letters = letters[:-1]
+    return pybase64.b64decode(letters + b"=" * (-len(letters) % 4))
+
+
+def _more_blocks(rest: Region) -> bool:
+    """Whether everything from the first padding on is base64 too, and more than padding."""
+    letters = 0
+    for piece in rest.chunks():
+        if _PURE.fullmatch(piece) is None:
+            return False
+        letters += len(piece.translate(None, _BLANKS + b"="))
+    return letters > 0 and letters % 4 != 1
+
+
+def looks_like_base64(octets: bytes) -> bool:
+    """Whether the first octets of a part can be base64; text that was only labelled so is not."""
+    seen = octets[:1024].translate(None, _BLANKS)
+    strange = len(seen.translate(None, _ALPHABET + b"="))
+    return strange * 10 <= len(seen) and len(_SPACED.findall(octets, 0, 512)) < 4
+
+
+def _quoted_printable(region: Region) -> Iterator[bytes]:
+    at = region.start
+    while at < region.end:
+        stop = min(at + CHUNK, region.end)
+        chunk = region.read(at, stop)
+        if stop < region.end:
+            # Cut behind a line's end; a line longer than a chunk, where no "=XY" can be torn.
+            cut = chunk.rfind(b"\n") + 1 or _safe_cut(chunk)
+            chunk = chunk[:cut]
+        at += len(chunk)
+        yield binascii.a2b_qp(chunk)
+
+
+def _safe_cut(chunk: bytes) -> int:
+    mark = chunk.rfind(b"=", len(chunk) - 3)
+    return mark if mark > 0 else len(chunk)
+
+
+def _uuencode(region: Region) -> Iterator[bytes]:
+    begin = region.search(_BEGIN, region.start, span=300)
+    if begin is None:
+        yield from region.chunks()
+        return
+    yield from decoded_uu_lines(Region(region.buffer, begin.end(), region.end))
+
+
+def decoded_uu_lines(region: Region) -> Iterator[bytes]:
+    """The lines up to "end" decoded; junk between them is passed over."""
+    pieces: list[bytes] = []
+    size, kept = 0, b""
+    for chunk in region.chunks():
+        lines = (kept + chunk).split(b"\n")
+        kept = lines.pop()
+        if len(kept) > CHUNK:
+            kept = b""
+        for line in lines:
+            octets = uu_line(line)
+            if octets is None:
+                yield b"".join(pieces)
+                return
+            pieces.append(octets)
+            size += len(octets)
+            if size >= CHUNK - 64:
+                yield b"".join(pieces)
+                pieces.clear()
+                size = 0
+    pieces.append(uu_line(kept) or b"")
+    yield b"".join(pieces)
+
+
+def uu_line(line: bytes) -> bytes | None:
+    """One line decoded; None when it is the end line; nothing when it is no line of uuencode."""
+    line = line.rstrip(b"\r")
+    if line.strip() == b"end":
+        return None
+    if not line or not 0x20 <= line[0] <= 0x60 or len(line) > 200:
+        return b""
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        # Some writers append a checksum or lose trailing blanks: go by the length that the line states.
+        octets = ((line[0] - 32) & 63) * 4 // 3 + 4
+        try:
+            return binascii.a2b_uu(line[: 1 + (octets + 3) // 4 * 4])
+        except binascii.Error:
+            return b""
+
+
+def uu_begin(region: Region, at: int) -> re.Match[bytes] | None:
+    """The next "begin" line of uuencode at or after an absolute offset."""
+    return region.search(_BEGIN, at, span=300)

@@ -1,0 +1,348 @@
+"""The tree of a mail: multiparts cut at their boundaries, leaves measured and hashed, bounds kept.
+
+Owns *node*. Never copies a large part: a leaf is a region of the raw octets and is decoded in chunks whenever it is
+read. Follows RFC 2046 §5.1 and §5.2; where a mail does not, every octet still lands in some leaf if a reader could
+have seen it (docs/parsing.md says how).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from relay.message.charset import codec_of
+from relay.message.headers import Header, parse_header
+from relay.message.model import Defect, Embedded, Message, ParseLimits, Part
+from relay.message.octets import Chunks, Region, whole
+from relay.message.parameters import Parameterized, parse_content_disposition, parse_content_type
+from relay.message.sniff import detect_type
+from relay.message.transfer import (
+    TransferEncoding,
+    decoded_chunks,
+    looks_like_base64,
+    parse_transfer_encoding,
+)
+from relay.message.words import header_text, one_line, raw_text
+
+Path = tuple[int, ...]
+
+#: Python's own stack bounds the depth that a configuration may ask for.
+_DEEPEST = 150
+#: Octets decoded and hashed for each octet of the mail, before messages within are taken as they stand:
+#: messages nested in messages are hashed once for each level.
+_WORK_FACTOR = 16
+_WORK_FLOOR = 16 << 20
+_PARAMETERS = 16_384
+#: A line that opens a part, when the boundary is not the one declared.
+_OPENS = re.compile(
+    rb"(?:\A|(?<=[\r\n]))--([^\s][^\r\n]{0,199})\r{0,2}\nContent-[A-Za-z-]{2,30}[ \t]*:", re.IGNORECASE
+)
+#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything after a blank.
+_LINE_REST = rb"(?:(--)(?:[ \t][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
+_LINE_REST_SPAN = 206
+_MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
+_NONE = Parameterized(word="", parameters={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One entity of the tree: a multipart with children, or a leaf with a part."""
+
+    path: Path
+    content_type: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    children: tuple[Node, ...] = ()
+    part: Part | None = None
+    #: The leaf's octets, when it is text and fits one chunk.
+    octets: bytes | None = field(default=None, repr=False)
+    #: What was found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
+    inner: tuple[Node, ...] = ()
+
+    def leaves(self) -> Iterator[Node]:
+        """Every leaf, depth first; what was found inside a leaf follows it."""
+        if self.part is not None:
+            yield self
+        for node in (*self.children, *self.inner):
+            yield from node.leaves()
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What the understanding of one mail has used up, and what was wrong; shared with the messages within it."""
+
+    limits: ParseLimits
+    clock: Callable[[], float] | None
+    size: int
+    parts: int = 0
+    octets: int = 0
+    detections: int = 0
+    deadline: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.clock is not None:
+            self.deadline = self.clock() + self.limits.budget_seconds
+
+    def late(self) -> bool:
+        """Whether the time is used up."""
+        return self.clock is not None and self.clock() > self.deadline
+
+    def tired(self) -> bool:
+        """Whether so much was decoded that messages within are no longer opened."""
+        return self.octets > self.size * _WORK_FACTOR + _WORK_FLOOR
+
+    def may_detect(self) -> bool:
+        """Whether one more charset may be guessed by statistics, which is slow."""
+        self.detections += 1
+        return self.detections <= 20 and not self.late()
+
+
+@dataclass(slots=True, kw_only=True)
+class TreeBuilder:
+    """Builds the tree of one message; `embed` understands a message within, at its depth."""
+
+    work: Work
+    embed: Callable[[Region, int], Message]
+    unpack: Callable[[TreeBuilder, Node, int], tuple[Node, ...]]
+    hint: str | None = None
+    origin: str = ""
+    defects: dict[Defect, None] = field(default_factory=dict)
+    embedded: list[Embedded] = field(default_factory=list)
+
+    def note(self, defect: Defect) -> None:
+        """Remember what was wrong, once."""
+        self.defects.setdefault(defect)
+
+    def entity(self, region: Region, path: Path, depth: int, default_type: str = "text/plain") -> Node:
+        """The entity that a region holds, header first (RFC 2045 §2.4)."""
+        header = parse_header(region, self.work.limits.header_bytes)
+        return self.body(header, region.sub(header.body_start, region.end), path, depth, default_type)
+
+    def body(
+        self, header: Header, body: Region, path: Path, depth: int, default_type: str = "text/plain"
+    ) -> Node:
+        """The entity of a header that was read already."""
+        if header.malformed:
+            self.note(Defect.HEADER_MALFORMED)
+        if header.too_long:
+            self.note(Defect.HEADER_TOO_LONG)
+        declared = header.first("content-type")
+        kind = parse_content_type(self._text(declared)) if declared is not None else _NONE
+        leaf = _LeafHeader(header, kind, self.hint)
+        content_type = kind.word or (
+            default_type if not declared else "text/plain" if not leaf.name else _OCTETS
+        )
+        encoding, sound = parse_transfer_encoding(
+            self._text(header.first("content-transfer-encoding") or b"")
+        )
+        if not sound:
+            self.note(Defect.TRANSFER_ENCODING)
+        if content_type.startswith("multipart/"):
+            return self._multipart(body, content_type, leaf, encoding, path, depth)
+        return self.leaf(body, content_type, leaf, encoding, path, depth)
+
+    def _text(self, value: bytes) -> str:
+        return raw_text(value[:_PARAMETERS], self.hint)
+
+    # --- multiparts
+
+    def _multipart(
+        self,
+        body: Region,
+        content_type: str,
+        header: _LeafHeader,
+        encoding: TransferEncoding,
+        path: Path,
+        depth: int,
+    ) -> Node:
+        if depth >= min(self.work.limits.depth, _DEEPEST):
+            self.note(Defect.TOO_DEEP)
+            return self.rest(body, path)
+        boundary = header.kind.parameters.get("boundary", "")
+        cuts = self._cuts(body, boundary.encode("utf-8", "replace"))
+        if cuts is None and encoding is not TransferEncoding.IDENTITY:
+            # RFC 2045 §6.4 forbids it; some encode the whole multipart all the same.
+            decoded = whole(b"".join(decoded_chunks(body, encoding)))
+            cuts = self._cuts(decoded, boundary.encode("utf-8", "replace"))
+            body, encoding = (decoded if cuts is not None else body), TransferEncoding.IDENTITY
+            self.note(Defect.TRANSFER_ENCODING)
+        if cuts is None:
+            self.note(Defect.BOUNDARY_MISSING)
+            return self.leaf(body, "text/plain", header, encoding, path, depth)
+        default_type = "message/rfc822" if content_type == "multipart/digest" else "text/plain"
+        children: list[Node] = []
+        for index, (start, end) in enumerate(cuts):
+            if self.work.parts >= self.work.limits.parts or self.work.late():
+                late = self.work.parts < self.work.limits.parts
+                self.note(Defect.OVER_BUDGET if late else Defect.TOO_MANY_PARTS)
+                children.append(self.rest(body.sub(start, body.end), (*path, index)))
+                break
+            children.append(self.entity(body.sub(start, end), (*path, index), depth + 1, default_type))
+        return Node(
+            path=path, content_type=content_type, parameters=header.kind.parameters, children=tuple(children)
+        )
+
+    def _cuts(self, body: Region, boundary: bytes) -> list[tuple[int, int]] | None:
+        """Where the parts begin and end; None when no line of the boundary, or of a likely one, opens a part."""
+        # RFC 2046 §5.1.1: a boundary does not end in a blank. Where one does, its lines may or may not.
+        for likely in dict.fromkeys((boundary, boundary.rstrip())):
+            cuts = self._cut(body, likely) if likely else []
+            if cuts:
+                return cuts
+        opens = body.search(_OPENS, body.start, span=256)
+        if opens is None:
+            return None
+        self.note(Defect.BOUNDARY_MISSING)
+        return self._cut(body, opens[1].rstrip()) or None
+
+    def _cut(self, body: Region, boundary: bytes) -> list[tuple[int, int]]:
+        line = re.escape(b"--" + boundary)
+        # The literal comes first, so that the search runs at the speed of a plain one; that it begins a line, and
+        # that nothing but blanks follows (another boundary may begin like this one), is looked at afterwards.
+        pattern = re.compile(line + rb"(?:(?<=[\r\n]" + line + rb")|(?<=\A" + line + rb"))" + _LINE_REST)
+        span = len(boundary) + 2 + _LINE_REST_SPAN
+        cuts: list[tuple[int, int]] = []
+        start: int | None = None
+        found = body.search(pattern, body.start, span=span)
+        while found is not None and len(cuts) <= self.work.limits.parts:
+            if start is not None:
+                cuts.append((start, max(start, _before_line_end(body, found.start()))))
+            # Parts behind the closing line are parts too: seen where one boundary was used at two levels.
+            start = None if found[1] else found.end()
+            found = body.search(pattern, found.end(), span=span)
+        if start is not None:
+            cuts.append((start, body.end))
+            self.note(Defect.CLOSING_BOUNDARY_MISSING)
+        return cuts
+
+    # --- leaves
+
+    def rest(self, region: Region, path: Path) -> Node:
+        """What lies beyond a limit: one text leaf of the octets as they stand."""
+        header = Header(fields=(), body_start=region.start)
+        return self.measured(
+            region.chunks, "text/plain", _LeafHeader(header, _NONE, None, "attachment"), path
+        )
+
+    def leaf(
+        self,
+        body: Region,
+        content_type: str,
+        header: _LeafHeader,
+        encoding: TransferEncoding,
+        path: Path,
+        depth: int,
+    ) -> Node:
+        """The leaf of a body, and in `embedded` the message that it holds."""
+        textual = content_type.startswith(("text/", "message/"))
+        if (
+            encoding is TransferEncoding.BASE64
+            and textual
+            and not looks_like_base64(body.read(end=body.start + 1024))
+        ):
+            self.note(Defect.TRANSFER_ENCODING)
+            encoding = TransferEncoding.IDENTITY
+
+        def chunks() -> Iterator[bytes]:
+            return decoded_chunks(body, encoding)
+
+        node = self.measured(chunks, content_type, header, path)
+        if content_type in _MESSAGES:
+            self._embed(body if encoding is TransferEncoding.IDENTITY else None, node, path, depth)
+            return node
+        inner = self.unpack(self, node, depth)
+        return replace(node, inner=inner) if inner else node
+
+    def _embed(self, body: Region | None, node: Node, path: Path, depth: int) -> None:
+        assert node.part is not None, "only a leaf holds a message"
+        if depth >= min(self.work.limits.depth, _DEEPEST):
+            self.note(Defect.TOO_DEEP)
+        elif self.work.parts >= self.work.limits.parts:
+            self.note(Defect.TOO_MANY_PARTS)
+        elif self.work.tired() or self.work.late():
+            self.note(Defect.OVER_BUDGET)
+        elif node.part.size:
+            # Encoded against RFC 2046 §5.2.1: decoded in memory, the one place where a large part is.
+            region = body if body is not None else whole(node.part.read())
+            self.embedded.append(Embedded(path=path, message=self.embed(region, depth + 1)))
+
+    def measured(
+        self, chunks: Chunks, content_type: str, header: _LeafHeader, path: Path, *, origin: str | None = None
+    ) -> Node:
+        """The leaf of a stream of chunks, read once to know its size, hash and kind."""
+        digest, size, first = sha256(), 0, b""
+        for chunk in chunks():
+            digest.update(chunk)
+            size += len(chunk)
+            first = first or chunk
+        self.work.parts += 1
+        self.work.octets += size
+        part = Part(
+            path=path,
+            content_type=content_type,
+            detected_type=detect_type(first),
+            name=header.name,
+            content_disposition=header.disposition,
+            content_id=header.content_id,
+            charset=header.charset,
+            size=size,
+            sha256=digest.hexdigest(),
+            origin=self.origin if origin is None else origin,
+            chunks=chunks,
+        )
+        kept = first if len(first) == size and content_type.startswith("text/") else None
+        return Node(
+            path=path, content_type=content_type, parameters=header.kind.parameters, part=part, octets=kept
+        )
+
+
+_OCTETS = "application/octet-stream"
+
+
+class _LeafHeader:
+    """What a leaf's header says of it."""
+
+    __slots__ = ("charset", "content_id", "disposition", "kind", "name")
+
+    def __init__(
+        self, header: Header, kind: Parameterized, hint: str | None, disposition: str | None = None
+    ) -> None:
+        sent = header.first("content-disposition")
+        disposed = (
+            parse_content_disposition(raw_text(sent[:_PARAMETERS], hint)) if sent is not None else _NONE
+        )
+        identifier = header.first("content-id")
+        self.kind = kind
+        self.disposition = disposed.word if disposition is None else disposition
+        names = (
+            disposed.parameters.get("filename"),
+            kind.parameters.get("name"),
+            disposed.parameters.get("name"),
+        )
+        self.name = next((name for name in names if name), None)
+        self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
+        self.charset = kind.parameters.get("charset", "").lower() or None
+
+
+def _before_line_end(body: Region, at: int) -> int:
+    """The offset before the line end that precedes a boundary: it belongs to the boundary (RFC 2046 §5.1.1)."""
+    before = body.read(at - 2, at)
+    if before == b"\r\n":
+        return at - 2
+    return at - 1 if before[-1:] in (b"\n", b"\r") else at
+
+
+def charset_hint(header: Header, body: Region) -> str | None:
+    """The charset that a mail declares first, for its raw 8-bit header fields; None when it needs none."""
+    if all(value.isascii() for _, value in header.fields):
+        return None
+    declared = re.search(
+        rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})", header.first("content-type") or b""
+    )
+    if declared is None:
+        declared = body.search(
+            re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})"), body.start, span=64
+        )
+    label = declared[1].decode("ascii") if declared is not None else None
+    return label if label and codec_of(label) not in {None, "utf-8", "cp1252"} else None

@@ -1,0 +1,123 @@
+"""Header values as text: one line each, encoded words decoded as far as they go.
+
+Owns *encoded word* (RFC 2047) and what a header value may hold. Never yields CR, LF, another control character
+or a lone surrogate, whatever was sent.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from relay.message.charset import codec_of, decode
+
+#: "=?charset?encoding?", the charset perhaps with a language (RFC 2231 §5); RFC 2047 §2 allows no blanks.
+_OPENING = re.compile(r"=\?([^\s?=]{1,64})\?([bBqQ])\?")
+_BLANK = re.compile(r"\s+")
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINE = re.compile(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_FOLD = re.compile(rb"\r{0,8}\n(?=[ \t])")
+_LINE_END = re.compile(rb"[\r\n]+")
+_HEX = re.compile(r"[0-9A-F]{2}")
+#: Words of a run whose base64 was cut at the wrong place; no writer needs more until it fits again.
+_SPLIT = 8
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+
+
+def one_line(text: str) -> str:
+    """The text without line ends, control characters and lone surrogates; what parted words still parts them."""
+    if _UNFIT.search(text) is None:
+        return text.strip()
+    return _UNFIT.sub("", _LINE.sub(" ", text)).strip()
+
+
+def raw_text(value: bytes, hint: str | None = None) -> str:
+    """A field body unfolded (RFC 5322 §2.2.3) and decoded, encoded words still as they are.
+
+    Raw 8-bit is UTF-8 (RFC 6532) when that is valid, else in `hint`, the charset that the mail declares elsewhere.
+    """
+    if b"\n" in value or b"\r" in value:
+        value = _LINE_END.sub(b" ", _FOLD.sub(b"", value))
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    return decode(value, None, hint, detecting=False)[0]
+
+
+def decode_words(text: str, hint: str | None = None) -> tuple[str, bool]:
+    """The text with its encoded words decoded, and whether each of them was sound.
+
+    Lenient where the field is careless (RFC 2047 §5 and §6.2 aside): inside quotes, without blanks around,
+    with blanks inside, without an end, split within a character. Blanks between encoded words are dropped.
+    Linear in the length of the text.
+    """
+    opening = _OPENING.search(text) if "=?" in text else None
+    if opening is None:
+        return text, True
+    pieces: list[str] = []
+    pending: list[tuple[str, str, str]] = []
+    sound, at = True, 0
+    while opening is not None:
+        gap = text[at : opening.start()]
+        if gap and not (pending and gap.isspace()):
+            sound &= _flush(pending, pieces, hint)
+            pieces.append(gap)
+        start, following = opening.end(), _OPENING.search(text, opening.end())
+        limit = len(text) if following is None else following.start() + 1
+        end = _closing(text, start, limit, opening[2])
+        if end < 0:  # no end of its own: it reaches to the next word, or to the end of the value
+            sound, end = False, limit if following is None else limit - 1
+            at = end
+        else:
+            at = end + 2 if following is None else min(end + 2, following.start())
+        pending.append((opening[1].partition("*")[0].lower(), opening[2].lower(), text[start:end]))
+        opening = following
+    sound &= _flush(pending, pieces, hint)
+    pieces.append(text[at:])
+    return "".join(pieces), sound
+
+
+def _closing(text: str, start: int, limit: int, encoding: str) -> int:
+    end = text.find("?=", start, limit)
+    # "what?=3F?=": in Q, a question mark that was left as it is, before an octet that was not.
+    while encoding in "qQ" and end >= 0 and _HEX.match(text, end + 2) is not None:
+        later = text.find("?=", end + 2, limit)
+        if later < 0 or _BLANK.search(text, end, later) is not None:
+            break
+        end = later
+    return end
+
+
+def _flush(pending: list[tuple[str, str, str]], pieces: list[str], hint: str | None) -> bool:
+    """Decode neighbouring words of one charset together: writers split within a character, or within base64."""
+    sound = True
+    octets: list[bytes] = []
+    quads: list[str] = []
+    for index, (label, encoding, content) in enumerate(pending):
+        last = index + 1 == len(pending)
+        if encoding == "b":
+            quads.append(_NOT_BASE64.sub("", content))
+            whole = sum(map(len, quads[-_SPLIT:])) % 4 == 0 or "=" in content or len(quads) >= _SPLIT
+            if whole or last or pending[index + 1][:2] != (label, "b"):
+                octets.append(_from_base64("".join(quads)))
+                quads.clear()
+        else:
+            octets.append(binascii.a2b_qp(content.encode("utf-8", "replace"), header=True))
+        if last or pending[index + 1][0] != label:
+            text, good = decode(b"".join(octets), label, hint, detecting=False)
+            sound &= good and codec_of(label) is not None
+            pieces.append(text)
+            octets.clear()
+    pending.clear()
+    return sound
+
+
+def _from_base64(quads: str) -> bytes:
+    if len(quads) % 4 == 1:  # six bits are no octet
+        quads = quads[:-1]
+    return binascii.a2b_base64(quads + "=" * (-len(quads) % 4))
+
+
+def header_text(value: bytes, hint: str | None = None) -> tuple[str, bool]:
+    """A field body as a person would read it, on one line, and whether its encoded words were sound."""
+    text, sound = decode_words(raw_text(value, hint), hint)
+    return one_line(text), sound
