@@ -40,7 +40,7 @@ def needed(requirements):
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
 def test_every_package_is_pinned_and_hashed(name):
-    """pip --require-hashes takes the lock whole, and no index is named in it."""
+    """The whole lock suits pip --require-hashes, and no index is named in it."""
     for package, block in packages(name).items():
         assert re.match(r"[a-z0-9.-]+==\S+", block), package
         assert "--hash=sha256:" in block, package
