@@ -43,7 +43,8 @@ class AdaptationCode(StrEnum):
 
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_ALTERNATIVE = "body.alternative", "The mail came in plain text and in HTML; Connect takes one of them, and the other stays in the stored original."
-    BODY_CLEANED = "body.cleaned", "NUL characters or broken surrogates in the body were replaced."
+    BODY_JOINED = "body.joined", "Text and HTML follow one another in the mail instead of saying the same; the text stands in the HTML, or the HTML's text in the text."
+    BODY_CLEANED = "body.cleaned", "Characters in the body that cannot be sent, such as NUL, were replaced; at the last rung also controls and invisible ones."
     BODY_TO_TEXT = "body.to_text", "The HTML body was turned into plain text: the route, or the last rung, asks for text."
     BODY_TOO_LARGE = "body.too_large", "The body is larger than the 5,242,880 bytes that Connect takes; it was turned into plain text or cut, and the whole is a file beside it."
     BODY_NOTE = "body.note", "A note at the end of the body names what could not go with the contact, and where it is kept."

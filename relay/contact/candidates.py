@@ -15,8 +15,9 @@ from functools import partial
 
 from relay.contact.characters import clean_text
 from relay.contact.embedded import render_message
+from relay.contact.html_text import Effort
 from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
-from relay.message.model import Embedded, Message, Part
+from relay.message.model import Defect, Embedded, Message, Part
 
 _CHUNK = 1 << 20
 
@@ -57,41 +58,55 @@ class Candidate:
 def collect_candidates(message: Message) -> tuple[Candidate, ...]:
     """All candidates of a mail but its bodies, numbered from 1 in its order."""
     found: list[Candidate] = []
-    _collect(message, found, parent=None)
+    _collect(message, found, Effort(), parent=None)
     return tuple(found)
 
 
-def make_body_candidate(message: Message, role: Role, *, count: int) -> Candidate:
-    """The whole text or HTML of a mail with `count` other candidates, for a body that does not hold it."""
-    if role is Role.TEXT:
-        return _make(count + 1, role, "message.txt", message.text)
-    return _make(count + 2, role, "message.html", message.html)
+def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> tuple[Candidate, ...]:
+    """The bodies of a mail with `count` other candidates that its contact does not hold whole, as files.
+
+    Each is the text as decoded, in UTF-8; only where the parser cut that, the parts are, as they came.
+    """
+    if roles and Defect.BODY_TOO_LONG in message.defects:
+        return tuple(
+            _take(part, count + 3 + index, Role.TEXT, name="", parent=None)
+            for index, part in enumerate(message.bodies)
+        )
+    made = {
+        Role.TEXT: lambda: _make(count + 1, Role.TEXT, "message.txt", message.text),
+        Role.HTML: lambda: _make(count + 2, Role.HTML, "message.html", message.html),
+    }
+    return tuple(made[role]() for role in roles)
 
 
-def _collect(message: Message, found: list[Candidate], *, parent: int | None) -> None:
+def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
     inner = {one.path: one for one in message.embedded}
     role = Role.ATTACHMENT if parent is None else Role.LIFTED
     for part in message.attachments:
         embedded = inner.pop(part.path, None)
         number = len(found) + 1
-        found.append(
-            Candidate(
-                number=number,
-                role=Role.MESSAGE if embedded else role,
-                name=part.name or (_title(embedded, "eml") if embedded else ""),
-                content_type=part.content_type,
-                detected_type=part.detected_type,
-                size=part.size,
-                sha256=part.sha256,
-                part=part,
-                parent=parent,
-                chunks=part.chunks,
-            )
-        )
+        name = _title(embedded, "eml") if embedded else ""
+        found.append(_take(part, number, Role.MESSAGE if embedded else role, name=name, parent=parent))
         if embedded:
-            text = render_message(embedded.message)
+            text = render_message(embedded.message, effort)
             found.append(_make(number + 1, Role.RENDERED, _title(embedded, "txt"), text, parent=number))
-            _collect(embedded.message, found, parent=number)
+            _collect(embedded.message, found, effort, parent=number)
+
+
+def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None) -> Candidate:
+    """A leaf as a candidate; `name` is for one that came without."""
+    return Candidate(
+        number=number,
+        role=role,
+        name=part.name or name,
+        content_type=part.content_type,
+        detected_type=part.detected_type,
+        size=part.size,
+        sha256=part.sha256,
+        part=part,
+        parent=parent,
+        chunks=part.chunks,
+    )
 
 
 def _title(embedded: Embedded, extension: str) -> str:

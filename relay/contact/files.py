@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.config.model import Config
 from relay.contact.adaptations import AdaptationCode as Code
@@ -65,13 +65,28 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
         if code is None:
             attached.append(file)
         else:
-            stored = _as_stored(file)
+            stored = replace(file, attached=False)
             left.append((stored, code))
             detail = f'"{file.name}": {code.sentence}'
             changes.append(
                 Adaptation(code=code, detail=detail, before=file.name, after=f"{file.key} {file.sha256}")
             )
     return Files(attached=tuple(attached), left=tuple(left), changes=tuple(changes))
+
+
+def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
+    """The name of a candidate as Connect takes it, whatever other files are called."""
+    cleaned = clean_name(candidate.name) or default_name(candidate)
+    if get_extension(f"x{cleaned}") in allowed and cleaned.startswith("."):
+        cleaned = f"attachment{cleaned}"  # nothing was left of the name but its extension
+    if candidate.role is Role.MESSAGE and get_extension(cleaned) not in ("eml", "msg"):
+        # Outlook names a forwarded mail after what is in it ("Contract.docx"); it is a mail all the same.
+        return cut_name(f"{cleaned}.eml")
+    return cut_name(
+        complete_extension(
+            cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
+        )
+    )
 
 
 def _name_files(
@@ -83,11 +98,7 @@ def _name_files(
     files: dict[int, PlannedFile] = {}
     for candidate in candidates:
         # Names do not depend on what is inlined or attached, so a refused name means the same file at the next rung.
-        cleaned = clean_name(candidate.name) or default_name(candidate)
-        name = complete_extension(
-            cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
-        )
-        name = make_unique(cut_name(name), taken)
+        name = make_unique(fit_name(candidate, allowed), taken)
         if candidate.parent in whole:
             whole.add(candidate.number)
             continue
@@ -96,9 +107,10 @@ def _name_files(
             whole.add(candidate.number)
         if candidate.number in choice.inlined:
             continue
-        if name != candidate.name and candidate.part is not None:
-            code = Code.ATTACHMENT_RENAMED if candidate.part.name else Code.ATTACHMENT_NAMED
-            changes.append(Adaptation(code=code, detail=code.sentence, before=candidate.name, after=name))
+        if candidate.part is not None and name != candidate.part.name:
+            sent = candidate.part.name or ""
+            code = Code.ATTACHMENT_RENAMED if sent else Code.ATTACHMENT_NAMED
+            changes.append(Adaptation(code=code, detail=code.sentence, before=sent, after=name))
         kind = candidate.content_type
         files[candidate.number] = PlannedFile(
             name=name,
@@ -110,18 +122,6 @@ def _name_files(
             chunks=candidate.chunks,
         )
     return files
-
-
-def _as_stored(file: PlannedFile) -> PlannedFile:
-    return PlannedFile(
-        name=file.name,
-        content_type=file.content_type,
-        size=file.size,
-        sha256=file.sha256,
-        key=file.key,
-        attached=False,
-        chunks=file.chunks,
-    )
 
 
 def _check_each(

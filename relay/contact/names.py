@@ -157,7 +157,7 @@ def make_unique(name: str, taken: dict[str, int]) -> str:
 
     `taken` is the memory between calls: begin with an empty one.
     """
-    number = taken.get(name.casefold(), 0) + 1
+    number = taken.get(name.casefold(), 1)
     candidate = name
     while candidate.casefold() in taken:
         number += 1

@@ -32,7 +32,7 @@ _PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
 #: Padded blocks decoded in one part; more are an attack on our time.
 _MOST_BLOCKS = 50_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
-_BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin(?:-base64)? [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
+_BEGIN = re.compile(rb"begin(?:(?<=[\r\n]begin)|(?<=\Abegin)) [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
 _SPACED = re.compile(rb"[^\s] [^\s]")
 
 
