@@ -62,6 +62,8 @@ class Node:
     inner: tuple[Node, ...] = ()
     #: A body that counts only when the mail has no other (TNEF).
     fallback: bool = False
+    #: What lay beyond a limit: shown as text only when there is nothing else.
+    rest: bool = False
 
     def as_fallback(self) -> Node:
         """The same leaf, as a body for want of a better one."""
@@ -203,7 +205,7 @@ class TreeBuilder:
         self.note(Defect.BOUNDARY_MISSING)
         return self._cut(body, opens[1].rstrip()) or None
 
-    def _cut(self, body: Region, boundary: bytes) -> list[tuple[int, int]]:
+    def _cut(self, body: Region, boundary: bytes, *, alone: bool = True) -> list[tuple[int, int]]:
         line = re.escape(b"--" + boundary)
         # The literal comes first, so that the search runs at the speed of a plain one; that it begins a line, and
         # that nothing but blanks follows (another boundary may begin like this one), is looked at afterwards.
@@ -211,24 +213,38 @@ class TreeBuilder:
         span = len(boundary) + 2 + _LINE_REST_SPAN
         cuts: list[tuple[int, int]] = []
         start: int | None = None
+        behind = body.start
         found = body.search(pattern, body.start, span=span)
         while found is not None and len(cuts) <= self.work.limits.parts:
             if start is not None:
                 cuts.append((start, max(start, _before_line_end(body, found.start()))))
+            elif cuts and alone:
+                cuts.extend(self._behind(body.sub(behind, found.start())))
             # Parts behind the closing line are parts too: seen where one boundary was used at two levels.
-            start = None if found[1] else found.end()
+            start, behind = None if found[1] else found.end(), found.end()
             found = body.search(pattern, found.end(), span=span)
         if start is not None:
             cuts.append((start, body.end))
             self.note(Defect.CLOSING_BOUNDARY_MISSING)
+        elif cuts and alone:
+            cuts.extend(self._behind(body.sub(behind, body.end)))
         return cuts
+
+    def _behind(self, epilogue: Region) -> list[tuple[int, int]]:
+        """Parts of another boundary behind the closing line: seen where one boundary was used at two levels."""
+        opens = epilogue.search(_OPENS, epilogue.start, span=256)
+        if opens is None:
+            return []
+        self.note(Defect.BOUNDARY_MISSING)
+        return self._cut(epilogue, opens[1].rstrip(), alone=False)
 
     # --- leaves
 
     def rest(self, region: Region, path: Path) -> Node:
         """What lies beyond a limit: one text leaf of the octets as they stand."""
         header = Header(fields=(), body_start=region.start)
-        return self.measured(region.chunks, "text/plain", LeafHeader(header, _NONE, None, "attachment"), path)
+        node = self.measured(region.chunks, "text/plain", LeafHeader(header, _NONE, None, "attachment"), path)
+        return replace(node, rest=True)
 
     def leaf(
         self,
