@@ -80,7 +80,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     woven = weave_text(message, source, lone) if lone else source
     if woven != source:
         changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
-    changes += _unsent(message, HTML, lone)
+    changes += _unsent(message, HTML, lone if woven != source else ())
     size = count_utf8(woven)
     if size > limit or Defect.BODY_TOO_LONG in message.defects:
         return None
@@ -109,7 +109,7 @@ def _make_plain(message: Message, *, has_html: bool) -> Body:
     woven = weave_html(message, text, lone) if lone else text
     if woven != text:
         changes.append(_change(Code.BODY_JOINED, before=_hashes(lone)))
-    changes += _unsent(message, PLAIN, lone)
+    changes += _unsent(message, PLAIN, lone if woven != text else ())
     return Body(text=woven, content_type=PLAIN, changes=tuple(changes))
 
 

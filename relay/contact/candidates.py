@@ -24,6 +24,16 @@ _CHUNK = 1 << 20
 _OPENED = frozenset({"tnef", "smime"})
 
 
+#: Parts that no program gives a name, but that have one among people.
+_NAMES = {
+    "message/delivery-status": "delivery-status.txt",
+    "message/disposition-notification": "read-receipt.txt",
+    "message/feedback-report": "feedback-report.txt",
+    "text/rfc822-headers": "headers.txt",
+    "text/calendar": "invite.ics",
+}
+
+
 class Role(StrEnum):
     """What a candidate is to its mail."""
 
@@ -85,7 +95,13 @@ def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> 
 
 def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
     inner = {one.path: one for one in message.embedded}
-    opened = {part.path[:-1] for part in message.parts if part.origin in _OPENED}
+    # What came out of a leaf lies below its path, at whatever depth.
+    opened = {
+        part.path[:depth]
+        for part in message.parts
+        if part.origin in _OPENED
+        for depth in range(len(part.path))
+    }
     role = Role.ATTACHMENT if parent is None else Role.LIFTED
     for part in message.attachments:
         embedded = inner.pop(part.path, None)
@@ -142,6 +158,8 @@ def _slices(octets: bytes) -> Iterator[bytes]:
 def default_name(candidate: Candidate) -> str:
     """A name for a file that came without one, its extension by its type."""
     kind = candidate.detected_type or candidate.content_type
+    if candidate.content_type in _NAMES:
+        return _NAMES[candidate.content_type]
     extension = EXTENSION_OF_TYPE.get(kind) or EXTENSION_OF_TYPE.get(candidate.content_type) or "bin"
     return f"image.{extension}" if kind.startswith("image/") else f"attachment.{extension}"
 

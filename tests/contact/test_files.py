@@ -187,7 +187,7 @@ def test_opened_container_is_stored_and_its_content_attached():
     """The files of a winmail.dat go in its place, whatever the instance thinks of ".dat"."""
     outer = make_part(name="winmail.dat", content_type="application/ms-tnef")
     message = mail(outer)
-    inner = make_part(name="offer.pdf", path=(1, 0), origin="tnef")
+    inner = make_part(name="offer.pdf", path=(1, 0, 1), origin="tnef")
     message = replace(message, parts=(*message.parts, inner), attachments=(*message.attachments, inner))
     expected = (["offer.pdf"], {"winmail.dat": "attachment.unpacked"}, ["attachment.unpacked"])
     assert choose(message) == expected
