@@ -109,7 +109,7 @@ FENCES = {
 
 #: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
 IMPURE = {
-    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "mmap", "multiprocessing", "os",
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "multiprocessing", "os",
     "random", "resource", "secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket",
     "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request", "uuid",
 }  # fmt: skip

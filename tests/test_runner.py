@@ -37,10 +37,10 @@ class Script:
     async def deliver(self, entry):
         self.asked.append(entry)
         answer = self.answer(entry)
-        if isinstance(answer, Exception):
-            raise answer
         if isinstance(answer, RemoteError):
             return Failed(error=answer, entry=entry)
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
 
@@ -190,7 +190,7 @@ async def test_deferred_waits_for_its_time(world):
         world.clock.now = due - timedelta(seconds=1)
         other = await world.put(2)
         async with asyncio.timeout(10):
-            while world.entry(other).state is State.QUEUED:
+            while not world.entry(other).reason:
                 await asyncio.sleep(0.005)
         assert [entry.spool_id for entry in script.asked].count(spool_id) == 1
         world.clock.now = due
