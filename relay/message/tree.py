@@ -225,7 +225,8 @@ class TreeBuilder:
             found = body.search(pattern, found.end(), span=span)
         if start is not None:
             cuts.append((start, body.end))
-            self.note(Defect.CLOSING_BOUNDARY_MISSING)
+            if found is None:
+                self.note(Defect.CLOSING_BOUNDARY_MISSING)
         elif cuts and alone:
             cuts.extend(self._behind(body.sub(behind, body.end)))
         return cuts
