@@ -44,6 +44,8 @@ _OPENS = re.compile(
 #: them the middle of a longer boundary.
 _LINE_REST = rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
 _LINE_REST_SPAN = 206
+#: Boundaries looked for behind a closing line, each by a search of the rest.
+_MOST_LEVELS = 8
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _NONE = Parameterized(word="", parameters={})
 
@@ -239,12 +241,16 @@ class TreeBuilder:
         return cuts
 
     def _behind(self, epilogue: Region) -> list[tuple[int, int]]:
-        """Parts of another boundary behind the closing line: seen where one boundary was used at two levels."""
-        opens = epilogue.search(_OPENS, epilogue.start, span=256)
-        if opens is None:
-            return []
-        self.note(Defect.BOUNDARY_MISSING)
-        return self._cut(epilogue, opens[1].rstrip(), alone=False)
+        """Parts of other boundaries behind the closing line: seen where one boundary was used at two levels."""
+        cuts: list[tuple[int, int]] = []
+        for _ in range(_MOST_LEVELS):
+            opens = epilogue.search(_OPENS, epilogue.start, span=256)
+            if opens is None:
+                break
+            self.note(Defect.BOUNDARY_MISSING)
+            cuts.extend(self._cut(epilogue, opens[1].rstrip(), alone=False))
+            epilogue = epilogue.sub(max(opens.end(), cuts[-1][1] if cuts else 0), epilogue.end)
+        return cuts
 
     # --- leaves
 
