@@ -5,6 +5,7 @@
     ├── SpoolError             the spool could not do what was asked
     │   ├── SpoolFullError     no room: disk, inodes or a quota           -> 452 4.3.1
     │   ├── SpoolSickError     a write or sync failed                     -> 451 4.3.0, then 421 4.3.2
+    │   ├── SpoolBusyError     another deliverer has this spool         -> start later
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
@@ -43,6 +44,10 @@ class SpoolSickError(SpoolError):
     """A write or a sync failed: what was to be stored must be taken as not stored."""
 
 
+class SpoolBusyError(SpoolError):
+    """Another process delivers from this spool."""
+
+
 class SpoolCorruptError(SpoolError):
     """A stored mail does not hash to what was accepted."""
 
@@ -71,7 +76,16 @@ class FailureClass(StrEnum):
 class RemoteError(RelayError):
     """S3 or Connect refused, or did not answer."""
 
-    def __init__(self, *, service: str, failure: FailureClass, code: str, detail: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        service: str,
+        failure: FailureClass,
+        code: str,
+        detail: str = "",
+        named: tuple[str, ...] = (),
+        reason: str = "",
+    ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
         self.service = service
@@ -80,3 +94,7 @@ class RemoteError(RelayError):
         self.code = code
         #: For us, never for the wire.
         self.detail = detail
+        #: File names that the refusal spoke of; empty when it named none.
+        self.named = named
+        #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
+        self.reason = reason

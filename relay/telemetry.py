@@ -1,18 +1,19 @@
 """The words of the log and the metrics: one function for each fact, which writes the event and moves the metric.
 
 Owns structlog and prometheus_client. Never logs a body, and never a subject at INFO; values that a peer chose
-are escaped by the renderers. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
+are disarmed before they are rendered: one event is one line, and no terminal obeys it. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, generate_latest
 
 from relay.verdict import Disposition, Reply
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
 RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
 SESSIONS = Gauge("relay_sessions", "Sessions open now.")
+SESSIONS_REFUSED = Counter(
+    "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
+)
+LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
+HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
+TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
+GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
 RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
 DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
@@ -39,6 +47,26 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _log: Any = structlog.get_logger()
 
 
+# Controls of C0 and C1, marks that turn the writing direction, line separators, lone surrogates.
+_ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(map(_written, value.split("\n")))
+        elif isinstance(value, str):
+            event[name] = _written(value)
+        elif isinstance(value, list):
+            event[name] = [_written(str(each)) for each in value]
+    return event
+
+
+def _written(text: str) -> str:
+    return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
     """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
     human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -53,6 +81,7 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
             structlog.processors.format_exc_info,
+            _disarm,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -68,9 +97,19 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+def exposition() -> str:
+    """The metrics of this process in Prometheus's text format."""
+    return generate_latest().decode()
+
+
 def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
     """The supervisor runs."""
     _log.info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
+
+
+def daemon_ready() -> None:
+    """Every child works: mail can come in, contacts can go out."""
+    _log.info("daemon.ready")
 
 
 def daemon_stopped(*, seconds: float) -> None:
@@ -88,12 +127,27 @@ def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
     (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
 
 
+def child_cannot_work(*, why: str) -> None:
+    """A child could not begin, or go on; it is started again."""
+    _log.error("child.cannot_work", why=why)
+
+
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
     """SIGHUP: the new configuration is in force, or the old one stays and these sentences say why."""
     if sentences:
         _log.error("config.refused", why=list(sentences))
     else:
         _log.info("config.reloaded")
+
+
+def admin_opened(*, bind: str) -> None:
+    """Health and metrics are to be had at this address."""
+    _log.info("admin.opened", bind=bind)
+
+
+def admin_refused(*, why: str) -> None:
+    """Health and metrics cannot be had; mail goes on without them."""
+    _log.error("admin.refused", why=why)
 
 
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
@@ -113,10 +167,65 @@ def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> Non
     _log.debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
 
 
-def recipient_refused(*, peer: str, forward_path: str, reply: Reply) -> None:
-    """A RCPT got no 250."""
+def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str) -> None:
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply."""
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
-    _log.info("recipient.refused", peer=peer, forward_path=forward_path, reply=str(reply))
+    _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
+
+
+def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
+    """A command got a 5yz; `reference` stands in the reply."""
+    _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+
+
+def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
+    """A peer was sent away at the door, or in the middle of a session."""
+    SESSIONS_REFUSED.labels(reply.enhanced).inc()
+    _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
+
+
+def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
+    """A listed proxy sent no readable header ("malformed"), or none in time ("late")."""
+    _log.warning("proxy.refused", peer=peer, listener=listener, reason=reason)
+
+
+def login_refused(*, peer: str, login: str) -> None:
+    """AUTH with a wrong login or password."""
+    LOGINS_REFUSED.inc()
+    _log.warning("login.refused", peer=peer, login=login)
+
+
+def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
+    """TLS did not come about; `reason` is the error's class."""
+    HANDSHAKES_FAILED.inc()
+    _log.info("handshake.failed", peer=peer, listener=listener, reason=reason)
+
+
+def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:
+    """A peer went away, or was sent away, before its mail was whole: nothing was kept."""
+    TRANSACTIONS_ABORTED.inc()
+    _log.info("transaction.aborted", spool_id=spool_id, peer=peer, size=size, why=why)
+
+
+def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
+    """A commit ended after its peer was told to try again; a stored mail is recognised when it comes again."""
+    _log.warning("commit.late", spool_id=spool_id, seconds=round(seconds, 3), stored=stored)
+
+
+def gate_moved(*, closed: bool, reason: str) -> None:
+    """New sessions are sent away from now on, or no longer, and why."""
+    GATE_CLOSED.set(1 if closed else 0)
+    (_log.warning if closed else _log.info)("gate.closed" if closed else "gate.opened", reason=reason)
+
+
+def certificate_loaded(*, path: str) -> None:
+    """New handshakes use this certificate."""
+    _log.info("certificate.loaded", path=path)
+
+
+def certificate_refused(*, path: str, why: str) -> None:
+    """The files of a certificate changed and could not be read; the one before stays in force."""
+    _log.error("certificate.refused", path=path, why=why)
 
 
 def transaction_ended(
@@ -172,11 +281,11 @@ def delivery_attempted(
     *,
     entry: Entry,
     outcome: Outcome,
-    reason: str,
-    detail: str,
-    contact_id: str | None,
-    adaptations: Sequence[str],
     seconds: float,
+    reason: str = "",
+    detail: str = "",
+    contact_id: str | None = None,
+    adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
 ) -> None:
     """The one line of a delivery attempt: which mail, where to, what came of it."""
@@ -204,6 +313,20 @@ def delivery_attempted(
     level("delivery.attempted", **fields)
 
 
+def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
+    """Connect refused a payload; the next rung of the ladder is tried."""
+    _log.warning(
+        "rung.refused",
+        spool_id=entry.spool_id,
+        message_id=entry.message_id,
+        destination=entry.destination.address,
+        rung=str(entry.rung),
+        code=code,
+        detail=detail,
+        following=following,
+    )
+
+
 def route_held(*, route: str, reason: str, detail: str) -> None:
     """A configuration error stops a route until a probe succeeds."""
     _log.error("route.held", route=route, reason=reason, detail=detail)
@@ -217,6 +340,16 @@ def route_resumed(*, route: str) -> None:
 def spool_recovered(*, entries: int) -> None:
     """Start-up returned entries that a dead runner had leased."""
     _log.info("spool.recovered", entries=entries)
+
+
+def spool_record_corrupt(*, spool_id: str, entry_id: int, detail: str) -> None:
+    """A row of the spool cannot be read; the entry is set aside as dead."""
+    _log.error("spool.record_corrupt", spool_id=spool_id, entry_id=entry_id, detail=detail)
+
+
+def spool_swept(*, files: int) -> None:
+    """Start-up removed raw mails that no entry names: their receivers died before the commit."""
+    _log.info("spool.swept", files=files)
 
 
 def spool_expired(*, mails: int) -> None:

@@ -1,1 +1,86 @@
-"""The command `relay`."""
+"""The command `relay`: what it can be asked, and how it ends.
+
+Owns the list of sub-commands and the exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Imports
+nothing of a sub-command before it is asked for: a receiver never loads the AWS libraries of another command.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+import click
+
+from relay import __version__
+from relay.errors import ConfigError, RelayError
+
+
+class Command(NamedTuple):
+    """Where a sub-command lives, and its line in `relay --help`."""
+
+    place: str
+    help: str
+
+
+COMMANDS = {
+    "serve": Command("relay.cli.serve:serve_command", "Receive mail and deliver it, until told to stop."),
+    "check": Command("relay.cli.check:check_command", "Say everything that can be wrong, one line each."),
+    "explain": Command(
+        "relay.cli.explain:explain_command", "Show what a mail would become, without network."
+    ),
+    "queue": Command("relay.cli.queue:queue_group", "List and change the mail that waits."),
+    "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
+    "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
+    "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
+    "sandbox": Command(
+        "relay.cli.sandbox:sandbox_command", "Run it all on this machine: no AWS account needed."
+    ),
+}
+
+
+class Program(click.Group):
+    """A group whose sub-commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - see above
+        """The sub-command of this name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - see above
+        """The list in `relay --help`, from the table above: asking for help imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and turn our errors into sentences and exit codes."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as exc:
+            for sentence in exc.sentences:
+                click.echo(f"relay: {sentence}", err=True)
+            ctx.exit(2)
+        except RelayError as exc:
+            click.echo(f"relay: {exc}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relay")
+def main() -> None:
+    """Turn every accepted mail into an Amazon Connect e-mail contact."""
+
+
+#: `--config` as every command has it.
+config_option = click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    help="The configuration; default: $RELAY_CONFIG, then /etc/relay/relay.toml.",
+)

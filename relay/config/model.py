@@ -6,13 +6,27 @@ A validator's message completes the sentence "<key> = <value>: ...", so it says 
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from relay.config.words import check_address, check_bind, check_hostname, check_match, check_network
+from relay.config.words import (
+    check_address,
+    check_attribute_name,
+    check_attribute_prefix,
+    check_bind,
+    check_bucket,
+    check_extension,
+    check_hostname,
+    check_instance_id,
+    check_match,
+    check_network,
+    check_prefix,
+    check_route_name,
+    split_bind,
+)
 
 #: AWS's default list: Amazon Connect administrator guide, "feature specifications" (facts in docs/limits.md).
 DEFAULT_EXTENSIONS = (
@@ -24,13 +38,14 @@ Network = Annotated[str, AfterValidator(check_network)]
 Bind = Annotated[str, AfterValidator(check_bind)]
 Address = Annotated[str, AfterValidator(check_address)]
 Match = Annotated[str, AfterValidator(check_match)]
+InstanceId = Annotated[str, AfterValidator(check_instance_id)]
 Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
 
 
 class Section(BaseModel):
     """A table of the file: frozen, and no key unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Listener(Section):
@@ -44,12 +59,6 @@ class Listener(Section):
     xclient: tuple[Network, ...] = ()
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
-
-    @model_validator(mode="after")
-    def _auth_needs_tls(self) -> Self:
-        if self.auth != "none" and (self.role != "trusted" or self.tls == "none"):
-            raise ValueError('auth needs role = "trusted" and a tls other than "none"')
-        return self
 
 
 class Tls(Section):
@@ -99,6 +108,7 @@ class SpoolSection(Section):
     large_message_bytes: int = Field(default=262_144, ge=1_024)
     max_bytes: int = Field(default=0, ge=0)
     max_entries: int = Field(default=0, ge=0)
+    max_age_hours: float = Field(default=0.0, ge=0)
     min_free_bytes: int = Field(default=268_435_456, ge=0)
     min_free_inodes: int = Field(default=1_000, ge=0)
     retain_days: float = Field(default=14.0, ge=0)
@@ -121,15 +131,18 @@ class Deliver(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         if self.backoff_min_seconds > self.backoff_max_seconds:
-            raise ValueError("backoff_min_seconds must not be above backoff_max_seconds")
+            raise ValueError(
+                f"backoff_min_seconds = {self.backoff_min_seconds:g} is above "
+                f"backoff_max_seconds = {self.backoff_max_seconds:g}; give the smaller first"
+            )
         return self
 
 
 class S3(Section):
     """The bucket that attachments go to."""
 
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9!_.*'()/-]{0,200}$")] = "mail/"
+    bucket: Annotated[str, AfterValidator(check_bucket)]
+    prefix: Annotated[str, AfterValidator(check_prefix)] = "mail/"
     url_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
     uploads: int = Field(default=4, ge=1, le=32)
     keep_original: Literal["adapted", "always", "never"] = "adapted"
@@ -138,20 +151,20 @@ class S3(Section):
 class Connect(Section):
     """The instance that contacts are started in."""
 
-    instance_id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9:/_-]+$")]
+    instance_id: InstanceId
     requests_per_second: float = Field(default=2.0, gt=0, le=1_000)
     burst: int = Field(default=5, ge=1, le=1_000)
     max_attachments: int = Field(default=10, ge=0, le=50)
     max_attachment_bytes: int = Field(default=20_971_520, ge=1, le=20_971_520)
     max_total_bytes: int = Field(default=26_214_400, ge=1, le=26_214_400)
-    allowed_extensions: tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,10}$")], ...] = DEFAULT_EXTENSIONS
+    allowed_extensions: tuple[Annotated[str, AfterValidator(check_extension)], ...] = DEFAULT_EXTENSIONS
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
 
 
 class Contact(Section):
     """What a contact says of its mail."""
 
-    attribute_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,32}$")] = "relay_"
+    attribute_prefix: Annotated[str, AfterValidator(check_attribute_prefix)] = "relay_"
     fallback_from: Address = "unknown@invalid.example"
     empty_body: Annotated[str, Field(min_length=1, max_length=200)] = "(no text)"
     strip_own_recipients: bool = True
@@ -174,15 +187,11 @@ class Route(Section):
     """Which recipients go to which address of which instance."""
 
     match: Annotated[tuple[Match, ...], Field(min_length=1)]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9@._*+-]{0,100}$")] = ""
+    name: Annotated[str, AfterValidator(check_route_name)] = ""
     destination: Address | None = None
-    instance_id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9:/_-]+$")] | None = (
-        None
-    )
+    instance_id: InstanceId | None = None
     contact_flow_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    attributes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,127}$")], str] = Field(
-        default_factory=dict
-    )
+    attributes: dict[Annotated[str, AfterValidator(check_attribute_name)], str] = Field(default_factory=dict)
     prefer_reply_to: bool = False
     prefer: Literal["html", "text"] = "html"
     disallowed_types: Literal["store", "reject"] = "store"
@@ -194,7 +203,8 @@ class Route(Section):
 class Config(Section):
     """The whole file."""
 
-    hostname: Annotated[str, AfterValidator(check_hostname)] = Field(default_factory=socket.getfqdn)
+    #: Where a file does not say, `load_config` puts the machine's own name.
+    hostname: Annotated[str, AfterValidator(check_hostname)] = "localhost"
     data_dir: Path = Path("/var/lib/relay")
     max_message_bytes: int = Field(default=41_943_040, ge=65_536, le=157_286_400)
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)] = (Listener(),)
@@ -213,29 +223,65 @@ class Config(Section):
     @field_validator("routes", mode="after")
     @classmethod
     def _names(cls, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        named = tuple(
+        return tuple(
             route if route.name else route.model_copy(update={"name": route.match[0]}) for route in routes
         )
-        seen: set[str] = set()
-        for route in named:
-            if route.name in seen:
-                raise ValueError(
-                    f"two routes are named {route.name!r}; names must differ (default: the first match)"
-                )
-            seen.add(route.name)
-        return named
 
     @model_validator(mode="after")
-    def _tls_files(self) -> Self:
-        wanting = [listener.bind for listener in self.listeners if listener.tls in ("required", "implicit")]
-        if wanting and not (self.tls.certificate and self.tls.key):
-            raise ValueError(f"tls.certificate and tls.key are needed by the listener {wanting[0]}")
-        if bool(self.tls.certificate) != bool(self.tls.key):
-            raise ValueError("tls.certificate and tls.key go together: give both or neither")
+    def _agreement(self) -> Self:
+        """Rules between keys: every one that is broken, one sentence a line."""
+        broken = (
+            *_doubled_routes(self.routes),
+            *_doubled_binds(self.listeners),
+            *_unmet_needs(self),
+        )
+        if broken:
+            raise ValueError("\n".join(broken))
         return self
 
-    @model_validator(mode="after")
-    def _users(self) -> Self:
-        if any(listener.auth != "none" for listener in self.listeners) and self.server.users_file is None:
-            raise ValueError("server.users_file is needed by a listener with auth")
-        return self
+
+def _doubled_routes(routes: tuple[Route, ...]) -> Iterator[str]:
+    """A route that can never be reached, or never be told from another in the log."""
+    matches: dict[str, int] = {}
+    names: dict[str, int] = {}
+    for index, route in enumerate(routes):
+        doubled = [pattern for pattern in dict.fromkeys(route.match) if pattern in matches]
+        for pattern in doubled:
+            yield f'routes[{index}].match has "{pattern}", which routes[{matches[pattern]}] takes already; remove one'
+        if not doubled and route.name in names:
+            yield (
+                f'routes[{index}].name = "{route.name}": routes[{names[route.name]}] has that name already; '
+                "give each its own (default: its first match)"
+            )
+        matches |= {pattern: index for pattern in route.match if pattern not in matches}
+        names.setdefault(route.name, index)
+
+
+def _doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for index, listener in enumerate(listeners):
+        if listener.bind in seen:
+            yield (
+                f'listeners[{index}].bind = "{listener.bind}": listeners[{seen[listener.bind]}] is there already; '
+                "take another port"
+            )
+        if split_bind(listener.bind)[1] != 0:  # port 0 is a free one each time
+            seen.setdefault(listener.bind, index)
+
+
+def _unmet_needs(config: Config) -> Iterator[str]:
+    tls = config.tls
+    for index, listener in enumerate(config.listeners):
+        name = f"listeners[{index}]"
+        if listener.tls in ("required", "implicit") and not (tls.certificate and tls.key):
+            yield f'{name}.tls = "{listener.tls}": needs tls.certificate and tls.key; give both'
+        if listener.auth == "none":
+            continue
+        if listener.role != "trusted" or listener.tls == "none":
+            yield f'{name}.auth = "{listener.auth}": needs role = "trusted" and a tls other than "none"'
+        elif config.server.users_file is None:
+            yield f'{name}.auth = "{listener.auth}": needs server.users_file; name the file of logins'
+    if tls.certificate and not tls.key:
+        yield f'tls.certificate = "{tls.certificate}": needs tls.key; give both or neither'
+    if tls.key and not tls.certificate:
+        yield f'tls.key = "{tls.key}": needs tls.certificate; give both or neither'

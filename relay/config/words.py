@@ -7,10 +7,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 # The pattern that the Connect service model holds every address to (shape EmailAddress).
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
+
+
+def fits(pattern: str, right: str) -> Callable[[str], str]:
+    """A check that a value is of this pattern; `right` says what would be."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(right)
+        return value
+
+    return check
 
 
 def _check_domain(domain: str) -> str:
@@ -24,7 +37,10 @@ def _check_domain(domain: str) -> str:
 
 def check_hostname(value: str) -> str:
     """A host name as it stands in the banner and in `Received:`."""
-    return _check_domain(value)
+    try:
+        return _check_domain(value)
+    except ValueError:
+        raise ValueError('is no host name; write it like "mx1.example.com"') from None
 
 
 def check_network(value: str) -> str:
@@ -78,3 +94,33 @@ def check_match(value: str) -> str:
             'or a beginning "support*@example.com"'
         )
     return f"{local.lower()}@{_check_domain(domain)}"
+
+
+check_bucket = fits(
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+    "is no bucket name; S3 takes 3 to 63 lower-case letters, digits, dots and hyphens",
+)
+check_prefix = fits(
+    r"[A-Za-z0-9!_.*'()/-]{0,200}",
+    "is no prefix of ours; use letters, digits and !_.*'()/- so that URLs stay short, 200 at most",
+)
+check_instance_id = fits(
+    r"[A-Za-z0-9:/_-]{1,100}",
+    'is no instance; write its id, as in "12345678-90ab-cdef-1234-567890abcdef", or its ARN',
+)
+check_extension = fits(
+    r"[a-z0-9_-]{1,10}",
+    'is no file extension; write it in lower case without the dot, as in "pdf"',
+)
+check_attribute_prefix = fits(
+    r"[A-Za-z0-9_-]{0,32}",
+    "cannot begin an attribute's name; use letters, digits, - and _, 32 at most",
+)
+check_attribute_name = fits(
+    r"[A-Za-z0-9_-]{1,127}",
+    "cannot be an attribute's name; use letters, digits, - and _, 127 at most",
+)
+check_route_name = fits(
+    r"[A-Za-z0-9@._*+-]{0,100}",
+    "is no name of a route; use letters, digits and @._*+-, 100 at most",
+)

@@ -58,6 +58,8 @@ class Part:
     content_disposition: str = ""
     #: Without the angle brackets; None when absent.
     content_id: str | None = None
+    #: Content-Location as sent, one line (RFC 2557 §4.2); None when absent.
+    content_location: str | None = None
     #: As declared, lower case; None when absent.
     charset: str | None = None
     #: Octets after decoding.

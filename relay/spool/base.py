@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -69,6 +69,8 @@ class Submission:
     fingerprint: str
     #: The Message-ID header as sent, with its brackets; None when the mail has none.
     message_id: str | None
+    #: Message-IDs of In-Reply-To and References, with their brackets: a reply to a known mail is claimed first.
+    references: tuple[str, ...] = ()
     #: Authentication results by attribute name; see `contact.plan.Context.results`.
     results: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,6 +101,8 @@ class Entry:
     state: State
     #: Starts of delivery so far, the running one included.
     attempts: int
+    #: How often in a row the runner ended by itself while it had this entry: see `Outbox.recover`.
+    cut_short: int
     next_attempt_at: datetime
     lease_until: datetime | None
     rung: Rung
@@ -144,20 +148,66 @@ class Intake(Protocol):
     def room(self, size: int) -> bool:
         """Whether a mail of this many octets would find room now; cheap, from a recent look at the disk."""
 
+    def paused(self) -> bool:
+        """Whether an operator has paused the intake; cheap, at most a second old."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A route that waits: for an operator (`pause`), or for its configuration to be right again."""
+
+    route: str
+    reason: str
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """What stands still on purpose."""
+
+    #: No mail is accepted.
+    intake: bool = False
+    #: No entry is claimed.
+    delivery: bool = False
+    #: No entry of these routes is claimed: an operator said so.
+    routes: tuple[str, ...] = ()
+    #: Nor of these, save for probes: `Outbox.hold_route` said so.
+    holds: tuple[Hold, ...] = ()
+
 
 class Outbox(Protocol):
     """The delivering half's view of the spool. A change of an entry whose lease was lost raises LeaseLostError."""
 
-    async def recover(self, *, now: datetime) -> int:
-        """Return what dead runners left leased to the queue, sweep S2; how many entries came back."""
+    async def recover(self, *, now: datetime, blame: bool = False) -> int:
+        """Return what dead runners left leased to the queue, sweep S2; how many entries came back.
+
+        `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
+        counted as cut short and comes back after a delay that grows with that count. A recorded outcome clears it.
+        """
 
     async def claim(
-        self, *, now: datetime, limit: int, lease_seconds: float, held_routes: Sequence[str] = ()
+        self,
+        *,
+        now: datetime,
+        limit: int,
+        lease_seconds: float,
+        held_routes: Sequence[str] = (),
+        probe_routes: Sequence[str] = (),
     ) -> Sequence[Entry]:
-        """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt."""
+        """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt.
 
-    async def next_due_at(self) -> datetime | None:
-        """When the next queued entry falls due (or the next lease ends); None when nothing waits."""
+        Replies to known mails come before other mails of their route. Skipped are the routes that the caller
+        holds, that are held in the spool (`hold_route`) and that an operator paused. Of each of `probe_routes`
+        at most one entry is taken although the route is held, due or not, and none while another of that
+        route is leased; a paused route is not probed.
+        """
+
+    async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
+        """Keep the lease for so much longer."""
+
+    async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
+        """When the next entry that `claim` would take falls due (or the next lease ends); None when none waits."""
 
     def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
         """The raw mail, trace header included, checked against what was accepted. Blocks: use a thread.
@@ -194,8 +244,27 @@ class Outbox(Protocol):
     async def bury(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S6."""
 
-    async def find_contact(self, *, message_ids: Sequence[str], since: datetime) -> str | None:
-        """The contact that the newest known of these Message-IDs became, for RelatedContactId."""
+    async def find_contact(
+        self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
+    ) -> str | None:
+        """The contact that the newest known of these Message-IDs became, for RelatedContactId.
+
+        A contact can only be related within its own instance: give `instance_id`.
+        """
+
+    async def bury_aged(
+        self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
+    ) -> Sequence[Entry]:
+        """S3 and S5 to S6 for what was accepted before that instant, some at a time; those buried, for alarms."""
+
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
+        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart."""
+
+    async def resume_route(self, route: str) -> bool:
+        """End a route's hold; whether there was one."""
+
+    async def paused(self) -> Paused:
+        """What stands still on purpose."""
 
     async def expire(self, *, now: datetime) -> int:
         """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
@@ -215,6 +284,45 @@ class Filter:
     limit: int = 1_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an entry: what `trace` tells."""
+
+    at: datetime
+    #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short".
+    event: str
+    attempt: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the ledger still knows of a mail for one destination, long after the mail itself has gone."""
+
+    spool_id: SpoolId
+    instance_id: str
+    address: str
+    message_id: str | None
+    contact_id: str | None
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The undelivered entries of one route: how many, and how old."""
+
+    route: str
+    queued: int
+    leased: int
+    held: int
+    dead: int
+    #: Entries queued, leased or held, by age: as many as are younger than each limit of the caller, then the rest.
+    ages: tuple[int, ...]
+    #: When the oldest of those was accepted; None when there is none.
+    oldest_at: datetime | None
+
+
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
@@ -222,7 +330,7 @@ class Desk(Protocol):
     """
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
-        """Entries that fit, oldest accepted first."""
+        """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
     def retry(self, ids: Sequence[str], *, now: datetime) -> int:
         """Queued, held or dead entries become due now; how many."""
@@ -242,5 +350,23 @@ class Desk(Protocol):
     def trace(self, word: str) -> Sequence[Entry]:
         """Every entry that a Message-ID, spool id, contact id or address names, oldest first."""
 
+    def history(self, entry: Entry) -> Sequence[Event]:
+        """What happened to an entry, oldest first; the last events when there were many."""
+
+    def remembered(self, word: str) -> Sequence[Remembered]:
+        """What the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
+
+    def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
+        """The age histogram of each route with undelivered entries, by name of the route."""
+
+    def pause(self, subject: str, *, now: datetime) -> bool:
+        """Stop "intake", "delivery" or "route NAME"; whether it ran before."""
+
+    def resume(self, subject: str) -> bool:
+        """Let what was paused run again, a route held by an error too; whether it stood still before."""
+
+    def paused(self) -> Paused:
+        """What stands still on purpose."""

@@ -1,0 +1,95 @@
+"""Health and metrics for the operator: /livez, /readyz and /metrics over HTTP, by default on loopback only.
+
+Owns the HTTP of the daemon. Never shows a mail, an address or a configuration value. Each process counts for
+itself; here their metrics are put together under the label `process`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from relay.config.words import split_bind
+from relay.errors import ConfigError
+
+#: Prometheus's text format, version 0.0.4.
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Merged(Collector):
+    """The metrics of several processes as one."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        """Each family once, its samples labelled with their process."""
+        families: dict[str, Metric] = {}
+        for process, text in self._texts.items():
+            for family in text_string_to_metric_families(text):
+                merged = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                for sample in family.samples:
+                    merged.add_sample(sample.name, {**sample.labels, "process": process}, sample.value)
+        return families.values()
+
+
+def merge_expositions(texts: Mapping[str, str]) -> bytes:
+    """One text of metrics out of the texts of several processes, each sample under the label `process`."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(texts))
+    return generate_latest(registry)
+
+
+def build_application(
+    *, problems: Callable[[], tuple[str, ...]], metrics: Callable[[], Awaitable[Mapping[str, str]]]
+) -> web.Application:
+    """The three pages. `problems` says why mail should not be sent here now; nothing means ready."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        found = problems()
+        return web.Response(text="\n".join(found or ("ok",)) + "\n", status=503 if found else 200)
+
+    async def metrics_page(_: web.Request) -> web.Response:
+        return web.Response(body=merge_expositions(await metrics()), headers={"Content-Type": _CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics_page)
+    return app
+
+
+@asynccontextmanager
+async def open_admin(bind: str, app: web.Application) -> AsyncIterator[str]:
+    """Serve the pages; gives the address, with the port that was taken.
+
+    Raises:
+        ConfigError: the address cannot be opened.
+    """
+    host, port = split_bind(bind)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        await runner.cleanup()
+        raise ConfigError(
+            f'admin.bind = "{bind}": cannot be opened ({exc.strerror or exc}); '
+            'give a free address and port, or "" for none'
+        ) from exc
+    try:
+        bound: tuple[str, int] = runner.addresses[0]
+        yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,307 @@
+"""Sessions, clients and credentials: the one module that makes them, and the one table of what their errors mean.
+
+Owns how we talk to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Nothing of it uses more
+of the session than `client(...)`, so another maker of clients is one line. Never calls an operation itself.
+Credentials, Region and endpoints come from the standard chain (environment, shared files, container, instance).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004  # botocore's, which is not the built-in one
+    ConnectTimeoutError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+
+from relay import __version__
+from relay.config.model import Config
+from relay.errors import ConfigError, FailureClass, RemoteError
+
+#: Credentials nearer to their end than this are renewed before a URL is signed: a URL dies with its token.
+SIGNING_LIFE_SECONDS = 3_600
+#: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
+RENEWAL_PAUSE_SECONDS = 300
+#: From here on aiohttp warns that octets hold up the event loop.
+_LARGE_REQUEST_BYTES = 1_048_576
+
+_NO_REGION = (
+    "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
+    'to the Region of the Connect instance, like "eu-central-1"'
+)
+_NO_CREDENTIALS = (
+    "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in "
+    "AWS_PROFILE, or run where a role is attached"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """The clients of the delivering half, made once and kept for the life of the process."""
+
+    s3: Any
+    connect: Any
+
+
+@asynccontextmanager
+async def open_clients(config: Config) -> AsyncIterator[Clients]:
+    """The clients for S3 and Connect; closed at the end.
+
+    Raises:
+        ConfigError: no Region, no credentials, or an endpoint or profile that is none.
+    """
+    async with AsyncExitStack() as stack:
+        with _operators_mistakes():
+            session = aioboto3.Session(region_name=_region())
+            if session.region_name is None:
+                raise ConfigError(_NO_REGION)
+            await asyncio.to_thread(_warm, session)
+            if await session.get_credentials() is None:
+                raise ConfigError(_NO_CREDENTIALS)
+            s3 = await _open_s3(session, stack, config)
+            connect = await stack.enter_async_context(
+                session.client("connect", config=_connect_config(config))
+            )
+            connect.meta.events.register("before-send.connect", _send_in_pieces)
+        yield Clients(s3=s3, connect=connect)
+
+
+def _region() -> str | None:
+    """AWS_REGION, which containers and the other SDKs set and botocore does not read; None leaves it the choice."""
+    return None if os.environ.get("AWS_DEFAULT_REGION") else os.environ.get("AWS_REGION") or None
+
+
+@contextmanager
+def _operators_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ValueError) as exc:  # ValueError: an AWS_ENDPOINT_URL that is no URL
+        raise ConfigError(f"the AWS set-up cannot be used: {exc}") from exc
+
+
+def _warm(session: Any) -> None:
+    """Read the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
+    loader = session._session.get_component("data_loader")  # noqa: SLF001  # the loader that the clients will ask
+    for service in ("s3", "connect"):
+        loader.load_service_model(service, "service-2")
+        loader.load_service_model(service, "endpoint-rule-set-1")
+        loader.load_service_model(service, "paginators-1")
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+
+
+async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
+    """The S3 client: `bucket.s3.<region>.amazonaws.com` at Amazon, `endpoint/bucket` where an endpoint is set.
+
+    The two are made and compared, since only botocore knows all the places an endpoint may be set in.
+    """
+    own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
+    custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
+    client = own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client.meta.events.register_last("before-call.s3", _do_not_ask_first)
+    return client
+
+
+def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
+    """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
+    params["headers"].pop("Expect", None)
+
+
+def _send_in_pieces(request: Any, **_: object) -> None:
+    """Hand a large request over as a file: as octets it would be written to the socket in one go, on the loop."""
+    if isinstance(request.body, bytes) and len(request.body) > _LARGE_REQUEST_BYTES:
+        request.body = io.BytesIO(request.body)
+
+
+def _s3_config(config: Config, *, custom: bool) -> AioConfig:
+    return AioConfig(
+        signature_version="s3v4",  # presigning falls back to SigV2 in us-east-1 otherwise
+        s3={
+            # Explicit "virtual" gives presigned URLs the regional host; without it they carry the global one,
+            # which redirects and then fails the signature.
+            "addressing_style": "path" if custom else "virtual",
+            "us_east_1_regional_endpoint": "regional",
+            # The body is bound by a signed x-amz-checksum-sha256 instead: see relay.attachments.
+            "payload_signing_enabled": False,
+        },
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        ignore_configured_endpoint_urls=not custom,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=5,
+        read_timeout=60,
+        # Waiting for a place in the pool has no time-out: there is one for every call that can be under way.
+        max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
+        user_agent_extra=f"connect-mail-relay/{__version__}",
+    )
+
+
+def _connect_config(config: Config) -> AioConfig:
+    return AioConfig(
+        retries={"mode": "standard", "total_max_attempts": 1},  # the spool retries, at its own pace
+        connect_timeout=5,
+        read_timeout=config.connect.timeout_seconds,
+        max_pool_connections=config.deliver.concurrency + 4,
+        user_agent_extra=f"connect-mail-relay/{__version__}",
+    )
+
+
+class SigningCredentials:
+    """How long what a client signs now will be good."""
+
+    def __init__(self, client: Any) -> None:
+        self._credentials: Any = client._request_signer._credentials  # noqa: SLF001  # botocore has no other way to ask
+        self._renewed_at: datetime | None = None
+
+    async def renew(self, *, now: datetime) -> datetime | None:
+        """Renew credentials that end within the hour, where they can be; when they end, None for never."""
+        credentials = self._credentials
+        if not hasattr(credentials, "refresh_needed"):
+            return None
+        if self._renewed_at is None or (now - self._renewed_at).total_seconds() >= RENEWAL_PAUSE_SECONDS:
+            usual = credentials._advisory_refresh_timeout  # noqa: SLF001  # 15 minutes, for calls that take seconds
+            credentials._advisory_refresh_timeout = SIGNING_LIFE_SECONDS  # noqa: SLF001
+            try:
+                await credentials.get_frozen_credentials()
+            finally:
+                credentials._advisory_refresh_timeout = usual  # noqa: SLF001
+            self._renewed_at = now
+        else:
+            await credentials.get_frozen_credentials()
+        ends_at: datetime = credentials._expiry_time  # noqa: SLF001
+        return ends_at.astimezone(UTC)
+
+
+# What a service's own word means, whatever its status (S3 says ExpiredToken with 400, SlowDown with 503).
+_BY_CODE = {
+    "ThrottlingException": FailureClass.THROTTLED,
+    "TooManyRequestsException": FailureClass.THROTTLED,
+    "IdempotencyException": FailureClass.CONFLICT,
+    "AccessDenied": FailureClass.CONFIGURATION,
+    "AccessDeniedException": FailureClass.CONFIGURATION,
+    "AuthorizationHeaderMalformed": FailureClass.CONFIGURATION,  # the bucket is in another Region
+    "ExpiredToken": FailureClass.CONFIGURATION,
+    "ExpiredTokenException": FailureClass.CONFIGURATION,
+    "IllegalLocationConstraintException": FailureClass.CONFIGURATION,
+    "IncompleteSignature": FailureClass.CONFIGURATION,
+    "InvalidAccessKeyId": FailureClass.CONFIGURATION,
+    "InvalidBucketName": FailureClass.CONFIGURATION,
+    "InvalidClientTokenId": FailureClass.CONFIGURATION,
+    "InvalidToken": FailureClass.CONFIGURATION,
+    "KMS.DisabledException": FailureClass.CONFIGURATION,
+    "KMS.NotFoundException": FailureClass.CONFIGURATION,
+    "MissingAuthenticationTokenException": FailureClass.CONFIGURATION,
+    "NotAuthorized": FailureClass.CONFIGURATION,
+    "OptInRequired": FailureClass.CONFIGURATION,
+    "PermanentRedirect": FailureClass.CONFIGURATION,
+    "RequestExpired": FailureClass.CONFIGURATION,
+    "SignatureDoesNotMatch": FailureClass.CONFIGURATION,
+    "UnrecognizedClientException": FailureClass.CONFIGURATION,
+    "EntityTooLarge": FailureClass.PAYLOAD,
+}
+_BY_STATUS = {
+    "s3": {
+        301: FailureClass.CONFIGURATION,
+        307: FailureClass.CONFIGURATION,
+        403: FailureClass.CONFIGURATION,
+        404: FailureClass.CONFIGURATION,
+        429: FailureClass.THROTTLED,
+    },
+    "connect": {
+        400: FailureClass.PAYLOAD,
+        402: FailureClass.CAPACITY,
+        403: FailureClass.CONFIGURATION,
+        404: FailureClass.CONFIGURATION,
+        409: FailureClass.CONFLICT,
+        413: FailureClass.PAYLOAD,
+        429: FailureClass.THROTTLED,
+    },
+}
+# What never became an answer; the first row that fits. What stands in no row is temporary, code "unknown".
+_BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
+    (TimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (ConnectTimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (ReadTimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (NoCredentialsError, FailureClass.CONFIGURATION, "credentials"),
+    (PartialCredentialsError, FailureClass.CONFIGURATION, "credentials"),
+    (ProxyConnectionError, FailureClass.TEMPORARY, "unreachable"),
+    (SSLError, FailureClass.TEMPORARY, "tls"),
+    (HTTPClientError, FailureClass.TEMPORARY, "unreachable"),
+    (ConnectionError, FailureClass.TEMPORARY, "unreachable"),
+    (aiohttp.ClientError, FailureClass.TEMPORARY, "unreachable"),
+    (OSError, FailureClass.TEMPORARY, "unreachable"),
+    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page where an answer should be
+    (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
+)
+_FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
+_WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
+
+
+@asynccontextmanager
+async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[None]:
+    """A call to S3 or Connect: what it raises leaves as a RemoteError, and it ends in time.
+
+    The time-out stands around everything, the wait for a place in the pool too, which has none of its own.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except _FOREIGN as exc:
+        raise map_error(service, exc) from exc
+
+
+def map_error(service: str, exc: BaseException) -> RemoteError:
+    """What a foreign error means to us (design §7); what we do not know is temporary."""
+    if isinstance(exc, ClientError):
+        return _map_answer(service, exc.response)
+    if isinstance(exc, ParamValidationError):  # it never left: too wrong even for the client's own check
+        failure = FailureClass.PAYLOAD if service == "connect" else FailureClass.CONFIGURATION
+        return RemoteError(service=service, failure=failure, code="ParamValidationError", detail=_line(exc))
+    for kind, failure, code in _BY_EXCEPTION:
+        if isinstance(exc, kind):
+            return RemoteError(service=service, failure=failure, code=code, detail=_line(exc))
+    return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
+
+
+def _map_answer(service: str, response: Any) -> RemoteError:
+    error = response.get("Error", {})
+    about = response.get("ResponseMetadata", {})
+    status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
+    failure = _BY_CODE.get(code) or _BY_STATUS[service].get(status, FailureClass.TEMPORARY)
+    reason = next(iter((response.get("Reason") or {}).values()), "")
+    if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
+        failure = FailureClass.PAYLOAD
+    request_id = about.get("RequestId", "")
+    return RemoteError(
+        service=service,
+        failure=failure,
+        code=code if _WORD.fullmatch(code) else f"status {status}",
+        detail=_line(error.get("Message", "")) + (f" (request {request_id})" if request_id else ""),
+        reason=str(reason)[:64],
+    )
+
+
+def _line(text: object) -> str:
+    """One line of at most 500 characters."""
+    return " ".join(str(text).split())[:500]

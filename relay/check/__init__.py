@@ -1,0 +1,39 @@
+"""The examination of `relay check`: everything that can be wrong, in the order in which a mail would meet it.
+
+Owns which examinations there are. Changes nothing, but for one small object in the bucket. What is examined by
+looking from outside (certificate, listeners, bucket) is met as a peer, or Connect, would meet it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from relay.check.certificate import examine_certificate
+from relay.check.machine import examine_data_dir, examine_files, examine_library
+from relay.check.ports import examine_ports
+from relay.check.rules import examine_hostname, examine_routes, examine_trust
+from relay.config import Config
+from relay.config.load import check_files
+from relay.finding import Finding, fail
+
+
+def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[Finding]:
+    """Every finding, each as soon as it is known; `remote` asks AWS too."""
+    yield from examine_routes(config)
+    yield from examine_trust(config)
+    yield examine_hostname(config.hostname)
+    wrong = check_files(config)
+    yield from (fail("files", sentence) for sentence in wrong)
+    if not any(sentence.startswith("tls.") for sentence in wrong):
+        yield from examine_certificate(config, now=now)
+    if not any(sentence.startswith("data_dir ") for sentence in wrong):
+        yield from examine_data_dir(config)
+    yield examine_library()
+    yield examine_files(config.limits.connections)
+    yield from examine_ports(config)
+    if remote:
+        # The AWS libraries take most of a second to load, and --offline does without.
+        from relay.connect.doctor import examine_aws  # noqa: PLC0415 - see above
+
+        yield from examine_aws(config, now=now)

@@ -1,0 +1,96 @@
+"""This machine: the spool's disk, the SQLite library, open files.
+
+Owns those examinations. Writes one small file into data_dir and removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from relay.config import Config
+from relay.errors import SpoolError
+from relay.finding import Finding, fail, ok, warn
+from relay.spool.schema import check_library
+
+#: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all processes
+#: must be on the same host computer"; tmpfs forgets at a power cut).
+_UNFIT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.s3fs", "tmpfs", "ramfs"}
+
+
+def examine_data_dir(config: Config) -> Iterator[Finding]:
+    """Whether what is synced there stays, and whether there is room."""
+    place = config.data_dir
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".check-") as file:
+            file.write(b"relay")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        yield fail("data_dir", f"{place}: cannot be written ({exc.strerror})")
+        return
+    kind = filesystem(place, Path("/proc/self/mountinfo").read_text())
+    if kind in _UNFIT:
+        yield fail(
+            "data_dir", f"{place} is on {kind}, which does not keep what it has synced; use a local disk"
+        )
+        return
+    yield from _room(config, place, kind)
+
+
+def _room(config: Config, place: Path, kind: str) -> Iterator[Finding]:
+    disk = os.statvfs(place)
+    free, inodes = disk.f_bavail * disk.f_frsize, disk.f_favail
+    wanted = config.spool.min_free_bytes + config.max_message_bytes
+    if free < wanted:
+        yield fail(
+            "data_dir", f"{place} has {_mb(free)} free; spool.min_free_bytes and one mail need {_mb(wanted)}"
+        )
+    # Some file systems (btrfs) count no inodes and say 0 of 0.
+    elif disk.f_files and inodes < config.spool.min_free_inodes:
+        yield fail("data_dir", f"{place} has {inodes} inodes free, below spool.min_free_inodes")
+    else:
+        yield ok("data_dir", f"{place} ({kind}) can be written, {_mb(free)} free")
+
+
+def _mb(octets: int) -> str:
+    return f"{octets // 1_000_000:,} MB"
+
+
+def filesystem(place: Path, mountinfo: str) -> str:
+    """The type of the file system that a path lies on, by proc(5)'s mountinfo: the longest mount point wins."""
+    mounts = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].replace("\\040", " ")
+        if place.resolve().is_relative_to(point):
+            mounts.append((len(point), after.split()[0]))
+    # Of two on one point the later lies on top.
+    return max(reversed(mounts), key=lambda mount: mount[0])[1] if mounts else "an unknown file system"
+
+
+def examine_library() -> Finding:
+    """The SQLite under the spool."""
+    try:
+        check_library()
+    except SpoolError as exc:
+        return fail("sqlite", str(exc))
+    return ok("sqlite", apsw.sqlite_lib_version())
+
+
+def examine_files(connections: int) -> Finding:
+    """Whether a receiver may open a descriptor for every session that the limits allow."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + 256  # the spool, AWS, DNS, and large mails on their way in
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        return warn(
+            "open files", f"{soft} allowed, {needed} wanted for limits.connections; raise LimitNOFILE"
+        )
+    return ok("open files", f"{'any number' if soft == resource.RLIM_INFINITY else soft} allowed")

@@ -1,0 +1,71 @@
+"""What a valid configuration may still have meant otherwise: routes that never match, trust that is too wide.
+
+Owns those judgements. Looks at nothing but the configuration, and asks DNS for our own name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+
+from relay.config import Config
+from relay.finding import Finding, ok, warn
+
+#: The widest network that one site's load balancers need, by IP version; a judgement of ours.
+_WIDEST = {4: 8, 6: 16}
+
+
+def examine_routes(config: Config) -> Iterator[Finding]:
+    """Routes that an earlier route leaves nothing to."""
+    seen: list[tuple[str, str]] = []
+    shadowed = False
+    for route in config.routes:
+        for pattern in route.match:
+            if by := next((name for earlier, name in seen if covers(earlier, pattern)), None):
+                shadowed = True
+                yield warn("routes", f'"{pattern}" of {route.name} is never asked: {by} stands before it')
+        seen += [(pattern, route.name) for pattern in route.match]
+    if not shadowed:
+        yield ok("routes", f"{len(config.routes)}, the first that matches wins")
+
+
+def covers(earlier: str, later: str) -> bool:
+    """Whether every address that the later pattern takes is taken by the earlier one."""
+    local, _, domain = earlier.rpartition("@")
+    later_local, _, later_domain = later.rpartition("@")
+    if domain != later_domain:
+        return False
+    if local == "":
+        return True
+    if local.endswith("*"):
+        return later_local.startswith(local[:-1])
+    return later_local.partition("+")[0] == local and not later_local.endswith("*")
+
+
+def examine_trust(config: Config) -> Iterator[Finding]:
+    """Networks that are believed or let in without need."""
+    for listener in config.listeners:
+        subject = f"listener {listener.bind}"
+        for key in ("proxy_protocol", "xclient"):
+            for network in getattr(listener, key):
+                wide = ipaddress.ip_network(network)
+                if wide.prefixlen < _WIDEST[wide.version]:
+                    yield warn(subject, f"{key} believes {network}: any of them can claim to be anyone")
+        if listener.role == "trusted" and listener.auth != "required":
+            for network in listener.allow:
+                if not ipaddress.ip_network(network).is_private:
+                    yield warn(subject, f"trusts {network}, which is no private network, without auth")
+
+
+def examine_hostname(hostname: str) -> Finding:
+    """Whether our name is one that peers can look up."""
+    if "." not in hostname:
+        return warn("hostname", f'"{hostname}" is no full name; peers expect one like mx1.example.com')
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(hostname, None, type=socket.SOCK_STREAM)}
+    except OSError as exc:
+        return warn(
+            "hostname", f"{hostname} does not resolve ({exc.strerror}); the MX record needs a name that does"
+        )
+    return ok("hostname", f"{hostname} is {', '.join(sorted(found))}")

@@ -1,0 +1,107 @@
+"""`relay sandbox`: the whole relay on this machine, with an S3 and a Connect of its own.
+
+Owns the lines that a person reads. The work is done in `relay.sandbox`, which is imported only here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import signal
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+from relay.config.words import check_bind, split_bind
+from relay.errors import ConfigError, RelayError
+
+
+def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """`address:port`, as the configuration has it."""
+    try:
+        return check_bind(value)
+    except ValueError as exc:
+        raise click.BadParameter(f'"{value}" {exc}') from exc
+
+
+@click.command("sandbox")
+@click.option(
+    "--smtp", callback=_bind, default="127.0.0.1:2525", show_default=True, help="Where mail comes in."
+)
+@click.option(
+    "--http", callback=_bind, default="127.0.0.1:8025", show_default=True, help="The page and its API."
+)
+@click.option(
+    "--config", "config_path", metavar="FILE", help="Routes and limits; default: built in, for example.com."
+)
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Default: a temporary one."
+)
+@click.option("--no-daemon", is_flag=True, hidden=True, help="S3, Connect and the page only.")
+def sandbox_command(
+    smtp: str, http: str, config_path: str | None, data_dir: Path | None, *, no_daemon: bool
+) -> None:
+    """Run the real relay with an S3 and an Amazon Connect simulated on this machine.
+
+    Needs no AWS account and no network. What you mail to it is shown on a page, as an agent would see it.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("moto", "flask", "jinja2")):
+        raise ConfigError('relay sandbox needs an extra: pip install "connect-mail-relay[sandbox]"')
+    with tempfile.TemporaryDirectory(prefix="relay-sandbox-") as temporary:
+        place = Path(temporary) if data_dir is None else data_dir.absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        asyncio.run(_run(smtp=smtp, http=http, config_path=config_path, place=place, no_daemon=no_daemon))
+
+
+async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no_daemon: bool) -> None:
+    from relay.sandbox.configuration import sandbox_config, write_config  # noqa: PLC0415  # with the extra only
+    from relay.sandbox.daemon import open_daemon  # noqa: PLC0415
+    from relay.sandbox.service import Sandbox, settings_of  # noqa: PLC0415
+
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    config = sandbox_config(smtp=smtp, data_dir=place / "data", config_path=config_path)
+    file = place / "relay.toml"
+    write_config(config, file)
+    async with AsyncExitStack() as stack:
+        box = Sandbox(settings=settings_of(config), bucket=config.s3.bucket, http=split_bind(http), smtp=smtp)
+        try:
+            await stack.enter_async_context(box)
+        except OSError as exc:
+            raise ConfigError(f"--http {http}: {exc.strerror or exc}") from exc
+        waiting = asyncio.create_task(stopping.wait())
+        if no_daemon:
+            click.echo("\n".join(f"export {name}={value}" for name, value in box.env.items()))
+            click.echo(f"# page: {box.http_url}/")
+            await waiting
+            return
+        daemon = await stack.enter_async_context(open_daemon(file, box.environ()))
+        click.echo(_welcome(smtp, box.http_url, file))
+        ended = asyncio.create_task(daemon.wait())
+        await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.is_set():
+            raise RelayError(f"the daemon has ended by itself, with exit code {ended.result()}")
+        click.echo("stopping …")
+        await daemon.stop()
+
+
+def _welcome(smtp: str, http: str, file: Path) -> str:
+    message = (
+        r"From: You <you@example.org>\r\nTo: support@example.com\r\nSubject: Hello\r\n\r\nIs anybody there?"
+    )
+    return f"""
+The relay takes mail at {smtp} and shows its contacts at {http}/
+
+  swaks --server {smtp} --to support@example.com --from you@example.org --header "Subject: Hello"
+
+  python3 -c 'import smtplib; smtplib.SMTP("{smtp}").sendmail("you@example.org", "support@example.com",
+      "{message}")'
+
+  curl {http}/api/contacts
+  relay queue list --config {file}
+
+Ctrl-C stops it.
+"""

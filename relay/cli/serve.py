@@ -1,0 +1,38 @@
+"""`relay serve`: the daemon in the foreground, as a service manager wants it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import click
+
+from relay.cli import config_option
+from relay.config.load import check_files, load_config
+from relay.errors import ConfigError
+
+
+@click.command("serve")
+@config_option
+@click.option(
+    "--role",
+    type=click.Choice(["all", "receive", "deliver"]),
+    default="all",
+    show_default=True,
+    help="Which half runs here.",
+)
+@click.pass_context
+def serve_command(
+    ctx: click.Context, config_path: str | None, role: Literal["all", "receive", "deliver"]
+) -> None:
+    """Receive mail and deliver it, until told to stop.
+
+    SIGTERM stops in the direction of flow and loses nothing; SIGHUP reads the configuration again.
+    """
+    config = load_config(config_path)
+    sentences = check_files(config)
+    if sentences:
+        raise ConfigError(*sentences)
+    # The daemon brings the event loop and all stages: nobody who mistyped a key waits for them.
+    from relay.daemon import serve  # noqa: PLC0415 - see above
+
+    ctx.exit(serve(config, config_path=config_path, role=role))

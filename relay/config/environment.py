@@ -1,0 +1,85 @@
+"""The configuration's second voice: `RELAY_…` variables laid over what the file says.
+
+`RELAY_S3__BUCKET` is `bucket` of `[s3]`; `RELAY_LISTENERS__0__BIND` is `bind` of the first `[[listeners]]`.
+A value is read as TOML where the key is a number, a truth value, a list or a table, and as it stands where
+the key is text. Owns that mapping. Never reads the environment itself: it is an argument.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, MutableMapping, MutableSequence
+from typing import Any
+
+from relay.config.keys import is_list, is_text, type_at
+
+PREFIX = "RELAY_"
+#: Where the file is; no key of it.
+CONFIG = "RELAY_CONFIG"
+# Not keys either: relay.faults reads the second, for tests of crashes.
+_NOT_KEYS = {CONFIG, "RELAY_FAULT_POINT"}
+# Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a service named "relay".
+_KUBERNETES = re.compile(r"RELAY_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+KeyPath = tuple[str | int, ...]
+
+
+def _path(name: str) -> KeyPath:
+    steps = name.removeprefix(PREFIX).lower().split("__")
+    return tuple(int(step) if step.isascii() and step.isdigit() else step for step in steps)
+
+
+def _parse_value(text: str, kind: Any) -> Any:
+    if is_text(kind):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(data: MutableMapping[str, Any], path: KeyPath, value: Any) -> str:
+    """Set one value, making tables on the way; what is wrong with the path, or the empty string."""
+    place: Any = data
+    for depth, step in enumerate(path):
+        last = depth == len(path) - 1
+        fresh = value if last else [] if is_list(type_at(path[: depth + 1])) else {}
+        if isinstance(place, MutableSequence) and isinstance(step, int):
+            if step > len(place):
+                return f"there are {len(place)} before it; the next number is {len(place)}"
+            if step == len(place):
+                place.append(fresh)
+            elif last:
+                place[step] = fresh
+        elif isinstance(place, MutableMapping) and isinstance(step, str):
+            if last:
+                place[step] = fresh
+            place.setdefault(step, fresh)
+        else:
+            return "no such key; levels are parted by two underscores, entries of a list numbered from 0"
+        place = place[step]
+    return ""
+
+
+def lay_over(
+    data: MutableMapping[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[KeyPath, str], tuple[str, ...]]:
+    """Lay the environment over the file's data, in place.
+
+    Gives the variable's name for each path it set, and one sentence for each variable that fits nowhere.
+    """
+    origins: dict[KeyPath, str] = {}
+    sentences = []
+    names = (name for name in environ if name.startswith(PREFIX) and name not in _NOT_KEYS)
+    # Lists grow in the order of their numbers: 2 before 10.
+    for path, name in sorted(
+        ((_path(name), name) for name in names if not _KUBERNETES.fullmatch(name)),
+        key=lambda pair: [(isinstance(step, str), step) for step in pair[0]],
+    ):
+        wrong = _put(data, path, _parse_value(environ[name], type_at(path)))
+        if wrong:
+            sentences.append(f"{name}: {wrong}")
+        else:
+            origins[path] = name
+    return origins, tuple(sentences)

@@ -1,0 +1,181 @@
+"""The configuration read: the file, the environment over it, and the files it names.
+
+Owns where the file is, and every look at the disk on its behalf. Never decides what is right: the model does.
+Everything that is wrong is reported at once; only rules between keys wait until each key is right by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from relay.config.environment import CONFIG, lay_over
+from relay.config.model import Config
+from relay.config.sentences import build_sentences, show
+from relay.config.words import check_hostname
+from relay.errors import ConfigError
+
+DEFAULT_PATH = "/etc/relay/relay.toml"
+
+
+def find_config(path: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The path that was asked for, else `$RELAY_CONFIG`, else /etc/relay/relay.toml."""
+    return path or environ.get(CONFIG) or DEFAULT_PATH
+
+
+def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of this daemon.
+
+    Raises:
+        ConfigError: one sentence for each mistake.
+    """
+    data = _read(find_config(path, environ))
+    origins, sentences = lay_over(data, environ)
+    # A table left out is only its keys left out: the sentence then names the key.
+    data.setdefault("s3", {})
+    data.setdefault("connect", {})
+    if "hostname" not in data:
+        data["hostname"], wrong = _own_name()
+        sentences += wrong
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as exc:
+        sentences += build_sentences(exc, origins)
+    if sentences:
+        raise ConfigError(*sentences)
+    return config
+
+
+def _own_name() -> tuple[str, tuple[str, ...]]:
+    """The name of this machine, and a sentence when it cannot stand in a banner."""
+    name = socket.getfqdn()
+    try:
+        return check_hostname(name), ()
+    except ValueError:
+        right = 'which is no host name; write one, as in hostname = "mx1.example.com"'
+        return "localhost", (f"hostname: this machine calls itself {show(name)}, {right}",)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        text = Path(path).read_bytes().decode()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; name one by --config or ${CONFIG} (config/relay.toml is a start)"
+        ) from None
+    except OSError as exc:
+        raise ConfigError(
+            f"{path}: cannot be read ({exc.strerror}); make it readable for the user relay runs as"
+        ) from None
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: byte {exc.start} is not UTF-8; TOML is written in UTF-8") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}, {_say_syntax(str(exc), text)}") from None
+
+
+def _say_syntax(message: str, text: str) -> str:
+    """Where the file stops being TOML, and why; `message` ends in "(at line 4, column 9)" or "(at end of document)"."""
+    what, _, where = message.rpartition(" (at ")
+    where = where.rstrip(")").replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
+    if what.startswith(("Cannot overwrite", "Cannot declare")):
+        return f"{where}: this was said before; say it once"
+    return f"{where}: {what}; this is no TOML: one key = value a line, text in quotes"
+
+
+def check_files(config: Config) -> tuple[str, ...]:
+    """What is wrong with the files and directories that a configuration names; empty when all are fit for use."""
+    return (*_check_tls(config), *_check_users(config), *_check_data_dir(config.data_dir))
+
+
+def _unreadable(key: str, path: Path) -> str:
+    """The sentence for a file that cannot be read, or the empty string."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as exc:
+        return f"{key} = {show(str(path))}: cannot be read ({exc.strerror}); give a file that relay's user may read"
+    return ""
+
+
+def _check_tls(config: Config) -> tuple[str, ...]:
+    tls = config.tls
+    named = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
+    sentences = [_unreadable(f"tls.{name}", path) for name, path in named.items() if path]
+    if not any(sentences) and tls.certificate and tls.key:
+        sentences = _check_pair(tls.certificate, tls.key)
+    if not any(sentences) and tls.client_ca:
+        sentences = [_holds(tls.client_ca, "tls.client_ca", "CERTIFICATE")]
+    return tuple(filter(None, sentences))
+
+
+def _check_pair(certificate: Path, key: Path) -> list[str]:
+    """The sentences for a certificate and key that do not serve together."""
+    sentences = [_holds(certificate, "tls.certificate", "CERTIFICATE"), _holds(key, "tls.key", "PRIVATE KEY")]
+    if any(sentences):
+        return sentences
+    name = f"tls.key = {show(str(key))}"
+    if b"ENCRYPTED" in key.read_bytes():
+        return [f"{name}: has a passphrase, and nobody is there to type it; give the key without one"]
+    try:
+        # Without an answer of ours OpenSSL would ask the terminal for a passphrase.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as exc:
+        if exc.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            return [
+                f"{name}: is not the key of {certificate}; give the key that the certificate was made for"
+            ]
+        return [f"{name}: cannot be loaded with {certificate}, one of them is damaged; give both files whole"]
+    return []
+
+
+def _holds(path: Path, key: str, kind: str) -> str:
+    """The sentence for a file without this kind of PEM in it, or the empty string."""
+    if re.search(rf"-----BEGIN [A-Z ]*{kind}-----", path.read_bytes().decode("latin-1")):
+        return ""
+    return (
+        f'{key} = {show(str(path))}: holds no {kind.lower()}; give a PEM file with "-----BEGIN {kind}-----"'
+    )
+
+
+def _check_users(config: Config) -> tuple[str, ...]:
+    """The users file is read by `relay.smtp.auth`: one `login:$argon2...` a line, empty lines and # aside."""
+    path = config.server.users_file
+    if path is None:
+        return ()
+    if sentence := _unreadable("server.users_file", path):
+        return (sentence,)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    wrong = [
+        number
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not re.match(r"\s*(#|[^:\s]+:\s*\$argon2)", line)
+    ]
+    return tuple(
+        f"server.users_file = {show(str(path))}: line {number} is no login and hash; "
+        'write "login:$argon2id$...", the hash as argon2 prints it'
+        for number in wrong
+    )
+
+
+def _check_data_dir(data_dir: Path) -> tuple[str, ...]:
+    """Fit is a directory that we may write to, or one that we may make."""
+    name = f"data_dir = {show(str(data_dir))}"
+    nearest = data_dir
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        return (f"{name}: {nearest} is no directory; name one for the spool",)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        what = "is not writable" if nearest == data_dir else f"does not exist, and {nearest} is not writable"
+        return (f"{name}: {what}; make it and give it to the user relay runs as",)
+    return ()

@@ -1,0 +1,188 @@
+"""StartEmailContact's limits, checked before the call: what the service model says, and what only the documents say.
+
+Owns the validator that both the relay and the sandbox's simulator use. Never calls anything. botocore itself
+checks types, required and unknown members and minimum lengths; maximum lengths, patterns and enums leave the
+client unseen, and come back as a refusal of a mail that was already accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import regex
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, Shape
+from botocore.validate import ParamValidator, ValidationErrors
+
+# The limits that the service model does not hold; API reference, StartEmailContact and its types, and the
+# administrator guide, "feature specifications".
+ADDRESSES = 50
+ATTRIBUTE_BYTES = 32_768
+REFERENCE_BYTES = 4_096
+BODY_BYTES = 5_242_880
+ATTACHMENT_BYTES = 20_971_520
+TOTAL_BYTES = 26_214_400
+CONTENT_TYPES = ("text/plain", "text/html")
+REFERENCE_TYPES = ("URL", "NUMBER", "STRING", "DATE")
+
+_ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class _Errors(ValidationErrors):  # type: ignore[misc] # botocore has no types
+    """botocore's own list of errors, with room for sentences of ours."""
+
+    def _format_error(self, error: tuple[str, str, dict[str, Any]]) -> str:
+        kind, _, facts = error
+        return str(facts["sentence"] if kind == "constraint" else super()._format_error(error))
+
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence a problem, on one line."""
+        return tuple(self._format_error(error).replace("\n", " ") for error in self._errors)
+
+
+class StrictValidator(ParamValidator):  # type: ignore[misc] # botocore has no types
+    """botocore's validator, with maximum lengths, patterns and enums, each in the words that AWS uses.
+
+    Lengths count UTF-16 units, as services written in Java do. `maxima` replaces the maximum of single shapes
+    by their name: AWS raised some of them over the years.
+    """
+
+    def __init__(self, maxima: Mapping[str, int] | None = None) -> None:
+        super().__init__()
+        self._maxima = dict(maxima or {})
+
+    def check(self, params: Any, shape: Shape) -> tuple[str, ...]:
+        """One sentence for each problem of `params` as a value of `shape`."""
+        errors = _Errors()
+        self._validate(params, shape, errors, "")
+        return errors.sentences()
+
+    def _report(self, errors: _Errors, name: str, constraint: str) -> None:
+        sentence = f"Value at '{name.lstrip('.')}' failed to satisfy constraint: {constraint}"
+        errors.report(name, "constraint", sentence=sentence)
+
+    def _check_maximum(self, size: int, shape: Shape, errors: _Errors, name: str, what: str) -> None:
+        maximum = self._maxima.get(shape.name, shape.metadata.get("max"))
+        if maximum is not None and size > maximum:
+            self._report(errors, name, f"Member must have {what} less than or equal to {maximum}")
+
+    def _validate_string(self, param: Any, shape: Shape, errors: _Errors, name: str) -> None:
+        super()._validate_string(param, shape, errors, name)
+        if not isinstance(param, str):
+            return
+        length = len(param) if param.isascii() else len(param.encode("utf-16-le", "surrogatepass")) // 2
+        self._check_maximum(length, shape, errors, name, "length")
+        allowed = getattr(shape, "enum", None)
+        if allowed and param not in allowed:
+            self._report(errors, name, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        pattern = shape.metadata.get("pattern")
+        if pattern and not _compile(pattern).fullmatch(param):
+            self._report(errors, name, f"Member must satisfy regular expression pattern: {pattern}")
+        if _UNSENDABLE.search(param):
+            self._report(errors, name, "Member must not hold NUL or a lone surrogate")
+
+    def _validate_list(self, param: Any, shape: Shape, errors: _Errors, name: str) -> None:
+        super()._validate_list(param, shape, errors, name)
+        if isinstance(param, (list, tuple)):
+            self._check_maximum(len(param), shape, errors, name, "length")
+
+    def _validate_map(self, param: Any, shape: Shape, errors: _Errors, name: str) -> None:
+        super()._validate_map(param, shape, errors, name)
+        if isinstance(param, dict):
+            self._check_maximum(len(param), shape, errors, name, "length")
+
+    def _validate_integer(self, param: Any, shape: Shape, errors: _Errors, name: str) -> None:
+        if isinstance(param, bool):
+            errors.report(name, "invalid type", param=param, valid_types=["<class 'int'>"])
+            return
+        super()._validate_integer(param, shape, errors, name)
+        if isinstance(param, int):
+            self._check_maximum(param, shape, errors, name, "value")
+
+
+@cache
+def _compile(pattern: str) -> Any:
+    # The patterns are written for Java; `re` does not know \P{C}.
+    return regex.compile(pattern, regex.V0)
+
+
+@cache
+def load_service_model() -> ServiceModel:
+    """The service model of Amazon Connect as botocore ships it; read once, about a tenth of a second."""
+    return ServiceModel(Loader().load_service_model("connect", "service-2"), "connect")
+
+
+def input_shape() -> Shape:
+    """The shape of StartEmailContact's arguments."""
+    return load_service_model().operation_model("StartEmailContact").input_shape
+
+
+def check_request(
+    request: Mapping[str, Any], *, max_attachments: int = 10, sizes: Sequence[int] = ()
+) -> tuple[str, ...]:
+    """One sentence for each problem of a request; empty when Connect has no reason to refuse it.
+
+    `sizes` are the bytes of its attachments where they are known, for the limits of 20 MB and 25 MB.
+    """
+    validator = StrictValidator({"EmailAttachments": max_attachments})
+    problems = validator.check(dict(request), input_shape())
+    # What follows looks into members whose types must be right first.
+    return problems or tuple(_check_documents(request, sizes))
+
+
+def _check_documents(request: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[str]:
+    """The limits that stand only in the documents."""
+    raw = request["EmailMessage"].get("RawMessage")
+    body_bytes = 0
+    if raw is None:
+        yield "EmailMessage.RawMessage is required when MessageSourceType is RAW"
+    else:
+        body_bytes = _count(raw["Body"])
+        if body_bytes > BODY_BYTES:
+            yield f"EmailMessage.RawMessage.Body has {body_bytes} bytes, {BODY_BYTES} are allowed"
+        if raw["ContentType"] not in CONTENT_TYPES:
+            yield f"EmailMessage.RawMessage.ContentType must be one of {', '.join(CONTENT_TYPES)}"
+        if re.search(r"[\r\n]", raw["Subject"]):
+            yield "EmailMessage.RawMessage.Subject must be one line"
+        for key, value in raw.get("Headers", {}).items():
+            if re.search(r"[\r\n]", value):
+                yield f"EmailMessage.RawMessage.Headers.{key} must be one line"
+    yield from _check_recipients(request)
+    yield from _check_pairs(request)
+    for number, size in enumerate(sizes):
+        if not 1 <= size <= ATTACHMENT_BYTES:
+            yield f"Attachments[{number}] has {size} bytes, 1 to {ATTACHMENT_BYTES} are allowed"
+    if sum(sizes) + body_bytes > TOTAL_BYTES:
+        yield f"Body and attachments have {sum(sizes) + body_bytes} bytes, {TOTAL_BYTES} are allowed together"
+
+
+def _check_recipients(request: Mapping[str, Any]) -> Iterator[str]:
+    recipients = request.get("AdditionalRecipients", {})
+    count = 1 + len(recipients.get("ToAddresses", ())) + len(recipients.get("CcAddresses", ()))
+    if count > ADDRESSES:
+        yield f"AdditionalRecipients and the destination are {count} addresses, {ADDRESSES} are allowed"
+
+
+def _check_pairs(request: Mapping[str, Any]) -> Iterator[str]:
+    attributes = request.get("Attributes", {})
+    size = sum(_count(key) + _count(value) for key, value in attributes.items())
+    if size > ATTRIBUTE_BYTES:
+        yield f"Attributes have {size} bytes, {ATTRIBUTE_BYTES} are allowed"
+    for key in attributes:
+        if not _ATTRIBUTE_KEY.fullmatch(key):
+            yield f"Attributes: the key {key!r} may hold letters, digits, dash and underscore only"
+    references = request.get("References", {})
+    size = sum(_count(key) + _count(value.get("Value", "")) for key, value in references.items())
+    if size > REFERENCE_BYTES:
+        yield f"References have {size} bytes, {REFERENCE_BYTES} are allowed"
+    for key, value in references.items():
+        if value["Type"] not in REFERENCE_TYPES:
+            yield f"References.{key} must be one of {', '.join(REFERENCE_TYPES)} when a contact is started"
+
+
+def _count(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

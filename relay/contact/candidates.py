@@ -1,0 +1,172 @@
+"""Everything in a mail that could become a file beside its contact, each under a number of its own.
+
+Owns the walk over a message's attachments and what can be made of them, and the S3 keys. Never chooses, never
+does I/O. The numbers depend on the message alone: a mail that goes to two destinations under two routes
+stores the same octets under the same key for both, and so does every retry at every rung.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+
+from relay.contact.characters import clean_text
+from relay.contact.embedded import render_message
+from relay.contact.html_text import Effort
+from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
+from relay.message.model import Defect, Embedded, Message, Part
+
+_CHUNK = 1 << 20
+#: Origins of leaves that came out of another leaf, which holds nothing else (uuencode stands within words).
+_OPENED = frozenset({"tnef", "smime"})
+
+
+#: Parts that no program gives a name, but that have one among people.
+_NAMES = {
+    "message/delivery-status": "delivery-status.txt",
+    "message/disposition-notification": "read-receipt.txt",
+    "message/feedback-report": "feedback-report.txt",
+    "text/rfc822-headers": "headers.txt",
+    "text/calendar": "invite.ics",
+}
+
+
+class Role(StrEnum):
+    """What a candidate is to its mail."""
+
+    ATTACHMENT = "attachment"
+    #: An attached message as it came; `RENDERED` follows it, then what is `LIFTED` out of it.
+    MESSAGE = "message"
+    RENDERED = "rendered"
+    LIFTED = "lifted"
+    #: A container that was opened: what was in it stands beside it.
+    CONTAINER = "container"
+    #: The whole text, or the whole HTML, of a body that does not fit.
+    TEXT = "text"
+    HTML = "html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One file that could be."""
+
+    #: Last piece of its S3 key.
+    number: int
+    role: Role
+    #: As sent, or as made by us; "" when it has none.
+    name: str
+    content_type: str
+    detected_type: str | None = None
+    size: int
+    sha256: str
+    #: The leaf it is, None when we made it.
+    part: Part | None = None
+    #: Number of the attached message that it came out of, None for the mail's own.
+    parent: int | None = None
+    chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
+
+
+def collect_candidates(message: Message) -> tuple[Candidate, ...]:
+    """All candidates of a mail but its bodies, numbered from 1 in its order."""
+    found: list[Candidate] = []
+    _collect(message, found, Effort(), parent=None)
+    return tuple(found)
+
+
+def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> tuple[Candidate, ...]:
+    """The bodies of a mail with `count` other candidates that its contact does not hold whole, as files.
+
+    Each is the text as decoded, in UTF-8; only where the parser cut that, the parts are, as they came.
+    """
+    if roles and Defect.BODY_TOO_LONG in message.defects:
+        return tuple(
+            _take(part, count + 3 + index, Role.TEXT, name="", parent=None)
+            for index, part in enumerate(message.bodies)
+        )
+    made = {
+        Role.TEXT: lambda: _make(count + 1, Role.TEXT, "message.txt", message.text),
+        Role.HTML: lambda: _make(count + 2, Role.HTML, "message.html", message.html),
+    }
+    return tuple(made[role]() for role in roles)
+
+
+def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
+    inner = {one.path: one for one in message.embedded}
+    # What came out of a leaf lies below its path, at whatever depth.
+    opened = {
+        part.path[:depth]
+        for part in message.parts
+        if part.origin in _OPENED
+        for depth in range(len(part.path))
+    }
+    role = Role.ATTACHMENT if parent is None else Role.LIFTED
+    for part in message.attachments:
+        embedded = inner.pop(part.path, None)
+        number = len(found) + 1
+        name = _title(embedded, "eml") if embedded else ""
+        kind = Role.CONTAINER if part.path in opened and not part.origin else role
+        found.append(_take(part, number, Role.MESSAGE if embedded else kind, name=name, parent=parent))
+        if embedded:
+            text = render_message(embedded.message, effort)
+            found.append(_make(number + 1, Role.RENDERED, _title(embedded, "txt"), text, parent=number))
+            _collect(embedded.message, found, effort, parent=number)
+
+
+def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None) -> Candidate:
+    """A leaf as a candidate; `name` is for one that came without."""
+    return Candidate(
+        number=number,
+        role=role,
+        name=part.name or name,
+        content_type=part.content_type,
+        detected_type=part.detected_type,
+        size=part.size,
+        sha256=part.sha256,
+        part=part,
+        parent=parent,
+        chunks=part.chunks,
+    )
+
+
+def _title(embedded: Embedded, extension: str) -> str:
+    """A name for an attached message: its subject, since most come without one."""
+    subject = clean_name(embedded.message.subject[:120]) or "message"
+    return f"{subject}.{extension}"
+
+
+def _make(number: int, role: Role, name: str, text: str, *, parent: int | None = None) -> Candidate:
+    octets = clean_text(text).encode("utf-8")
+    return Candidate(
+        number=number,
+        role=role,
+        name=name,
+        content_type="text/html" if role is Role.HTML else "text/plain",
+        size=len(octets),
+        sha256=hashlib.sha256(octets).hexdigest(),
+        parent=parent,
+        chunks=partial(_slices, octets),
+    )
+
+
+def _slices(octets: bytes) -> Iterator[bytes]:
+    return (octets[start : start + _CHUNK] for start in range(0, len(octets), _CHUNK))
+
+
+def default_name(candidate: Candidate) -> str:
+    """A name for a file that came without one, its extension by its type."""
+    kind = candidate.detected_type or candidate.content_type
+    if candidate.content_type in _NAMES:
+        return _NAMES[candidate.content_type]
+    extension = EXTENSION_OF_TYPE.get(kind) or EXTENSION_OF_TYPE.get(candidate.content_type) or "bin"
+    return f"image.{extension}" if kind.startswith("image/") else f"attachment.{extension}"
+
+
+def is_picture(candidate: Candidate) -> bool:
+    """Whether a candidate is an image, by its content, its declaration or its name."""
+    kind = candidate.detected_type or candidate.content_type
+    return kind.startswith("image/") or get_extension(candidate.name) in (
+        "jpg", "jpeg", "jfif", "png", "gif", "bmp", "webp", "heic", "heif", "svg", "tif", "tiff",
+    )  # fmt: skip

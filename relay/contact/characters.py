@@ -1,0 +1,76 @@
+"""Characters that a field of Connect can hold, and how long a text is as Connect counts it.
+
+Owns cleaning and cutting of text. Never decides what a text is for, never does I/O. Lengths of short fields
+are counted in UTF-16 units: the services are written in Java, whose strings are that long; whoever counts
+code points finds fewer, so both are satisfied.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# RFC 5322 §2.1 knows no NUL, and a lone surrogate is no character: neither can be sent as JSON and come back.
+_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
+# Controls, and the line and paragraph separators that break a line for some readers.
+_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+def clean_text(text: str) -> str:
+    """The text with NUL and lone surrogates replaced by U+FFFD; other control characters stay."""
+    return _UNSENDABLE.sub("\ufffd", text)
+
+
+def clean_line(text: str) -> str:
+    """The text as one line, without control characters and lone surrogates, trimmed."""
+    return _SURROGATE.sub("\ufffd", _BREAKING.sub(" ", text)).strip()
+
+
+def is_category_c(char: str) -> bool:
+    """Whether a character is a control, invisible, private, unassigned or half of one (Unicode category C)."""
+    return unicodedata.category(char)[0] == "C"
+
+
+def strip_invisible(text: str) -> str:
+    """The text without any character of category C but line ends and tabs: what the strictest reader takes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
+
+
+def count_utf16(text: str) -> int:
+    """The length in UTF-16 units."""
+    return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
+
+
+def cut_utf16(text: str, limit: int, *, mark: str = "…") -> str:
+    """The text within `limit` UTF-16 units, ending in `mark` where it was cut; no character is halved."""
+    if count_utf16(text) <= limit:
+        return text
+    room = limit - count_utf16(mark)
+    kept = text[: max(room, 0)]
+    while kept and count_utf16(kept) > room:
+        # Each astral character counts one more than it is long: drop at least half the excess at a time.
+        kept = kept[: -max(1, (count_utf16(kept) - room) // 2)]
+    for _ in range(8):  # an accent is not torn from its letter; nobody needs more than eight of them
+        if kept and unicodedata.combining(text[len(kept)]):
+            kept = kept[:-1]
+    return kept.rstrip() + mark if room >= 0 else ""
+
+
+def count_utf8(text: str) -> int:
+    """The length in UTF-8 bytes; lone surrogates count three, as what replaces them does."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def cut_utf8(text: str, limit: int, *, mark: str = "…") -> str:
+    """The text within `limit` UTF-8 bytes, ending in `mark` where it was cut; no character is halved."""
+    octets = text.encode("utf-8", "replace")
+    if len(octets) <= limit:
+        return octets.decode("utf-8")
+    room = limit - len(mark.encode("utf-8"))
+    if room < 0:
+        return ""
+    return octets[:room].decode("utf-8", "ignore") + mark

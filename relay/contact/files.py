@@ -1,0 +1,186 @@
+"""Which candidates become attachments, which are only stored, and under what names.
+
+Owns the limits on attachments: number, size, sum and type. Never does I/O. Amazon Connect administrator
+guide, "feature specifications": 20 MB each, 25 MB with the body, the instance's list of extensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from relay.config.model import Config
+from relay.contact.adaptations import AdaptationCode as Code
+from relay.contact.candidates import Candidate, Role, default_name
+from relay.contact.names import clean_name, complete_extension, cut_name, get_extension, make_unique
+from relay.contact.plan import Adaptation, PlannedFile, Rung
+from relay.contact.ranking import rank_candidate
+
+#: What every Region takes; AWS began to raise it to 50 in 2026.
+_OLD_PLACES = 10
+
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The files of a plan."""
+
+    attached: tuple[PlannedFile, ...]
+    #: Stored only, each with the reason.
+    left: tuple[tuple[PlannedFile, Code], ...]
+    changes: tuple[Adaptation, ...]
+
+    @property
+    def all(self) -> tuple[PlannedFile, ...]:
+        """Attached first, then stored."""
+        return (*self.attached, *(file for file, _ in self.left))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What the choice of files must know besides the candidates."""
+
+    config: Config
+    #: `<prefix><spool id>/`.
+    folder: str
+    rung: Rung
+    #: File names or keys that Connect refused.
+    refused: frozenset[str]
+    #: Numbers of candidates that stand in the body, and of those that its HTML refers to.
+    inlined: frozenset[int]
+    shown: frozenset[int]
+    #: Bytes that the body leaves.
+    room: int
+
+
+def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
+    """The files of a plan: every candidate that does not stand in the body is attached or stored."""
+    allowed = frozenset(choice.config.connect.allowed_extensions)
+    changes: list[Adaptation] = []
+    files = _name_files(candidates, choice, allowed, changes)
+    reasons = _check_each(candidates, files, choice, allowed)
+    _choose(candidates, files, reasons, choice)
+    attached, left = [], []
+    for number, file in files.items():
+        code = reasons.get(number)
+        if code is None:
+            attached.append(file)
+        else:
+            stored = replace(file, attached=False)
+            left.append((stored, code))
+            detail = f'"{file.name}": {code.sentence}'
+            changes.append(
+                Adaptation(code=code, detail=detail, before=file.name, after=f"{file.key} {file.sha256}")
+            )
+    return Files(attached=tuple(attached), left=tuple(left), changes=tuple(changes))
+
+
+def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
+    """The name of a candidate as Connect takes it, whatever other files are called."""
+    cleaned = clean_name(candidate.name) or default_name(candidate)
+    if get_extension(f"x{cleaned}") in allowed and cleaned.startswith("."):
+        cleaned = f"attachment{cleaned}"  # nothing was left of the name but its extension
+    if candidate.role is Role.MESSAGE and get_extension(cleaned) not in ("eml", "msg"):
+        # Outlook names a forwarded mail after what is in it ("Contract.docx"); it is a mail all the same.
+        return cut_name(f"{cleaned}.eml")
+    return cut_name(
+        complete_extension(
+            cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
+        )
+    )
+
+
+def _name_files(
+    candidates: Sequence[Candidate], choice: Choice, allowed: frozenset[str], changes: list[Adaptation]
+) -> dict[int, PlannedFile]:
+    """Every candidate that may become a file, by number; what another file holds whole is left out."""
+    taken: dict[str, int] = {}
+    whole: set[int] = set()
+    files: dict[int, PlannedFile] = {}
+    for candidate in candidates:
+        # Names do not depend on what is inlined or attached, so a refused name means the same file at the next rung.
+        name = make_unique(fit_name(candidate, allowed), taken)
+        if candidate.parent in whole:
+            whole.add(candidate.number)
+            continue
+        fits = 0 < candidate.size <= choice.config.connect.max_attachment_bytes
+        if candidate.role is Role.MESSAGE and fits and get_extension(name) in allowed:
+            whole.add(candidate.number)
+        if candidate.number in choice.inlined:
+            continue
+        if candidate.part is not None and name != candidate.part.name:
+            sent = candidate.part.name or ""
+            code = Code.ATTACHMENT_RENAMED if sent else Code.ATTACHMENT_NAMED
+            changes.append(Adaptation(code=code, detail=code.sentence, before=sent, after=name))
+        kind = candidate.content_type
+        files[candidate.number] = PlannedFile(
+            name=name,
+            content_type=kind if _TYPE.fullmatch(kind) else "application/octet-stream",
+            size=candidate.size,
+            sha256=candidate.sha256,
+            key=f"{choice.folder}{candidate.number}",
+            attached=True,
+            chunks=candidate.chunks,
+        )
+    return files
+
+
+def _check_each(
+    candidates: Sequence[Candidate], files: dict[int, PlannedFile], choice: Choice, allowed: frozenset[str]
+) -> dict[int, Code]:
+    """Why a file cannot be attached on its own account, by number."""
+    limit = choice.config.connect.max_attachment_bytes
+    refused = {
+        number for number, file in files.items() if file.name in choice.refused or file.key in choice.refused
+    }
+    reasons: dict[int, Code] = {}
+    for candidate in candidates:
+        file = files.get(candidate.number)
+        if file is None:
+            continue
+        if candidate.role is Role.CONTAINER:
+            reasons[candidate.number] = Code.ATTACHMENT_UNPACKED
+        elif file.size == 0:
+            reasons[candidate.number] = Code.ATTACHMENT_EMPTY
+        elif get_extension(file.name) not in allowed:
+            message = candidate.role is Role.MESSAGE
+            reasons[candidate.number] = (
+                Code.ATTACHMENT_RENDERED if message else Code.ATTACHMENT_TYPE_NOT_ALLOWED
+            )
+        elif file.size > limit:
+            reasons[candidate.number] = Code.ATTACHMENT_TOO_LARGE
+        elif choice.rung is Rung.TEXT or (choice.rung is Rung.TRIMMED and candidate.number in refused):
+            reasons[candidate.number] = Code.ATTACHMENT_REFUSED
+    return reasons
+
+
+def _choose(
+    candidates: Sequence[Candidate], files: dict[int, PlannedFile], reasons: dict[int, Code], choice: Choice
+) -> None:
+    """Add a reason for each file that finds no place, the least wanted first."""
+    fitting = [one for one in candidates if one.number in files and one.number not in reasons]
+    fitting.sort(key=lambda one: (rank_candidate(one, shown=one.number in choice.shown), one.number))
+    places, why = _count_places(len(fitting), reasons, choice)
+    room = choice.room
+    for one in fitting:
+        if places == 0:
+            reasons[one.number] = why
+        elif one.size > room:
+            reasons[one.number] = Code.ATTACHMENTS_TOO_LARGE
+        else:
+            places -= 1
+            room -= one.size
+
+
+def _count_places(wanted: int, reasons: dict[int, Code], choice: Choice) -> tuple[int, Code]:
+    """How many files may be attached, and what is said of the others."""
+    places = choice.config.connect.max_attachments
+    if choice.rung is not Rung.TRIMMED or Code.ATTACHMENT_REFUSED in reasons.values():
+        return places, Code.ATTACHMENTS_TOO_MANY
+    # The refusal named no file of ours, and the next request must differ. Where more than ten were sent, this Region may
+    # still take ten at most; otherwise none goes.
+    if min(places, wanted) > _OLD_PLACES:
+        return _OLD_PLACES, Code.ATTACHMENTS_TOO_MANY
+    return 0, Code.ATTACHMENT_REFUSED

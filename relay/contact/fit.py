@@ -1,0 +1,180 @@
+"""The fit: a mail and its surroundings in, one contact out that Connect will not refuse.
+
+Owns the order in which the rules are applied; the rules stand in the modules beside it. Never does I/O beyond
+reading the octets it was given, never raises on any message. Each change is recorded as an adaptation, and
+every leaf of the mail is in the request, among the files, or in the original whose key the plan names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from relay.config.model import Config, Route
+from relay.contact.adaptations import AdaptationCode as Code
+from relay.contact.addresses import Recipients, choose_author, fit_recipients
+from relay.contact.attributes import build_attributes
+from relay.contact.body import BODY_LIMIT, Body, make_body
+from relay.contact.candidates import collect_bodies, collect_candidates
+from relay.contact.characters import count_utf8
+from relay.contact.files import Choice, Files, choose_files
+from relay.contact.note import NOTE_LIMIT, append_note, build_note
+from relay.contact.plan import Adaptation, Context, Plan, Rung
+from relay.contact.subject import fit_subject
+from relay.contact.thread import fit_thread
+from relay.message.classify import classify
+from relay.message.model import Message
+from relay.verdict import Classification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """The body with its note, and the files beside it."""
+
+    text: str
+    body: Body
+    files: Files
+    changes: tuple[Adaptation, ...]
+
+
+def fit(
+    message: Message,
+    context: Context,
+    route: Route,
+    config: Config,
+    *,
+    rung: Rung = Rung.FULL,
+    refused: frozenset[str] = frozenset(),
+) -> Plan:
+    """The plan of a contact at one rung of the ladder; `refused` are the file names, or keys, that Connect named.
+
+    At TRIMMED without any known name in `refused`, no file is attached. The same arguments give the same plan.
+    """
+    whole_key = f"{_folder(context, config)}original.eml"
+    kept_key = None if config.s3.keep_original == "never" else whole_key
+    subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
+    from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
+    recipients = fit_recipients(message, context, config)
+    headers, thread_changes = fit_thread(message)
+    facts: tuple[str, ...] = ()
+    left_out: tuple[Adaptation, ...] = ()
+    if rung is Rung.TEXT:
+        facts, left_out = _leave_out(recipients, context, has_headers=bool(headers))
+        recipients, headers = Recipients(changes=recipients.changes), {}
+    content = _fit_content(
+        message, context, route, config, rung=rung, refused=refused, facts=facts, original_key=kept_key
+    )
+    changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
+    changes += content.changes
+    classification = classify(message, null_reverse_path=context.envelope.reverse_path is None)
+    describe = partial(
+        build_attributes,
+        message,
+        context,
+        route,
+        config,
+        classification=classification,
+        from_address=from_address,
+        rung=rung,
+    )
+    # The attributes name the adaptations, and making them may be one: the second pass knows both.
+    _, attribute_changes = describe(original_key=kept_key, adaptations=changes)
+    changed = bool(changes or attribute_changes)
+    original_key = kept_key if changed or config.s3.keep_original == "always" else None
+    attributes, attribute_changes = describe(
+        original_key=original_key, adaptations=(*changes, *attribute_changes)
+    )
+    return Plan(
+        rung=rung,
+        instance_id=context.destination.instance_id,
+        destination=context.destination.address,
+        from_address=from_address,
+        from_name=from_name,
+        subject=subject,
+        body=content.text,
+        content_type=content.body.content_type,
+        headers=headers,
+        to=recipients.to,
+        cc=recipients.cc,
+        files=content.files.all,
+        original_key=original_key,
+        attributes=attributes,
+        contact_flow_id=_choose_flow(route, classification),
+        related_contact_id=None if rung is Rung.TEXT else context.related_contact_id,
+        classification=classification,
+        adaptations=(*changes, *attribute_changes),
+    )
+
+
+def _folder(context: Context, config: Config) -> str:
+    return f"{config.s3.prefix}{context.spool_id}/"
+
+
+def _choose_flow(route: Route, classification: Classification) -> str | None:
+    """The flow for this class of mail, else the route's own; None leaves it to the e-mail address."""
+    return {str(name): flow for name, flow in route.flows.items()}.get(classification, route.contact_flow_id)
+
+
+def _leave_out(
+    recipients: Recipients, context: Context, *, has_headers: bool
+) -> tuple[tuple[str, ...], tuple[Adaptation, ...]]:
+    """What the last rung says in its note instead of in fields, and that it does."""
+    facts = tuple(
+        f"{field}: {', '.join(address for address, _ in pairs)}"
+        for field, pairs in (("To", recipients.to), ("Cc", recipients.cc))
+        if pairs
+    )
+    codes = []
+    if facts:
+        codes.append(Code.RECIPIENTS_LEFT_OUT)
+    if has_headers or context.related_contact_id:
+        codes.append(Code.THREAD_LEFT_OUT)
+    return facts, tuple(Adaptation(code=code, detail=code.sentence) for code in codes)
+
+
+def _fit_content(
+    message: Message,
+    context: Context,
+    route: Route,
+    config: Config,
+    *,
+    rung: Rung,
+    refused: frozenset[str],
+    facts: tuple[str, ...],
+    original_key: str | None,
+) -> _Content:
+    """Body, note and files, which share the body's 5 MB and the mail's 25 MB.
+
+    The first pass leaves no room for a note, so that a body which just fits is not cut; only when there is a
+    note and it does not fit, the second leaves room.
+    """
+    candidates = collect_candidates(message)
+    top = tuple(one.number for one in candidates if one.parent is None)
+    for reserve in (0, NOTE_LIMIT):
+        body = make_body(message, route, config, rung=rung, limit=BODY_LIMIT - reserve)
+        kept = collect_bodies(message, body.kept, count=len(candidates))
+        room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
+        choice = Choice(
+            config=config,
+            folder=_folder(context, config),
+            rung=rung,
+            refused=refused,
+            inlined=frozenset(top[index] for index in body.inlined),
+            shown=frozenset(top[index] for index in body.shown),
+            room=room,
+        )
+        files = choose_files((*candidates, *kept), choice)
+        lines = build_note(files.left, facts=(*facts, *_tell_cut(body)), original_key=original_key)
+        text, note_changes = append_note(body, lines)
+        size = count_utf8(text)
+        total = size + sum(file.size for file in files.attached)
+        if size <= BODY_LIMIT and total <= max(config.connect.max_total_bytes, size):
+            break
+    return _Content(text=text, body=body, files=files, changes=(*body.changes, *files.changes, *note_changes))
+
+
+def _tell_cut(body: Body) -> tuple[str, ...]:
+    """A word for the note when the agent does not see the mail's body whole."""
+    if not body.kept:
+        return ()
+    return ("This mail's body is larger than a contact can show; the whole of it is kept in a file.",)

@@ -1,0 +1,131 @@
+"""Pictures that HTML shows by reference, moved into the HTML itself.
+
+Owns the finding of references (cid: of RFC 2392, Content-Location of RFC 2557) and their replacement by
+data: URIs (RFC 2397). Never does I/O beyond reading the parts. Connect's attachments know no Content-ID, and
+what it stores for an e-mail holds its pictures in Base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from relay.contact.markup import unescape
+from relay.message.model import Part
+
+#: What Connect shows inline (administrator guide, feature specifications), by the types that mails declare.
+IMAGE_TYPES: Mapping[str, str] = {
+    "image/jpeg": "image/jpeg",
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/png": "image/png",
+    "image/x-png": "image/png",
+    "image/gif": "image/gif",
+    "image/svg+xml": "image/svg+xml",
+    "image/webp": "image/webp",
+    "image/bmp": "image/bmp",
+    "image/x-ms-bmp": "image/bmp",
+    "image/heic": "image/heic",
+    "image/heif": "image/heif",
+}
+_TYPE_OF_EXTENSION = {
+    "jpg": "image/jpeg", "jpeg": "image/jpeg", "jfif": "image/jpeg", "png": "image/png", "gif": "image/gif",
+    "svg": "image/svg+xml", "webp": "image/webp", "bmp": "image/bmp", "heic": "image/heic", "heif": "image/heif",
+}  # fmt: skip
+
+# A reference stands after a quote, an equals sign or "url("; every repeat is bounded, so the search is linear.
+_CID = re.compile(r"""(?<=["'(=\s;])cid:([^"'<>\s)]{1,1000})""", re.IGNORECASE)
+_SOURCE = re.compile(
+    r"""\b(?:src|background)\s{0,8}=\s{0,8}["']?([^"'<>\s]{1,2000})|url\(\s{0,8}["']?([^"'<>\s)]{1,2000})""",
+    re.IGNORECASE,
+)
+_LINK = re.compile(r"""href\s{0,8}=\s{0,8}["']?$""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One place in the HTML that shows a part: `source[start:end]` is to become a data: URI."""
+
+    start: int
+    end: int
+    #: Where the part stands among those that were asked for.
+    index: int
+    part: Part
+
+
+def image_type(part: Part) -> str | None:
+    """The type under which a part can be shown inline; None when it is no such picture."""
+    declared = IMAGE_TYPES.get(part.detected_type or "") or IMAGE_TYPES.get(part.content_type)
+    if declared is None and part.detected_type is None and part.content_type == "application/octet-stream":
+        return _TYPE_OF_EXTENSION.get((part.name or "").rpartition(".")[2].lower())
+    return declared
+
+
+def find_references(source: str, parts: Sequence[Part]) -> tuple[Reference, ...]:
+    """Every place where the HTML shows one of the parts, in order and without overlap."""
+    # The first of two parts with one id is meant; paths may repeat (TNEF, uuencode), positions do not.
+    numbered = [*enumerate(parts)][::-1]
+    by_id = {_key(part.content_id): (index, part) for index, part in numbered if part.content_id}
+    by_place = {part.content_location: (index, part) for index, part in numbered if part.content_location}
+    found = list(_by_content_id(source, by_id)) if by_id else []
+    if by_place:
+        taken = {reference.start for reference in found}
+        found.extend(one for one in _by_location(source, by_place) if one.start not in taken)
+        found.sort(key=lambda one: one.start)
+    return tuple(found)
+
+
+def _key(content_id: str) -> str:
+    return unquote(content_id.strip().strip("<>")).casefold()
+
+
+def _by_content_id(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterator[Reference]:
+    for found in _CID.finditer(source):
+        known = parts.get(_key(unescape(found.group(1))))
+        if known is not None and not _LINK.search(source, max(0, found.start() - 24), found.start()):
+            yield Reference(found.start(), found.end(), *known)
+
+
+def _by_location(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterator[Reference]:
+    for found in _SOURCE.finditer(source):
+        group = 1 if found.group(1) is not None else 2
+        known = parts.get(unescape(found.group(group)))
+        if known is not None:
+            yield Reference(found.start(group), found.end(group), *known)
+
+
+def choose_images(references: Sequence[Reference], room: int) -> frozenset[int]:
+    """The indices of the pictures that fit into `room` more bytes, the smallest first so that most of them do."""
+    cost: dict[int, int] = {}
+    for one in references:
+        kind = image_type(one.part)
+        if kind is None or one.part.size == 0:
+            continue
+        uri = len(f"data:{kind};base64,") + (one.part.size + 2) // 3 * 4
+        cost[one.index] = cost.get(one.index, 0) + uri - (one.end - one.start)
+    chosen: set[int] = set()
+    for index, more in sorted(cost.items(), key=lambda item: (item[1], item[0])):
+        if more > room:
+            break
+        room -= more
+        chosen.add(index)
+    return frozenset(chosen)
+
+
+def replace_references(source: str, references: Sequence[Reference], chosen: frozenset[int]) -> str:
+    """The HTML with the chosen pictures in it."""
+    pieces: list[str] = []
+    uris: dict[int, str] = {}
+    position = 0
+    for one in references:
+        if one.index not in chosen:
+            continue
+        if one.index not in uris:
+            encoded = base64.b64encode(one.part.read()).decode("ascii")
+            uris[one.index] = f"data:{image_type(one.part)};base64,{encoded}"
+        pieces += (source[position : one.start], uris[one.index])
+        position = one.end
+    return "".join((*pieces, source[position:]))

@@ -1,0 +1,54 @@
+"""The headers by which Connect finds the thread of a mail.
+
+Owns Message-ID, In-Reply-To and References as the request carries them: unfolded, with their brackets.
+Never does I/O. RFC 5322 §3.6.4; EmailHeaderValue of the service model holds 1 to 20,000 characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relay.contact.adaptations import AdaptationCode as Code
+from relay.contact.characters import clean_line, count_utf16
+from relay.contact.plan import Adaptation
+from relay.message.model import Message
+
+HEADER_LIMIT = 20_000
+
+
+def fit_thread(message: Message) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
+    """The threading headers that the mail has, and what was changed."""
+    found = {
+        "MESSAGE_ID": (message.message_id or "",),
+        "IN_REPLY_TO": message.in_reply_to,
+        "REFERENCES": message.references,
+    }
+    headers: dict[str, str] = {}
+    changes: list[Adaptation] = []
+    for key, ids in found.items():
+        cleaned = tuple(filter(None, map(clean_line, ids)))
+        usable = tuple(one for one in cleaned if count_utf16(one) <= HEADER_LIMIT)
+        if len(usable) < len(cleaned):
+            detail = f"{Code.THREAD_ID_UNUSABLE.sentence} ({key}, {len(cleaned) - len(usable)})"
+            changes.append(Adaptation(code=Code.THREAD_ID_UNUSABLE, detail=detail))
+        kept = _keep_newest(usable)
+        if len(kept) < len(usable):
+            detail = f"{key} names {len(usable):,} ids; the first and the newest {len(kept) - 1:,} fit."
+            changes.append(Adaptation(code=Code.THREAD_CUT, detail=detail))
+        if kept:
+            headers[key] = " ".join(kept)
+    return headers, tuple(changes)
+
+
+def _keep_newest(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The first id, which names the thread, and as many of the last as fit beside it."""
+    if not ids:
+        return ()
+    room = HEADER_LIMIT - count_utf16(ids[0])
+    newest: list[str] = []
+    for one in reversed(ids[1:]):
+        room -= count_utf16(one) + 1  # the space between two ids
+        if room < 0:
+            break
+        newest.append(one)
+    return (ids[0], *reversed(newest))

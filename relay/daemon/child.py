@@ -1,0 +1,103 @@
+"""What a receiver and the deliverer have in common: how they are told, and how they end.
+
+A child is started as `python -m relay.daemon.receiver FD` (or deliverer), with FD its end of the line. It hears
+{"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, and stops at {"do": "stop"} or when
+the line ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from relay import telemetry
+from relay.config import Config
+from relay.daemon.link import Link
+from relay.errors import ConfigError, SpoolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a child is told first."""
+
+    config: Config
+    #: Descriptors of listening sockets by index of listener.
+    sockets: Mapping[int, Sequence[int]]
+    #: The process before this one ended by itself, while the supervisor lived.
+    after_crash: bool
+
+
+class Half(Protocol):
+    """One of the two halves of the relay, as a process runs it."""
+
+    async def start(self, order: Order) -> None:
+        """Begin to work."""
+
+    async def reload(self, config: Config) -> None:
+        """Go on by another configuration."""
+
+    async def stop(self, seconds: float) -> None:
+        """Finish what is under way, within so many seconds."""
+
+
+def run_child(make: Callable[[], Half]) -> None:
+    """The whole life of a child process; exits 0 after an orderly stop, 2 when the configuration will not do."""
+    # The supervisor has the signals: a Ctrl-C at a terminal reaches the whole group, and must not race it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end = socket.socket(fileno=int(sys.argv[1]))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        sys.exit(runner.run(_live(make(), end)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of uvloop where it is installed (an extra), else that of asyncio."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra: present or not
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _live(half: Half, end: socket.socket) -> int:
+    link = await Link.open(end)
+    config: Config | None = None
+    try:
+        async for words in link.hear():
+            match words["do"]:
+                case "start":
+                    config = Config.model_validate(words["config"])
+                    telemetry.configure(config.log.format, config.log.level, process=words["name"])
+                    await half.start(_order(config, words))
+                    link.say(said="ready")
+                case "reload":
+                    config = Config.model_validate(words["config"])
+                    telemetry.configure(config.log.format, config.log.level, process=words["name"])
+                    await half.reload(config)
+                case "metrics":
+                    link.say(said="metrics", ask=words["ask"], text=telemetry.exposition())
+                case "stop":
+                    break
+    except ConfigError as exc:
+        link.say(said="refused", sentences=exc.sentences)
+        return 2
+    except SpoolError as exc:
+        # Another deliverer still ends, or the disk is away: the supervisor tries again.
+        telemetry.child_cannot_work(why=str(exc))
+        return 1
+    finally:
+        if config is not None:
+            await half.stop(config.server.drain_seconds)
+        link.close()
+    return 0
+
+
+def _order(config: Config, words: Mapping[str, Any]) -> Order:
+    sockets = {int(index): tuple(descriptors) for index, descriptors in words["sockets"].items()}
+    return Order(config=config, sockets=sockets, after_crash=words["after_crash"])

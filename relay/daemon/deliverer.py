@@ -1,0 +1,122 @@
+"""The deliverer process: the runner, the clients of S3 and Connect, and the spool between them and the mail."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from random import Random
+
+from relay import telemetry
+from relay.attachments import AttachmentStore
+from relay.aws import Clients, open_clients
+from relay.config import Config
+from relay.connect.client import ConnectClient
+from relay.daemon.child import Order, run_child
+from relay.delivery import Delivery
+from relay.pace import Pace
+from relay.runner import Runner, housekeeping
+from relay.spool.local import LocalOutbox, open_outbox
+from relay.spool.wake import Bell
+
+#: Retention is counted in days; a sweep every few minutes is soon enough.
+_HOUSEKEEPING_SECONDS = 300.0
+
+
+def utc_now() -> datetime:
+    """The instant now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Deliverer:
+    """The delivering half."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._outbox: LocalOutbox | None = None
+        self._clients: Clients | None = None
+        self._pace: Pace | None = None
+        self._runner: Runner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = asyncio.Event()
+
+    async def start(self, order: Order) -> None:
+        """Take back what a dead deliverer left, then deliver."""
+        config = order.config
+        loop = asyncio.get_running_loop()
+        self._outbox = open_outbox(config)
+        recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash)
+        if recovered:
+            telemetry.spool_recovered(entries=recovered)
+        self._clients = await self._stack.enter_async_context(open_clients(config))
+        self._pace = Pace(
+            rate=config.connect.requests_per_second, burst=config.connect.burst, clock=loop.time
+        )
+        bell = self._stack.enter_context(Bell(config.data_dir))
+        self._runner = Runner(
+            outbox=self._outbox,
+            delivery=self._delivery(config),
+            wake=bell,
+            limits=config.deliver,
+            now=utc_now,
+            rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
+        )
+        self._tasks = [
+            asyncio.create_task(self._runner.run()),
+            asyncio.create_task(
+                housekeeping(self._outbox, now=utc_now, every_seconds=_HOUSEKEEPING_SECONDS, wait=self._wait)
+            ),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_must_not_fail)
+
+    def _delivery(self, config: Config) -> Delivery:
+        assert self._clients is not None
+        assert self._outbox is not None
+        assert self._pace is not None
+        return Delivery(
+            config=config,
+            outbox=self._outbox,
+            store=AttachmentStore(self._clients.s3, config=config.s3),
+            connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
+            pace=self._pace,
+            now=utc_now,
+        )
+
+    async def _wait(self, seconds: float) -> bool:
+        """Whether the deliverer was stopped within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._stopped.wait()
+        except TimeoutError:
+            return False
+
+    async def reload(self, config: Config) -> None:
+        """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""
+        if self._runner:
+            self._runner.reload(self._delivery(config), config.deliver)
+
+    async def stop(self, seconds: float) -> None:
+        """Let running deliveries end; what does not end in time is delivered after the next start."""
+        self._stopped.set()
+        if self._runner:
+            await self._runner.stop(seconds)
+        for task in self._tasks:
+            await task
+        await self._stack.aclose()
+        if self._outbox:
+            await self._outbox.close()
+
+
+def _must_not_fail(task: asyncio.Task[None]) -> None:
+    """The runner's loop has ended by an exception: better a new process than one that only looks alive."""
+    if not task.cancelled() and (exc := task.exception()):
+        asyncio.get_running_loop().call_soon(_raise, exc)
+
+
+def _raise(exc: BaseException) -> None:
+    raise SystemExit(f"deliverer: {exc!r}")
+
+
+if __name__ == "__main__":
+    run_child(Deliverer)

@@ -1,0 +1,123 @@
+"""A child process as the supervisor sees it: started, told, awaited, and killed only when it will not stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from relay.config import Config
+from relay.daemon.link import Link
+
+_MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
+
+
+class ChildProcess:
+    """One running receiver or deliverer."""
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, link: Link, on_ready: Callable[[], None]
+    ) -> None:
+        self._name = name
+        self._process = process
+        self._link = link
+        self._listening = asyncio.create_task(self._listen())
+        self._asked: dict[int, asyncio.Future[str]] = {}
+        self._on_ready = on_ready
+        #: What the child said of the configuration, when it would not start with it.
+        self.refused: tuple[str, ...] = ()
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        config: Config,
+        sockets: Mapping[int, Sequence[socket.socket]],
+        *,
+        after_crash: bool,
+        on_ready: Callable[[], None],
+    ) -> ChildProcess:
+        """Start the child and tell it what to do; `on_ready` is called when it says that it works."""
+        ours, theirs = socket.socketpair()
+        descriptors = {str(index): [sock.fileno() for sock in socks] for index, socks in sockets.items()}
+        kept = [theirs.fileno(), *(number for numbers in descriptors.values() for number in numbers)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            _MODULES[name.partition("-")[0]],
+            str(theirs.fileno()),
+            pass_fds=kept,
+            stdin=asyncio.subprocess.DEVNULL,
+            # NOTIFY_SOCKET is ours alone: a child's word must not count as the daemon's.
+            env={
+                key: value
+                for key, value in os.environ.items()
+                if key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+            },
+        )
+        theirs.close()
+        link = await Link.open(ours)
+        child = cls(name, process, link, on_ready)
+        link.say(
+            do="start",
+            name=name,
+            config=config.model_dump(mode="json"),
+            sockets=descriptors,
+            after_crash=after_crash,
+        )
+        return child
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def reload(self, config: Config) -> None:
+        """Tell it of a new configuration."""
+        self._link.say(do="reload", name=self._name, config=config.model_dump(mode="json"))
+
+    async def metrics(self, seconds: float) -> str:
+        """Its metrics in Prometheus's text format; "" when it does not answer in time."""
+        ask = len(self._asked) + 1
+        while ask in self._asked:
+            ask += 1
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asked[ask] = answer
+        self._link.say(do="metrics", ask=ask)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            return ""
+        finally:
+            del self._asked[ask]
+
+    async def wait(self) -> int:
+        """Its exit code, when it ends; negative for a signal."""
+        code = await self._process.wait()
+        await self._listening  # its last words
+        self._link.close()
+        return code
+
+    async def stop(self, patience_seconds: float) -> None:
+        """Ask it to stop, wait, and kill it when its patience is over."""
+        self._link.say(do="stop")
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _listen(self) -> None:
+        async for words in self._link.hear():
+            match words["said"]:
+                case "ready":
+                    self._on_ready()
+                case "refused":
+                    self.refused = tuple(words["sentences"])
+                case "metrics":
+                    if (answer := self._asked.get(words["ask"])) and not answer.done():
+                        answer.set_result(words["text"])

@@ -1,0 +1,44 @@
+"""A receiver process: the listeners on one event loop, and the spool behind them."""
+
+from __future__ import annotations
+
+import socket
+
+from relay.config import Config
+from relay.daemon.child import Order, run_child
+from relay.smtp.listeners import Server
+from relay.spool.local import LocalIntake, open_intake
+
+
+class Receiver:
+    """The receiving half."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self._intake: LocalIntake | None = None
+
+    async def start(self, order: Order) -> None:
+        """Open the spool, then the listeners: nobody is greeted before there is a place for mail."""
+        self._intake = open_intake(order.config)
+        self._server = Server(config=order.config, intake=self._intake)
+        opened = {
+            index: [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for index, descriptors in order.sockets.items()
+        }
+        await self._server.start(opened)
+
+    async def reload(self, config: Config) -> None:
+        """New sessions use the new configuration; open ones live on."""
+        if self._server:
+            self._server.reload(config)
+
+    async def stop(self, seconds: float) -> None:
+        """In the direction of flow: listeners, sessions, spool."""
+        if self._server:
+            await self._server.drain(seconds)
+        if self._intake:
+            await self._intake.close()
+
+
+if __name__ == "__main__":
+    run_child(Receiver)

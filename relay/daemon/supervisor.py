@@ -1,0 +1,212 @@
+"""The supervisor: binds the sockets, starts the children, restarts what crashes, hands on signals.
+
+Owns the processes of the daemon. It holds no mail and talks to nobody outside, so there is little that could
+end it; and if it ends all the same, its children see their line close and stop in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+import relay
+from relay import telemetry
+from relay.admin import build_application, open_admin
+from relay.config import Config
+from relay.config.load import load_config
+from relay.config.words import split_bind
+from relay.daemon import Role, systemd
+from relay.daemon.process import ChildProcess
+from relay.daemon.sockets import open_all
+from relay.errors import ConfigError
+
+#: A child that ends in its first seconds, again and again, is started at this pace, not faster.
+_RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
+_HEALTHY_SECONDS = 30.0
+#: What a child may need beyond its drain time to close its spool before it is killed.
+_GRACE_SECONDS = 10.0
+#: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.
+_METRICS_SECONDS = 3.0
+
+
+class Supervisor:
+    """All processes of one `relay serve`."""
+
+    def __init__(self, config: Config, *, config_path: str | None, role: Role) -> None:
+        self._config = config
+        self._config_path = config_path
+        self._role = role
+        self._sockets: dict[int, list[socket.socket]] = {}
+        self._children: dict[str, ChildProcess] = {}
+        self._stopping = asyncio.Event()
+        self._up: dict[str, asyncio.Event] = {}
+        self._refused: tuple[str, ...] = ()
+
+    async def run(self) -> int:
+        """Until SIGTERM or SIGINT: start, keep, stop. The exit code: 2 when a child refused the configuration."""
+        begun = time.monotonic()
+        config = self._config
+        telemetry.configure(config.log.format, config.log.level, process="supervisor")
+        telemetry.daemon_started(
+            role=self._role,
+            hostname=config.hostname,
+            data_dir=str(config.data_dir),
+            version=relay.__version__,
+        )
+        self._handle_signals()
+        if self._role != "deliver":
+            self._sockets = open_all(config, systemd.inherited_sockets())
+        names = self._names()
+        self._up = {name: asyncio.Event() for name in names}
+        async with AsyncExitStack() as stack:
+            await self._open_admin(stack)
+            await self._until_stopped(names)
+        telemetry.daemon_stopped(seconds=time.monotonic() - begun)
+        if self._refused:
+            raise ConfigError(*self._refused)
+        return 0
+
+    async def _until_stopped(self, names: list[str]) -> None:
+        keepers = [asyncio.create_task(self._keep(name)) for name in names]
+        announcing = asyncio.create_task(self._announce())
+        await self._stopping.wait()
+        announcing.cancel()
+        systemd.notify("STOPPING=1")
+        await self._stop()
+        await asyncio.gather(*keepers)
+
+    async def _open_admin(self, stack: AsyncExitStack) -> None:
+        """Health and metrics, from before the first child works until after the last has stopped."""
+        if not self._config.admin.bind:
+            return
+        app = build_application(problems=self._problems, metrics=self._metrics)
+        try:
+            bind = await stack.enter_async_context(open_admin(self._config.admin.bind, app))
+        except ConfigError as exc:
+            telemetry.admin_refused(why=str(exc))  # mail matters more than its metrics
+        else:
+            telemetry.admin_opened(bind=bind)
+
+    def _problems(self) -> tuple[str, ...]:
+        """Why mail should not be sent here now."""
+        if self._stopping.is_set():
+            return ("stopping",)
+        return tuple(f"{name} is not up" for name, up in self._up.items() if not up.is_set())
+
+    async def _metrics(self) -> Mapping[str, str]:
+        """The metrics of every child that answers in time."""
+        children = dict(self._children)
+        texts = await asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values()))
+        return dict(zip(children, texts, strict=True))
+
+    def _names(self) -> list[str]:
+        receivers = self._config.server.receivers or os.cpu_count() or 1
+        names = [f"receiver-{number}" for number in range(receivers)] if self._role != "deliver" else []
+        return [*names, "deliverer"] if self._role != "receive" else names
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self._stopping.set,
+            signal.SIGINT: self._stopping.set,
+            signal.SIGHUP: self._reload,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+
+    def _reload(self) -> None:
+        """SIGHUP: the new configuration for all, or the old one and the reasons."""
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
+        try:
+            config = load_config(self._config_path)
+        except ConfigError as exc:
+            telemetry.config_reloaded(sentences=exc.sentences)
+        else:
+            self._go_on_by(config)
+        systemd.notify("READY=1")
+
+    def _go_on_by(self, config: Config) -> None:
+        if config.listeners != self._config.listeners:
+            telemetry.config_reloaded(
+                sentences=("listeners: a change here needs a restart; nothing was reloaded",)
+            )
+            return
+        self._config = config
+        for child in self._children.values():
+            child.reload(config)
+        telemetry.config_reloaded()
+
+    async def _keep(self, name: str) -> None:
+        """Run a child, and run it again when it crashes, until we stop."""
+        crashes = 0
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            child = await ChildProcess.start(
+                name,
+                self._config,
+                self._sockets if name != "deliverer" else {},
+                after_crash=crashes > 0,
+                on_ready=self._up[name].set,
+            )
+            self._children[name] = child
+            telemetry.child_started(name=name, pid=child.pid)
+            code = await child.wait()
+            telemetry.child_ended(
+                name=name, pid=child.pid, code=code, expected=self._stopping.is_set() and code == 0
+            )
+            if child.refused and not self._up[name].is_set():
+                self._refused = child.refused
+                self._stopping.set()
+            if self._stopping.is_set():
+                return
+            self._up[name].clear()
+            crashes = 1 if time.monotonic() - begun > _HEALTHY_SECONDS else crashes + 1
+            await self._pause(_RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1])
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _announce(self) -> None:
+        """Say that we are up once every child has said so, and from then on that we live."""
+        for up in self._up.values():
+            await up.wait()
+        for index, sockets in self._sockets.items():
+            listener = self._config.listeners[index]
+            host, _ = split_bind(listener.bind)
+            bracketed = f"[{host}]" if ":" in host else host
+            for sock in sockets:
+                bind = f"{bracketed}:{sock.getsockname()[1]}"
+                telemetry.listener_opened(
+                    bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
+                )
+        telemetry.daemon_ready()
+        systemd.notify("READY=1")
+        await self._watchdog()
+
+    async def _watchdog(self) -> None:
+        """Tell systemd that we live, while this loop turns."""
+        if (seconds := systemd.watchdog_seconds()) is None:
+            return
+        while True:
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
+
+    async def _stop(self) -> None:
+        """In the direction of flow: listeners, receivers, then the deliverer."""
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+        receivers = [child for name, child in self._children.items() if name != "deliverer"]
+        patience = self._config.server.drain_seconds + _GRACE_SECONDS
+        await asyncio.gather(*(child.stop(patience) for child in receivers))
+        if deliverer := self._children.get("deliverer"):
+            await deliverer.stop(patience)

@@ -1,0 +1,256 @@
+"""One attempt to deliver one entry: raw mail, message, plan, S3, request, Connect.
+
+Owns the order of those steps and the way down the ladder. Decides nothing about other failures (`retry`) and
+changes no state but the stored request: what comes of an attempt is a value. A request that was stored is sent
+again byte for byte while its URLs live, so that a reply that never came is answered by the same token and the
+same payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay import telemetry
+from relay.attachments import AttachmentStore
+from relay.config import Config, Route
+from relay.connect.client import ConnectClient
+from relay.connect.model import check_request
+from relay.contact.fit import fit
+from relay.contact.plan import Context, Plan
+from relay.contact.request import build_request, build_token
+from relay.errors import FailureClass, RemoteError
+from relay.faults import fault_point
+from relay.message.model import Message
+from relay.message.parse import parse_message
+from relay.pace import Pace
+from relay.retry import next_rung
+from relay.routes import RouteTable
+from relay.spool.base import Entry, Outbox
+
+#: A stored request is sent again only while its URLs have this long to live: Connect fetches after it answers.
+_URL_MARGIN = timedelta(minutes=10)
+#: Replies within 90 days join the thread (Amazon Connect administrator guide, e-mail).
+_THREAD_WINDOW = timedelta(days=90)
+#: Ids of a References header that are looked up for a related contact: the newest say most.
+_THREAD_IDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """Connect has the contact."""
+
+    contact_id: str
+    entry: Entry
+    adaptations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The route's policy wants a person to look first."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """The route's policy wants no contact for this class of mail."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """S3 or Connect refused, or did not answer."""
+
+    error: RemoteError
+    entry: Entry
+
+
+Outcome = Delivered | Held | Dropped | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A request that is in the spool and may go out."""
+
+    request: Mapping[str, Any]
+    adaptations: tuple[str, ...]
+
+
+class Delivery:
+    """What every attempt needs; one for the life of a configuration."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        outbox: Outbox,
+        store: AttachmentStore,
+        connect: ConnectClient,
+        pace: Pace,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._config = config
+        self._routes = RouteTable(config)
+        self._outbox = outbox
+        self._store = store
+        self._connect = connect
+        self._pace = pace
+        self._now = now
+
+    async def deliver(self, entry: Entry) -> Outcome:
+        """Try once, down the ladder where a payload is refused. Anything raised is a fault of ours."""
+        route = self._route(entry)
+        if route is None:
+            return Failed(error=_no_route(entry), entry=entry)
+        refused: frozenset[str] = frozenset()
+        while True:
+            try:
+                ready = await self._ready(entry, route, refused)
+                if not isinstance(ready, _Ready):
+                    return ready
+                contact_id = await self._send(ready.request)
+            except RemoteError as exc:
+                below = next_rung(entry.rung) if exc.failure is FailureClass.PAYLOAD else None
+                if below is None:
+                    return Failed(error=exc, entry=entry)
+                telemetry.rung_refused(entry=entry, code=exc.code, detail=exc.detail, following=below)
+                refused = frozenset(exc.named)
+                entry = replace(entry, rung=below, request=None, request_expires_at=None)
+            else:
+                return Delivered(contact_id=contact_id, entry=entry, adaptations=ready.adaptations)
+
+    def _route(self, entry: Entry) -> Route | None:
+        """The route of the entry by name, else whichever now matches its first forward-path."""
+        named = self._routes.route(entry.destination.route)
+        if named is not None:
+            return named
+        routed = self._routes.match(entry.destination.forward_paths[0])
+        return routed.route if routed else None
+
+    async def _send(self, request: Mapping[str, Any]) -> str:
+        await self._pace.turn()
+        fault_point("delivery.before_connect")
+        try:
+            contact_id = await self._connect.start_email_contact(request)
+        except RemoteError as exc:
+            if exc.failure is FailureClass.THROTTLED:
+                self._pace.throttled()
+            raise
+        fault_point("delivery.after_connect")
+        self._pace.passed()
+        return contact_id
+
+    async def _ready(self, entry: Entry, route: Route, refused: frozenset[str]) -> _Ready | Held | Dropped:
+        """The stored request while it is good, else a new one: files in S3, itself in the spool."""
+        if _still_good(entry, self._now()):
+            assert entry.request is not None
+            return _Ready(request=json.loads(entry.request), adaptations=())
+        opened = self._outbox.open_raw(entry)
+        raw = await asyncio.to_thread(opened.__enter__)
+        try:
+            message = await asyncio.to_thread(parse_message, raw)
+            related = await self._related(message, route)
+            plan = await asyncio.to_thread(self._plan, entry, route, message, related, refused)
+            if (policy := _policy(route, plan)) is not None:
+                return policy
+            return await self._store_request(entry, plan, raw)
+        finally:
+            await asyncio.to_thread(opened.__exit__, None, None, None)
+
+    def _plan(
+        self, entry: Entry, route: Route, message: Message, related: str | None, refused: frozenset[str]
+    ) -> Plan:
+        """Classify and fit: CPU work, in a thread."""
+        context = Context(
+            spool_id=entry.spool_id,
+            envelope=entry.envelope,
+            destination=entry.destination,
+            results=entry.results,
+            raw_size=entry.size - entry.trace_size,
+            is_ours=self._is_ours,
+            related_contact_id=related,
+        )
+        return fit(message, context, route, self._config, rung=entry.rung, refused=refused)
+
+    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
+        original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
+        stored = await self._store.put_all(plan.files, original=original)
+        fault_point("delivery.after_s3")
+        token = build_token(
+            instance_id=plan.instance_id,
+            destination=plan.destination,
+            fingerprint=entry.fingerprint,
+            # Without a Message-ID two mails may be equal to the octet and still be two (a copier's daily alarm).
+            salt="" if entry.message_id else entry.spool_id,
+            rung=plan.rung,
+        )
+        request = build_request(plan, stored.urls, client_token=token)
+        problems = await asyncio.to_thread(
+            check_request, request, max_attachments=self._config.connect.max_attachments
+        )
+        if problems:
+            raise RemoteError(
+                service="connect",
+                failure=FailureClass.PAYLOAD,
+                code="model_check",
+                detail="; ".join(problems),
+            )
+        await self._outbox.save_request(
+            entry, request=_octets(request), rung=plan.rung, expires_at=stored.expires_at, now=self._now()
+        )
+        return _Ready(request=request, adaptations=tuple(adaptation.code for adaptation in plan.adaptations))
+
+    def _is_ours(self, address: str) -> bool:
+        return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
+
+    async def _related(self, message: Message, route: Route) -> str | None:
+        """The contact that this mail answers, where the route wants threads."""
+        ids = (*message.in_reply_to, *reversed(message.references))[:_THREAD_IDS]
+        if route.thread == "off" or not ids:
+            return None
+        return await self._outbox.find_contact(
+            message_ids=ids,
+            since=self._now() - _THREAD_WINDOW,
+            instance_id=route.instance_id or self._config.connect.instance_id,
+        )
+
+
+def _no_route(entry: Entry) -> RemoteError:
+    return RemoteError(
+        service="connect",
+        failure=FailureClass.CONFIGURATION,
+        code="no_route",
+        detail=f"no route matches {entry.destination.forward_paths[0]} any more",
+    )
+
+
+def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
+    """What the route wants instead of a contact for this class of mail."""
+    action = route.on.get(plan.classification.value, "deliver")
+    reason = f"class.{plan.classification}"
+    detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"
+    match action:
+        case "hold":
+            return Held(reason=reason, detail=detail)
+        case "drop":
+            return Dropped(reason=reason, detail=detail)
+    return None
+
+
+def _still_good(entry: Entry, now: datetime) -> bool:
+    """Whether the stored request may go out as it is."""
+    if entry.request is None or entry.request_expires_at is None:
+        return False
+    return entry.request_expires_at - now > _URL_MARGIN
+
+
+def _octets(request: Mapping[str, Any]) -> bytes:
+    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,78 @@
+"""Fault points: the named steps at which a test may end the process or fail a system call.
+
+Owns *fault point*. Inert, and one comparison long, unless the environment variable RELAY_FAULT_POINT names the
+step when the process starts. Never does anything else: what the names mean stands in docs/spool.md.
+
+    RELAY_FAULT_POINT=name             SIGKILL at the first pass
+    RELAY_FAULT_POINT=name:3           SIGKILL at the third pass
+    RELAY_FAULT_POINT=name:eio         OSError(EIO) at every pass; name:eio:3 only at the third
+    RELAY_FAULT_POINT=name:enospc      OSError(ENOSPC); also erofs and edquot
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from dataclasses import dataclass
+
+VARIABLE = "RELAY_FAULT_POINT"
+
+_ERRORS = {"eio": errno.EIO, "enospc": errno.ENOSPC, "edquot": errno.EDQUOT, "erofs": errno.EROFS}
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """One fault that waits for its step."""
+
+    name: str
+    #: errno to raise; None ends the process.
+    error: int | None
+    #: The pass that it strikes at; 0 strikes at every pass.
+    nth: int
+    passes: int = 0
+
+    def pass_by(self) -> None:
+        """Count one pass, and strike when it is the one."""
+        self.passes += 1
+        if self.nth not in (0, self.passes):
+            return
+        if self.error is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            raise OSError(self.error, os.strerror(self.error), f"fault point {self.name}")
+
+
+def parse_fault(text: str) -> Fault | None:
+    """The fault that a specification asks for; None for the empty one.
+
+    Raises:
+        ValueError: it is no specification.
+    """
+    if not text:
+        return None
+    name, *words = text.split(":")
+    error: int | None = None
+    if words and words[0] in _ERRORS:
+        error = _ERRORS[words.pop(0)]
+    nth = 0 if error is not None else 1
+    if words and words[0].isdigit() and len(words) == 1:
+        nth = int(words.pop())
+    if words or not name:
+        raise ValueError(f'{VARIABLE} = "{text}": write it like "name", "name:3", "name:eio" or "name:eio:3"')
+    return Fault(name=name, error=error, nth=nth)
+
+
+_armed: Fault | None = parse_fault(os.environ.get(VARIABLE, ""))
+
+
+def arm_fault(text: str) -> None:
+    """Replace the fault of this process; the empty text disarms it. For tests within one process."""
+    global _armed  # noqa: PLW0603 - one fault a process, as the environment has one variable
+    _armed = parse_fault(text)
+
+
+def fault_point(name: str) -> None:
+    """A step that changes something outside has just been made; nothing happens unless a fault waits here."""
+    if _armed is not None and _armed.name == name:
+        _armed.pass_by()

@@ -1,0 +1,282 @@
+"""The runner: claims due entries, has them delivered, and records what came of each.
+
+Owns how many deliveries go on at once, which routes are held, and the step from an outcome to the entry's next
+state. It never loses an entry: what goes wrong in a way nobody expected is deferred like a temporary failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Protocol, assert_never
+
+from relay import telemetry
+from relay.config.model import Deliver
+from relay.delivery import Delivered, Delivery, Dropped, Failed, Held, Outcome
+from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
+from relay.faults import fault_point
+from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
+from relay.spool.base import Entry, Outbox
+
+#: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
+_SPOOL_PAUSE_SECONDS = 2.0
+
+
+class Wake(Protocol):
+    """Something that tells of new entries; a lost word costs one poll."""
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when rung, or after the time-out."""
+
+
+class Runner:
+    """The delivering half's loop; one in each deliverer."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        delivery: Delivery,
+        wake: Wake,
+        limits: Deliver,
+        now: Callable[[], datetime],
+        rng: Random,
+    ) -> None:
+        self._outbox = outbox
+        self._delivery = delivery
+        self._wake = wake
+        self._limits = limits
+        self._now = now
+        self._rng = rng
+        self._running: dict[asyncio.Task[None], Entry] = {}
+        #: When each held route is probed next.
+        self._probe_at: dict[str, datetime] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until `stop`; returns when nothing is claimed any more."""
+        waiting = asyncio.create_task(self._stopping.wait())
+        try:
+            await self._remember_holds()
+            while not self._stopping.is_set():
+                if await self._claim():
+                    continue
+                nudge = asyncio.create_task(self._wake.wait(await self._idle_seconds()))
+                await asyncio.wait({nudge, waiting, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                nudge.cancel()
+        finally:
+            waiting.cancel()
+
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more; let what runs end within so many seconds. What does not stays leased, and is safe."""
+        self._stopping.set()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=seconds)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def reload(self, delivery: Delivery, limits: Deliver) -> None:
+        """From the next entry on, deliver by another configuration; held routes get their chance at once."""
+        self._delivery = delivery
+        self._limits = limits
+        for route in self._probe_at:
+            self._probe_at[route] = self._now()
+
+    async def _remember_holds(self) -> None:
+        """Routes that were held before a restart are probed at once."""
+        try:
+            holds = (await self._outbox.paused()).holds
+        except SpoolError:
+            telemetry.fault_caught(where="runner.holds")
+            return
+        for hold in holds:
+            self._probe_at[hold.route] = self._now()
+
+    async def _claim(self) -> int:
+        """Take up due entries while there is room; how many were taken."""
+        free = self._limits.concurrency - len(self._running)
+        if free <= 0:
+            return 0
+        now = self._now()
+        probes = tuple(route for route, at in self._probe_at.items() if at <= now)
+        for route in probes:  # a probe that finds nothing to send is a probe all the same
+            self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        try:
+            entries = await self._outbox.claim(
+                now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
+            )
+        except SpoolError:
+            telemetry.fault_caught(where="runner.claim")
+            await self._pause(_SPOOL_PAUSE_SECONDS)
+            return 0
+        for entry in entries:
+            task = asyncio.create_task(self._attempt(entry))
+            self._running[task] = entry
+            task.add_done_callback(self._ended)
+        return len(entries)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+
+    async def _idle_seconds(self) -> float:
+        """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
+        if len(self._running) >= self._limits.concurrency:
+            return self._limits.poll_seconds
+        try:
+            due_at = await self._outbox.next_due_at()
+        except SpoolError:
+            return _SPOOL_PAUSE_SECONDS
+        probes = self._probe_at.values()
+        soonest = min([due_at, *probes] if due_at else probes, default=None)
+        if soonest is None:
+            return self._limits.poll_seconds
+        return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _attempt(self, entry: Entry) -> None:
+        """Deliver one entry and record what came of it."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        fault_point("runner.claimed")
+        try:
+            outcome = await self._outcome(entry)
+            recorded = await self._record(entry, outcome)
+        except LeaseLostError:
+            telemetry.delivery_attempted(
+                entry=entry, outcome="lost", reason="lease_lost", detail="", seconds=loop.time() - begun
+            )
+            return
+        except SpoolError:
+            # The outcome could not be written. The lease will end, and the same request will be sent again.
+            telemetry.fault_caught(where="runner.record", spool_id=entry.spool_id)
+            return
+        recorded(loop.time() - begun)
+
+    async def _outcome(self, entry: Entry) -> Outcome:
+        try:
+            return await self._delivery.deliver(entry)
+        except SpoolCorruptError as exc:
+            return Held(reason="spool_corrupt", detail=str(exc))
+        except SpoolError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the runner's loop: an unknown fault is a temporary one, and told
+            telemetry.fault_caught(where="runner.deliver", spool_id=entry.spool_id)
+            fault = RemoteError(
+                service="relay", failure=FailureClass.TEMPORARY, code="fault", detail=f"{type(exc).__name__}"
+            )
+            return Failed(error=fault, entry=entry)
+
+    async def _record(self, entry: Entry, outcome: Outcome) -> Callable[[float], None]:
+        """Write the outcome to the spool; gives the log line that is due afterwards, to be told the seconds."""
+        now = self._now()
+        match outcome:
+            case Delivered():
+                await self._resume_route(entry)
+                await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
+                return lambda seconds: telemetry.delivery_attempted(
+                    entry=outcome.entry,
+                    outcome="done",
+                    contact_id=outcome.contact_id,
+                    adaptations=outcome.adaptations,
+                    seconds=seconds,
+                )
+            case Held():
+                await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)
+                return _line(entry, "held", outcome.reason, outcome.detail)
+            case Dropped():
+                await self._outbox.finish(
+                    entry, contact_id=None, reason=outcome.reason, detail=outcome.detail, now=now
+                )
+                return _line(entry, "done", outcome.reason, outcome.detail)
+            case Failed():
+                return await self._record_failure(entry, outcome, now)
+            case _:
+                assert_never(outcome)
+
+    async def _record_failure(self, entry: Entry, failed: Failed, now: datetime) -> Callable[[float], None]:
+        error = failed.error
+        reason, detail = f"{error.service}.{error.code}", error.detail
+        decision = decide_failure(
+            error.failure,
+            attempt=entry.attempts,
+            age_seconds=(now - entry.accepted_at).total_seconds(),
+            limits=self._limits,
+            chance=self._rng.random(),
+        )
+        if error.failure is not FailureClass.CONFIGURATION and error.service == "connect":
+            await self._resume_route(entry)
+        match decision:
+            case AlreadyThere():
+                reason = "already_there"
+                await self._outbox.finish(entry, contact_id=None, reason=reason, detail=detail, now=now)
+                return _line(failed.entry, "done", reason, detail)
+            case Bury():
+                reason = reason if decision.reason == "payload_refused" else decision.reason
+                await self._outbox.bury(entry, reason=reason, detail=detail, now=now)
+                return _line(failed.entry, "buried", reason, detail)
+            case HoldRoute():
+                await self._hold_route(entry, reason, detail, now)
+                until = now + timedelta(seconds=decision.delay_seconds)
+            case Retry():
+                until = now + timedelta(seconds=decision.delay_seconds)
+            case _:
+                assert_never(decision)
+        rung = failed.entry.rung if failed.entry.rung is not entry.rung else None
+        await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
+        return _line(failed.entry, "deferred", reason, detail, until)
+
+    async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
+        route = entry.destination.route
+        if route not in self._probe_at:
+            telemetry.route_held(route=route, reason=reason, detail=detail)
+        self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
+
+    async def _resume_route(self, entry: Entry) -> None:
+        """Connect took a request of this route, or refused it for a reason of its own: the route works."""
+        if self._probe_at.pop(entry.destination.route, None) is not None:
+            await self._outbox.resume_route(entry.destination.route)
+            telemetry.route_resumed(route=entry.destination.route)
+
+
+def _line(
+    entry: Entry, outcome: telemetry.Outcome, reason: str, detail: str, until: datetime | None = None
+) -> Callable[[float], None]:
+    def tell(seconds: float) -> None:
+        telemetry.delivery_attempted(
+            entry=entry,
+            outcome=outcome,
+            reason=reason,
+            detail=detail,
+            seconds=seconds,
+            next_attempt_at=until.isoformat() if until else None,
+        )
+
+    return tell
+
+
+async def housekeeping(
+    outbox: Outbox,
+    *,
+    now: Callable[[], datetime],
+    every_seconds: float,
+    wait: Callable[[float], Awaitable[bool]],
+) -> None:
+    """Remove what is finished and past its retention, again and again until `wait` answers True (stop)."""
+    while not await wait(every_seconds):
+        try:
+            mails = await outbox.expire(now=now())
+        except SpoolError:
+            telemetry.fault_caught(where="runner.housekeeping")
+        else:
+            if mails:
+                telemetry.spool_expired(mails=mails)

@@ -1,0 +1,108 @@
+"""The real daemon as a process of the sandbox's: started, known to be up, told to stop.
+
+Owns that process. Whether it is up is learnt as systemd learns it (sd_notify(3)): the daemon says READY=1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from relay.errors import RelayError
+
+#: Longer than the daemon's own drain time with its grace, so that it is the daemon who decides how it ends.
+STOP_SECONDS = 60.0
+
+
+class DaemonError(RelayError):
+    """The daemon did not come up, or ended by itself; its own words are on its stderr."""
+
+
+class Daemon:
+    """A `relay serve` that runs; opened by `open_daemon`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return await self._process.wait()
+
+    async def stop(self) -> int:
+        """Tell it to stop, and let it: its exit code."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                return await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            return await self._process.wait()
+
+
+@asynccontextmanager
+async def open_daemon(
+    config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 60.0
+) -> AsyncIterator[Daemon]:
+    """The daemon, up; stopped in order at the end.
+
+    Raises:
+        DaemonError: it did not come up in time, or ended before it did.
+    """
+    kept = {
+        name: value for name, value in environ.items() if not name.startswith("RELAY_")
+    }  # the file says it all
+    with tempfile.TemporaryDirectory(prefix="relay-notify-") as place, _notify_socket(place) as notified:
+        command = (sys.executable, "-m", "relay", "serve", "--config", str(config_path))
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**kept, "NOTIFY_SOCKET": notified.getsockname()},
+            stderr=stderr,
+            start_new_session=True,  # a Ctrl-C at the terminal reaches us alone, and we tell it once
+        )
+        daemon = Daemon(process)
+        try:
+            await _until_up(daemon, notified, start_seconds)
+            yield daemon
+        finally:
+            await daemon.stop()
+
+
+def _notify_socket(place: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.setblocking(False)  # the standard library's signature
+    sock.bind(f"{place}/notify")
+    return sock
+
+
+async def _until_up(daemon: Daemon, notified: socket.socket, seconds: float) -> None:
+    ended = asyncio.create_task(daemon.wait())
+    ready = asyncio.create_task(_until_ready(notified))
+    await asyncio.wait({ended, ready}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in (ended, ready):
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(ended, ready, return_exceptions=True)
+    if ready.cancelled():
+        raise DaemonError(
+            f"the daemon ended with exit code {ended.result()} before it was up"
+            if not ended.cancelled()
+            else f"the daemon was not up after {seconds:g} seconds"
+        )
+
+
+async def _until_ready(notified: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while b"READY=1" not in (await loop.sock_recv(notified, 4_096)).split(b"\n"):
+        pass

@@ -1,0 +1,172 @@
+"""The sandbox's S3: moto behind a door that checks signatures, as moto does not, and has faults on request.
+
+Owns the bucket's address and what of S3's refusals a client can meet here: bad or expired signatures, checksums,
+faults. What passes the door is moto's to answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import urllib.parse
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from xml.sax.saxutils import escape
+
+from aiohttp import web
+
+from relay.sandbox.chaos import Dice
+from relay.sandbox.moto_app import Answer, MotoApp
+from relay.sandbox.signature import Keys, SignatureError, Signed, verify
+
+_BAD_REQUEST = {
+    "AuthorizationQueryParametersError",
+    "AuthorizationHeaderMalformed",
+    "BadDigest",
+    "InvalidToken",
+}
+# Made anew by the door: hop-by-hop (RFC 9110 §7.6.1), or the server's own.
+_NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+_MAX_OBJECT_BYTES = 256 * 1024 * 1024
+
+
+class S3Service:
+    """One bucket at one address; opened by `open_s3`."""
+
+    def __init__(self, *, keys: Keys, dice: Dice, bucket: str, moto: MotoApp) -> None:
+        self.port = 0
+        self._bucket = bucket
+        self._keys = keys
+        self._dice = dice
+        self._moto = moto
+        self._sizes: dict[str, int] = {}
+        app = web.Application(client_max_size=_MAX_OBJECT_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._listening: web.TCPSite | None = None
+
+    @property
+    def url(self) -> str:
+        """The endpoint."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Make the bucket and open the door."""
+        region = self._keys.region
+        where = f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+        body = b"" if region == "us-east-1" else where.encode()
+        made = await self._moto.call("PUT", f"/{self._bucket}", self._scope(), body)
+        if made.status not in (200, 409):  # 409: another sandbox of this process made it
+            raise RuntimeError(f"moto did not make the bucket {self._bucket}: {made}")
+        await self._runner.setup()
+        await self._listen()
+
+    async def close(self) -> None:
+        """Close the door."""
+        await self._runner.cleanup()
+
+    async def apply_faults(self) -> None:
+        """Stop listening while every connection is to be refused, and listen again afterwards."""
+        refusing = self._dice.chaos.s3.refuse >= 1
+        if refusing and self._listening is not None:
+            site, self._listening = self._listening, None
+            await site.stop()
+            for connection in list(self._runner.server.connections) if self._runner.server else ():
+                connection.force_close()
+        elif not refusing and self._listening is None:
+            await self._listen()
+
+    async def read(self, url: str) -> tuple[bytes, str] | None:
+        """An object and its content type for the page, whatever its URL's age and the faults; None when it is gone."""
+        answer = await self._moto.call("GET", urllib.parse.urlsplit(url).path, self._scope())
+        headers = {name.lower(): value for name, value in answer.headers}
+        return (answer.body, headers.get("content-type", "")) if answer.status == 200 else None
+
+    def size_of(self, url: str) -> int | None:
+        """The octets of the object behind a URL, None when none was put there."""
+        return self._sizes.get(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+
+    def _scope(self) -> dict[str, str]:
+        """What moto wants to see of a signature: a key and a Region."""
+        scope = f"{self._keys.access_key}/20000101/{self._keys.region}/s3/aws4_request"
+        return {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+
+    async def _listen(self) -> None:
+        self._listening = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._listening.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        faults = self._dice.chaos.s3
+        if faults.latency_seconds:
+            await asyncio.sleep(faults.latency_seconds)
+        if self._dice.roll(faults.refuse):
+            return _drop(request)
+        body = await request.read()
+        if self._dice.roll(faults.error):
+            return _refuse("InternalError", "We encountered an internal error. Please try again.", status=500)
+        try:
+            self._check(request, body)
+        except SignatureError as exc:
+            return _refuse(exc.code, str(exc), status=400 if exc.code in _BAD_REQUEST else 403)
+        answer = await self._moto.call(request.method, request.raw_path, request.headers, body)
+        if request.method == "PUT" and answer.status == 200:
+            self._sizes[request.path] = len(body)
+        return _drop(request) if self._dice.roll(faults.lose_reply) else _pass_on(answer)
+
+    def _check(self, request: web.Request, body: bytes) -> None:
+        url = f"http://{request.host}{request.raw_path}"
+        signed = Signed(method=request.method, url=url, headers=request.headers)
+        verify(signed, self._keys, service="s3", now=datetime.now(UTC))
+        digest = hashlib.sha256(body)
+        promised = request.headers.get("x-amz-checksum-sha256")
+        if promised and promised != base64.b64encode(digest.digest()).decode():
+            raise SignatureError(
+                "BadDigest", "The SHA256 you specified did not match the calculated checksum."
+            )
+        signed_digest = request.headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+        if len(signed_digest) == 64 and signed_digest != digest.hexdigest():
+            raise SignatureError("XAmzContentSHA256Mismatch", "The body is not the one that was signed.")
+
+
+def _pass_on(answer: Answer) -> web.Response:
+    reply = web.Response(status=answer.status, body=answer.body)
+    for name, value in answer.headers:
+        if name.lower() not in _NOT_PASSED_ON:
+            reply.headers[name] = value
+    return reply
+
+
+def _drop(request: web.Request) -> web.Response:
+    """End the connection without a word."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _refuse(code: str, message: str, *, status: int) -> web.Response:
+    request_id = uuid.uuid4().hex[:16].upper()
+    text = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{escape(message)}</Message>'
+        f"<RequestId>{request_id}</RequestId></Error>"
+    )
+    return web.Response(
+        status=status, text=text, content_type="application/xml", headers={"x-amz-request-id": request_id}
+    )
+
+
+@asynccontextmanager
+async def open_s3(*, keys: Keys, dice: Dice, bucket: str) -> AsyncIterator[S3Service]:
+    """The service, with its empty bucket; what it stored is gone at the end."""
+    moto = MotoApp()
+    await moto.load()
+    service = S3Service(keys=keys, dice=dice, bucket=bucket, moto=moto)
+    try:
+        await service.start()
+        yield service
+    finally:
+        await service.close()
+        await moto.close()

@@ -1,0 +1,261 @@
+"""The sandbox as one thing: S3, Connect and the page, on loopback, with an account of its own.
+
+Owns the made-up account and the environment that points a daemon at the sandbox. Never starts the daemon itself
+(`relay.sandbox.daemon` does). In a program:
+
+    async with Sandbox() as box:                  # in this event loop
+        environment = box.environ()
+
+    with running_sandbox() as box:                # in a thread with a loop of its own
+        subprocess.run([...], env=box.environ())
+        box.contacts()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from aiohttp import web
+
+from relay.config.model import Config
+from relay.routes import RouteTable
+from relay.sandbox.api import Api
+from relay.sandbox.book import Book
+from relay.sandbox.chaos import Dice
+from relay.sandbox.connect import ConnectService
+from relay.sandbox.fetcher import Fetcher
+from relay.sandbox.page import Page
+from relay.sandbox.rules import Settings
+from relay.sandbox.s3 import S3Service, open_s3
+from relay.sandbox.signature import Keys
+
+#: Not us-east-1, where many a wrong default goes unnoticed.
+REGION = "eu-central-1"
+BUCKET = "relay-sandbox"
+_T = TypeVar("_T")
+
+
+class Sandbox:
+    """S3, Connect and the page; enter it to start them. Methods without `async` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        bucket: str = BUCKET,
+        http: tuple[str, int] = ("127.0.0.1", 0),
+        session_token: str | None = None,
+        seed: int | None = None,
+        smtp: str = "127.0.0.1:2525",
+    ) -> None:
+        self.keys = Keys(
+            access_key="AKIASANDBOX000000000",
+            secret_key="a-secret-that-opens-nothing",  # noqa: S106  # it signs for this sandbox only
+            region=REGION,
+            token=session_token,
+        )
+        self.bucket = bucket
+        #: Where the daemon listens; the page tells it.
+        self.smtp = smtp
+        self.http_url = ""
+        self.connect_url = ""
+        self.s3: S3Service
+        self.connect: ConnectService
+        self._settings = settings or Settings()
+        self._http = http
+        self._dice = Dice(seed)
+        self._book = Book()
+        self._fetcher: Fetcher
+        self._stack = AsyncExitStack()
+        self._loop: asyncio.AbstractEventLoop
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        enter = self._stack.enter_async_context
+        self.s3 = await enter(open_s3(keys=self.keys, dice=self._dice, bucket=self.bucket))
+        client = await enter(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
+        self._fetcher = Fetcher(client, keys=self.keys, origin=self.s3.url)
+        self._stack.push_async_callback(self._fetcher.close)
+        self.connect = ConnectService(
+            settings=self._settings,
+            keys=self.keys,
+            dice=self._dice,
+            book=self._book,
+            fetcher=self._fetcher,
+            size_of=self.s3.size_of,
+        )
+        self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
+        app = web.Application()
+        app.add_routes([*Api(self).routes(), *Page(self).routes()])
+        self.http_url = await self._serve(app, *self._http)
+
+    async def _serve(self, app: web.Application, host: str, port: int) -> str:
+        """Serve an application until the end, and say where."""
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, host, port).start()
+        bound: tuple[str, int] = runner.addresses[0]
+        return f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that point any AWS client at this sandbox."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.keys.secret_key,
+            **({"AWS_SESSION_TOKEN": self.keys.token} if self.keys.token else {}),
+            "AWS_DEFAULT_REGION": self.keys.region,
+            "AWS_REGION": self.keys.region,
+            "AWS_ENDPOINT_URL_S3": self.s3.url,
+            "AWS_ENDPOINT_URL_CONNECT": self.connect_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+
+    def environ(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A whole environment for a daemon: the base (ours) without its AWS account, and `env`."""
+        kept = {name: value for name, value in (base or os.environ).items() if not name.startswith("AWS_")}
+        return kept | self.env
+
+    @property
+    def book(self) -> Book:
+        """The contacts, as the services of this sandbox keep them."""
+        return self._book
+
+    def contacts(self) -> list[dict[str, Any]]:
+        """What `GET /api/contacts` answers; like it, waits a little for attachments that are being fetched.
+
+        In the sandbox's own loop nothing can wait here: `await settle()` first.
+        """
+        if threading.get_ident() != self._thread:
+            self._run(self.settle())
+        return [json.loads(contact.to_json()) for contact in self._book.select()]
+
+    def clear(self) -> None:
+        """Forget every contact and client token."""
+        self._run(_soon(self._book.clear))
+
+    def chaos(
+        self, document: Mapping[str, Any] | None = None, /, **tables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Set faults as `POST /api/chaos` does, `chaos(s3={"refuse": True})`, or end all of them with `chaos({})`.
+
+        Raises:
+            ValueError: the document is not right.
+        """
+        if document is None and not tables:
+            return self._dice.chaos.document()
+        return self._run(self.set_chaos({**(document or {}), **tables}))
+
+    async def set_chaos(self, document: object) -> dict[str, Any]:
+        """Set faults, from within the sandbox's own loop."""
+        self._dice.chaos = self._dice.chaos.updated(document)
+        await self.s3.apply_faults()
+        return self._dice.chaos.document()
+
+    async def settle(self, timeout_seconds: float = 2.0) -> None:
+        """Wait, so long at most, for the attachments that are being fetched now."""
+        await self._fetcher.settle(timeout_seconds)
+
+    async def until(self, count: int, timeout_seconds: float) -> bool:
+        """Wait until there are so many contacts; whether they came in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while len(self._book) < count:
+                    self._book.grown.clear()
+                    await self._book.grown.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def wait(self, count: int, timeout_seconds: float = 30.0) -> list[dict[str, Any]]:
+        """From another thread: the contacts, once there are so many, or time is up."""
+        self._run(self.until(count, timeout_seconds), timeout_seconds + 5)
+        return self.contacts()
+
+    def _run(self, work: Coroutine[Any, Any, _T], timeout_seconds: float = 30.0) -> _T:
+        """Do something in the sandbox's loop, from another thread, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
+
+
+async def _soon(work: Any) -> None:
+    work()
+
+
+def settings_of(config: Config, **changes: Any) -> Settings:
+    """The instance that a configuration supposes: its addresses, its file types, its limits."""
+    routes = RouteTable(config)
+    own = {config.connect.instance_id, *(route.instance_id for route in config.routes if route.instance_id)}
+
+    def has_address(_instance_id: str, address: str) -> bool:
+        return routes.is_ours(address)
+
+    values: dict[str, Any] = {
+        "instance_ids": frozenset(own),
+        "has_address": has_address,
+        "extensions": config.connect.allowed_extensions,
+        "max_attachments": config.connect.max_attachments,
+        "max_file_bytes": config.connect.max_attachment_bytes,
+        "max_total_bytes": config.connect.max_total_bytes,
+        "requests_per_second": config.connect.requests_per_second,
+        "burst": config.connect.burst,
+    }
+    return Settings(**(values | changes))
+
+
+@contextmanager
+def running_sandbox(**arguments: Any) -> Iterator[Sandbox]:
+    """A sandbox in a thread of its own, for callers that have no event loop or must not share theirs."""
+    ready: threading.Event = threading.Event()
+    found: list[Sandbox | BaseException] = []
+    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def run() -> None:
+        end = asyncio.Event()
+        async with Sandbox(**arguments) as box:
+            ends.append((asyncio.get_running_loop(), end))
+            found.append(box)
+            ready.set()
+            await end.wait()
+
+    def main() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as exc:  # noqa: BLE001  # it is raised again in the caller's thread
+            found.append(exc)
+            ready.set()
+
+    thread = threading.Thread(target=main, name="sandbox", daemon=True)
+    thread.start()
+    ready.wait()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    try:
+        yield found[0]
+    finally:
+        loop, end = ends[0]
+        loop.call_soon_threadsafe(end.set)
+        thread.join(timeout=30)

@@ -1,0 +1,152 @@
+"""AUTH: the dialog of PLAIN and LOGIN, and the file that knows the users.
+
+Owns the mechanisms (RFC 4954, RFC 4616) and the users file: one `login:$argon2id$...` a line, read again when it
+changes. Offered under TLS only, and only on trusted listeners. `Users.verify` blocks for as long as the hash was
+made to take: use a thread.
+"""
+
+from __future__ import annotations
+
+import binascii
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from relay import replies
+from relay.verdict import Reply
+
+# RFC 4954 §4: 12,288 octets of base64 at most.
+AUTH_LINE = 12_288
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What the peer says it is."""
+
+    login: str
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A line to send, and what takes the answer."""
+
+    line: bytes
+    answer: Callable[[bytes], Reply | Credentials | Challenge]
+
+
+def begin_auth(argument: bytes) -> Reply | Credentials | Challenge:
+    """The first step of AUTH, its argument given."""
+    mechanism, _, initial = argument.partition(b" ")
+    match mechanism.upper():
+        case b"PLAIN":
+            return _plain(initial) if initial else _challenge("", _plain)
+        case b"LOGIN":
+            return _login(initial) if initial else _challenge("Username:", _login)
+        case b"":
+            return replies.BAD_ARGUMENT
+        case _:
+            return replies.MECHANISM_UNKNOWN
+
+
+def _challenge(text: str, answer: Callable[[bytes], Reply | Credentials | Challenge]) -> Challenge:
+    words = replies.fill(replies.CHALLENGE, challenge=b64encode(text.encode()).decode())
+    return Challenge(replies.build_reply(words), answer)
+
+
+def _plain(line: bytes) -> Reply | Credentials:
+    """RFC 4616 §2: authorisation identity, login and password, with NUL between them."""
+    told = _decode(line)
+    if isinstance(told, Reply):
+        return told
+    parts = told.split(b"\0")
+    if len(parts) != 3:
+        return replies.BAD_BASE64
+    if parts[0] not in (b"", parts[1]):
+        return replies.BAD_CREDENTIALS  # nobody speaks for another
+    return Credentials(login=parts[1].decode("utf-8", "replace"), password=parts[2])
+
+
+def _login(line: bytes) -> Reply | Challenge:
+    login = _decode(line)
+    if isinstance(login, Reply):
+        return login
+
+    def password(answer: bytes) -> Reply | Credentials:
+        told = _decode(answer)
+        return (
+            told
+            if isinstance(told, Reply)
+            else Credentials(login=login.decode("utf-8", "replace"), password=told)
+        )
+
+    return _challenge("Password:", password)
+
+
+def _decode(line: bytes) -> bytes | Reply:
+    if line == b"*":
+        return replies.AUTH_CANCELLED
+    if line == b"=":
+        return b""  # RFC 4954 §4: an empty initial response
+    if len(line) > AUTH_LINE:
+        return replies.AUTH_TOO_LONG
+    try:
+        return b64decode(line, validate=True)
+    except binascii.Error:
+        return replies.BAD_BASE64
+
+
+class Users:
+    """The users file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._hasher = PasswordHasher()
+        self._seen: tuple[int, int] | None = None
+        self._hashes: dict[str, str] = {}
+        self._nobody = ""
+
+    def verify(self, credentials: Credentials) -> bool:
+        """Whether login and password belong together. Blocks.
+
+        Raises:
+            OSError: the file cannot be read, and never could.
+        """
+        with self._lock:
+            self._refresh()
+            # An unknown login costs as much time as a known one: who is here is not told by the clock.
+            self._nobody = self._nobody or self._hasher.hash("nobody has this password")
+            known = self._hashes.get(credentials.login)
+        try:
+            good = self._hasher.verify(known or self._nobody, credentials.password)
+        except (Argon2Error, InvalidHashError):
+            return False
+        return good and known is not None
+
+    def _refresh(self) -> None:
+        """Read the file again when it has changed; keep what was read when it cannot be."""
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_size)
+            if seen != self._seen:
+                self._hashes = dict(_parse_users(self._path.read_text(encoding="utf-8")))
+                self._seen = seen
+        except (OSError, UnicodeDecodeError):
+            if self._seen is None:
+                raise
+
+
+def _parse_users(text: str) -> list[tuple[str, str]]:
+    """Logins and hashes; empty lines and those that begin with # are skipped."""
+    found = []
+    for line in text.splitlines():
+        login, colon, hashed = line.strip().partition(":")
+        if colon and login and not login.startswith("#"):
+            found.append((login, hashed.strip()))
+    return found

@@ -1,0 +1,85 @@
+"""Limits: how many sessions, mails and wrong guesses one peer may have.
+
+Owns the counting by address and by network (/24 and /64, which is what one customer is given), over all receivers of
+a machine where they share a tally. Time is an argument. A limit at its default is meant for the internet, and lets
+this machine's own loopback address and trusted listeners pass (a local proxy or test is many peers at one address); a
+limit that the configuration writes down holds for everybody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from relay import replies
+from relay.config.model import Limits
+from relay.smtp.tally import Tally
+from relay.verdict import Reply
+
+_SELF = frozenset({"127.0.0.1", "::1"})
+_WINDOW_SECONDS = 60.0
+_EVERYONE = "*"  # a name that no network has
+
+
+@lru_cache(maxsize=8_192)
+def network_of(address: str) -> str:
+    """The /24 or /64 that an address lies in; what is no address is its own network."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 64), strict=False))
+
+
+def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
+    """Whether a limit by address concerns this peer."""
+    return key in limits.model_fields_set or not (trusted or address in _SELF)
+
+
+class Limiter:
+    """The limits as one process keeps them."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._window_ends_at = 0.0
+
+    def enter(self, address: str, limits: Limits, *, trusted: bool) -> Reply | None:
+        """Count a session; the reply that refuses it when it is one too many (it is counted all the same)."""
+        in_all = self._tally.add("network", _EVERYONE, 1)
+        by_address = self._tally.add("address", address, 1)
+        by_network = self._tally.add("network", network_of(address), 1)
+        if in_all > limits.connections:
+            return replies.TOO_MANY_SESSIONS
+        for key, count, most in (
+            ("connections_per_address", by_address, limits.connections_per_address),
+            ("connections_per_network", by_network, limits.connections_per_network),
+        ):
+            if count > most and holds(limits, key, address, trusted=trusted):
+                return replies.TOO_MANY_FROM_YOU
+        return None
+
+    def leave(self, address: str) -> None:
+        """A counted session has ended."""
+        self._tally.add("network", _EVERYONE, -1)
+        self._tally.add("address", address, -1)
+        self._tally.add("network", network_of(address), -1)
+
+    def may_send(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
+        """Whether one more mail may begin this minute."""
+        if not holds(limits, "messages_per_minute", address, trusted=trusted):
+            return True
+        return self._count("mails", address, now=now) <= limits.messages_per_minute
+
+    def may_guess(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
+        """Whether one more unknown recipient may be named this minute."""
+        if not holds(limits, "unknown_recipients_per_minute", address, trusted=trusted):
+            return True
+        return self._count("guesses", address, now=now) <= limits.unknown_recipients_per_minute
+
+    def _count(self, table: str, address: str, *, now: float) -> int:
+        """How often an address was counted within the minute, this time included."""
+        if now >= self._window_ends_at:
+            self._tally.clear("mails")
+            self._tally.clear("guesses")
+            self._window_ends_at = now + _WINDOW_SECONDS
+        return self._tally.add(table, address, 1)

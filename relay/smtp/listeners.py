@@ -1,0 +1,158 @@
+"""Listeners: the sockets that mail comes in at, and the server that stands behind them.
+
+Owns opening, reloading and draining. One `Server` a process; the supervisor binds the sockets, so that several
+processes can share them and a restart loses no connection that the kernel has queued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from relay import telemetry
+from relay.config.model import Config, Listener
+from relay.config.words import split_bind
+from relay.routes import RouteTable
+from relay.smtp.auth import Users
+from relay.smtp.limits import Limiter
+from relay.smtp.protocol import Smtp
+from relay.smtp.proxy import ProxyGate
+from relay.smtp.site import Site, build_site
+from relay.smtp.station import Station
+from relay.smtp.tally import Tally
+from relay.smtp.tls import Certificates
+from relay.spool.base import Intake
+
+#: Connections the kernel keeps for us while we are busy: with 100, 200 senders at once collapse to a twentieth.
+BACKLOG = 1_024
+#: How often draining looks whether the last session is gone.
+_DRAIN_STEP_SECONDS = 0.05
+
+
+def open_sockets(listener: Listener) -> list[socket.socket]:
+    """The bound and listening sockets of a listener; an IPv6 one takes IPv6 only, so that both can stand at one port.
+
+    Raises:
+        OSError: the address is taken, or not this machine's, or needs a privilege.
+    """
+    host, port = split_bind(listener.bind)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind((host, port))
+        opened.listen(BACKLOG)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return [opened]
+
+
+class Server:
+    """The receiving half of one process."""
+
+    def __init__(
+        self, *, config: Config, intake: Intake, tally: Path | None = None, index: int = 0, receivers: int = 1
+    ) -> None:
+        """A server; with `tally`, limits by address hold over all `receivers`, of which this is number `index`."""
+        self._tally = Tally(tally, index=index, processes=receivers)
+        self._config = config
+        self._intake = intake
+        self._station: Station | None = None
+        self._listening: list[asyncio.Server] = []
+        self._sites: dict[int, Site] = {}
+        self._draining: asyncio.Task[None] | None = None
+
+    async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
+        """Take mail at these sockets, by the index of their listener in the configuration."""
+        loop = asyncio.get_running_loop()
+        self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
+        self._compile(self._config)
+        for index, opened in sockets.items():
+            listener = self._config.listeners[index]
+            for one in opened:
+                server = await loop.create_server(self._factory(index), sock=one, backlog=BACKLOG)
+                self._listening.append(server)
+                name = one.getsockname()
+                telemetry.listener_opened(
+                    bind=f"{name[0]}:{name[1]}" if ":" not in name[0] else f"[{name[0]}]:{name[1]}",
+                    role=listener.role,
+                    protocol=listener.protocol,
+                    tls=listener.tls,
+                )
+
+    def _factory(self, index: int) -> Callable[[], asyncio.BaseProtocol]:
+        station = self._station
+        assert station is not None
+
+        def make() -> Smtp:
+            return Smtp(self._sites[index], station)
+
+        def guarded() -> asyncio.BaseProtocol:
+            site = self._sites[index]
+            return ProxyGate(site, station, make) if site.proxies else make()
+
+        return guarded
+
+    def reload(self, config: Config) -> None:
+        """New sessions use this configuration; open ones keep theirs. Binds are the supervisor's business.
+
+        Raises:
+            OSError, ValueError: nothing was changed.
+        """
+        self._compile(config)
+        self._config = config
+
+    def _compile(self, config: Config) -> None:
+        """Sites for all listeners; put in place together, or not at all."""
+        assert self._station is not None
+        routes = RouteTable(config)
+        tls = config.tls
+        plain = Certificates(tls, ask_client=False) if tls.certificate else None
+        asking = Certificates(tls, ask_client=True) if tls.certificate and tls.client_ca else plain
+        users = Users(config.server.users_file) if config.server.users_file else None
+        sites = {
+            index: build_site(
+                config=config,
+                listener=listener,
+                routes=routes,
+                tls=asking if listener.role == "trusted" else plain,
+                users=users,
+            )
+            for index, listener in enumerate(config.listeners)
+        }
+        # A listener that the new configuration has no more goes on under the old one until the restart.
+        self._sites |= sites
+        self._station.sites = list(self._sites.values())
+        self._station.limits = config.limits
+
+    async def drain(self, seconds: float) -> None:
+        """Stop: no new sessions, 421 to the idle, `seconds` for mails under way; commits always finish.
+
+        Calling it again waits for the same end.
+        """
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain(seconds))
+        await asyncio.shield(self._draining)
+
+    async def _drain(self, seconds: float) -> None:
+        for server in self._listening:
+            server.close()
+        station = self._station
+        if station is None:
+            return
+        station.draining = True
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        while station.sessions or station.works:
+            urgent = loop.time() >= ends_at
+            for session in tuple(station.sessions):
+                session.stop(urgent=urgent)
+            await asyncio.sleep(_DRAIN_STEP_SECONDS)
+        station.close()
+        self._tally.close()

@@ -1,0 +1,120 @@
+"""Paths: the argument of MAIL and RCPT, taken apart.
+
+Owns the grammar of reverse-path and forward-path (RFC 5321 §4.1.2, §4.5.3.1; RFC 6531 §3.3). Values in,
+values out. Every byte string gives a `Path` or None, in time linear in its length: command lines are bounded
+before they come here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+# RFC 5321 §4.1.2 with the non-ASCII octets of RFC 6531 §3.3; whether those were allowed is the caller's question.
+_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
+_DOT_ATOM = _ATEXT + rb"(?:\." + _ATEXT + rb")*"
+_QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
+# Underscores are no part of a host name (RFC 1123), and yet real senders have them.
+_LABELS = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
+_DOMAIN = rb"(?:" + _LABELS + rb"|\[[A-Za-z0-9:.-]+\])"
+# RFC 5321 Appendix C: a source route is read, and forgotten.
+_ROUTE = rb"(?:@" + _LABELS + rb"(?:,@" + _LABELS + rb")*:)?"
+_ANGLE = re.compile(
+    rb"<(?:" + _ROUTE + rb"(" + _DOT_ATOM + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb"))?)?>(?: +(.*))?",
+    re.DOTALL,
+)
+# What legacy systems write: no brackets, blanks within them, a final dot, something before them.
+_SLOPPY = re.compile(
+    rb"<? *"
+    + _ROUTE
+    + rb"("
+    + _DOT_ATOM
+    + rb"|"
+    + _QUOTED
+    + rb")(?:@("
+    + _DOMAIN
+    + rb")\.?)? *>?(?: +(.*))?",
+    re.DOTALL,
+)
+# An open relay probe, `user@elsewhere@here`: read so that it can be refused by its right name.
+_TWO_AT = re.compile(rb"<(" + _DOT_ATOM + rb"@" + _LABELS + rb")@(" + _LABELS + rb")>(?: +(.*))?", re.DOTALL)
+_PLAIN = re.compile(r"[^\s\"\\@<>()\[\],;:.]+(?:\.[^\s\"\\@<>()\[\],;:.]+)*")
+_PAIR = re.compile(r"\\(.)")
+
+
+class Path(NamedTuple):
+    """A path, and what followed it."""
+
+    #: "" for the null path.
+    local: str
+    #: In lower case; "" when there is none.
+    domain: str
+    #: The parameters, undecoded.
+    parameters: bytes
+    #: Whether only the lenient reading found it.
+    sloppy: bool
+
+    @property
+    def address(self) -> str:
+        """local-part@domain, or the local part alone; "" for the null path."""
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+
+def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, local_limit: int = 64) -> Path | None:
+    """The path after `FROM:` or `TO:`; None when there is none.
+
+    A blank after the colon is taken by everyone (RFC 5321 §3.3 forbids it, senders write it all the same).
+    `local_limit` is 64 octets by RFC 5321 §4.5.3.1.1; callers are freer with reverse-paths, where VERP and SRS
+    write longer ones.
+    """
+    size = len(keyword)
+    if argument[:size].upper() != keyword:
+        return None
+    text = argument[size:].lstrip(b" ")
+    found, sloppy = _ANGLE.fullmatch(text), False
+    if found is None:
+        found = _TWO_AT.fullmatch(text)
+    if found is None and lenient:
+        found, sloppy = _SLOPPY.fullmatch(text), True
+    if found is None:
+        return None
+    local, domain, parameters = found.groups()
+    return _path(local or b"", domain or b"", parameters or b"", sloppy=sloppy, local_limit=local_limit)
+
+
+def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, local_limit: int) -> Path | None:
+    """The parts, held to their limits and decoded."""
+    # RFC 5321 §4.5.3.1.2 and .3: 255 octets of domain, 256 of path with its brackets.
+    if (
+        len(local) > local_limit
+        or len(domain) > 255
+        or (local_limit <= 64 and len(local) + len(domain) > 253)
+    ):
+        return None
+    try:
+        local_text, domain_text = local.decode(), domain.decode().lower()
+    except UnicodeDecodeError:
+        return None
+    if not local_text.isprintable() or not domain_text.isprintable():
+        return None  # C1 controls and their like, which no address has
+    if domain.startswith(b"[") and not _is_literal(domain_text):
+        return None
+    if local.startswith(b'"'):
+        bare = _PAIR.sub(r"\1", local_text[1:-1])
+        if _PLAIN.fullmatch(bare):
+            local_text = bare  # RFC 5321 §4.1.2: quoted or not, it is the same mailbox
+    return Path(local_text, domain_text, parameters.strip(b" "), sloppy)
+
+
+def _is_literal(text: str) -> bool:
+    """Whether `[...]` holds an address (RFC 5321 §4.1.3)."""
+    inner = text[1:-1]
+    try:
+        if inner.startswith("ipv6:"):
+            ipaddress.IPv6Address(inner[5:])
+        else:
+            ipaddress.IPv4Address(inner)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,398 @@
+"""A session on the wire: octets to commands and content, answers to octets.
+
+Owns the reading of lines and content in chunks, and the waiting for what takes time: TLS, a password, a block of a
+large mail, the commit. What is said is decided in `session`; what becomes of a mail in `arrival`. Commands are
+answered as they arrive, a whole pipelined group with one write (RFC 2920).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+from relay import replies, telemetry
+from relay.envelope import SpoolId
+from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.arrival import Arrival
+from relay.smtp.auth import AUTH_LINE, Credentials
+from relay.smtp.data import TRIM, ChunkReader, DataReader
+from relay.smtp.session import Session
+from relay.smtp.site import Site, contains
+from relay.smtp.station import Station
+from relay.smtp.tls import client_name, describe_tls
+from relay.smtp.wire import NEVER, Wire
+from relay.verdict import Reply
+
+#: A line without an end is dropped past this: "AUTH PLAIN " and its 12,288 octets (RFC 4954 §4) are the longest.
+_LINE_BYTES = AUTH_LINE + 64
+
+
+class Smtp(Wire):
+    """One session."""
+
+    def __init__(self, site: Site, station: Station) -> None:
+        super().__init__(station)
+        self.site = site
+        self._session: Session | None = None
+        self._counted_as = ""
+        self._sink: DataReader | ChunkReader | None = None
+        self._refusal: Reply | None = None  # of the chunk being read and dropped
+        self._arrival: Arrival | None = None
+        self._unconfirmed: SpoolId | None = None
+        self._quiet = False  # before the greeting
+        self._skipping = False  # in a line without an end
+        self._why = "peer closed"
+
+    # -- the connection -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has connected."""
+        name = transport.get_extra_info("peername") or ("unknown", 0)
+        self.begin(cast("asyncio.Transport", transport), str(name[0]), int(name[1]))
+
+    def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
+        """A peer has connected, or a proxy has for it: greet it, or send it away."""
+        site, station = self.site, self.station
+        self.link = link
+        self._counted_as = address = address.removeprefix("::ffff:")
+        self._session = Session(site=site, house=station.house, address=address, port=port)
+        station.sessions.add(self)
+        telemetry.session_opened(peer=address, listener=site.listener.bind)
+        refusal = station.limiter.enter(address, site.limits, trusted=site.trusted)
+        if site.allow and not contains(site.allow, address):
+            refusal = replies.ACCESS_DENIED
+        refusal = station.refusal() or refusal
+        if refusal is not None:
+            self._hang_up(refusal, linger=False)
+        elif site.listener.tls == "implicit":
+            self._start_handshake()
+        elif site.limits.early_talker_seconds and not site.trusted:
+            self._quiet = True
+            self.loop.call_later(site.limits.early_talker_seconds, self._greet)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        if not self.closing and self.link is not None:
+            self._quiet = False
+            self.out.append(self.site.greeting)
+            self._rest()
+            self.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
+        """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
+        session, self.link = self._session, None
+        if session is None or self not in self.station.sessions:
+            return
+        self.station.sessions.discard(self)
+        self.station.limiter.leave(self._counted_as)
+        self.closing = True
+        self._part(self._why)
+        now = self.loop.time()
+        session.drop(now=now)
+        telemetry.session_closed(
+            peer=session.address, listener=self.site.listener.bind, why=self._why, seconds=now - self.opened_at
+        )  # fmt: skip
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
+        if self._unconfirmed is not None:
+            self.station.intake.confirm(self._unconfirmed)
+            self._unconfirmed = None
+        if self._quiet and not self.closing:
+            self._hang_up(replies.EARLY_TALKER)
+        super().data_received(data)
+
+    # -- octets to commands and content ---------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Go through what the buffer holds, as far as it goes without waiting."""
+        try:
+            while not (self.busy or self.closing or self.clogged):
+                if not (self._read_content() if self._sink is not None else self._read_line()):
+                    break
+        except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
+            telemetry.fault_caught(where="smtp.session")
+            self._hang_up(replies.BROKEN)
+        self.flush()
+        if self.ended and not (self.busy or self.closing):
+            self.close(linger=False)
+        else:
+            self.regulate(full=self._arrival is not None and self._arrival.full)
+
+    def _read_line(self) -> bool:
+        """Answer the next command line; whether there was one."""
+        buffer, start = self.buffer, self.at
+        end = buffer.find(b"\n", start)
+        if end < 0:
+            self._wait_for_line()
+            return False
+        self.at = end + 1
+        session = self._session
+        assert session is not None
+        if self._skipping:
+            self._skipping = False
+            self._answer(session.counted(replies.LINE_TOO_LONG))
+        elif end > start and buffer[end - 1] == 13:
+            self._answer(session.command(buffer[start : end - 1], now=self.heard_at))
+        elif self.site.trusted:
+            self._answer(session.command(buffer[start:end], now=self.heard_at))
+        else:
+            # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
+            self._answer(session.counted(replies.BAD_LINE))
+        if not (self.busy or self.closing or self._sink):
+            self._rest()
+        return True
+
+    def _wait_for_line(self) -> None:
+        """The buffer holds the beginning of a line, or nothing."""
+        if self.at:
+            self.buffer, self.at = self.buffer[self.at :], 0
+        if self.buffer.startswith(b"\x16\x03"):
+            self._hang_up(replies.BAD_LINE)  # a TLS hello in clear: nothing that follows is for us
+        elif len(self.buffer) > _LINE_BYTES:
+            self.buffer = b""
+            self._skipping = True
+
+    def _read_content(self) -> bool:
+        """Feed the sink what the buffer holds; whether the content, or its chunk, has ended."""
+        sink = self._sink
+        assert sink is not None
+        octets = self.buffer[self.at :] if self.at else self.buffer
+        self.buffer, self.at = b"", 0
+        if not octets and not sink.empty:
+            return False
+        taken = sink.feed(octets)
+        if taken < 0:
+            last_word = self._arrival.look() if self._arrival is not None else None
+            if last_word is not None:
+                self._hang_up(last_word)
+            return False
+        self.buffer, self.at = octets, taken
+        self._sink = None
+        if isinstance(sink, DataReader):
+            self._end_arrival(TRIM)
+        else:
+            self._end_chunk(sink)
+        return True
+
+    # -- answers --------------------------------------------------------------------------------------------
+
+    def _answer(self, answer: Answer) -> None:
+        """Carry out what the session decided."""
+        session, arrival = self._session, self._arrival
+        assert session is not None
+        if arrival is not None and session.transaction is not arrival.transaction:
+            self._part("reset")  # RSET or EHLO among chunks
+        if isinstance(answer, bytes):
+            self.out.append(answer)
+        elif isinstance(answer, Reply):
+            self._say(answer)
+        elif isinstance(answer, Hangup):
+            self._hang_up(answer.reply)
+        elif isinstance(answer, Delayed):
+            self.busy = True
+            self.loop.call_later(answer.seconds, self._say_late, answer.reply)
+        elif isinstance(answer, StartData):
+            self._sink = DataReader(self._begin_arrival(stuffed=True).content)
+            self.out.append(replies.build_reply(replies.DATA_GO))
+        elif isinstance(answer, StartChunk):
+            self._begin_chunk(answer)
+        elif isinstance(answer, StartTls):
+            self._start_tls()
+        else:
+            self.busy = True
+            self.station.work(self._check(answer))
+
+    def _say(self, reply: Reply) -> None:
+        """One reply; a refusal carries our id, so that a person can ask for it."""
+        octets = replies.build_reply(reply)
+        if reply.code >= 500:
+            assert self._session is not None
+            octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
+        self.out.append(octets)
+
+    def _say_late(self, reply: Reply) -> None:
+        """An answer that was held back on purpose."""
+        if not self.closing:
+            self._say(reply)
+            self._wake()
+
+    def _rest(self) -> None:
+        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
+        limits = self.site.limits
+        self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
+
+    def _wake(self) -> None:
+        """What was waited for is here: the clock runs for the peer again."""
+        self.busy = False
+        self.heard_at = self.loop.time()
+        self._rest()
+        self.pump()
+
+    # -- mail -----------------------------------------------------------------------------------------------
+
+    def _begin_arrival(self, *, stuffed: bool) -> Arrival:
+        session = self._session
+        assert session is not None
+        assert session.transaction is not None
+        self._arrival = Arrival(
+            station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
+            now=self.heard_at,
+        )  # fmt: skip
+        self.deadline = self._arrival.deadline(self.heard_at)
+        return self._arrival
+
+    def _begin_chunk(self, chunk: StartChunk) -> None:
+        self._refusal = chunk.refusal
+        arrival = None
+        if chunk.refusal is None:
+            arrival = self._arrival or self._begin_arrival(stuffed=False)
+        self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
+
+    def _end_chunk(self, chunk: ChunkReader) -> None:
+        arrival, session = self._arrival, self._session
+        assert session is not None
+        refusal = self._refusal
+        if refusal is None and arrival is not None:
+            if chunk.last:
+                self._end_arrival(0)
+                return
+            last_word = arrival.look()
+            if last_word is not None:
+                self._hang_up(last_word)
+                return
+            refusal = arrival.content.fault
+            if refusal is not None:
+                arrival.transaction.failed = True
+        self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
+        self._rest()
+
+    def _end_arrival(self, trim: int) -> None:
+        assert self._arrival is not None
+        self.busy = True
+        self.deadline = self.heard_at + self.site.limits.commit_seconds
+        self._arrival.end(trim)
+
+    def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
+        """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
+        session = self._session
+        assert session is not None
+        self._arrival = None
+        for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
+            self._say(reply)
+        session.finished(accepted=reply.positive)
+        self.flush()
+        self._unconfirmed = spool_id
+        if self.station.draining:
+            self._hang_up(replies.SHUTTING_DOWN, linger=False)
+        self._wake()
+
+    def closes(self) -> None:
+        """We are about to close."""
+        self._part(self._why)
+
+    def _part(self, why: str) -> None:
+        """Leave the mail that was on its way."""
+        arrival, self._arrival, self._sink = self._arrival, None, None
+        if arrival is not None:
+            arrival.leave(why)
+
+    # -- what is waited for ---------------------------------------------------------------------------------
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self.site.tls.context if self.site.tls is not None else None
+
+    def _start_tls(self) -> None:
+        if self._context() is None:
+            self._say(replies.TLS_UNAVAILABLE)
+            return
+        self._say(replies.TLS_GO)
+        self._start_handshake()
+
+    def _start_handshake(self) -> None:
+        self.hold()
+        self.flush()
+        self.busy = True
+        self.station.work(self._secure())
+
+    async def _secure(self) -> None:
+        """The TLS handshake, and what is known after it."""
+        session, context = self._session, self._context()
+        assert session is not None
+        connection = None
+        try:
+            if context is not None:
+                connection = await self.start_tls(
+                    context, handshake_seconds=self.site.limits.handshake_seconds
+                )
+        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
+            self._why = "handshake failed"
+            reason = type(exc).__name__
+            telemetry.handshake_failed(peer=session.address, listener=self.site.listener.bind, reason=reason)
+        if connection is None:
+            self.cut()
+            self.connection_lost(None)
+            return
+        session.secured(describe_tls(connection), certificate=client_name(connection))
+        if self.site.listener.tls == "implicit":
+            self._greet()
+        self._wake()
+
+    async def _check(self, credentials: Credentials) -> None:
+        """A password, in a thread: its hash is made to take long."""
+        session, users = self._session, self.site.users
+        assert session is not None
+        assert users is not None
+        self.deadline = NEVER
+        try:
+            good = await self.loop.run_in_executor(self.station.checkers, users.verify, credentials)
+        except OSError:
+            telemetry.fault_caught(where="smtp.users")
+            self._say(replies.AUTH_UNAVAILABLE)
+        else:
+            self._answer(session.logged_in(credentials.login, good=good))
+        self._wake()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        arrival = self._arrival
+        if self.closing:
+            self.cut()
+        elif arrival is not None and arrival.committing:
+            # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
+            arrival.give_up()
+            self.arrived(arrival, replies.TOO_SLOW, None)
+        elif arrival is not None and self._sink is not None:
+            self.deadline = arrival.deadline(self.heard_at)
+            if self.deadline <= now:
+                self._hang_up(replies.TIMED_OUT)
+        elif arrival is not None and arrival.full:
+            self.deadline = now + self.site.limits.commit_seconds  # the disk is slow, not the peer
+        else:
+            over = now >= self.opened_at + self.site.limits.session_seconds
+            self._hang_up(replies.SESSION_OVER if over else replies.TIMED_OUT)
+
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+        session, arrival = self._session, self._arrival
+        under_way = self.busy or (session is not None and session.transaction is not None)
+        if not (arrival is not None and arrival.committing) and (urgent or not under_way):
+            self._hang_up(replies.SHUTTING_DOWN, linger=False)
+
+    def _hang_up(self, reply: Reply, *, linger: bool = True) -> None:
+        """Say this as the last word, then close."""
+        if self.closing:
+            return
+        assert self._session is not None
+        self._why = reply.enhanced
+        if not reply.positive:
+            telemetry.session_refused(
+                peer=self._session.address, listener=self.site.listener.bind, reply=reply
+            )
+        self._say(reply)
+        self.flush()
+        self.close(linger=linger and not reply.positive)

@@ -1,0 +1,147 @@
+"""Reception: a whole mail and its transaction in, the reply to the peer out, with the spool's commit between.
+
+Owns what is decided after the last octet: loops, repairs, the trace header, and the instant of acceptance. The
+commit runs in a task of its own that nothing cancels, not even the peer's going away. Never says 250 before
+`put` has returned, and nothing after that makes it anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay import replies, telemetry
+from relay.envelope import Envelope, Peer, SpoolId
+from relay.errors import SpoolError, SpoolFullError
+from relay.message.hops import count_hops
+from relay.message.identifiers import read_message_id
+from relay.smtp.content import Content
+from relay.smtp.head import header_block, read_references
+from relay.smtp.trace import build_missing, build_received
+from relay.smtp.transaction import Transaction
+from relay.spool.base import Intake, RawFile, Submission
+from relay.verdict import Disposition, Reply
+
+#: A mail may come by us again (a desk forwards it, and back), but not for ever.
+_OWN_HOPS = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Reception:
+    """One mail on its way in: made when its data begins."""
+
+    transaction: Transaction
+    peer: Peer
+    received_at: datetime
+    message_id: str | None = None
+    references: tuple[str, ...] = ()
+    trace_size: int = 0
+    repairs: tuple[str, ...] = ()
+
+    def prefix(self, head: bytes) -> bytes:
+        """Our own trace header, and on trusted listeners what the mail's header lacks."""
+        site, spool_id = self.transaction.site, self.transaction.spool_id
+        envelope = self.transaction.envelope(self.peer, received_at=self.received_at)
+        trace = build_received(envelope, hostname=site.hostname, spool_id=spool_id)
+        block = header_block(head)
+        self.message_id = read_message_id(block)
+        self.references = read_references(block)
+        if site.trusted:
+            fields, self.repairs = build_missing(
+                block,
+                message_id=self.message_id,
+                hostname=site.hostname,
+                spool_id=spool_id,
+                now=self.received_at,
+            )
+            trace += fields
+        self.trace_size = len(trace)
+        return trace
+
+    def envelope(self, *, repaired: bool) -> Envelope:
+        """The envelope as it is spooled."""
+        self.transaction.repairs.update(self.repairs, {"bare-lf"} if repaired else ())
+        return self.transaction.envelope(self.peer, received_at=self.received_at)
+
+
+def begin_reception(transaction: Transaction, peer: Peer) -> Reception:
+    """The reception of a mail whose data begins now."""
+    return Reception(transaction=transaction, peer=peer, received_at=datetime.now(UTC))
+
+
+async def receive(
+    reception: Reception, content: Content, raw: bytes | None, *, intake: Intake
+) -> tuple[Reply, SpoolId | None, bool]:
+    """The reply, the spool id when the mail was accepted, and whether it was here before.
+
+    `raw` is the mail without our header; None when it is in `content.file`, our header at its front.
+    """
+    transaction = reception.transaction
+    whole: bytes | RawFile
+    if raw is not None:
+        prefix = reception.prefix(content.head)
+        whole = prefix + raw
+    else:
+        assert content.file is not None
+        whole = content.file
+    hops = count_hops(header_block(content.head), hostname=transaction.site.hostname)
+    if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
+        return replies.LOOP, None, False
+    envelope = reception.envelope(repaired=content.repaired)
+    submission = Submission(
+        spool_id=transaction.spool_id,
+        envelope=envelope,
+        destinations=transaction.site.routes.destinations(path.address for path in envelope.forward_paths),
+        raw=whole,
+        size=content.size + reception.trace_size,
+        trace_size=reception.trace_size,
+        fingerprint=content.fingerprint,
+        message_id=reception.message_id,
+        references=reception.references,
+    )
+    try:
+        receipt = await intake.put(submission)
+    except SpoolFullError:
+        return replies.NO_ROOM, None, False
+    except SpoolError:
+        return replies.NOT_STORED, None, False
+    return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
+
+
+def disposition_of(reply: Reply) -> Disposition:
+    """What a reply means for the mail."""
+    if reply.positive:
+        return Disposition.ACCEPT
+    return Disposition.DEFER if reply.code < 500 else Disposition.REJECT
+
+
+def log_end(
+    transaction: Transaction,
+    peer: Peer,
+    reply: Reply,
+    *,
+    now: float,
+    size: int = 0,
+    message_id: str | None = None,
+    spool_id: SpoolId | None = None,
+    duplicate: bool = False,
+) -> None:
+    """The one line of a transaction."""
+    routes = transaction.site.routes
+    paths = dict.fromkeys(path.address for path in transaction.forward_paths)
+    telemetry.transaction_ended(
+        disposition=disposition_of(reply),
+        reply=reply,
+        spool_id=spool_id or transaction.spool_id,
+        message_id=message_id,
+        reverse_path=transaction.reverse_path,
+        destinations=[destination.address for destination in routes.destinations(paths)],
+        peer=peer.address,
+        helo=peer.helo,
+        protocol=peer.protocol,
+        tls=peer.tls,
+        size=size,
+        seconds=now - transaction.started_at,
+        duplicate=duplicate,
+        repairs=sorted(transaction.repairs),
+    )

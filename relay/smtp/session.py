@@ -1,0 +1,381 @@
+"""A session: what a peer has said so far, and the answer to its next command.
+
+Owns the order of commands (RFC 5321 §4.1.4), what is announced, and what one session may cost. Never touches a
+socket, a timer or a thread: a command that needs one answers with a step, which `protocol` carries out.
+Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from relay import replies, telemetry
+from relay.envelope import Peer, SpoolId
+from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.auth import Challenge, Credentials, begin_auth
+from relay.smtp.data import parse_bdat
+from relay.smtp.reception import log_end
+from relay.smtp.site import Site, build_hello, contains
+from relay.smtp.transaction import Transaction, decide_sender
+from relay.smtp.xclient import parse_xclient
+from relay.verdict import Reply
+
+#: Unknown recipients of one session that are logged one by one; a dictionary attack fills no disk.
+_LOGGED_REFUSALS = 5
+#: What every further wrong guess costs.
+_GUESS_SECONDS = 0.25
+_LOGIN_TRIES = 3
+# RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
+COMMAND_LINE = 4_096
+_VERBS = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH"
+# RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# A verb, or a word that could have been one, a header field's name included.
+_WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,80}")
+# RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
+_DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
+_BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
+_FOREIGN = frozenset(
+    {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PROXY", b"SSH-2.0"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What every session of a process asks about: one value for all of them."""
+
+    new_id: Callable[[], SpoolId]
+    #: Whether a mail of so many octets would find room.
+    room: Callable[[int], bool]
+    #: Whether an operator has paused the intake.
+    paused: Callable[[], bool]
+    #: Whether an address may send one more mail this minute; asking counts.
+    may_send: Callable[[str, Site], bool]
+    #: Whether an address may name one more unknown recipient this minute; asking counts.
+    may_guess: Callable[[str, Site], bool]
+
+
+class Session:
+    """One peer's side of the conversation."""
+
+    __slots__ = (
+        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "address",
+        "authenticated", "extended", "helo", "port", "site", "tls", "transaction",
+    )  # fmt: skip
+
+    def __init__(self, *, site: Site, house: House, address: str, port: int) -> None:
+        self.site = site
+        self.address = address
+        self.port = port
+        self.helo: str | None = None
+        self.extended = False
+        self.tls: str | None = None
+        #: The login, or the name of the client's certificate.
+        self.authenticated: str | None = None
+        self.transaction: Transaction | None = None
+        self._house = house
+        self._reference: SpoolId | None = None
+        #: What takes the next line instead of a command (AUTH).
+        self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
+        self._errors = self._idle = self._messages = self._logged = self._login_tries = 0
+
+    @property
+    def reference(self) -> SpoolId:
+        """The id that refusals carry: the transaction's, or the session's outside of one."""
+        if self.transaction is not None:
+            return self.transaction.spool_id
+        if self._reference is None:
+            self._reference = self._house.new_id()
+        return self._reference
+
+    def peer(self) -> Peer:
+        """The other side as it stands now."""
+        return Peer(
+            address=self.address,
+            port=self.port,
+            helo=self.helo,
+            protocol=self._protocol(),
+            tls=self.tls,
+            login=self.authenticated,
+            role=self.site.listener.role,
+            listener=self.site.listener.bind,
+        )
+
+    def _protocol(self) -> str:
+        """RFC 3848, RFC 6531 §4.3: the transmission type."""
+        if not self.extended:
+            return "SMTP"
+        suffix = ("S" if self.tls else "") + ("A" if self.authenticated else "")
+        base = "LMTP" if self.site.lmtp else "SMTP"
+        if self.transaction is not None and self.transaction.parameters.smtputf8:
+            return f"UTF8{base}{suffix}"
+        return (base if self.site.lmtp else "ESMTP") + suffix
+
+    def drop(self, *, now: float) -> None:
+        """Forget the transaction; when all its recipients were refused, that was its end, and is logged."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
+            log_end(transaction, self.peer(), transaction.refusal, now=now)
+
+    # -- one line in, one answer out ------------------------------------------------------------------------
+
+    def command(self, line: bytes, *, now: float) -> Answer:
+        """The answer to a command line, its line end removed; `now` on the event loop's clock."""
+        if self._dialog is not None:
+            dialog, self._dialog = self._dialog, None
+            return self.counted(self._exchange(dialog(line)))
+        verb, _, argument = line.partition(b" ")
+        verb = verb.upper()
+        handler = self._COMMANDS.get(verb)
+        if handler is None:
+            return self._unknown_verb(verb)
+        if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
+            return self.counted(replies.LINE_TOO_LONG)
+        if _CONTROLS.search(line):
+            return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
+        if self.tls is None and self.site.listener.tls == "required" and verb not in _BEFORE_TLS:
+            return self.counted(replies.TLS_FIRST)
+        return self.counted(handler(self, argument.strip(b" "), now))
+
+    def counted(self, answer: Answer) -> Answer:
+        """The answer, or the end of the session when it was one refusal too many."""
+        refusal = answer.reply if isinstance(answer, Delayed) else answer
+        if isinstance(refusal, Reply) and refusal.code >= 500:
+            self._errors += 1
+            telemetry.command_refused(peer=self.address, reply=refusal, reference=self.reference)
+            if self._errors > self.site.limits.errors:
+                return Hangup(replies.TOO_MANY_ERRORS)
+        return answer
+
+    def _idled(self, answer: Answer) -> Answer:
+        """The answer to a command that brings no mail; a budget of them is renewed with each mail."""
+        self._idle += 1
+        return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.site.limits.idle_commands else answer
+
+    def _unknown_verb(self, verb: bytes) -> Answer:
+        """Another protocol, or binary, is hung up on: whatever follows could be read as commands (RFC 5321 §7.8)."""
+        if verb in _FOREIGN or not _WORD.fullmatch(verb):
+            return Hangup(replies.BAD_LINE)
+        return self.counted(replies.UNKNOWN_COMMAND if verb else replies.BAD_LINE)
+
+    # -- who is there ---------------------------------------------------------------------------------------
+
+    def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
+        if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
+            return replies.BAD_ARGUMENT
+        self.helo = argument.decode("ascii")
+        self.extended = extended
+        self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
+        site = self.site
+        if not extended:
+            return self._idled(replies.build_reply(replies.fill(replies.HELLO, hostname=site.hostname)))
+        return self._idled(
+            build_hello(
+                hostname=site.hostname,
+                size=site.max_bytes,
+                recipients=site.limits.recipients,
+                starttls=site.starttls and self.tls is None,
+                auth=site.users is not None and self.tls is not None,
+                xclient=bool(site.xclient) and contains(site.xclient, self.address),
+            )
+        )
+
+    def _helo(self, argument: bytes, now: float) -> Answer:
+        return replies.UNKNOWN_COMMAND if self.site.lmtp else self._hello(argument, now, extended=False)
+
+    def _ehlo(self, argument: bytes, now: float) -> Answer:
+        # RFC 2033 §4.1: an LMTP server must not take HELO or EHLO.
+        return replies.UNKNOWN_COMMAND if self.site.lmtp else self._hello(argument, now, extended=True)
+
+    def _lhlo(self, argument: bytes, now: float) -> Answer:
+        return self._hello(argument, now, extended=True) if self.site.lmtp else replies.UNKNOWN_COMMAND
+
+    def _starttls(self, argument: bytes, _now: float) -> Answer:
+        if not self.site.starttls:
+            return replies.NOT_NOW if self.tls is not None else replies.NOT_HERE
+        if argument:
+            return replies.BAD_ARGUMENT
+        if self.tls is not None or self.transaction is not None:
+            return replies.NOT_NOW
+        return StartTls()
+
+    def secured(self, tls: str, *, certificate: str | None) -> None:
+        """TLS is up: everything said before it is forgotten (RFC 3207 §4.2)."""
+        self.tls = tls
+        self.helo = None
+        self.extended = False
+        self.transaction = None
+        self._dialog = None
+        self.authenticated = certificate
+
+    def _xclient(self, argument: bytes, _now: float) -> Answer:
+        if not contains(self.site.xclient, self.address):
+            return replies.XCLIENT_DENIED if self.site.xclient else replies.UNKNOWN_COMMAND
+        if self.transaction is not None:
+            return replies.NOT_NOW
+        told = parse_xclient(argument)
+        if told is None:
+            return replies.BAD_ARGUMENT
+        self.address = told.address or self.address
+        self.port = told.port if told.port is not None else self.port
+        self.authenticated = told.login or self.authenticated
+        self.helo = None
+        self.extended = False
+        return self.site.greeting
+
+    # -- AUTH (RFC 4954) ------------------------------------------------------------------------------------
+
+    def _auth(self, argument: bytes, _now: float) -> Answer:
+        if self.site.users is None:
+            return replies.NOT_HERE
+        if self.tls is None:
+            return replies.AUTH_NEEDS_TLS
+        if self.authenticated is not None or self.transaction is not None or not self.extended:
+            return replies.NOT_NOW
+        return self._exchange(begin_auth(argument))
+
+    def _exchange(self, step: Reply | Credentials | Challenge) -> Answer:
+        if isinstance(step, Challenge):
+            self._dialog = step.answer
+            return step.line
+        return step
+
+    def logged_in(self, login: str, *, good: bool) -> Answer:
+        """The users file has answered."""
+        if good:
+            self.authenticated = login
+            return replies.AUTH_OK
+        self._login_tries += 1
+        telemetry.login_refused(peer=self.address, login=login)
+        if self._login_tries >= _LOGIN_TRIES:
+            return Hangup(replies.TOO_MANY_ERRORS)
+        return self.counted(replies.BAD_CREDENTIALS)
+
+    # -- mail -----------------------------------------------------------------------------------------------
+
+    def _mail(self, argument: bytes, now: float) -> Answer:
+        site = self.site
+        if self.helo is None:
+            return replies.fill(replies.HELLO_FIRST, hello="LHLO" if site.lmtp else "EHLO")
+        if site.listener.auth == "required" and self.authenticated is None:
+            return replies.AUTH_FIRST
+        if self.transaction is not None:
+            return replies.MAIL_TWICE
+        if self._messages >= site.limits.messages_per_session:
+            return Hangup(replies.ENOUGH_MESSAGES)
+        told = decide_sender(argument, site=site, authenticated=self.authenticated is not None)
+        if isinstance(told, Reply):
+            return told
+        path, parameters = told
+        if self._house.paused():
+            return Hangup(replies.PAUSED)
+        if not self._house.may_send(self.address, site):
+            return replies.TOO_MANY_MESSAGES
+        if not self._house.room(parameters.size or 0):
+            return replies.NO_ROOM
+        self.transaction = Transaction(
+            site=site,
+            spool_id=self._house.new_id(),
+            reverse_path=path.address or None,
+            parameters=parameters,
+            started_at=now,
+        )
+        if path.sloppy:
+            self.transaction.repairs.add("path")
+        return replies.SENDER_OK
+
+    def _rcpt(self, argument: bytes, _now: float) -> Answer:
+        transaction = self.transaction
+        if transaction is None:
+            return replies.MAIL_FIRST
+        if transaction.chunked:
+            return replies.NOT_NOW
+        reply, address = transaction.add_recipient(argument)
+        if reply.code >= 400:
+            transaction.refusal = reply
+            self._logged += 1
+            if self._logged <= _LOGGED_REFUSALS:
+                telemetry.recipient_refused(
+                    peer=self.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
+                )
+        if reply is replies.UNKNOWN_RECIPIENT and not self._house.may_guess(self.address, self.site):
+            return Hangup(replies.TOO_MANY_UNKNOWN)
+        if reply is replies.UNKNOWN_RECIPIENT and self._logged > _LOGGED_REFUSALS:
+            return Delayed(reply, _GUESS_SECONDS)
+        return reply
+
+    def _ready(self) -> Reply | None:
+        """Why no data can come now; None when it can."""
+        transaction = self.transaction
+        if transaction is None:
+            return replies.MAIL_FIRST
+        if not transaction.forward_paths:
+            return replies.NO_RECIPIENTS if transaction.refusal else replies.RECIPIENT_FIRST
+        return None
+
+    def _data(self, argument: bytes, _now: float) -> Answer:
+        if argument:
+            return replies.BAD_ARGUMENT
+        refusal = self._ready()
+        if refusal is not None:
+            return refusal
+        assert self.transaction is not None
+        if self.transaction.chunked:
+            return replies.NOT_NOW
+        return StartData()
+
+    def _bdat(self, argument: bytes, _now: float) -> Answer:
+        told = parse_bdat(argument)
+        if told is None:
+            # The octets that follow cannot be told from commands (RFC 3030 §2): nothing sensible comes after this.
+            return Hangup(replies.BAD_ARGUMENT)
+        size, last = told
+        if size > 2 * self.site.max_bytes:
+            return Hangup(replies.fill(replies.TOO_BIG, octets=self.site.max_bytes))
+        refusal = self._ready()
+        transaction = self.transaction
+        if refusal is None and transaction is not None:
+            if transaction.failed:
+                refusal = replies.NOT_NOW
+            transaction.chunked = True
+        return StartChunk(size, last, refusal)
+
+    def finished(self, *, accepted: bool) -> None:
+        """The transaction has ended with its reply."""
+        self.transaction = None
+        self._messages += 1
+        if accepted:
+            self._idle = 0
+
+    # -- the rest -------------------------------------------------------------------------------------------
+
+    def _rset(self, argument: bytes, now: float) -> Answer:
+        if argument:
+            return replies.BAD_ARGUMENT
+        self.drop(now=now)
+        return self._idled(replies.OK)
+
+    def _noop(self, _argument: bytes, _now: float) -> Answer:
+        return self._idled(replies.OK)
+
+    def _quit(self, argument: bytes, _now: float) -> Answer:
+        return replies.BAD_ARGUMENT if argument else Hangup(replies.BYE)
+
+    def _vrfy(self, argument: bytes, _now: float) -> Answer:
+        return self._idled(replies.CANNOT_VERIFY if argument else replies.BAD_ARGUMENT)
+
+    def _help(self, _argument: bytes, _now: float) -> Answer:
+        return self._idled(replies.fill(replies.HELP, commands=_VERBS))
+
+    def _not_here(self, _argument: bytes, _now: float) -> Answer:
+        return replies.NOT_HERE
+
+    _COMMANDS: ClassVar[Mapping[bytes, Callable[[Session, bytes, float], Answer]]] = {
+        b"HELO": _helo, b"EHLO": _ehlo, b"LHLO": _lhlo, b"STARTTLS": _starttls, b"XCLIENT": _xclient,
+        b"AUTH": _auth, b"MAIL": _mail, b"RCPT": _rcpt, b"DATA": _data, b"BDAT": _bdat, b"RSET": _rset,
+        b"NOOP": _noop, b"QUIT": _quit, b"VRFY": _vrfy, b"HELP": _help, b"EXPN": _not_here, b"ETRN": _not_here,
+        b"TURN": _not_here, b"BURL": _not_here,
+    }  # fmt: skip

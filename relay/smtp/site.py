@@ -1,0 +1,119 @@
+"""A listener as its sessions see it: one configuration, compiled, and never changed under an open session.
+
+Owns what of a configuration is looked at for every command, in the form that is quickest to look at. A reload
+makes new sites; sessions that are open keep theirs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from relay import replies
+from relay.config.model import Config, Limits, Listener
+from relay.routes import RouteTable
+from relay.smtp.auth import Users
+from relay.smtp.tls import Certificates
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: The order in which they are announced.
+_EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One listener under one configuration."""
+
+    config: Config
+    listener: Listener
+    routes: RouteTable
+    limits: Limits
+    hostname: str
+    trusted: bool
+    lmtp: bool
+    max_bytes: int
+    #: None where the listener offers no TLS.
+    tls: Certificates | None
+    #: None where nobody can log in.
+    users: Users | None
+    #: Empty: everyone.
+    allow: tuple[Network, ...]
+    xclient: tuple[Network, ...]
+    proxies: tuple[Network, ...]
+    #: Our domains in the order of the routes, for `<postmaster>` (RFC 5321 §4.5.1).
+    domains: tuple[str, ...]
+    #: Addresses that a route spells out.
+    exact: frozenset[str]
+    greeting: bytes = field(repr=False)
+
+    @property
+    def starttls(self) -> bool:
+        """Whether STARTTLS is offered in clear."""
+        return self.tls is not None and self.listener.tls in ("starttls", "required")
+
+
+def build_site(
+    *, config: Config, listener: Listener, routes: RouteTable, tls: Certificates | None, users: Users | None
+) -> Site:
+    """The site of a listener."""
+    patterns = [pattern for route in config.routes for pattern in route.match]
+    trusted = listener.role == "trusted"
+    allow = _networks(listener.allow)
+    greeting = replies.fill(
+        replies.GREETING,
+        hostname=config.hostname,
+        protocol="LMTP" if listener.protocol == "lmtp" else "ESMTP",
+    )
+    return Site(
+        config=config,
+        listener=listener,
+        routes=routes,
+        limits=config.limits,
+        hostname=config.hostname,
+        trusted=trusted,
+        lmtp=listener.protocol == "lmtp",
+        max_bytes=config.max_message_bytes,
+        tls=tls if listener.tls != "none" else None,
+        users=users if listener.auth != "none" else None,
+        allow=allow or (_LOOPBACK if trusted else ()),
+        xclient=_networks(listener.xclient),
+        proxies=_networks(listener.proxy_protocol),
+        domains=tuple(dict.fromkeys(pattern.rpartition("@")[2] for pattern in patterns)),
+        exact=frozenset(
+            pattern for pattern in patterns if not pattern.startswith("@") and "*@" not in pattern
+        ),
+        greeting=replies.build_reply(greeting),
+    )
+
+
+def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word) for word in words)
+
+
+@lru_cache(maxsize=4_096)
+def contains(networks: tuple[Network, ...], address: str) -> bool:
+    """Whether an address lies in one of the networks; an IPv4 address in IPv6's clothes counts as IPv4."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return any((mapped or ip) in network for network in networks)
+
+
+@lru_cache(maxsize=256)
+def build_hello(
+    *, hostname: str, size: int, recipients: int, starttls: bool, auth: bool, xclient: bool
+) -> bytes:
+    """The reply to EHLO and LHLO (RFC 5321 §4.1.1.1; LIMITS: RFC 9422)."""
+    lines = [hostname, *_EXTENSIONS, f"SIZE {size}", f"LIMITS RCPTMAX={recipients}"]
+    if starttls:
+        lines.append("STARTTLS")
+    if auth:
+        lines.append("AUTH PLAIN LOGIN")
+    if xclient:
+        lines.append("XCLIENT NAME ADDR PORT PROTO HELO LOGIN")
+    lines.append("HELP")
+    return replies.build_lines(250, tuple(lines))

@@ -1,0 +1,115 @@
+"""The station: what all sessions of one process share, and the one tick that watches over them.
+
+Owns the set of open sessions, the commits under way, the threads that write and check, and the deadlines: one
+look at all sessions four times a second costs less than a timer a session, re-armed at every command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from relay import replies
+from relay.config.model import Limits
+from relay.smtp.gates import Gates
+from relay.smtp.limits import Limiter
+from relay.smtp.session import House
+from relay.smtp.site import Site
+from relay.spool.base import Intake
+from relay.verdict import Reply
+
+#: How exactly deadlines are kept.
+_TICK_SECONDS = 0.25
+#: Ticks between two looks at memory, files and lag.
+_GATE_TICKS = 4
+#: Ticks between two looks at the certificate's files.
+_FILE_TICKS = 8
+#: Threads that write large mail; the disk is one, and each session has one block under way at most.
+_WRITERS = 4
+#: Threads that check passwords: each check takes 64 MiB by argon2's defaults.
+_CHECKERS = 2
+
+
+class Watched(Protocol):
+    """A session as the tick sees it."""
+
+    deadline: float
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+
+
+class Station:
+    """One process's receiving half."""
+
+    def __init__(self, *, intake: Intake, limits: Limits, limiter: Limiter) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.intake = intake
+        self.limiter = limiter
+        self.limits = limits
+        self.gates = Gates()
+        self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
+        self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
+        self.sessions: set[Watched] = set()
+        #: Commits and handshakes; nobody cancels them.
+        self.works: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self.sites: list[Site] = []
+        self.house = House(
+            new_id=intake.new_id,
+            room=intake.room,
+            paused=intake.paused,
+            may_send=self._may_send,
+            may_guess=self._may_guess,
+        )
+        self._ticks = 0
+        self._due = self.loop.time() + _TICK_SECONDS
+        self._timer: asyncio.TimerHandle | None = self.loop.call_at(self._due, self._tick)
+
+    def refusal(self) -> Reply | None:
+        """Why no new session can begin now."""
+        if self.draining:
+            return replies.SHUTTING_DOWN
+        if self.gates.closed(now=self.loop.time()):
+            return replies.OVERLOADED
+        return replies.PAUSED if self.intake.paused() else None
+
+    def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something to its end, whatever becomes of the session that asked for it."""
+        task = self.loop.create_task(coroutine)
+        self.works.add(task)
+        task.add_done_callback(self.works.discard)
+
+    def close(self) -> None:
+        """End the tick and the threads; sessions are not touched."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.writers.shutdown(wait=False)
+        self.checkers.shutdown(wait=False)
+
+    def _may_send(self, address: str, site: Site) -> bool:
+        return self.limiter.may_send(address, site.limits, trusted=site.trusted, now=self.loop.time())
+
+    def _may_guess(self, address: str, site: Site) -> bool:
+        return self.limiter.may_guess(address, site.limits, trusted=site.trusted, now=self.loop.time())
+
+    def _tick(self) -> None:
+        now = self.loop.time()
+        lag = now - self._due
+        self._ticks += 1
+        for session in [session for session in self.sessions if session.deadline <= now]:
+            session.expire(now)
+        if self._ticks % _GATE_TICKS == 0:
+            self.gates.tick(self.limits, now=now, lag=lag, files=len(self.sessions))
+        if self._ticks % _FILE_TICKS == 0:
+            for certificates in {site.tls for site in self.sites if site.tls is not None}:
+                certificates.refresh()
+        self._due = now + _TICK_SECONDS
+        if self._timer is not None:
+            self._timer = self.loop.call_at(self._due, self._tick)

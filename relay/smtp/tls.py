@@ -1,0 +1,83 @@
+"""TLS: the server's context, and the certificate that may change under it.
+
+Owns the choice of protocols and the watch over the files. TLS 1.2 and newer (RFC 8996), with forward secrecy.
+A changed certificate is read into a context of its own and put in place only when it is whole: half-written
+files keep the old one.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from relay import telemetry
+from relay.config.model import Tls
+
+# TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 chooses for itself.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class Certificates:
+    """The context for new handshakes."""
+
+    def __init__(self, tls: Tls, *, ask_client: bool) -> None:
+        if tls.certificate is None or tls.key is None:
+            raise ValueError("no certificate is configured")
+        self._files = tuple(path for path in (tls.certificate, tls.key, tls.client_ca) if path is not None)
+        self._certificate: Path = tls.certificate
+        self._key: Path = tls.key
+        self._client_ca = tls.client_ca if ask_client else None
+        self._seen: tuple[tuple[int, int, int], ...] | None = None
+        self._failed: tuple[tuple[int, int, int], ...] | None = None
+        #: None while no certificate could be read at all.
+        self.context: ssl.SSLContext | None = None
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the files again if they changed; whether new ones are in place now."""
+        try:
+            seen = tuple(
+                (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                for stat in (path.stat() for path in self._files)
+            )
+        except OSError:
+            return False
+        if seen in (self._seen, self._failed):
+            return False
+        try:
+            context = self._build()
+        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+            self._failed = seen
+            telemetry.certificate_refused(path=str(self._certificate), why=type(exc).__name__)
+            return False
+        self.context, self._seen, self._failed = context, seen, None
+        telemetry.certificate_loaded(path=str(self._certificate))
+        return True
+
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        context.load_cert_chain(self._certificate, self._key)
+        if self._client_ca is not None:
+            context.load_verify_locations(cafile=str(self._client_ca))
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+
+def describe_tls(connection: ssl.SSLObject) -> str:
+    """Protocol and cipher, as they stand in the trace header."""
+    cipher = connection.cipher()
+    return f"{connection.version()} {cipher[0] if cipher else 'unknown'}"
+
+
+def client_name(connection: ssl.SSLObject) -> str | None:
+    """The name in a verified client certificate: its e-mail address, DNS name or common name; None without one."""
+    certificate: Any = connection.getpeercert()
+    if not certificate:
+        return None
+    names = dict(reversed(certificate.get("subjectAltName", ())))  # the first of a kind wins
+    common = {key: value for entry in certificate.get("subject", ()) for key, value in entry}
+    return str(names.get("email") or names.get("DNS") or common.get("commonName") or "certificate")

@@ -1,0 +1,65 @@
+"""Our own trace header: the `Received:` line at the front of every mail, and what the trusted listener adds.
+
+Owns the wording of RFC 5321 §4.4 with the protocol words of RFC 3848 and RFC 6531 §4.3. Values in, values out.
+No header of ours is ever believed when it comes in from outside: the raw mail is kept as it came, and whoever
+reads it later looks at our prefix only, by its size, never for a header's name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
+
+from relay.envelope import Envelope, Peer
+from relay.smtp.head import has_date
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
+
+
+@lru_cache(maxsize=4)
+def _stamp(second: datetime) -> str:
+    """A date-time of RFC 5322 §3.3; a second's mails share one."""
+    return format_datetime(second)
+
+
+@lru_cache(maxsize=1_024)
+def _origin(address: str, helo: str | None) -> str:
+    """`from helo ([address])`: the name is the peer's claim, the address is what we saw (RFC 5321 §4.4)."""
+    try:
+        literal = f"[IPv6:{address}]" if ipaddress.ip_address(address).version == 6 else f"[{address}]"
+    except ValueError:
+        literal = "[unknown]"
+    name = _UNSAFE.sub("?", helo or "unknown")[:255]
+    return f"Received: from {name} ({literal})\r\n"
+
+
+def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes:
+    """The `Received:` field; names the recipient only when there is one, so that Bcc stays blind (RFC 5321 §7.2)."""
+    peer: Peer = envelope.peer
+    tls = f" ({peer.tls})" if peer.tls else ""
+    paths = {path.address for path in envelope.forward_paths}
+    sole = next(iter(paths)) if len(paths) == 1 else None
+    # RFC 6531 §3.7.3: an internationalised address stands in trace only of a mail that is one.
+    target = f" for <{sole}>" if sole and (sole.isascii() or envelope.smtputf8) else ""
+    stamp = _stamp(envelope.received_at.replace(microsecond=0))
+    return (
+        f"{_origin(peer.address, peer.helo)}\tby {hostname} with {peer.protocol} id {spool_id}{tls}{target};\r\n"
+        f"\t{stamp}\r\n"
+    ).encode()
+
+
+def build_missing(
+    block: bytes, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
+) -> tuple[bytes, tuple[str, ...]]:
+    """The Date and Message-ID fields that a legacy system left out (RFC 6409 §8.1-8.3), and what they repair."""
+    fields, repairs = b"", []
+    if message_id is None:
+        fields += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()
+        repairs.append("message-id")
+    if not has_date(block):
+        fields += f"Date: {_stamp(now.replace(microsecond=0))}\r\n".encode()
+        repairs.append("date")
+    return fields, tuple(repairs)

@@ -1,0 +1,145 @@
+"""A transaction: from MAIL to the end of the data, and the envelope that comes of it.
+
+Owns which senders and recipients are taken, and with which reply they are refused (RFC 5321 §3.3, §4.5.1,
+§7.9). Never an open relay: a recipient is taken only when a route matches. Never touches a socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay import replies
+from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
+from relay.smtp.parameters import MailParameters, RcptParameters, parse_mail_parameters, parse_rcpt_parameters
+from relay.smtp.paths import Path, parse_path
+from relay.smtp.site import Site
+from relay.verdict import Reply
+
+# VERP and SRS write local parts longer than the 64 octets of RFC 5321 §4.5.3.1.1, and are right to be answered.
+_SENDER_LOCAL_LIMIT = 255
+
+
+@dataclass(slots=True, kw_only=True)
+class Transaction:
+    """What MAIL and RCPT have said so far."""
+
+    site: Site
+    spool_id: SpoolId
+    #: None for the null reverse-path.
+    reverse_path: str | None
+    parameters: MailParameters
+    #: On the event loop's clock.
+    started_at: float
+    forward_paths: list[ForwardPath] = field(default_factory=list)
+    #: The last refusal of a recipient.
+    refusal: Reply | None = None
+    #: What the trusted listener overlooked.
+    repairs: set[str] = field(default_factory=set)
+    #: Set by the first BDAT; DATA is no longer possible (RFC 3030 §2).
+    chunked: bool = False
+    #: Set when a chunk was refused: the rest of them are, too.
+    failed: bool = False
+
+    def envelope(self, peer: Peer, *, received_at: datetime) -> Envelope:
+        """The frozen envelope; a recipient named twice stands in it once."""
+        return Envelope(
+            reverse_path=self.reverse_path,
+            forward_paths=tuple({path.address: path for path in self.forward_paths}.values()),
+            peer=peer,
+            received_at=received_at,
+            smtputf8=self.parameters.smtputf8,
+            ret=self.parameters.ret,
+            envid=self.parameters.envid,
+            repairs=tuple(sorted(self.repairs)),
+        )
+
+    def add_recipient(self, argument: bytes) -> tuple[Reply, str]:
+        """The answer to one RCPT, and the address as far as it could be read."""
+        site = self.site
+        path = parse_path(argument, b"TO:", lenient=site.trusted)
+        if path is None or not path.local:
+            return replies.BAD_RECIPIENT, ""
+        parameters = parse_rcpt_parameters(path.parameters)
+        if isinstance(parameters, Reply):
+            return parameters, path.address
+        if not self.parameters.smtputf8 and not path.address.isascii():
+            return replies.NEEDS_SMTPUTF8, path.address
+        address = decide_recipient(path, site=site)
+        if isinstance(address, Reply):
+            return address, path.address
+        if len(self.forward_paths) >= site.limits.recipients:
+            return replies.TOO_MANY_RECIPIENTS, address
+        if path.sloppy:
+            self.repairs.add("path")
+        self._append(address, parameters)
+        return replies.RECIPIENT_OK, address
+
+    def _append(self, address: str, parameters: RcptParameters) -> None:
+        self.forward_paths.append(
+            ForwardPath(address=address, orcpt=parameters.orcpt, notify=parameters.notify)
+        )
+
+
+def decide_sender(argument: bytes, *, site: Site, authenticated: bool) -> tuple[Path, MailParameters] | Reply:
+    """The reverse-path and parameters of MAIL, or the reply that refuses them."""
+    path = parse_path(argument, b"FROM:", lenient=site.trusted, local_limit=_SENDER_LOCAL_LIMIT)
+    if path is None or (path.local and not path.domain and not site.trusted):
+        return replies.BAD_SENDER
+    if "@" in path.local and not path.local.startswith('"'):
+        return replies.BAD_SENDER
+    parameters = parse_mail_parameters(path.parameters, auth=site.users is not None or authenticated)
+    if isinstance(parameters, Reply):
+        return parameters
+    if not parameters.smtputf8 and not path.address.isascii():
+        return replies.NEEDS_SMTPUTF8
+    if parameters.size is not None and parameters.size > site.max_bytes:
+        return replies.fill(replies.TOO_BIG, octets=site.max_bytes)
+    if path.local and not path.domain:
+        # A legacy system's "MAIL FROM:<root>": nothing can be answered to a name without a domain.
+        path = path._replace(domain=site.hostname, sloppy=True)
+    return path, parameters
+
+
+def decide_recipient(path: Path, *, site: Site) -> str | Reply:
+    """The address as routes know it, or the reply that refuses it."""
+    routes = site.routes
+    if not path.domain:
+        return _postmaster(path, site=site)
+    address = path.address
+    # Other servers' routing in a local part (RFC 5321 §7.9 and Appendix F.2): ours only when a route spells it out.
+    if any(mark in path.local for mark in "@%!") and address.lower() not in site.exact:
+        return replies.NO_RELAYING
+    if routes.match(address) is not None:
+        return address
+    native = _native(path.domain)
+    if native != path.domain and routes.match(f"{path.local}@{native}") is not None:
+        return f"{path.local}@{native}"
+    if routes.knows_domain(path.domain) or routes.knows_domain(native):
+        return replies.UNKNOWN_RECIPIENT
+    return replies.NO_RELAYING
+
+
+def _postmaster(path: Path, *, site: Site) -> str | Reply:
+    """RFC 5321 §4.5.1: `<postmaster>` without a domain, in any case, is the postmaster of ours."""
+    if path.local.lower() == "postmaster":
+        for domain in site.domains:
+            if site.routes.match(f"postmaster@{domain}") is not None:
+                return f"postmaster@{domain}"
+        return replies.UNKNOWN_RECIPIENT
+    if site.trusted:
+        wanted = f"{path.local}@{site.hostname}"
+        if site.routes.match(wanted) is not None:
+            return wanted
+        return replies.UNKNOWN_RECIPIENT
+    return replies.BAD_RECIPIENT
+
+
+def _native(domain: str) -> str:
+    """An A-label domain as routes write it, in Unicode; unreadable ones as they are."""
+    if "xn--" not in domain:
+        return domain
+    try:
+        return domain.encode("ascii").decode("idna")
+    except UnicodeError:
+        return domain

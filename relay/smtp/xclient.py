@@ -1,0 +1,51 @@
+"""XCLIENT: what a listed front-end says of the client that it speaks for.
+
+Owns the attributes of Postfix's XCLIENT command (its README is the specification). Values in, values out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+_XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*")
+_HEX = re.compile(rb"\+([0-9A-Fa-f]{2})")
+_NAMES = frozenset({"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT", "REVERSE_NAME"})
+_UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a front-end told; None where it said nothing or did not know."""
+
+    address: str | None = None
+    port: int | None = None
+    login: str | None = None
+
+
+def parse_xclient(argument: bytes) -> Told | None:
+    """The attributes; None when one is malformed or unknown."""
+    values: dict[str, str] = {}
+    for word in argument.split():
+        name, equals, value = word.partition(b"=")
+        key = name.upper().decode("ascii", "replace")
+        if not equals or key not in _NAMES or not _XTEXT.fullmatch(value):
+            return None
+        plain = _HEX.sub(lambda match: bytes([int(match[1], 16)]), value)
+        text = plain.decode("utf-8", "replace")
+        if not text.isprintable():
+            return None
+        if text.upper() not in _UNKNOWN:
+            values[key] = text
+    address, port = values.get("ADDR"), values.get("PORT")
+    try:
+        if address is not None:
+            address = str(ipaddress.ip_address(address.lower().removeprefix("ipv6:")))
+    except ValueError:
+        return None
+    if port is not None and not (port.isascii() and port.isdigit() and int(port) < 65_536 and len(port) < 6):
+        return None
+    if not argument.split():
+        return None
+    return Told(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))

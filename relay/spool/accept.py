@@ -1,0 +1,202 @@
+"""The instant of acceptance: a group of mails becomes rows, all in one transaction.
+
+Owns the rule of duplicates and the inserts of `put`. Never opens a connection or a transaction; runs in the
+writer's thread. Rows go in by the dozen: each statement gives up the interpreter lock once, and taking it back
+from a busy event loop costs more than the row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from relay.envelope import Destination, build_envelope_json
+from relay.spool.base import Receipt, Submission
+from relay.spool.files import LargeFile
+from relay.spool.records import build_json, to_microseconds
+from relay.spool.schema import query
+
+#: Rows a statement, the largest first: few different statements, so that each stays prepared.
+_STEPS = (64, 16, 4, 1)
+
+#: A mail whose References lead to a contact of this many days is a reply to an open conversation.
+CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+_REPLY, _NEW = 0, 1
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A submission with what was worked out before the writer's thread had it."""
+
+    submission: Submission
+    sha256: bytes
+    #: None for a small mail, kept in the database.
+    file: LargeFile | None
+    envelope: str
+    accepted_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What became of one submission."""
+
+    receipt: Receipt
+    #: Whether its raw mail is wanted.
+    stored: bool
+
+
+def prepare(submission: Submission, *, sha256: bytes, file: LargeFile | None) -> Prepared:
+    """What needs no database."""
+    return Prepared(
+        submission=submission,
+        sha256=sha256,
+        file=file,
+        envelope=build_envelope_json(submission.envelope),
+        accepted_at=to_microseconds(submission.envelope.received_at),
+    )
+
+
+def accept(
+    connection: apsw.Connection, group: Sequence[Prepared], *, window_microseconds: int
+) -> list[Accepted]:
+    """Store the group, within the caller's transaction; one answer for each, in order."""
+    known = _known(connection, group)
+    urgent = _conversations(connection, group)
+    mail_id: int = connection.execute("SELECT coalesce(max(mail_id), 0) FROM mails").get
+    mails: list[Sequence[Any]] = []
+    raws: list[Sequence[Any]] = []
+    entries: list[Sequence[Any]] = []
+    ledger: dict[_Key, Sequence[Any]] = {}
+    answers: list[Accepted] = []
+    for item in group:
+        mail = item.submission
+        fresh: list[Destination] = []
+        first = mail.spool_id
+        for destination in mail.destinations:
+            key = (mail.fingerprint, destination.instance_id, destination.address)
+            earlier = known.get(key)
+            if earlier is not None and _is_duplicate(earlier, item, window_microseconds):
+                first = earlier[0]
+                continue
+            fresh.append(destination)
+            known[key] = (mail.spool_id, item.accepted_at, 0)
+            ledger[key] = (*key, mail.spool_id, mail.message_id, item.accepted_at)
+        if not fresh:
+            answers.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
+            continue
+        mail_id += 1
+        mails.append(_mail_row(mail_id, item))
+        if item.file is None:
+            raws.append((mail_id, mail.raw))
+        priority = _REPLY if not urgent.isdisjoint(mail.references) else _NEW
+        entries.extend(_entry_row(mail_id, item, destination, priority) for destination in fresh)
+        answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
+    _insert(connection, "INSERT INTO mails VALUES", 12, mails)
+    _insert(connection, "INSERT INTO raws VALUES", 2, raws)
+    _insert(connection, _ENTRY_HEAD, 9, entries)
+    _insert(connection, _LEDGER_HEAD, 6, ledger.values(), tail=_LEDGER_TAIL)
+    return answers
+
+
+def _is_duplicate(earlier: Sequence[Any], item: Prepared, window_microseconds: int) -> bool:
+    """Whether a mail with this fingerprint and destination is the one that was here before."""
+    _, accepted_at, confirmed = earlier
+    if item.accepted_at - accepted_at > window_microseconds:
+        return False
+    # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one again.
+    return item.submission.message_id is not None or not confirmed
+
+
+def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, Sequence[Any]]:
+    """What the ledger knows of the group's fingerprints."""
+    wanted = json.dumps([item.submission.fingerprint for item in group])
+    rows = query(
+        connection,
+        "SELECT fingerprint, instance_id, address, spool_id, accepted_at, confirmed FROM ledger "
+        "WHERE fingerprint IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    )
+    return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in rows}
+
+
+def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> set[str]:
+    """Those of the group's references that became contacts lately."""
+    references = [reference for item in group for reference in item.submission.references]
+    if not references:
+        return set()
+    since = max(item.accepted_at for item in group) - CONVERSATION_DAYS * _MICROSECONDS_A_DAY
+    rows = query(
+        connection,
+        "SELECT message_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
+        "AND contact_id IS NOT NULL AND accepted_at >= ?",
+        (json.dumps(references), since),
+    )
+    return {row[0] for row in rows}
+
+
+def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
+    mail = item.submission
+    return (
+        mail_id,
+        mail.spool_id,
+        mail.fingerprint,
+        mail.message_id,
+        mail.envelope.reverse_path,
+        item.envelope,
+        build_json(dict(mail.results)) if mail.results else "{}",
+        mail.size,
+        mail.trace_size,
+        item.sha256,
+        int(item.file is not None),
+        item.accepted_at,
+    )
+
+
+_ENTRY_HEAD = (
+    "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
+    "updated_at) VALUES"
+)
+
+
+def _entry_row(mail_id: int, item: Prepared, destination: Destination, priority: int) -> Sequence[Any]:
+    return (
+        mail_id,
+        destination.instance_id,
+        destination.address,
+        build_json(destination.forward_paths),
+        destination.route,
+        priority,
+        item.accepted_at,
+        item.accepted_at,
+        item.accepted_at,
+    )
+
+
+_LEDGER_HEAD = (
+    "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, accepted_at) VALUES"
+)
+_LEDGER_TAIL = (
+    " ON CONFLICT DO UPDATE SET spool_id = excluded.spool_id, message_id = excluded.message_id, "
+    "accepted_at = excluded.accepted_at, confirmed = 0, contact_id = NULL"
+)
+
+
+def _insert(
+    connection: apsw.Connection, head: str, width: int, rows: Iterable[Sequence[Any]], *, tail: str = ""
+) -> None:
+    """All rows, in as few statements as the steps allow."""
+    rest = list(rows)
+    row = f"({','.join('?' * width)})"
+    for step in _STEPS:
+        statement = f"{head} {','.join([row] * step)}{tail}"
+        while len(rest) >= step:
+            connection.execute(statement, [value for values in rest[:step] for value in values])
+            del rest[:step]

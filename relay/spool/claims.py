@@ -1,0 +1,226 @@
+"""Which entries are next: due, fair between routes, not held, their attempt counted as they are leased.
+
+Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay import telemetry
+from relay.errors import SpoolCorruptError
+from relay.spool.base import Entry
+from relay.spool.control import read_paused
+from relay.spool.outcomes import record, remember
+from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
+from relay.spool.schema import query
+
+#: Steps from route to route through the index, not over every entry: as many seeks as there are routes.
+_ROUTES = """
+WITH RECURSIVE walk (route) AS (
+    SELECT min(route) FROM entries INDEXED BY entries_due WHERE state = 'queued'
+    UNION ALL
+    SELECT (SELECT min(route) FROM entries INDEXED BY entries_due WHERE state = 'queued' AND route > walk.route)
+    FROM walk WHERE walk.route IS NOT NULL
+)
+SELECT route FROM walk WHERE route IS NOT NULL
+"""
+_NEXT = """
+SELECT entry_id, priority, due_at FROM entries
+WHERE state = 'queued' AND route = ? AND priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?
+"""
+PRIORITIES = (0, 1)
+_FOREVER = 1 << 62
+
+
+class Turns:
+    """Whose turn it is: the route that was served longest ago comes first. Kept in memory, by one deliverer."""
+
+    def __init__(self) -> None:
+        self._served: dict[str, int] = {}
+        self._count = 0
+
+    def order(self, routes: Iterable[str]) -> list[str]:
+        """The routes, in the order in which each is to get one entry."""
+        return sorted(routes, key=lambda route: (self._served.get(route, 0), route))
+
+    def serve(self, route: str) -> None:
+        """A route got an entry."""
+        self._count += 1
+        self._served[route] = self._count
+
+
+def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool) -> int:
+    """S4 to S3 for leases that have ended, or for all of them; how many."""
+    at = to_microseconds(now)
+    ended = query(
+        connection,
+        "UPDATE entries INDEXED BY entries_leased SET state = 'queued', due_at = ?, lease_until = NULL, "
+        "updated_at = ? WHERE state = 'leased' AND lease_until <= ? RETURNING entry_id",
+        (at, at, _FOREVER if everyone else at),
+    )
+    for (entry_id,) in ended:
+        remember(connection, entry_id, at=at, event="interrupted")
+    return len(ended)
+
+
+def blame_leases(connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float) -> int:
+    """S4 to S3, or to S5 after `limit` such ends in a row, for all that a runner had when it ended by itself.
+
+    Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
+    and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
+    """
+    at = to_microseconds(now)
+    leased = query(
+        connection, "SELECT entry_id, cut_short FROM entries WHERE state = 'leased' ORDER BY entry_id"
+    )
+    for place, (entry_id, earlier) in enumerate(leased):
+        count = earlier + 1
+        held = count >= limit
+        delay = timedelta(seconds=delay_seconds * (2**earlier + place))
+        detail = f"the runner ended by itself during delivery, {count} times in a row" if held else ""
+        connection.execute(
+            "UPDATE entries SET state = ?, due_at = ?, lease_until = NULL, cut_short = ?, reason = 'cut_short', "
+            "detail = ?, updated_at = ? WHERE entry_id = ?",
+            ("held" if held else "queued", to_microseconds(now + delay), count, detail, at, entry_id),
+        )
+        event = "held" if held else "cut_short"
+        remember(connection, entry_id, at=at, event=event, reason="cut_short", detail=detail)
+    return len(leased)
+
+
+def claim(
+    connection: apsw.Connection,
+    turns: Turns,
+    *,
+    now: datetime,
+    limit: int,
+    lease_seconds: float,
+    held_routes: Sequence[str],
+    probe_routes: Sequence[str],
+) -> list[Entry]:
+    """Lease up to `limit` entries."""
+    return_leases(connection, now=now, everyone=False)
+    paused = read_paused(connection)
+    if paused.delivery or limit <= 0:
+        return []
+    probes = [route for route in probe_routes if route not in paused.routes]
+    standing = {*held_routes, *paused.routes, *(hold.route for hold in paused.holds), *probes}
+    chosen = [entry_id for route in probes for entry_id in _probe(connection, route)][:limit]
+    at = to_microseconds(now)
+    free = [row[0] for row in query(connection, _ROUTES) if row[0] not in standing]
+    chosen += _share(connection, turns, free, at=at, limit=limit - len(chosen))
+    until = to_microseconds(now + timedelta(seconds=lease_seconds))
+    return _lease(connection, chosen, at=at, until=until, now=now)
+
+
+def _probe(connection: apsw.Connection, route: str) -> list[int]:
+    """The oldest entry of a held route, due or not; none while another of it is under way."""
+    if query(
+        connection,
+        "SELECT 1 FROM entries INDEXED BY entries_leased WHERE state = 'leased' AND route = ? LIMIT 1",
+        (route,),
+    ):
+        return []
+    rows = query(
+        connection,
+        "SELECT entry_id FROM entries WHERE state = 'queued' AND route = ? ORDER BY priority, due_at LIMIT 1",
+        (route,),
+    )
+    return [row[0] for row in rows]
+
+
+def _share(connection: apsw.Connection, turns: Turns, routes: list[str], *, at: int, limit: int) -> list[int]:
+    """Due entries of these routes, one from each in turn until there are enough."""
+    waiting: dict[str, list[int]] = {}
+    for route in turns.order(routes):
+        # Routes come in the order of their turn, so the first `limit` that have something are enough.
+        if len(waiting) >= limit:
+            break
+        if due := _due(connection, route, at=at, limit=limit):
+            waiting[route] = due[::-1]
+    chosen: list[int] = []
+    while waiting and len(chosen) < limit:
+        for route in tuple(waiting)[: limit - len(chosen)]:
+            chosen.append(waiting[route].pop())
+            turns.serve(route)
+            if not waiting[route]:
+                del waiting[route]
+    return chosen
+
+
+def _due(connection: apsw.Connection, route: str, *, at: int, limit: int) -> list[int]:
+    """A route's next entries: replies first, then by the instant they fell due."""
+    due: list[int] = []
+    for priority in PRIORITIES:
+        if len(due) < limit:
+            due += [row[0] for row in query(connection, _NEXT, (route, priority, at, limit - len(due)))]
+    return due
+
+
+def _lease(
+    connection: apsw.Connection, chosen: Sequence[int], *, at: int, until: int, now: datetime
+) -> list[Entry]:
+    if not chosen:
+        return []
+    ids = json.dumps(chosen)
+    connection.execute(
+        "UPDATE entries SET state = 'leased', lease_until = ?, attempts = attempts + 1, updated_at = ? "
+        "WHERE entry_id IN (SELECT value FROM json_each(?))",
+        (until, at, ids),
+    )
+    rows = query(
+        connection,
+        f"SELECT {ENTRY_COLUMNS} FROM json_each(?) AS j JOIN {ENTRY_TABLES} "  # noqa: S608 - constants of ours
+        "WHERE e.entry_id = j.value ORDER BY j.key",
+        (ids,),
+    )
+    entries: list[Entry] = []
+    for row in rows:
+        try:
+            entries.append(parse_entry(row))
+        except SpoolCorruptError as exc:
+            # A record that cannot be read would come up at every claim: it is set aside at once, with an alarm.
+            record(
+                connection,
+                row[0],
+                state="dead",
+                event="dead",
+                reason="spool_corrupt",
+                detail=str(exc),
+                now=now,
+            )
+            telemetry.spool_record_corrupt(spool_id=str(row[1]), entry_id=row[0], detail=str(exc))
+    return entries
+
+
+def next_due_at(connection: apsw.Connection, *, held_routes: Sequence[str]) -> datetime | None:
+    """When `claim` will next find something."""
+    paused = read_paused(connection)
+    if paused.delivery:
+        return None
+    standing = {*held_routes, *paused.routes, *(hold.route for hold in paused.holds)}
+    instants = [
+        row[0]
+        for (route,) in query(connection, _ROUTES)
+        if route not in standing
+        for priority in PRIORITIES
+        for row in query(
+            connection,
+            "SELECT due_at FROM entries WHERE state = 'queued' AND route = ? AND priority = ? "
+            "ORDER BY due_at LIMIT 1",
+            (route, priority),
+        )
+    ]
+    instants += [
+        row[0]
+        for row in query(
+            connection,
+            "SELECT lease_until FROM entries INDEXED BY entries_leased WHERE state = 'leased' ORDER BY lease_until LIMIT 1",
+        )
+    ]
+    return from_microseconds(min(instants)) if instants else None

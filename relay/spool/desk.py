@@ -1,0 +1,165 @@
+"""The operator's view of the local spool (`Desk`): works while the daemon runs, and while it does not.
+
+Owns what an operator may do to an entry: nothing that is under way is touched. Calls block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from relay.config.model import Config
+from relay.errors import SpoolCorruptError, SpoolError
+from relay.faults import fault_point
+from relay.spool import control, search
+from relay.spool.base import Backlog, Entry, Event, Filter, Paused, Remembered, State
+from relay.spool.files import Layout, remove_raw
+from relay.spool.outcomes import remember
+from relay.spool.raws import open_raw
+from relay.spool.readers import Readers
+from relay.spool.records import to_microseconds
+from relay.spool.retention import remove_entries
+from relay.spool.schema import close_database, open_database, query, transaction
+from relay.spool.translate import translated
+from relay.spool.wake import ring
+
+
+class LocalDesk:
+    """`Desk` over SQLite and files; used from one thread at a time."""
+
+    def __init__(self, config: Config) -> None:
+        self._layout = Layout(data_dir=config.data_dir)
+        if not self._layout.database.exists():
+            raise SpoolError(
+                f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
+            )
+        self._connection = open_database(self._layout.database)
+        self._readers = Readers(self._layout.database)
+
+    def select(self, wanted: Filter) -> Sequence[Entry]:
+        """Entries that fit, oldest accepted first."""
+        with translated():
+            return search.select(self._connection, wanted)
+
+    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Queued, held or dead entries become due now."""
+        return self._requeue(ids, (State.QUEUED, State.HELD, State.DEAD), event="retried", now=now)
+
+    def release(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Held entries become due now."""
+        return self._requeue(ids, (State.HELD,), event="released", now=now)
+
+    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Queued entries become held."""
+
+        def change(entry_id: int) -> None:
+            self._connection.execute(
+                "UPDATE entries SET state = 'held', reason = 'operator', detail = '', updated_at = ? "
+                "WHERE entry_id = ?",
+                (to_microseconds(now), entry_id),
+            )
+            remember(self._connection, entry_id, at=to_microseconds(now), event="held", reason="operator")
+
+        return self._each(ids, (State.QUEUED,), change)
+
+    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
+        """Entries not under way are removed for good; their sender may send them again."""
+        del now  # nothing is left that could remember it
+        states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
+        with translated():
+            with transaction(self._connection):
+                rows = search.find_ids(self._connection, ids, states)
+                self._connection.executemany(
+                    # Only while unfinished: the ledger must know a contact that exists.
+                    "DELETE FROM ledger WHERE contact_id IS NULL AND (fingerprint, instance_id, address, spool_id) = ("
+                    "SELECT fingerprint, instance_id, address, spool_id FROM entries JOIN mails USING (mail_id) "
+                    "WHERE entry_id = ? AND state <> 'done')",
+                    ((entry_id,) for entry_id, _ in rows),
+                )
+                gone = remove_entries(self._connection, rows)
+            fault_point("spool.drop.committed")
+            for spool_id in gone.filed:
+                remove_raw(self._layout.raw_path(spool_id))
+        return len(rows)
+
+    def export(self, spool_id: str) -> bytes | None:
+        """The raw mail; None when it is not here."""
+        try:
+            with open_raw(self._readers, self._layout, spool_id.partition(".")[0]) as view:
+                return bytes(view)
+        except SpoolCorruptError:
+            with translated():
+                known = search.knows(self._connection, spool_id.partition(".")[0])
+            if known:
+                raise
+            return None
+
+    def trace(self, word: str) -> Sequence[Entry]:
+        """Every entry that the word names, oldest first."""
+        with translated():
+            return search.trace(self._connection, word)
+
+    def history(self, entry: Entry) -> Sequence[Event]:
+        """What happened to an entry."""
+        with translated():
+            return search.history(self._connection, entry.entry_id)
+
+    def remembered(self, word: str) -> Sequence[Remembered]:
+        """What the ledger knows of the word."""
+        with translated():
+            return search.remembered(self._connection, word)
+
+    def counts(self) -> Mapping[State, int]:
+        """How many entries stand in each state."""
+        with translated():
+            rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
+        return {state: rows[state] for state in State}
+
+    def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
+        """The age histogram of each route."""
+        with translated():
+            return search.backlog(self._connection, limits=limits, now=now)
+
+    def pause(self, subject: str, *, now: datetime) -> bool:
+        """Stop "intake", "delivery" or "route NAME"."""
+        with translated(), transaction(self._connection):
+            return control.pause(self._connection, subject, now=now)
+
+    def resume(self, subject: str) -> bool:
+        """Let what was paused run again."""
+        with translated(), transaction(self._connection):
+            found = control.resume(self._connection, subject)
+        ring(self._layout.data_dir)
+        return found
+
+    def paused(self) -> Paused:
+        """What stands still on purpose."""
+        with translated():
+            return control.read_paused(self._connection)
+
+    def close(self) -> None:
+        """Let the database go; harmless when called twice."""
+        self._readers.close()
+        close_database(self._connection)
+
+    def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
+        def change(entry_id: int) -> None:
+            at = to_microseconds(now)
+            self._connection.execute(
+                "UPDATE entries SET state = 'queued', due_at = ?, cut_short = 0, updated_at = ? WHERE entry_id = ?",
+                (at, at, entry_id),
+            )
+            remember(self._connection, entry_id, at=at, event=event)
+
+        count = self._each(ids, states, change)
+        ring(self._layout.data_dir)
+        return count
+
+    def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> int:
+        with translated():
+            with transaction(self._connection):
+                rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
+                for entry_id, _ in rows:
+                    change(entry_id)
+            fault_point("spool.desk.committed")
+        return len(rows)

@@ -1,0 +1,232 @@
+"""The receiving half's view of the local spool (`Intake`).
+
+Owns `put`: what is worked out before the group commit, and who is told after it. Never reads a mail back.
+A failed commit closes the database; the next group opens it again, so a disk that recovers needs no restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import apsw
+
+from relay.config.model import Config
+from relay.envelope import SpoolId
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.faults import fault_point
+from relay.spool.accept import Accepted, Prepared, accept, prepare
+from relay.spool.base import RawFile, Receipt, Submission
+from relay.spool.files import LargeFile, Layout, Maker
+from relay.spool.gauge import Gauge
+from relay.spool.ids import IdMaker
+from relay.spool.schema import close_database, open_database, transaction
+from relay.spool.translate import translate_error
+from relay.spool.wake import ring
+from relay.spool.writer import Job, Writer, tell
+
+#: Files that are being synced at once; more would only queue in the disk.
+_SEALERS = 8
+_CONFIRM_SECONDS = 0.2
+_HOUR_MICROSECONDS = 3_600_000_000
+#: Hashing this much takes the event loop no longer than a handful of replies.
+_HASH_HERE_BYTES = 32_768
+#: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
+_UNCONFIRMED_LIMIT = 10_000
+
+_PutJob = Job[Prepared, Accepted]
+
+
+class LocalIntake:
+    """`Intake` over SQLite and files; one in each process, used from one event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self._layout = Layout(data_dir=config.data_dir)
+        self._large_bytes = config.spool.large_message_bytes
+        self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
+        self._layout.prepare()
+        self._connection: apsw.Connection | None = open_database(self._layout.database, create=True)
+        self._maker = Maker(self._layout.makers)
+        self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
+        self._gauge = Gauge(self._layout, config.spool)
+        self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
+        self._closed = False
+        #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
+        self._unconfirmed: set[SpoolId] = set()
+        self._confirmed: deque[SpoolId] = deque()
+        self._writer: Writer[Prepared, Accepted] = Writer(
+            self._commit,
+            name="spool-intake",
+            idle=self._confirm,
+            idle_seconds=_CONFIRM_SECONDS,
+            close=self._end,
+        )
+
+    def new_id(self) -> SpoolId:
+        """A fresh id."""
+        return self._ids.new_id()
+
+    def open_file(self, spool_id: SpoolId) -> RawFile:
+        """A file to receive a large mail into."""
+        return LargeFile(self._layout.raw_path(spool_id))
+
+    async def put(self, submission: Submission) -> Receipt:
+        """Accept a mail: on disk when this returns. Cancelling the wait does not undo it."""
+        if self._closed:
+            raise SpoolSickError("the spool is closed")
+        raw = submission.raw
+        file = raw if isinstance(raw, LargeFile) else None
+        if file is not None:
+            file.take()
+        entries = len(submission.destinations)
+        if not self._gauge.fits(submission.size, entries):
+            if file is not None:
+                self._sealers.submit(file.remove)
+            raise SpoolFullError("a quota or the reserve of free space is reached")
+        self._gauge.took(submission.size, entries)
+        receipt = (await self._start(submission, file)).receipt
+        if submission.message_id is None:
+            if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
+                self._unconfirmed.clear()
+            self._unconfirmed.add(receipt.spool_id)
+        return receipt
+
+    def confirm(self, spool_id: SpoolId) -> None:
+        """Note that the peer has seen our 250; costs nothing for a mail with a Message-ID."""
+        if spool_id in self._unconfirmed:
+            self._unconfirmed.discard(spool_id)
+            self._confirmed.append(spool_id)
+
+    def room(self, size: int) -> bool:
+        """Whether a mail of this size finds room."""
+        return self._gauge.fits(size)
+
+    def paused(self) -> bool:
+        """Whether an operator has paused the intake."""
+        return self._gauge.intake_paused()
+
+    async def close(self) -> None:
+        """Commit what was begun, then let everything go; harmless when called twice."""
+        self._closed = True
+        await asyncio.to_thread(self._sealers.shutdown)
+        await self._writer.close()
+        self._gauge.close()
+        self._maker.close()
+
+    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Accepted]:
+        """Set the work going; it goes on without whoever waits."""
+        raw = submission.raw
+        if isinstance(raw, bytes) and len(raw) <= min(_HASH_HERE_BYTES, self._large_bytes):
+            job: _PutJob = Job(prepare(submission, sha256=hashlib.sha256(raw).digest(), file=None))
+            self._writer.submit(job)
+        else:
+            job = Job(prepare(submission, sha256=b"", file=file))
+            self._sealers.submit(self._seal, job)
+        return job.future
+
+    def _seal(self, job: _PutJob) -> None:
+        """In a sealer's thread: what takes time before the commit, and need not wait for others."""
+        item = job.payload
+        raw = item.submission.raw
+        file = item.file
+        try:
+            if isinstance(raw, bytes) and len(raw) > self._large_bytes:
+                file = LargeFile(self._layout.raw_path(item.submission.spool_id))
+                file.take()
+                file.write(raw)
+            digest = hashlib.sha256(raw).digest() if isinstance(raw, bytes) else b""
+            if file is not None:
+                digest = file.seal()
+            job.payload = replace(item, sha256=digest, file=file)
+            self._writer.submit(job)
+        except BaseException as exc:  # noqa: BLE001 - handed to the one who waits; a lost one would wait for ever
+            if file is not None:
+                file.remove()
+            job.error = exc
+            tell([job])
+
+    def _commit(self, group: Sequence[_PutJob]) -> None:
+        """In the writer's thread: one transaction for all, or for each when one of them cannot be stored."""
+        try:
+            self._store(group)
+        except (apsw.ConstraintError, ValueError, TypeError) as exc:
+            if len(group) > 1:
+                for job in group:
+                    self._commit([job])
+            else:
+                self._fail(group, SpoolError(f"this mail cannot be stored: {exc}"), certain=True)
+        except (apsw.Error, OSError) as exc:
+            self._drop()
+            error = translate_error(exc)
+            self._fail(group, error, certain=isinstance(error, SpoolFullError))
+        except SpoolError as exc:
+            self._fail(group, exc, certain=True)
+
+    def _store(self, group: Sequence[_PutJob]) -> None:
+        if self._connection is None:
+            self._connection = open_database(self._layout.database)
+        confirmed = tuple(self._confirmed)
+        with transaction(self._connection):
+            _note(self._connection, confirmed)
+            answers = accept(
+                self._connection, [job.payload for job in group], window_microseconds=self._window
+            )
+            fault_point("spool.put.ready")
+        fault_point("spool.put.committed")
+        for _ in confirmed:
+            self._confirmed.popleft()
+        for job, answer in zip(group, answers, strict=True):
+            job.answer = answer
+            if not answer.stored and job.payload.file is not None:
+                job.payload.file.remove()
+        ring(self._layout.data_dir)
+
+    @staticmethod
+    def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:
+        """Tell all of them, each by an exception of its own.
+
+        After a failed sync nobody knows whether a crash would bring the row back (its frames may be in the log),
+        so then the file is left to the sweep.
+        """
+        for job in group:
+            job.error = type(error)(*error.args)
+            if certain and job.payload.file is not None:
+                job.payload.file.remove()
+
+    def _confirm(self) -> None:
+        """In the writer's thread, when nothing else is to be done; what fails is tried again with the next group."""
+        if self._confirmed and self._connection is not None:
+            confirmed = tuple(self._confirmed)
+            try:
+                with transaction(self._connection):
+                    _note(self._connection, confirmed)
+            except (apsw.Error, OSError):
+                self._drop()
+                return
+            for _ in confirmed:
+                self._confirmed.popleft()
+
+    def _drop(self) -> None:
+        """Close a database that failed; the next group opens it anew."""
+        if self._connection is not None:
+            close_database(self._connection)
+            self._connection = None
+
+    def _end(self) -> None:
+        """The writer's last act."""
+        self._confirm()
+        self._drop()
+
+
+def _note(connection: apsw.Connection, confirmed: Sequence[SpoolId]) -> None:
+    if confirmed:
+        connection.execute(
+            "UPDATE ledger SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(confirmed),),
+        )

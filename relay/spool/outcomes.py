@@ -1,0 +1,215 @@
+"""What came of an attempt: the ways out of S4, and what the ledger and the history learn of them.
+
+Owns the fence: a change counts only while the lease that it belongs to is held, and every lease has its own
+attempt number. Runs within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay.contact.plan import Rung
+from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.base import Entry
+from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
+from relay.spool.schema import query
+
+#: Events kept of one entry: the first days of hourly retries, and all that a screen shows.
+_HISTORY_LIMIT = 50
+_DETAIL_LIMIT = 2_000
+_AGED_LIMIT = 100
+#: What was tried, or asked for by an operator, more lately than this is not forgotten: its attempt decides.
+_IDLE = timedelta(hours=2)
+
+
+def record(
+    connection: apsw.Connection,
+    entry_id: int,
+    *,
+    state: str,
+    event: str,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """Put an entry into another state, and remember why."""
+    at = to_microseconds(now)
+    detail = detail[:_DETAIL_LIMIT]
+    connection.execute(
+        "UPDATE entries SET state = ?, reason = ?, detail = ?, lease_until = NULL, cut_short = 0, updated_at = ? "
+        "WHERE entry_id = ?",
+        (state, reason, detail, at, entry_id),
+    )
+    remember(connection, entry_id, at=at, event=event, reason=reason, detail=detail)
+
+
+def remember(
+    connection: apsw.Connection, entry_id: int, *, at: int, event: str, reason: str = "", detail: str = ""
+) -> None:
+    """Add to an entry's history, which forgets its middle first: how it began and how it ends are asked for."""
+    connection.execute(
+        "INSERT INTO history SELECT ?1, ?2, ?3, attempts, ?4, ?5 FROM entries WHERE entry_id = ?1",
+        (entry_id, at, event, reason, detail),
+    )
+    connection.execute(
+        "DELETE FROM history WHERE entry_id = ?1 AND rowid IN ("
+        "SELECT rowid FROM history WHERE entry_id = ?1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)",
+        (entry_id, _HISTORY_LIMIT),
+    )
+
+
+def check_lease(connection: apsw.Connection, entry: Entry) -> None:
+    """Nothing, while the entry is leased under this very attempt.
+
+    Raises:
+        LeaseLostError: it is not.
+    """
+    held = query(
+        connection,
+        "SELECT 1 FROM entries JOIN mails USING (mail_id) "
+        "WHERE entry_id = ? AND state = 'leased' AND attempts = ? AND spool_id = ?",
+        (entry.entry_id, entry.attempts, entry.spool_id),
+    )
+    if not held:
+        raise LeaseLostError(
+            f"{entry.spool_id}.{entry.entry_id} is no longer leased under attempt {entry.attempts}"
+        )
+
+
+def renew(connection: apsw.Connection, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
+    """A later end of the lease."""
+    check_lease(connection, entry)
+    until = to_microseconds(now + timedelta(seconds=lease_seconds))
+    connection.execute("UPDATE entries SET lease_until = ? WHERE entry_id = ?", (until, entry.entry_id))
+
+
+def save_request(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    request: bytes,
+    rung: Rung,
+    expires_at: datetime,
+    now: datetime,
+) -> None:
+    """The request as it will go out."""
+    check_lease(connection, entry)
+    connection.execute(
+        "INSERT INTO requests VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET request = excluded.request, expires_at = excluded.expires_at",
+        (entry.entry_id, request, to_microseconds(expires_at)),
+    )
+    connection.execute(
+        "UPDATE entries SET rung = ?, updated_at = ? WHERE entry_id = ?",
+        (rung, to_microseconds(now), entry.entry_id),
+    )
+
+
+def finish(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    contact_id: str | None,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """S7. The request has done its work and goes; the ledger keeps the contact id."""
+    check_lease(connection, entry)
+    record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
+    connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+    if contact_id is None:
+        return
+    connection.execute("UPDATE entries SET contact_id = ? WHERE entry_id = ?", (contact_id, entry.entry_id))
+    connection.execute(
+        "UPDATE ledger SET contact_id = ? "
+        "WHERE fingerprint = ? AND instance_id = ? AND address = ? AND spool_id = ?",
+        (
+            contact_id,
+            entry.fingerprint,
+            entry.destination.instance_id,
+            entry.destination.address,
+            entry.spool_id,
+        ),
+    )
+
+
+def defer(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    until: datetime,
+    reason: str,
+    detail: str,
+    rung: Rung | None,
+    now: datetime,
+) -> None:
+    """Back to S3."""
+    check_lease(connection, entry)
+    record(
+        connection, entry.entry_id, state="queued", event="deferred", reason=reason, detail=detail, now=now
+    )
+    connection.execute(
+        "UPDATE entries SET due_at = ? WHERE entry_id = ?", (to_microseconds(until), entry.entry_id)
+    )
+    if rung is not None:
+        connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))
+        connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+
+
+def set_aside(
+    connection: apsw.Connection, entry: Entry, *, state: str, reason: str, detail: str, now: datetime
+) -> None:
+    """S5 ("held") or S6 ("dead")."""
+    check_lease(connection, entry)
+    record(connection, entry.entry_id, state=state, event=state, reason=reason, detail=detail, now=now)
+
+
+def bury_aged(
+    connection: apsw.Connection, *, accepted_before: datetime, reason: str, detail: str, now: datetime
+) -> list[Entry]:
+    """S6 for what waited too long in S3 or S5."""
+    before = to_microseconds(accepted_before)
+    idle = to_microseconds(now - _IDLE)
+    # Entries come in the order of their ids, so the oldest of a state are at the front of its index.
+    ids = [
+        row[0]
+        for state in ("queued", "held")
+        for row in query(
+            connection,
+            "SELECT entry_id, accepted_at, updated_at FROM entries WHERE state = ? ORDER BY entry_id LIMIT ?",
+            (state, _AGED_LIMIT),
+        )
+        if row[1] < before and row[2] < idle
+    ]
+    buried: list[Entry] = []
+    for entry_id in ids:
+        record(connection, entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
+        rows = query(
+            connection,
+            f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} WHERE e.entry_id = ?",  # noqa: S608 - constants of ours
+            (entry_id,),
+        )
+        # One that cannot be read is buried all the same.
+        with suppress(SpoolCorruptError):
+            buried.append(parse_entry(rows[0]))
+    return buried
+
+
+def find_contact(
+    connection: apsw.Connection, *, message_ids: Sequence[str], since: datetime, instance_id: str | None
+) -> str | None:
+    """The contact of the newest of these mails, of any instance or of this one."""
+    rows = query(
+        connection,
+        "SELECT contact_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
+        "AND contact_id IS NOT NULL AND accepted_at >= ? AND coalesce(instance_id = ?, 1) "
+        "ORDER BY accepted_at DESC LIMIT 1",
+        (json.dumps(message_ids), to_microseconds(since), instance_id),
+    )
+    return str(rows[0][0]) if rows else None

@@ -1,0 +1,66 @@
+"""The end of a finished mail: what is kept, for how long, and what goes first when room is short.
+
+Owns S7's way out, and the ledger's. Runs within the caller's transactions, some rows at a time, so that
+receivers never wait long for the write lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay.spool.accept import CONVERSATION_DAYS
+from relay.spool.records import to_microseconds
+from relay.spool.schema import query
+
+#: Rows a transaction: some ten milliseconds of it.
+STEP = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Mails whose rows are gone: how many, and those of them whose file must follow."""
+
+    mails: int
+    filed: tuple[str, ...]
+
+
+def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[int, Gone]:
+    """Remove the oldest finished entries that ended before this instant; how many, and the mails that went."""
+    rows = query(
+        connection,
+        "SELECT entry_id, mail_id FROM entries WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?",
+        (to_microseconds(before), STEP),
+    )
+    return len(rows), remove_entries(connection, rows)
+
+
+def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> Gone:
+    """Remove (entry, mail) pairs, and each mail with the last of its entries."""
+    filed: list[str] = []
+    mails = 0
+    connection.executemany("DELETE FROM entries WHERE entry_id = ?", ((entry_id,) for entry_id, _ in rows))
+    for mail_id in sorted({mail_id for _, mail_id in rows}):
+        for spool_id, is_filed in query(
+            connection,
+            "DELETE FROM mails WHERE mail_id = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM entries WHERE mail_id = ?1) RETURNING spool_id, filed",
+            (mail_id,),
+        ):
+            mails += 1
+            if is_filed:
+                filed.append(spool_id)
+    return Gone(mails=mails, filed=tuple(filed))
+
+
+def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
+    """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
+    reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))
+    connection.execute(
+        "DELETE FROM ledger WHERE (fingerprint, instance_id, address) IN ("
+        "SELECT fingerprint, instance_id, address FROM ledger WHERE accepted_at < ? LIMIT ?)",
+        (to_microseconds(now - reach), STEP),
+    )
+    return connection.changes()

@@ -1,0 +1,37 @@
+"""What an error of SQLite or the file system means: no room, a sick disk, or our own fault.
+
+Owns the translation of foreign errors for the local spool (design §7: once, at the edge). What it does not
+know is sickness, which is temporary.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+
+#: EMFILE and ENFILE are not here: no file handle is a matter of the process, and passes sooner than a full disk.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def translate_error(exc: apsw.Error | OSError) -> SpoolError:
+    """Ours for theirs."""
+    if isinstance(exc, OSError):
+        kind = SpoolFullError if exc.errno in _FULL else SpoolSickError
+        return kind(f"{exc.strerror or exc} ({exc.filename})" if exc.filename else str(exc))
+    if isinstance(exc, apsw.FullError):
+        return SpoolFullError("database or disk is full")
+    return SpoolSickError(f"{type(exc).__name__}: {exc}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Within it, errors of SQLite and of the file system become ours."""
+    try:
+        yield
+    except (apsw.Error, OSError) as exc:
+        raise translate_error(exc) from exc

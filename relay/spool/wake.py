@@ -1,0 +1,105 @@
+"""The doorbell between the two halves: "something is due", without a word about what.
+
+Owns a Unix datagram socket at `<data_dir>/wake`. A ring never waits and never fails; one that is lost costs
+the deliverer one poll, never a mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_NAME = "wake"
+#: sun_path of unix(7) holds 108 octets, the final NUL among them.
+_PATH_LIMIT = 107
+
+
+@contextlib.contextmanager
+def _address(data_dir: Path) -> Iterator[str]:
+    """A path to the socket that is short enough for the system call, however long the folder's own is."""
+    path = str(data_dir / _NAME)
+    if len(os.fsencode(path)) <= _PATH_LIMIT:
+        yield path
+        return
+    folder = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{_NAME}"
+    finally:
+        os.close(folder)
+
+
+def ring(data_dir: Path) -> None:
+    """Wake the deliverer, if one listens; never blocks, never raises."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as bell,
+        _address(data_dir) as address,
+    ):
+        bell.sendto(b"\0", address)
+
+
+class Bell:
+    """The deliverer's end: hears rings, on the running event loop, until it is closed.
+
+    Only one deliverer runs at a time. Where no socket can be made, polling has to do: each wait ends by itself.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._rung = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._listen()
+
+    def _listen(self) -> socket.socket | None:
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            with _address(self._data_dir) as address:
+                # What lies here was left by a dead one (deliver.lock).
+                with contextlib.suppress(FileNotFoundError):
+                    (self._data_dir / _NAME).unlink()
+                bell.bind(address)
+            (self._data_dir / _NAME).chmod(0o600)
+            self._loop.add_reader(bell.fileno(), self._hear)
+        except (OSError, NotImplementedError):
+            bell.close()
+            return None
+        return bell
+
+    def _hear(self) -> None:
+        """Many rings are one."""
+        if self._socket is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while self._socket.recv(16):
+                pass
+        self._rung.set()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when rung, at once when it was rung since the last wait, or after the time-out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._rung.wait()
+        self._rung.clear()
+
+    def close(self) -> None:
+        """Stop listening; harmless when called twice."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+            with contextlib.suppress(OSError):
+                (self._data_dir / _NAME).unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

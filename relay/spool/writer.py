@@ -1,0 +1,125 @@
+"""The writer: one thread a process, through which everything that changes the spool goes.
+
+Owns the group commit: all that waits when the thread is free shares one transaction, and one call into the
+event loop wakes all who waited. Never knows what it commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from relay.errors import SpoolSickError
+
+Payload = TypeVar("Payload")
+Answer = TypeVar("Answer")
+
+#: More wait for the next transaction: a group that large has long paid for its sync.
+_GROUP_LIMIT = 256
+
+
+class Job(Generic[Payload, Answer]):
+    """Something to be committed, and who waits for it. `commit` sets exactly one of `answer` and `error`."""
+
+    __slots__ = ("answer", "error", "future", "loop", "payload")
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Answer] = self.loop.create_future()
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+
+
+class Writer(Generic[Payload, Answer]):
+    """A thread that takes everything waiting at once and has it committed."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Job[Payload, Answer]]], None],
+        *,
+        name: str,
+        idle: Callable[[], None] | None = None,
+        idle_seconds: float | None = None,
+        close: Callable[[], None],
+    ) -> None:
+        self._commit = commit
+        self._idle = idle
+        self._idle_seconds = idle_seconds
+        self._close = close
+        self._queue: SimpleQueue[Job[Payload, Answer] | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[Payload, Answer]) -> None:
+        """Have the job committed with the next group; from any thread."""
+        if self._closed:
+            raise SpoolSickError("the spool is closed")
+        self._queue.put(job)
+
+    async def close(self) -> None:
+        """Commit what waits, then end the thread; harmless when called twice."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            try:
+                first = self._queue.get(timeout=self._idle_seconds)
+            except Empty:
+                if self._idle is not None:
+                    self._idle()
+                continue
+            group: list[Job[Payload, Answer]] = []
+            job = first
+            while True:
+                if job is None:
+                    open_ = False
+                else:
+                    group.append(job)
+                if not open_ or len(group) >= _GROUP_LIMIT:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                except Empty:
+                    break
+            if group:
+                self._serve(group)
+        self._close()
+
+    def _serve(self, group: Sequence[Job[Payload, Answer]]) -> None:
+        try:
+            self._commit(group)
+        except BaseException as exc:  # noqa: BLE001 - handed to those who wait; the thread must outlive it
+            for job in group:
+                job.error = exc
+        tell(group)
+
+
+def tell(group: Sequence[Job[Payload, Answer]]) -> None:
+    """Wake those who wait for these jobs, with one call into each event loop; from any thread."""
+    loops: dict[asyncio.AbstractEventLoop, list[Job[Payload, Answer]]] = {}
+    for job in group:
+        loops.setdefault(job.loop, []).append(job)
+    for loop, jobs in loops.items():
+        # A closed loop raises: nobody waits any more, and what was committed stays committed.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, jobs)
+
+
+def _settle(jobs: Sequence[Job[Payload, Answer]]) -> None:
+    for job in jobs:
+        if job.future.done():  # cancelled meanwhile; the commit stands
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.answer)  # type: ignore[arg-type]  # None is an answer where Answer allows it

@@ -1,0 +1,195 @@
+"""The processes of the daemon: what crashes comes back, what is asked to stop stops, what is reloaded goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import ROOT, Daemon, build_mail, send, subjects, until
+
+from relay.config.builtin import builtin_config
+from relay.sandbox.service import running_sandbox, settings_of
+
+
+@pytest.fixture(scope="module")
+def box():
+    with running_sandbox(
+        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
+    ) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _clean(box):
+    yield
+    box.clear()
+
+
+@pytest.fixture
+def daemon(box, tmp_path):
+    with Daemon(tmp_path, env=box.environ(), receivers=2).start() as running:
+        yield running
+
+
+def pid_of(daemon: Daemon, child: str) -> int:
+    return int([event for event in daemon.events if event.get("child") == child][-1]["pid"])
+
+
+@pytest.mark.parametrize("child", ["receiver-0", "receiver-1", "deliverer"])
+def test_child_that_crashes_comes_back(box, daemon, child):
+    """A killed child is restarted, the others are unharmed, and mail goes through before and after."""
+    pids = {name: pid_of(daemon, name) for name in ("receiver-0", "receiver-1", "deliverer")}
+    send(daemon.port, build_mail("before"))
+    os.kill(pids[child], signal.SIGKILL)
+    daemon.wait_for("child.ended", child=child, expected=False)
+    until(lambda: pid_of(daemon, child) != pids[child])
+    for number in range(8):
+        send(daemon.port, build_mail(number))
+    until(lambda: len(box.contacts()) >= 9)
+    assert sorted(subjects(box.contacts())) == sorted(
+        ["Mail before", *(f"Mail {number}" for number in range(8))]
+    )
+    assert [name for name, pid in pids.items() if pid_of(daemon, name) != pid] == [child]
+
+
+def test_killed_supervisor_leaves_no_orphans(daemon):
+    """The children of a supervisor that was killed see their line close, and end by themselves."""
+    pids = [pid_of(daemon, name) for name in ("receiver-0", "receiver-1", "deliverer")]
+    os.kill(daemon.process.pid, signal.SIGKILL)
+    daemon.process.wait()
+
+    def gone():
+        # They are children of ours in no way, so /proc is asked; a zombie waits only for init.
+        return not [pid for pid in pids if _alive(pid)]
+
+    until(gone, so="all children gone")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_reload_takes_new_routes_and_keeps_sessions(box, daemon):
+    """SIGHUP: a session that was open lives on, and a new one finds the new route."""
+    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20) as open_session:
+        open_session.ehlo()
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            send(daemon.port, build_mail("early"), ["desk@new.example"])
+        config = daemon.config_path.read_text()
+        daemon.config_path.write_text(
+            config + '\n[[routes]]\nmatch = ["desk@new.example"]\ndestination = "support@example.com"\n'
+        )
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("config.reloaded")
+
+        def accepted():
+            try:
+                send(daemon.port, build_mail("late"), ["desk@new.example"])
+            except smtplib.SMTPRecipientsRefused:
+                return False
+            return True
+
+        until(accepted)
+        assert open_session.noop()[0] == 250
+    until(lambda: subjects(box.contacts()) == ["Mail late"])
+
+
+def test_bad_configuration_keeps_the_old_one(box, daemon):
+    """SIGHUP with a mistake in the file: the sentence is logged, and mail goes on as before."""
+    daemon.config_path.write_text(daemon.config_path.read_text().replace("[s3]", "[s3]\nbuckets = 1"))
+    daemon.process.send_signal(signal.SIGHUP)
+    refused = daemon.wait_for("config.refused")
+    assert "s3.buckets" in refused["why"][0]
+    send(daemon.port, build_mail("still"))
+    until(lambda: subjects(box.contacts()) == ["Mail still"])
+
+
+def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
+    """READY=1 comes when mail can come, WATCHDOG=1 while we live, STOPPING=1 before the end."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        Daemon(tmp_path, env=box.environ()) as daemon,
+    ):
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
+        assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"WATCHDOG=1"
+        assert daemon.stop() == 0
+        # The daemon is gone, so all it said lies in the socket.
+        manager.settimeout(1)
+        until(lambda: manager.recv(100) == b"STOPPING=1")
+
+
+def test_sockets_of_the_service_manager(box, tmp_path):
+    """A listening socket that was handed over (LISTEN_FDS) is used instead of one of our own."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        port = handed.getsockname()[1]
+        # sd_listen_fds(3): descriptor 3, and a LISTEN_PID that is the daemon's own.
+        script = (
+            f"import os, sys; os.dup2({handed.fileno()}, 3);"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        daemon.program = [sys.executable, "-c", script, *daemon.program]
+        with daemon.start(pass_fds=[handed.fileno()]):
+            assert daemon.wait_for("listener.opened")["bind"] == f"127.0.0.1:{port}"
+            send(port, build_mail("by an inherited socket"))
+            until(lambda: subjects(box.contacts()) == ["Mail by an inherited socket"])
+            assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(("role", "children"), [("receive", {"receiver-0"}), ("deliver", {"deliverer"})])
+def test_role_picks_the_half(box, tmp_path, role, children):
+    """--role starts only the receivers, or only the deliverer."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    daemon.args = ["--role", role]
+    with daemon.start():
+        assert {event["child"] for event in daemon.events if event["event"] == "child.started"} == children
+        assert daemon.stop() == 0
+
+
+def test_address_that_is_taken(box, tmp_path):
+    """A listener that cannot be opened ends the start with exit code 2 and a sentence with key and value."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with socket.create_server(("127.0.0.1", daemon.port)):
+        result = subprocess.run(
+            [sys.executable, "-m", "relay", "serve", "--config", str(daemon.config_path)],
+            env=daemon.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened' in result.stderr
+
+
+def test_no_region(box, tmp_path):
+    """Without an AWS Region the deliverer will not start: exit code 2, and the sentence says what to set."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    env = {
+        name: value for name, value in daemon.env.items() if name not in ("AWS_REGION", "AWS_DEFAULT_REGION")
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "relay", "serve", "--config", str(daemon.config_path)],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "relay: no AWS Region is set" in result.stderr

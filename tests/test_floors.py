@@ -1,0 +1,284 @@
+"""The floors and fences of the design, held by reading the imports of every module.
+
+Three tables below say where a room stands, who may look sideways, and who may touch which library. A new
+room, or a new library, needs its line here: that line is the decision, and reviewers see it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "relay"
+
+#: The floor of each room; the longest name that fits decides, so a module may stand elsewhere than its package.
+FLOORS = {
+    # 0, words: frozen values, standard library only.
+    "relay": 0,
+    "relay.errors": 0,
+    "relay.envelope": 0,
+    "relay.verdict": 0,
+    "relay.finding": 0,
+    # 1, rules: values in, values out.
+    "relay.config": 1,
+    "relay.routes": 1,
+    "relay.policy": 1,
+    "relay.retry": 1,
+    "relay.replies": 1,
+    "relay.auth": 1,
+    "relay.message": 1,
+    "relay.contact": 1,
+    # 2, edges: one outside thing each.
+    "relay.config.load": 2,
+    "relay.faults": 2,
+    "relay.resolver": 2,
+    "relay.spool": 2,
+    "relay.attachments": 2,
+    "relay.connect": 2,
+    "relay.aws": 2,
+    "relay.scan": 2,
+    "relay.telemetry": 2,
+    # 3, stages.
+    "relay.smtp": 3,
+    "relay.delivery": 3,
+    "relay.runner": 3,
+    "relay.pace": 3,
+    # 4, program.
+    "relay.daemon": 4,
+    "relay.admin": 4,
+    "relay.check": 4,
+    "relay.explain": 4,
+    "relay.cli": 4,
+    "relay.sandbox": 4,
+    "relay.__main__": 4,
+}
+
+#: On one floor a room looks only into itself, and where this table says.
+SIDEWAYS = {
+    "config": {"envelope"},
+    "routes": {"config"},
+    "policy": {"config", "routes", "auth"},
+    "contact": {"config", "message", "routes"},
+    "retry": {"config", "contact"},
+    "auth": {"message"},
+    "telemetry": {"spool"},  # the entry that a log line is about
+    "spool": {"faults", "telemetry"},
+    "attachments": {"aws", "telemetry"},
+    "connect": {"attachments", "aws", "telemetry"},
+    "aws": {"config"},
+    "delivery": {"pace"},
+    "runner": {"delivery", "pace"},
+    "daemon": {"admin"},
+    "cli": {"daemon", "check", "explain", "sandbox", "admin"},
+    "sandbox": {"daemon", "admin", "cli"},
+    "__main__": {"cli"},
+}
+
+#: Which rooms may touch which library; where a name is missing, nobody may.
+FENCES = {
+    "aioboto3": {"attachments", "connect", "aws", "sandbox"},
+    "aiobotocore": {"attachments", "connect", "aws", "sandbox"},
+    "boto3": {"attachments", "connect", "aws", "sandbox"},
+    "botocore": {"attachments", "connect", "aws", "sandbox"},
+    "aiohttp": {"admin", "aws", "sandbox"},
+    "aiosmtpd": {"smtp"},
+    "apsw": {"spool", "check"},
+    "argon2": {"smtp", "auth"},
+    "asn1crypto": {"message"},
+    "charset_normalizer": {"message"},
+    "click": {"cli"},
+    "dkim": {"auth"},
+    "dns": {"resolver"},
+    "flask": {"sandbox"},
+    "jinja2": {"sandbox"},
+    "moto": {"sandbox"},
+    "prometheus_client": {"telemetry", "admin"},
+    "pybase64": {"message", "contact"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "regex": {"message", "contact", "connect", "sandbox"},
+    "structlog": {"telemetry"},
+    "uvloop": {"daemon"},
+    "werkzeug": {"sandbox"},
+    "yarl": {"sandbox"},  # a presigned URL must leave aiohttp as it is; only its URL says so
+}
+
+#: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
+IMPURE = {
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "multiprocessing", "os",
+    "random", "resource", "secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket",
+    "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request", "uuid",
+}  # fmt: skip
+#: Calls that do I/O or read the clock without an import of their own.
+IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today", "read_text", "read_bytes", "write_bytes"}
+LONGEST = 400  # lines of a module, design §2
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file under relay/."""
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module: str) -> str:
+    """The second step of a name: relay.contact.fit is in the room "contact"."""
+    return module.split(".")[1] if "." in module else module
+
+
+def floor(module: str) -> int | None:
+    """The floor of a module; None where the table has no line for its room."""
+    name = module
+    while "." in name:
+        if name in FLOORS:
+            return FLOORS[name]
+        name = name.rpartition(".")[0]
+    return FLOORS["relay"] if module == "relay" else None
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that the code names in an import, wherever the import stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                yield "." * node.level + base
+            elif base == "relay":  # `from relay import x` names a room, or the version
+                yield from (
+                    f"relay.{alias.name}" if alias.name in rooms() else "relay" for alias in node.names
+                )
+            else:
+                yield base
+
+
+def rooms() -> set[str]:
+    """The names of all rooms that the table knows."""
+    return {room(name) for name in FLOORS if "." in name}
+
+
+def calls(tree: ast.AST) -> Iterator[str]:
+    """The last name of everything that the code calls."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.func.attr
+
+
+def violations(module: str, source: str) -> list[str]:
+    """What is wrong with where a module stands and what it touches, one sentence each."""
+    mine = floor(module)
+    if mine is None:
+        return [f"{module} has no floor: give its room a line in FLOORS of tests/test_floors.py"]
+    tree = ast.parse(source)
+    found = []
+    for name in imports(tree):
+        if name.startswith("."):
+            found.append(f"{module} imports {name}: write the full name")
+        elif name.split(".")[0] == "relay":
+            found += _upwards(module, mine, name)
+        elif name.split(".")[0] not in sys.stdlib_module_names:
+            found += _fenced(module, name.split(".")[0])
+        elif mine <= 1 and (name in IMPURE or name.split(".")[0] in IMPURE):
+            found.append(f"{module} (floor {mine}) imports {name}: rules take such things as arguments")
+    if mine <= 1:
+        found += [
+            f"{module} (floor {mine}) calls {name}(): rules take what they need as arguments"
+            for name in calls(tree)
+            if name in IMPURE_CALLS
+        ]
+    if (lines := source.count("\n")) > LONGEST:
+        found.append(f"{module} has {lines} lines: part it by its nouns, {LONGEST} is the most")
+    return found
+
+
+def _upwards(module: str, mine: int, name: str) -> Iterator[str]:
+    theirs = floor(name)
+    if theirs is None:
+        yield f"{module} imports {name}, which has no floor: give its room a line in FLOORS"
+    elif theirs > mine:
+        yield f"{module} (floor {mine}) imports {name} (floor {theirs}): imports go down only"
+    elif theirs == mine and room(name) not in {room(module), "relay"} | SIDEWAYS.get(room(module), set()):
+        yield f"{module} imports {name} on its own floor: move what both need down, or give SIDEWAYS a reason"
+    if room(name) == "sandbox" and room(module) != "sandbox" and module != "relay.cli.sandbox":
+        yield f"{module} imports {name}: production never imports the sandbox"
+
+
+def _fenced(module: str, library: str) -> Iterator[str]:
+    if library not in FENCES:
+        yield f"{module} imports {library}: a new library needs its fence in FENCES of tests/test_floors.py"
+    elif room(module) not in FENCES[library]:
+        allowed = ", ".join(sorted(FENCES[library]))
+        yield f"{module} imports {library}: only {allowed} may"
+
+
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_module_stands_on_its_floor(path):
+    """A module imports only downwards, stays behind the fences, and is no longer than it may be."""
+    assert violations(module_name(path), path.read_text()) == []
+
+
+def test_every_module_is_read():
+    """The test looks at the whole package, not at an empty directory."""
+    assert "relay.config.model" in {module_name(path) for path in MODULES}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "sentence"),
+    [
+        ("relay.surprise", "", "has no floor"),
+        ("relay.routes", "import relay.smtp.session", "imports go down only"),
+        ("relay.routes", "from relay import daemon", "imports go down only"),
+        ("relay.message.parse", "from relay.contact.fit import fit", "on its own floor"),
+        ("relay.message.parse", "def f():\n    import socket", "as arguments"),
+        ("relay.message.parse", "import urllib.request", "as arguments"),
+        ("relay.message.parse", "at = datetime.now(UTC)", "calls now()"),
+        ("relay.message.parse", "from . import charset", "write the full name"),
+        ("relay.delivery", "import boto3", "only attachments, aws, connect, sandbox may"),
+        ("relay.smtp.session", "import structlog", "only telemetry may"),
+        ("relay.contact.fit", "import numpy", "needs its fence"),
+        ("relay.daemon", "from relay.sandbox.s3 import start", "never imports the sandbox"),
+        ("relay.spool.local", "x = 1\n" * 401, "has 401 lines"),
+    ],
+)
+def test_a_breach_is_found(module, source, sentence):
+    """Each rule can be broken, and the sentence says which it was."""
+    assert [each for each in violations(module, source) if sentence in each]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("relay.routes", "from relay.config.model import Config\nfrom relay.envelope import Destination"),
+        ("relay.message.parse", "from relay import __version__\nfrom urllib.parse import quote"),
+        ("relay.cli.sandbox", "from relay.sandbox import run"),
+        ("relay.connect.client", "import botocore.exceptions\nfrom relay.errors import RemoteError"),
+    ],
+)
+def test_what_is_allowed_is_silent(module, source):
+    """A module that keeps the rules is not spoken of."""
+    assert violations(module, source) == []
+
+
+def test_production_starts_without_the_libraries_of_others():
+    """`relay --help` and the loading of a configuration import neither AWS nor SMTP libraries."""
+    import subprocess
+
+    code = (
+        "import sys, relay.cli, relay.cli.serve, click.testing as t;"
+        "assert t.CliRunner().invoke(relay.cli.main, ['--help']).exit_code == 0;"
+        "print(*sorted({'boto3', 'botocore', 'aioboto3', 'aiosmtpd', 'moto'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""

@@ -1,0 +1,317 @@
+"""The runner over a real spool: what each outcome does to an entry, and what never loses one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from relay import telemetry
+from relay.config.model import Config
+from relay.contact.plan import Rung
+from relay.delivery import Delivered, Dropped, Failed, Held
+from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.errors import FailureClass, RemoteError, SpoolCorruptError
+from relay.runner import Runner
+from relay.spool.base import Entry, Filter, State, Submission
+from relay.spool.local import open_desk, open_intake, open_outbox
+
+
+def refusal(failure: FailureClass, code: str = "Word") -> RemoteError:
+    return RemoteError(service="connect", failure=failure, code=code, detail="why")
+
+
+class Script:
+    """A delivery that answers what it is told to, and keeps what it was asked."""
+
+    def __init__(self, answer: Callable[[Entry], object]) -> None:
+        self.answer = answer
+        self.asked: list[Entry] = []
+
+    async def deliver(self, entry):
+        self.asked.append(entry)
+        answer = self.answer(entry)
+        if isinstance(answer, RemoteError):
+            return Failed(error=answer, entry=entry)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Clock:
+    """The instant now, moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Polls:
+    """A bell that nobody rings."""
+
+    async def wait(self, timeout_seconds):
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(
+        hostname="mx1.example.com",
+        data_dir=tmp_path / "data",
+        s3={"bucket": "mail-bucket"},
+        connect={"instance_id": "instance-1"},
+        routes=({"match": ("@example.com",)},),
+        spool={"min_free_bytes": 0, "min_free_inodes": 0},
+        deliver={"backoff_min_seconds": 10, "probe_seconds": 60, "max_attempts_cut_short": 3},
+    )
+
+
+@pytest.fixture
+async def world(config):
+    """The spool from both sides, a clock, and a way to run a delivery until a condition holds."""
+    clock = Clock()
+    intake, outbox = open_intake(config), open_outbox(config)
+    desk = open_desk(config)
+
+    async def put(number=1, route="support"):
+        raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
+        spool_id = intake.new_id()
+        destination = Destination(
+            instance_id="instance-1",
+            address=f"{route}@example.com",
+            forward_paths=(f"{route}@example.com",),
+            route=route,
+        )
+        envelope = Envelope(
+            reverse_path="ann@customer.example",
+            forward_paths=(ForwardPath(address=destination.address),),
+            peer=Peer(address="192.0.2.7", port=4711),
+            received_at=clock.now,
+        )
+        await intake.put(
+            Submission(
+                spool_id=spool_id,
+                envelope=envelope,
+                destinations=(destination,),
+                raw=raw,
+                size=len(raw),
+                trace_size=13,
+                fingerprint=hashlib.sha256(raw).hexdigest(),
+                message_id=f"<{number}@customer.example>",
+            )
+        )
+        return spool_id
+
+    def entry(spool_id):
+        (found,) = desk.select(Filter(ids=(spool_id,)))
+        return found
+
+    @contextlib.asynccontextmanager
+    async def running(script):
+        runner = Runner(
+            outbox=outbox, delivery=script, wake=Polls(), limits=config.deliver, now=clock, rng=Random(1)
+        )
+        task = asyncio.create_task(runner.run())
+        yield runner
+        await runner.stop(5)
+        await task
+
+    async def run(script, condition, *, seconds=10):
+        async with running(script), asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    yield SimpleNamespace(
+        put=put, entry=entry, run=run, running=running, clock=clock, outbox=outbox, intake=intake, desk=desk
+    )
+    await outbox.close()
+    await intake.close()
+    desk.close()
+
+
+def delivered(entry):
+    return Delivered(contact_id=f"contact-of-{entry.spool_id}", entry=entry)
+
+
+async def test_delivered_is_done(world):
+    """An entry that was delivered is done, with its contact id, after one attempt."""
+    spool_id = await world.put()
+    await world.run(Script(delivered), lambda: world.entry(spool_id).state is State.DONE)
+    entry = world.entry(spool_id)
+    assert (entry.contact_id, entry.attempts) == (f"contact-of-{spool_id}", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "reason"),
+    [
+        (
+            refusal(FailureClass.PAYLOAD, "InvalidRequestException"),
+            State.DEAD,
+            "connect.InvalidRequestException",
+        ),
+        (refusal(FailureClass.CONFLICT), State.DONE, "already_there"),
+        (refusal(FailureClass.TEMPORARY, "timeout"), State.QUEUED, "connect.timeout"),
+        (refusal(FailureClass.THROTTLED), State.QUEUED, "connect.Word"),
+        (refusal(FailureClass.CAPACITY), State.QUEUED, "connect.Word"),
+        (refusal(FailureClass.CONFIGURATION), State.QUEUED, "connect.Word"),
+        (Held(reason="class.bulk", detail="policy"), State.HELD, "class.bulk"),
+        (Dropped(reason="class.bulk", detail="policy"), State.DONE, "class.bulk"),
+        (SpoolCorruptError("bit rot"), State.HELD, "spool_corrupt"),
+        (RuntimeError("a fault of ours"), State.QUEUED, "relay.fault"),
+    ],
+)
+async def test_outcome_becomes_state(world, answer, state, reason):
+    """Each outcome leaves the entry in the state that the error table gives it, with its reason."""
+    spool_id = await world.put()
+    await world.run(Script(lambda _: answer), lambda: world.entry(spool_id).reason == reason)
+    assert world.entry(spool_id).state is state
+
+
+async def test_deferred_waits_for_its_time(world):
+    """A deferred entry is not tried before it is due, and is tried then."""
+    spool_id = await world.put()
+    script = Script(
+        lambda entry: refusal(FailureClass.TEMPORARY) if entry.attempts == 1 else delivered(entry)
+    )
+    async with world.running(script):
+        async with asyncio.timeout(10):
+            while world.entry(spool_id).reason != "connect.Word":
+                await asyncio.sleep(0.005)
+        due = world.entry(spool_id).next_attempt_at
+        assert timedelta(seconds=7) < due - world.clock.now < timedelta(seconds=13)
+        world.clock.now = due - timedelta(seconds=1)
+        other = await world.put(2)
+        async with asyncio.timeout(10):
+            while not world.entry(other).reason:
+                await asyncio.sleep(0.005)
+        assert [entry.spool_id for entry in script.asked].count(spool_id) == 1
+        world.clock.now = due
+        async with asyncio.timeout(10):
+            while world.entry(spool_id).state is not State.DONE:
+                await asyncio.sleep(0.005)
+
+
+async def test_too_old_is_a_dead_letter(world):
+    """A temporary failure past the greatest age ends as a dead letter that says so."""
+    spool_id = await world.put()
+    world.clock.now += timedelta(hours=97)
+    await world.run(
+        Script(lambda _: refusal(FailureClass.TEMPORARY)), lambda: world.entry(spool_id).state is State.DEAD
+    )
+    assert world.entry(spool_id).reason == "too_old"
+
+
+async def test_error_of_configuration_holds_the_route_alone(world):
+    """Other routes go on, the held one gets a probe a minute, and resumes by itself when a probe succeeds."""
+    broken = [await world.put(number, route="broken") for number in range(20)]
+    fine = [await world.put(number, route="fine") for number in range(20, 25)]
+    mended = False
+
+    def answer(entry):
+        if entry.destination.route == "broken" and not mended:
+            return refusal(FailureClass.CONFIGURATION, "AccessDeniedException")
+        return delivered(entry)
+
+    script = Script(answer)
+
+    def tries():
+        return len([entry for entry in script.asked if entry.destination.route == "broken"])
+
+    async with world.running(script), asyncio.timeout(20):
+        while not all(world.entry(spool_id).state is State.DONE for spool_id in fine):
+            await asyncio.sleep(0.005)
+        first = tries()
+        assert first <= 8  # no more than were under way at once
+        for number in range(3):
+            world.clock.now += timedelta(seconds=61)
+            while tries() < first + number + 1:
+                await asyncio.sleep(0.005)
+        assert tries() == first + 3  # a probe is one entry
+        assert {world.entry(spool_id).state for spool_id in broken} == {State.QUEUED}
+        mended = True
+        while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
+            world.clock.now += timedelta(seconds=30)
+            await asyncio.sleep(0.01)
+
+
+async def test_mail_that_ends_the_process_is_set_aside(world):
+    """After so many starts that ended with their process, a mail is held; a power cut counts for nothing."""
+    spool_id = await world.put()
+    for blame in (False, True, True, True):
+        world.clock.now += timedelta(hours=1)
+        (_entry,) = await world.outbox.claim(now=world.clock.now, limit=8, lease_seconds=60)
+        await world.outbox.recover(now=world.clock.now, blame=blame)
+    world.clock.now += timedelta(hours=1)
+    script = Script(delivered)
+    await world.run(script, lambda: world.entry(spool_id).state is State.HELD)
+    assert world.entry(spool_id).reason == "cut_short"
+    assert script.asked == []
+
+
+async def test_lower_rung_is_remembered(world):
+    """An entry that fails on a lower rung of the ladder begins there the next time."""
+    spool_id = await world.put()
+
+    def answer(entry):
+        return Failed(error=refusal(FailureClass.TEMPORARY), entry=replace(entry, rung=Rung.TEXT))
+
+    await world.run(Script(answer), lambda: world.entry(spool_id).reason == "connect.Word")
+    assert world.entry(spool_id).rung is Rung.TEXT
+
+
+async def test_outcome_after_the_lease_was_lost_changes_nothing(world):
+    """Whoever has the lease records the outcome; one that comes late is told in the log, and nothing else."""
+    spool_id = await world.put()
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            self.asked.append(entry)
+            await gates[entry.attempts - 1].wait()
+            return Delivered(contact_id=f"contact-of-attempt-{entry.attempts}", entry=entry)
+
+    script = Slow(delivered)
+    lost = telemetry.DELIVERIES.labels("lost")
+    before = lost._value.get()
+    async with world.running(script), asyncio.timeout(10):
+        while not script.asked:
+            await asyncio.sleep(0.005)
+        await world.outbox.recover(now=world.clock.now)
+        while len(script.asked) < 2:
+            await asyncio.sleep(0.005)
+        gates[0].set()
+        while lost._value.get() == before:
+            await asyncio.sleep(0.005)
+        assert world.entry(spool_id).state is State.LEASED
+        gates[1].set()
+        while world.entry(spool_id).state is not State.DONE:
+            await asyncio.sleep(0.005)
+    assert world.entry(spool_id).contact_id == "contact-of-attempt-2"
+
+
+async def test_at_most_so_many_at_once(world, config):
+    """Never more deliveries are under way than deliver.concurrency."""
+    for number in range(30):
+        await world.put(number)
+    now = most = 0
+
+    class Counting(Script):
+        async def deliver(self, entry):
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.01)
+            now -= 1
+            return delivered(entry)
+
+    await world.run(Counting(delivered), lambda: world.desk.counts()[State.DONE] == 30)
+    assert most == config.deliver.concurrency
