@@ -1,14 +1,15 @@
 """The words of the log and the metrics: one function for each fact, which writes the event and moves the metric.
 
 Owns structlog and prometheus_client. Never logs a body, and never a subject at INFO; values that a peer chose
-are escaped by the renderers. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
+are disarmed before they are rendered: one event is one line, and no terminal obeys it. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -46,6 +47,26 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _log: Any = structlog.get_logger()
 
 
+# Controls of C0 and C1, marks that turn the writing direction, line separators, lone surrogates.
+_ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(map(_written, value.split("\n")))
+        elif isinstance(value, str):
+            event[name] = _written(value)
+        elif isinstance(value, list):
+            event[name] = [_written(str(each)) for each in value]
+    return event
+
+
+def _written(text: str) -> str:
+    return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
     """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
     human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -60,6 +81,7 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
             structlog.processors.format_exc_info,
+            _disarm,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -160,6 +182,11 @@ def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
     """A peer was sent away at the door, or in the middle of a session."""
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
     _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
+
+
+def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
+    """A listed proxy sent no readable header ("malformed"), or none in time ("late")."""
+    _log.warning("proxy.refused", peer=peer, listener=listener, reason=reason)
 
 
 def login_refused(*, peer: str, login: str) -> None:

@@ -51,6 +51,7 @@ FLOORS = {
     "relay.daemon": 4,
     "relay.admin": 4,
     "relay.check": 4,
+    "relay.explain": 4,
     "relay.cli": 4,
     "relay.sandbox": 4,
     "relay.__main__": 4,
@@ -72,7 +73,7 @@ SIDEWAYS = {
     "delivery": {"pace"},
     "runner": {"delivery", "pace"},
     "daemon": {"admin"},
-    "cli": {"daemon", "check", "sandbox", "admin"},
+    "cli": {"daemon", "check", "explain", "sandbox", "admin"},
     "sandbox": {"daemon", "admin", "cli"},
     "__main__": {"cli"},
 }
@@ -99,7 +100,7 @@ FENCES = {
     "pybase64": {"message", "contact"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
-    "regex": {"message", "contact", "sandbox"},
+    "regex": {"message", "contact", "connect", "sandbox"},
     "structlog": {"telemetry"},
     "uvloop": {"daemon"},
     "werkzeug": {"sandbox"},
@@ -108,7 +109,7 @@ FENCES = {
 
 #: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
 IMPURE = {
-    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "mmap", "multiprocessing", "os",
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "multiprocessing", "os",
     "random", "resource", "secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket",
     "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request", "uuid",
 }  # fmt: skip

@@ -30,6 +30,8 @@ COMMANDS = {
     ),
     "queue": Command("relay.cli.queue:queue_group", "List and change the mail that waits."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
+    "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
+    "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
     "sandbox": Command(
         "relay.cli.sandbox:sandbox_command", "Run it all on this machine: no AWS account needed."
     ),

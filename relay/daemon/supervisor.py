@@ -73,10 +73,9 @@ class Supervisor:
 
     async def _until_stopped(self, names: list[str]) -> None:
         keepers = [asyncio.create_task(self._keep(name)) for name in names]
-        helpers = [asyncio.create_task(self._announce()), asyncio.create_task(self._watchdog())]
+        announcing = asyncio.create_task(self._announce())
         await self._stopping.wait()
-        for helper in helpers:
-            helper.cancel()
+        announcing.cancel()
         systemd.notify("STOPPING=1")
         await self._stop()
         await asyncio.gather(*keepers)
@@ -177,7 +176,7 @@ class Supervisor:
             return
 
     async def _announce(self) -> None:
-        """Say that we are up once every child has said so."""
+        """Say that we are up once every child has said so, and from then on that we live."""
         for up in self._up.values():
             await up.wait()
         for index, sockets in self._sockets.items():
@@ -191,6 +190,7 @@ class Supervisor:
                 )
         telemetry.daemon_ready()
         systemd.notify("READY=1")
+        await self._watchdog()
 
     async def _watchdog(self) -> None:
         """Tell systemd that we live, while this loop turns."""

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from relay.message.octets import CHUNK, Region
 
 #: The empty line after the header; CRs doubled on the way belong to the line end (seen from old gateways).
-_EMPTY_LINE = re.compile(rb"(?>\r{0,8}\n|\r)(?>\r{0,8}\n|\r)")
-_SPAN = 18
+_EMPTY_LINE = re.compile(rb"\n\r{0,8}\n")
+#: Where no line ends in LF at all: files from before Mac OS X.
+_EMPTY_CR_LINE = re.compile(rb"\r\r")
+_SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
 _FIELD = re.compile(rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:")
@@ -47,9 +49,17 @@ def parse_header(region: Region, limit: int) -> Header:
     if first[:1] == b"\n" or first == b"\r\n":
         return Header(fields=(), body_start=start + (1 if first[:1] == b"\n" else 2))
     empty = region.search(_EMPTY_LINE, start, span=_SPAN)
+    if empty is None and b"\n" not in region.read(start, start + CHUNK):
+        empty = region.search(_EMPTY_CR_LINE, start, span=2)
     end = empty.end() if empty is not None else region.end
     too_long = end - start > limit
-    block = region.read(start, min(end, start + limit))
+    if too_long:
+        cut = region.read(start, start + limit).rfind(b"\n") + 1
+        # Without an empty line after it, what is beyond the limit is shown as text rather than not at all.
+        end = end if empty is not None else start + (cut or limit)
+        block = region.read(start, start + (cut or limit))
+    else:
+        block = region.read(start, end)
     fields, malformed, stopped = _split(block)
     body = end if stopped is None else start + stopped
     return Header(fields=tuple(fields), body_start=body, malformed=malformed, too_long=too_long)

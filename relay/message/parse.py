@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relay.message.addresses import parse_addresses
-from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
+from relay.message.addresses import MOST_TEXT, parse_addresses
+from relay.message.bodies import Bodies, as_html, body_text, choose_bodies, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
 from relay.message.identifiers import parse_identifiers, parse_message_id
@@ -48,9 +48,9 @@ def _understand(region: Region, depth: int, work: Work) -> Message:
 def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
     fields = _Fields(header, builder)
     bodies = choose_bodies(root)
-    chosen = {id(node) for node in (*bodies.texts, *bodies.htmls)}
-    leaves = list(root.leaves())
-    text, html = _words(bodies, builder)
+    chosen = {id(node) for node in (*bodies.shown, *bodies.texts, *bodies.htmls)}
+    leaves = [node for node in root.leaves() if not node.fallback or id(node) in chosen]
+    text, html, whole_html = _words(bodies, builder)
     return Message(
         subject=fields.text("subject"),
         author=fields.mailboxes("from"),
@@ -65,6 +65,7 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
         headers=fields.decoded,
         text=text,
         html=html,
+        whole_html=whole_html,
         parts=tuple(node.part for node in leaves if node.part is not None),
         bodies=tuple(node.part for node in leaves if node.part is not None and id(node) in chosen),
         attachments=tuple(node.part for node in leaves if node.part is not None and id(node) not in chosen),
@@ -73,20 +74,27 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
     )
 
 
-def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
+def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str, str]:
+    """The text, the HTML, and the HTML with the text that belongs between."""
     left = builder.work.limits.body_bytes
-    words: list[list[str]] = [[], []]
-    for kind, nodes in enumerate((bodies.texts, bodies.htmls)):
-        for node in nodes:
-            assert node.part is not None, "a body is a leaf"
-            text, good = body_text(node, left, builder.work.may_detect)
-            if not good:
-                builder.note(Defect.CHARSET)
-            if node.part.size > left:
-                builder.note(Defect.BODY_TOO_LONG)
-            left = max(0, left - node.part.size)
-            words[kind].append(text)
-    return join_texts(words[0]), join_texts(words[1])
+    words: dict[int, str] = {}
+    for node in {id(node): node for node in (*bodies.shown, *bodies.texts, *bodies.htmls)}.values():
+        assert node.part is not None, "a body is a leaf"
+        words[id(node)], good = body_text(node, left, builder.work.may_detect)
+        if not good:
+            builder.note(Defect.CHARSET)
+        if node.part.size > left:
+            builder.note(Defect.BODY_TOO_LONG)
+        left = max(0, left - node.part.size)
+    text = join_texts([words[id(node)] for node in bodies.texts])
+    html = join_texts([words[id(node)] for node in bodies.htmls])
+    if not html or bodies.shown == bodies.htmls:
+        return text, html, html
+    mixed = [words[id(node)] for node in bodies.shown]
+    for index, node in enumerate(bodies.shown):
+        if node.content_type != "text/html":
+            mixed[index] = as_html(mixed[index]) if mixed[index].strip() else ""
+    return text, html, join_texts(mixed)
 
 
 class _Fields:
@@ -94,6 +102,7 @@ class _Fields:
 
     def __init__(self, header: Header, builder: TreeBuilder) -> None:
         decoded: list[tuple[str, str]] = []
+        self.note = builder.note
         self.raw: dict[str, list[str]] = {}
         self.first: dict[str, str] = {}
         for name, value in header.fields:
@@ -114,4 +123,7 @@ class _Fields:
 
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
         """The mailboxes of all fields of a name: a second To is read as more of the first (RFC 5322 §3.6.3)."""
-        return tuple(mailbox for raw in self.raw.get(name, ()) for mailbox in parse_addresses(raw))
+        text = ", ".join(self.raw.get(name, ()))
+        if len(text) > MOST_TEXT:
+            self.note(Defect.HEADER_TOO_LONG)
+        return parse_addresses(text)

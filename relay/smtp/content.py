@@ -44,13 +44,11 @@ class Cleaner:
             self.bare = True
             if self._repair:
                 block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if self._stuffed:
-            if self._start and block.startswith(b"."):
-                block = block[1:]
-                self._start = False
-            block = block.replace(b"\r\n.", b"\r\n")
-            if block:
-                self._start = block.endswith(b"\r\n")
+        if self._stuffed and block:
+            dotted = self._start and block.startswith(b".")
+            # Looked at before dots are taken off: a block may end with the dot of a line that goes on.
+            self._start = block.endswith(b"\r\n")
+            block = (block[1:] if dotted else block).replace(b"\r\n.", b"\r\n")
         if self._run + len(block) > self._line_limit:
             self._measure(block)
         self._run = self._rest(block)
@@ -153,7 +151,7 @@ class Content:
         self._rest = block[cut:]
         self._write(self._clean(block[:cut]))
 
-    def close(self, parts: list[bytes], *, trim: int) -> None:
+    def close(self, parts: list[bytes], trim: int) -> None:
         """Move what is left, without its last `trim` octets (the end-of-data). Blocks."""
         block = self._rest + b"".join(parts)
         self._rest = b""
@@ -208,4 +206,4 @@ class Content:
         except SpoolFullError:
             self.fault = replies.NO_ROOM
         except SpoolError:
-            self.fault = replies.LOCAL_ERROR
+            self.fault = replies.NOT_STORED

@@ -19,10 +19,11 @@ _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 class DataReader:
     """Reads one mail up to its dot."""
 
-    __slots__ = ("_content", "_tail")
+    __slots__ = ("_content", "_tail", "empty")
 
     def __init__(self, content: Content) -> None:
         self._content = content
+        self.empty = False
         self._tail = b"\r\n"  # "354 ...CRLF" counts as the CRLF before a first line that is the dot
 
     def feed(self, octets: bytes) -> int:
@@ -45,13 +46,15 @@ class DataReader:
 class ChunkReader:
     """Reads one BDAT chunk: so many octets, whatever they are."""
 
-    __slots__ = ("_content", "_left", "last", "size")
+    __slots__ = ("_content", "_left", "empty", "last", "size")
 
     def __init__(self, content: Content | None, *, size: int, last: bool) -> None:
         #: None: the chunk is read and dropped, its command was refused.
         self._content = content
         self._left = size
         self.size = size
+        #: Whether nothing is to be read: the chunk ends at once.
+        self.empty = size == 0
         self.last = last
 
     def feed(self, octets: bytes) -> int:

@@ -58,10 +58,9 @@ class Gates:
             len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 32
         )
 
-    @property
-    def closed(self) -> bool:
+    def closed(self, *, now: float) -> bool:
         """Whether new sessions are sent away."""
-        return self._reason is not None
+        return self._reason is not None or now < self._sick_until
 
     def sickened(self, *, now: float) -> None:
         """The spool failed to write: keep new sessions out for a moment."""

@@ -16,7 +16,8 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.message.hops import count_hops
 from relay.message.identifiers import read_message_id
 from relay.smtp.content import Content
-from relay.smtp.trace import build_missing, build_received, header_block
+from relay.smtp.head import header_block, read_references
+from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake, RawFile, Submission
 from relay.verdict import Disposition, Reply
@@ -33,6 +34,7 @@ class Reception:
     peer: Peer
     received_at: datetime
     message_id: str | None = None
+    references: tuple[str, ...] = ()
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
 
@@ -43,6 +45,7 @@ class Reception:
         trace = build_received(envelope, hostname=site.hostname, spool_id=spool_id)
         block = header_block(head)
         self.message_id = read_message_id(block)
+        self.references = read_references(block)
         if site.trusted:
             fields, self.repairs = build_missing(
                 block,
@@ -94,13 +97,14 @@ async def receive(
         trace_size=reception.trace_size,
         fingerprint=content.fingerprint,
         message_id=reception.message_id,
+        references=reception.references,
     )
     try:
         receipt = await intake.put(submission)
     except SpoolFullError:
         return replies.NO_ROOM, None, False
     except SpoolError:
-        return replies.LOCAL_ERROR, None, False
+        return replies.NOT_STORED, None, False
     return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
 
 

@@ -40,8 +40,8 @@ class Watched(Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
 
-    def stop(self, *, urgent: bool) -> bool:
-        """Say 421 and close, unless a mail is under way (or at once, when urgent); whether it is closing."""
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
 
 
 class Station:
@@ -61,7 +61,11 @@ class Station:
         self.draining = False
         self.sites: list[Site] = []
         self.house = House(
-            new_id=intake.new_id, room=intake.room, may_send=self._may_send, may_guess=self._may_guess
+            new_id=intake.new_id,
+            room=intake.room,
+            paused=intake.paused,
+            may_send=self._may_send,
+            may_guess=self._may_guess,
         )
         self._ticks = 0
         self._due = self.loop.time() + _TICK_SECONDS
@@ -71,7 +75,9 @@ class Station:
         """Why no new session can begin now."""
         if self.draining:
             return replies.SHUTTING_DOWN
-        return replies.OVERLOADED if self.gates.closed else None
+        if self.gates.closed(now=self.loop.time()):
+            return replies.OVERLOADED
+        return replies.PAUSED if self.intake.paused() else None
 
     def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whatever becomes of the session that asked for it."""

@@ -330,7 +330,7 @@ class Desk(Protocol):
     """
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
-        """Entries that fit, oldest accepted first."""
+        """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
     def retry(self, ids: Sequence[str], *, now: datetime) -> int:
         """Queued, held or dead entries become due now; how many."""

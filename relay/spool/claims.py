@@ -22,9 +22,9 @@ from relay.spool.schema import query
 #: Steps from route to route through the index, not over every entry: as many seeks as there are routes.
 _ROUTES = """
 WITH RECURSIVE walk (route) AS (
-    SELECT min(route) FROM entries WHERE state = 'queued'
+    SELECT min(route) FROM entries INDEXED BY entries_due WHERE state = 'queued'
     UNION ALL
-    SELECT (SELECT min(route) FROM entries WHERE state = 'queued' AND route > walk.route)
+    SELECT (SELECT min(route) FROM entries INDEXED BY entries_due WHERE state = 'queued' AND route > walk.route)
     FROM walk WHERE walk.route IS NOT NULL
 )
 SELECT route FROM walk WHERE route IS NOT NULL
@@ -59,8 +59,8 @@ def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool)
     at = to_microseconds(now)
     ended = query(
         connection,
-        "UPDATE entries SET state = 'queued', due_at = ?, lease_until = NULL, updated_at = ? "
-        "WHERE state = 'leased' AND lease_until <= ? RETURNING entry_id",
+        "UPDATE entries INDEXED BY entries_leased SET state = 'queued', due_at = ?, lease_until = NULL, "
+        "updated_at = ? WHERE state = 'leased' AND lease_until <= ? RETURNING entry_id",
         (at, at, _FOREVER if everyone else at),
     )
     for (entry_id,) in ended:
@@ -120,7 +120,11 @@ def claim(
 
 def _probe(connection: apsw.Connection, route: str) -> list[int]:
     """The oldest entry of a held route, due or not; none while another of it is under way."""
-    if query(connection, "SELECT 1 FROM entries WHERE state = 'leased' AND route = ? LIMIT 1", (route,)):
+    if query(
+        connection,
+        "SELECT 1 FROM entries INDEXED BY entries_leased WHERE state = 'leased' AND route = ? LIMIT 1",
+        (route,),
+    ):
         return []
     rows = query(
         connection,
@@ -215,7 +219,8 @@ def next_due_at(connection: apsw.Connection, *, held_routes: Sequence[str]) -> d
     instants += [
         row[0]
         for row in query(
-            connection, "SELECT lease_until FROM entries WHERE state = 'leased' ORDER BY lease_until LIMIT 1"
+            connection,
+            "SELECT lease_until FROM entries INDEXED BY entries_leased WHERE state = 'leased' ORDER BY lease_until LIMIT 1",
         )
     ]
     return from_microseconds(min(instants)) if instants else None

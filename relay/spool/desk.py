@@ -19,7 +19,7 @@ from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
 from relay.spool.retention import remove_entries
-from relay.spool.schema import open_database, query, transaction
+from relay.spool.schema import close_database, open_database, query, transaction
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
@@ -140,7 +140,7 @@ class LocalDesk:
     def close(self) -> None:
         """Let the database go; harmless when called twice."""
         self._readers.close()
-        self._connection.close(force=True)
+        close_database(self._connection)
 
     def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
         def change(entry_id: int) -> None:

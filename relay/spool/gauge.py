@@ -16,7 +16,7 @@ import apsw
 from relay.config.model import SpoolSection
 from relay.errors import SpoolError
 from relay.spool.files import Layout
-from relay.spool.schema import open_database, query
+from relay.spool.schema import close_database, open_database, query
 from relay.spool.translate import translated
 
 _LOOK_SECONDS = 1.0
@@ -97,7 +97,7 @@ class Gauge:
     def close(self) -> None:
         """Let the database go."""
         if self._connection is not None:
-            self._connection.close(force=True)
+            close_database(self._connection)
             self._connection = None
 
     def _recent(self) -> Look | None:

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 import apsw
@@ -27,7 +26,7 @@ from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
 from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
-from relay.spool.schema import open_database, transaction
+from relay.spool.schema import close_database, open_database, transaction
 from relay.spool.translate import translate_error
 from relay.spool.wake import ring
 from relay.spool.writer import Job, Writer, tell
@@ -123,7 +122,7 @@ class LocalIntake:
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Accepted]:
         """Set the work going; it goes on without whoever waits."""
         raw = submission.raw
-        if isinstance(raw, bytes) and len(raw) <= _HASH_HERE_BYTES:
+        if isinstance(raw, bytes) and len(raw) <= min(_HASH_HERE_BYTES, self._large_bytes):
             job: _PutJob = Job(prepare(submission, sha256=hashlib.sha256(raw).digest(), file=None))
             self._writer.submit(job)
         else:
@@ -216,8 +215,7 @@ class LocalIntake:
     def _drop(self) -> None:
         """Close a database that failed; the next group opens it anew."""
         if self._connection is not None:
-            with suppress(apsw.Error):
-                self._connection.close(force=True)
+            close_database(self._connection)
             self._connection = None
 
     def _end(self) -> None:

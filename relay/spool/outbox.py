@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar, cast
@@ -26,7 +26,7 @@ from relay.spool.base import Entry, Paused, State
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
-from relay.spool.schema import open_database, transaction
+from relay.spool.schema import close_database, open_database, transaction
 from relay.spool.translate import translate_error, translated
 from relay.spool.writer import Job, Writer
 
@@ -275,6 +275,5 @@ class LocalOutbox:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            with suppress(apsw.Error):
-                self._connection.close(force=True)
+            close_database(self._connection)
             self._connection = None

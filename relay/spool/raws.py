@@ -53,18 +53,18 @@ def _read_row(connection: apsw.Connection, spool_id: str) -> tuple[bytes | None,
 
 @contextmanager
 def _map(layout: Layout, spool_id: str, size: int, sha256: bytes) -> Iterator[memoryview]:
-    try:
-        with translated():
+    with translated():
+        try:
             handle = os.open(layout.raw_path(spool_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                # Read, not mapped, for the hash: a bad sector is then an error, and not the end of the process.
-                if os.fstat(handle).st_size != size or _hash(handle) != sha256:
-                    raise SpoolCorruptError(f"the stored mail {spool_id} does not hash to what was accepted")
-                mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
-            finally:
-                os.close(handle)
-    except FileNotFoundError as exc:
-        raise SpoolCorruptError(f"the stored mail {spool_id} is not there") from exc
+        except FileNotFoundError as exc:
+            raise SpoolCorruptError(f"the stored mail {spool_id} is not there") from exc
+        try:
+            # Read, not mapped, for the hash: a bad sector is then an error, and not the end of the process.
+            if os.fstat(handle).st_size != size or _hash(handle) != sha256:
+                raise SpoolCorruptError(f"the stored mail {spool_id} does not hash to what was accepted")
+            mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+        finally:
+            os.close(handle)
     view = memoryview(mapped)
     try:
         yield view

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 import apsw
 
-from relay.spool.schema import open_database
+from relay.spool.schema import close_database, open_database
 from relay.spool.translate import translated
 
 #: More than the deliveries that read at once; what is above is closed after use.
@@ -38,16 +38,15 @@ class Readers:
             with translated():
                 yield connection
         except BaseException:
-            with suppress(apsw.Error):
-                connection.close(force=True)
+            close_database(connection)
             raise
         if self._idle.qsize() < _KEPT:
             self._idle.put(connection)
         else:
-            connection.close(force=True)
+            close_database(connection)
 
     def close(self) -> None:
         """Close what is not borrowed."""
         with suppress(Empty):
             while True:
-                self._idle.get_nowait().close(force=True)
+                close_database(self._idle.get_nowait())

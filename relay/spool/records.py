@@ -25,6 +25,8 @@ ENTRY_COLUMNS = (
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at"
 )
+#: The same without the request, which may be large, for lists.
+LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request", "NULL")
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
 
 
@@ -38,9 +40,8 @@ def from_microseconds(count: int) -> datetime:
     return _EPOCH + timedelta(microseconds=count)
 
 
-def build_json(value: object) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+#: One line of JSON.
+build_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_entry(row: Sequence[Any]) -> Entry:

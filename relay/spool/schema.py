@@ -8,7 +8,7 @@ checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
             _set_up(connection)
             _migrate(connection, path)
         except BaseException:
-            connection.close(force=True)
+            close_database(connection)
             raise
     return connection
 
@@ -221,6 +221,12 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
 def _check_ours(connection: apsw.Connection, path: Path) -> None:
     if connection.pragma("application_id") != APPLICATION_ID:
         raise SpoolError(f"{path} is a database, but no spool of ours")
+
+
+def close_database(connection: apsw.Connection) -> None:
+    """Close, whatever the disk says of it: what was committed is safe, and the rest was not promised."""
+    with suppress(apsw.Error):
+        connection.close(force=True)
 
 
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:

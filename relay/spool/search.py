@@ -16,7 +16,14 @@ import apsw
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
 from relay.spool.base import Backlog, Entry, Event, Filter, Remembered, State
-from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
+from relay.spool.records import (
+    ENTRY_COLUMNS,
+    ENTRY_TABLES,
+    LISTED_COLUMNS,
+    from_microseconds,
+    parse_entry,
+    to_microseconds,
+)
 from relay.spool.schema import query
 
 _TRACE_LIMIT = 1_000
@@ -59,13 +66,14 @@ def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
         pairs = find_ids(connection, wanted.ids, tuple(wanted.states or State))
         conditions.append("e.entry_id IN (SELECT value FROM json_each(?))")
         values.append(json.dumps([entry_id for entry_id, _ in pairs]))
+    columns = ENTRY_COLUMNS if wanted.ids else LISTED_COLUMNS
     rows: list[Any] = []
     # State by state: each walks its own index from the oldest, and stops at the limit.
     for state in wanted.states or tuple(State):
         where = " AND ".join(["e.state = ?", *conditions])
         rows += query(
             connection,
-            f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
+            f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
             (state, *values, wanted.limit),
         )
     rows.sort(key=lambda row: row[0])

@@ -1,79 +1,46 @@
-"""What the spool's tests share: configurations, mails, and a clock that is only a number."""
+"""The fixtures of the spool's tests: one spool a test, of each implementation."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
 import pytest
+from spoolkit import LocalSpool, build_config, build_submission
 
 from relay.config.model import Config
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
-from relay.spool.base import Submission
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-_COUNT = itertools.count()
-
-
-def build_config(data_dir: Path, **spool) -> Config:
-    return Config(
-        hostname="mx1.example.com",
-        data_dir=data_dir,
-        s3={"bucket": "mail-bucket"},
-        connect={"instance_id": "instance-1"},
-        routes=({"match": ("@example.com",)},),
-        spool={"min_free_bytes": 0, "min_free_inodes": 0, **spool},
-    )
-
-
-def build_destination(
-    address="support@example.com", route="support", instance_id="instance-1"
-) -> Destination:
-    return Destination(instance_id=instance_id, address=address, forward_paths=(address,), route=route)
-
-
-def build_submission(
-    spool_id,
-    *,
-    body=None,
-    message_id="",
-    destinations=None,
-    at=NOW,
-    reverse_path="ann@customer.example",
-    raw=None,
-    references=(),
-    trace=b"Received: from x\r\n",
-) -> Submission:
-    """A mail unlike any other, unless its body is given; message_id "" makes one up, None leaves it out."""
-    number = next(_COUNT)
-    content = body if body is not None else b"Subject: %d\r\n\r\nHello %d\r\n" % (number, number)
-    destinations = destinations or (build_destination(),)
-    whole = trace + content
-    return Submission(
-        spool_id=spool_id,
-        envelope=Envelope(
-            reverse_path=reverse_path,
-            forward_paths=tuple(ForwardPath(address=d.address) for d in destinations),
-            peer=Peer(address="192.0.2.7", port=4711, helo="mail.customer.example", protocol="ESMTPS"),
-            received_at=at,
-        ),
-        destinations=tuple(destinations),
-        raw=whole if raw is None else raw,
-        size=len(whole),
-        trace_size=len(trace),
-        fingerprint=hashlib.sha256(content).hexdigest(),
-        message_id=f"<{number}@customer.example>" if message_id == "" else message_id,
-        references=tuple(references),
-        results={"relay_spf": "pass"},
-    )
-
-
-def later(seconds: float) -> datetime:
-    return NOW + timedelta(seconds=seconds)
 
 
 @pytest.fixture
 def config(tmp_path) -> Config:
     return build_config(tmp_path / "data")
+
+
+@pytest.fixture(params=[LocalSpool], ids=["local"])
+async def spool(request, tmp_path):
+    spool = request.param(tmp_path)
+    yield spool
+    await spool.close()
+
+
+@pytest.fixture
+def intake(spool):
+    return spool.open_intake()
+
+
+@pytest.fixture
+def outbox(spool, intake):
+    return spool.open_outbox()
+
+
+@pytest.fixture
+def desk(spool, intake):
+    return spool.open_desk()
+
+
+@pytest.fixture
+def put(intake):
+    """Puts a mail unlike any other, or like what it is told; the spool id it got."""
+
+    async def put(**like):
+        receipt = await intake.put(build_submission(intake.new_id(), **like))
+        return receipt.spool_id
+
+    return put

@@ -1,0 +1,237 @@
+"""How fast the spool accepts mail: group commit beside one file a message, in the same run.
+
+    python -m bench.spool [--seconds 2] [--rounds 3] [--size 2000] [--dir DIR] [--entries 100000] [--json]
+
+Prints messages a second and the 99th percentile of `put` for 1, 10, 50 and 200 waiters, medians of interleaved
+rounds; then what 100,000 waiting entries cost: opening, claiming, listing. Read ratios: machines differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relay.config.model import Config
+from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
+from relay.spool.base import Filter, Submission
+from relay.spool.local import open_desk, open_intake, open_outbox
+
+WAITERS = (1, 10, 50, 200)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_THREADS = 16  # the best of those tried for one file a message
+
+
+def build_config(data_dir: Path) -> Config:
+    return Config(
+        hostname="bench.example.com",
+        data_dir=data_dir,
+        s3={"bucket": "bench"},
+        connect={"instance_id": "bench"},
+        routes=({"match": ("@example.com",)},),
+        spool={"min_free_bytes": 0},
+    )
+
+
+def build_submission(spool_id: SpoolId, number: int, size: int, route: str = "support") -> Submission:
+    raw = (b"Received: by bench; %d\r\nMessage-ID: <%d@bench>\r\n\r\n" % (number, number)).ljust(size, b"x")
+    address = f"{route}@example.com"
+    return Submission(
+        spool_id=spool_id,
+        envelope=Envelope(
+            reverse_path="ann@customer.example",
+            forward_paths=(ForwardPath(address=address),),
+            peer=Peer(address="192.0.2.7", port=4711, helo="mail.customer.example", protocol="ESMTPS"),
+            received_at=NOW,
+        ),
+        destinations=(
+            Destination(instance_id="bench", address=address, forward_paths=(address,), route=route),
+        ),
+        raw=raw,
+        size=len(raw),
+        trace_size=24,
+        fingerprint=hashlib.sha256(raw[24:]).hexdigest(),
+        message_id=f"<{number}@bench>",
+        results={"relay_spf": "pass", "relay_dkim": "pass", "relay_dmarc": "pass"},
+    )
+
+
+class Files:
+    """The rival: a temporary file, fsync, rename, fsync of the folder, in threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.pool = ThreadPoolExecutor(_THREADS)
+
+    def write(self, name: str, octets: bytes) -> None:
+        temporary = self.folder / f".{name}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(handle, octets)
+        os.fsync(handle)
+        os.close(handle)
+        temporary.rename(self.folder / name)
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+
+    async def put(self, submission: Submission) -> None:
+        assert isinstance(submission.raw, bytes)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.pool, self.write, submission.spool_id, submission.raw)
+
+
+async def drive(
+    put: Callable[[Submission], Awaitable[object]],
+    new_id: Callable[[], SpoolId],
+    *,
+    waiters: int,
+    seconds: float,
+    size: int,
+) -> tuple[float, float, float]:
+    """Messages a second, p99 in milliseconds, CPU in microseconds a message."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    number = 0
+
+    async def wait() -> None:
+        nonlocal number
+        while time.perf_counter() < end:
+            number += 1
+            submission = build_submission(new_id(), number, size)
+            begun = time.perf_counter()
+            await put(submission)
+            times.append(time.perf_counter() - begun)
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    begun = time.perf_counter()
+    await asyncio.gather(*(wait() for _ in range(waiters)))
+    elapsed = time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+    times.sort()
+    return len(times) / elapsed, times[int(len(times) * 0.99)] * 1e3, cpu / len(times) * 1e6
+
+
+async def compare(home: Path, *, rounds: int, seconds: float, size: int) -> dict[str, dict[int, list[float]]]:
+    """For each way and number of waiters: the medians of rate, p99 and CPU."""
+    seen: dict[str, dict[int, list[tuple[float, float, float]]]] = {
+        way: {waiters: [] for waiters in WAITERS} for way in ("spool", "files")
+    }
+    for turn in range(rounds):
+        for waiters in WAITERS:
+            for way in ("spool", "files"):
+                folder = home / f"{way}-{turn}-{waiters}"
+                intake = open_intake(build_config(folder / "data"))
+                put = intake.put if way == "spool" else Files(folder / "files").put
+                figures = await drive(put, intake.new_id, waiters=waiters, seconds=seconds, size=size)
+                seen[way][waiters].append(figures)
+                await intake.close()
+                shutil.rmtree(folder)
+    return {
+        way: {
+            waiters: [statistics.median(column) for column in zip(*figures, strict=True)]
+            for waiters, figures in of_way.items()
+        }
+        for way, of_way in seen.items()
+    }
+
+
+async def measure_backlog(home: Path, entries: int) -> dict[str, float]:
+    """Milliseconds, with so many entries waiting on ten routes."""
+    config = build_config(home / "backlog")
+    intake = open_intake(config)
+    step = 2_000
+    for start in range(0, entries, step):
+        await asyncio.gather(
+            *(
+                intake.put(build_submission(intake.new_id(), number, 400, route=f"route-{number % 10}"))
+                for number in range(start, min(start + step, entries))
+            )
+        )
+    await intake.close()
+    figures: dict[str, float] = {}
+
+    async def clock(name: str, work: Callable[[], object]) -> object:
+        begun = time.perf_counter()
+        answer = work()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        figures[name] = (time.perf_counter() - begun) * 1e3
+        return answer
+
+    begun = time.perf_counter()
+    outbox = open_outbox(config)
+    await outbox.recover(now=NOW)
+    intake = open_intake(config)
+    await intake.put(build_submission(intake.new_id(), entries + 1, 400))
+    figures["start to first put"] = (time.perf_counter() - begun) * 1e3
+    claimed = await clock("claim 8", lambda: outbox.claim(now=NOW, limit=8, lease_seconds=60))
+    await clock("next due", outbox.next_due_at)
+    await clock("finish 1", lambda: outbox.finish(claimed[0], contact_id="c", now=NOW))  # type: ignore[index]
+    desk = open_desk(config)
+    await clock("list 1,000", lambda: desk.select(Filter()))
+    await clock("list 100,000", lambda: desk.select(Filter(limit=100_000)))
+    await clock("list by sender (none)", lambda: desk.select(Filter(sender="nobody@else")))
+    await clock("counts", desk.counts)
+    await clock("backlog", lambda: desk.backlog(limits=(), now=NOW))
+    await clock("trace a Message-ID", lambda: desk.trace("<777@bench>"))
+    await clock("trace an unknown address", lambda: desk.trace("nobody@else.example"))
+    desk.close()
+    await intake.close()
+    await outbox.close()
+    return figures
+
+
+def show(figures: dict[str, dict[int, list[float]]], backlog: dict[str, float], entries: int) -> None:
+    print(
+        f"{'waiters':>8}  {'spool/s':>9} {'p99 ms':>8} {'CPU us':>7}  {'files/s':>9} {'p99 ms':>8} {'CPU us':>7}  ratio"
+    )
+    for waiters in WAITERS:
+        ours, theirs = figures["spool"][waiters], figures["files"][waiters]
+        columns = " ".join(f"{rate:>9,.0f} {p99:>8.2f} {cpu:>7.0f} " for rate, p99, cpu in (ours, theirs))
+        print(f"{waiters:>8}  {columns} {ours[0] / theirs[0]:>5.1f}")
+    if backlog:
+        print(f"\nwith {entries:,} entries waiting, ms:")
+        for name, milliseconds in backlog.items():
+            print(f"  {name:<26}{milliseconds:>9.1f}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=2_000)
+    parser.add_argument("--dir", type=Path, default=None, help="where to write; a real disk, not a tmpfs")
+    parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    home = Path(tempfile.mkdtemp(prefix="bench-spool-", dir=arguments.dir))
+    try:
+        figures = asyncio.run(
+            compare(home, rounds=arguments.rounds, seconds=arguments.seconds, size=arguments.size)
+        )
+        backlog = asyncio.run(measure_backlog(home, arguments.entries)) if arguments.entries else {}
+    finally:
+        shutil.rmtree(home)
+    if arguments.json:
+        print(json.dumps({"put": figures, "backlog_ms": backlog}))
+    else:
+        show(figures, backlog, arguments.entries)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

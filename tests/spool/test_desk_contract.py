@@ -1,0 +1,245 @@
+"""What every `Desk` does: finding entries, changing those not under way, telling their story."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from spoolkit import NOW, build_destination, claim_one, later, raw_files
+
+from relay.errors import SpoolError
+from relay.spool.base import Filter, State
+
+SALES = (build_destination("sales@example.com", route="sales"),)
+
+
+@pytest.fixture
+async def three(put):
+    """Three mails: one for support, one for sales from nobody, one for sales later."""
+    return [
+        await put(),
+        await put(destinations=SALES, reverse_path=None, at=later(10)),
+        await put(destinations=SALES, reverse_path="Bob@Other.example", at=later(20), message_id="<m@x>"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(), [0, 1, 2]),
+        (Filter(limit=2), [0, 1]),
+        (Filter(route="sales"), [1, 2]),
+        (Filter(route="nothing"), []),
+        (Filter(sender="<>"), [1]),
+        (Filter(sender="bob@other"), [2]),
+        (Filter(recipient="SALES@"), [1, 2]),
+        (Filter(older_than=later(15)), [0, 1]),
+        (Filter(states=(State.QUEUED,)), [0, 1, 2]),
+        (Filter(states=(State.DEAD,)), []),
+        (Filter(route="sales", sender="bob"), [2]),
+    ],
+    ids=repr,
+)
+async def test_select_by_filter(desk, three, wanted, found):
+    """Each filter finds exactly what it says, oldest first."""
+    assert [three.index(entry.spool_id) for entry in desk.select(wanted)] == found
+
+
+async def test_select_by_reason_and_its_family(put, outbox, desk):
+    """A reason finds itself and what stands below it, but no namesake."""
+    for reason in ("connect.timeout", "connect", "connection"):
+        await put()
+        await outbox.defer(await claim_one(outbox), until=later(99), reason=reason, detail="", now=NOW)
+    assert [e.reason for e in desk.select(Filter(reason="connect"))] == ["connect.timeout", "connect"]
+    assert [e.reason for e in desk.select(Filter(reason="connect.timeout"))] == ["connect.timeout"]
+
+
+async def test_ids_name_a_mail_or_one_of_its_entries(put, desk):
+    """A spool id is all its entries; with the entry's number it is one; nonsense is none."""
+    spool_id = await put(destinations=(build_destination(), *SALES))
+    both = desk.select(Filter(ids=(spool_id,)))
+    assert len(both) == 2
+    one = f"{spool_id}.{both[1].entry_id}"
+    assert [e.entry_id for e in desk.select(Filter(ids=(one,)))] == [both[1].entry_id]
+    assert desk.hold([one], now=NOW) == 1
+    for nonsense in (
+        "",
+        ".",
+        f"{spool_id}.",
+        f"{spool_id}.x",
+        f"{spool_id}.0",
+        f"{spool_id}.{10**30}",
+        "x",
+        "x.1",
+    ):
+        expected = 2 if nonsense == f"{spool_id}." else 0
+        assert len(desk.select(Filter(ids=(nonsense,)))) == expected
+
+
+async def test_hold_and_release(put, outbox, desk):
+    """A held entry waits; a released one is due now."""
+    spool_id = await put()
+    assert desk.hold([spool_id], now=NOW) == 1
+    assert desk.hold([spool_id], now=NOW) == 0
+    assert await outbox.claim(now=later(9), limit=1, lease_seconds=1) == []
+    assert desk.release([spool_id], now=later(10)) == 1
+    assert desk.release([spool_id], now=later(10)) == 0
+    assert (await claim_one(outbox, now=later(10))).spool_id == spool_id
+
+
+async def test_retry_makes_deferred_held_and_dead_due(put, outbox, desk):
+    """Whatever waits, a retry makes it due now."""
+    ids = [await put() for _ in range(3)]
+    entries = await outbox.claim(now=NOW, limit=3, lease_seconds=60)
+    await outbox.defer(entries[0], until=later(9999), reason="r", detail="", now=NOW)
+    await outbox.hold(entries[1], reason="r", detail="", now=NOW)
+    await outbox.bury(entries[2], reason="r", detail="", now=NOW)
+    assert desk.retry(ids, now=later(1)) == 3
+    assert len(await outbox.claim(now=later(1), limit=9, lease_seconds=60)) == 3
+
+
+async def test_entry_under_way_is_left_alone(put, outbox, desk):
+    """No command touches a leased entry."""
+    spool_id = await put()
+    await claim_one(outbox)
+    for act in (desk.retry, desk.hold, desk.release, desk.drop):
+        assert act([spool_id], now=NOW) == 0
+    assert desk.counts()[State.LEASED] == 1
+
+
+async def test_drop_takes_the_mail_with_its_last_entry(put, desk, spool):
+    """The raw mail goes with the last entry, its file too."""
+    spool_id = await put(destinations=(build_destination(), *SALES), body=b"x" * 300_000)
+    first, second = desk.select(Filter())
+    assert desk.drop([f"{spool_id}.{first.entry_id}"], now=NOW) == 1
+    assert desk.export(spool_id) is not None
+    assert desk.drop([f"{spool_id}.{second.entry_id}"], now=NOW) == 1
+    assert desk.export(spool_id) is None
+    assert desk.select(Filter()) == []
+    assert raw_files(spool.config.data_dir) == []
+
+
+async def test_dropped_mail_may_come_again(put, desk):
+    """After a drop the same mail is no duplicate: who sends it again is not told 250 for nothing."""
+    first = await put(body=b"same", message_id="<m@x>")
+    desk.drop([first], now=NOW)
+    second = await put(body=b"same", message_id="<m@x>")
+    assert [e.spool_id for e in desk.select(Filter())] == [second]
+
+
+async def test_dropping_a_finished_entry_keeps_the_ledger(put, outbox, desk):
+    """A contact that exists is not made again because its mail was dropped."""
+    first = await put(body=b"same", message_id="<m@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert desk.drop([first], now=NOW) == 1
+    assert await put(body=b"same", message_id="<m@x>") == first
+    assert [line.contact_id for line in desk.remembered("c")] == ["c"]
+
+
+async def test_export_gives_the_raw_mail(put, desk):
+    """Our trace header, then the octets as received; None for what is not here."""
+    spool_id = await put(body=b"Subject: x\r\n\r\n\x00\xff\r\n")
+    assert desk.export(spool_id) == b"Received: from x\r\nSubject: x\r\n\r\n\x00\xff\r\n"
+    assert desk.export(f"{spool_id}.1") == desk.export(spool_id)
+    assert desk.export("nothing") is None
+
+
+async def test_trace_by_every_word(put, outbox, desk):
+    """Message-ID with or without brackets, spool id, contact id, sender and recipient lead to the entry."""
+    alias = build_destination("desk@example.com")
+    alias = type(alias)(
+        instance_id="instance-1", address="desk@example.com", forward_paths=("alias@example.com",), route="r"
+    )
+    spool_id = await put(message_id="<m@x>", reverse_path="Ann@Customer.example", destinations=(alias,))
+    await put(reverse_path="zoe@else.example")
+    await outbox.finish(await claim_one(outbox), contact_id="contact-1", now=NOW)
+    for word in (
+        "<m@x>",
+        "m@x",
+        spool_id,
+        f"{spool_id}.1",
+        "contact-1",
+        "ann@customer.example",
+        "desk@EXAMPLE.com",
+        "alias@example.com",
+    ):
+        assert [e.spool_id for e in desk.trace(word)] == [spool_id], word
+    assert desk.trace("nobody@example.org") == []
+
+
+async def test_history_tells_the_story(put, outbox, desk):
+    """What happened is kept in order, with attempt, reason and detail."""
+    spool_id = await put()
+    await outbox.defer(
+        await claim_one(outbox), until=later(5), reason="s3.timeout", detail="slow", now=later(1)
+    )
+    desk.hold([spool_id], now=later(2))
+    desk.release([spool_id], now=later(3))
+    await outbox.finish(await claim_one(outbox, now=later(3)), contact_id="c", now=later(4))
+    story = [(e.at, e.event, e.attempt, e.reason, e.detail) for e in desk.history(desk.trace(spool_id)[0])]
+    assert story == [
+        (later(1), "deferred", 1, "s3.timeout", "slow"),
+        (later(2), "held", 1, "operator", ""),
+        (later(3), "released", 1, "", ""),
+        (later(4), "done", 2, "", ""),
+    ]
+
+
+async def test_history_stays_short(put, outbox, desk):
+    """Hundreds of attempts leave the latest events only."""
+    spool_id = await put()
+    for number in range(120):
+        entry = await claim_one(outbox)
+        await outbox.defer(entry, until=NOW, reason="r", detail=str(number), now=NOW)
+    story = desk.history(desk.trace(spool_id)[0])
+    assert len(story) == 50
+    assert story[-1].detail == "119"
+
+
+async def test_counts_and_backlog(put, outbox, desk):
+    """Every state is counted, and each route's backlog by age."""
+    for age in (1, 100, 10_000):
+        await put(at=later(-age))
+    await put(destinations=SALES)
+    assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW) == 1
+    entry = await claim_one(outbox)
+    await outbox.bury(entry, reason="r", detail="", now=NOW)
+    assert desk.counts() == {
+        State.QUEUED: 2,
+        State.LEASED: 0,
+        State.HELD: 1,
+        State.DEAD: 1,
+        State.DONE: 0,
+    }
+    limits = (timedelta(seconds=60), timedelta(seconds=1000))
+    sales, support = desk.backlog(limits=limits, now=NOW)
+    assert (sales.route, sales.held, sales.ages, sales.oldest_at) == ("sales", 1, (1, 0, 0), NOW)
+    assert (support.queued, support.dead, support.ages) == (2, 1, (1, 1, 0))
+    assert support.oldest_at == later(-100)
+
+
+@pytest.mark.parametrize("subject", ["", "intake now", "route", "everything", "delivery x"])
+async def test_pause_of_nonsense_is_refused(desk, subject):
+    """Only what can stand still can be paused."""
+    with pytest.raises(SpoolError, match="cannot be paused"):
+        desk.pause(subject, now=NOW)
+
+
+async def test_resume_ends_the_hold_of_a_route(outbox, desk):
+    """An operator who mended the configuration need not wait for the probe."""
+    await outbox.hold_route("support", reason="r", detail="", now=NOW)
+    assert [hold.route for hold in desk.paused().holds] == ["support"]
+    assert desk.resume("route support")
+    assert desk.paused().holds == ()
+    assert not desk.resume("route support")
+
+
+async def test_desk_without_a_spool_says_so(tmp_path):
+    """A wrong data_dir is told in a sentence, and nothing is made there."""
+    from spoolkit import build_config
+
+    from relay.spool.local import open_desk
+
+    with pytest.raises(SpoolError, match="there is no spool in"):
+        open_desk(build_config(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,349 @@
+"""What every `Outbox` does: claims, leases, outcomes, routes that stand still, the end of finished mail."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
+
+from relay.contact.plan import Rung
+from relay.errors import LeaseLostError, SpoolBusyError
+from relay.spool.base import Filter, State
+
+
+def on(route):
+    return (build_destination(f"{route}@example.com", route=route),)
+
+
+async def claim(outbox, *, now=NOW, limit=100, **more):
+    return await outbox.claim(now=now, limit=limit, lease_seconds=60, **more)
+
+
+async def test_claim_takes_the_oldest_due_first(put, outbox):
+    """Entries come in the order in which they fell due, and not before."""
+    third = await put(at=later(2))
+    first = await put(at=NOW)
+    second = await put(at=later(1))
+    assert [e.spool_id for e in await claim(outbox, now=later(1))] == [first, second]
+    assert [e.spool_id for e in await claim(outbox, now=later(2))] == [third]
+
+
+async def test_claim_is_fair_between_routes(put, outbox):
+    """A route with a long queue does not keep another waiting, in one claim or over many."""
+    for _ in range(6):
+        await put(destinations=on("busy"))
+    for _ in range(2):
+        await put(destinations=on("calm"), at=later(1))
+    routes = [e.destination.route for e in await claim(outbox, now=later(1), limit=4)]
+    assert sorted(routes) == ["busy", "busy", "calm", "calm"]
+
+
+async def test_claims_of_one_take_turns(put, outbox):
+    """With one place free at a time, routes still take turns."""
+    for route in ("a", "b", "c"):
+        for _ in range(3):
+            await put(destinations=on(route))
+    turns = [(await claim_one(outbox)).destination.route for _ in range(9)]
+    assert [sorted(turns[i : i + 3]) for i in (0, 3, 6)] == [["a", "b", "c"]] * 3
+
+
+async def test_replies_come_before_new_mail(put, outbox):
+    """A mail whose references lead to a contact of ours is claimed before older new ones."""
+    await put(message_id="<question@customer.example>")
+    await outbox.finish(await claim_one(outbox), contact_id="contact-1", now=NOW)
+    new = await put(references=("<unknown@x>",))
+    reply = await put(references=("<unknown@x>", "<question@customer.example>"), at=later(1))
+    assert [e.spool_id for e in await claim(outbox, now=later(1))] == [reply, new]
+
+
+async def test_claim_counts_the_attempt_before_it_begins(put, outbox, spool):
+    """After a crash of the runner the attempt is still counted."""
+    await put()
+    assert (await claim_one(outbox)).attempts == 1
+    await outbox.close()
+    outbox = spool.open_outbox()
+    assert await outbox.recover(now=NOW) == 1
+    assert (await claim_one(outbox)).attempts == 2
+
+
+async def test_leased_entry_is_not_claimed_until_its_lease_ends(put, outbox):
+    """Nobody else gets a leased entry; when the lease is over, somebody does."""
+    await put()
+    first = await claim_one(outbox, lease_seconds=60)
+    assert await claim(outbox, now=later(59)) == []
+    second = await claim_one(outbox, now=later(60))
+    assert (second.entry_id, second.attempts) == (first.entry_id, 2)
+
+
+async def test_renewed_lease_lasts_longer(put, outbox):
+    """A delivery that takes its time can keep its lease."""
+    await put()
+    entry = await claim_one(outbox, lease_seconds=60)
+    await outbox.renew(entry, lease_seconds=60, now=later(50))
+    assert await claim(outbox, now=later(100)) == []
+    await outbox.finish(entry, contact_id="c", now=later(105))
+
+
+@pytest.mark.parametrize("act", ["finish", "defer", "hold", "bury", "save_request", "renew"])
+async def test_change_after_a_lost_lease_is_refused(put, outbox, act):
+    """The fence: an outcome of an older attempt changes nothing."""
+    await put()
+    old = await claim_one(outbox, lease_seconds=60)
+    new = await claim_one(outbox, now=later(60))
+    words = {
+        "finish": {"contact_id": "old"},
+        "defer": {"until": later(1), "reason": "r", "detail": "d"},
+        "hold": {"reason": "r", "detail": "d"},
+        "bury": {"reason": "r", "detail": "d"},
+        "save_request": {"request": b"{}", "rung": Rung.TEXT, "expires_at": later(1)},
+        "renew": {"lease_seconds": 1},
+    }
+    with pytest.raises(LeaseLostError):
+        await getattr(outbox, act)(old, now=later(61), **words[act])
+    await outbox.finish(new, contact_id="new", now=later(61))
+
+
+async def test_defer_keeps_reason_and_due_time(put, outbox, desk):
+    """A deferred entry is queued, says why, and is due when it was told."""
+    await put()
+    await outbox.defer(
+        await claim_one(outbox),
+        until=later(90),
+        reason="connect.timeout",
+        detail="no answer in 60 s",
+        now=NOW,
+    )
+    (entry,) = desk.select(Filter())
+    assert (entry.state, entry.reason, entry.detail) == (State.QUEUED, "connect.timeout", "no answer in 60 s")
+    assert entry.next_attempt_at == later(90)
+    assert await claim(outbox, now=later(89)) == []
+    assert len(await claim(outbox, now=later(90))) == 1
+
+
+async def test_request_is_kept_byte_for_byte_until_the_rung_changes(put, outbox):
+    """The stored request comes back with the next claim; another rung drops it."""
+    await put()
+    entry = await claim_one(outbox)
+    request = '{"Subject":"Grüße"}'.encode()
+    await outbox.save_request(entry, request=request, rung=Rung.FULL, expires_at=later(3600), now=NOW)
+    await outbox.defer(entry, until=NOW, reason="r", detail="", now=NOW)
+    entry = await claim_one(outbox)
+    assert (entry.request, entry.rung, entry.request_expires_at) == (request, Rung.FULL, later(3600))
+    await outbox.defer(entry, until=NOW, reason="r", detail="", rung=Rung.TRIMMED, now=NOW)
+    entry = await claim_one(outbox)
+    assert (entry.request, entry.rung, entry.request_expires_at) == (None, Rung.TRIMMED, None)
+
+
+async def test_hold_and_bury_wait_for_a_person(put, outbox, desk):
+    """Held and dead entries are not claimed, ever, and say why."""
+    await put()
+    await put()
+    first, second = await claim(outbox)
+    await outbox.hold(first, reason="spool_corrupt", detail="x", now=NOW)
+    await outbox.bury(second, reason="too_old", detail="y", now=NOW)
+    assert await claim(outbox, now=later(10**7)) == []
+    assert await outbox.next_due_at() is None
+    assert [(e.state, e.reason) for e in desk.select(Filter())] == [
+        (State.HELD, "spool_corrupt"),
+        (State.DEAD, "too_old"),
+    ]
+
+
+async def test_next_due_at_sees_queue_and_leases(put, outbox):
+    """The next thing to do is the next due entry, or the end of the next lease."""
+    assert await outbox.next_due_at() is None
+    await put(at=later(10))
+    await put(at=later(20))
+    assert await outbox.next_due_at() == later(10)
+    await claim_one(outbox, now=later(10), lease_seconds=3)
+    assert await outbox.next_due_at() == later(13)
+
+
+async def test_routes_held_by_the_caller_are_skipped(put, outbox):
+    """What the runner holds is neither claimed nor waited for."""
+    await put(destinations=on("broken"))
+    await put(destinations=on("fine"), at=later(5))
+    assert [e.destination.route for e in await claim(outbox, now=later(5), held_routes=["broken"])] == [
+        "fine"
+    ]
+    assert await outbox.next_due_at(held_routes=["broken", "fine"]) == later(65)
+    assert len(await claim(outbox, now=later(5))) == 1
+
+
+async def test_route_hold_survives_a_restart(put, outbox, spool):
+    """A hold in the spool skips the route, is told with its reason, and stays over a restart."""
+    await put(destinations=on("broken"))
+    await outbox.hold_route("broken", reason="connect.AccessDenied", detail="no right", now=NOW)
+    await outbox.hold_route("broken", reason="connect.NotFound", detail="gone", now=later(5))
+    await outbox.close()
+    outbox = spool.open_outbox()
+    assert await claim(outbox) == []
+    assert await outbox.next_due_at() is None
+    (hold,) = (await outbox.paused()).holds
+    assert (hold.route, hold.reason, hold.since) == ("broken", "connect.NotFound", NOW)
+    assert await outbox.resume_route("broken")
+    assert not await outbox.resume_route("broken")
+    assert len(await claim(outbox)) == 1
+
+
+async def test_probe_takes_one_entry_of_a_held_route(put, outbox):
+    """Of a held route one entry at a time may be tried, due or not, and others go on beside it."""
+    for _ in range(3):
+        await put(destinations=on("broken"), at=later(500))
+    await put(destinations=on("fine"))
+    await outbox.hold_route("broken", reason="r", detail="", now=NOW)
+    claimed = await claim(outbox, probe_routes=["broken"])
+    assert [e.destination.route for e in claimed] == ["broken", "fine"]
+    assert await claim(outbox, probe_routes=["broken"]) == []
+    await outbox.defer(claimed[0], until=later(60), reason="r", detail="", now=NOW)
+    assert len(await claim(outbox, probe_routes=["broken"])) == 1
+
+
+async def test_operators_pauses_stop_claims(put, outbox, desk):
+    """Nothing of a paused route is claimed, not even as a probe, and nothing at all while delivery is paused."""
+    await put(destinations=on("a"))
+    await put(destinations=on("b"))
+    assert desk.pause("route a", now=NOW)
+    assert not desk.pause("route a", now=NOW)
+    assert [e.destination.route for e in await claim(outbox, probe_routes=["a"])] == ["b"]
+    desk.pause("delivery", now=NOW)
+    desk.resume("route a")
+    assert await claim(outbox) == []
+    assert await outbox.next_due_at() is None
+    paused = await outbox.paused()
+    assert (paused.delivery, paused.routes) == (True, ())
+    desk.resume("delivery")
+    assert len(await claim(outbox)) == 1
+
+
+async def test_recover_returns_every_lease_at_once(put, outbox, spool):
+    """A new deliverer does not wait for the leases of a dead one."""
+    for _ in range(3):
+        await put()
+    await claim(outbox)
+    await outbox.close()
+    outbox = spool.open_outbox()
+    assert await outbox.recover(now=later(1)) == 3
+    assert len(await claim(outbox, now=later(1))) == 3
+    assert await outbox.recover(now=later(1)) == 3
+
+
+async def test_blamed_entries_come_back_apart_and_later_each_time(put, outbox):
+    """Mails that a crashed runner had come back one after the other, and later after each crash in a row."""
+    ids = [await put() for _ in range(3)]
+    await claim(outbox)
+    assert await outbox.recover(now=NOW, blame=True) == 3
+    first = await outbox.next_due_at()
+    assert first is not None
+    assert first > NOW
+    assert [e.spool_id for e in await claim(outbox, now=first)] == ids[:1]
+    assert await outbox.recover(now=first, blame=True) == 1
+    second = [e for e in await claim(outbox, now=first + timedelta(hours=1)) if e.spool_id == ids[0]]
+    assert [e.cut_short for e in second] == [2]
+    assert second[0].next_attempt_at - first > first - NOW
+
+
+async def test_mail_that_always_ends_the_runner_is_held(put, outbox, spool):
+    """After max_attempts_cut_short crashes in a row the entry is held, and says so."""
+    await put()
+    limit = spool.config.deliver.max_attempts_cut_short
+    now = NOW
+    for _ in range(limit):
+        now += timedelta(hours=1)
+        await claim_one(outbox, now=now)
+        await outbox.recover(now=now, blame=True)
+    (entry,) = spool.open_desk().select(Filter())
+    assert (entry.state, entry.reason, entry.cut_short) == (State.HELD, "cut_short", limit)
+
+
+async def test_outcome_clears_the_blame(put, outbox):
+    """A mail whose delivery failed in the ordinary way is not one that kills."""
+    await put()
+    await claim_one(outbox)
+    await outbox.recover(now=NOW, blame=True)
+    entry = await claim_one(outbox, now=later(3600))
+    assert entry.cut_short == 1
+    await outbox.defer(entry, until=later(3600), reason="r", detail="", now=later(3600))
+    assert (await claim_one(outbox, now=later(3600))).cut_short == 0
+
+
+async def test_only_one_deliverer(outbox, spool):
+    """A second outbox on the same spool is refused, until the first is closed."""
+    with pytest.raises(SpoolBusyError):
+        spool.open_outbox()
+    await outbox.close()
+    spool.open_outbox()
+
+
+async def test_contacts_are_found_by_message_id(put, outbox):
+    """The newest known contact of the given instance is found, and none that is too old."""
+    await put(message_id="<1@x>")
+    await put(message_id="<2@x>", at=later(10))
+    await put(message_id="<3@x>", destinations=(build_destination(instance_id="instance-2"),), at=later(20))
+    for number, entry in enumerate(await claim(outbox, now=later(20)), 1):
+        await outbox.finish(entry, contact_id=f"contact-{number}", now=later(20))
+    ids = ["<0@x>", "<1@x>", "<2@x>", "<3@x>"]
+    assert await outbox.find_contact(message_ids=ids, since=NOW) == "contact-3"
+    assert await outbox.find_contact(message_ids=ids, since=NOW, instance_id="instance-1") == "contact-2"
+    assert await outbox.find_contact(message_ids=ids, since=later(15), instance_id="instance-1") is None
+    assert await outbox.find_contact(message_ids=[], since=NOW) is None
+
+
+async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk, spool):
+    """After retain_days a finished mail is gone, its contact is still found, and after 90 days that is gone too."""
+    spool_id = await put(message_id="<1@x>", body=b"x" * 300_000)
+    waiting = await put(message_id="<2@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="contact-1", now=NOW)
+    day = timedelta(days=1)
+    assert await outbox.expire(now=NOW + 13 * day) == 0
+    assert await outbox.expire(now=NOW + 15 * day) == 1
+    assert desk.export(spool_id) is None
+    assert desk.export(waiting) is not None
+    assert raw_files(spool.config.data_dir) == []
+    assert desk.trace("<1@x>") == []
+    assert [line.contact_id for line in desk.remembered("<1@x>")] == ["contact-1"]
+    assert await outbox.find_contact(message_ids=["<1@x>"], since=NOW) == "contact-1"
+    await outbox.expire(now=NOW + 91 * day)
+    assert desk.remembered("<1@x>") == []
+
+
+async def test_mail_with_an_unfinished_entry_is_kept_whole(put, outbox, desk):
+    """While one destination waits, the mail stays."""
+    spool_id = await put(destinations=(*on("a"), *on("b")))
+    await outbox.finish((await claim(outbox))[0], contact_id="c", now=NOW)
+    assert await outbox.expire(now=NOW + timedelta(days=30)) == 0
+    assert desk.export(spool_id) is not None
+
+
+async def test_finished_mail_goes_early_when_the_quota_is_near(spool):
+    """Mail that is done makes room for mail that is not."""
+    spool.settings = {"max_bytes": 2_000}
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    for number in range(4):
+        await intake.put(build_submission(intake.new_id(), body=b"%450d" % number))
+    for entry in (await claim(outbox))[:3]:
+        await outbox.finish(entry, contact_id="c", now=NOW)
+    assert await outbox.expire(now=later(1)) == 3
+    assert spool.open_desk().counts()[State.LEASED] == 1
+
+
+async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
+    """What waited too long is dead, queued or held; what is leased, or was just asked for, is left alone."""
+    ids = [await put() for _ in range(4)]
+    fresh = await put(at=later(5000))
+    desk.hold([ids[1]], now=NOW)
+    leased = await claim_one(outbox)
+    assert leased.spool_id == ids[0]
+    now = NOW + timedelta(days=4)
+    await outbox.renew(leased, lease_seconds=60, now=now)
+    desk.retry([ids[2]], now=now)
+    buried = await outbox.bury_aged(accepted_before=later(4000), reason="too_old", detail="4 days", now=now)
+    assert sorted(e.spool_id for e in buried) == sorted([ids[1], ids[3]])
+    assert {e.spool_id: e.state for e in desk.select(Filter())} == {
+        ids[0]: State.LEASED,
+        ids[1]: State.DEAD,
+        ids[2]: State.QUEUED,
+        ids[3]: State.DEAD,
+        fresh: State.QUEUED,
+    }

@@ -1,0 +1,134 @@
+"""A long queue: every question goes through an index, and none over the octets of mails."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+
+import pytest
+from spoolkit import NOW, build_destination, build_submission, later
+
+from relay.contact.plan import Rung
+from relay.spool import claims, outcomes, retention, search
+from relay.spool.base import Filter, State
+from relay.spool.schema import open_database, query, transaction
+
+ENTRIES = 3_000
+
+
+@pytest.fixture
+async def filled(spool, intake):
+    """A spool with some thousand entries on five routes."""
+    await asyncio.gather(
+        *(
+            intake.put(
+                build_submission(
+                    intake.new_id(),
+                    destinations=(build_destination(f"{n % 5}@example.com", route=f"r{n % 5}"),),
+                )
+            )
+            for n in range(ENTRIES)
+        )
+    )
+    connection = open_database(spool.config.data_dir / "spool" / "spool.db")
+    yield connection
+    connection.close()
+
+
+def watched(connection, work) -> list[str]:
+    """The plans of every statement that the work ran."""
+    statements: dict[str, object] = {}
+
+    def trace(cursor, sql, values):
+        statements[sql] = values
+        return True
+
+    connection.exec_trace = trace
+    with transaction(connection):
+        work(connection)
+    connection.exec_trace = None
+    plans = []
+    for sql, values in statements.items():
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", sql):
+            plans += [
+                f"{row[3]}  <-  {sql}" for row in query(connection, f"EXPLAIN QUERY PLAN {sql}", values or ())
+            ]
+    assert plans
+    return plans
+
+
+def claim(connection, *, limit=8):
+    return claims.claim(
+        connection,
+        claims.Turns(),
+        now=NOW,
+        limit=limit,
+        lease_seconds=60,
+        held_routes=(),
+        probe_routes=(),
+    )
+
+
+WORK = {
+    "claim": claim,
+    "probe": lambda c: claims._probe(c, "r1"),
+    "next due": lambda c: claims.next_due_at(c, held_routes=()),
+    "return leases": lambda c: claims.return_leases(c, now=NOW, everyone=False),
+    "defer": lambda c: outcomes.defer(
+        c, claim(c)[0], until=NOW, reason="r", detail="", rung=Rung.TEXT, now=NOW
+    ),
+    "finish": lambda c: outcomes.finish(c, claim(c)[0], contact_id="c", reason="", detail="", now=NOW),
+    "save": lambda c: outcomes.save_request(
+        c, claim(c)[0], request=b"", rung=Rung.FULL, expires_at=NOW, now=NOW
+    ),
+    "find contact": lambda c: outcomes.find_contact(c, message_ids=["<1@x>"], since=NOW, instance_id="i"),
+    "bury aged": lambda c: outcomes.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
+    "expire": lambda c: retention.expire_done(c, before=later(99)),
+    "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
+    "find": lambda c: search.find_ids(c, ["x", "x.1"], (State.QUEUED,)),
+    "trace id": lambda c: search.trace(c, "no-such-id"),
+    "remembered": lambda c: search.remembered(c, "<1@x>"),
+    "list": lambda c: search.select(c, Filter()),
+    "history": lambda c: search.history(c, 1),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_no_statement_walks_a_whole_table(filled, name):
+    """What runs all day, and what an operator looks up, finds its rows through an index.
+
+    The index of leased entries is as short as the list of deliveries under way.
+    """
+    walked = [
+        plan
+        for plan in watched(filled, WORK[name])
+        if re.match(r"SCAN (entries|e|mails|m|raws|r|ledger)\b(?! USING .*INDEX entries_leased)", plan)
+    ]
+    assert walked == []
+
+
+@pytest.mark.parametrize("name", ["list", "find", "claim", "next due", "trace id"])
+async def test_lists_never_touch_the_octets(filled, name):
+    """The table of raw mails is not read by what reads many rows."""
+    assert [plan for plan in watched(filled, WORK[name]) if "raws" in plan.split("  <-  ")[0]] == []
+
+
+async def test_claims_empty_a_long_queue_in_order(filled, outbox):
+    """Thousands of entries are each claimed once, oldest first within their route."""
+    seen: dict[str, list[int]] = {}
+    while entries := await outbox.claim(now=later(1), limit=256, lease_seconds=3600):
+        for entry in entries:
+            seen.setdefault(entry.destination.route, []).append(entry.entry_id)
+    assert sum(map(len, seen.values())) == ENTRIES
+    assert all(ids == sorted(ids) for ids in seen.values())
+
+
+async def test_expiry_goes_step_by_step(filled, outbox, desk):
+    """More finished mail than one step takes is removed all the same, files and ledger apart."""
+    while entries := await outbox.claim(now=later(1), limit=256, lease_seconds=3600):
+        await asyncio.gather(*(outbox.finish(entry, contact_id="c", now=later(2)) for entry in entries))
+    assert await outbox.expire(now=NOW + timedelta(days=15)) == ENTRIES
+    assert sum(desk.counts().values()) == 0
+    await outbox.expire(now=NOW + timedelta(days=120))
+    assert query(filled, "SELECT count(*) FROM ledger") == [(0,)]

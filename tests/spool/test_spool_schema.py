@@ -1,0 +1,165 @@
+"""The database: pragmas, versions, migrations, and which libraries and files are refused."""
+
+from __future__ import annotations
+
+import threading
+
+import apsw
+import pytest
+
+from relay.errors import SpoolError
+from relay.spool import schema
+from relay.spool.schema import MIGRATIONS, open_database, query, transaction
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spool.db"
+
+
+def test_pragmas_that_the_promise_rests_on(path):
+    """Every connection is in WAL mode, syncs fully, and checks foreign keys."""
+    open_database(path, create=True).close()
+    connection = open_database(path)
+    pragmas = {name: connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_version_is_kept(path):
+    """A new database has our mark and the newest version; opening it again changes nothing."""
+    for _ in range(2):
+        connection = open_database(path, create=True)
+        assert connection.pragma("user_version") == len(MIGRATIONS)
+        assert connection.pragma("application_id") == schema.APPLICATION_ID
+        connection.close()
+
+
+def test_older_database_is_brought_up_to_date(path, monkeypatch):
+    """A database of the version before gets what is new, and keeps what it has."""
+    connection = open_database(path, create=True)
+    connection.execute("INSERT INTO control VALUES ('intake', '', '', '', 1)")
+    connection.close()
+    monkeypatch.setattr(
+        schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); INSERT INTO newer VALUES (7);")
+    )
+    for _ in range(2):
+        connection = open_database(path)
+        assert query(connection, "SELECT x FROM newer") == [(7,)]
+        assert query(connection, "SELECT subject FROM control") == [("intake",)]
+        connection.close()
+
+
+def test_failed_migration_changes_nothing(path, monkeypatch):
+    """A migration is whole or not at all."""
+    open_database(path, create=True).close()
+    monkeypatch.setattr(
+        schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); CREATE TABLE mails (x);")
+    )
+    with pytest.raises(SpoolError):
+        open_database(path)
+    monkeypatch.undo()
+    connection = open_database(path)
+    assert query(connection, "SELECT name FROM sqlite_schema WHERE name = 'newer'") == []
+
+
+def test_newer_database_is_refused(path):
+    """An older relay does not touch what a newer one made."""
+    connection = open_database(path, create=True)
+    connection.pragma("user_version", len(MIGRATIONS) + 1)
+    connection.close()
+    with pytest.raises(SpoolError, match="made by a newer relay"):
+        open_database(path)
+
+
+def test_foreign_database_is_refused(path):
+    """Somebody else's database is left as it is."""
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(SpoolError, match="no spool of ours"):
+        open_database(path)
+    other = apsw.Connection(str(path))
+    assert query(other, "SELECT name FROM sqlite_schema") == [("theirs",)]
+
+
+def test_file_that_is_no_database_is_refused(path):
+    """Any other file is an error of ours."""
+    path.write_bytes(b"something else entirely, and not short" * 200)
+    with pytest.raises(SpoolError):
+        open_database(path)
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"), [("3.40.1", True), ("3.51.2", True), ("3.51.3", False), ("4.0.0", False)]
+)
+def test_library_with_the_wal_reset_bug_is_refused(path, monkeypatch, version, refused):
+    """SQLite before 3.51.3 cannot keep the promise."""
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: version)
+    if refused:
+        with pytest.raises(SpoolError, match=r"3\.51\.3 or newer is needed"):
+            open_database(path, create=True)
+    else:
+        open_database(path, create=True).close()
+
+
+def test_missing_database_is_not_made_by_who_only_looks(path):
+    """Without `create` nothing appears."""
+    with pytest.raises(SpoolError):
+        open_database(path)
+    assert not path.exists()
+
+
+def test_many_open_a_new_spool_at_once(path):
+    """Several processes may find no database at the same time: one makes it, all get it."""
+    errors: list[BaseException] = []
+    gate = threading.Barrier(8)
+
+    def open_one() -> None:
+        gate.wait()
+        try:
+            open_database(path, create=True).close()
+        except Exception as exc:  # noqa: BLE001 - looked at by the test, outside the thread
+            errors.append(exc)
+
+    threads = [threading.Thread(target=open_one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_transaction_is_all_or_nothing(path):
+    """An exception within leaves nothing behind."""
+    connection = open_database(path, create=True)
+
+    def fail() -> None:
+        with transaction(connection):
+            connection.execute("INSERT INTO control VALUES ('intake', '', '', '', 1)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert query(connection, "SELECT * FROM control") == []
+    assert not connection.in_transaction
+
+
+def test_totals_agree_with_rows_whatever_happens(path):
+    """The counters that quotas and metrics read never drift from the rows."""
+    connection = open_database(path, create=True)
+    for number in range(10):
+        connection.execute(
+            "INSERT INTO mails VALUES (?, ?, '', NULL, NULL, '', '', 100, 0, x'', 0, 0)",
+            (number + 1, str(number)),
+        )
+        connection.execute(
+            "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
+            "updated_at) VALUES (?, '', '', '', '', 0, 0, 0, 0)",
+            (number + 1,),
+        )
+    connection.execute("UPDATE entries SET state = 'held' WHERE entry_id < 4")
+    connection.execute("UPDATE entries SET state = 'held', reason = 'again' WHERE entry_id < 3")
+    connection.execute("DELETE FROM entries WHERE entry_id IN (1, 9)")
+    connection.execute("DELETE FROM mails WHERE mail_id IN (1, 9)")
+    totals = dict(query(connection, "SELECT * FROM totals"))
+    assert totals == {"queued": 6, "leased": 0, "held": 2, "dead": 0, "done": 0, "bytes": 800}

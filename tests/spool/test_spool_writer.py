@@ -1,0 +1,129 @@
+"""The writer thread: groups, answers, errors, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from relay.errors import SpoolSickError
+from relay.spool.writer import Job, Writer
+
+
+class Recorder:
+    """Commits by noting the groups; waits at the gate first."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.groups: list[list[object]] = []
+        self.closed = 0
+
+    def commit(self, group) -> None:
+        self.gate.wait(10)
+        self.groups.append([job.payload for job in group])
+        for job in group:
+            if job.payload == "bad":
+                job.error = ValueError("bad")
+            elif job.payload == "worse":
+                raise RuntimeError("worse")
+            else:
+                job.answer = job.payload
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+async def recorder():
+    return Recorder()
+
+
+@pytest.fixture
+async def writer(recorder):
+    writer = Writer(recorder.commit, name="test", close=recorder.close)
+    yield writer
+    recorder.gate.set()
+    await writer.close()
+
+
+def submit(writer, payload):
+    job = Job(payload)
+    writer.submit(job)
+    return job.future
+
+
+async def test_what_waits_shares_a_group(writer, recorder):
+    """All that came while the thread was busy is one group, in order."""
+    futures = [submit(writer, number) for number in range(100)]
+    recorder.gate.set()
+    assert await asyncio.gather(*futures) == list(range(100))
+    assert len(recorder.groups) <= 2
+    assert [n for group in recorder.groups for n in group] == list(range(100))
+
+
+async def test_group_has_a_limit(writer, recorder):
+    """A thousand waiting are several groups."""
+    futures = [submit(writer, number) for number in range(1_000)]
+    recorder.gate.set()
+    await asyncio.gather(*futures)
+    assert max(map(len, recorder.groups)) <= 256
+
+
+async def test_error_of_one_is_his_alone(writer, recorder):
+    """A job's own error does not touch its neighbours."""
+    recorder.gate.set()
+    results = await asyncio.gather(*(submit(writer, w) for w in ("a", "bad", "b")), return_exceptions=True)
+    assert (results[0], results[2]) == ("a", "b")
+    assert isinstance(results[1], ValueError)
+
+
+async def test_fault_of_the_commit_reaches_all_and_the_thread_lives(writer, recorder):
+    """An exception that nobody expected is told to all of the group, and the next group is served."""
+    recorder.gate.set()
+    with pytest.raises(RuntimeError, match="worse"):
+        await submit(writer, "worse")
+    assert await submit(writer, "next") == "next"
+
+
+async def test_cancelled_waiter_is_left_alone(writer, recorder):
+    """Who went away is not told, and the others are."""
+    first, second = submit(writer, 1), submit(writer, 2)
+    first.cancel()
+    recorder.gate.set()
+    assert await second == 2
+
+
+async def test_close_commits_what_waits(writer, recorder):
+    """What was submitted before the close is committed, and nothing after it is taken."""
+    future = submit(writer, 1)
+    recorder.gate.set()
+    await writer.close()
+    await writer.close()
+    assert await future == 1
+    assert recorder.closed == 1
+    with pytest.raises(SpoolSickError, match="closed"):
+        submit(writer, 2)
+
+
+def test_loop_that_is_gone_is_no_fault():
+    """A process that ends its loop before the commit does not hang its thread."""
+    recorder = Recorder()
+
+    async def begin():
+        writer = Writer(recorder.commit, name="test", close=recorder.close)
+        submit(writer, 1)
+        return writer
+
+    writer = asyncio.run(begin())
+    recorder.gate.set()
+    asyncio.run(writer.close())
+    assert recorder.groups == [[1]]
+
+
+async def test_idle_is_called_between_groups(recorder):
+    """With nothing to do, the idle work is done."""
+    called = threading.Event()
+    writer = Writer(recorder.commit, name="test", idle=called.set, idle_seconds=0.01, close=recorder.close)
+    assert await asyncio.to_thread(called.wait, 10)
+    await writer.close()

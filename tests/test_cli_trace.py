@@ -1,0 +1,99 @@
+"""`relay trace`: the one screen that says where a mail is."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from test_cli_queue import SALES, Spool
+
+from relay.spool.local import open_outbox
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path)
+
+
+def test_trace_tells_the_whole_story(spool):
+    """From the peer's address to the contact id, on one screen."""
+    spool_id = spool.put(message_id="<story@x>")
+    spool.deliver(outcome="defer", until=datetime.now(UTC), reason="s3.timeout", detail="slow")
+    spool.deliver(contact_id="contact-1")
+    printed = spool.run("trace", "story@x").stdout
+    for words in (
+        spool_id,
+        "<story@x>",
+        "ann@customer.example",
+        "support@example.com",
+        "192.0.2.7 (mail.customer.example) by ESMTPS",
+        "relay_spf=pass",
+        "attempt 1 deferred: s3.timeout slow",
+        "attempt 2 done",
+        "done: contact contact-1",
+    ):
+        assert words in printed, words
+    assert len(printed.splitlines()) < 24
+
+
+@pytest.mark.parametrize("word", ["<m@x>", "m@x", "contact-1", "Ann@customer.example", "support@example.com"])
+def test_trace_by_any_word(spool, word):
+    """Message-ID, contact id, sender or recipient: all lead to the mail."""
+    spool_id = spool.put(message_id="<m@x>")
+    spool.deliver(contact_id="contact-1")
+    spool.put(message_id="<other@x>", reverse_path="zoe@x.example", destinations=SALES)
+    assert [record["spool_id"] for record in spool.json("trace", word)] == [spool_id]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words", "printed"),
+    [
+        ("nothing", {}, "is being delivered (attempt 1)"),
+        ("hold", {"reason": "spool_corrupt", "detail": "x"}, "relay queue release"),
+        ("bury", {"reason": "too_old", "detail": "x"}, "relay queue retry"),
+        (
+            "defer",
+            {"until": datetime(2100, 1, 1, tzinfo=UTC), "reason": "r", "detail": ""},
+            "2100-01-01 00:00:00",
+        ),
+        ("finish", {"contact_id": None, "reason": "already_there"}, "already_there"),
+    ],
+)
+def test_trace_says_where_it_stands(spool, outcome, words, printed):
+    """Whatever state the mail is in, the last line says so, and what a person may do."""
+    spool.put()
+    spool.deliver(outcome=outcome, **words)
+    assert printed in spool.run("trace", "ann@customer.example").stdout
+
+
+def test_trace_remembers_what_is_no_longer_kept(spool):
+    """After retention the ledger still knows the contact."""
+    spool_id = spool.put(message_id="<m@x>")
+    spool.deliver(contact_id="contact-1")
+
+    async def expire():
+        outbox = open_outbox(spool.config)
+        await outbox.expire(now=datetime.now(UTC) + timedelta(days=30))
+        await outbox.close()
+
+    asyncio.run(expire())
+    assert "contact contact-1 (the mail itself is no longer kept)" in spool.run("trace", "<m@x>").stdout
+    (record,) = spool.json("trace", spool_id)
+    assert (record["state"], record["contact_id"]) == ("forgotten", "contact-1")
+
+
+def test_trace_of_the_unknown(spool):
+    """Nothing known is exit code 1, and an empty list for programs."""
+    spool.put()
+    assert "nothing is known of" in spool.run("trace", "nobody@example.org", code=1).stderr
+    assert spool.json("trace", "nobody@example.org", code=1) == []
+
+
+def test_trace_shows_the_newest_of_many(spool):
+    """A busy address fills one screen or two, and says how much more there is."""
+    for _ in range(22):
+        spool.put()
+    printed = spool.run("trace", "support@example.com").stdout
+    assert "2 older entries are not shown" in printed
+    assert printed.count("  now ") == 20
