@@ -27,6 +27,8 @@ from relay.verdict import Disposition
 _WIDTH = 100
 #: Lines of the body that the page shows.
 _PREVIEW = 12
+#: Levels of the tree that are shown as such.
+_DEEPEST = 10
 
 
 @click.command("explain")
@@ -126,7 +128,7 @@ def _list_parts(message: Message, indent: str) -> Iterator[str]:
             marks.append(f"from {part.origin}")
         if part.detected_type and part.detected_type != part.content_type:
             marks.append(f"looks like {part.detected_type}")
-        step = indent + "  " * max(0, len(part.path) - 1)
+        step = indent + "  " * min(_DEEPEST, max(0, len(part.path) - 1))
         yield f"{step}{clean_line(part.content_type)}{name} ({', '.join(marks)})"
         if part.path in inner:
             embedded = inner.pop(part.path)

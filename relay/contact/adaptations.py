@@ -38,10 +38,11 @@ class AdaptationCode(StrEnum):
     RECIPIENTS_TOO_MANY = "recipients.too_many", "Connect takes 49 additional recipients; those after them are counted in the attributes only."
     RECIPIENTS_LEFT_OUT = "recipients.left_out", "At the last rung the additional recipients stand in the note of the body instead of in their field."
 
-    SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced."
+    SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced; at the last rung also invisible characters."
     SUBJECT_TOO_LONG = "subject.too_long", "The subject was cut to the 998 characters that Connect takes."
 
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
+    BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."
     BODY_ALTERNATIVE = "body.alternative", "The mail came in plain text and in HTML; Connect takes one of them, and the other stays in the stored original."
     BODY_JOINED = "body.joined", "Text and HTML follow one another in the mail instead of saying the same; the text stands in the HTML, or the HTML's text in the text."
     BODY_CLEANED = "body.cleaned", "Characters in the body that cannot be sent, such as NUL, were replaced; at the last rung also controls and invisible ones."
@@ -59,6 +60,7 @@ class AdaptationCode(StrEnum):
     ATTACHMENTS_TOO_MANY = "attachments.too_many", "The contact takes no more attachments; the file ranked below those that go, is stored and named in the note."
     ATTACHMENTS_TOO_LARGE = "attachments.too_large", "Body and attachments together may hold 25 MB; the file ranked below those that go, is stored and named in the note."
     ATTACHMENT_REFUSED = "attachment.refused", "Connect refused the contact with this file; it is stored and named in the note."
+    ATTACHMENT_UNPACKED = "attachment.unpacked", "The file is a container (winmail.dat, opaque S/MIME) whose content goes in its place; the container is stored."
     ATTACHMENT_RENAMED = "attachment.renamed", "The file name was changed: NFC, without control or invisible characters, at most 256 characters, unique, with an extension that fits its type."
     ATTACHMENT_NAMED = "attachment.named", "The file came without a name and was given one."
     ATTACHMENT_RENDERED = "attachment.rendered", "An attached message is shown as a text file, its own attachments beside it; the message itself is stored."

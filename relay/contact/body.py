@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
-from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_category_c
+from relay.contact.characters import clean_text, count_utf8, cut_utf8, strip_invisible
 from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_references, image_type, replace_references
+from relay.contact.invitation import find_invitation, render_invitation
 from relay.contact.joined import find_lone, weave_html, weave_text
 from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation, Rung
@@ -55,13 +56,13 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
     elif has_html:
         body = _make_text(message)
     else:
-        body = Body(text="", content_type=PLAIN)
+        body = _make_invitation(message)
     if has_html and wants_html and not body.kept:
         change = _too_large(message.html, "HTML")
         body = replace(body, kept=(Role.HTML,), changes=(*body.changes, change))
     if rung is Rung.TEXT:
         body = _cut(body, message, min(limit, TEXT_RUNG_LIMIT))
-        plain = _only_plain(body.text)
+        plain = strip_invisible(body.text)
         if plain != body.text:
             body = replace(body, text=plain, changes=(*body.changes, _cleaned(message)))
     if body.text.strip():
@@ -79,7 +80,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     woven = weave_text(message, source, lone) if lone else source
     if woven != source:
         changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
-    changes += _unsent(message, HTML, lone)
+    changes += _unsent(message, HTML, lone if woven != source else ())
     size = count_utf8(woven)
     if size > limit or Defect.BODY_TOO_LONG in message.defects:
         return None
@@ -108,7 +109,7 @@ def _make_plain(message: Message, *, has_html: bool) -> Body:
     woven = weave_html(message, text, lone) if lone else text
     if woven != text:
         changes.append(_change(Code.BODY_JOINED, before=_hashes(lone)))
-    changes += _unsent(message, PLAIN, lone)
+    changes += _unsent(message, PLAIN, lone if woven != text else ())
     return Body(text=woven, content_type=PLAIN, changes=tuple(changes))
 
 
@@ -124,6 +125,14 @@ def _make_text(message: Message) -> Body:
             kept=(Role.HTML,),
             changes=(*changes, _too_large(message.html, "HTML")),
         )
+    return Body(text=text, content_type=PLAIN, changes=changes)
+
+
+def _make_invitation(message: Message) -> Body:
+    """What a mail without words invites to; no text when it does not."""
+    part = find_invitation(message)
+    text = render_invitation(part) if part else ""
+    changes = (_change(Code.BODY_INVITATION, before=_hashes(message.bodies), after=text),) if text else ()
     return Body(text=text, content_type=PLAIN, changes=changes)
 
 
@@ -144,13 +153,6 @@ def _cleaned(message: Message) -> Adaptation:
 
 def _hashes(parts: Iterable[Part]) -> str:
     return " ".join(part.sha256 for part in parts)
-
-
-def _only_plain(text: str) -> str:
-    """The text without any character that a strict reader could refuse."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
 
 
 def _cut(body: Body, message: Message, limit: int) -> Body:

@@ -20,6 +20,18 @@ from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
 from relay.message.model import Defect, Embedded, Message, Part
 
 _CHUNK = 1 << 20
+#: Origins of leaves that came out of another leaf, which holds nothing else (uuencode stands within words).
+_OPENED = frozenset({"tnef", "smime"})
+
+
+#: Parts that no program gives a name, but that have one among people.
+_NAMES = {
+    "message/delivery-status": "delivery-status.txt",
+    "message/disposition-notification": "read-receipt.txt",
+    "message/feedback-report": "feedback-report.txt",
+    "text/rfc822-headers": "headers.txt",
+    "text/calendar": "invite.ics",
+}
 
 
 class Role(StrEnum):
@@ -30,6 +42,8 @@ class Role(StrEnum):
     MESSAGE = "message"
     RENDERED = "rendered"
     LIFTED = "lifted"
+    #: A container that was opened: what was in it stands beside it.
+    CONTAINER = "container"
     #: The whole text, or the whole HTML, of a body that does not fit.
     TEXT = "text"
     HTML = "html"
@@ -81,12 +95,20 @@ def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> 
 
 def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
     inner = {one.path: one for one in message.embedded}
+    # What came out of a leaf lies below its path, at whatever depth.
+    opened = {
+        part.path[:depth]
+        for part in message.parts
+        if part.origin in _OPENED
+        for depth in range(len(part.path))
+    }
     role = Role.ATTACHMENT if parent is None else Role.LIFTED
     for part in message.attachments:
         embedded = inner.pop(part.path, None)
         number = len(found) + 1
         name = _title(embedded, "eml") if embedded else ""
-        found.append(_take(part, number, Role.MESSAGE if embedded else role, name=name, parent=parent))
+        kind = Role.CONTAINER if part.path in opened and not part.origin else role
+        found.append(_take(part, number, Role.MESSAGE if embedded else kind, name=name, parent=parent))
         if embedded:
             text = render_message(embedded.message, effort)
             found.append(_make(number + 1, Role.RENDERED, _title(embedded, "txt"), text, parent=number))
@@ -136,6 +158,8 @@ def _slices(octets: bytes) -> Iterator[bytes]:
 def default_name(candidate: Candidate) -> str:
     """A name for a file that came without one, its extension by its type."""
     kind = candidate.detected_type or candidate.content_type
+    if candidate.content_type in _NAMES:
+        return _NAMES[candidate.content_type]
     extension = EXTENSION_OF_TYPE.get(kind) or EXTENSION_OF_TYPE.get(candidate.content_type) or "bin"
     return f"image.{extension}" if kind.startswith("image/") else f"attachment.{extension}"
 

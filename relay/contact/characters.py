@@ -33,6 +33,13 @@ def is_category_c(char: str) -> bool:
     return unicodedata.category(char)[0] == "C"
 
 
+def strip_invisible(text: str) -> str:
+    """The text without any character of category C but line ends and tabs: what the strictest reader takes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
+
+
 def count_utf16(text: str) -> int:
     """The length in UTF-16 units."""
     return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))

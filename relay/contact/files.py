@@ -17,6 +17,9 @@ from relay.contact.names import clean_name, complete_extension, cut_name, get_ex
 from relay.contact.plan import Adaptation, PlannedFile, Rung
 from relay.contact.ranking import rank_candidate
 
+#: What every Region takes; AWS began to raise it to 50 in 2026.
+_OLD_PLACES = 10
+
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
 
@@ -129,17 +132,17 @@ def _check_each(
 ) -> dict[int, Code]:
     """Why a file cannot be attached on its own account, by number."""
     limit = choice.config.connect.max_attachment_bytes
-    named = {
+    refused = {
         number for number, file in files.items() if file.name in choice.refused or file.key in choice.refused
     }
-    # A refusal that named no file of ours is taken to mean all of them: the next request must differ.
-    refused = named or set(files)
     reasons: dict[int, Code] = {}
     for candidate in candidates:
         file = files.get(candidate.number)
         if file is None:
             continue
-        if file.size == 0:
+        if candidate.role is Role.CONTAINER:
+            reasons[candidate.number] = Code.ATTACHMENT_UNPACKED
+        elif file.size == 0:
             reasons[candidate.number] = Code.ATTACHMENT_EMPTY
         elif get_extension(file.name) not in allowed:
             message = candidate.role is Role.MESSAGE
@@ -159,12 +162,25 @@ def _choose(
     """Add a reason for each file that finds no place, the least wanted first."""
     fitting = [one for one in candidates if one.number in files and one.number not in reasons]
     fitting.sort(key=lambda one: (rank_candidate(one, shown=one.number in choice.shown), one.number))
-    places, room = choice.config.connect.max_attachments, choice.room
+    places, why = _count_places(len(fitting), reasons, choice)
+    room = choice.room
     for one in fitting:
         if places == 0:
-            reasons[one.number] = Code.ATTACHMENTS_TOO_MANY
+            reasons[one.number] = why
         elif one.size > room:
             reasons[one.number] = Code.ATTACHMENTS_TOO_LARGE
         else:
             places -= 1
             room -= one.size
+
+
+def _count_places(wanted: int, reasons: dict[int, Code], choice: Choice) -> tuple[int, Code]:
+    """How many files may be attached, and what is said of the others."""
+    places = choice.config.connect.max_attachments
+    if choice.rung is not Rung.TRIMMED or Code.ATTACHMENT_REFUSED in reasons.values():
+        return places, Code.ATTACHMENTS_TOO_MANY
+    # The refusal named no file of ours, and the next request must differ. Where more than ten were sent, this Region may
+    # still take ten at most; otherwise none goes.
+    if min(places, wanted) > _OLD_PLACES:
+        return _OLD_PLACES, Code.ATTACHMENTS_TOO_MANY
+    return 0, Code.ATTACHMENT_REFUSED

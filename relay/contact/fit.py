@@ -52,7 +52,7 @@ def fit(
     """
     whole_key = f"{_folder(context, config)}original.eml"
     kept_key = None if config.s3.keep_original == "never" else whole_key
-    subject, subject_changes = fit_subject(message.subject)
+    subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
     from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
     recipients = fit_recipients(message, context, config)
     headers, thread_changes = fit_thread(message)

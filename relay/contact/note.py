@@ -37,6 +37,8 @@ def build_note(
     left: Sequence[tuple[PlannedFile, Code]], *, facts: Sequence[str], original_key: str | None
 ) -> tuple[str, ...]:
     """The lines of the note; none when there is nothing to say."""
+    # What a container held stands beside it; that it was winmail.dat helps no agent.
+    left = [one for one in left if one[1] is not Code.ATTACHMENT_UNPACKED]
     lines = [cut_utf8(fact, _FACT) for fact in facts]
     if left:
         lines.append("Not attached to this contact, but kept:")

@@ -17,8 +17,8 @@ from relay.message.model import Message
 def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
     """The names of the files for which this route refuses the mail; empty when it is taken.
 
-    A picture that goes into the HTML and an attached message that is shown as text reach the agent, so their
-    types refuse nothing.
+    A picture that goes into the HTML, an attached message that is shown as text and a container that was opened
+    reach the agent, so their types refuse nothing.
     """
     if route.disallowed_types != "reject":
         return ()
@@ -29,7 +29,11 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
         shown = {id(one.part) for one in references if image_type(one.part)}
     refused = []
     for candidate in collect_candidates(message):
-        if candidate.part is None or candidate.role is Role.MESSAGE or id(candidate.part) in shown:
+        if (
+            candidate.part is None
+            or candidate.role in (Role.MESSAGE, Role.CONTAINER)
+            or id(candidate.part) in shown
+        ):
             continue
         name = fit_name(candidate, allowed)
         if get_extension(name) not in allowed:

@@ -81,9 +81,15 @@ def test_default_names():
         default_name(
             collect_candidates(make_message(attachments=[make_part(name=None, content_type=kind)]))[0]
         )
-        for kind in ("application/pdf", "image/png", "application/x-unknown", "message/delivery-status")
+        for kind in (
+            "application/pdf",
+            "image/png",
+            "application/x-unknown",
+            "message/delivery-status",
+            "text/calendar",
+        )
     ]
-    assert names == ["attachment.pdf", "image.png", "attachment.bin", "attachment.txt"]
+    assert names == ["attachment.pdf", "image.png", "attachment.bin", "delivery-status.txt", "invite.ics"]
 
 
 def test_pictures_are_known_by_content_declaration_or_name():

@@ -14,6 +14,7 @@ from relay.contact.characters import (
     cut_utf8,
     cut_utf16,
     is_category_c,
+    strip_invisible,
 )
 
 ANY = st.text(st.characters(codec=None, categories=None), max_size=200)
@@ -104,3 +105,9 @@ def test_category_c(char):
 def test_cut_of_accents_ends():
     """A subject of nothing but accents is cut without eating all of it."""
     assert len(cut_utf16("a" + "\u0301" * 2_000, 998)) > 900
+
+
+def test_strip_invisible():
+    """What the strictest reader takes: no category C but line ends and tabs."""
+    assert strip_invisible("a\u200bb\x07c\td\ne\ue000 \u202ef") == "abc\td\ne f"
+    assert strip_invisible("plain") == "plain"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from factory import FOLDER, make_config, make_hollow, make_message, make_part
 
 from relay.contact.candidates import collect_candidates
@@ -171,3 +173,23 @@ def test_malformed_type_is_not_passed_to_s3():
         choose_files(collect_candidates(message), choice).attached[0].content_type
         == "application/octet-stream"
     )
+
+
+def test_unspecific_refusal_of_more_than_ten_leaves_the_best_ten():
+    """Where more than ten were sent, the Region may take no more than ten; the rung after that sends none."""
+    message = mail(*(make_part(name=f"{n}.pdf") for n in range(30)))
+    assert len(choose(message, rung=Rung.TRIMMED, max_attachments=50)[0]) == 10
+    assert len(choose(message, rung=Rung.TRIMMED, max_attachments=50, refused=["3.pdf"])[0]) == 29
+    assert choose(message, rung=Rung.TRIMMED)[0] == []
+
+
+def test_opened_container_is_stored_and_its_content_attached():
+    """The files of a winmail.dat go in its place, whatever the instance thinks of ".dat"."""
+    outer = make_part(name="winmail.dat", content_type="application/ms-tnef")
+    message = mail(outer)
+    inner = make_part(name="offer.pdf", path=(1, 0, 1), origin="tnef")
+    message = replace(message, parts=(*message.parts, inner), attachments=(*message.attachments, inner))
+    expected = (["offer.pdf"], {"winmail.dat": "attachment.unpacked"}, ["attachment.unpacked"])
+    assert choose(message) == expected
+    assert choose(message, allowed_extensions=("dat", "pdf")) == expected
+    assert choose(mail(outer), allowed_extensions=("dat",))[0] == ["winmail.dat"]

@@ -86,4 +86,4 @@ def test_html_beside_text_is_seen_where_text_is_preferred():
 def test_blank_piece_changes_nothing():
     """The empty line that many programs put after an attachment is no piece."""
     message = mail(MIXED, ((0,), "text/html", "<p>hello</p>"), ((1,), "text/plain", "\n\n"))
-    assert body(message)[0] == "<p>hello</p>"
+    assert body(message) == ("<p>hello</p>", ["body.alternative"])

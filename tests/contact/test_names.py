@@ -64,6 +64,7 @@ def test_clean_name(name, expected):
         ("archive.zip", "application/zip", "application/zip", "archive.zip"),
         ("server.log", "text/plain", None, "server.log.txt"),
         ("page.html", "text/plain", None, "page.html"),
+        ("photo.jpg", "application/applefile", None, "photo.jpg.rsrc"),
         ("thing", "application/octet-stream", None, "thing.bin"),
         ("v1.2 final", "application/msword", None, "v1.2 final.doc"),
         (".profile", "text/plain", None, ".profile.txt"),

@@ -30,6 +30,11 @@ def test_no_note_when_there_is_nothing_to_say():
     assert append_note(body, ()) == ("hi", ())
 
 
+def test_opened_container_is_not_worth_a_note():
+    """An agent who sees the files of a winmail.dat need not hear of it."""
+    assert build_note([(stored(), Code.ATTACHMENT_UNPACKED)], facts=(), original_key="k") == ()
+
+
 def test_note_names_file_size_reason_and_key():
     """An agent reads what is missing, a person with access finds it."""
     lines = build_note(
@@ -46,7 +51,8 @@ def test_note_names_file_size_reason_and_key():
 @pytest.mark.parametrize("code", [code for code in Code if code.startswith(("attachment.", "attachments."))])
 def test_every_reason_has_words(code):
     """Whatever keeps a file back can be said in the note."""
-    if code not in (Code.ATTACHMENT_RENAMED, Code.ATTACHMENT_NAMED):
+    silent = (Code.ATTACHMENT_RENAMED, Code.ATTACHMENT_NAMED, Code.ATTACHMENT_UNPACKED)
+    if code not in silent:
         assert len(build_note([(stored(), code)], facts=(), original_key=None)) == 2
 
 

@@ -47,3 +47,9 @@ def test_any_subject_fits(subject):
     assert count_utf16(fitted) <= 998
     assert not set(fitted) & set("\r\n\x00")
     fitted.encode("utf-8")
+
+
+def test_last_rung_leaves_out_invisible_characters():
+    """A subject with joiners and marks is reduced to what is seen."""
+    assert fit_subject("a\u200bb", plain=True)[0] == "ab"
+    assert fit_subject("a\u200bb") == ("a\u200bb", ())
