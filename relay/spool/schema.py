@@ -190,6 +190,8 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     # Waiting for another writer asks for the lock every millisecond, not after ever longer sleeps.
     connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
+    # Before the first page is written, or never: pages can then be given back to the disk (`retention`).
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
