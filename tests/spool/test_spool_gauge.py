@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from spoolkit import NOW, build_submission, claim_one
 
@@ -92,7 +94,10 @@ async def test_free_pages_are_room(intake, outbox, build):
     await outbox.expire(now=NOW.replace(year=NOW.year + 1))
     look = gauge._take()
     assert look.freed_bytes > 1_000_000
-    assert build(min_free_bytes=look.free_bytes + 500_000).fits(1)
+    tight = build(min_free_bytes=1_000)
+    tight._look = replace(look, free_bytes=0)
+    assert tight.fits(look.freed_bytes - 1_000)
+    assert not tight.fits(look.freed_bytes)
 
 
 async def test_unreadable_spool_lets_put_tell(spool, build, clock):
