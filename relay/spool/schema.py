@@ -7,6 +7,7 @@ checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import apsw
 
 from relay.errors import SpoolError
 from relay.faults import fault_point
+from relay.spool.files import adopt
 from relay.spool.translate import translated
 
 #: Ours among SQLite files: "Rlay" in ASCII.
@@ -175,6 +177,8 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
     check_library()
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     with translated():
+        if create:
+            _make_file(path)
         connection = apsw.Connection(str(path), flags=flags)
         try:
             _set_up(connection)
@@ -183,6 +187,18 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
             close_database(connection)
             raise
     return connection
+
+
+def _make_file(path: Path) -> None:
+    """An empty file that only its owner reads; SQLite gives -wal and -shm the same rights.
+
+    Never opened when it is there: closing it would take SQLite's locks of this process away (fcntl).
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    adopt(path)
 
 
 def _set_up(connection: apsw.Connection) -> None:
