@@ -116,7 +116,10 @@ def test_bad_configuration_keeps_the_old_one(box, daemon):
 
 def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
     """READY=1 comes when mail can come, WATCHDOG=1 while we live, STOPPING=1 before the end."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Daemon(tmp_path, env=box.environ()) as daemon:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        Daemon(tmp_path, env=box.environ()) as daemon,
+    ):
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
         daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
