@@ -181,7 +181,9 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         if label is not None and label.lower().startswith(("utf-16", "utf-32")):
             label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
-    text = _LINE_END.sub("\n", text) if "\r" in text else text
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:  # doubled on the way, or from before Mac OS X
+        text = _LINE_END.sub("\n", text)
     if (
         node.content_type == "text/plain"
         and node.parameters.get("format", "").lower() == "flowed"
