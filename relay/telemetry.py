@@ -365,7 +365,10 @@ def spool_expired(*, mails: int) -> None:
 
 
 def queue_seen(standing: Standing) -> None:
-    """How the queue stands; no line, only numbers."""
+    """How the queue stands."""
+    _log.debug(
+        "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
+    )
     SPOOL_SICK.set(bool(standing.sick))
     if standing.sick:
         return
