@@ -235,8 +235,19 @@ def send(
 class Senders:
     """Several mail servers that send until told to stop, and try each mail again until they see a 250."""
 
-    def __init__(self, port: int, *, count: int, make: Callable[[str], EmailMessage]) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        count: int,
+        make: Callable[[str], EmailMessage],
+        arrived: Callable[[], int],
+        ahead: int = 40,
+    ) -> None:
         self._port = port
+        #: How many contacts there are: nobody sends more than `ahead` mails before they have come through.
+        self._arrived = arrived
+        self._ahead = ahead
         self._make = make
         self._stop = threading.Event()
         self._threads = [
@@ -264,6 +275,9 @@ class Senders:
     def _run(self, sender: int) -> None:
         count = 0
         while not self._stop.is_set():
+            if len(self.acknowledged) > self._arrived() + self._ahead:
+                time.sleep(0.02)  # between two looks at what has arrived
+                continue
             count += 1
             mail = self._make(f"{sender}-{count}")
             try:

@@ -18,7 +18,7 @@ import relay
 from relay import telemetry
 from relay.admin import build_application, open_admin
 from relay.config import Config
-from relay.config.load import load_config
+from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import Role, systemd
 from relay.daemon.process import ChildProcess
@@ -124,6 +124,8 @@ class Supervisor:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
             config = load_config(self._config_path)
+            if sentences := check_files(config):
+                raise ConfigError(*sentences)  # noqa: TRY301 - the same fate as what load_config finds
         except ConfigError as exc:
             telemetry.config_reloaded(sentences=exc.sentences)
         else:

@@ -125,10 +125,10 @@ def _more_blocks(rest: Region) -> bool:
 
 
 def looks_like_base64(octets: bytes) -> bool:
-    """Whether the first octets of a part can be base64; text that was only labelled so is not."""
-    seen = octets[:1024].translate(None, _BLANKS)
-    strange = len(seen.translate(None, _ALPHABET + b"="))
-    return strange * 10 <= len(seen) and len(_SPACED.findall(octets, 0, 512)) < 4
+    """Whether the first line of a part can be base64; text that was only labelled so cannot."""
+    line = octets.lstrip(_BLANKS).partition(b"\n")[0]
+    strange = len(line.translate(None, _ALPHABET + b"=" + _BLANKS))
+    return strange * 10 <= len(line) and len(_SPACED.findall(line)) < 3
 
 
 def _quoted_printable(region: Region) -> Iterator[bytes]:

@@ -40,9 +40,12 @@ _OPENS = re.compile(
     rb"--(?:(?<=[\r\n]--)|(?<=\A--))([^\s][^\r\n]{0,199})\r{0,2}\nContent-[A-Za-z-]{2,30}[ \t]*:",
     re.IGNORECASE,
 )
-#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything after a blank.
-_LINE_REST = rb"(?:(--)(?:[ \t][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
+#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything that does not make
+#: them the middle of a longer boundary.
+_LINE_REST = rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
 _LINE_REST_SPAN = 206
+#: Boundaries looked for behind a closing line, each by a search of the rest.
+_MOST_LEVELS = 8
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _NONE = Parameterized(word="", parameters={})
 
@@ -154,6 +157,13 @@ class TreeBuilder:
     def _text(self, value: bytes) -> str:
         return raw_text(value[:_PARAMETERS], self.hint)
 
+    def too_deep(self, depth: int) -> bool:
+        """Whether nothing may be opened at this depth any more; noted when so."""
+        if depth < min(self.work.limits.depth, _DEEPEST):
+            return False
+        self.note(Defect.TOO_DEEP)
+        return True
+
     # --- multiparts
 
     def _multipart(
@@ -165,8 +175,7 @@ class TreeBuilder:
         path: Path,
         depth: int,
     ) -> Node:
-        if depth >= min(self.work.limits.depth, _DEEPEST):
-            self.note(Defect.TOO_DEEP)
+        if self.too_deep(depth):
             return self.rest(body, path)
         boundary = header.kind.parameters.get("boundary", "")
         cuts = self._cuts(body, boundary.encode("utf-8", "replace"))
@@ -232,12 +241,16 @@ class TreeBuilder:
         return cuts
 
     def _behind(self, epilogue: Region) -> list[tuple[int, int]]:
-        """Parts of another boundary behind the closing line: seen where one boundary was used at two levels."""
-        opens = epilogue.search(_OPENS, epilogue.start, span=256)
-        if opens is None:
-            return []
-        self.note(Defect.BOUNDARY_MISSING)
-        return self._cut(epilogue, opens[1].rstrip(), alone=False)
+        """Parts of other boundaries behind the closing line: seen where one boundary was used at two levels."""
+        cuts: list[tuple[int, int]] = []
+        for _ in range(_MOST_LEVELS):
+            opens = epilogue.search(_OPENS, epilogue.start, span=256)
+            if opens is None:
+                break
+            self.note(Defect.BOUNDARY_MISSING)
+            cuts.extend(self._cut(epilogue, opens[1].rstrip(), alone=False))
+            epilogue = epilogue.sub(max(opens.end(), cuts[-1][1] if cuts else 0), epilogue.end)
+        return cuts
 
     # --- leaves
 
@@ -278,9 +291,9 @@ class TreeBuilder:
 
     def _embed(self, body: Region | None, node: Node, path: Path, depth: int) -> None:
         assert node.part is not None, "only a leaf holds a message"
-        if depth >= min(self.work.limits.depth, _DEEPEST):
-            self.note(Defect.TOO_DEEP)
-        elif self.work.parts >= self.work.limits.parts:
+        if self.too_deep(depth):
+            return
+        if self.work.parts >= self.work.limits.parts:
             self.note(Defect.TOO_MANY_PARTS)
         elif self.work.tired() or self.work.late():
             self.note(Defect.OVER_BUDGET)
@@ -345,9 +358,8 @@ class LeafHeader:
         )
         self.name = next((name for name in names if name), None)
         self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
-        place = header.first("content-location")
-        # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
-        self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
+        location = header.first("content-location")
+        self.content_location = (header_text(location)[0] or None) if location else None
         self.charset = kind.parameters.get("charset", "").lower() or None
 
 

@@ -31,7 +31,7 @@ _NO_HEADER = Header(fields=(), body_start=0)
 def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
     """The nodes found inside a leaf, in order; none for most."""
     part = node.part
-    if part is None or not part.size or builder.origin or builder.work.tired() or builder.work.late():
+    if part is None or not part.size or builder.work.tired() or builder.work.late():
         return ()
     if node.content_type in SMIME_TYPES and node.parameters.get("smime-type", "").lower() != "enveloped-data":
         return _unpack_smime(builder, part, depth)
@@ -52,14 +52,16 @@ def _room(builder: TreeBuilder) -> bool:
 def _unpack_smime(builder: TreeBuilder, part: Part, depth: int) -> tuple[Node, ...]:
     if part.size > SMIME_LIMIT:
         return ()
+    if builder.too_deep(depth):
+        return ()
     content = signed_content(part.read())
     if content is None:
         return ()
-    builder.origin = "smime"
+    around, builder.origin = builder.origin, "smime"
     try:
         return (builder.entity(whole(content), (*part.path, 0), depth + 1),)
     finally:
-        builder.origin = ""
+        builder.origin = around
 
 
 def _unpack_uuencode(builder: TreeBuilder, node: Node, part: Part) -> Iterator[Node]:

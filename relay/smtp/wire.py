@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -152,6 +153,9 @@ class Wire(SMTP):
         self.deadline = NEVER  # the handshake has its own
         if link is None:
             return None
+        early, self.buffer, self.at = self.buffer[self.at :], b"", 0
+        if early:
+            self.loop.call_soon(self.loop.call_soon, _replay, link, early)  # once the handshake listens
         secured = await self.loop.start_tls(
             link, self, context, server_side=True,
             ssl_handshake_timeout=handshake_seconds, ssl_shutdown_timeout=LINGER_SECONDS,
@@ -164,3 +168,17 @@ class Wire(SMTP):
         self._paused = False
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
+
+
+def _replay(link: asyncio.Transport, early: bytes) -> None:
+    """Give the handshake the octets that came before it listened.
+
+    Where TLS begins with the first octet, uvloop may have read the client's hello before a task of ours could run.
+    """
+    listener = cast("asyncio.BufferedProtocol", link.get_protocol())
+    while early:
+        room = memoryview(listener.get_buffer(len(early)))
+        taken = min(len(room), len(early))
+        room[:taken] = early[:taken]
+        listener.buffer_updated(taken)
+        early = early[taken:]

@@ -14,12 +14,13 @@ from relay.faults import fault_point
 from relay.spool import control, search
 from relay.spool.base import Backlog, Entry, Event, Filter, Paused, Remembered, State
 from relay.spool.files import Layout, remove_raw
+from relay.spool.gate import Gate
 from relay.spool.outcomes import remember
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
 from relay.spool.retention import remove_entries
-from relay.spool.schema import close_database, open_database, query, transaction
+from relay.spool.schema import close_database, open_database, query
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
@@ -34,6 +35,7 @@ class LocalDesk:
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
         self._connection = open_database(self._layout.database)
+        self._gate = Gate(self._layout.gate)
         self._readers = Readers(self._layout.database)
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
@@ -67,7 +69,7 @@ class LocalDesk:
         del now  # nothing is left that could remember it
         states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
         with translated():
-            with transaction(self._connection):
+            with self._gate.transaction(self._connection):
                 rows = search.find_ids(self._connection, ids, states)
                 self._connection.executemany(
                     # Only while unfinished: the ledger must know a contact that exists.
@@ -122,12 +124,12 @@ class LocalDesk:
 
     def pause(self, subject: str, *, now: datetime) -> bool:
         """Stop "intake", "delivery" or "route NAME"."""
-        with translated(), transaction(self._connection):
+        with translated(), self._gate.transaction(self._connection):
             return control.pause(self._connection, subject, now=now)
 
     def resume(self, subject: str) -> bool:
         """Let what was paused run again."""
-        with translated(), transaction(self._connection):
+        with translated(), self._gate.transaction(self._connection):
             found = control.resume(self._connection, subject)
         ring(self._layout.data_dir)
         return found
@@ -140,6 +142,7 @@ class LocalDesk:
     def close(self) -> None:
         """Let the database go; harmless when called twice."""
         self._readers.close()
+        self._gate.close()
         close_database(self._connection)
 
     def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
@@ -157,7 +160,7 @@ class LocalDesk:
 
     def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> int:
         with translated():
-            with transaction(self._connection):
+            with self._gate.transaction(self._connection):
                 rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
                 for entry_id, _ in rows:
                     change(entry_id)

@@ -6,6 +6,7 @@ file, sync its directory, and only then the row that names it commits. Never tou
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/wake                    its doorbell
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
+    <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
     <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
 """
@@ -49,6 +50,11 @@ class Layout:
     def database(self) -> Path:
         """The SQLite file."""
         return self.root / "spool.db"
+
+    @property
+    def gate(self) -> Path:
+        """The lock file of those who write."""
+        return self.root / "write.lock"
 
     @property
     def raw(self) -> Path:

@@ -24,9 +24,10 @@ from relay.faults import fault_point
 from relay.spool.accept import Accepted, Prepared, accept, prepare
 from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
+from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
-from relay.spool.schema import close_database, open_database, transaction
+from relay.spool.schema import close_database, open_database
 from relay.spool.translate import translate_error
 from relay.spool.wake import ring
 from relay.spool.writer import Job, Writer, tell
@@ -52,6 +53,7 @@ class LocalIntake:
         self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
         self._layout.prepare()
         self._connection: apsw.Connection | None = open_database(self._layout.database, create=True)
+        self._gate = Gate(self._layout.gate)
         self._maker = Maker(self._layout.makers)
         self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
         self._gauge = Gauge(self._layout, config.spool)
@@ -118,6 +120,7 @@ class LocalIntake:
         await self._writer.close()
         self._gauge.close()
         self._maker.close()
+        self._gate.close()
 
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Accepted]:
         """Set the work going; it goes on without whoever waits."""
@@ -172,7 +175,7 @@ class LocalIntake:
         if self._connection is None:
             self._connection = open_database(self._layout.database)
         confirmed = tuple(self._confirmed)
-        with transaction(self._connection):
+        with self._gate.transaction(self._connection):
             _note(self._connection, confirmed)
             answers = accept(
                 self._connection, [job.payload for job in group], window_microseconds=self._window
@@ -204,7 +207,7 @@ class LocalIntake:
         if self._confirmed and self._connection is not None:
             confirmed = tuple(self._confirmed)
             try:
-                with transaction(self._connection):
+                with self._gate.transaction(self._connection):
                     _note(self._connection, confirmed)
             except (apsw.Error, OSError):
                 self._drop()

@@ -24,9 +24,10 @@ from relay.faults import fault_point
 from relay.spool import claims, control, outcomes, retention
 from relay.spool.base import Entry, Paused, State
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
+from relay.spool.gate import Gate
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
-from relay.spool.schema import close_database, open_database, transaction
+from relay.spool.schema import close_database, open_database
 from relay.spool.translate import translate_error, translated
 from relay.spool.writer import Job, Writer
 
@@ -55,6 +56,7 @@ class LocalOutbox:
         except BaseException:
             os.close(lock)
             raise
+        self._gate = Gate(self._layout.gate)
         self._readers = Readers(self._layout.database)
         self._turns = claims.Turns()
         self._writer: Writer[tuple[str, _Change], object] = Writer(
@@ -237,6 +239,7 @@ class LocalOutbox:
         """Commit what was begun and let the spool go; harmless when called twice."""
         await self._writer.close()
         self._readers.close()
+        self._gate.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -258,7 +261,7 @@ class LocalOutbox:
         try:
             if self._connection is None:
                 self._connection = open_database(self._layout.database)
-            with transaction(self._connection):
+            with self._gate.transaction(self._connection):
                 for job in group:
                     try:
                         with self._connection:

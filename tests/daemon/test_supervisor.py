@@ -137,8 +137,11 @@ def test_sockets_of_the_service_manager(box, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as handed:
         port = handed.getsockname()[1]
         # sd_listen_fds(3): descriptor 3, and a LISTEN_PID that is the daemon's own.
-        script = f'exec 3<&{handed.fileno()}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-        daemon.program = ["/bin/sh", "-c", script, "sh", *daemon.program]
+        script = (
+            f"import os, sys; os.dup2({handed.fileno()}, 3);"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        daemon.program = [sys.executable, "-c", script, *daemon.program]
         with daemon.start(pass_fds=[handed.fileno()]):
             assert daemon.wait_for("listener.opened")["bind"] == f"127.0.0.1:{port}"
             send(port, build_mail("by an inherited socket"))

@@ -75,8 +75,9 @@ class Line:
 class Dialog:
     """One file, being replayed."""
 
-    def __init__(self, path: Path, papers: Papers) -> None:
+    def __init__(self, path: Path, papers: Papers, loop: str) -> None:
         self.papers = papers
+        self.loop = loop
         self.lines = [
             (number, line)
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
@@ -115,7 +116,7 @@ class Dialog:
             }
             for key, inner in self.tables.items():
                 tables[key] = (tables.get(key, {}) | inner) if isinstance(inner, dict) else inner
-            self.serving = Serving(build_config(self.papers, **tables)).__enter__()
+            self.serving = Serving(build_config(self.papers, **tables), loop=self.loop).__enter__()
         return self.serving
 
     @property
@@ -227,10 +228,11 @@ class Dialog:
                 raise AssertionError("no such line; see README.md")
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
-def test_dialog(path, papers):
-    """The server answers as the dialog says."""
-    Dialog(path, papers).replay()
+def test_dialog(path, papers, loop):
+    """The server answers as the dialog says, on both kinds of event loop that the daemon runs on."""
+    Dialog(path, papers, loop).replay()
 
 
 def test_dialogs_say_what_they_hold():

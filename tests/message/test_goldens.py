@@ -42,6 +42,7 @@ def summary(message: Message, *, null_reverse_path: bool) -> dict[str, object]:
                     "detected_type": part.detected_type,
                     "disposition": part.content_disposition,
                     "content_id": part.content_id,
+                    "content_location": part.content_location,
                     "origin": part.origin,
                     "size": part.size,
                     "sha256": part.sha256,

@@ -133,6 +133,17 @@ def test_signed_data_is_unwrapped_and_stays():
     assert message.attachments[1].read() == PDF
 
 
+def test_signatures_within_signatures_are_bounded():
+    """An onion of signed data is opened as deep as any other nesting."""
+    onion = leaf("text/plain", b"core\r\n")
+    for _ in range(60):
+        onion = leaf("application/pkcs7-mime", signed_data(onion), "Content-Transfer-Encoding: binary")
+    message = parse_message(onion)
+    assert len(message.parts) == 51
+    assert list(map(str, message.defects)) == ["mime.too_deep"]
+    assert parse_message(onion, ParseLimits(depth=100)).text == "core\n"
+
+
 def test_what_is_not_signed_data_stays_a_file():
     """Enveloped data, damaged data and nonsense are left as they are."""
     assert signed_content(enveloped_data()) is None

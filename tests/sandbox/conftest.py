@@ -26,13 +26,14 @@ def _clean(request):
         sandbox.clear()
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http():
     async with aiohttp.ClientSession() as session:
         yield session
 
 
-@pytest_asyncio.fixture
-async def clients(box, monkeypatch):
-    async with clients_of(box.environ(), monkeypatch) as opened:
-        yield opened
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def clients(box):
+    with pytest.MonkeyPatch.context() as patch:
+        async with clients_of(box.environ(), patch) as opened:
+            yield opened

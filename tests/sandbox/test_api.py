@@ -11,9 +11,11 @@ from relay.attachments import AttachmentStore
 from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture
-async def start(clients):
+def start(clients):
     """Start contacts t0, t1, ..., the first with two attachments."""
 
     async def run(count):

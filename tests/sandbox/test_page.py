@@ -22,8 +22,11 @@ def mail(subject="Hello", body="Where is it?", content_type="text/plain", **more
     return {"EmailMessage": {"MessageSourceType": "RAW", "RawMessage": raw}}
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
-async def start(clients):
+def start(clients):
     async def run(*files, **fields):
         store = AttachmentStore(clients.s3, config=builtin_config().s3)
         stored = await store.put_all(files)

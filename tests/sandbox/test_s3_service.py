@@ -16,6 +16,8 @@ from relay.attachments import AttachmentStore
 from relay.config.builtin import BUCKET, builtin_config
 from relay.sandbox.service import Sandbox
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture
 def store(clients):

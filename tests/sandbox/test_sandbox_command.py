@@ -15,6 +15,8 @@ from harness import build_mail, free_port, send, subjects, until
 
 ROOT = Path(__file__).parent.parent.parent
 
+pytestmark = pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
+
 
 def command(*arguments):
     return [sys.executable, "-m", "relay", "sandbox", *arguments]
@@ -40,7 +42,7 @@ def started(tmp_path):
             assert process.poll() is None, (tmp_path / "log").read_text()
             return "Ctrl-C stops it." in (tmp_path / "said").read_text()
 
-        until(look, seconds=40)
+        until(look, seconds=100)
         return process, smtp, http, tmp_path / "said"
 
     yield start
@@ -55,15 +57,14 @@ def contacts(http):
         return json.load(answer)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_mail_is_shown_and_a_signal_ends_it_all(started, number):
+def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
     """What it says is right, a mail becomes a contact, and nothing is left behind."""
     process, smtp, http, said = started()
     assert f"127.0.0.1:{smtp}" in said.read_text()
     assert f"http://127.0.0.1:{http}/" in said.read_text()
     send(smtp, build_mail(1), to=("anybody@example.com",))
     until(lambda: subjects(contacts(http)) == ["Mail 1"])
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     for port in (smtp, http):
         with pytest.raises(ConnectionRefusedError):
@@ -77,7 +78,7 @@ def test_somebodys_own_routes_are_tried(started, tmp_path):
         '[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "my-instance"\n'
         '[[routes]]\nmatch = ["@shop.example"]\ndestination = "desk@shop.example"\n'
     )
-    _, smtp, http, _ = started("--config", str(own), "--data-dir", str(tmp_path / "kept"))
+    process, smtp, http, _ = started("--config", str(own), "--data-dir", str(tmp_path / "kept"))
     send(smtp, build_mail(2, attachment=b"%PDF-1.7"), to=("x@shop.example",))
     (contact,) = until(lambda: contacts(http))
     assert (contact["request"]["InstanceId"], contact["request"]["DestinationEmailAddress"]) == (
@@ -86,6 +87,8 @@ def test_somebodys_own_routes_are_tried(started, tmp_path):
     )
     assert contact["attachments"][0]["size"] == 8
     assert (tmp_path / "kept" / "data").is_dir()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_somebodys_own_routes_are_tried(started, tmp_path):
 def test_a_mistake_is_a_sentence_and_exit_2(arguments, sentence):
     """As with every other command."""
     done = subprocess.run(
-        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 2
     assert sentence in done.stderr
@@ -111,7 +114,7 @@ def test_a_port_that_is_taken_is_a_sentence_and_exit_2():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            command("--http", bind), cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+            command("--http", bind), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
         )
     assert done.returncode == 2
     assert done.stderr.startswith(f"relay: --http {bind}: ")

@@ -13,6 +13,8 @@ from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.connect.client import ConnectClient
 from relay.sandbox.service import Sandbox, running_sandbox, settings_of
 
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
 
 async def test_its_environment_has_no_other_account(box):
     """Whatever account the caller has, a daemon in the sandbox cannot reach it."""
@@ -28,6 +30,7 @@ async def test_its_environment_has_no_other_account(box):
     assert "AWS_SESSION_TOKEN" not in box.env
 
 
+@in_one_loop
 async def test_a_daemon_finds_everything_by_the_environment(clients, box):
     """The standard variables are all it takes."""
     await ConnectClient(clients.connect).start_email_contact(request_for())
@@ -43,6 +46,7 @@ async def test_it_can_live_in_the_callers_loop(monkeypatch):
         assert box.contacts()[0]["contact_id"] == await started
 
 
+@in_one_loop
 async def test_a_caller_in_another_thread_can_wait_for_contacts(clients, box):
     """`wait` gives what there is once there is enough, or when time is up."""
     waiting = asyncio.create_task(asyncio.to_thread(box.wait, 1, 10))

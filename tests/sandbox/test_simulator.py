@@ -17,6 +17,8 @@ from relay.sandbox import fetcher
 from relay.sandbox.connect import Pace
 from relay.sandbox.service import Sandbox, settings_of
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture
 def connect(clients):
@@ -55,7 +57,7 @@ async def test_two_requests_a_second_after_a_burst_of_five(monkeypatch):
         assert len(box.contacts()) == 6
 
 
-def test_a_pace_is_kept_to_the_second():
+async def test_a_pace_is_kept_to_the_second():
     """The bucket fills at its rate and never above its burst."""
     now = 0.0
     pace = Pace(per_second=2, burst=5, clock=lambda: now)
@@ -85,7 +87,10 @@ async def test_what_is_no_json_is_a_serialization_error(clients, connect, box):
         request.data = b"{"
 
     clients.connect.meta.events.register("before-sign.connect", spoil)
-    assert await outcome(connect.start_email_contact(request_for())) == "SerializationException"
+    try:
+        assert await outcome(connect.start_email_contact(request_for())) == "SerializationException"
+    finally:
+        clients.connect.meta.events.unregister("before-sign.connect", spoil)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -46,6 +47,11 @@ def until(what: Callable[[], Any], *, seconds: float = 10.0) -> Any:
             raise AssertionError(f"not within {seconds} s (last seen: {answer!r})")
         time.sleep(0.01)  # between two looks at the condition
     return answer
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """An event loop of one of the kinds that the daemon runs on."""
+    return pytest.importorskip("uvloop").new_event_loop() if kind == "uvloop" else asyncio.new_event_loop()
 
 
 class Papers:
@@ -117,14 +123,16 @@ def build_config(papers: Papers | None = None, **changes: Any) -> Config:
 class Serving:
     """A server in a thread of its own, with a spool in memory."""
 
-    def __init__(self, config: Config, *, spool: FakeSpool | None = None, **options: Any) -> None:
+    def __init__(
+        self, config: Config, *, spool: FakeSpool | None = None, loop: str = "asyncio", **options: Any
+    ) -> None:
         telemetry.configure("json", "error")
         self.config = config
         self.spool = spool or FakeSpool()
         self._options = options
         self.sockets = {index: open_sockets(each) for index, each in enumerate(config.listeners)}
         self.ports = [opened[0].getsockname()[1] for opened in self.sockets.values()]
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_loop(loop)
         self.trouble: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _loop, context: self.trouble.append(context))
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -38,8 +38,8 @@ LISTENERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def serving(papers):
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def serving(papers, request):
     """One server for all streams: what one of them breaks, the next would see."""
     config = build_config(
         papers,
@@ -49,7 +49,7 @@ def serving(papers):
         spool={"large_message_bytes": 1_024},
         max_message_bytes=65_536,
     )
-    with Serving(config) as serving:
+    with Serving(config, loop=request.param) as serving:
         yield serving
 
 
