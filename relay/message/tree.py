@@ -358,8 +358,9 @@ class LeafHeader:
         )
         self.name = next((name for name in names if name), None)
         self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
-        location = header.first("content-location")
-        self.content_location = (header_text(location)[0] or None) if location else None
+        place = header.first("content-location")
+        # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
+        self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
         self.charset = kind.parameters.get("charset", "").lower() or None
 
 
