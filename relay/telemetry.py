@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 from prometheus_client import Counter, Gauge, generate_latest
 
+from relay.contact.adaptations import AdaptationCode
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ for _disposition in Disposition:
     TRANSACTIONS.labels(_disposition)
 for _outcome in ("done", "deferred", "held", "buried", "lost"):
     DELIVERIES.labels(_outcome)
+for _code in AdaptationCode:
+    ADAPTATIONS.labels(_code)
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _log: Any = structlog.get_logger()

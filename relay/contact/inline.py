@@ -67,7 +67,7 @@ def image_type(part: Part) -> str | None:
 def find_shown(message: Message, source: str) -> tuple[Reference, ...]:
     """Every place where the mail's HTML, or what was made of it, shows one of its attachments."""
     place = next((part.content_location for part in message.bodies if part.content_type == "text/html"), None)
-    return find_references(source, message.attachments, base=place or "")
+    return find_references(source, message.attachments, base=_unfold(place or ""))
 
 
 def find_references(source: str, parts: Sequence[Part], *, base: str = "") -> tuple[Reference, ...]:
@@ -75,7 +75,9 @@ def find_references(source: str, parts: Sequence[Part], *, base: str = "") -> tu
     # The first of two parts with one id is meant; paths may repeat (TNEF, uuencode), positions do not.
     numbered = [*enumerate(parts)][::-1]
     by_id = {_key(part.content_id): (index, part) for index, part in numbered if part.content_id}
-    by_place = {part.content_location: (index, part) for index, part in numbered if part.content_location}
+    by_place = {
+        _unfold(part.content_location): (index, part) for index, part in numbered if part.content_location
+    }
     found = list(_by_content_id(source, by_id)) if by_id else []
     if by_place:
         taken = {reference.start for reference in found}
@@ -86,6 +88,11 @@ def find_references(source: str, parts: Sequence[Part], *, base: str = "") -> tu
 
 def _key(content_id: str) -> str:
     return unquote(content_id.strip().strip("<>")).casefold()
+
+
+def _unfold(place: str) -> str:
+    """A URL without the white space at which it was folded (RFC 2557 §4.4.2)."""
+    return "".join(place.split())
 
 
 def _by_content_id(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterator[Reference]:
