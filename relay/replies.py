@@ -9,8 +9,7 @@ and lasting is 5yz; the class of the enhanced code is that of the reply (RFC 346
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 from relay.verdict import Reply
 
@@ -113,17 +112,18 @@ PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", 
 # fmt: on
 
 ROWS: tuple[Row, ...] = tuple(_rows)
+# Rows as octets, by identity: they live as long as the process, and most replies are rows as they stand.
+_wire = {id(row.reply): f"{row.reply}\r\n".encode() for row in ROWS}
 
 
 def fill(reply: Reply, **words: object) -> Reply:
     """The reply with its words in braces filled in."""
-    return replace(reply, text=reply.text.format(**words))
+    return Reply(code=reply.code, status=reply.status, text=reply.text.format(**words))
 
 
-@lru_cache(maxsize=1_024)
 def build_reply(reply: Reply) -> bytes:
     """The reply as it goes over the wire, one line."""
-    return f"{reply}\r\n".encode()
+    return _wire.get(id(reply)) or f"{reply}\r\n".encode()
 
 
 def build_lines(code: int, lines: tuple[str, ...]) -> bytes:

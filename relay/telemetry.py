@@ -98,6 +98,8 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # Bound once: a lazy logger would be bound anew for each of a session's lines.
+    globals()["_log"] = structlog.get_logger().bind()
     structlog.contextvars.clear_contextvars()
     if process:
         structlog.contextvars.bind_contextvars(process=process)
@@ -188,10 +190,11 @@ def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
     _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
-def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
-    """A peer was sent away at the door, or in the middle of a session."""
+def session_refused(*, peer: str, listener: str, reply: Reply, again: bool) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago."""
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
-    _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
+    log = _log.debug if again else _log.info
+    log("session.refused", peer=peer, listener=listener, reply=str(reply))
 
 
 def proxy_refused(*, peer: str, listener: str, reason: str) -> None:

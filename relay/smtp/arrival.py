@@ -97,21 +97,21 @@ class Arrival:
         if error is not None:
             telemetry.fault_caught(where="smtp.move", error=repr(error))
             self.content.refuse(replies.LOCAL_ERROR)
-        if self._over:
+        if self._over and not self.committing:
             self._discard()
             return
         if self._trim >= 0:
             self.end(self._trim)
         else:
             self.look()
-        self._host.pump()
+            self._host.pump()
 
     def end(self, trim: int) -> None:
         """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""
+        self.committing = True
         if self._moving:
             self._trim = trim
             return
-        self.committing = True
         content = self.content
         raw = content.finish(trim=trim) if content.file is None and content.fault is None else None
         self._station.work(self._take_in(raw, trim))
@@ -142,18 +142,31 @@ class Arrival:
             seconds = now - self.transaction.started_at
             telemetry.commit_late(spool_id=self.transaction.spool_id, seconds=seconds, stored=reply.positive)
             return
-        log_end(
-            self.transaction, self.reception.peer, reply, now=now, size=content.size + self.reception.trace_size,
-            message_id=self.reception.message_id, spool_id=spool_id, duplicate=duplicate,
-        )  # fmt: skip
+        self._log(reply, now=now, spool_id=spool_id, duplicate=duplicate)
         if not self._over:
             self._host.arrived(self, reply, spool_id)
+
+    def _log(
+        self, reply: Reply, *, now: float, spool_id: SpoolId | None = None, duplicate: bool = False
+    ) -> None:
+        reception = self.reception
+        log_end(
+            self.transaction,
+            reception.peer,
+            reply,
+            now=now,
+            destinations=reception.destinations(),
+            size=self.content.size + reception.trace_size,
+            message_id=reception.message_id,
+            spool_id=spool_id,
+            duplicate=duplicate,
+        )
 
     def give_up(self) -> None:
         """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""
         self._over, self.committing = True, False
         now = self._station.loop.time()
-        log_end(self.transaction, self.reception.peer, replies.TOO_SLOW, now=now)
+        self._log(replies.TOO_SLOW, now=now)
 
     def leave(self, why: str) -> None:
         """The session has ended, or begun anew: what is not whole is dropped, a commit goes on."""

@@ -33,7 +33,8 @@ class DataReader:
         if at >= 0:
             end = at + len(_END) - len(tail)
         else:
-            at = octets.find(_END)
+            # Without a dot there is no end: base64, which large mail is made of, is passed by at memory's speed.
+            at = octets.find(_END) if b"." in octets else -1
             if at < 0:
                 self._content.add(octets)
                 self._tail = octets[-4:] if len(octets) >= 4 else (tail + octets)[-4:]

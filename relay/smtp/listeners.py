@@ -16,6 +16,7 @@ from relay.config.model import Config, Listener
 from relay.config.words import split_bind
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
+from relay.smtp.gates import raise_file_limit
 from relay.smtp.limits import Limiter
 from relay.smtp.protocol import Smtp
 from relay.smtp.proxy import ProxyGate
@@ -71,6 +72,7 @@ class Server:
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, by the index of their listener in the configuration."""
         loop = asyncio.get_running_loop()
+        raise_file_limit()
         self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
         self._compile(self._config)
         for index, opened in sockets.items():

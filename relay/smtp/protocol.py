@@ -366,12 +366,13 @@ class Smtp(Wire):
             # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
             arrival.give_up()
             self.arrived(arrival, replies.TOO_SLOW, None)
+        elif arrival is not None and arrival.full:
+            self.heard_at = now  # the disk is slow, not the peer
+            self.deadline = now + self.site.limits.commit_seconds
         elif arrival is not None and self._sink is not None:
             self.deadline = arrival.deadline(self.heard_at)
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
-        elif arrival is not None and arrival.full:
-            self.deadline = now + self.site.limits.commit_seconds  # the disk is slow, not the peer
         else:
             over = now >= self.opened_at + self.site.limits.session_seconds
             self._hang_up(replies.SESSION_OVER if over else replies.TIMED_OUT)
@@ -390,9 +391,7 @@ class Smtp(Wire):
         assert self._session is not None
         self._why = reply.enhanced
         if not reply.positive:
-            telemetry.session_refused(
-                peer=self._session.address, listener=self.site.listener.bind, reply=reply
-            )
+            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply)
         self._say(reply)
         self.flush()
         self.close(linger=linger and not reply.positive)

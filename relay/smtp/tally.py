@@ -39,6 +39,7 @@ class Tally:
         self._salt = bytes(self._map[:_SALT])
         self._cells = memoryview(self._map)[_SALT:].cast("H")
         self._mine = index * _ROW
+        self._tables = {table: at * _SLOTS for at, table in enumerate(TABLES)}
         self._cells[self._mine : self._mine + _ROW] = memoryview(bytes(2 * _ROW)).cast("H")
         self._slot = lru_cache(maxsize=8_192)(self._hash)
 
@@ -47,16 +48,17 @@ class Tally:
 
     def add(self, table: str, name: str, step: int) -> int:
         """Count up or down; the sum over all processes."""
-        at = TABLES.index(table) * _SLOTS + self._slot(name)
+        at = self._tables[table] + self._slot(name)
         cells, mine = self._cells, self._mine + at
-        cells[mine] = min(max(cells[mine] + step, 0), _MOST)
+        count = min(max(cells[mine] + step, 0), _MOST)
+        cells[mine] = count
         if self._processes == 1:
-            return cells[mine]
+            return count
         return sum(cells[row * _ROW + at] for row in range(self._processes))
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""
-        start = self._mine + TABLES.index(table) * _SLOTS
+        start = self._mine + self._tables[table]
         self._cells[start : start + _SLOTS] = memoryview(bytes(2 * _SLOTS)).cast("H")
 
     def close(self) -> None:

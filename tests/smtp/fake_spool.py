@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from dataclasses import dataclass, field
 
 from relay.envelope import SpoolId
@@ -20,6 +21,7 @@ class FakeFile:
     discarded: bool = False
 
     def write(self, octets: bytes) -> None:
+        self.spool.disk.wait(20)
         self.spool.fail()
         self.octets += octets
 
@@ -37,6 +39,9 @@ class FakeSpool:
         self.fault = ""
         self.has_room = True
         self.is_paused = False
+        #: Cleared, writes of large mail wait.
+        self.disk = threading.Event()
+        self.disk.set()
         self.release = asyncio.Event()
         self._ids = itertools.count(1)
 

@@ -133,6 +133,54 @@ def test_lingering_lets_the_last_words_arrive():
         assert got.startswith(b"552 5.3.4 ")
 
 
+def test_a_peer_that_leaves_while_the_disk_is_slow():
+    """A mail whose end has come is committed, though its blocks were not written and the peer is gone."""
+    config = build_config(spool={"large_message_bytes": 1_024})
+    with Serving(config) as serving:
+        serving.spool.disk.clear()
+        with greeted(serving) as sock:
+            replies_to(sock, BEGIN, b"354")
+            sock.sendall(b"0123456789abcd\r\n" * 200)
+            until(lambda: serving.spool.files)
+            sock.sendall(b".\r\n")
+            station = serving.server._station
+            until(lambda: any(session._arrival.committing for session in station.sessions))
+        serving.spool.disk.set()
+        until(lambda: len(serving.spool.mails) == 1)
+        assert serving.spool.body() == b"0123456789abcd\r\n" * 200
+
+
+def test_a_slow_disk_is_a_451_and_leaves_nothing():
+    """A mail whose blocks are not written in time is put off, and its file removed."""
+    config = build_config(spool={"large_message_bytes": 1_024}, limits={"commit_seconds": 0.3})
+    with Serving(config) as serving, greeted(serving) as sock:
+        serving.spool.disk.clear()
+        replies_to(sock, BEGIN, b"354")
+        sock.sendall(b"0123456789abcd\r\n" * 200)
+        until(lambda: serving.spool.files)
+        assert replies_to(sock, b".\r\n", b"4").startswith(b"451 4.4.5 ")
+        serving.spool.disk.set()
+        until(lambda: serving.spool.files[0].discarded)
+        assert serving.spool.mails == []
+
+
+def test_a_slow_disk_is_not_the_peers_fault():
+    """While we do not read because of the disk, the peer's time does not run."""
+    config = build_config(
+        spool={"large_message_bytes": 1_024}, limits={"data_seconds": 0.3, "command_seconds": 0.3}
+    )
+    with Serving(config) as serving, greeted(serving) as sock:
+        serving.spool.disk.clear()
+        replies_to(sock, BEGIN, b"354")
+        sender = threading.Thread(target=sock.sendall, args=(b"0123456789abcd\r\n" * 1_000_000,))
+        sender.start()
+        sender.join(1.0)
+        assert sender.is_alive()  # three times as long as any peer may be silent
+        serving.spool.disk.set()
+        sender.join(20)
+        assert replies_to(sock, b".\r\n", b"2").startswith(b"250 2.0.0 ")
+
+
 class Discarding(FakeSpool):
     """A spool that keeps no octets."""
 
