@@ -1,11 +1,22 @@
 # Every target sets up what it needs in .venv first: Python >= 3.11, make and git are enough.
+#
+#   make demo      a handful of mails through the whole path, on this machine, without AWS
+#   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
+#   make test      all tests but the campaigns
+#   make lint      ruff, mypy --strict, the floors
+#   make bench     what it takes, in figures
+#   make crash     campaign: kill it, hundreds of times
+#   make chaos     campaign: faults of S3 and Connect
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test sandbox bench lint format crash chaos setup clean
+.PHONY: help demo test sandbox bench lint format crash chaos setup clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 setup: $(READY)
 

@@ -26,7 +26,7 @@ from relay.errors import FailureClass, RemoteError
 
 #: Characters of an `S3Url` that Connect takes: service model, shape PreSignedAttachmentUrl.
 MAX_URL_LENGTH = 2_000
-#: Up to here a file is read at once: one hop to a thread, and no "Expect: 100-continue" with its round trip.
+#: Up to here a file is read at once: one hop to a thread instead of several.
 SMALL_FILE_BYTES = 262_144
 _CHUNK_BYTES = 1_048_576
 

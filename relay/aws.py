@@ -8,6 +8,7 @@ Credentials, Region and endpoints come from the standard chain (environment, sha
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.parsers import ResponseParserError
 
 from relay import __version__
 from relay.config.model import Config
@@ -41,6 +43,8 @@ from relay.errors import ConfigError, FailureClass, RemoteError
 SIGNING_LIFE_SECONDS = 3_600
 #: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
 RENEWAL_PAUSE_SECONDS = 300
+#: From here on aiohttp warns that octets hold up the event loop.
+_LARGE_REQUEST_BYTES = 1_048_576
 
 _NO_REGION = (
     "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
@@ -58,6 +62,8 @@ class Clients:
 
     s3: Any
     connect: Any
+    #: Only where alarms go to a topic.
+    sns: Any = None
 
 
 @asynccontextmanager
@@ -79,7 +85,11 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             connect = await stack.enter_async_context(
                 session.client("connect", config=_connect_config(config))
             )
-        yield Clients(s3=s3, connect=connect)
+            connect.meta.events.register("before-send.connect", _send_in_pieces)
+            sns = None
+            if config.alarms.sns_topic_arn:
+                sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
+        yield Clients(s3=s3, connect=connect, sns=sns)
 
 
 def _region() -> str | None:
@@ -113,7 +123,20 @@ async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
     """
     own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
     custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
-    return own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client = own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client.meta.events.register_last("before-call.s3", _do_not_ask_first)
+    return client
+
+
+def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
+    """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
+    params["headers"].pop("Expect", None)
+
+
+def _send_in_pieces(request: Any, **_: object) -> None:
+    """Hand a large request over as a file: as octets it would be written to the socket in one go, on the loop."""
+    if isinstance(request.body, bytes) and len(request.body) > _LARGE_REQUEST_BYTES:
+        request.body = io.BytesIO(request.body)
 
 
 def _s3_config(config: Config, *, custom: bool) -> AioConfig:
@@ -233,8 +256,10 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (ConnectionError, FailureClass.TEMPORARY, "unreachable"),
     (aiohttp.ClientError, FailureClass.TEMPORARY, "unreachable"),
     (OSError, FailureClass.TEMPORARY, "unreachable"),
+    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page where an answer should be
     (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
 )
+_FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
@@ -247,7 +272,7 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
-    except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as exc:
+    except _FOREIGN as exc:
         raise map_error(service, exc) from exc
 
 
@@ -261,16 +286,14 @@ def map_error(service: str, exc: BaseException) -> RemoteError:
     for kind, failure, code in _BY_EXCEPTION:
         if isinstance(exc, kind):
             return RemoteError(service=service, failure=failure, code=code, detail=_line(exc))
-    return RemoteError(
-        service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc)
-    )  # pragma: no cover
+    return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
 
 
 def _map_answer(service: str, response: Any) -> RemoteError:
     error = response.get("Error", {})
     about = response.get("ResponseMetadata", {})
     status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
-    failure = _BY_CODE.get(code) or _BY_STATUS[service].get(status, FailureClass.TEMPORARY)
+    failure = _BY_CODE.get(code) or _BY_STATUS.get(service, {}).get(status, FailureClass.TEMPORARY)
     reason = next(iter((response.get("Reason") or {}).values()), "")
     if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
         failure = FailureClass.PAYLOAD

@@ -9,8 +9,7 @@ and lasting is 5yz; the class of the enhanced code is that of the reply (RFC 346
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 from relay.verdict import Reply
 
@@ -54,6 +53,8 @@ DATA_GO = _row(354, "", "End data with <CR><LF>.<CR><LF>", "DATA")
 # -- the session ends
 PROXY_BAD = _row(421, "3.0", "No readable PROXY header, closing", "a listed proxy sent no header, a broken one, or was too slow")
 SHUTTING_DOWN = _row(421, "3.2", "Service shutting down, try again soon", "the relay is being stopped (RFC 5321 §3.8)")
+PAUSED = _row(421, "3.2", "Not taking mail now, try again later", "an operator has paused the intake")
+BROKEN = _row(421, "3.0", "Local trouble, closing, try again later", "a fault of ours in the middle of a session; nothing was kept")
 OVERLOADED = _row(421, "3.2", "Too busy now, try again soon", "event loop lag, memory, open files or a sick spool; goes away by itself")
 TIMED_OUT = _row(421, "4.2", "Waited too long, closing", "no command, or data slower than the minimum rate (RFC 5321 §4.5.3.2.7)")
 SESSION_OVER = _row(421, "4.2", "Session lasted too long, closing", "limits.session_seconds between transactions")
@@ -63,12 +64,12 @@ TOO_MANY_ERRORS = _row(421, "7.0", "Too many errors, closing", "limits.errors in
 TOO_MUCH_IDLING = _row(421, "7.0", "Too many commands without mail, closing", "limits.idle_commands: NOOP, RSET, VRFY, HELO and the like")
 TOO_MANY_UNKNOWN = _row(421, "7.0", "Too many unknown recipients, closing", "limits.unknown_recipients_per_minute from one address")
 ENOUGH_MESSAGES = _row(421, "7.0", "Enough mail for one session, please reconnect", "limits.messages_per_session")
-TLS_FAILED = _row(421, "7.0", "TLS handshake failed, closing", "a handshake that broke or was too slow, where it can still be said")
 ENDLESS_LINE = _row(421, "7.0", "A line without end, closing", "a line over limits.line_bytes went on past twice max_message_bytes")
 
 # -- try again
 TOO_MANY_MESSAGES = _row(450, "7.1", "Too many messages from your address, try again later", "limits.messages_per_minute from one address")
-LOCAL_ERROR = _row(451, "3.0", "Local trouble, try again later", "anything unexpected here, or a write that failed; nothing was kept")
+LOCAL_ERROR = _row(451, "3.0", "Local trouble, try again later", "anything unexpected here; nothing was kept")
+NOT_STORED = _row(451, "3.0", "Could not store this mail, try again later", "a write or sync failed; nothing was kept, and new sessions wait a moment")
 TOO_SLOW = _row(451, "4.5", "Storing took too long, try again later", "limits.commit_seconds; a mail stored after all is recognised when it comes again")
 NO_ROOM = _row(452, "3.1", "No room for this mail now, try again later", "disk, inodes or a quota (RFC 1870 §6.1)")
 TOO_MANY_RECIPIENTS = _row(452, "5.3", "Too many recipients, send the rest in another transaction", "limits.recipients (RFC 5321 §4.5.3.1.10, RFC 9422)")
@@ -111,17 +112,18 @@ PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", 
 # fmt: on
 
 ROWS: tuple[Row, ...] = tuple(_rows)
+# Rows as octets, by identity: they live as long as the process, and most replies are rows as they stand.
+_wire = {id(row.reply): f"{row.reply}\r\n".encode() for row in ROWS}
 
 
 def fill(reply: Reply, **words: object) -> Reply:
     """The reply with its words in braces filled in."""
-    return replace(reply, text=reply.text.format(**words))
+    return Reply(code=reply.code, status=reply.status, text=reply.text.format(**words))
 
 
-@lru_cache(maxsize=1_024)
 def build_reply(reply: Reply) -> bytes:
     """The reply as it goes over the wire, one line."""
-    return f"{reply}\r\n".encode()
+    return _wire.get(id(reply)) or f"{reply}\r\n".encode()
 
 
 def build_lines(code: int, lines: tuple[str, ...]) -> bytes:

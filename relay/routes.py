@@ -27,6 +27,14 @@ class Routed:
     tag: str
 
 
+def _canonical(domain: str) -> str:
+    """A domain in the one form that is compared: lower case, and A-labels (RFC 5890 §2.3.2.1) for U-labels."""
+    try:
+        return domain.lower().encode("idna").decode()
+    except UnicodeError:  # an empty label, or one over 63 octets: no domain that a route could name
+        return domain.lower()
+
+
 class RouteTable:
     """All routes of a configuration, ready to be asked for one forward-path at a time."""
 
@@ -34,7 +42,7 @@ class RouteTable:
         self._default_instance = config.connect.instance_id
         self._routes = config.routes
         self._rules = tuple(
-            (pattern.rpartition("@")[0], pattern.rpartition("@")[2], route)
+            (pattern.rpartition("@")[0], _canonical(pattern.rpartition("@")[2]), route)
             for route in config.routes
             for pattern in route.match
         )
@@ -48,7 +56,7 @@ class RouteTable:
 
     def _match(self, forward_path: str) -> Routed | None:
         local, _, domain = forward_path.rpartition("@")
-        local, domain = local.lower(), domain.lower()
+        local, domain = local.lower(), _canonical(domain)
         if domain not in self._domains:
             return None
         base, _, tag = local.partition("+")
@@ -75,7 +83,7 @@ class RouteTable:
 
     def knows_domain(self, domain: str) -> bool:
         """Whether any route speaks of this domain: an address there is unknown (5.1.1), elsewhere foreign (5.7.1)."""
-        return domain.lower() in self._domains
+        return _canonical(domain) in self._domains
 
     def is_ours(self, address: str) -> bool:
         """Whether an address would come to us, or is where we deliver to."""
@@ -87,13 +95,20 @@ class RouteTable:
 
     def destinations(self, forward_paths: Iterable[str]) -> tuple[Destination, ...]:
         """One destination for each distinct (instance, address), in the order of the first path that led there."""
-        found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+        found: dict[tuple[str, str], tuple[Routed, list[str]]] = {}
         for path in forward_paths:
             routed = self.match(path)
             if routed is not None:
-                _, paths = found.setdefault((routed.instance_id, routed.address), (routed.route.name, []))
+                # Two spellings of one address would be two contacts for one mail.
+                key = (routed.instance_id, routed.address.lower())
+                _, paths = found.setdefault(key, (routed, []))
                 paths.append(path)
         return tuple(
-            Destination(instance_id=instance, address=address, forward_paths=tuple(paths), route=name)
-            for (instance, address), (name, paths) in found.items()
+            Destination(
+                instance_id=routed.instance_id,
+                address=routed.address,
+                forward_paths=tuple(paths),
+                route=routed.route.name,
+            )
+            for routed, paths in found.values()
         )

@@ -1,23 +1,26 @@
 """The words of the log and the metrics: one function for each fact, which writes the event and moves the metric.
 
 Owns structlog and prometheus_client. Never logs a body, and never a subject at INFO; values that a peer chose
-are escaped by the renderers. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
+are disarmed before they are rendered: one event is one line, and no terminal obeys it. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 from prometheus_client import Counter, Gauge, generate_latest
 
+from relay.contact.adaptations import AdaptationCode
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
     from relay.spool.base import Entry
+    from relay.standing import AlarmKind, Standing
 
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
 RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
@@ -36,14 +39,42 @@ DUPLICATES = Counter(
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
 
+SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
+SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
+SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
+
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
 for _disposition in Disposition:
     TRANSACTIONS.labels(_disposition)
 for _outcome in ("done", "deferred", "held", "buried", "lost"):
     DELIVERIES.labels(_outcome)
+for _code in AdaptationCode:
+    ADAPTATIONS.labels(_code)
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _log: Any = structlog.get_logger()
+
+
+# Controls of C0 and C1, marks that turn the writing direction, line separators, lone surrogates.
+_ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(map(_written, value.split("\n")))
+        elif isinstance(value, str):
+            event[name] = _written(value)
+        elif isinstance(value, list):
+            event[name] = [_written(str(each)) for each in value]
+    return event
+
+
+def _written(text: str) -> str:
+    return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
@@ -60,12 +91,15 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
             structlog.processors.format_exc_info,
+            _disarm,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # Bound once: a lazy logger would be bound anew for each of a session's lines.
+    globals()["_log"] = structlog.get_logger().bind()
     structlog.contextvars.clear_contextvars()
     if process:
         structlog.contextvars.bind_contextvars(process=process)
@@ -156,10 +190,16 @@ def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
     _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
-def session_refused(*, peer: str, listener: str, reply: Reply) -> None:
-    """A peer was sent away at the door, or in the middle of a session."""
+def session_refused(*, peer: str, listener: str, reply: Reply, again: bool) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago."""
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
-    _log.info("session.refused", peer=peer, listener=listener, reply=str(reply))
+    log = _log.debug if again else _log.info
+    log("session.refused", peer=peer, listener=listener, reply=str(reply))
+
+
+def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
+    """A listed proxy sent no readable header ("malformed"), or none in time ("late")."""
+    _log.warning("proxy.refused", peer=peer, listener=listener, reason=reason)
 
 
 def login_refused(*, peer: str, login: str) -> None:
@@ -328,6 +368,34 @@ def spool_swept(*, files: int) -> None:
 def spool_expired(*, mails: int) -> None:
     """Finished mails past their retention are gone."""
     _log.debug("spool.expired", mails=mails)
+
+
+def queue_seen(standing: Standing) -> None:
+    """How the queue stands."""
+    _log.debug(
+        "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
+    )
+    SPOOL_SICK.set(bool(standing.sick))
+    if standing.sick:
+        return
+    for state in ("queued", "leased", "held", "dead", "done"):
+        SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
+    SPOOL_OLDEST.set(standing.oldest_seconds)
+    ROUTES_HELD.set(len(standing.held_routes))
+
+
+def alarm_told(*, kind: AlarmKind, raised: bool, detail: str) -> None:
+    """Something that a person should look at, or the end of it."""
+    if raised:
+        ALARMS.labels(kind).inc()
+        _log.error("alarm.raised", kind=str(kind), detail=detail)
+    else:
+        _log.info("alarm.ended", kind=str(kind), detail=detail)
+
+
+def alarm_untold(*, to: str, why: str) -> None:
+    """A webhook or an SNS topic did not take an alarm."""
+    _log.error("alarm.untold", to=to, why=why)
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:

@@ -111,6 +111,7 @@ class Daemon:
             )
         )
         self.env = {**env, "PYTHONPATH": str(ROOT)}
+        self.program = [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path)]
         self.args: list[str] = []
         self._log_path = home / "daemon.log"
         self._log_offset = 0
@@ -118,20 +119,25 @@ class Daemon:
         self.other_lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, *, wait: bool = True, **env: str) -> Daemon:
+    def start(self, *, wait: bool = True, pass_fds: Sequence[int] = (), **env: str) -> Daemon:
         """Start it; with `wait`, return when every process of it works."""
         self._events = []
         with self._log_path.open("ab") as log:
             self._log_offset = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path), *self.args],
+                [*self.program, *self.args],
                 env=self.env | env,
                 cwd=ROOT,
                 stderr=log,
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
         if wait:
-            self.wait_for("daemon.ready")
+            try:
+                self.wait_for("daemon.ready")
+            except BaseException:
+                self.kill()
+                raise
         return self
 
     @property
@@ -188,7 +194,8 @@ class Daemon:
         return self.process.wait(timeout=30)
 
     def __enter__(self) -> Self:
-        return self if self.process else self.start()
+        """Nothing is started here: what is, ends with the block."""
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self.process and self.process.poll() is None:
@@ -228,8 +235,19 @@ def send(
 class Senders:
     """Several mail servers that send until told to stop, and try each mail again until they see a 250."""
 
-    def __init__(self, port: int, *, count: int, make: Callable[[str], EmailMessage]) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        count: int,
+        make: Callable[[str], EmailMessage],
+        arrived: Callable[[], int],
+        ahead: int = 40,
+    ) -> None:
         self._port = port
+        #: How many contacts there are: nobody sends more than `ahead` mails before they have come through.
+        self._arrived = arrived
+        self._ahead = ahead
         self._make = make
         self._stop = threading.Event()
         self._threads = [
@@ -257,6 +275,9 @@ class Senders:
     def _run(self, sender: int) -> None:
         count = 0
         while not self._stop.is_set():
+            if len(self.acknowledged) > self._arrived() + self._ahead:
+                time.sleep(0.02)  # between two looks at what has arrived
+                continue
             count += 1
             mail = self._make(f"{sender}-{count}")
             try:

@@ -238,6 +238,16 @@ def test_find_config_asks_in_order():
             lambda config: config.routes[0].on == {"auto-reply": "hold"},
         ),
         ("RELAY_ROUTES__1__MATCH", '["@example.org"]', lambda config: len(config.routes) == 2),
+        (
+            "RELAY_LISTENERS",
+            '[{ bind = "127.0.0.1:2525" }, { bind = "127.0.0.1:2526" }]',
+            lambda config: len(config.listeners) == 2,
+        ),
+        (
+            "RELAY_ROUTES__0",
+            '{ match = ["@example.org"] }',
+            lambda config: [route.name for route in config.routes] == ["@example.org"],
+        ),
         ("RELAY_ADMIN__BIND", "", lambda config: config.admin.bind == ""),
         ("RELAY_LOG__LEVEL", "debug", lambda config: config.log.level == "debug"),
         ("RELAY_TLS__CLIENT_CA", "/ca.pem", lambda config: config.tls.client_ca == Path("/ca.pem")),
@@ -293,8 +303,8 @@ def test_wrong_variable_is_named(minimal, name, sentence):
     assert [each for each in sentences_of(minimal, environ) if each.startswith(sentence)]
 
 
-def test_kubernetes_own_variables_are_left_alone(minimal):
-    """A Kubernetes service named "relay" puts variables into every pod; they are none of ours."""
+def test_variables_that_are_no_keys_are_left_alone(minimal):
+    """A Kubernetes service named "relay" puts variables into every pod; they are no keys, as some of our own are not."""
     environ = {
         "RELAY_SERVICE_HOST": "10.0.0.1",
         "RELAY_SERVICE_PORT": "25",
@@ -303,6 +313,7 @@ def test_kubernetes_own_variables_are_left_alone(minimal):
         "RELAY_PORT_25_TCP": "tcp://10.0.0.1:25",
         "RELAY_PORT_25_TCP_ADDR": "10.0.0.1",
         "RELAY_CONFIG": "/elsewhere",
+        "RELAY_FAULT_POINT": "intake.synced",
     }
     assert load_config(minimal, environ=environ).s3.bucket == "example-mail"
 

@@ -28,6 +28,7 @@ FLOORS = {
     "relay.routes": 1,
     "relay.policy": 1,
     "relay.retry": 1,
+    "relay.standing": 1,
     "relay.replies": 1,
     "relay.auth": 1,
     "relay.message": 1,
@@ -38,6 +39,7 @@ FLOORS = {
     "relay.resolver": 2,
     "relay.spool": 2,
     "relay.attachments": 2,
+    "relay.alarms": 2,
     "relay.connect": 2,
     "relay.aws": 2,
     "relay.scan": 2,
@@ -47,10 +49,12 @@ FLOORS = {
     "relay.delivery": 3,
     "relay.runner": 3,
     "relay.pace": 3,
+    "relay.watch": 3,
     # 4, program.
     "relay.daemon": 4,
     "relay.admin": 4,
     "relay.check": 4,
+    "relay.explain": 4,
     "relay.cli": 4,
     "relay.sandbox": 4,
     "relay.__main__": 4,
@@ -66,13 +70,14 @@ SIDEWAYS = {
     "auth": {"message"},
     "telemetry": {"spool"},  # the entry that a log line is about
     "spool": {"faults", "telemetry"},
+    "alarms": {"aws", "telemetry"},
     "attachments": {"aws", "telemetry"},
     "connect": {"attachments", "aws", "telemetry"},
     "aws": {"config"},
     "delivery": {"pace"},
     "runner": {"delivery", "pace"},
     "daemon": {"admin"},
-    "cli": {"daemon", "check", "sandbox", "admin"},
+    "cli": {"daemon", "check", "explain", "sandbox", "admin"},
     "sandbox": {"daemon", "admin", "cli"},
     "__main__": {"cli"},
 }
@@ -83,7 +88,7 @@ FENCES = {
     "aiobotocore": {"attachments", "connect", "aws", "sandbox"},
     "boto3": {"attachments", "connect", "aws", "sandbox"},
     "botocore": {"attachments", "connect", "aws", "sandbox"},
-    "aiohttp": {"admin", "aws", "sandbox"},
+    "aiohttp": {"admin", "alarms", "aws", "sandbox"},
     "aiosmtpd": {"smtp"},
     "apsw": {"spool", "check"},
     "argon2": {"smtp", "auth"},
@@ -99,7 +104,7 @@ FENCES = {
     "pybase64": {"message", "contact"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
-    "regex": {"message", "contact", "sandbox"},
+    "regex": {"message", "contact", "connect", "sandbox"},
     "structlog": {"telemetry"},
     "uvloop": {"daemon"},
     "werkzeug": {"sandbox"},
@@ -108,7 +113,7 @@ FENCES = {
 
 #: What floors 0 and 1 leave to the edges: sockets, files, clocks, chance, processes, logs.
 IMPURE = {
-    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "mmap", "multiprocessing", "os",
+    "asyncio", "concurrent", "ctypes", "fcntl", "glob", "http", "logging", "multiprocessing", "os",
     "random", "resource", "secrets", "select", "selectors", "shutil", "signal", "smtplib", "socket",
     "socketserver", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib.request", "uuid",
 }  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from relay.config.words import check_bind, split_bind
-from relay.errors import ConfigError
+from relay.errors import ConfigError, RelayError
 
 
 def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -61,7 +61,7 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
     from relay.sandbox.service import Sandbox, settings_of  # noqa: PLC0415
 
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     config = sandbox_config(smtp=smtp, data_dir=place / "data", config_path=config_path)
     file = place / "relay.toml"
@@ -83,7 +83,7 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
         ended = asyncio.create_task(daemon.wait())
         await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.is_set():
-            raise click.exceptions.Exit(ended.result() or 1)
+            raise RelayError(f"the daemon has ended by itself, with exit code {ended.result()}")
         click.echo("stopping …")
         await daemon.stop()
 

@@ -17,6 +17,8 @@ from relay.config.keys import is_list, is_text, type_at
 PREFIX = "RELAY_"
 #: Where the file is; no key of it.
 CONFIG = "RELAY_CONFIG"
+# Not keys either: relay.faults reads the second, for tests of crashes.
+_NOT_KEYS = {CONFIG, "RELAY_FAULT_POINT"}
 # Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a service named "relay".
 _KUBERNETES = re.compile(r"RELAY_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -69,7 +71,7 @@ def lay_over(
     """
     origins: dict[KeyPath, str] = {}
     sentences = []
-    names = (name for name in environ if name.startswith(PREFIX) and name != CONFIG)
+    names = (name for name in environ if name.startswith(PREFIX) and name not in _NOT_KEYS)
     # Lists grow in the order of their numbers: 2 before 10.
     for path, name in sorted(
         ((_path(name), name) for name in names if not _KUBERNETES.fullmatch(name)),

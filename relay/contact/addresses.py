@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
-from relay.contact.characters import clean_line, count_utf16, cut_utf16, is_category_c
+from relay.contact.characters import clean_line, count_utf16, cut_utf16, is_category_c, strip_invisible
 from relay.contact.plan import Adaptation, Context, Rung
 from relay.message.model import Mailbox, Message
 
@@ -82,7 +82,7 @@ def choose_author(
             Adaptation(code=Code.FROM_SEVERAL, detail=Code.FROM_SEVERAL.sentence, before=shown, after=address)
         )
     original = mailbox.name or first.name or (first.address if address != first.address.strip() else "")
-    name, changed = _fit_name(original, Code.FROM_NAME)
+    name, changed = _fit_name(original, Code.FROM_NAME, plain=rung is Rung.TEXT)
     return address, name, (*changes, *changed)
 
 
@@ -97,8 +97,8 @@ def _candidates(message: Message, context: Context, route: Route) -> Iterator[tu
         yield Mailbox(address=context.envelope.reverse_path), Code.FROM_ENVELOPE
 
 
-def _fit_name(name: str, code: Code) -> tuple[str, tuple[Adaptation, ...]]:
-    fitted = cut_utf16(clean_line(name), NAME_LIMIT)
+def _fit_name(name: str, code: Code, *, plain: bool = False) -> tuple[str, tuple[Adaptation, ...]]:
+    fitted = cut_utf16(clean_line(strip_invisible(name) if plain else name), NAME_LIMIT)
     if fitted == name.strip():
         return fitted, ()
     return fitted, (Adaptation(code=code, detail=code.sentence, before=name, after=fitted),)

@@ -11,7 +11,7 @@ from datetime import UTC
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
-from relay.contact.characters import clean_line, count_utf8, cut_utf8
+from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
 from relay.contact.plan import Adaptation, Context, Rung
 from relay.message.model import Mailbox, Message
 from relay.verdict import Classification
@@ -53,7 +53,7 @@ def build_attributes(
     changes: list[Adaptation] = []
     room = ATTRIBUTES_LIMIT
     for key, value, ours in pairs:
-        line = clean_line(value)
+        line = clean_line(strip_invisible(value) if rung is Rung.TEXT else value)
         if not line or key in attributes:
             continue
         fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTES_LIMIT - 1)

@@ -6,17 +6,20 @@ Body of the service model: 1 to 5,242,880, which we count in UTF-8 bytes, the la
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
-from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_category_c
-from relay.contact.html_text import make_text
-from relay.contact.inline import choose_images, find_references, image_type, replace_references
+from relay.contact.characters import clean_text, count_utf8, cut_utf8, strip_invisible
+from relay.contact.html_text import Effort, make_text
+from relay.contact.inline import choose_images, find_shown, image_type, replace_references
+from relay.contact.invitation import find_invitation, render_invitation
+from relay.contact.joined import find_lone, weave_html, weave_text
 from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation, Rung
-from relay.message.model import Message
+from relay.message.model import Defect, Message, Part
 
 BODY_LIMIT = 5_242_880
 #: What the "Get stored content" block of a flow reads (administrator guide): the last rung asks for no more.
@@ -44,37 +47,44 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
     """The body within `limit` UTF-8 bytes, and what was changed."""
     wants_html = rung is not Rung.TEXT and route.prefer == "html"
     has_html = bool(message.html) and shows_something(message.html)
-    has_text = bool(message.text.strip())
     if has_html and wants_html:
         body = _make_html(message, limit)
         if body is not None:
-            return _note_alternative(body, message, has_other=has_text)
-    if has_text:
-        body = _note_alternative(_make_plain(message.text), message, has_other=has_html)
+            return body
+    if message.text.strip():
+        body = _make_plain(message, has_html=has_html)
     elif has_html:
-        made = make_text(clean_text(message.html))
-        body = Body(text=made, content_type=PLAIN, changes=(_change(Code.BODY_TO_TEXT),))
+        body = _make_text(message)
     else:
-        body = Body(text="", content_type=PLAIN)
-    if has_html and wants_html:
-        body = replace(body, kept=(Role.HTML,), changes=(*body.changes, _too_large(message.html, "HTML")))
+        body = _make_invitation(message)
+    if has_html and wants_html and not body.kept:
+        change = _too_large(message.html, "HTML")
+        body = replace(body, kept=(Role.HTML,), changes=(*body.changes, change))
     if rung is Rung.TEXT:
-        body = replace(body, text=_only_plain(body.text))
-    if not body.text.strip():
-        shown = config.contact.empty_body
-        change = _change(Code.BODY_EMPTY, before=body.text[:200] or message.html[:200], after=shown)
-        return replace(body, text=shown, changes=(*body.changes, change))
-    return _cut(body, message, min(limit, TEXT_RUNG_LIMIT) if rung is Rung.TEXT else limit)
+        body = _cut(body, message, min(limit, TEXT_RUNG_LIMIT))
+        plain = strip_invisible(body.text)
+        if plain != body.text:
+            body = replace(body, text=plain, changes=(*body.changes, _cleaned(message)))
+    if body.text.strip():
+        return _cut(body, message, limit)
+    shown = config.contact.empty_body
+    change = _change(Code.BODY_EMPTY, before=_hashes(message.bodies), after=shown)
+    return replace(body, text=shown, changes=(*body.changes, change))
 
 
 def _make_html(message: Message, limit: int) -> Body | None:
     """The HTML with its pictures, None when it is too large without any."""
     source = clean_text(message.html)
-    size = count_utf8(source)
-    if size > limit:
+    changes = [] if source == message.html else [_cleaned(message)]
+    lone = find_lone(message, html=False)
+    woven = weave_text(message, source, lone) if lone else source
+    if woven != source:
+        changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
+    changes += _unsent(message, HTML, lone if woven != source else ())
+    size = count_utf8(woven)
+    if size > limit or Defect.BODY_TOO_LONG in message.defects:
         return None
-    changes = [] if source == message.html else [_change(Code.BODY_CLEANED)]
-    references = find_references(source, message.attachments)
+    references = find_shown(message, woven)
     chosen = choose_images(references, limit - size)
     shown = frozenset(one.index for one in references)
     for index in sorted(shown):
@@ -83,7 +93,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
         if index in chosen or image_type(part) is not None:
             changes.append(_change(code, before=part.name or part.content_id or "", after=part.sha256))
     return Body(
-        text=replace_references(source, references, chosen),
+        text=replace_references(woven, references, chosen),
         content_type=HTML,
         inlined=chosen,
         shown=shown,
@@ -91,37 +101,67 @@ def _make_html(message: Message, limit: int) -> Body | None:
     )
 
 
-def _make_plain(text: str) -> Body:
-    cleaned = clean_text(text)
-    changes = () if cleaned == text else (_change(Code.BODY_CLEANED),)
-    return Body(text=cleaned, content_type=PLAIN, changes=changes)
+def _make_plain(message: Message, *, has_html: bool) -> Body:
+    """The text, with what HTML stands beside it as a piece of its own."""
+    text = clean_text(message.text)
+    changes = [] if text == message.text else [_cleaned(message)]
+    lone = find_lone(message, html=True) if has_html else ()
+    woven = weave_html(message, text, lone) if lone else text
+    if woven != text:
+        changes.append(_change(Code.BODY_JOINED, before=_hashes(lone)))
+    changes += _unsent(message, PLAIN, lone if woven != text else ())
+    return Body(text=woven, content_type=PLAIN, changes=tuple(changes))
 
 
-def _note_alternative(body: Body, message: Message, *, has_other: bool) -> Body:
-    """The body with a word on the version of the mail that it is not."""
-    if not has_other:
-        return body
-    unsent = [
-        part.sha256 for part in message.bodies if (part.content_type == HTML) != (body.content_type == HTML)
+def _make_text(message: Message) -> Body:
+    """The text of the HTML."""
+    effort = Effort()
+    text = make_text(clean_text(message.html), effort)
+    changes = (_change(Code.BODY_TO_TEXT, before=_hashes(message.bodies)),)
+    if effort.spent:
+        return Body(
+            text=text,
+            content_type=PLAIN,
+            kept=(Role.HTML,),
+            changes=(*changes, _too_large(message.html, "HTML")),
+        )
+    return Body(text=text, content_type=PLAIN, changes=changes)
+
+
+def _make_invitation(message: Message) -> Body:
+    """What a mail without words invites to; no text when it does not."""
+    part = find_invitation(message)
+    text = render_invitation(part) if part else ""
+    changes = (_change(Code.BODY_INVITATION, before=_hashes(message.bodies), after=text),) if text else ()
+    return Body(text=text, content_type=PLAIN, changes=changes)
+
+
+def _unsent(message: Message, sent: str, lone: tuple[Part, ...]) -> list[Adaptation]:
+    """A word on the bodies that say the same as the one that is sent."""
+    known = {id(part) for part in lone}
+    others = [
+        part
+        for part in message.bodies
+        if (part.content_type == HTML) != (sent == HTML) and part.size and id(part) not in known
     ]
-    change = _change(Code.BODY_ALTERNATIVE, before=" ".join(unsent))
-    return replace(body, changes=(*body.changes, change))
+    return [_change(Code.BODY_ALTERNATIVE, before=_hashes(others))] if others else []
 
 
-def _only_plain(text: str) -> str:
-    """The text without any character that a strict reader could refuse."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
+def _cleaned(message: Message) -> Adaptation:
+    return _change(Code.BODY_CLEANED, before=_hashes(message.bodies))
+
+
+def _hashes(parts: Iterable[Part]) -> str:
+    return " ".join(part.sha256 for part in parts)
 
 
 def _cut(body: Body, message: Message, limit: int) -> Body:
     """The body within its limit, cut at the end of a line where there is one."""
-    if count_utf8(body.text) <= limit:
+    if count_utf8(body.text) <= limit and (Defect.BODY_TOO_LONG not in message.defects or body.kept):
         return body
     cut = cut_utf8(body.text, limit)
     line = cut.rfind("\n")
-    if line > len(cut) - 1_000:
+    if line > max(0, len(cut) - 1_000):
         cut = cut[:line] + "\n…"
     own = Role.TEXT if message.text.strip() else Role.HTML
     kept = body.kept if own in body.kept else (own, *body.kept)

@@ -15,10 +15,23 @@ from functools import partial
 
 from relay.contact.characters import clean_text
 from relay.contact.embedded import render_message
+from relay.contact.html_text import Effort
 from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
-from relay.message.model import Embedded, Message, Part
+from relay.message.model import Defect, Embedded, Message, Part
 
 _CHUNK = 1 << 20
+#: Origins of leaves that came out of another leaf, which holds nothing else (uuencode stands within words).
+_OPENED = frozenset({"tnef", "smime"})
+
+
+#: Parts that no program gives a name, but that have one among people.
+_NAMES = {
+    "message/delivery-status": "delivery-status.txt",
+    "message/disposition-notification": "read-receipt.txt",
+    "message/feedback-report": "feedback-report.txt",
+    "text/rfc822-headers": "headers.txt",
+    "text/calendar": "invite.ics",
+}
 
 
 class Role(StrEnum):
@@ -29,6 +42,8 @@ class Role(StrEnum):
     MESSAGE = "message"
     RENDERED = "rendered"
     LIFTED = "lifted"
+    #: A container that was opened: what was in it stands beside it.
+    CONTAINER = "container"
     #: The whole text, or the whole HTML, of a body that does not fit.
     TEXT = "text"
     HTML = "html"
@@ -57,41 +72,63 @@ class Candidate:
 def collect_candidates(message: Message) -> tuple[Candidate, ...]:
     """All candidates of a mail but its bodies, numbered from 1 in its order."""
     found: list[Candidate] = []
-    _collect(message, found, parent=None)
+    _collect(message, found, Effort(), parent=None)
     return tuple(found)
 
 
-def make_body_candidate(message: Message, role: Role, *, count: int) -> Candidate:
-    """The whole text or HTML of a mail with `count` other candidates, for a body that does not hold it."""
-    if role is Role.TEXT:
-        return _make(count + 1, role, "message.txt", message.text)
-    return _make(count + 2, role, "message.html", message.html)
+def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> tuple[Candidate, ...]:
+    """The bodies of a mail with `count` other candidates that its contact does not hold whole, as files.
+
+    Each is the text as decoded, in UTF-8; only where the parser cut that, the parts are, as they came.
+    """
+    if roles and Defect.BODY_TOO_LONG in message.defects:
+        return tuple(
+            _take(part, count + 3 + index, Role.TEXT, name="", parent=None)
+            for index, part in enumerate(message.bodies)
+        )
+    made = {
+        Role.TEXT: lambda: _make(count + 1, Role.TEXT, "message.txt", message.text),
+        Role.HTML: lambda: _make(count + 2, Role.HTML, "message.html", message.html),
+    }
+    return tuple(made[role]() for role in roles)
 
 
-def _collect(message: Message, found: list[Candidate], *, parent: int | None) -> None:
+def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
     inner = {one.path: one for one in message.embedded}
+    # What came out of a leaf lies below its path, at whatever depth.
+    opened = {
+        part.path[:depth]
+        for part in message.parts
+        if part.origin in _OPENED
+        for depth in range(len(part.path))
+    }
     role = Role.ATTACHMENT if parent is None else Role.LIFTED
     for part in message.attachments:
         embedded = inner.pop(part.path, None)
         number = len(found) + 1
-        found.append(
-            Candidate(
-                number=number,
-                role=Role.MESSAGE if embedded else role,
-                name=part.name or (_title(embedded, "eml") if embedded else ""),
-                content_type=part.content_type,
-                detected_type=part.detected_type,
-                size=part.size,
-                sha256=part.sha256,
-                part=part,
-                parent=parent,
-                chunks=part.chunks,
-            )
-        )
+        name = _title(embedded, "eml") if embedded else ""
+        kind = Role.CONTAINER if part.path in opened and not part.origin else role
+        found.append(_take(part, number, Role.MESSAGE if embedded else kind, name=name, parent=parent))
         if embedded:
-            text = render_message(embedded.message)
+            text = render_message(embedded.message, effort)
             found.append(_make(number + 1, Role.RENDERED, _title(embedded, "txt"), text, parent=number))
-            _collect(embedded.message, found, parent=number)
+            _collect(embedded.message, found, effort, parent=number)
+
+
+def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None) -> Candidate:
+    """A leaf as a candidate; `name` is for one that came without."""
+    return Candidate(
+        number=number,
+        role=role,
+        name=part.name or name,
+        content_type=part.content_type,
+        detected_type=part.detected_type,
+        size=part.size,
+        sha256=part.sha256,
+        part=part,
+        parent=parent,
+        chunks=part.chunks,
+    )
 
 
 def _title(embedded: Embedded, extension: str) -> str:
@@ -121,6 +158,8 @@ def _slices(octets: bytes) -> Iterator[bytes]:
 def default_name(candidate: Candidate) -> str:
     """A name for a file that came without one, its extension by its type."""
     kind = candidate.detected_type or candidate.content_type
+    if candidate.content_type in _NAMES:
+        return _NAMES[candidate.content_type]
     extension = EXTENSION_OF_TYPE.get(kind) or EXTENSION_OF_TYPE.get(candidate.content_type) or "bin"
     return f"image.{extension}" if kind.startswith("image/") else f"attachment.{extension}"
 

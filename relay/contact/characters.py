@@ -25,12 +25,21 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str) -> str:
     """The text as one line, without control characters and lone surrogates, trimmed."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
     return _SURROGATE.sub("\ufffd", _BREAKING.sub(" ", text)).strip()
 
 
 def is_category_c(char: str) -> bool:
     """Whether a character is a control, invisible, private, unassigned or half of one (Unicode category C)."""
     return unicodedata.category(char)[0] == "C"
+
+
+def strip_invisible(text: str) -> str:
+    """The text without any character of category C but line ends and tabs: what the strictest reader takes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
 
 
 def count_utf16(text: str) -> int:

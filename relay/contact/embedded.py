@@ -7,7 +7,7 @@ attachments are what a forwarded mail was attached for.
 from __future__ import annotations
 
 from relay.contact.characters import clean_text
-from relay.contact.html_text import make_text
+from relay.contact.html_text import Effort, make_text
 from relay.message.model import Mailbox, Message
 
 _RULE = "-" * 60
@@ -17,7 +17,7 @@ def _list(mailboxes: tuple[Mailbox, ...]) -> str:
     return ", ".join(f"{one.name} <{one.address}>" if one.name else one.address for one in mailboxes)
 
 
-def render_message(message: Message) -> str:
+def render_message(message: Message, effort: Effort) -> str:
     """The message as text: its main headers, its text, and the names of what was attached to it."""
     fields = (
         ("From", _list(message.author)),
@@ -29,7 +29,7 @@ def render_message(message: Message) -> str:
         ("Message-ID", message.message_id or ""),
     )
     lines = [f"{name}: {value}" for name, value in fields if value]
-    lines += ["", message.text.strip("\n") or make_text(message.html) or "(no text)"]
+    lines += ["", message.text.strip("\n") or make_text(message.html, effort) or "(no text)"]
     names = [f"- {part.name or part.content_type} ({part.size:,} bytes)" for part in message.attachments]
     if names:
         lines += ["", _RULE, "Attached to this message:", *names]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.config.model import Config
 from relay.contact.adaptations import AdaptationCode as Code
@@ -16,6 +16,9 @@ from relay.contact.candidates import Candidate, Role, default_name
 from relay.contact.names import clean_name, complete_extension, cut_name, get_extension, make_unique
 from relay.contact.plan import Adaptation, PlannedFile, Rung
 from relay.contact.ranking import rank_candidate
+
+#: What every Region takes; AWS began to raise it to 50 in 2026.
+_OLD_PLACES = 10
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
@@ -65,13 +68,28 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
         if code is None:
             attached.append(file)
         else:
-            stored = _as_stored(file)
+            stored = replace(file, attached=False)
             left.append((stored, code))
             detail = f'"{file.name}": {code.sentence}'
             changes.append(
                 Adaptation(code=code, detail=detail, before=file.name, after=f"{file.key} {file.sha256}")
             )
     return Files(attached=tuple(attached), left=tuple(left), changes=tuple(changes))
+
+
+def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
+    """The name of a candidate as Connect takes it, whatever other files are called."""
+    cleaned = clean_name(candidate.name) or default_name(candidate)
+    if get_extension(f"x{cleaned}") in allowed and cleaned.startswith("."):
+        cleaned = f"attachment{cleaned}"  # nothing was left of the name but its extension
+    if candidate.role is Role.MESSAGE and get_extension(cleaned) not in ("eml", "msg"):
+        # Outlook names a forwarded mail after what is in it ("Contract.docx"); it is a mail all the same.
+        return cut_name(f"{cleaned}.eml")
+    return cut_name(
+        complete_extension(
+            cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
+        )
+    )
 
 
 def _name_files(
@@ -83,11 +101,7 @@ def _name_files(
     files: dict[int, PlannedFile] = {}
     for candidate in candidates:
         # Names do not depend on what is inlined or attached, so a refused name means the same file at the next rung.
-        cleaned = clean_name(candidate.name) or default_name(candidate)
-        name = complete_extension(
-            cleaned, declared=candidate.content_type, detected=candidate.detected_type, allowed=allowed
-        )
-        name = make_unique(cut_name(name), taken)
+        name = make_unique(fit_name(candidate, allowed), taken)
         if candidate.parent in whole:
             whole.add(candidate.number)
             continue
@@ -96,9 +110,10 @@ def _name_files(
             whole.add(candidate.number)
         if candidate.number in choice.inlined:
             continue
-        if name != candidate.name and candidate.part is not None:
-            code = Code.ATTACHMENT_RENAMED if candidate.part.name else Code.ATTACHMENT_NAMED
-            changes.append(Adaptation(code=code, detail=code.sentence, before=candidate.name, after=name))
+        if candidate.part is not None and name != candidate.part.name:
+            sent = candidate.part.name or ""
+            code = Code.ATTACHMENT_RENAMED if sent else Code.ATTACHMENT_NAMED
+            changes.append(Adaptation(code=code, detail=code.sentence, before=sent, after=name))
         kind = candidate.content_type
         files[candidate.number] = PlannedFile(
             name=name,
@@ -112,34 +127,22 @@ def _name_files(
     return files
 
 
-def _as_stored(file: PlannedFile) -> PlannedFile:
-    return PlannedFile(
-        name=file.name,
-        content_type=file.content_type,
-        size=file.size,
-        sha256=file.sha256,
-        key=file.key,
-        attached=False,
-        chunks=file.chunks,
-    )
-
-
 def _check_each(
     candidates: Sequence[Candidate], files: dict[int, PlannedFile], choice: Choice, allowed: frozenset[str]
 ) -> dict[int, Code]:
     """Why a file cannot be attached on its own account, by number."""
     limit = choice.config.connect.max_attachment_bytes
-    named = {
+    refused = {
         number for number, file in files.items() if file.name in choice.refused or file.key in choice.refused
     }
-    # A refusal that named no file of ours is taken to mean all of them: the next request must differ.
-    refused = named or set(files)
     reasons: dict[int, Code] = {}
     for candidate in candidates:
         file = files.get(candidate.number)
         if file is None:
             continue
-        if file.size == 0:
+        if candidate.role is Role.CONTAINER:
+            reasons[candidate.number] = Code.ATTACHMENT_UNPACKED
+        elif file.size == 0:
             reasons[candidate.number] = Code.ATTACHMENT_EMPTY
         elif get_extension(file.name) not in allowed:
             message = candidate.role is Role.MESSAGE
@@ -159,12 +162,25 @@ def _choose(
     """Add a reason for each file that finds no place, the least wanted first."""
     fitting = [one for one in candidates if one.number in files and one.number not in reasons]
     fitting.sort(key=lambda one: (rank_candidate(one, shown=one.number in choice.shown), one.number))
-    places, room = choice.config.connect.max_attachments, choice.room
+    places, why = _count_places(len(fitting), reasons, choice)
+    room = choice.room
     for one in fitting:
         if places == 0:
-            reasons[one.number] = Code.ATTACHMENTS_TOO_MANY
+            reasons[one.number] = why
         elif one.size > room:
             reasons[one.number] = Code.ATTACHMENTS_TOO_LARGE
         else:
             places -= 1
             room -= one.size
+
+
+def _count_places(wanted: int, reasons: dict[int, Code], choice: Choice) -> tuple[int, Code]:
+    """How many files may be attached, and what is said of the others."""
+    places = choice.config.connect.max_attachments
+    if choice.rung is not Rung.TRIMMED or Code.ATTACHMENT_REFUSED in reasons.values():
+        return places, Code.ATTACHMENTS_TOO_MANY
+    # The refusal named no file of ours, and the next request must differ. Where more than ten were sent, this Region may
+    # still take ten at most; otherwise none goes.
+    if min(places, wanted) > _OLD_PLACES:
+        return _OLD_PLACES, Code.ATTACHMENTS_TOO_MANY
+    return 0, Code.ATTACHMENT_REFUSED

@@ -15,7 +15,7 @@ from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import Recipients, choose_author, fit_recipients
 from relay.contact.attributes import build_attributes
 from relay.contact.body import BODY_LIMIT, Body, make_body
-from relay.contact.candidates import collect_candidates, make_body_candidate
+from relay.contact.candidates import collect_bodies, collect_candidates
 from relay.contact.characters import count_utf8
 from relay.contact.files import Choice, Files, choose_files
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
@@ -52,7 +52,7 @@ def fit(
     """
     whole_key = f"{_folder(context, config)}original.eml"
     kept_key = None if config.s3.keep_original == "never" else whole_key
-    subject, subject_changes = fit_subject(message.subject)
+    subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
     from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
     recipients = fit_recipients(message, context, config)
     headers, thread_changes = fit_thread(message)
@@ -77,13 +77,14 @@ def fit(
         from_address=from_address,
         rung=rung,
     )
-    # The attributes name the adaptations, and making them may be one: the second pass knows both.
-    _, attribute_changes = describe(original_key=kept_key, adaptations=changes)
-    changed = bool(changes or attribute_changes)
-    original_key = kept_key if changed or config.s3.keep_original == "always" else None
-    attributes, attribute_changes = describe(
-        original_key=original_key, adaptations=(*changes, *attribute_changes)
-    )
+    original_key = kept_key if changes or config.s3.keep_original == "always" else None
+    attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
+    if attribute_changes:
+        # The attributes name the adaptations, and making them was one: the second pass knows both.
+        original_key = kept_key
+        attributes, attribute_changes = describe(
+            original_key=original_key, adaptations=(*changes, *attribute_changes)
+        )
     return Plan(
         rung=rung,
         instance_id=context.destination.instance_id,
@@ -152,7 +153,7 @@ def _fit_content(
     top = tuple(one.number for one in candidates if one.parent is None)
     for reserve in (0, NOTE_LIMIT):
         body = make_body(message, route, config, rung=rung, limit=BODY_LIMIT - reserve)
-        kept = tuple(make_body_candidate(message, role, count=len(candidates)) for role in body.kept)
+        kept = collect_bodies(message, body.kept, count=len(candidates))
         room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
         choice = Choice(
             config=config,

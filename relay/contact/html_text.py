@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from relay.contact.markup import Kind, Scanner, Token, read_attributes, unescape
+from relay.contact.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
 
 _BLOCKS = frozenset({
     "address", "article", "aside", "body", "center", "dd", "details", "dir", "div", "dl", "dt", "fieldset",
@@ -130,9 +130,28 @@ class _Writer:
             self._line.append(f" <{bare}>")
 
 
-def make_text(source: str) -> str:
-    """The text of a piece of HTML, lines ended by LF; "" when it shows none."""
+class Effort:
+    """How much HTML may still be read; one for all that one mail makes us read."""
+
+    def __init__(self, tokens: int = TOKENS) -> None:
+        self.tokens = tokens
+
+    @property
+    def spent(self) -> bool:
+        """Whether HTML was left unread."""
+        return self.tokens <= 0
+
+
+def make_text(source: str, effort: Effort | None = None) -> str:
+    """The text of a piece of HTML, lines ended by LF; "" when it shows none.
+
+    It ends in "…" where `effort` was spent before the HTML was read.
+    """
+    effort = effort or Effort()
     writer = _Writer()
     for token in Scanner(source).tokens():
+        if effort.spent:
+            return f"{writer.finish()}\n…"
+        effort.tokens -= 1
         writer.take(token)
     return writer.finish()

@@ -34,6 +34,11 @@ class Token:
     value: str
 
 
+#: What one mail's HTML may cost, in tokens of about 5 µs: real mail stays below a tenth of it.
+TOKENS = 150_000
+
+# Where markup begins; a "<" before anything else is text ("a < b", "<3").
+_MARK = re.compile(r"<(?=/?[A-Za-z]|[!?])")
 _NAME = re.compile(r"/?([A-Za-z][^\s/>]{0,40})")
 _TAG_STOP = re.compile(r"""=\s{0,20}(["'])|>""")
 _CLOSERS = {
@@ -45,6 +50,11 @@ _SHOWN = frozenset({"textarea", "xmp"})
 _ATTRIBUTE = re.compile(r"""([A-Za-z_:][\w:.-]{0,60})\s{0,20}=\s{0,20}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 # int() of more than 4,300 digits raises, and no character has a number this long.
 _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{7,});?")
+# Where a tidy document ends; what is appended goes before it. Only the tail is searched.
+_END = re.compile(r"</body\s{0,20}>\s{0,200}(?:</html\s{0,20}>\s{0,200})?\Z", re.IGNORECASE)
+_TAIL = 600
+# White space, and what shows none either: no-break, zero-width and soft-hyphen characters that fill preheaders.
+_BLANK = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u034f\u00ad\ufeff"
 _MEDIA = frozenset({"img", "svg", "video", "audio", "object", "embed", "canvas", "iframe", "input", "image"})
 
 
@@ -81,22 +91,20 @@ class Scanner:
         source, end = self._source, len(self._source)
         position = 0
         while position < end:
-            start = source.find("<", position)
-            if start < 0:
+            mark = _MARK.search(source, position)
+            if mark is None:
                 yield Token(Kind.TEXT, "", source[position:])
                 return
+            start = mark.start()
             if start > position:
                 yield Token(Kind.TEXT, "", source[position:start])
-            after = source[start + 1 : start + 2]
-            if after in ("!", "?"):
+            after = source[start + 1]
+            if after in "!?":
                 position = self._declaration(start)
                 yield Token(Kind.HIDDEN, "", "")
                 continue
             found = _NAME.match(source, start + 1)
-            if found is None:
-                yield Token(Kind.TEXT, "", "<")  # "a < b", "<3"
-                position = start + 1
-                continue
+            assert found is not None, "a mark is followed by a name"
             stop = self._tag_end(found.end())
             if stop < 0:
                 # Browsers drop an unfinished tag and all after it; a reader is better served by seeing it.
@@ -159,21 +167,38 @@ class Scanner:
         return stop
 
 
-def find_closer(source: str) -> str:
-    """What must follow the HTML so that what comes after it is seen; "" when nothing must."""
+def find_closer(source: str) -> str | None:
+    """What must follow the HTML so that what comes after it is seen; "" when nothing must.
+
+    None when the HTML has more tokens than we look at.
+    """
     scanner = Scanner(source)
-    for _ in scanner.tokens():
-        pass
+    for number, _ in enumerate(scanner.tokens()):
+        if number >= TOKENS:
+            return None
     return scanner.closer
 
 
+def append_fragment(source: str, fragment: str) -> tuple[str, str]:
+    """The HTML with a fragment that will be seen at its end, and what had to be closed before it ("" for nothing).
+
+    Before HTML too long to be read to its end the fragment stands first, where it cannot be hidden.
+    """
+    closer = find_closer(source)
+    if closer is None:
+        return fragment + source, ""
+    if closer:
+        return source + closer + fragment, closer
+    end = _END.search(source, max(0, len(source) - _TAIL))
+    place = end.start() if end else len(source)
+    return source[:place] + fragment + source[place:], ""
+
+
 def shows_something(source: str) -> bool:
-    """Whether a reader of the HTML would see any text or picture; stops at the first."""
-    for token in Scanner(source).tokens():
-        if token.kind is Kind.TEXT and unescape(token.value).strip(
-            " \t\r\n\f\v\u00a0\u200b\ufeff\u00ad\u034f\u200c\u200d"
-        ):
+    """Whether a reader of the HTML would see any text or picture; stops at the first, and believes after a while."""
+    for number, token in enumerate(Scanner(source).tokens()):
+        if token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
             return True
-        if token.kind is Kind.OPEN and token.name in _MEDIA:
+        if (token.kind is Kind.OPEN and token.name in _MEDIA) or number >= TOKENS:
             return True
     return False

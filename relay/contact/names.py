@@ -86,6 +86,9 @@ EXTENSION_OF_TYPE = {
     "video/3gpp": "3gp",
 }  # fmt: skip
 
+# AppleDouble (RFC 1740): a Macintosh's own notes on a file, sent under the file's name just before it.
+_RESOURCE_FORK = "application/applefile"
+
 # Plain text under a name that no desk's list knows: ".txt" says what it is.
 _TEXT_EXTENSIONS = frozenset({"asc", "cfg", "conf", "diff", "ini", "log", "md", "patch", "text"})
 
@@ -125,6 +128,8 @@ def _replace(char: str) -> str:
 
 def complete_extension(name: str, *, declared: str, detected: str | None, allowed: frozenset[str]) -> str:
     """The name with an extension that fits its type; one that the instance takes is never changed."""
+    if declared == _RESOURCE_FORK:
+        return f"{name}.rsrc"
     extension = get_extension(name)
     if extension in allowed:
         return name
@@ -157,7 +162,7 @@ def make_unique(name: str, taken: dict[str, int]) -> str:
 
     `taken` is the memory between calls: begin with an empty one.
     """
-    number = taken.get(name.casefold(), 0) + 1
+    number = taken.get(name.casefold(), 1)
     candidate = name
     while candidate.casefold() in taken:
         number += 1

@@ -6,19 +6,21 @@ answers, and what a customer sees of a key says nothing without the bucket.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.body import HTML, Body
-from relay.contact.characters import cut_utf8
-from relay.contact.markup import find_closer
+from relay.contact.characters import cut_utf8, cut_utf16
+from relay.contact.markup import append_fragment
 from relay.contact.plan import Adaptation, PlannedFile
 
 #: What a note may cost; a mail of a thousand refused files must not push its own text out of the body.
 NOTE_LIMIT = 65_536
-_LINES = 100
+# Worst case: 60 names of 80 characters that HTML writes with five each, their keys and reasons, and three facts.
+_LINES = 60
+_NAME = 80
+_FACT = 1_000
 
 _REASONS = {
     Code.ATTACHMENT_TYPE_NOT_ALLOWED: "files of this type are not passed on",
@@ -29,20 +31,19 @@ _REASONS = {
     Code.ATTACHMENT_REFUSED: "refused with this contact",
     Code.ATTACHMENT_RENDERED: "an attached message, shown as a text file beside it",
 }
-# Where a tidy document ends; the note goes before it. Only the tail is searched.
-_END = re.compile(r"</body\s{0,20}>\s{0,200}(?:</html\s{0,20}>\s{0,200})?\Z", re.IGNORECASE)
-_TAIL = 600
 
 
 def build_note(
     left: Sequence[tuple[PlannedFile, Code]], *, facts: Sequence[str], original_key: str | None
 ) -> tuple[str, ...]:
     """The lines of the note; none when there is nothing to say."""
-    lines = [cut_utf8(fact, 2_000) for fact in facts]
+    # What a container held stands beside it; that it was winmail.dat helps no agent.
+    left = [one for one in left if one[1] is not Code.ATTACHMENT_UNPACKED]
+    lines = [cut_utf8(fact, _FACT) for fact in facts]
     if left:
         lines.append("Not attached to this contact, but kept:")
         lines += [
-            f"- {file.name} ({count_bytes(file.size)}): {_REASONS[code]}; {file.key}"
+            f"- {cut_utf16(file.name, _NAME)} ({count_bytes(file.size)}): {_REASONS[code]}; {file.key}"
             for file, code in left[:_LINES]
         ]
         if len(left) > _LINES:
@@ -58,22 +59,19 @@ def append_note(body: Body, lines: Sequence[str]) -> tuple[str, tuple[Adaptation
         return body.text, ()
     changes = [Adaptation(code=Code.BODY_NOTE, detail=Code.BODY_NOTE.sentence, after="\n".join(lines))]
     if body.content_type != HTML:
-        return f"{body.text.rstrip()}\n\n-- \n" + "\n".join(lines) + "\n", tuple(changes)
-    note = "\n<hr>\n<p>" + "<br>\n".join(map(escape, lines)) + "</p>\n"
-    closer = find_closer(body.text)
+        gap = "\n" if body.text.endswith("\n") else "\n\n"
+        return f"{body.text}{gap}-- \n" + "\n".join(lines) + "\n", tuple(changes)
+    note = "\n<hr>\n<p>" + "<br>\n".join(escape(line, quote=False) for line in lines) + "</p>\n"
+    text, closer = append_fragment(body.text, note)
     if closer:
         changes.append(Adaptation(code=Code.BODY_CLOSED, detail=Code.BODY_CLOSED.sentence, after=closer))
-        return body.text + closer + note, tuple(changes)
-    tail = max(0, len(body.text) - _TAIL)
-    end = _END.search(body.text, tail)
-    place = end.start() if end else len(body.text)
-    return body.text[:place] + note + body.text[place:], tuple(changes)
+    return text, tuple(changes)
 
 
 def count_bytes(size: int) -> str:
     """A size as a person reads it."""
     if size < 1_000:
-        return f"{size} bytes"
+        return f"{size} byte{'' if size == 1 else 's'}"
     if size < 1_000_000:
         return f"{size / 1_000:.0f} KB"
     return f"{size / 1_000_000:.1f} MB"

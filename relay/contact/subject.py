@@ -7,17 +7,17 @@ desk knows what it wants to see in its place.
 from __future__ import annotations
 
 from relay.contact.adaptations import AdaptationCode as Code
-from relay.contact.characters import clean_line, count_utf16, cut_utf16
+from relay.contact.characters import clean_line, count_utf16, cut_utf16, strip_invisible
 from relay.contact.plan import Adaptation
 
 #: InboundSubject of the service model.
 SUBJECT_LIMIT = 998
 
 
-def fit_subject(subject: str) -> tuple[str, tuple[Adaptation, ...]]:
-    """The subject as Connect takes it, and what was changed."""
+def fit_subject(subject: str, *, plain: bool = False) -> tuple[str, tuple[Adaptation, ...]]:
+    """The subject as Connect takes it, and what was changed; `plain` leaves out invisible characters too."""
     changes = []
-    line = clean_line(subject)
+    line = clean_line(strip_invisible(subject)) if plain else clean_line(subject)
     if line != subject.strip():
         changes.append(
             Adaptation(code=Code.SUBJECT_CLEANED, detail=Code.SUBJECT_CLEANED.sentence, after=line)

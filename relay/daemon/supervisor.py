@@ -18,7 +18,7 @@ import relay
 from relay import telemetry
 from relay.admin import build_application, open_admin
 from relay.config import Config
-from relay.config.load import load_config
+from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import Role, systemd
 from relay.daemon.process import ChildProcess
@@ -73,10 +73,9 @@ class Supervisor:
 
     async def _until_stopped(self, names: list[str]) -> None:
         keepers = [asyncio.create_task(self._keep(name)) for name in names]
-        helpers = [asyncio.create_task(self._announce()), asyncio.create_task(self._watchdog())]
+        announcing = asyncio.create_task(self._announce())
         await self._stopping.wait()
-        for helper in helpers:
-            helper.cancel()
+        announcing.cancel()
         systemd.notify("STOPPING=1")
         await self._stop()
         await asyncio.gather(*keepers)
@@ -125,6 +124,8 @@ class Supervisor:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
             config = load_config(self._config_path)
+            if sentences := check_files(config):
+                raise ConfigError(*sentences)  # noqa: TRY301 - the same fate as what load_config finds
         except ConfigError as exc:
             telemetry.config_reloaded(sentences=exc.sentences)
         else:
@@ -177,7 +178,7 @@ class Supervisor:
             return
 
     async def _announce(self) -> None:
-        """Say that we are up once every child has said so."""
+        """Say that we are up once every child has said so, and from then on that we live."""
         for up in self._up.values():
             await up.wait()
         for index, sockets in self._sockets.items():
@@ -191,6 +192,7 @@ class Supervisor:
                 )
         telemetry.daemon_ready()
         systemd.notify("READY=1")
+        await self._watchdog()
 
     async def _watchdog(self) -> None:
         """Tell systemd that we live, while this loop turns."""

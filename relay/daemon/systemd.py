@@ -19,11 +19,13 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    with socket.socket(
+        socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    ) as sock:
         try:
             sock.sendto(state.encode(), address)
         except OSError:
-            return  # the manager went away; it will find out by itself
+            return  # the manager is gone, or has stopped listening: no reason for us to stop
 
 
 def watchdog_seconds() -> float | None:

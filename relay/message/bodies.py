@@ -7,7 +7,7 @@ RFC 2387 (related), RFC 1847 (signed), RFC 6522 (report).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from relay.message.charset import decode
@@ -22,7 +22,9 @@ _FILES = frozenset({
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
-_LINE_END = re.compile(r"\r\n?")
+#: Longer texts are logs, not paragraphs; their lines stay as they are.
+_FLOWED = 4 << 20
+_LINE_END = re.compile(r"\r{1,4}\n|\r")
 
 
 @dataclass(slots=True)
@@ -31,17 +33,61 @@ class Bodies:
 
     texts: list[Node] = field(default_factory=list)
     htmls: list[Node] = field(default_factory=list)
+    #: What a reader of HTML should see, in order: the HTML, and the text that is no alternative to any of it.
+    seen_as_html: list[Node] = field(default_factory=list)
+    #: What a reader of text should see: the text, and the HTML that has no text beside it as its alternative.
+    seen_as_text: list[Node] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.htmls)
 
     def __add__(self, other: Bodies) -> Bodies:
-        return Bodies(self.texts + other.texts, self.htmls + other.htmls)
+        return Bodies(
+            self.texts + other.texts,
+            self.htmls + other.htmls,
+            self.seen_as_html + other.seen_as_html,
+            self.seen_as_text + other.seen_as_text,
+        )
+
+    def all(self) -> list[Node]:
+        """Every leaf that is one of the mail's own words, whoever reads."""
+        return [*self.texts, *self.htmls, *self.seen_as_html, *self.seen_as_text]
+
+    def lone_texts(self) -> list[Node]:
+        """The text that a reader of the HTML alone would miss."""
+        lone = [
+            node for node in self.seen_as_html if node.content_type != "text/html" and not _is_blank(node)
+        ]
+        return lone if self.htmls else []
+
+    def lone_htmls(self) -> list[Node]:
+        """The HTML that a reader of the text alone would miss."""
+        lone = [
+            node for node in self.seen_as_text if node.content_type == "text/html" and not _is_blank(node)
+        ]
+        return lone if not all(map(_is_blank, self.texts)) else []
 
 
 def choose_bodies(root: Node) -> Bodies:
     """The leaves that are the mail's own words; only if there are none, other text that is no file."""
-    return _choose(root, alone=True) or _choose_other(root)
+    bodies = _choose(root, alone=True)
+    if all(_is_blank(node) for node in (*bodies.texts, *bodies.htmls)):
+        for node in root.leaves():
+            if node.fallback:
+                bodies = bodies + (_html(node) if node.content_type == "text/html" else _text(node))
+    return bodies or _choose_other(root)
+
+
+def _is_blank(node: Node) -> bool:
+    return node.octets is not None and not node.octets.strip()
+
+
+def _text(node: Node) -> Bodies:
+    return Bodies(texts=[node], seen_as_html=[node], seen_as_text=[node])
+
+
+def _html(node: Node) -> Bodies:
+    return Bodies(htmls=[node], seen_as_html=[node], seen_as_text=[node])
 
 
 def _choose(node: Node, *, alone: bool) -> Bodies:
@@ -75,19 +121,22 @@ def _choose_leaf(node: Node, *, alone: bool) -> Bodies:
     if part.content_disposition == "attachment" or (part.name and not alone):
         return Bodies()
     if node.content_type == "text/plain":
-        return Bodies(texts=[node])
-    return Bodies(htmls=[node]) if node.content_type == "text/html" else Bodies()
+        return _text(node)
+    return _html(node) if node.content_type == "text/html" else Bodies()
 
 
 def _choose_alternative(node: Node, *, alone: bool) -> Bodies:
     """The last plain text and the last HTML (RFC 2046 §5.1.4: the last is the best), chosen apart."""
     choices = [_choose(child, alone=alone) for child in node.children]
     # Plain text beside the HTML of a nested mixed (Apple Mail) is part of that HTML's story, not the alternative.
-    texts = next((each.texts for each in reversed(choices) if each.texts and not each.htmls), None)
-    if texts is None:
-        texts = next((each.texts for each in reversed(choices) if each.texts), [])
-    htmls = next((each.htmls for each in reversed(choices) if each.htmls), [])
-    return Bodies(texts, htmls)
+    plain = next((each for each in reversed(choices) if each.texts and not each.htmls), None)
+    rich = next((each for each in reversed(choices) if each.htmls), None)
+    if rich is None:
+        return plain or Bodies()
+    if plain is None:
+        return rich
+    # What the HTML's own choice holds of text belongs to it, and is no alternative to the plain one.
+    return Bodies(plain.texts, rich.htmls, rich.seen_as_html, plain.seen_as_text)
 
 
 def _related_root(node: Node) -> Node:
@@ -106,11 +155,18 @@ def _choose_other(root: Node) -> Bodies:
         unnamed_text = (
             node.content_type.startswith("text/") and not node.part.name and declared != "attachment"
         )
-        if unnamed_text and node.content_type not in _FILES:
-            return Bodies(texts=[node])
+        if node.rest or (unnamed_text and node.content_type not in _FILES):
+            return _text(node)
     # A report without words for a person: the lines for programs say more than nothing.
     status = (node for node in root.leaves() if node.content_type == "message/delivery-status")
-    return Bodies(texts=[node for node in status if root.content_type == "multipart/report"])
+    return _join_texts(node for node in status if root.content_type == "multipart/report")
+
+
+def _join_texts(nodes: Iterable[Node]) -> Bodies:
+    bodies = Bodies()
+    for node in nodes:
+        bodies = bodies + _text(node)
+    return bodies
 
 
 def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, bool]:
@@ -125,8 +181,14 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         if label is not None and label.lower().startswith(("utf-16", "utf-32")):
             label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
-    text = _LINE_END.sub("\n", text) if "\r" in text else text
-    if node.content_type == "text/plain" and node.parameters.get("format", "").lower() == "flowed":
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:  # doubled on the way, or from before Mac OS X
+        text = _LINE_END.sub("\n", text)
+    if (
+        node.content_type == "text/plain"
+        and node.parameters.get("format", "").lower() == "flowed"
+        and len(text) <= _FLOWED
+    ):
         text = unflow(text, delete_space=node.parameters.get("delsp", "").lower() == "yes")
     elif node.content_type in {"text/enriched", "text/richtext"}:
         text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)

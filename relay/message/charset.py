@@ -79,12 +79,12 @@ _LABELS: dict[str, str] = {
         " cp949 ms949 uhc ks_c_5601 ksc_5601-1987 euckr"
     ),
     "utf-16": "utf-16 utf16 csunicode iso-10646-ucs-2 ucs-2 unicodefeff utf_16",
-    "utf-16-be": "unicodefffe utf-16be",
-    "utf-16-le": "utf-16le",
+    "utf-16-be": "unicodefffe utf-16be utf-16-be",
+    "utf-16-le": "utf-16le utf-16-le",
     # Not WHATWG's, but declared in mail and known to Python.
     "utf-32": "utf-32 utf32 ucs-4 iso-10646-ucs-4",
-    "utf-32-be": "utf-32be",
-    "utf-32-le": "utf-32le",
+    "utf-32-be": "utf-32be utf-32-be",
+    "utf-32-le": "utf-32le utf-32-le",
     "hz": "hz hz-gb-2312",
     "iso2022_kr": "iso-2022-kr csiso2022kr",
     "johab": "johab ms1361 cp1361",
@@ -143,7 +143,10 @@ _SECOND_CHOICE = {
     "cp874": (),
 }
 
+_PRINTABLE = re.compile(rb"[ -~\r\n\t]{16}")
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\(I|\x1b\$\(D")
+#: Our own decoder is slow; what is longer than this is no letter.
+_MOST_SHIFTED = 1 << 20
 _ESCAPE = re.compile(rb"\x1b(\([BJI]|\$\([DB@]|\$[@B]|\.[AF]|\$A|\$\(C|&@)")
 
 
@@ -187,7 +190,7 @@ def decode(
 def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
     if codec == "cp1252":
         return _decode_windows_1252(octets), True
-    if codec.startswith(("utf-16", "utf-32")) and octets[:64].isascii() and b"\0" not in octets[:64]:
+    if codec.startswith(("utf-16", "utf-32")) and _PRINTABLE.match(octets) and b" " in octets[:64]:
         return "", False  # declared by a program that then wrote ASCII: seen from SQL Server's mail
     for candidate in (codec, *_SECOND_CHOICE.get(codec, ())):
         try:
@@ -247,12 +250,18 @@ def _decode_windows_1252(octets: bytes) -> str:
 
 def _decode_iso_2022_jp(octets: bytes) -> str:
     """ISO-2022-JP with the extensions that Japanese Windows and phones write (CP50221: NEC and IBM rows, kana)."""
+    try:
+        return octets.decode("iso2022_jp")
+    except UnicodeDecodeError:
+        pass
     text: list[str] = []
     at, shift = 0, b"(B"
+    octets, rest = octets[:_MOST_SHIFTED], octets[_MOST_SHIFTED:]
     for escape in _ESCAPE.finditer(octets):
         text.append(_decode_shifted(octets[at : escape.start()], shift))
         at, shift = escape.end(), escape[1]
     text.append(_decode_shifted(octets[at:], shift))
+    text.append(rest.decode("iso2022_jp", "replace"))
     return "".join(text)
 
 

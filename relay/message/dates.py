@@ -66,7 +66,7 @@ def parse_date(text: str) -> datetime | None:
         try:
             return _instant(found)
         except (ValueError, OverflowError):  # the thirtieth of February, an hour of 27
-            continue
+            return None
     return None
 
 

@@ -12,14 +12,25 @@ from dataclasses import dataclass
 from relay.message.octets import CHUNK, Region
 
 #: The empty line after the header; CRs doubled on the way belong to the line end (seen from old gateways).
-_EMPTY_LINE = re.compile(rb"(?>\r{0,8}\n|\r)(?>\r{0,8}\n|\r)")
-_SPAN = 18
+_EMPTY_LINE = re.compile(rb"\n\r{0,8}\n")
+#: Where no line ends in LF at all: files from before Mac OS X.
+_EMPTY_CR_LINE = re.compile(rb"\r\r")
+_SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
 _FIELD = re.compile(rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:")
-_LOOKS_LIKE_FIELD = re.compile(rb"[A-Za-z][A-Za-z0-9_.-]{0,99}[ \t]*:")
+#: Names by which we know that a header goes on; "Note: ..." after a line of words is words too.
+_KNOWN_FIELD = re.compile(
+    rb"(?:from|to|cc|bcc|sender|reply-to|subject|date|message-id|in-reply-to|references|received|return-path|delivered-to"
+    rb"|mime-version|precedence|priority|importance|user-agent|organization|thread-(?:topic|index)|errors-to|status"
+    rb"|authentication-results|received-spf|(?:x|content|list|dkim|arc|resent|auto|feedback|autocrypt)-[!-9;-~]{1,80})"
+    rb"[ \t]*:",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(rb"[A-Za-z][A-Za-z0-9*-]{1,30}=[\"A-Za-z0-9]")
 _FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
-_MBOX = re.compile(rb">?From [^\r\n]*+(?:\r{0,8}\n|\r)")
+#: What may stand before the first field: a byte order mark, the envelope line of a mailbox file.
+_LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From [^\r\n]*+(?:\r{0,8}\n|\r))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +51,24 @@ class Header:
 def parse_header(region: Region, limit: int) -> Header:
     """The header at the start of a region; past `limit` octets its fields are left out.
 
-    A line that is no field is passed over when fields follow it, else the body begins there.
+    A line that is no field is passed over when a field we know follows it, else the body begins there.
     """
     start = region.start
     first = region.read(start, start + 2)
     if first[:1] == b"\n" or first == b"\r\n":
         return Header(fields=(), body_start=start + (1 if first[:1] == b"\n" else 2))
     empty = region.search(_EMPTY_LINE, start, span=_SPAN)
+    if empty is None and b"\n" not in region.read(start, start + CHUNK):
+        empty = region.search(_EMPTY_CR_LINE, start, span=2)
     end = empty.end() if empty is not None else region.end
     too_long = end - start > limit
-    block = region.read(start, min(end, start + limit))
+    if too_long:
+        cut = region.read(start, start + limit).rfind(b"\n") + 1
+        # Without an empty line after it, what is beyond the limit is shown as text rather than not at all.
+        end = end if empty is not None else start + (cut or limit)
+        block = region.read(start, start + (cut or limit))
+    else:
+        block = region.read(start, end)
     fields, malformed, stopped = _split(block)
     body = end if stopped is None else start + stopped
     return Header(fields=tuple(fields), body_start=body, malformed=malformed, too_long=too_long)
@@ -57,41 +76,38 @@ def parse_header(region: Region, limit: int) -> Header:
 
 def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool, int | None]:
     """The fields, whether something was no field, and where the block turned out to be body already."""
-    fields: list[tuple[str, bytes]] = []
-    malformed = False
-    name, value_start, value_end = "", 0, 0
-    at, size = 0, len(block)
-    mbox = _MBOX.match(block)
-    if mbox is not None:  # the envelope line of a mailbox file, which is no field
-        at = mbox.end()
-    while at < size:
+    #: Name, and where the value begins and ends.
+    found: list[tuple[str, int, int]] = []
+    malformed, stopped = False, None
+    start = _LEAD.match(block)
+    at = 0 if start is None else start.end()
+    while at < len(block):
         line = _LINE.match(block, at)
         assert line is not None, "the pattern matches anything"
         end = line.end()
         lead = block[at : at + 1]
-        if lead in b" \t" and name:
-            value_end = end
-        elif (field := _FIELD.match(block, at, end)) is not None:
-            if name:
-                fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
-            name, value_start, value_end = field[1].decode("ascii", "replace"), field.end(), end
+        field = _FIELD.match(block, at, end) if lead not in b" \t" else None
+        if field is not None:
+            found.append((field[1].decode("ascii", "replace"), field.end(), end))
         elif lead in b"\r\n":
             break
+        elif found and (lead in b" \t" or _PARAMETER.match(block, at) is not None):
+            # The latter is a fold whose blank was lost on the way.
+            malformed |= lead not in b" \t"
+            found[-1] = (*found[-1][:2], end)
         else:
             malformed = True
             if not _fields_follow(block, end):
-                if name:
-                    fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
-                return fields, True, at
+                stopped = at
+                break
         at = end
-    if name:
-        fields.append((name, block[value_start:value_end].strip(b" \t\r\n")))
-    return fields, malformed, None
+    fields = [(name, block[first:last].strip(b" \t\r\n")) for name, first, last in found]
+    return fields, malformed, stopped
 
 
 def _fields_follow(block: bytes, at: int) -> bool:
     folded = _FOLDED.match(block, at)
-    return _LOOKS_LIKE_FIELD.match(block, at if folded is None else folded.end()) is not None
+    return _KNOWN_FIELD.match(block, at if folded is None else folded.end()) is not None
 
 
 def header_block(raw: bytes, limit: int = CHUNK) -> bytes:

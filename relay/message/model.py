@@ -114,6 +114,10 @@ class Message:
     html: str = ""
     parts: tuple[Part, ...] = ()
     bodies: tuple[Part, ...] = ()
+    #: Those bodies of text that are no alternative to any HTML (a list's footer, words after a picture): who is shown
+    #: only `html` does not see them. Empty when there is no HTML. And the other way round.
+    lone_texts: tuple[Part, ...] = ()
+    lone_htmls: tuple[Part, ...] = ()
     attachments: tuple[Part, ...] = ()
     embedded: tuple[Embedded, ...] = ()
     defects: tuple[Defect, ...] = ()

@@ -6,14 +6,14 @@ Owns the understanding of a whole mail. Never raises for what a mail holds, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from relay.message.addresses import parse_addresses
+from relay.message.addresses import MOST_TEXT, parse_addresses
 from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
 from relay.message.identifiers import parse_identifiers, parse_message_id
-from relay.message.model import Defect, Mailbox, Message, ParseLimits
+from relay.message.model import Defect, Mailbox, Message, ParseLimits, Part
 from relay.message.octets import Buffer, Region, whole
 from relay.message.tree import Node, TreeBuilder, Work, charset_hint
 from relay.message.unpack import unpack
@@ -48,8 +48,8 @@ def _understand(region: Region, depth: int, work: Work) -> Message:
 def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
     fields = _Fields(header, builder)
     bodies = choose_bodies(root)
-    chosen = {id(node) for node in (*bodies.texts, *bodies.htmls)}
-    leaves = list(root.leaves())
+    chosen = {id(node) for node in bodies.all()}
+    leaves = [node for node in root.leaves() if not node.fallback or id(node) in chosen]
     text, html = _words(bodies, builder)
     return Message(
         subject=fields.text("subject"),
@@ -65,9 +65,11 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
         headers=fields.decoded,
         text=text,
         html=html,
-        parts=tuple(node.part for node in leaves if node.part is not None),
-        bodies=tuple(node.part for node in leaves if node.part is not None and id(node) in chosen),
-        attachments=tuple(node.part for node in leaves if node.part is not None and id(node) not in chosen),
+        parts=_parts(leaves),
+        bodies=_parts(node for node in leaves if id(node) in chosen),
+        lone_texts=_parts(bodies.lone_texts()),
+        lone_htmls=_parts(bodies.lone_htmls()),
+        attachments=_parts(node for node in leaves if id(node) not in chosen),
         embedded=tuple(builder.embedded),
         defects=tuple(builder.defects),
     )
@@ -75,8 +77,8 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
 
 def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
     left = builder.work.limits.body_bytes
-    words: list[list[str]] = [[], []]
-    for kind, nodes in enumerate((bodies.texts, bodies.htmls)):
+    words: tuple[list[str], list[str]] = ([], [])
+    for kind, nodes in zip(words, (bodies.texts, bodies.htmls), strict=True):
         for node in nodes:
             assert node.part is not None, "a body is a leaf"
             text, good = body_text(node, left, builder.work.may_detect)
@@ -85,8 +87,12 @@ def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
             if node.part.size > left:
                 builder.note(Defect.BODY_TOO_LONG)
             left = max(0, left - node.part.size)
-            words[kind].append(text)
+            kind.append(text)
     return join_texts(words[0]), join_texts(words[1])
+
+
+def _parts(nodes: Iterable[Node]) -> tuple[Part, ...]:
+    return tuple(node.part for node in nodes if node.part is not None)
 
 
 class _Fields:
@@ -94,6 +100,7 @@ class _Fields:
 
     def __init__(self, header: Header, builder: TreeBuilder) -> None:
         decoded: list[tuple[str, str]] = []
+        self.note = builder.note
         self.raw: dict[str, list[str]] = {}
         self.first: dict[str, str] = {}
         for name, value in header.fields:
@@ -114,4 +121,7 @@ class _Fields:
 
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
         """The mailboxes of all fields of a name: a second To is read as more of the first (RFC 5322 §3.6.3)."""
-        return tuple(mailbox for raw in self.raw.get(name, ()) for mailbox in parse_addresses(raw))
+        text = ", ".join(self.raw.get(name, ()))
+        if len(text) > MOST_TEXT:
+            self.note(Defect.HEADER_TOO_LONG)
+        return parse_addresses(text)

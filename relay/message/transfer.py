@@ -32,7 +32,8 @@ _PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
 #: Padded blocks decoded in one part; more are an attack on our time.
 _MOST_BLOCKS = 50_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
-_BEGIN = re.compile(rb"(?:^|(?<=[\r\n]))begin(?:-base64)? [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
+_BEGIN = re.compile(rb"begin(?:(?<=[\r\n]begin)|(?<=\Abegin)) [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
+_PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
 _SPACED = re.compile(rb"[^\s] [^\s]")
 
 
@@ -76,9 +77,8 @@ def _base64(region: Region) -> Iterator[bytes]:
         letters = kept + chunk.translate(None, _BLANKS)
         head, padding, tail = letters.partition(b"=")
         if not padding:
-            whole = len(head) // 4 * 4
-            kept = head[whole:]
-            yield _quads(head[:whole])
+            octets, kept = _whole_quads(head)
+            yield octets
             at += len(chunk)
             continue
         yield _quads(head)
@@ -96,12 +96,18 @@ def _base64(region: Region) -> Iterator[bytes]:
     yield _quads(kept)
 
 
+def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:
+    """The octets of the letters, and the letters left over that are no four."""
+    whole = len(letters) // 4 * 4
+    try:
+        return pybase64.b64decode(letters[:whole], validate=True), letters[whole:]
+    except binascii.Error:  # junk among the letters: out with it
+        letters = letters.translate(None, _NOT_BASE64)
+        whole = len(letters) // 4 * 4
+        return pybase64.b64decode(letters[:whole]), letters[whole:]
+
+
 def _quads(letters: bytes) -> bytes:
-    if len(letters) % 4 == 0:
-        try:
-            return pybase64.b64decode(letters, validate=True)
-        except binascii.Error:
-            pass  # junk among the letters: out with it
     letters = letters.translate(None, _NOT_BASE64)
     if len(letters) % 4 == 1:  # six bits are no octet
         letters = letters[:-1]
@@ -119,10 +125,10 @@ def _more_blocks(rest: Region) -> bool:
 
 
 def looks_like_base64(octets: bytes) -> bool:
-    """Whether the first octets of a part can be base64; text that was only labelled so is not."""
-    seen = octets[:1024].translate(None, _BLANKS)
-    strange = len(seen.translate(None, _ALPHABET + b"="))
-    return strange * 10 <= len(seen) and len(_SPACED.findall(octets, 0, 512)) < 4
+    """Whether the first line of a part can be base64; text that was only labelled so cannot."""
+    line = octets.lstrip(_BLANKS).partition(b"\n")[0]
+    strange = len(line.translate(None, _ALPHABET + b"=" + _BLANKS))
+    return strange * 10 <= len(line) and len(_SPACED.findall(line)) < 3
 
 
 def _quoted_printable(region: Region) -> Iterator[bytes]:
@@ -135,6 +141,8 @@ def _quoted_printable(region: Region) -> Iterator[bytes]:
             cut = chunk.rfind(b"\n") + 1 or _safe_cut(chunk)
             chunk = chunk[:cut]
         at += len(chunk)
+        if b"= " in chunk or b"=\t" in chunk:
+            chunk = _PADDED_BREAK.sub(b"=", chunk)  # RFC 2045 §6.7 (3): blanks that a gateway added
         yield binascii.a2b_qp(chunk)
 
 

@@ -37,11 +37,15 @@ _WORK_FLOOR = 16 << 20
 _PARAMETERS = 16_384
 #: A line that opens a part, when the boundary is not the one declared.
 _OPENS = re.compile(
-    rb"(?:\A|(?<=[\r\n]))--([^\s][^\r\n]{0,199})\r{0,2}\nContent-[A-Za-z-]{2,30}[ \t]*:", re.IGNORECASE
+    rb"--(?:(?<=[\r\n]--)|(?<=\A--))([^\s][^\r\n]{0,199})\r{0,2}\nContent-[A-Za-z-]{2,30}[ \t]*:",
+    re.IGNORECASE,
 )
-#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything after a blank.
-_LINE_REST = rb"(?:(--)(?:[ \t][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
+#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything that does not make
+#: them the middle of a longer boundary.
+_LINE_REST = rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
 _LINE_REST_SPAN = 206
+#: Boundaries looked for behind a closing line, each by a search of the rest.
+_MOST_LEVELS = 8
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _NONE = Parameterized(word="", parameters={})
 
@@ -59,6 +63,14 @@ class Node:
     octets: bytes | None = field(default=None, repr=False)
     #: What was found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
     inner: tuple[Node, ...] = ()
+    #: A body that counts only when the mail has no other (TNEF).
+    fallback: bool = False
+    #: What lay beyond a limit: shown as text only when there is nothing else.
+    rest: bool = False
+
+    def as_fallback(self) -> Node:
+        """The same leaf, as a body for want of a better one."""
+        return replace(self, fallback=True)
 
     def leaves(self) -> Iterator[Node]:
         """Every leaf, depth first; what was found inside a leaf follows it."""
@@ -129,7 +141,7 @@ class TreeBuilder:
             self.note(Defect.HEADER_TOO_LONG)
         declared = header.first("content-type")
         kind = parse_content_type(self._text(declared)) if declared is not None else _NONE
-        leaf = _LeafHeader(header, kind, self.hint)
+        leaf = LeafHeader(header, kind, self.hint)
         content_type = kind.word or (
             default_type if not declared else "text/plain" if not leaf.name else _OCTETS
         )
@@ -145,19 +157,25 @@ class TreeBuilder:
     def _text(self, value: bytes) -> str:
         return raw_text(value[:_PARAMETERS], self.hint)
 
+    def too_deep(self, depth: int) -> bool:
+        """Whether nothing may be opened at this depth any more; noted when so."""
+        if depth < min(self.work.limits.depth, _DEEPEST):
+            return False
+        self.note(Defect.TOO_DEEP)
+        return True
+
     # --- multiparts
 
     def _multipart(
         self,
         body: Region,
         content_type: str,
-        header: _LeafHeader,
+        header: LeafHeader,
         encoding: TransferEncoding,
         path: Path,
         depth: int,
     ) -> Node:
-        if depth >= min(self.work.limits.depth, _DEEPEST):
-            self.note(Defect.TOO_DEEP)
+        if self.too_deep(depth):
             return self.rest(body, path)
         boundary = header.kind.parameters.get("boundary", "")
         cuts = self._cuts(body, boundary.encode("utf-8", "replace"))
@@ -196,7 +214,7 @@ class TreeBuilder:
         self.note(Defect.BOUNDARY_MISSING)
         return self._cut(body, opens[1].rstrip()) or None
 
-    def _cut(self, body: Region, boundary: bytes) -> list[tuple[int, int]]:
+    def _cut(self, body: Region, boundary: bytes, *, alone: bool = True) -> list[tuple[int, int]]:
         line = re.escape(b"--" + boundary)
         # The literal comes first, so that the search runs at the speed of a plain one; that it begins a line, and
         # that nothing but blanks follows (another boundary may begin like this one), is looked at afterwards.
@@ -204,16 +222,34 @@ class TreeBuilder:
         span = len(boundary) + 2 + _LINE_REST_SPAN
         cuts: list[tuple[int, int]] = []
         start: int | None = None
+        behind = body.start
         found = body.search(pattern, body.start, span=span)
         while found is not None and len(cuts) <= self.work.limits.parts:
             if start is not None:
                 cuts.append((start, max(start, _before_line_end(body, found.start()))))
+            elif cuts and alone:
+                cuts.extend(self._behind(body.sub(behind, found.start())))
             # Parts behind the closing line are parts too: seen where one boundary was used at two levels.
-            start = None if found[1] else found.end()
+            start, behind = None if found[1] else found.end(), found.end()
             found = body.search(pattern, found.end(), span=span)
         if start is not None:
             cuts.append((start, body.end))
-            self.note(Defect.CLOSING_BOUNDARY_MISSING)
+            if found is None:
+                self.note(Defect.CLOSING_BOUNDARY_MISSING)
+        elif cuts and alone:
+            cuts.extend(self._behind(body.sub(behind, body.end)))
+        return cuts
+
+    def _behind(self, epilogue: Region) -> list[tuple[int, int]]:
+        """Parts of other boundaries behind the closing line: seen where one boundary was used at two levels."""
+        cuts: list[tuple[int, int]] = []
+        for _ in range(_MOST_LEVELS):
+            opens = epilogue.search(_OPENS, epilogue.start, span=256)
+            if opens is None:
+                break
+            self.note(Defect.BOUNDARY_MISSING)
+            cuts.extend(self._cut(epilogue, opens[1].rstrip(), alone=False))
+            epilogue = epilogue.sub(max(opens.end(), cuts[-1][1] if cuts else 0), epilogue.end)
         return cuts
 
     # --- leaves
@@ -221,15 +257,14 @@ class TreeBuilder:
     def rest(self, region: Region, path: Path) -> Node:
         """What lies beyond a limit: one text leaf of the octets as they stand."""
         header = Header(fields=(), body_start=region.start)
-        return self.measured(
-            region.chunks, "text/plain", _LeafHeader(header, _NONE, None, "attachment"), path
-        )
+        node = self.measured(region.chunks, "text/plain", LeafHeader(header, _NONE, None, "attachment"), path)
+        return replace(node, rest=True)
 
     def leaf(
         self,
         body: Region,
         content_type: str,
-        header: _LeafHeader,
+        header: LeafHeader,
         encoding: TransferEncoding,
         path: Path,
         depth: int,
@@ -256,9 +291,9 @@ class TreeBuilder:
 
     def _embed(self, body: Region | None, node: Node, path: Path, depth: int) -> None:
         assert node.part is not None, "only a leaf holds a message"
-        if depth >= min(self.work.limits.depth, _DEEPEST):
-            self.note(Defect.TOO_DEEP)
-        elif self.work.parts >= self.work.limits.parts:
+        if self.too_deep(depth):
+            return
+        if self.work.parts >= self.work.limits.parts:
             self.note(Defect.TOO_MANY_PARTS)
         elif self.work.tired() or self.work.late():
             self.note(Defect.OVER_BUDGET)
@@ -268,7 +303,7 @@ class TreeBuilder:
             self.embedded.append(Embedded(path=path, message=self.embed(region, depth + 1)))
 
     def measured(
-        self, chunks: Chunks, content_type: str, header: _LeafHeader, path: Path, *, origin: str | None = None
+        self, chunks: Chunks, content_type: str, header: LeafHeader, path: Path, *, origin: str | None = None
     ) -> Node:
         """The leaf of a stream of chunks, read once to know its size, hash and kind."""
         digest, size, first = sha256(), 0, b""
@@ -285,6 +320,7 @@ class TreeBuilder:
             name=header.name,
             content_disposition=header.disposition,
             content_id=header.content_id,
+            content_location=header.content_location,
             charset=header.charset,
             size=size,
             sha256=digest.hexdigest(),
@@ -300,10 +336,10 @@ class TreeBuilder:
 _OCTETS = "application/octet-stream"
 
 
-class _LeafHeader:
+class LeafHeader:
     """What a leaf's header says of it."""
 
-    __slots__ = ("charset", "content_id", "disposition", "kind", "name")
+    __slots__ = ("charset", "content_id", "content_location", "disposition", "kind", "name")
 
     def __init__(
         self, header: Header, kind: Parameterized, hint: str | None, disposition: str | None = None
@@ -322,6 +358,9 @@ class _LeafHeader:
         )
         self.name = next((name for name in names if name), None)
         self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
+        place = header.first("content-location")
+        # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
+        self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
         self.charset = kind.parameters.get("charset", "").lower() or None
 
 

@@ -1,14 +1,143 @@
 """What lies packed inside a leaf: Outlook's winmail.dat, opaque S/MIME, uuencode in text.
 
-Owns the choice of what is opened. The leaf itself stays a leaf.
+Owns the choice of what is opened. The leaf itself stays a leaf, so that nothing depends on our having understood it.
 """
 
 from __future__ import annotations
 
-from relay.message.tree import Node, TreeBuilder
+from collections.abc import Iterator
+
+from relay.message.headers import Header
+from relay.message.model import Defect, Part
+from relay.message.octets import Chunks, whole, window
+from relay.message.parameters import Parameterized
+from relay.message.rtf import decompress_rtf, rtf_words
+from relay.message.smime import LIMIT as SMIME_LIMIT
+from relay.message.smime import TYPES as SMIME_TYPES
+from relay.message.smime import signed_content
+from relay.message.tnef import SIGNATURE, Tnef, TnefFile, parse_tnef
+from relay.message.transfer import decoded_uu_lines
+from relay.message.tree import LeafHeader, Node, TreeBuilder
+from relay.message.uuencode import find_files
+from relay.message.words import one_line, raw_text
+
+_TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+#: Read whole to be opened; beyond these the leaf stays as it is.
+_TNEF_LIMIT = 64 << 20
+_TEXT_LIMIT = 16 << 20
+_NO_HEADER = Header(fields=(), body_start=0)
 
 
 def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
     """The nodes found inside a leaf, in order; none for most."""
-    del builder, node, depth
+    part = node.part
+    if part is None or not part.size or builder.work.tired() or builder.work.late():
+        return ()
+    if node.content_type in SMIME_TYPES and node.parameters.get("smime-type", "").lower() != "enveloped-data":
+        return _unpack_smime(builder, part, depth)
+    if node.content_type in _TNEF_TYPES or (part.name or "").lower() == "winmail.dat":
+        return _unpack_tnef(builder, part)
+    if node.content_type == "text/plain" and part.content_disposition != "attachment":
+        return tuple(_unpack_uuencode(builder, node, part))
     return ()
+
+
+def _room(builder: TreeBuilder) -> bool:
+    if builder.work.parts < builder.work.limits.parts:
+        return True
+    builder.note(Defect.TOO_MANY_PARTS)
+    return False
+
+
+def _unpack_smime(builder: TreeBuilder, part: Part, depth: int) -> tuple[Node, ...]:
+    if part.size > SMIME_LIMIT:
+        return ()
+    if builder.too_deep(depth):
+        return ()
+    content = signed_content(part.read())
+    if content is None:
+        return ()
+    around, builder.origin = builder.origin, "smime"
+    try:
+        return (builder.entity(whole(content), (*part.path, 0), depth + 1),)
+    finally:
+        builder.origin = around
+
+
+def _unpack_uuencode(builder: TreeBuilder, node: Node, part: Part) -> Iterator[Node]:
+    if part.size > _TEXT_LIMIT:
+        return
+    octets = node.octets if node.octets is not None else part.read()
+    if b"begin" not in octets:
+        return
+    for index, file in enumerate(find_files(whole(octets))):
+        if not _room(builder):
+            return
+        name = one_line(raw_text(file.name, part.charset)).strip("\"'")
+        yield builder.measured(
+            _uu_chunks(part, file.start, file.end - file.start),
+            "application/octet-stream",
+            LeafHeader(_NO_HEADER, Parameterized(word="", parameters={"name": name}), None, "attachment"),
+            (*part.path, index),
+            origin="uuencode",
+        )
+
+
+def _uu_chunks(part: Part, start: int, size: int) -> Chunks:
+    def chunks() -> Iterator[bytes]:
+        return decoded_uu_lines(whole(b"".join(window(part.chunks, start, size))))
+
+    return chunks
+
+
+def _unpack_tnef(builder: TreeBuilder, part: Part) -> tuple[Node, ...]:
+    if part.size > _TNEF_LIMIT:
+        return ()
+    octets = part.read()
+    if octets[:4] != SIGNATURE:
+        builder.note(Defect.TNEF)
+        return ()
+    tnef = parse_tnef(octets)
+    if not tnef.sound:
+        builder.note(Defect.TNEF)
+    nodes: list[Node] = []
+    for file in tnef.files:
+        if not _room(builder):
+            break
+        nodes.append(_tnef_file(builder, part, file, len(nodes)))
+    body = _tnef_body(tnef)
+    if body is not None and _room(builder):
+        nodes.append(_tnef_body_node(builder, part, *body, len(nodes)))
+    return tuple(nodes)
+
+
+def _tnef_file(builder: TreeBuilder, part: Part, file: TnefFile, index: int) -> Node:
+    def chunks() -> Iterator[bytes]:
+        return window(part.chunks, file.offset, file.size)
+
+    parameters = {"name": one_line(file.name)} if file.name else {}
+    header = LeafHeader(_NO_HEADER, Parameterized(word="", parameters=parameters), None, "attachment")
+    header.content_id = one_line(file.content_id) if file.content_id else None
+    return builder.measured(chunks, file.content_type, header, (*part.path, index), origin="tnef")
+
+
+def _tnef_body(tnef: Tnef) -> tuple[bytes, str] | None:
+    """The best body of the stream in UTF-8, and its type."""
+    if tnef.html:
+        return tnef.html.rstrip(b"\0").decode(tnef.codec, "replace").encode(), "text/html"
+    rtf = decompress_rtf(tnef.rtf) if tnef.rtf else None
+    if rtf:
+        words, html = rtf_words(rtf)
+        if words.strip():
+            return words.encode("utf-8", "replace"), "text/html" if html else "text/plain"
+    if tnef.plain:
+        text = tnef.plain.decode("utf-16-le" if tnef.wide else tnef.codec, "replace").rstrip("\0")
+        return text.encode(), "text/plain"
+    return None
+
+
+def _tnef_body_node(builder: TreeBuilder, part: Part, body: bytes, content_type: str, index: int) -> Node:
+    header = LeafHeader(_NO_HEADER, Parameterized(word="", parameters={"charset": "utf-8"}), None)
+    region = whole(body)
+    node = builder.measured(region.chunks, content_type, header, (*part.path, index), origin="tnef")
+    return node.as_fallback()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from itertools import groupby
 
 from relay.message.charset import codec_of, decode
 
@@ -19,8 +20,6 @@ _LINE = re.compile(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _FOLD = re.compile(rb"\r{0,8}\n(?=[ \t])")
 _LINE_END = re.compile(rb"[\r\n]+")
 _HEX = re.compile(r"[0-9A-F]{2}")
-#: Words of a run whose base64 was cut at the wrong place; no writer needs more until it fits again.
-_SPLIT = 8
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 
@@ -90,25 +89,30 @@ def _closing(text: str, start: int, limit: int, encoding: str) -> int:
 def _flush(pending: list[tuple[str, str, str]], pieces: list[str], hint: str | None) -> bool:
     """Decode neighbouring words of one charset together: writers split within a character, or within base64."""
     sound = True
-    octets: list[bytes] = []
-    quads: list[str] = []
-    for index, (label, encoding, content) in enumerate(pending):
-        last = index + 1 == len(pending)
-        if encoding == "b":
-            quads.append(_NOT_BASE64.sub("", content))
-            whole = sum(map(len, quads[-_SPLIT:])) % 4 == 0 or "=" in content or len(quads) >= _SPLIT
-            if whole or last or pending[index + 1][:2] != (label, "b"):
-                octets.append(_from_base64("".join(quads)))
-                quads.clear()
-        else:
-            octets.append(binascii.a2b_qp(content.encode("utf-8", "replace"), header=True))
-        if last or pending[index + 1][0] != label:
-            text, good = decode(b"".join(octets), label, hint, detecting=False)
-            sound &= good and codec_of(label) is not None
-            pieces.append(text)
-            octets.clear()
+    for label, words in groupby(pending, key=lambda word: word[0]):
+        run = [(encoding, content) for _, encoding, content in words]
+        text, good = decode(b"".join(_octets(*word) for word in run), label, hint, detecting=False)
+        if not good or "\ufffd" in text:
+            # Base64 cut where no octet ends makes sense only when it is put together again.
+            joined = decode(b"".join(_octets(*word) for word in _rejoined(run)), label, hint, detecting=False)
+            text, good = joined if joined[1] and "\ufffd" not in joined[0] else (text, good)
+        sound &= good and codec_of(label) is not None
+        pieces.append(text)
     pending.clear()
     return sound
+
+
+def _rejoined(run: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (encoding, "".join(content for _, content in words))
+        for encoding, words in groupby(run, key=lambda word: word[0])
+    ]
+
+
+def _octets(encoding: str, content: str) -> bytes:
+    if encoding == "b":
+        return _from_base64(_NOT_BASE64.sub("", content))
+    return binascii.a2b_qp(content.encode("utf-8", "replace"), header=True)
 
 
 def _from_base64(quads: str) -> bytes:

@@ -59,6 +59,7 @@ class Api:
 
     async def contact(self, request: web.Request) -> web.Response:
         """One contact, as it stands in the list."""
+        await self._box.settle(SETTLE_SECONDS)
         contact = self._box.book.get(request.match_info["contact_id"])
         if contact is None:
             return web.json_response({"error": "there is no such contact"}, status=404)

@@ -53,7 +53,7 @@ class Daemon:
 
 @asynccontextmanager
 async def open_daemon(
-    config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 30.0
+    config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 60.0
 ) -> AsyncIterator[Daemon]:
     """The daemon, up; stopped in order at the end.
 
@@ -66,7 +66,10 @@ async def open_daemon(
     with tempfile.TemporaryDirectory(prefix="relay-notify-") as place, _notify_socket(place) as notified:
         command = (sys.executable, "-m", "relay", "serve", "--config", str(config_path))
         process = await asyncio.create_subprocess_exec(
-            *command, env={**kept, "NOTIFY_SOCKET": notified.getsockname()}, stderr=stderr
+            *command,
+            env={**kept, "NOTIFY_SOCKET": notified.getsockname()},
+            stderr=stderr,
+            start_new_session=True,  # a Ctrl-C at the terminal reaches us alone, and we tell it once
         )
         daemon = Daemon(process)
         try:

@@ -36,9 +36,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as place:
         try:
             return asyncio.run(run(Path(place), demo_mails()))
-        except RelayError as exc:
-            print(f"demo: {exc}")  # noqa: T201  # it speaks to a person
-            print((Path(place) / "daemon.log").read_text(encoding="utf-8"))  # noqa: T201
+        except (RelayError, OSError, smtplib.SMTPException) as exc:
+            log = Path(place) / "daemon.log"
+            _say(f"demo: {exc}\n{log.read_text(encoding='utf-8') if log.exists() else ''}")
             return 1
 
 

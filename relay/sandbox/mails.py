@@ -80,7 +80,8 @@ def _with_files() -> Mail:
     message.add_attachment(
         _pdf("Invoice 2026-11"), maintype="application", subtype="pdf", filename="invoice.pdf"
     )
-    message.add_attachment("day,kWh\n1,7.2\n2,6.9\n", subtype="csv", filename="Zählerstände.csv")
+    readings = b"day;kWh\n1;7,2\n2;6,9\n"  # as octets, so that Base64 keeps its line ends as they are
+    message.add_attachment(readings, maintype="text", subtype="csv", filename="Zählerstände.csv")
     return _mail(message, "two attachments, one with a non-ASCII name", "two files attached")
 
 

@@ -1,7 +1,7 @@
 """moto's S3 as a function: a request in, an answer out, in a thread, without a socket of its own.
 
-Owns the one place where moto is called. Everything that moto holds is the process's, so two sandboxes in one process
-see the same objects; `forget` empties it.
+Owns the one place where moto is called. What moto holds is the process's: sandboxes that run side by side in one
+process see the same objects, and the last of them to end empties it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ class Answer:
     body: bytes = field(repr=False)
 
 
+_open: list[MotoApp] = []
+
+
 class MotoApp:
-    """moto's own S3 application (WSGI), loaded by `load`."""
+    """moto's own S3 application (WSGI); opened by `load`, closed by `close`."""
 
     def __init__(self) -> None:
         self._app: Any = None
@@ -32,6 +35,7 @@ class MotoApp:
     async def load(self) -> None:
         """Import it; a second or two, off the event loop."""
         self._app = await asyncio.get_running_loop().run_in_executor(self._threads, _load)
+        _open.append(self)
 
     async def call(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """One request; `target` is path and query as sent."""
@@ -47,9 +51,11 @@ class MotoApp:
         chunks, status, answered = run_wsgi_app(self._app, environ, buffered=True)
         return Answer(status=int(status.split()[0]), headers=tuple(answered), body=b"".join(chunks))
 
-    async def forget(self) -> None:
-        """Forget every bucket and object, and end the threads."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, _forget)
+    async def close(self) -> None:
+        """End the threads; the last to close forgets every bucket and object."""
+        _open.remove(self)
+        if not _open:
+            await asyncio.get_running_loop().run_in_executor(self._threads, _forget)
         self._threads.shutdown(wait=False)
 
 

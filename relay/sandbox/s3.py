@@ -45,7 +45,7 @@ class S3Service:
         self._sizes: dict[str, int] = {}
         app = web.Application(client_max_size=_MAX_OBJECT_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self._listening: web.TCPSite | None = None
 
     @property
@@ -59,7 +59,7 @@ class S3Service:
         where = f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
         body = b"" if region == "us-east-1" else where.encode()
         made = await self._moto.call("PUT", f"/{self._bucket}", self._scope(), body)
-        if made.status != 200:
+        if made.status not in (200, 409):  # 409: another sandbox of this process made it
             raise RuntimeError(f"moto did not make the bucket {self._bucket}: {made}")
         await self._runner.setup()
         await self._listen()
@@ -82,7 +82,8 @@ class S3Service:
     async def read(self, url: str) -> tuple[bytes, str] | None:
         """An object and its content type for the page, whatever its URL's age and the faults; None when it is gone."""
         answer = await self._moto.call("GET", urllib.parse.urlsplit(url).path, self._scope())
-        return (answer.body, dict(answer.headers).get("Content-Type", "")) if answer.status == 200 else None
+        headers = {name.lower(): value for name, value in answer.headers}
+        return (answer.body, headers.get("content-type", "")) if answer.status == 200 else None
 
     def size_of(self, url: str) -> int | None:
         """The octets of the object behind a URL, None when none was put there."""
@@ -168,4 +169,4 @@ async def open_s3(*, keys: Keys, dice: Dice, bucket: str) -> AsyncIterator[S3Ser
         yield service
     finally:
         await service.close()
-        await moto.forget()
+        await moto.close()

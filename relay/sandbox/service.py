@@ -110,7 +110,7 @@ class Sandbox:
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
         """Serve an application until the end, and say where."""
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, host, port).start()

@@ -110,8 +110,7 @@ class Users:
         self._hasher = PasswordHasher()
         self._seen: tuple[int, int] | None = None
         self._hashes: dict[str, str] = {}
-        # An unknown login costs as much time as a known one: who is here is not told by the clock.
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._nobody = ""
 
     def verify(self, credentials: Credentials) -> bool:
         """Whether login and password belong together. Blocks.
@@ -121,6 +120,8 @@ class Users:
         """
         with self._lock:
             self._refresh()
+            # An unknown login costs as much time as a known one: who is here is not told by the clock.
+            self._nobody = self._nobody or self._hasher.hash("nobody has this password")
             known = self._hashes.get(credentials.login)
         try:
             good = self._hasher.verify(known or self._nobody, credentials.password)

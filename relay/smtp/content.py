@@ -44,13 +44,12 @@ class Cleaner:
             self.bare = True
             if self._repair:
                 block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if self._stuffed:
-            if self._start and block.startswith(b"."):
-                block = block[1:]
-                self._start = False
-            block = block.replace(b"\r\n.", b"\r\n")
-            if block:
-                self._start = block.endswith(b"\r\n")
+        if self._stuffed and block:
+            dotted = self._start and block.startswith(b".")
+            # Looked at before dots are taken off: a block may end with the dot of a line that goes on.
+            self._start = block.endswith(b"\r\n")
+            if b"." in block:  # base64 has none, and is what large mail is made of
+                block = (block[1:] if dotted else block).replace(b"\r\n.", b"\r\n")
         if self._run + len(block) > self._line_limit:
             self._measure(block)
         self._run = self._rest(block)
@@ -148,16 +147,21 @@ class Content:
 
     def move(self, parts: list[bytes]) -> None:
         """Clean a block and append it to the file, opening it first; keeps back its last few octets. Blocks."""
-        block = self._rest + b"".join(parts)
-        cut = len(block[:-_TAIL].rstrip(b"\r"))
-        self._rest = block[cut:]
-        self._write(self._clean(block[:cut]))
+        parts.insert(0, self._rest)
+        if len(parts[-1]) < 2 * _TAIL:
+            parts = [b"".join(parts)]
+        last = parts.pop()
+        cut = max(len(last) - _TAIL, 0)
+        if last[cut - 1 : cut + 1] == b"\r\n":
+            cut -= 1
+        self._rest = last[cut:]
+        self._write(self._clean(b"".join([*parts, last[:cut]])))
 
-    def close(self, parts: list[bytes], *, trim: int) -> None:
+    def close(self, parts: list[bytes], trim: int) -> None:
         """Move what is left, without its last `trim` octets (the end-of-data). Blocks."""
-        block = self._rest + b"".join(parts)
+        block = b"".join([self._rest, *parts])
         self._rest = b""
-        self._write(self._clean(block[: len(block) - trim]))
+        self._write(self._clean(block[: len(block) - trim] if trim else block))
 
     def finish(self, *, trim: int) -> bytes:
         """The whole mail, where all of it is in memory still, without its last `trim` octets."""
@@ -208,4 +212,4 @@ class Content:
         except SpoolFullError:
             self.fault = replies.NO_ROOM
         except SpoolError:
-            self.fault = replies.LOCAL_ERROR
+            self.fault = replies.NOT_STORED

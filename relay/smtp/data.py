@@ -19,10 +19,11 @@ _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 class DataReader:
     """Reads one mail up to its dot."""
 
-    __slots__ = ("_content", "_tail")
+    __slots__ = ("_content", "_tail", "empty")
 
     def __init__(self, content: Content) -> None:
         self._content = content
+        self.empty = False
         self._tail = b"\r\n"  # "354 ...CRLF" counts as the CRLF before a first line that is the dot
 
     def feed(self, octets: bytes) -> int:
@@ -32,7 +33,8 @@ class DataReader:
         if at >= 0:
             end = at + len(_END) - len(tail)
         else:
-            at = octets.find(_END)
+            # Without a dot there is no end: base64, which large mail is made of, is passed by at memory's speed.
+            at = octets.find(_END) if b"." in octets else -1
             if at < 0:
                 self._content.add(octets)
                 self._tail = octets[-4:] if len(octets) >= 4 else (tail + octets)[-4:]
@@ -45,13 +47,15 @@ class DataReader:
 class ChunkReader:
     """Reads one BDAT chunk: so many octets, whatever they are."""
 
-    __slots__ = ("_content", "_left", "last", "size")
+    __slots__ = ("_content", "_left", "empty", "last", "size")
 
     def __init__(self, content: Content | None, *, size: int, last: bool) -> None:
         #: None: the chunk is read and dropped, its command was refused.
         self._content = content
         self._left = size
         self.size = size
+        #: Whether nothing is to be read: the chunk ends at once.
+        self.empty = size == 0
         self.last = last
 
     def feed(self, octets: bytes) -> int:

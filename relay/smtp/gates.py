@@ -16,6 +16,8 @@ from relay.config.model import Limits
 
 #: Descriptors kept for the spool, the log and what is under way.
 _RESERVED_FILES = 64
+#: More sessions than one process could serve; some systems have no other bound.
+_MOST_FILES = 1_048_576
 #: Below this the kernel begins to kill (MemAvailable of /proc/meminfo); in force when limits.memory_bytes is 0.
 _LEAST_AVAILABLE = 67_108_864
 #: How long a failed write keeps new sessions out before one is let in to try.
@@ -58,10 +60,9 @@ class Gates:
             len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 32
         )
 
-    @property
-    def closed(self) -> bool:
+    def closed(self, *, now: float) -> bool:
         """Whether new sessions are sent away."""
-        return self._reason is not None
+        return self._reason is not None or now < self._sick_until
 
     def sickened(self, *, now: float) -> None:
         """The spool failed to write: keep new sessions out for a moment."""
@@ -81,6 +82,14 @@ class Gates:
         if reason != self._reason:
             telemetry.gate_moved(closed=reason is not None, reason=reason or self._reason or "")
         self._reason = reason
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: shells and service managers begin at 1,024, for select's sake."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _resident() -> int:

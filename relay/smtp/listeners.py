@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from relay import telemetry
 from relay.config.model import Config, Listener
 from relay.config.words import split_bind
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
+from relay.smtp.gates import raise_file_limit
 from relay.smtp.limits import Limiter
 from relay.smtp.protocol import Smtp
+from relay.smtp.proxy import ProxyGate
 from relay.smtp.site import Site, build_site
 from relay.smtp.station import Station
+from relay.smtp.tally import Tally
 from relay.smtp.tls import Certificates
 from relay.spool.base import Intake
 
@@ -53,7 +57,11 @@ def open_sockets(listener: Listener) -> list[socket.socket]:
 class Server:
     """The receiving half of one process."""
 
-    def __init__(self, *, config: Config, intake: Intake) -> None:
+    def __init__(
+        self, *, config: Config, intake: Intake, tally: Path | None = None, index: int = 0, receivers: int = 1
+    ) -> None:
+        """A server; with `tally`, limits by address hold over all `receivers`, of which this is number `index`."""
+        self._tally = Tally(tally, index=index, processes=receivers)
         self._config = config
         self._intake = intake
         self._station: Station | None = None
@@ -64,7 +72,8 @@ class Server:
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, by the index of their listener in the configuration."""
         loop = asyncio.get_running_loop()
-        self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter())
+        raise_file_limit()
+        self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
         self._compile(self._config)
         for index, opened in sockets.items():
             listener = self._config.listeners[index]
@@ -79,14 +88,18 @@ class Server:
                     tls=listener.tls,
                 )
 
-    def _factory(self, index: int) -> Callable[[], Smtp]:
+    def _factory(self, index: int) -> Callable[[], asyncio.BaseProtocol]:
         station = self._station
         assert station is not None
 
         def make() -> Smtp:
             return Smtp(self._sites[index], station)
 
-        return make
+        def guarded() -> asyncio.BaseProtocol:
+            site = self._sites[index]
+            return ProxyGate(site, station, make) if site.proxies else make()
+
+        return guarded
 
     def reload(self, config: Config) -> None:
         """New sessions use this configuration; open ones keep theirs. Binds are the supervisor's business.
@@ -144,3 +157,4 @@ class Server:
                 session.stop(urgent=urgent)
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         station.close()
+        self._tally.close()

@@ -1,79 +1,48 @@
-"""aiosmtpd's SMTP protocol, made ours: octets in, replies out, and nothing between that a peer could abuse.
+"""A session on the wire: octets to commands and content, answers to octets.
 
-Owns a session's socket: the buffer, the reading of lines and content in chunks, TLS, deadlines, the end. What is
-said is decided in `session`; what becomes of a mail in `reception`.
-
-aiosmtpd's own `__init__`, command loop and DATA reader are replaced (measured: 156 µs of set-up a connection, one
-await a line): commands are answered inside `data_received`, a whole pipelined group with one write; only TLS, a
-password, a block of a large mail and the commit are waited for. State is per connection, and a half-close or
-disconnect cancels nothing that was begun.
+Owns the reading of lines and content in chunks, and the waiting for what takes time: TLS, a password, a block of a
+large mail, the commit. What is said is decided in `session`; what becomes of a mail in `arrival`. Commands are
+answered as they arrive, a whole pipelined group with one write (RFC 2920).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, cast
-
-from aiosmtpd.smtp import SMTP
+from typing import cast
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
+from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.arrival import Arrival
 from relay.smtp.auth import AUTH_LINE, Credentials
-from relay.smtp.content import Content
 from relay.smtp.data import TRIM, ChunkReader, DataReader
-from relay.smtp.reception import Reception, begin_reception, log_end, receive
-from relay.smtp.session import Answer, Hangup, Session, StartChunk, StartData, StartTls
+from relay.smtp.session import Session
 from relay.smtp.site import Site, contains
 from relay.smtp.station import Station
 from relay.smtp.tls import client_name, describe_tls
-from relay.smtp.transaction import Transaction
+from relay.smtp.wire import NEVER, Wire
 from relay.verdict import Reply
 
-#: What may wait in the buffer while an answer is worked on; past it the socket is not read.
-_BUFFER_BYTES = 65_536
 #: A line without an end is dropped past this: "AUTH PLAIN " and its 12,288 octets (RFC 4954 §4) are the longest.
 _LINE_BYTES = AUTH_LINE + 64
-#: How long the last words may take to reach the peer.
-_LINGER_SECONDS = 5.0
-_NEVER = float("inf")
 
 
-class Smtp(SMTP):
+class Smtp(Wire):
     """One session."""
 
     def __init__(self, site: Site, station: Station) -> None:
-        # aiosmtpd's and StreamReaderProtocol's own set-up is skipped on purpose: see the module's docstring.
-        self.loop = station.loop
+        super().__init__(station)
         self.site = site
-        self.station = station
-        self.deadline = _NEVER
-        self._talk: Session | None = None
-        self._link: asyncio.Transport | None = None
-        self._buffer = b""
-        self._at = 0
-        self._out: list[bytes] = []
+        self._session: Session | None = None
+        self._counted_as = ""
         self._sink: DataReader | ChunkReader | None = None
-        self._content: Content | None = None
-        self._reception: Reception | None = None
-        self._moving = False
-        self._trim = -1  # how the content ends, once its end was read while a block was being moved
-        self._busy = False
-        self._clogged = False
-        self._quiet = False  # before the greeting
-        self._closing = False
-        self._committing = False
-        self._skipping = False
-        self._refusal: Reply | None = None
-        self._entered_as = ""
-        self._paused = False
-        self._eof = False
+        self._refusal: Reply | None = None  # of the chunk being read and dropped
+        self._arrival: Arrival | None = None
         self._unconfirmed: SpoolId | None = None
-        self._opened_at = self._arrived_at = self._data_at = self.loop.time()
+        self._quiet = False  # before the greeting
+        self._skipping = False  # in a line without an end
         self._why = "peer closed"
-
-    def __del__(self) -> None:
-        """Nothing: StreamReaderProtocol would look at what was never set up."""
 
     # -- the connection -------------------------------------------------------------------------------------
 
@@ -82,25 +51,22 @@ class Smtp(SMTP):
         name = transport.get_extra_info("peername") or ("unknown", 0)
         self.begin(cast("asyncio.Transport", transport), str(name[0]), int(name[1]))
 
-    def begin(self, transport: asyncio.Transport, address: str, port: int) -> None:
-        """A peer has connected, or a proxy has for it: send it away, or greet it."""
-        self._link = transport
-        if address.startswith("::ffff:"):
-            address = address.removeprefix("::ffff:")
+    def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
+        """A peer has connected, or a proxy has for it: greet it, or send it away."""
         site, station = self.site, self.station
-        self._entered_as = address
-        self._talk = Session(site=site, house=station.house, address=address, port=port)
+        self.link = link
+        self._counted_as = address = address.removeprefix("::ffff:")
+        self._session = Session(site=site, house=station.house, address=address, port=port)
         station.sessions.add(self)
         telemetry.session_opened(peer=address, listener=site.listener.bind)
         refusal = station.limiter.enter(address, site.limits, trusted=site.trusted)
-        refusal = station.refusal() or refusal
         if site.allow and not contains(site.allow, address):
             refusal = replies.ACCESS_DENIED
+        refusal = station.refusal() or refusal
         if refusal is not None:
-            self._hang_up(refusal)
+            self._hang_up(refusal, linger=False)
         elif site.listener.tls == "implicit":
-            self._busy = True
-            station.work(self._secure())
+            self._start_handshake()
         elif site.limits.early_talker_seconds and not site.trusted:
             self._quiet = True
             self.loop.call_later(site.limits.early_talker_seconds, self._greet)
@@ -108,431 +74,278 @@ class Smtp(SMTP):
             self._greet()
 
     def _greet(self) -> None:
-        if not self._closing and self._link is not None:
+        if not self.closing and self.link is not None:
             self._quiet = False
-            self._out.append(self.site.greeting)
+            self.out.append(self.site.greeting)
             self._rest()
-            self._flush()
+            self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
         """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
-        session, self._link = self._talk, None
+        session, self.link = self._session, None
         if session is None or self not in self.station.sessions:
             return
         self.station.sessions.discard(self)
-        self.station.limiter.leave(self._entered_as)
-        self._closing = True
-        self._drop_content(self._why)
-        session.drop(now=self.loop.time())
+        self.station.limiter.leave(self._counted_as)
+        self.closing = True
+        self._part(self._why)
+        now = self.loop.time()
+        session.drop(now=now)
         telemetry.session_closed(
-            peer=session.address,
-            listener=self.site.listener.bind,
-            why=self._why,
-            seconds=self.loop.time() - self._opened_at,
-        )
-
-    def eof_received(self) -> bool:
-        """The peer will send no more: what it is owed an answer for, it still gets."""
-        self._eof = True
-        if not self._busy and not self._quiet:
-            self._close()
-        # asyncio closes a connection under TLS here whatever we say; in clear we may still answer.
-        return self._busy and self._talk is not None and self._talk.tls is None
-
-    def pause_writing(self) -> None:
-        """The peer does not read its answers: it gets no more work done either."""
-        self._clogged = True
-        self._pause()
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
-        self._clogged = False
-        self._pump()
+            peer=session.address, listener=self.site.listener.bind, why=self._why, seconds=now - self.opened_at
+        )  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
-        """Octets from the peer."""
-        if self._closing:
-            return
-        self._arrived_at = self.loop.time()
-        if self._at < len(self._buffer):
-            self._buffer = self._buffer[self._at :] + data
-        else:
-            self._buffer = data
-        self._at = 0
+        """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
         if self._unconfirmed is not None:
             self.station.intake.confirm(self._unconfirmed)
             self._unconfirmed = None
-        if self._quiet:
+        if self._quiet and not self.closing:
             self._hang_up(replies.EARLY_TALKER)
-            return
-        self._pump()
+        super().data_received(data)
 
     # -- octets to commands and content ---------------------------------------------------------------------
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Go through what the buffer holds, as far as it goes without waiting."""
         try:
-            while not (self._busy or self._closing or self._clogged):
+            while not (self.busy or self.closing or self.clogged):
                 if not (self._read_content() if self._sink is not None else self._read_line()):
                     break
-        except Exception:  # noqa: BLE001 - one of three places: a bug here is no reason to refuse a mail for good
-            self._fail()
-        self._flush()
-        if self._eof and not (self._busy or self._closing):
-            self._close()
-        elif len(self._buffer) - self._at > _BUFFER_BYTES and (self._busy or self._clogged):
-            self._pause()
-        elif self._paused and not (self._moving and self._content is not None and self._content.full):
-            self._resume()
+        except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
+            telemetry.fault_caught(where="smtp.session")
+            self._hang_up(replies.BROKEN)
+        self.flush()
+        if self.ended and not (self.busy or self.closing):
+            self.close(linger=False)
+        else:
+            self.regulate(full=self._arrival is not None and self._arrival.full)
 
     def _read_line(self) -> bool:
         """Answer the next command line; whether there was one."""
-        buffer, start = self._buffer, self._at
+        buffer, start = self.buffer, self.at
         end = buffer.find(b"\n", start)
         if end < 0:
             self._wait_for_line()
             return False
-        self._at = end + 1
-        session = self._talk
+        self.at = end + 1
+        session = self._session
         assert session is not None
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
         elif end > start and buffer[end - 1] == 13:
-            self._answer(session.command(buffer[start : end - 1], now=self._arrived_at))
+            self._answer(session.command(buffer[start : end - 1], now=self.heard_at))
         elif self.site.trusted:
-            self._answer(session.command(buffer[start:end], now=self._arrived_at))
+            self._answer(session.command(buffer[start:end], now=self.heard_at))
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.counted(replies.BAD_LINE))
-        self._rest()
+        if not (self.busy or self.closing or self._sink):
+            self._rest()
         return True
 
     def _wait_for_line(self) -> None:
         """The buffer holds the beginning of a line, or nothing."""
-        if self._at:
-            self._buffer, self._at = self._buffer[self._at :], 0
-        if self._buffer.startswith(b"\x16\x03"):
+        if self.at:
+            self.buffer, self.at = self.buffer[self.at :], 0
+        if self.buffer.startswith(b"\x16\x03"):
             self._hang_up(replies.BAD_LINE)  # a TLS hello in clear: nothing that follows is for us
-        elif len(self._buffer) > _LINE_BYTES:
-            self._buffer = b""
+        elif len(self.buffer) > _LINE_BYTES:
+            self.buffer = b""
             self._skipping = True
 
     def _read_content(self) -> bool:
-        """Feed the reader what the buffer holds; whether the content, or its chunk, has ended."""
-        reader, buffer = self._sink, self._buffer
-        assert reader is not None
-        if self._at:
-            buffer = buffer[self._at :]
-        self._buffer, self._at = b"", 0
-        if not buffer and not (isinstance(reader, ChunkReader) and reader.size == 0):
+        """Feed the sink what the buffer holds; whether the content, or its chunk, has ended."""
+        sink = self._sink
+        assert sink is not None
+        octets = self.buffer[self.at :] if self.at else self.buffer
+        self.buffer, self.at = b"", 0
+        if not octets and not sink.empty:
             return False
-        taken = reader.feed(buffer)
-        content = self._content
+        taken = sink.feed(octets)
         if taken < 0:
-            if content is not None:
-                self._look_at(content)
+            last_word = self._arrival.look() if self._arrival is not None else None
+            if last_word is not None:
+                self._hang_up(last_word)
             return False
-        self._buffer, self._at = buffer, taken
+        self.buffer, self.at = octets, taken
         self._sink = None
-        if isinstance(reader, DataReader):
-            self._end_content(TRIM)
+        if isinstance(sink, DataReader):
+            self._end_arrival(TRIM)
         else:
-            self._end_chunk(reader)
+            self._end_chunk(sink)
         return True
-
-    def _look_at(self, content: Content) -> None:
-        """More content has come: enough to be moved to the file, or to be hung up on?"""
-        if content.over:
-            fault = content.fault
-            self._hang_up(replies.ENDLESS_LINE if fault is replies.LONG_LINE else fault or self._too_big())
-        elif content.fault is not None:
-            content.refuse(content.fault)
-        elif content.full:
-            if self._moving:
-                self._pause()
-            else:
-                self._move(content)
-
-    def _too_big(self) -> Reply:
-        return replies.fill(replies.TOO_BIG, octets=self.site.max_bytes)
 
     # -- answers --------------------------------------------------------------------------------------------
 
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
-        if self._content is not None and self._forgotten():
-            self._drop_content("reset")
+        session, arrival = self._session, self._arrival
+        assert session is not None
+        if arrival is not None and session.transaction is not arrival.transaction:
+            self._part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, bytes):
-            self._out.append(answer)
+            self.out.append(answer)
         elif isinstance(answer, Reply):
             self._say(answer)
         elif isinstance(answer, Hangup):
             self._hang_up(answer.reply)
+        elif isinstance(answer, Delayed):
+            self.busy = True
+            self.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
-            self._sink = DataReader(self._begin_content(stuffed=True))
-            self._out.append(replies.build_reply(replies.DATA_GO))
+            self._sink = DataReader(self._begin_arrival(stuffed=True).content)
+            self.out.append(replies.build_reply(replies.DATA_GO))
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
         elif isinstance(answer, StartTls):
-            self._say(replies.TLS_GO if self._context() else replies.TLS_UNAVAILABLE)
-            if self._context():
-                self._flush()
-                self._busy = True
-                self.station.work(self._secure())
+            self._start_tls()
         else:
-            self._busy = True
+            self.busy = True
             self.station.work(self._check(answer))
 
     def _say(self, reply: Reply) -> None:
         """One reply; a refusal carries our id, so that a person can ask for it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
-            assert self._talk is not None
-            octets = b"%b [%b]\r\n" % (octets[:-2], self._talk.reference.encode())
-        self._out.append(octets)
+            assert self._session is not None
+            octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
+        self.out.append(octets)
 
-    def _flush(self) -> None:
-        if self._out and self._link is not None:
-            octets = b"".join(self._out) if len(self._out) > 1 else self._out[0]
-            self._out.clear()
-            self._link.write(octets)
+    def _say_late(self, reply: Reply) -> None:
+        """An answer that was held back on purpose."""
+        if not self.closing:
+            self._say(reply)
+            self._wake()
 
     def _rest(self) -> None:
         """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
         limits = self.site.limits
-        self.deadline = min(
-            self._arrived_at + limits.command_seconds, self._opened_at + limits.session_seconds
-        )
+        self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
 
-    # -- content --------------------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        """What was waited for is here: the clock runs for the peer again."""
+        self.busy = False
+        self.heard_at = self.loop.time()
+        self._rest()
+        self.pump()
 
-    def _forgotten(self) -> bool:
-        """Whether the transaction that the content belongs to is over (RSET, EHLO among chunks)."""
-        return (
-            self._reception is None
-            or self._talk is None
-            or self._talk.transaction is not self._reception.transaction
-        )
+    # -- mail -----------------------------------------------------------------------------------------------
 
-    def _begin_content(self, *, stuffed: bool) -> Content:
-        session = self._talk
+    def _begin_arrival(self, *, stuffed: bool) -> Arrival:
+        session = self._session
         assert session is not None
-        transaction = session.transaction
-        assert transaction is not None
-        reception = begin_reception(transaction, session.peer())
-        config, intake = self.site.config, self.station.intake
-        self._reception = reception
-        self._data_at = self._arrived_at
-        self.deadline = self._arrived_at + config.limits.data_seconds
-        self._content = Content(
-            stuffed=stuffed,
-            repair=self.site.trusted,
-            limit=self.site.max_bytes,
-            line_limit=config.limits.line_bytes,
-            block_bytes=config.spool.large_message_bytes,
-            open_file=lambda: intake.open_file(transaction.spool_id),
-            prefix=reception.prefix,
-        )
-        return self._content
+        assert session.transaction is not None
+        self._arrival = Arrival(
+            station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
+            now=self.heard_at,
+        )  # fmt: skip
+        self.deadline = self._arrival.deadline(self.heard_at)
+        return self._arrival
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
-        content = self._content
-        if chunk.refusal is None and content is None:
-            content = self._begin_content(stuffed=False)
-        elif chunk.refusal is not None:
-            content = None
         self._refusal = chunk.refusal
-        self._sink = ChunkReader(content, size=chunk.size, last=chunk.last)
+        arrival = None
+        if chunk.refusal is None:
+            arrival = self._arrival or self._begin_arrival(stuffed=False)
+        self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
-        content, session = self._content, self._talk
+        arrival, session = self._arrival, self._session
         assert session is not None
-        if self._refusal is not None:
-            self._answer(session.counted(self._refusal))
-        elif chunk.last:
-            self._end_content(0)
-        elif content is not None and content.fault is not None:
-            assert session.transaction is not None
-            session.transaction.failed = True
-            self._answer(session.counted(content.fault))
-        else:
-            self._say(replies.fill(replies.CHUNK_OK, octets=chunk.size))
-            if content is not None:
-                self._look_at(content)
+        refusal = self._refusal
+        if refusal is None and arrival is not None:
+            if chunk.last:
+                self._end_arrival(0)
+                return
+            last_word = arrival.look()
+            if last_word is not None:
+                self._hang_up(last_word)
+                return
+            refusal = arrival.content.fault
+            if refusal is not None:
+                arrival.transaction.failed = True
+        self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
         self._rest()
 
-    def _move(self, content: Content) -> None:
-        """Hand a block to a thread."""
-        self._moving = True
-        future = self.loop.run_in_executor(self.station.writers, content.move, content.take())
-        future.add_done_callback(lambda done: self._moved(content, done))
+    def _end_arrival(self, trim: int) -> None:
+        assert self._arrival is not None
+        self.busy = True
+        self.deadline = self.heard_at + self.site.limits.commit_seconds
+        self._arrival.end(trim)
 
-    def _moved(self, content: Content, done: asyncio.Future[None]) -> None:
-        self._moving = False
-        if not done.cancelled() and done.exception() is not None:
-            telemetry.fault_caught(where="smtp.move", error=repr(done.exception()))
-            content.refuse(replies.LOCAL_ERROR)
-        if content is not self._content:
-            self._discard(content)  # the session has gone on, or away, in the meantime
-            return
-        if self._trim >= 0:
-            trim, self._trim, self._busy = self._trim, -1, False
-            self._end_content(trim)
-        elif content.full:
-            self._look_at(content)
-        self._pump()
-
-    def _end_content(self, trim: int) -> None:
-        """The mail is whole."""
-        content, reception = self._content, self._reception
-        assert content is not None
-        assert reception is not None
-        self._busy = True
-        if self._moving:
-            self._trim = trim
-            return
-        self._committing = True
-        self.deadline = self.loop.time() + self.site.limits.commit_seconds
-        raw = None
-        if content.file is None and content.fault is None:
-            raw = content.finish(trim=trim)
-        self.station.work(self._take_in(content, reception, raw, trim))
-
-    async def _take_in(self, content: Content, reception: Reception, raw: bytes | None, trim: int) -> None:
-        """From the last octet to the reply; nobody cancels this."""
-        spool_id: SpoolId | None = None
-        duplicate = False
-        try:
-            if raw is None and content.fault is None:
-                await self.loop.run_in_executor(self.station.writers, _close_content, content, trim)
-            if content.fault is not None:
-                reply = content.fault
-            else:
-                reply, spool_id, duplicate = await receive(
-                    reception, content, raw, intake=self.station.intake
-                )
-        except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
-            telemetry.fault_caught(where="smtp.receive", spool_id=reception.transaction.spool_id)
-            reply = replies.LOCAL_ERROR
-        if reply is replies.LOCAL_ERROR:
-            self.station.gates.sickened(now=self.loop.time())
-        if spool_id is None or duplicate:
-            self._discard(content)
-        self._taken_in(content, reception, reply, spool_id, duplicate=duplicate)
-
-    def _taken_in(
-        self,
-        content: Content,
-        reception: Reception,
-        reply: Reply,
-        spool_id: SpoolId | None,
-        *,
-        duplicate: bool,
-    ) -> None:
-        """The reply is known: say it, if the peer still waits for it."""
-        transaction, now = reception.transaction, self.loop.time()
-        if not self._committing or content is not self._content:
-            telemetry.commit_late(
-                spool_id=transaction.spool_id, seconds=now - self._arrived_at, stored=reply.positive
-            )
-            return
-        log_end(
-            transaction,
-            reception.peer,
-            reply,
-            now=now,
-            size=content.size + reception.trace_size,
-            message_id=reception.message_id,
-            spool_id=spool_id,
-            duplicate=duplicate,
-        )
-        self._conclude(transaction, reply)
-        self._unconfirmed = spool_id if reply.positive else None
-        self._pump()
-
-    def _conclude(self, transaction: Transaction, reply: Reply) -> None:
-        """The transaction's last reply: one, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
-        session = self._talk
+    def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
+        """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
+        session = self._session
         assert session is not None
-        self._content = self._reception = None
-        self._committing = self._busy = False
-        for _ in range(len(transaction.forward_paths) if self.site.lmtp else 1):
+        self._arrival = None
+        for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
             self._say(reply)
         session.finished(accepted=reply.positive)
-        self._rest()
+        self.flush()
+        self._unconfirmed = spool_id
         if self.station.draining:
-            self._hang_up(replies.SHUTTING_DOWN)
-        self._flush()
+            self._hang_up(replies.SHUTTING_DOWN, linger=False)
+        self._wake()
 
-    def _drop_content(self, why: str) -> None:
-        """Forget a mail that is not whole; one that is being committed goes on."""
-        content, reception = self._content, self._reception
-        if content is None or reception is None or self._committing:
-            return
-        self._content = self._reception = self._sink = None
-        telemetry.transaction_aborted(
-            spool_id=reception.transaction.spool_id,
-            peer=reception.peer.address,
-            size=content.received,
-            why=why,
-        )
-        if not self._moving:
-            self._discard(content)
+    def closes(self) -> None:
+        """We are about to close."""
+        self._part(self._why)
 
-    def _discard(self, content: Content) -> None:
-        if content.file is not None:
-            self.loop.run_in_executor(self.station.writers, content.discard)
+    def _part(self, why: str) -> None:
+        """Leave the mail that was on its way."""
+        arrival, self._arrival, self._sink = self._arrival, None, None
+        if arrival is not None:
+            arrival.leave(why)
 
     # -- what is waited for ---------------------------------------------------------------------------------
 
     def _context(self) -> ssl.SSLContext | None:
         return self.site.tls.context if self.site.tls is not None else None
 
+    def _start_tls(self) -> None:
+        if self._context() is None:
+            self._say(replies.TLS_UNAVAILABLE)
+            return
+        self._say(replies.TLS_GO)
+        self._start_handshake()
+
+    def _start_handshake(self) -> None:
+        self.hold()
+        self.flush()
+        self.busy = True
+        self.station.work(self._secure())
+
     async def _secure(self) -> None:
-        """The TLS handshake; octets that came in clear behind STARTTLS are forgotten (RFC 3207 §4.2)."""
-        session, link, context = self._talk, self._link, self._context()
+        """The TLS handshake, and what is known after it."""
+        session, context = self._session, self._context()
         assert session is not None
-        self._buffer, self._at = b"", 0
-        self.deadline = _NEVER  # the handshake has its own
-        if link is None or context is None:
-            self._close()
-            return
+        connection = None
         try:
-            secured = await self.loop.start_tls(
-                link,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self.site.limits.handshake_seconds,
-                ssl_shutdown_timeout=_LINGER_SECONDS,
-            )
-        except (OSError, EOFError, asyncio.IncompleteReadError) as exc:
+            if context is not None:
+                connection = await self.start_tls(
+                    context, handshake_seconds=self.site.limits.handshake_seconds
+                )
+        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
             self._why = "handshake failed"
-            telemetry.handshake_failed(
-                peer=session.address, listener=self.site.listener.bind, reason=type(exc).__name__
-            )
-            link.abort()
+            reason = type(exc).__name__
+            telemetry.handshake_failed(peer=session.address, listener=self.site.listener.bind, reason=reason)
+        if connection is None:
+            self.cut()
             self.connection_lost(None)
             return
-        if secured is None or self._closing:
-            self.connection_lost(None)
-            return
-        self._link = secured
-        connection: Any = secured.get_extra_info("ssl_object")
         session.secured(describe_tls(connection), certificate=client_name(connection))
-        self._busy = False
-        self._arrived_at = self.loop.time()
         if self.site.listener.tls == "implicit":
             self._greet()
-        self._rest()
-        self._pump()
+        self._wake()
 
     async def _check(self, credentials: Credentials) -> None:
         """A password, in a thread: its hash is made to take long."""
-        session, users = self._talk, self.site.users
+        session, users = self._session, self.site.users
         assert session is not None
         assert users is not None
+        self.deadline = NEVER
         try:
             good = await self.loop.run_in_executor(self.station.checkers, users.verify, credentials)
         except OSError:
@@ -540,90 +353,45 @@ class Smtp(SMTP):
             self._say(replies.AUTH_UNAVAILABLE)
         else:
             self._answer(session.logged_in(credentials.login, good=good))
-        self._busy = False
-        self._arrived_at = self.loop.time()
-        self._rest()
-        self._pump()
+        self._wake()
 
     # -- the end --------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
-        limits, content = self.site.limits, self._content
-        if self._closing:
-            self._why = "peer does not read"
-            if self._link is not None:
-                self._link.abort()
-        elif self._committing:
-            self._give_up()
-        elif content is not None and self._sink is not None:
-            # A slow sender lives as long as it keeps to the minimum rate, and says something now and then.
-            grown = (
-                self._data_at
-                + limits.data_seconds
-                + (content.received / limits.min_bytes_per_second if limits.min_bytes_per_second else _NEVER)
-            )
-            self.deadline = min(grown, self._arrived_at + limits.command_seconds)
+        arrival = self._arrival
+        if self.closing:
+            self.cut()
+        elif arrival is not None and arrival.committing:
+            # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
+            arrival.give_up()
+            self.arrived(arrival, replies.TOO_SLOW, None)
+        elif arrival is not None and arrival.full:
+            self.heard_at = now  # the disk is slow, not the peer
+            self.deadline = now + self.site.limits.commit_seconds
+        elif arrival is not None and self._sink is not None:
+            self.deadline = arrival.deadline(self.heard_at)
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
-        elif now >= self._opened_at + limits.session_seconds:
-            self._hang_up(replies.SESSION_OVER)
         else:
-            self._hang_up(replies.TIMED_OUT)
+            over = now >= self.opened_at + self.site.limits.session_seconds
+            self._hang_up(replies.SESSION_OVER if over else replies.TIMED_OUT)
 
-    def _give_up(self) -> None:
-        """The commit takes too long: say so while the peer still listens (RFC 5321 §4.5.3.2.6 gives 10 minutes)."""
-        reception = self._reception
-        assert reception is not None
-        log_end(reception.transaction, reception.peer, replies.TOO_SLOW, now=self.loop.time())
-        self._conclude(reception.transaction, replies.TOO_SLOW)
-        self._pump()
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+        session, arrival = self._session, self._arrival
+        under_way = self.busy or (session is not None and session.transaction is not None)
+        if not (arrival is not None and arrival.committing) and (urgent or not under_way):
+            self._hang_up(replies.SHUTTING_DOWN, linger=False)
 
-    def stop(self, *, urgent: bool) -> bool:
-        """Say 421 and close, unless a mail is under way (or at once, when urgent); whether it is closing."""
-        session = self._talk
-        under_way = self._busy or (session is not None and session.transaction is not None)
-        if not self._closing and not self._committing and (urgent or not under_way):
-            self._hang_up(replies.SHUTTING_DOWN)
-        return self._closing
-
-    def _hang_up(self, reply: Reply) -> None:
+    def _hang_up(self, reply: Reply, *, linger: bool = True) -> None:
         """Say this as the last word, then close."""
-        if self._closing:
+        if self.closing:
             return
+        assert self._session is not None
         self._why = reply.enhanced
-        if not reply.positive and self._talk is not None:
-            telemetry.session_refused(peer=self._talk.address, listener=self.site.listener.bind, reply=reply)
+        if not reply.positive:
+            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply)
         self._say(reply)
-        self._flush()
-        self._close()
-
-    def _fail(self) -> None:
-        """A bug: the peer may try again, and learns nothing of it."""
-        telemetry.fault_caught(where="smtp.session")
-        self._busy = False
-        self._hang_up(replies.OVERLOADED)
-
-    def _close(self) -> None:
-        """Close once what was said has gone out; a peer that does not read it is cut off."""
-        self._closing = True
-        self._buffer, self._at = b"", 0
-        self.deadline = self.loop.time() + _LINGER_SECONDS
-        self._drop_content(self._why)
-        if self._link is not None:
-            self._link.close()
-
-    def _pause(self) -> None:
-        if not self._paused and self._link is not None:
-            self._paused = True
-            self._link.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused and self._link is not None:
-            self._paused = False
-            self._link.resume_reading()
-
-
-def _close_content(content: Content, trim: int) -> None:
-    """Write the last block."""
-    content.close(content.take(), trim=trim)
+        self.flush()
+        self.close(linger=linger and not reply.positive)

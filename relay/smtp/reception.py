@@ -7,16 +7,18 @@ commit runs in a task of its own that nothing cancels, not even the peer's going
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay import replies, telemetry
-from relay.envelope import Envelope, Peer, SpoolId
+from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError
 from relay.message.hops import count_hops
 from relay.message.identifiers import read_message_id
 from relay.smtp.content import Content
-from relay.smtp.trace import build_missing, build_received, header_block
+from relay.smtp.head import header_block, read_references
+from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake, RawFile, Submission
 from relay.verdict import Disposition, Reply
@@ -33,16 +35,19 @@ class Reception:
     peer: Peer
     received_at: datetime
     message_id: str | None = None
+    references: tuple[str, ...] = ()
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
+    _envelope: Envelope | None = None
+    _destinations: tuple[Destination, ...] | None = None
 
     def prefix(self, head: bytes) -> bytes:
         """Our own trace header, and on trusted listeners what the mail's header lacks."""
         site, spool_id = self.transaction.site, self.transaction.spool_id
-        envelope = self.transaction.envelope(self.peer, received_at=self.received_at)
-        trace = build_received(envelope, hostname=site.hostname, spool_id=spool_id)
+        trace = build_received(self.envelope(), hostname=site.hostname, spool_id=spool_id)
         block = header_block(head)
         self.message_id = read_message_id(block)
+        self.references = read_references(block)
         if site.trusted:
             fields, self.repairs = build_missing(
                 block,
@@ -52,13 +57,28 @@ class Reception:
                 now=self.received_at,
             )
             trace += fields
+            self.transaction.repairs.update(self.repairs)
+            self._envelope = None
         self.trace_size = len(trace)
         return trace
 
-    def envelope(self, *, repaired: bool) -> Envelope:
-        """The envelope as it is spooled."""
-        self.transaction.repairs.update(self.repairs, {"bare-lf"} if repaired else ())
-        return self.transaction.envelope(self.peer, received_at=self.received_at)
+    def repaired(self, word: str) -> None:
+        """Note something that the trusted listener set right."""
+        self.transaction.repairs.add(word)
+        self._envelope = None
+
+    def envelope(self) -> Envelope:
+        """The envelope as it stands."""
+        if self._envelope is None:
+            self._envelope = self.transaction.envelope(self.peer, received_at=self.received_at)
+        return self._envelope
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """Where the mail goes."""
+        if self._destinations is None:
+            paths = [path.address for path in self.envelope().forward_paths]
+            self._destinations = self.transaction.site.routes.destinations(paths)
+        return self._destinations
 
 
 def begin_reception(transaction: Transaction, peer: Peer) -> Reception:
@@ -84,23 +104,25 @@ async def receive(
     hops = count_hops(header_block(content.head), hostname=transaction.site.hostname)
     if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
         return replies.LOOP, None, False
-    envelope = reception.envelope(repaired=content.repaired)
+    if content.repaired:
+        reception.repaired("bare-lf")
     submission = Submission(
         spool_id=transaction.spool_id,
-        envelope=envelope,
-        destinations=transaction.site.routes.destinations(path.address for path in envelope.forward_paths),
+        envelope=reception.envelope(),
+        destinations=reception.destinations(),
         raw=whole,
         size=content.size + reception.trace_size,
         trace_size=reception.trace_size,
         fingerprint=content.fingerprint,
         message_id=reception.message_id,
+        references=reception.references,
     )
     try:
         receipt = await intake.put(submission)
     except SpoolFullError:
         return replies.NO_ROOM, None, False
     except SpoolError:
-        return replies.LOCAL_ERROR, None, False
+        return replies.NOT_STORED, None, False
     return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
 
 
@@ -117,21 +139,20 @@ def log_end(
     reply: Reply,
     *,
     now: float,
+    destinations: Sequence[Destination] = (),
     size: int = 0,
     message_id: str | None = None,
     spool_id: SpoolId | None = None,
     duplicate: bool = False,
 ) -> None:
     """The one line of a transaction."""
-    routes = transaction.site.routes
-    paths = dict.fromkeys(path.address for path in transaction.forward_paths)
     telemetry.transaction_ended(
         disposition=disposition_of(reply),
         reply=reply,
         spool_id=spool_id or transaction.spool_id,
         message_id=message_id,
         reverse_path=transaction.reverse_path,
-        destinations=[destination.address for destination in routes.destinations(paths)],
+        destinations=[destination.address for destination in destinations],
         peer=peer.address,
         helo=peer.helo,
         protocol=peer.protocol,

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from relay import replies, telemetry
 from relay.envelope import Peer, SpoolId
+from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
 from relay.smtp.reception import log_end
@@ -24,6 +25,8 @@ from relay.verdict import Reply
 
 #: Unknown recipients of one session that are logged one by one; a dictionary attack fills no disk.
 _LOGGED_REFUSALS = 5
+#: What every further wrong guess costs.
+_GUESS_SECONDS = 0.25
 _LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
 COMMAND_LINE = 4_096
@@ -40,35 +43,6 @@ _FOREIGN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Hangup:
-    """Say this, then close."""
-
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """Begin TLS, with whatever was pipelined behind it forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartData:
-    """Read a mail up to its dot."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartChunk:
-    """Read so many octets; drop them when `refusal` is not None, and then say that."""
-
-    size: int
-    last: bool
-    refusal: Reply | None
-
-
-Answer = Reply | bytes | Hangup | StartTls | StartData | StartChunk | Credentials
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """What every session of a process asks about: one value for all of them."""
@@ -76,6 +50,8 @@ class House:
     new_id: Callable[[], SpoolId]
     #: Whether a mail of so many octets would find room.
     room: Callable[[int], bool]
+    #: Whether an operator has paused the intake.
+    paused: Callable[[], bool]
     #: Whether an address may send one more mail this minute; asking counts.
     may_send: Callable[[str, Site], bool]
     #: Whether an address may name one more unknown recipient this minute; asking counts.
@@ -166,9 +142,10 @@ class Session:
 
     def counted(self, answer: Answer) -> Answer:
         """The answer, or the end of the session when it was one refusal too many."""
-        if isinstance(answer, Reply) and answer.code >= 500:
+        refusal = answer.reply if isinstance(answer, Delayed) else answer
+        if isinstance(refusal, Reply) and refusal.code >= 500:
             self._errors += 1
-            telemetry.command_refused(peer=self.address, reply=answer, reference=self.reference)
+            telemetry.command_refused(peer=self.address, reply=refusal, reference=self.reference)
             if self._errors > self.site.limits.errors:
                 return Hangup(replies.TOO_MANY_ERRORS)
         return answer
@@ -293,6 +270,8 @@ class Session:
         if isinstance(told, Reply):
             return told
         path, parameters = told
+        if self._house.paused():
+            return Hangup(replies.PAUSED)
         if not self._house.may_send(self.address, site):
             return replies.TOO_MANY_MESSAGES
         if not self._house.room(parameters.size or 0):
@@ -324,6 +303,8 @@ class Session:
                 )
         if reply is replies.UNKNOWN_RECIPIENT and not self._house.may_guess(self.address, self.site):
             return Hangup(replies.TOO_MANY_UNKNOWN)
+        if reply is replies.UNKNOWN_RECIPIENT and self._logged > _LOGGED_REFUSALS:
+            return Delayed(reply, _GUESS_SECONDS)
         return reply
 
     def _ready(self) -> Reply | None:

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from relay import replies
+from relay import replies, telemetry
 from relay.config.model import Limits
 from relay.smtp.gates import Gates
 from relay.smtp.limits import Limiter
@@ -26,6 +26,10 @@ _TICK_SECONDS = 0.25
 _GATE_TICKS = 4
 #: Ticks between two looks at the certificate's files.
 _FILE_TICKS = 8
+#: Ticks after which a refusal is logged anew.
+_TOLD_TICKS = 240
+#: Addresses that a minute's log names at most: whoever sends from more than that is in the metric.
+_MOST_TOLD = 10_000
 #: Threads that write large mail; the disk is one, and each session has one block under way at most.
 _WRITERS = 4
 #: Threads that check passwords: each check takes 64 MiB by argon2's defaults.
@@ -40,8 +44,8 @@ class Watched(Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
 
-    def stop(self, *, urgent: bool) -> bool:
-        """Say 421 and close, unless a mail is under way (or at once, when urgent); whether it is closing."""
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
 
 
 class Station:
@@ -61,9 +65,14 @@ class Station:
         self.draining = False
         self.sites: list[Site] = []
         self.house = House(
-            new_id=intake.new_id, room=intake.room, may_send=self._may_send, may_guess=self._may_guess
+            new_id=intake.new_id,
+            room=intake.room,
+            paused=intake.paused,
+            may_send=self._may_send,
+            may_guess=self._may_guess,
         )
         self._ticks = 0
+        self._told: set[tuple[str, str]] = set()
         self._due = self.loop.time() + _TICK_SECONDS
         self._timer: asyncio.TimerHandle | None = self.loop.call_at(self._due, self._tick)
 
@@ -71,7 +80,17 @@ class Station:
         """Why no new session can begin now."""
         if self.draining:
             return replies.SHUTTING_DOWN
-        return replies.OVERLOADED if self.gates.closed else None
+        if self.gates.closed(now=self.loop.time()):
+            return replies.OVERLOADED
+        return replies.PAUSED if self.intake.paused() else None
+
+    def tell_refusal(self, address: str, listener: str, reply: Reply) -> None:
+        """Note that a peer was sent away; the same to the same address is said once a minute."""
+        told = (address, reply.text)
+        again = told in self._told or len(self._told) >= _MOST_TOLD
+        if not again:
+            self._told.add(told)
+        telemetry.session_refused(peer=address, listener=listener, reply=reply, again=again)
 
     def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whatever becomes of the session that asked for it."""
@@ -104,6 +123,8 @@ class Station:
         if self._ticks % _FILE_TICKS == 0:
             for certificates in {site.tls for site in self.sites if site.tls is not None}:
                 certificates.refresh()
+        if self._ticks % _TOLD_TICKS == 0:
+            self._told.clear()
         self._due = now + _TICK_SECONDS
         if self._timer is not None:
             self._timer = self.loop.call_at(self._due, self._tick)

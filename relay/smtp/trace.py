@@ -14,9 +14,9 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from relay.envelope import Envelope, Peer
+from relay.smtp.head import has_date
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
-_DATE = re.compile(rb"^date[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 @lru_cache(maxsize=4)
@@ -51,23 +51,15 @@ def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes
     ).encode()
 
 
-def header_block(head: bytes) -> bytes:
-    """The header of a mail: everything before its first empty line."""
-    if head.startswith(b"\r\n"):
-        return b""
-    end = head.find(b"\r\n\r\n")
-    return head if end < 0 else head[: end + 2]
-
-
 def build_missing(
-    head: bytes, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
+    block: bytes, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
 ) -> tuple[bytes, tuple[str, ...]]:
     """The Date and Message-ID fields that a legacy system left out (RFC 6409 §8.1-8.3), and what they repair."""
     fields, repairs = b"", []
     if message_id is None:
         fields += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()
         repairs.append("message-id")
-    if not _DATE.search(header_block(head)):
+    if not has_date(block):
         fields += f"Date: {_stamp(now.replace(microsecond=0))}\r\n".encode()
         repairs.append("date")
     return fields, tuple(repairs)

@@ -23,7 +23,10 @@ def test_kill_at_random_moments(tmp_path):
     with running_sandbox(settings=settings) as box:
         daemon = Daemon(tmp_path, env=box.environ(), receivers=1)
         senders = Senders(
-            daemon.port, count=3, make=lambda number: build_mail(number, attachment=FILE)
+            daemon.port,
+            count=3,
+            make=lambda number: build_mail(number, attachment=FILE),
+            arrived=lambda: len(box.book),
         ).start()
         for number in range(30):
             # Every third kill may strike before the daemon is up; the others strike a working one.

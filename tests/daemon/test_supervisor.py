@@ -116,17 +116,18 @@ def test_bad_configuration_keeps_the_old_one(box, daemon):
 
 def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
     """READY=1 comes when mail can come, WATCHDOG=1 while we live, STOPPING=1 before the end."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        Daemon(tmp_path, env=box.environ()) as daemon,
+    ):
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
-        daemon = Daemon(tmp_path, env=box.environ()).start(
-            NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000"
-        )
-        heard = [manager.recv(100) for _ in range(3)]
-        assert b"READY=1" in heard
-        assert b"WATCHDOG=1" in heard
+        daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
+        assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"WATCHDOG=1"
         assert daemon.stop() == 0
         # The daemon is gone, so all it said lies in the socket.
+        manager.settimeout(1)
         until(lambda: manager.recv(100) == b"STOPPING=1")
 
 
@@ -136,31 +137,16 @@ def test_sockets_of_the_service_manager(box, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as handed:
         port = handed.getsockname()[1]
         # sd_listen_fds(3): descriptor 3, and a LISTEN_PID that is the daemon's own.
-        script = f'exec 3<&{handed.fileno()}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-        process = subprocess.Popen(
-            [
-                "/bin/sh",
-                "-c",
-                script,
-                "sh",
-                sys.executable,
-                "-m",
-                "relay",
-                "serve",
-                "--config",
-                str(daemon.config_path),
-            ],
-            env=daemon.env,
-            cwd=ROOT,
-            pass_fds=[handed.fileno()],
-            stderr=subprocess.DEVNULL,
+        script = (
+            f"import os, sys; os.dup2({handed.fileno()}, 3);"
+            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
         )
-    try:
-        send(port, build_mail("by an inherited socket"), timeout=60)
-        until(lambda: subjects(box.contacts()) == ["Mail by an inherited socket"])
-    finally:
-        process.terminate()
-        assert process.wait(timeout=30) == 0
+        daemon.program = [sys.executable, "-c", script, *daemon.program]
+        with daemon.start(pass_fds=[handed.fileno()]):
+            assert daemon.wait_for("listener.opened")["bind"] == f"127.0.0.1:{port}"
+            send(port, build_mail("by an inherited socket"))
+            until(lambda: subjects(box.contacts()) == ["Mail by an inherited socket"])
+            assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize(("role", "children"), [("receive", {"receiver-0"}), ("deliver", {"deliverer"})])

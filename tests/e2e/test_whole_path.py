@@ -148,7 +148,12 @@ def test_s3_that_is_away_delays_and_loses_nothing(box, daemon):
 def test_sigterm_under_load_loses_nothing(box, tmp_path):
     """SIGTERM while mail flows: exit 0, and after the next start every 250 is one contact."""
     daemon = Daemon(tmp_path, env=box.environ(), receivers=2).start()
-    senders = Senders(daemon.port, count=4, make=lambda number: build_mail(number, attachment=PDF)).start()
+    senders = Senders(
+        daemon.port,
+        count=4,
+        make=lambda number: build_mail(number, attachment=PDF),
+        arrived=lambda: len(box.book),
+    ).start()
     until(lambda: len(senders.acknowledged) > 20)
     assert daemon.stop() == 0
     with daemon.start():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from dataclasses import dataclass, field
 
 from relay.envelope import SpoolId
@@ -20,6 +21,7 @@ class FakeFile:
     discarded: bool = False
 
     def write(self, octets: bytes) -> None:
+        self.spool.disk.wait(20)
         self.spool.fail()
         self.octets += octets
 
@@ -36,6 +38,10 @@ class FakeSpool:
         self.files: list[FakeFile] = []
         self.fault = ""
         self.has_room = True
+        self.is_paused = False
+        #: Cleared, writes of large mail wait.
+        self.disk = threading.Event()
+        self.disk.set()
         self.release = asyncio.Event()
         self._ids = itertools.count(1)
 
@@ -71,6 +77,14 @@ class FakeSpool:
 
     def room(self, size: int) -> bool:
         return self.has_room
+
+    def paused(self) -> bool:
+        return self.is_paused
+
+    def release_now(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let commits that hang go on, as if nothing had been."""
+        self.fault = self.fault.replace("hang", "")
+        loop.call_soon_threadsafe(self.release.set)
 
     def raw(self, index: int = -1) -> bytes:
         """The whole mail, trace header included."""

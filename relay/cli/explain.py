@@ -1,0 +1,185 @@
+"""`relay explain`: what mails would become, as a page for a person or as JSON lines.
+
+Owns the look of the page and the reading of files. A file that cannot be read has its line and ends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from relay.config.builtin import builtin_config
+from relay.config.load import load_config
+from relay.contact.body import HTML
+from relay.contact.characters import clean_line, count_utf8
+from relay.contact.html_text import make_text
+from relay.contact.note import count_bytes
+from relay.contact.plan import Plan
+from relay.explain import Explainer, Explanation, build_record
+from relay.message.model import Message
+from relay.verdict import Disposition
+
+_WIDTH = 100
+#: Lines of the body that the page shows.
+_PREVIEW = 12
+#: Levels of the tree that are shown as such.
+_DEEPEST = 10
+
+
+@click.command("explain")
+@click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    help="The configuration; default: a built-in one for example.com.",
+)
+@click.option("--rcpt", "recipients", metavar="ADDRESS", multiple=True, help="As if sent to this address.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line, for each file and destination."
+)
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+@click.pass_context
+def explain_command(
+    ctx: click.Context,
+    config_path: str | None,
+    recipients: tuple[str, ...],
+    files: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Show what a mail would become: a dry run, without network.
+
+    FILE is a mail as it would be sent; "-" is the standard input.
+    """
+    config = load_config(config_path) if config_path else builtin_config()
+    explainer = Explainer(config, recipients=recipients)
+    failed = False
+    for file in files:
+        for explanation in _explain_file(explainer, file):
+            failed = failed or explanation.error is not None
+            if as_json:
+                click.echo(json.dumps(build_record(explanation)))
+            else:
+                click.echo("\n".join(_build_page(explanation)) + "\n")
+    ctx.exit(1 if failed else 0)
+
+
+def _explain_file(explainer: Explainer, file: str) -> tuple[Explanation, ...]:
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        return (Explanation(file=file, error=f"cannot be read: {reason}"),)
+    return explainer.explain(file, raw)
+
+
+def _build_page(explanation: Explanation) -> Iterator[str]:
+    """The lines of one page."""
+    title = clean_line(explanation.file)
+    yield f"━━ {title}{f'  →  {explanation.destination}' if explanation.destination else ''}"
+    if explanation.error:
+        yield from _fact("Error", explanation.error)
+    if explanation.message is None:
+        return
+    plan = explanation.plan
+    disposition = str(explanation.disposition)
+    yield from _fact("Verdict", disposition + (f": {explanation.reason}" if explanation.reason else ""))
+    if explanation.route:
+        yield from _fact("Route", explanation.route.name)
+    if plan:
+        yield from _fact("Class", str(plan.classification))
+        if explanation.disposition is Disposition.ACCEPT:
+            yield from _fact("Checks", "SPF, DKIM, DMARC and ARC are not asked for in a dry run")
+    yield ""
+    yield "The mail"
+    yield from _list_parts(explanation.message, "  ")
+    if plan:
+        yield ""
+        yield "What the agent will see"
+        yield from _show_contact(plan)
+        yield ""
+        yield from _show_changes(plan)
+
+
+def _fact(name: str, value: str) -> Iterator[str]:
+    """A named value, wrapped under itself."""
+    lines = textwrap.wrap(clean_line(value), _WIDTH - 14) or [""]
+    yield f"  {name:<12}{lines[0]}"
+    yield from (" " * 14 + line for line in lines[1:])
+
+
+def _list_parts(message: Message, indent: str) -> Iterator[str]:
+    """The tree of parts: a step to the right for each level."""
+    bodies = {id(part) for part in message.bodies}
+    inner = {one.path: one.message for one in message.embedded}
+    for part in message.parts:
+        name = f' "{clean_line(part.name)}"' if part.name else ""
+        marks = [count_bytes(part.size)]
+        if id(part) in bodies:
+            marks.append("body")
+        if part.content_disposition:
+            marks.append(part.content_disposition)
+        if part.origin:
+            marks.append(f"from {part.origin}")
+        if part.detected_type and part.detected_type != part.content_type:
+            marks.append(f"looks like {part.detected_type}")
+        step = indent + "  " * min(_DEEPEST, max(0, len(part.path) - 1))
+        yield f"{step}{clean_line(part.content_type)}{name} ({', '.join(marks)})"
+        if part.path in inner:
+            embedded = inner.pop(part.path)
+            yield f'{step}  the message "{clean_line(embedded.subject)}"'
+            yield from _list_parts(embedded, step + "  ")
+    if message.defects:
+        yield f"{indent}Repaired: {', '.join(message.defects)}"
+
+
+def _show_contact(plan: Plan) -> Iterator[str]:
+    yield from _fact("From", _mailbox(plan.from_address, plan.from_name))
+    yield from _fact("To", ", ".join([plan.destination, *(_mailbox(*one) for one in plan.to)]))
+    if plan.cc:
+        yield from _fact("Cc", ", ".join(_mailbox(*one) for one in plan.cc))
+    yield from _fact("Subject", plan.subject or "(none)")
+    yield from _fact("Body", f"{plan.content_type}, {count_utf8(plan.body):,} bytes")
+    # A body of megabytes is mostly pictures; its beginning says enough of it here.
+    text = make_text(plan.body[:200_000]) if plan.content_type == HTML else plan.body[:200_000]
+    lines = text.strip("\n").split("\n")
+    for line in lines[:_PREVIEW]:
+        yield "    │ " + textwrap.shorten(clean_line(line), _WIDTH, placeholder=" …")
+    if len(lines) > _PREVIEW:
+        yield f"    │ … {len(lines) - _PREVIEW:,} lines more"
+    attached = [file for file in plan.files if file.attached]
+    for file in attached:
+        yield from _fact("Attachment", f"{file.name} ({count_bytes(file.size)})")
+    stored = [file for file in plan.files if not file.attached]
+    for file in stored:
+        yield from _fact("Only stored", f"{file.name} ({count_bytes(file.size)}) as {file.key}")
+    if plan.original_key:
+        yield from _fact("Original", plan.original_key)
+    for key, value in plan.attributes.items():
+        yield from _fact("Attribute", f"{key} = {value}")
+
+
+def _mailbox(address: str, name: str) -> str:
+    return f"{name} <{address}>" if name else address
+
+
+def _show_changes(plan: Plan) -> Iterator[str]:
+    if not plan.adaptations:
+        yield "Nothing had to be changed."
+        return
+    yield "What was changed so that it fits"
+    for change in plan.adaptations:
+        yield from textwrap.wrap(
+            f"{change.code}: {clean_line(change.detail)}",
+            _WIDTH,
+            initial_indent="  ",
+            subsequent_indent="      ",
+        )
+        for label, value in (("before", change.before), ("after", change.after)):
+            if value:
+                yield f"      {label}: {textwrap.shorten(clean_line(value), _WIDTH, placeholder=' …')}"

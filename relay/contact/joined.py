@@ -1,0 +1,75 @@
+"""Text and HTML that follow one another in a mail, made into one body.
+
+Owns the question whether a mail's text and HTML say the same (multipart/alternative, RFC 2046 §5.1.4) or are two
+pieces of it (multipart/mixed): a gateway's disclaimer in HTML must not hide what the customer wrote in text.
+Never does I/O beyond reading the bodies.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from relay.contact.characters import clean_text
+from relay.contact.html_text import make_text
+from relay.contact.markup import append_fragment
+from relay.message.charset import decode
+from relay.message.model import Message, Part
+
+_HTML = "text/html"
+#: A piece that stands alone is a note or a disclaimer; a megabyte of it is more than anybody reads.
+_PIECE_LIMIT = 1_048_576
+# Where the body of a document begins; sought at its front only.
+_BODY = re.compile(r"<body\b[^>]{0,2000}>", re.IGNORECASE)
+_FRONT = 20_000
+
+
+def find_lone(message: Message, *, html: bool) -> tuple[Part, ...]:
+    """The text bodies (or, with `html`, the HTML bodies) that no body of the other kind repeats.
+
+    Parts do not tell what held them, so this goes by the root's type and by what lies below it: a body whose
+    branch of the tree also holds one of the other kind is taken as its alternative.
+    """
+    kind = (message.header("Content-Type") or "").partition(";")[0].strip().lower()
+    if kind != "multipart/mixed":
+        return ()
+    ours = [part for part in message.bodies if (part.content_type == _HTML) == html]
+    others = {
+        part.path[0] for part in message.bodies if (part.content_type == _HTML) != html and len(part.path) > 1
+    }
+    return tuple(part for part in ours if len(part.path) == 1 or part.path[0] not in others)
+
+
+def weave_text(message: Message, source: str, lone: tuple[Part, ...]) -> str:
+    """The HTML with the lone pieces of text before or after it, as they stood in the mail."""
+    first = min((part.path for part in message.bodies if part.content_type == _HTML), default=())
+    before = [part for part in lone if part.path < first]
+    after = [part for part in lone if part.path > first]
+    begin = _BODY.search(source, 0, _FRONT)
+    place = begin.end() if begin else 0
+    woven = source[:place] + _as_html(before) + source[place:]
+    fragment = _as_html(after)
+    return append_fragment(woven, fragment)[0] if fragment else woven
+
+
+def weave_html(message: Message, text: str, lone: tuple[Part, ...]) -> str:
+    """The text with the lone pieces of HTML, as text, before or after it."""
+    first = min((part.path for part in message.bodies if part.content_type != _HTML), default=())
+    before = [make_text(_read(part)) for part in lone if part.path < first]
+    after = [make_text(_read(part)) for part in lone if part.path > first]
+    return "\n\n".join(piece.strip("\n") for piece in (*before, text, *after) if piece.strip())
+
+
+def _read(part: Part) -> str:
+    octets = bytearray()
+    for chunk in part.chunks():
+        octets += chunk
+        if len(octets) >= _PIECE_LIMIT:
+            break
+    text, _ = decode(bytes(octets[:_PIECE_LIMIT]), part.charset)
+    return clean_text(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _as_html(parts: list[Part]) -> str:
+    texts = [escape(_read(part).strip("\n"), quote=False) for part in parts]
+    return "".join(f'<div style="white-space: pre-wrap">{text}</div>\n' for text in texts if text.strip())

@@ -1,0 +1,239 @@
+"""What a mail would become, said without sending it anywhere: the dry run behind `relay explain`.
+
+Owns the explanation of one file and its form in JSON (design §5.2). Never touches the network, never raises
+on a mail: whatever goes wrong with a file stands in its explanation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.config.model import Config, Route
+from relay.connect.model import check_request
+from relay.contact.fit import fit
+from relay.contact.plan import Context, Plan
+from relay.contact.refusal import refusals
+from relay.contact.request import build_request, build_token
+from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
+from relay.message.hops import count_hops
+from relay.message.model import Message
+from relay.message.parse import parse_message
+from relay.routes import RouteTable
+from relay.verdict import Disposition
+
+#: In the place of the spool id; as long as a real one.
+SPOOL_ID = SpoolId("0EXP1A1N00000000")
+#: Presigned URLs with a session token have about this many characters; 2,000 are allowed.
+URL_LENGTH = 1_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One file for one destination."""
+
+    file: str
+    destination: str | None = None
+    route: Route | None = None
+    message: Message | None = None
+    plan: Plan | None = None
+    request: Mapping[str, Any] | None = None
+    disposition: Disposition = Disposition.ACCEPT
+    #: Why it would be refused, or what the route does with mail of this class; "" when it just goes on.
+    reason: str = ""
+    #: What went wrong: the file cannot be read, or the request breaks a limit.
+    error: str | None = None
+
+
+class Explainer:
+    """All that explaining files under one configuration needs."""
+
+    def __init__(self, config: Config, *, recipients: Sequence[str] = ()) -> None:
+        self._config = config
+        self._routes = RouteTable(config)
+        self._recipients = tuple(recipients)
+
+    def explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
+        """One explanation a destination, never none."""
+        try:
+            return self._explain(file, raw)
+        except Exception as exc:  # noqa: BLE001 - one file of thousands may not end the run; its line says so
+            return (Explanation(file=file, error=f"a fault of the relay: {exc!r}"),)
+
+    def _explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
+        message = parse_message(raw)
+        paths, unknown = self._choose_paths(message)
+        found = [
+            Explanation(
+                file=file,
+                destination=path,
+                message=message,
+                disposition=Disposition.REJECT,
+                reason=f"no route matches {path}",
+            )
+            for path in unknown
+        ]
+        envelope = Envelope(
+            reverse_path=_guess_reverse_path(message),
+            forward_paths=tuple(ForwardPath(address=path) for path in paths),
+            peer=Peer(address="", port=0),
+            received_at=datetime.now(UTC),
+        )
+        at_door = self._refuse(raw)
+        found.extend(
+            self._explain_one(file, raw, message, envelope, destination, at_door)
+            for destination in self._routes.destinations(paths)
+        )
+        return tuple(found)
+
+    def _choose_paths(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The forward-paths that routes know, and those asked for that none does."""
+        if self._recipients:
+            known = tuple(path for path in self._recipients if self._routes.match(path))
+            return known, tuple(path for path in self._recipients if path not in known)
+        named = dict.fromkeys(mailbox.address for mailbox in (*message.to, *message.cc))
+        known = tuple(address for address in named if self._routes.match(address))
+        return known or (_example_of(self._config.routes[0]),), ()
+
+    def _refuse(self, raw: bytes) -> str:
+        """Why the session would refuse the mail for every destination; "" when it would not."""
+        if len(raw) > self._config.max_message_bytes:
+            return f"{len(raw):,} octets, max_message_bytes is {self._config.max_message_bytes:,}"
+        hops = count_hops(raw).received
+        if hops > self._config.limits.hops:
+            return f"{hops} Received headers, limits.hops is {self._config.limits.hops}: a loop"
+        return ""
+
+    def _explain_one(
+        self,
+        file: str,
+        raw: bytes,
+        message: Message,
+        envelope: Envelope,
+        destination: Destination,
+        at_door: str,
+    ) -> Explanation:
+        route = self._routes.route(destination.route)
+        assert route is not None
+        context = Context(
+            spool_id=SPOOL_ID,
+            envelope=envelope,
+            destination=destination,
+            results={},
+            raw_size=len(raw),
+            is_ours=self._routes.is_ours,
+        )
+        plan = fit(message, context, route, self._config)
+        attached = [file for file in plan.files if file.attached]
+        token = build_token(
+            instance_id=plan.instance_id,
+            destination=plan.destination,
+            fingerprint=hashlib.sha256(raw).hexdigest(),
+            salt="",
+            rung=plan.rung,
+        )
+        request = build_request(plan, [_placeholder_url(file.key) for file in attached], client_token=token)
+        problems = check_request(
+            request,
+            max_attachments=self._config.connect.max_attachments,
+            sizes=[file.size for file in attached],
+        )
+        refused = refusals(message, route, self._config)
+        reason = at_door or (f"file types not allowed: {', '.join(refused)}" if refused else "")
+        action = route.on.get(plan.classification.value, "deliver")
+        return Explanation(
+            file=file,
+            destination=destination.address,
+            route=route,
+            message=message,
+            plan=plan,
+            request=request,
+            disposition=Disposition.REJECT if reason else Disposition.ACCEPT,
+            reason=reason or (f"the route says {action} for this class" if action != "deliver" else ""),
+            error="; ".join(problems) or None,
+        )
+
+
+def _guess_reverse_path(message: Message) -> str | None:
+    """The envelope's reverse-path as the mail itself tells it; "" when it does not."""
+    trace = message.header("Return-Path")
+    if trace is not None:
+        return trace.strip().strip("<>").strip() or None
+    return message.author[0].address if message.author else ""
+
+
+def _example_of(route: Route) -> str:
+    """An address that the first pattern of a route matches."""
+    local, _, domain = route.match[0].rpartition("@")
+    if route.destination and not local:
+        return f"{route.destination.rpartition('@')[0]}@{domain}"
+    return f"{local.rstrip('*') or 'desk'}@{domain}"
+
+
+def _placeholder_url(key: str) -> str:
+    """As long as a presigned URL made with temporary credentials, and as useless as it looks."""
+    url = f"https://bucket.s3.eu-central-1.amazonaws.com/{key}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token="
+    return url + "0" * (URL_LENGTH - len(url))
+
+
+def build_record(explanation: Explanation) -> dict[str, Any]:
+    """The explanation as design §5.2 wants it, one JSON object."""
+    message, plan = explanation.message, explanation.plan
+    record: dict[str, Any] = {
+        "file": explanation.file,
+        "destination": explanation.destination,
+        "request": explanation.request,
+        "message": _build_message(message) if message else None,
+        "adaptations": [],
+        "classification": None,
+        "disposition": str(explanation.disposition),
+        "error": explanation.error,
+        "reason": explanation.reason,
+        "route": explanation.route.name if explanation.route else None,
+        "files": [],
+        "original_key": None,
+    }
+    if plan is not None:
+        record["adaptations"] = [
+            {"code": str(one.code), "detail": one.detail, "before": one.before, "after": one.after}
+            for one in plan.adaptations
+        ]
+        record["classification"] = str(plan.classification)
+        record["files"] = [
+            {
+                "name": file.name,
+                "key": file.key,
+                "size": file.size,
+                "sha256": file.sha256,
+                "attached": file.attached,
+            }
+            for file in plan.files
+        ]
+        record["original_key"] = plan.original_key
+    return record
+
+
+def _build_message(message: Message) -> dict[str, Any]:
+    """The mail as understood, before any fitting."""
+    return {
+        "subject": message.subject,
+        "from": [mailbox.address for mailbox in message.author],
+        "to": [mailbox.address for mailbox in message.to],
+        "cc": [mailbox.address for mailbox in message.cc],
+        "text": message.text,
+        "html": message.html,
+        "attachments": [
+            {
+                "name": part.name or "",
+                "content_type": part.content_type,
+                "size": part.size,
+                "sha256": part.sha256,
+            }
+            for part in message.attachments
+            if part.origin != "uuencode"  # its octets are in `text` as they were sent
+        ],
+        "defects": [str(defect) for defect in message.defects],
+    }

@@ -1,0 +1,189 @@
+"""An arrival: one mail on its way in, from its first octet to the reply at its end.
+
+Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun is
+cancelled: when the peer goes away in the middle of the commit the mail is accepted all the same, and when it goes
+away before, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from relay import replies, telemetry
+from relay.envelope import Peer, SpoolId
+from relay.smtp.content import Content
+from relay.smtp.reception import Reception, begin_reception, log_end, receive
+from relay.smtp.station import Station
+from relay.smtp.transaction import Transaction
+from relay.verdict import Reply
+
+
+class Host(Protocol):
+    """The session that a mail arrives in."""
+
+    def pump(self) -> None:
+        """A block has gone to the file: there is room in memory again."""
+
+    def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
+        """The mail has its reply; the spool id when it was accepted."""
+
+
+class Arrival:
+    """One mail, its octets and what becomes of them."""
+
+    __slots__ = (
+        "_began_at", "_host", "_moving", "_over", "_station", "_trim", "committing", "content", "reception", "transaction",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, station: Station, transaction: Transaction, peer: Peer, stuffed: bool, host: Host, now: float
+    ) -> None:
+        site, spool_id = transaction.site, transaction.spool_id
+        self._station = station
+        self._host = host
+        self._began_at = now
+        self.transaction = transaction
+        self.reception: Reception = begin_reception(transaction, peer)
+        self.content = Content(
+            stuffed=stuffed,
+            repair=site.trusted,
+            limit=site.max_bytes,
+            line_limit=site.limits.line_bytes,
+            block_bytes=site.config.spool.large_message_bytes,
+            open_file=lambda: station.intake.open_file(spool_id),
+            prefix=self.reception.prefix,
+        )
+        #: From the end of the data to the reply.
+        self.committing = False
+        self._moving = False
+        self._trim = -1  # how the content ends, when its end was read while a block was being moved
+        self._over = False  # the session waits for it no more
+
+    @property
+    def full(self) -> bool:
+        """Whether the socket must wait for the disk."""
+        return self._moving and self.content.full
+
+    def deadline(self, heard_at: float) -> float:
+        """Until when more must come: the time grows with what has come, and nobody falls silent for long."""
+        limits = self.transaction.site.limits
+        least = self._began_at + limits.data_seconds
+        if limits.min_bytes_per_second:
+            least += self.content.received / limits.min_bytes_per_second
+        return min(least, heard_at + limits.command_seconds)
+
+    def look(self) -> Reply | None:
+        """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
+        content = self.content
+        if content.over:
+            too_big = replies.fill(replies.TOO_BIG, octets=self.transaction.site.max_bytes)
+            return replies.ENDLESS_LINE if content.fault is replies.LONG_LINE else content.fault or too_big
+        if content.fault is not None:
+            content.refuse(content.fault)
+        elif content.full and not self._moving:
+            self._move()
+        return None
+
+    def _move(self) -> None:
+        self._moving = True
+        station = self._station
+        future = station.loop.run_in_executor(station.writers, self.content.move, self.content.take())
+        future.add_done_callback(self._moved)
+
+    def _moved(self, done: asyncio.Future[None]) -> None:
+        self._moving = False
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            telemetry.fault_caught(where="smtp.move", error=repr(error))
+            self.content.refuse(replies.LOCAL_ERROR)
+        if self._over and not self.committing:
+            self._discard()
+            return
+        if self._trim >= 0:
+            self.end(self._trim)
+        else:
+            self.look()
+            self._host.pump()
+
+    def end(self, trim: int) -> None:
+        """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""
+        self.committing = True
+        if self._moving:
+            self._trim = trim
+            return
+        content = self.content
+        raw = content.finish(trim=trim) if content.file is None and content.fault is None else None
+        self._station.work(self._take_in(raw, trim))
+
+    async def _take_in(self, raw: bytes | None, trim: int) -> None:
+        """From the last octet to the reply; nobody cancels this."""
+        content, station = self.content, self._station
+        spool_id: SpoolId | None = None
+        duplicate = False
+        try:
+            if raw is None and content.fault is None:
+                await station.loop.run_in_executor(station.writers, content.close, content.take(), trim)
+            if content.fault is not None:
+                reply = content.fault
+            else:
+                reply, spool_id, duplicate = await receive(
+                    self.reception, content, raw, intake=station.intake
+                )
+        except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
+            telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
+            reply = replies.LOCAL_ERROR
+        now = station.loop.time()
+        if reply is replies.NOT_STORED:
+            station.gates.sickened(now=now)
+        if spool_id is None or duplicate:
+            self._discard()
+        if self._over and not self.committing:
+            seconds = now - self.transaction.started_at
+            telemetry.commit_late(spool_id=self.transaction.spool_id, seconds=seconds, stored=reply.positive)
+            return
+        self._log(reply, now=now, spool_id=spool_id, duplicate=duplicate)
+        if not self._over:
+            self._host.arrived(self, reply, spool_id)
+
+    def _log(
+        self, reply: Reply, *, now: float, spool_id: SpoolId | None = None, duplicate: bool = False
+    ) -> None:
+        reception = self.reception
+        log_end(
+            self.transaction,
+            reception.peer,
+            reply,
+            now=now,
+            destinations=reception.destinations(),
+            size=self.content.size + reception.trace_size,
+            message_id=reception.message_id,
+            spool_id=spool_id,
+            duplicate=duplicate,
+        )
+
+    def give_up(self) -> None:
+        """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""
+        self._over, self.committing = True, False
+        now = self._station.loop.time()
+        self._log(replies.TOO_SLOW, now=now)
+
+    def leave(self, why: str) -> None:
+        """The session has ended, or begun anew: what is not whole is dropped, a commit goes on."""
+        if self._over:
+            return
+        self._over = True
+        if self.committing:
+            return
+        telemetry.transaction_aborted(
+            spool_id=self.transaction.spool_id,
+            peer=self.reception.peer.address,
+            size=self.content.received,
+            why=why,
+        )
+        if not self._moving:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self.content.file is not None:
+            self._station.loop.run_in_executor(self._station.writers, self.content.discard)

@@ -1,0 +1,181 @@
+"""PROXY protocol, versions 1 and 2: who the client behind a listed proxy is.
+
+Owns the header's grammar (the HAProxy project's proxy-protocol.txt is the specification) and reading exactly it and
+not an octet more, so that a TLS handshake or an SMTP command right behind it is untouched. A header is believed only
+from listed networks; everybody else at such a listener is an ordinary peer, and a header from them is no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable
+from typing import cast
+
+from relay import replies, telemetry
+from relay.smtp.protocol import Smtp
+from relay.smtp.site import Site, contains
+from relay.smtp.station import Station
+from relay.smtp.wire import NEVER
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+#: "PROXY UNKNOWN\r\n": the shortest header of version 1; nothing shorter decides which version it is.
+_SHORTEST = 15
+_LONGEST_V1 = 107  # proxy-protocol.txt §2.1, CRLF included
+_FIXED_V2 = 16  # §2.2
+#: Addresses and TLVs: what load balancers add stays below this.
+_MOST_V2 = 4_096
+
+#: The client's address and port.
+Client = tuple[str, int]
+
+
+def wanted(header: bytes) -> int:
+    """How many more octets to read; 0 when the header is whole; -1 when it can be none."""
+    size = len(header)
+    if header.startswith(_SIGNATURE[:size]):
+        if size < _SHORTEST:
+            return _SHORTEST - size
+        if size < _FIXED_V2:
+            return _FIXED_V2 - size
+        length = int.from_bytes(header[14:16], "big")
+        return _FIXED_V2 + length - size if length <= _MOST_V2 else -1
+    if header.startswith(b"PROXY "[:size]):
+        if size < _SHORTEST:
+            return _SHORTEST - size
+        if header.endswith(b"\r\n"):
+            return 0
+        return 1 if size < _LONGEST_V1 else -1
+    return -1
+
+
+def parse_proxy(header: bytes) -> Client | None:
+    """The client that a whole header names; None when it names none (LOCAL, UNKNOWN, a Unix socket).
+
+    Raises:
+        ValueError: the header is malformed.
+    """
+    return _parse_v2(header) if header.startswith(_SIGNATURE) else _parse_v1(header)
+
+
+def _parse_v1(header: bytes) -> Client | None:
+    words = header.removesuffix(b"\r\n").decode("ascii").split(" ")
+    if words[1] == "UNKNOWN":
+        return None
+    if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
+        raise ValueError("not six words")
+    version = 4 if words[1] == "TCP4" else 6
+    source, target = ipaddress.ip_address(words[2]), ipaddress.ip_address(words[3])
+    if source.version != version or target.version != version:
+        raise ValueError("an address of another family")
+    return str(source), _port(words[4], words[5])
+
+
+def _port(source: str, target: str) -> int:
+    for text in (source, target):
+        if not (text.isdigit() and len(text) <= 5 and int(text) < 65_536 and text == str(int(text))):
+            raise ValueError("not a port")
+    return int(source)
+
+
+def _parse_v2(header: bytes) -> Client | None:
+    version, command, family = header[12] >> 4, header[12] & 15, header[13]
+    if version != 2 or command > 1:
+        raise ValueError("neither LOCAL nor PROXY")
+    if command == 0:
+        return None  # the balancer's own health check
+    body = header[_FIXED_V2:]
+    sizes = {0x11: 4, 0x21: 16}  # TCP over IPv4, TCP over IPv6; others name no peer of ours
+    size = sizes.get(family)
+    if size is None:
+        return None
+    if len(body) < 2 * size + 4:
+        raise ValueError("too short for its addresses")
+    return str(ipaddress.ip_address(body[:size])), int.from_bytes(body[2 * size : 2 * size + 2], "big")
+
+
+class ProxyGate(asyncio.BufferedProtocol):
+    """A connection at a listener behind proxies, until its header is read; then the session takes over."""
+
+    def __init__(self, site: Site, station: Station, make: Callable[[], Smtp]) -> None:
+        self.deadline = NEVER
+        self._site = site
+        self._station = station
+        self._make = make
+        self._link: asyncio.Transport | None = None
+        self._address: Client = ("unknown", 0)
+        self._room = bytearray(_FIXED_V2 + _MOST_V2)
+        self._header = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A proxy has connected, or somebody else."""
+        self._link = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername") or self._address
+        self._address = (str(name[0]).removeprefix("::ffff:"), int(name[1]))
+        if not contains(self._site.proxies, self._address[0]):
+            self._hand_over(*self._address)
+            return
+        self._station.sessions.add(self)
+        self.deadline = self._station.loop.time() + self._site.limits.handshake_seconds
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Room for exactly what the header still needs."""
+        return memoryview(self._room)[: max(1, wanted(bytes(self._header)))]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets of the header, and nothing else."""
+        if self._link is None or self._link.is_closing():
+            return
+        self._header += self._room[:nbytes]
+        header = bytes(self._header)
+        left = wanted(header)
+        if left > 0:
+            return
+        if left < 0:
+            self._refuse("malformed")
+            return
+        try:
+            client = parse_proxy(header)
+        except ValueError:
+            self._refuse("malformed")
+            return
+        self._hand_over(*(client or self._address))
+
+    def eof_received(self) -> bool:
+        """The proxy went away without a header: a look whether the port is open."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name for it
+        """Gone before the header was whole: nothing to say, nothing to log."""
+        self._leave()
+
+    def expire(self, _now: float) -> None:
+        """The header did not come in time."""
+        if self._link is not None and self._link.is_closing():
+            self._link.abort()
+        else:
+            self._refuse("late")
+
+    def stop(self, *, urgent: bool) -> None:  # noqa: ARG002 - nothing is under way here
+        """We are shutting down."""
+        if self._link is not None:
+            self._link.write(replies.build_reply(replies.SHUTTING_DOWN))
+            self._link.close()
+
+    def _refuse(self, reason: str) -> None:
+        telemetry.proxy_refused(peer=self._address[0], listener=self._site.listener.bind, reason=reason)
+        if self._link is not None:
+            self._link.write(replies.build_reply(replies.PROXY_BAD))
+            self._link.close()
+            self.deadline = self._station.loop.time() + 1.0
+
+    def _leave(self) -> None:
+        self._station.sessions.discard(self)
+
+    def _hand_over(self, address: str, port: int) -> None:
+        """The session begins, with this peer."""
+        self._leave()
+        assert self._link is not None
+        session = self._make()
+        self._link.set_protocol(session)
+        session.begin(self._link, address, port)

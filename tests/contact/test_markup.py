@@ -1,0 +1,127 @@
+"""HTML in pieces, in linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.contact.markup import Kind, Scanner, find_closer, read_attributes, shows_something, unescape
+
+
+def tokens(source):
+    return [(token.kind.name, token.name, token.value) for token in Scanner(source).tokens()]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a", [("TEXT", "", "a")]),
+        ("<P Class=x>a</P >", [("OPEN", "p", " Class=x"), ("TEXT", "", "a"), ("CLOSE", "p", "")]),
+        ('<a title="1 > 0">', [("OPEN", "a", ' title="1 > 0"')]),
+        ("<a title=it's>x", [("OPEN", "a", " title=it's"), ("TEXT", "", "x")]),
+        ("1 < 2 <3", [("TEXT", "", "1 < 2 <3")]),
+        ("<!-- <p> -->b", [("HIDDEN", "", ""), ("TEXT", "", "b")]),
+        ("<!-->b", [("HIDDEN", "", ""), ("TEXT", "", "b")]),
+        ("<!doctype html><?xml?>b", [("HIDDEN", "", ""), ("HIDDEN", "", ""), ("TEXT", "", "b")]),
+        ("<style>p > a{}</STYLE>b", [("OPEN", "style", ""), ("HIDDEN", "style", "p > a{}"), ("CLOSE", "style", ""), ("TEXT", "", "b")]),
+        ("<textarea><b></textarea>", [("OPEN", "textarea", ""), ("TEXT", "textarea", "<b>"), ("CLOSE", "textarea", "")]),
+        ("a<br", [("TEXT", "", "a"), ("TEXT", "", "<br")]),
+        ('<a href="x>b</a>c', [("OPEN", "a", ' href="x'), ("TEXT", "", "b"), ("CLOSE", "a", ""), ("TEXT", "", "c")]),
+    ],
+)  # fmt: skip
+def test_tokens(source, expected):
+    """Tags, comments, raw elements and stray characters are told apart as browsers do."""
+    assert tokens(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "closer"),
+    [
+        ("<p>well</p>", ""),
+        ("<p>open", ""),
+        ("<!-- never ends", "-->"),
+        ("<style>p{}", "</style>"),
+        ("<SCRIPT>x</script", "</script>"),
+        ("<p class=a", ">"),
+        ('<p class="a', '">'),
+        ("<!doctype", ">"),
+    ],
+)
+def test_closer(source, closer):
+    """What is left open at the end is known, so that what follows can be seen."""
+    assert find_closer(source) == closer
+    note = Kind.TEXT, "NOTE"
+    seen = [(token.kind, token.value) for token in Scanner(source + find_closer(source) + "<p>NOTE").tokens()]
+    assert seen[-1] == note
+
+
+@pytest.mark.parametrize(
+    ("source", "shows"),
+    [
+        ("<html><body><p>&nbsp;</p><br>\u200b</body></html>", False),
+        ("<style>p{color:red}</style><title>x</title><!-- y -->", False),
+        ("<p>a</p>", True),
+        ('<img src="cid:x">', True),
+        ("<textarea>typed</textarea>", True),
+        ("<div></div>", False),
+    ],
+)
+def test_shows_something(source, shows):
+    """A body of blanks, styles and comments shows nothing."""
+    assert shows_something(source) is shows
+
+
+def test_attributes():
+    """Values come unescaped, with or without quotes, the first of two alike."""
+    assert read_attributes(""" href="a&amp;b" ALT='it is' width=5 alt=no """) == {
+        "href": "a&b",
+        "alt": "it is",
+        "width": "5",
+    }
+
+
+def test_impossible_references():
+    """A character reference of five thousand digits is no error."""
+    assert unescape("&#" + "9" * 5_000 + ";&amp;&#x" + "f" * 5_000 + ";") == "\ufffd&\ufffd"
+    assert unescape("&#65;&eacute;&unknown;") == "Aé&unknown;"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<!--",
+        "<a ",
+        '<a "',
+        '<a b="',
+        "<a b='x",
+        "<style>",
+        "</style",
+        "<",
+        "&",
+        "&#",
+        "<!",
+        "<p>",
+        "<a b = ",
+        "</a",
+        "<a/",
+        "-->",
+        '="',
+    ],
+)
+def test_linear_time(unit):
+    """A megabyte of any broken beginning costs no more than a moment."""
+    source = unit * (1_000_000 // len(unit))
+    begun = time.process_time()
+    find_closer(source)
+    assert time.process_time() - begun < 3
+
+
+@given(st.text(alphabet=st.sampled_from(list("<>/!-\"'= abpstyle&#;")), max_size=120))
+def test_any_soup_is_cut_and_closed(soup):
+    """No soup raises, and after its closer a text is always seen."""
+    # No token is empty, and the closer opens nothing.
+    closed = soup + find_closer(soup) + "<p>NOTE"
+    assert [token.value for token in Scanner(closed).tokens()][-1] == "NOTE"

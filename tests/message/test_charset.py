@@ -1,0 +1,81 @@
+"""Octets to text, whatever they claim to be."""
+
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.message.charset import _LABELS, codec_of, decode, detect
+
+
+def test_every_codec_of_the_table_exists():
+    """Each codec we name is one that Python has."""
+    for codec in _LABELS:
+        codecs.lookup(codec)
+
+
+@pytest.mark.parametrize(
+    ("label", "codec"),
+    [
+        ("ISO-8859-1", "cp1252"), ("latin1", "cp1252"), ("US-ASCII", "cp1252"), ("gb2312", "gb18030"),
+        ("ks_c_5601-1987", "cp949"), ("Shift_JIS", "cp932"), ("iso-8859-9", "cp1254"), ('"utf-8"', "utf-8"),
+        ("utf-8*en", "utf-8"), ("iso_8859_15", "iso8859-15"), ("utf-7", None), ("nonsense", None), ("", None),
+        ("unicode_escape", None), ("idna", None), ("rot13", None),
+    ],
+)  # fmt: skip
+def test_labels_mean_what_browsers_mean(label, codec):
+    """WHATWG's labels name its encodings, and no label reaches a codec that is not for text."""
+    assert codec_of(label) == codec
+
+
+@pytest.mark.parametrize(
+    ("octets", "label", "expected"),
+    [
+        (b"plain", None, "plain"),
+        ("Größe".encode(), None, "Größe"),
+        ("Größe".encode(), "us-ascii", "Größe"),
+        ("Größe".encode("latin-1"), None, "Größe"),
+        ("Größe".encode("latin-1"), "utf-8", "Größe"),
+        (b"\x93quoted\x94", "iso-8859-1", "“quoted”"),
+        (b"\x81", "iso-8859-1", "\x81"),
+        ("\ufeffmarked".encode(), "iso-8859-1", "marked"),
+        ("marked".encode("utf-16"), None, "marked"),
+        ("Größe".encode()[:-1] + b"\xc3", "utf-8", "Größ\ufffd"),
+        (b"\x1b$B\x2d\x21\x1b(B", "iso-2022-jp", "①"),
+        (b"\x1b$B$3$s\x1b(B", None, "こん"),
+        (b"\x1b(I\x31\x32\x1b(B", "iso-2022-jp", "ｱｲ"),
+        (b"\x1b$B$3$s\r\nascii", "iso-2022-jp", "こん\r\n"),
+        ("①".encode("cp932"), "shift_jis", "①"),
+        ("お".encode("euc_jp"), "euc-jp", "お"),
+        (b"+ADw-", "utf-7", "+ADw-"),
+        (b"<html> declared utf-16, written plain", "utf-16", "<html> declared utf-16, written plain"),
+    ],
+)
+def test_text_comes_out_as_a_person_would_read_it(octets, label, expected):
+    """Labels first, then what the octets are."""
+    assert decode(octets, label)[0].startswith(expected)
+
+
+def test_a_hint_helps_where_nothing_is_declared():
+    """Raw KOI8-R in a header is read by the charset that the body declares."""
+    assert decode("Вопрос".encode("koi8-r"), None, "koi8-r", detecting=False)[0] == "Вопрос"
+
+
+def test_detection_tells_cyrillic_from_latin():
+    """A paragraph without a label is read by what it looks like."""
+    octets = "Здравствуйте, мой заказ до сих пор не пришёл, проверьте пожалуйста.".encode("cp1251")
+    assert detect(octets) == "cp1251"
+    assert detect(b"a\xe4") is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(max_size=80),
+    st.none() | st.sampled_from(sorted({label for each in _LABELS.values() for label in each.split()})),
+)
+def test_any_octets_under_any_label_are_text(octets, label):
+    """No label makes an error or a lone surrogate."""
+    decode(octets, label, detecting=False)[0].encode("utf-8")

@@ -1,0 +1,65 @@
+"""Who, or what, wrote a mail."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.message.classify import classify
+from relay.message.parse import parse_message
+
+_REPORT = (
+    b"Content-Type: multipart/report; boundary=b; report-type=%b\r\n\r\n--b\r\n\r\nwords\r\n--b\r\n"
+    b"Content-Type: message/%b\r\n\r\nStatus: x\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "null_reverse_path", "expected"),
+    [
+        ("From: ann@example.com\nSubject: Hello", False, "human"),
+        ("From: ann@example.com\nSubject: Hello", True, "human"),
+        ("Auto-Submitted: no\nSubject: Hello", False, "human"),
+        ("Precedence: first-class", False, "human"),
+        ("In-Reply-To: <a@b>\nSubject: Re: Hello", False, "human"),
+        ("Subject: Please send an automatic reply form", False, "human"),
+        ("X-Auto-Response-Suppress: All\nSubject: Quote from Outlook", False, "human"),
+        ("Auto-Submitted: auto-replied", False, "auto-reply"),
+        ("Auto-Submitted: Auto-Replied (vacation)", False, "auto-reply"),
+        ("Auto-Submitted: auto-generated\nIn-Reply-To: <a@b>", False, "auto-reply"),
+        ("Auto-Submitted: auto-generated", True, "auto-reply"),
+        ("Auto-Submitted: auto-generated", False, "bulk"),
+        ("X-Autoreply: yes", False, "auto-reply"),
+        ("X-Autorespond: x\nPrecedence: bulk", False, "auto-reply"),
+        ("Precedence: auto_reply", False, "auto-reply"),
+        ("Subject: Automatic reply: Hello", False, "auto-reply"),
+        ("Subject: Out of Office: Hello", False, "auto-reply"),
+        ("Subject: =?utf-8?q?R=C3=A9ponse_automatique_=3A?= x", False, "auto-reply"),
+        ("In-Reply-To: <a@b>\nSubject: Re: Hello", True, "auto-reply"),
+        ("From: MAILER-DAEMON@x.example\nSubject: Returned mail: see transcript", False, "bounce"),
+        ("From: MAILER-DAEMON@x.example\nSubject: odd words", True, "bounce"),
+        ("From: x@y.example\nSubject: Undeliverable: Hello", True, "bounce"),
+        ("From: x@y.example\nSubject: Undeliverable parcel?", False, "human"),
+        ("From: postmaster@x.example\nSubject: Please check your DNS", False, "human"),
+        ("X-Failed-Recipients: a@b.example", False, "bounce"),
+        ("List-Id: <l.example>\nList-Post: <mailto:l@example.com>", False, "list"),
+        ("List-Id: <l.example>", False, "list"),
+        ("Precedence: list", False, "list"),
+        ("Mailing-List: contact x", False, "list"),
+        ("List-Id: <campaign.example>\nList-Unsubscribe: <https://x.example>", False, "bulk"),
+        ("List-Unsubscribe: <https://x.example>", False, "bulk"),
+        ("Precedence: bulk", False, "bulk"),
+        ("Feedback-ID: 1:2", False, "bulk"),
+    ],
+)
+def test_headers_tell_the_class(header, null_reverse_path, expected):
+    """Each habit of the field gives its class."""
+    raw = header.replace("\n", "\r\n").encode() + b"\r\n\r\nx\r\n"
+    assert classify(parse_message(raw), null_reverse_path=null_reverse_path) == expected
+
+
+def test_reports_tell_the_class():
+    """A delivery report is a bounce whoever sends it; a receipt is an auto-reply."""
+    bounce = parse_message(_REPORT % (b"delivery-status", b"delivery-status"))
+    receipt = parse_message(_REPORT % (b"disposition-notification", b"disposition-notification"))
+    assert classify(bounce, null_reverse_path=False) == "bounce"
+    assert classify(receipt, null_reverse_path=True) == "auto-reply"

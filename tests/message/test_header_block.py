@@ -1,0 +1,110 @@
+"""Header blocks: fields, hops, identifiers, dates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from relay.message.dates import parse_date
+from relay.message.headers import parse_header
+from relay.message.hops import count_hops
+from relay.message.identifiers import parse_identifiers, parse_message_id, read_message_id
+from relay.message.octets import whole
+
+
+@pytest.mark.parametrize(
+    ("raw", "fields", "body"),
+    [
+        (b"A: 1\r\nB: 2\r\n\r\nbody", [("A", b"1"), ("B", b"2")], b"body"),
+        (b"A: 1\nB: 2\n\nbody", [("A", b"1"), ("B", b"2")], b"body"),
+        (b"A: 1\rB: 2\r\rbody", [("A", b"1"), ("B", b"2")], b"body"),
+        (b"A: 1\r\r\nB: 2\r\r\n\r\r\nbody", [("A", b"1"), ("B", b"2")], b"body"),
+        (b"A: 1\r\n\tmore\r\n\r\n", [("A", b"1\r\n\tmore")], b""),
+        (b"A : 1\r\n\r\n", [("A", b"1")], b""),
+        (b"A:\r\n\r\n", [("A", b"")], b""),
+        (b"\r\nbody", [], b"body"),
+        (b"\nbody", [], b"body"),
+        (b"", [], b""),
+        (b"A: 1", [("A", b"1")], b""),
+        (b"From x y\nA: 1\n\n", [("A", b"1")], b""),
+        (b"A: 1\n*** scanned ***\nX-B: 2\n\nbody", [("A", b"1"), ("X-B", b"2")], b"body"),
+        (b"A: x;\nname=y\nB: 2\n\nbody", [("A", b"x;\nname=y"), ("B", b"2")], b"body"),
+        (b"A: 1\nHello Bob\nNote: call me\n\nbye", [("A", b"1")], b"Hello Bob\nNote: call me\n\nbye"),
+        (b"A: 1\nHello Bob,\nhow are you\n\nbye", [("A", b"1")], b"Hello Bob,\nhow are you\n\nbye"),
+        (b"no header at all\nsecond line\n", [], b"no header at all\nsecond line\n"),
+    ],
+)
+def test_fields_and_body_are_told_apart(raw, fields, body):
+    """Whatever the line ends and whatever stands between the fields."""
+    region = whole(raw)
+    header = parse_header(region, 1 << 20)
+    assert list(header.fields) == fields
+    assert region.read(header.body_start) == body
+
+
+def test_a_header_beyond_the_limit_is_cut_and_the_body_found():
+    """Fields up to the limit are read, the body still begins behind the empty line."""
+    raw = b"A: 1\r\n" * 100 + b"\r\nbody"
+    header = parse_header(whole(raw), 60)
+    assert (len(header.fields), header.too_long, raw[header.body_start :]) == (10, True, b"body")
+
+
+def test_hops_are_counted_and_ours_known():
+    """All Received lines of the header, folded or not; ours by the name behind by, whatever its case."""
+    raw = (
+        b"Received: from a by MX1.example.com. with ESMTP id 1;\r\n Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+        b"received: from b\r\n\tby mx1.example.com (x)\r\nX-Received: by mx1.example.com\r\n"
+        b"Received: from mx1.example.com by mx1.example.com.evil.example\r\n\r\nReceived: by mx1.example.com\r\n"
+    )
+    hops = count_hops(raw, hostname="mx1.example.com")
+    assert (hops.received, hops.ours) == (3, 2)
+    assert count_hops(raw).ours == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"Message-ID: <a@b>\r\n\r\n", "<a@b>"),
+        (b"A: 1\r\nmessage-id:\r\n <a@b>\r\n\r\n", "<a@b>"),
+        (b"Message-Id: a@b\r\n\r\n", "<a@b>"),
+        (b"Message-ID: <a@\r\n\tb>\r\n\r\n", "<a@b>"),
+        (b"Message-ID:\r\n\r\n", None),
+        (b"A: 1\r\n\r\nMessage-ID: <body@b>\r\n", None),
+    ],
+)
+def test_message_id_is_read_at_smtp_time(raw, expected):
+    """The first Message-ID of the header, in brackets; None when there is none."""
+    assert read_message_id(raw) == expected
+
+
+def test_identifiers_are_found_among_words():
+    """RFC 5322 §4.5.4: phrases between are passed over, blanks inside taken out."""
+    assert parse_identifiers('Your mail of "x" <a@b><c @d> junk <>') == ("<a@b>", "<c@d>")
+    assert parse_message_id("  ") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Mon, 6 Jan 2025 10:59:57 +0100", "2025-01-06T10:59:57+01:00"),
+        ("6 Jan 2025 10:59 GMT", "2025-01-06T10:59:00+00:00"),
+        ("Wed, 11 Feb 98 11:51 CST", "1998-02-11T11:51:00-06:00"),
+        ("Mon Jan  6 10:59:57 2025", "2025-01-06T10:59:57+00:00"),
+        ("Mon Jan  6 10:59:57 CET 2025", "2025-01-06T10:59:57+00:00"),
+        ("2025-01-06T10:59:57+01:00", "2025-01-06T10:59:57+01:00"),
+        ("Monday, January 6, 2025 3:59 PM", "2025-01-06T15:59:00+00:00"),
+        ("Mon, 6 Jan 2025 23:59:60 +0000 (UTC)", "2025-01-06T23:59:59+00:00"),
+        ("6-Jan-2025 10:59:57 +0530", "2025-01-06T10:59:57+05:30"),
+        ("Mon, 6 Jan 2025", "2025-01-06T00:00:00+00:00"),
+        ("30 Feb 2025 10:00 +0000", None),
+        ("1 Jan 0001 00:00:00 +2359", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_dates_are_aware_or_none(text, expected):
+    """Each form that is seen, and nothing for what is no date."""
+    read = parse_date(text)
+    assert read == (datetime.fromisoformat(expected) if expected else None)
+    assert read is None or read.tzinfo is not None

@@ -1,0 +1,70 @@
+"""Content-Type, Content-Disposition and their parameters."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from relay.message.parameters import parse_content_disposition, parse_content_type
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "parameters"),
+    [
+        ("text/plain", "text/plain", {}),
+        ("Text/HTML; Charset=UTF-8", "text/html", {"charset": "UTF-8"}),
+        (
+            'text/plain; charset="utf-8"; name="a;b.txt"',
+            "text/plain",
+            {"charset": "utf-8", "name": "a;b.txt"},
+        ),
+        ("text/plain;; charset = utf-8 ;", "text/plain", {"charset": "utf-8"}),
+        ("text/plain charset=utf-8", "text/plain", {"charset": "utf-8"}),
+        ("text/plain; charset=utf-8 format=flowed", "text/plain", {"charset": "utf-8", "format": "flowed"}),
+        ("text/plain; (a comment) charset=utf-8 (more)", "text/plain", {"charset": "utf-8"}),
+        ("application/pdf; name=my file.pdf", "application/pdf", {"name": "my file.pdf"}),
+        ('application/pdf; name="never closed', "application/pdf", {"name": "never closed"}),
+        ('application/pdf; name="a\\"b\\\\c"', "application/pdf", {"name": 'a"b\\c'}),
+        ('application/pdf; name="C:\\dir\\a.pdf"', "application/pdf", {"name": "C:\\dir\\a.pdf"}),
+        ("a/b; name==?utf-8?q?=C3=A9?=.pdf", "a/b", {"name": "é.pdf"}),
+        ("a/b; name*=utf-8''%C3%A9.pdf; name=e.pdf", "a/b", {"name": "é.pdf"}),
+        ("a/b; name*1=b.pdf; name*0*=iso-8859-1'de'%E9", "a/b", {"name": "éb.pdf"}),
+        ("a/b; name*0=x; name*1*=%41; name*2=y", "a/b", {"name": "xAy"}),
+        ("a/b; name*=%C3%A9", "a/b", {"name": "é"}),
+        ("a/b; name=one; name=two", "a/b", {"name": "one"}),
+        ("text", "text/plain", {}),
+        ("multipart; boundary=x", "multipart/mixed", {"boundary": "x"}),
+        ("nonsense", "", {}),
+        ("", "", {}),
+        ("; charset=utf-8", "", {"charset": "utf-8"}),
+    ],
+)
+def test_content_types_are_read_as_meant(text, word, parameters):
+    """Well written or not, the type and its parameters come out."""
+    read = parse_content_type(text)
+    assert (read.word, read.parameters) == (word, parameters)
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "name"),
+    [
+        ("inline", "inline", None),
+        ("ATTACHMENT; filename=a.pdf", "attachment", "a.pdf"),
+        ('form-data; name="f"; filename="a.pdf"', "attachment", "a.pdf"),
+        ("filename=a.pdf", "", None),
+        ("", "", None),
+    ],
+)
+def test_unknown_dispositions_are_attachments(text, word, name):
+    """RFC 2183 §2.8; a field of parameters only says nothing."""
+    read = parse_content_disposition(text)
+    assert (read.word, read.parameters.get("filename") if word else None) == (word, name)
+
+
+@pytest.mark.parametrize("piece", [";", "(", '"', "a=x ", ";n*1=a", "\\", " ", ";a=", "=", "a=(b)"])
+def test_hostile_parameters_are_read_in_linear_time(piece):
+    """A hundred thousand of any mark take no second."""
+    begun = time.perf_counter()
+    parse_content_type("text/plain;" + piece * 100_000)
+    assert time.perf_counter() - begun < 5

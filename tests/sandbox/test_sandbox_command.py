@@ -1,0 +1,137 @@
+"""`relay sandbox` as a person runs it: start, lines, a mail, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from harness import build_mail, free_port, send, subjects, until
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "relay", "sandbox", *arguments]
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start `relay sandbox` on free ports; its process, its ports, and where its words go."""
+    processes = []
+
+    def start(*arguments):
+        smtp, http = free_port(), free_port()
+        with (tmp_path / "said").open("w") as said, (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                command("--smtp", f"127.0.0.1:{smtp}", "--http", f"127.0.0.1:{http}", *arguments),
+                cwd=ROOT,
+                stdout=said,
+                stderr=log,
+            )
+        processes.append(process)
+
+        def look():
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            return "Ctrl-C stops it." in (tmp_path / "said").read_text()
+
+        until(look, seconds=100)
+        return process, smtp, http, tmp_path / "said"
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def contacts(http):
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/api/contacts") as answer:
+        return json.load(answer)
+
+
+def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
+    """What it says is right, a mail becomes a contact, and nothing is left behind."""
+    process, smtp, http, said = started()
+    assert f"127.0.0.1:{smtp}" in said.read_text()
+    assert f"http://127.0.0.1:{http}/" in said.read_text()
+    send(smtp, build_mail(1), to=("anybody@example.com",))
+    until(lambda: subjects(contacts(http)) == ["Mail 1"])
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    for port in (smtp, http):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_somebodys_own_routes_are_tried(started, tmp_path):
+    """With --config the routes, the bucket and the instance are one's own; the data lies where it was told."""
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "my-instance"\n'
+        '[[routes]]\nmatch = ["@shop.example"]\ndestination = "desk@shop.example"\n'
+    )
+    process, smtp, http, _ = started("--config", str(own), "--data-dir", str(tmp_path / "kept"))
+    send(smtp, build_mail(2, attachment=b"%PDF-1.7"), to=("x@shop.example",))
+    (contact,) = until(lambda: contacts(http))
+    assert (contact["request"]["InstanceId"], contact["request"]["DestinationEmailAddress"]) == (
+        "my-instance",
+        "desk@shop.example",
+    )
+    assert contact["attachments"][0]["size"] == 8
+    assert (tmp_path / "kept" / "data").is_dir()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--smtp", "everywhere"), '"everywhere" is no address and port'),
+        (("--http", "127.0.0.1"), '"127.0.0.1" is no address and port'),
+        (("--config", "/nowhere/relay.toml"), "/nowhere/relay.toml"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_exit_2(arguments, sentence):
+    """As with every other command."""
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_a_sentence_and_exit_2():
+    """The page's port is somebody else's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            command("--http", bind), cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"relay: --http {bind}: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_daemon_it_prints_the_account():
+    """For those who run the daemon themselves."""
+    process = subprocess.Popen(
+        command("--no-daemon", "--http", "127.0.0.1:0"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("# page: "):
+            break
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+    assert any(line.startswith("export AWS_ENDPOINT_URL_CONNECT=http://127.0.0.1:") for line in lines)

@@ -1,0 +1,147 @@
+"""Tests of `relay.smtp.limits`, `relay.smtp.tally` and `relay.smtp.gates`."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay import replies
+from relay.config.model import Limits
+from relay.smtp.gates import Gates, Vitals, decide_gate
+from relay.smtp.limits import Limiter, holds, network_of
+from relay.smtp.tally import Tally
+
+PEER = "198.51.100.7"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_network(address, network):
+    """A network is a /24, a /64, or whatever it is."""
+    assert network_of(address) == network
+
+
+def test_a_default_spares_this_machine():
+    """A default is meant for the internet; what is written down holds for everybody."""
+    key = "connections_per_address"
+    assert holds(Limits(), key, PEER, trusted=False)
+    assert not holds(Limits(), key, PEER, trusted=True)
+    assert not holds(Limits(), key, "127.0.0.1", trusted=False)
+    assert not holds(Limits(), key, "::1", trusted=False)
+    assert holds(Limits(connections_per_address=3), key, "127.0.0.1", trusted=True)
+
+
+def test_sessions_are_counted_and_let_go():
+    """The session over the limit is refused, and there is room again when one has left."""
+    limits = Limits(connections_per_address=1, connections_per_network=2)
+    limiter = Limiter(Tally())
+    assert limiter.enter(PEER, limits, trusted=False) is None
+    assert limiter.enter(PEER, limits, trusted=False) is replies.TOO_MANY_FROM_YOU
+    limiter.leave(PEER)
+    assert limiter.enter("198.51.100.8", limits, trusted=False) is None
+    assert limiter.enter("198.51.100.9", limits, trusted=False) is replies.TOO_MANY_FROM_YOU
+    limiter.leave("198.51.100.9")
+    limiter.leave("198.51.100.8")
+    limiter.leave(PEER)
+    assert limiter.enter(PEER, limits, trusted=False) is None
+
+
+def test_a_minute_is_a_minute():
+    """Mails and wrong guesses are counted within a minute, and anew after it."""
+    limits = Limits(messages_per_minute=2, unknown_recipients_per_minute=1)
+    limiter = Limiter(Tally())
+    assert [limiter.may_send(PEER, limits, trusted=False, now=10.0) for _ in range(3)] == [True, True, False]
+    assert [limiter.may_guess(PEER, limits, trusted=False, now=20.0) for _ in range(2)] == [True, False]
+    assert limiter.may_send("192.0.2.1", limits, trusted=False, now=69.0)
+    assert limiter.may_send(PEER, limits, trusted=False, now=71.0)
+    assert limiter.may_guess(PEER, limits, trusted=False, now=71.0)
+
+
+def test_receivers_share_their_counts(tmp_path):
+    """Two processes at one file see each other's sessions, and a successor begins with none of its own."""
+    path = tmp_path / "tally"
+    limits = Limits(connections_per_address=2, messages_per_minute=1, connections=10)
+    first = Limiter(Tally(path, index=0, processes=2))
+    second = Limiter(Tally(path, index=1, processes=2))
+    assert first.enter(PEER, limits, trusted=False) is None
+    assert second.enter(PEER, limits, trusted=False) is None
+    assert first.enter(PEER, limits, trusted=False) is replies.TOO_MANY_FROM_YOU
+    assert first.may_send(PEER, limits, trusted=False, now=1.0)
+    assert not second.may_send(PEER, limits, trusted=False, now=1.0)
+    first = Limiter(Tally(path, index=0, processes=2))  # the first has crashed, with two sessions open
+    assert first.enter(PEER, limits, trusted=False) is None
+    assert second.enter(PEER, limits, trusted=False) is replies.TOO_MANY_FROM_YOU
+
+
+def test_a_file_of_another_make_is_made_anew(tmp_path):
+    """A file that is no tally becomes one."""
+    path = tmp_path / "tally"
+    path.write_bytes(b"something else")
+    tally = Tally(path, index=3, processes=4)
+    assert tally.add("address", PEER, 1) == 1
+    tally.close()
+
+
+def test_counts_stay_within_their_cells():
+    """A count never falls below nothing, nor beyond what its cell holds."""
+    tally = Tally()
+    assert tally.add("address", PEER, -5) == 0
+    assert tally.add("address", PEER, 70_000) == 65_535
+    tally.clear("mails")
+    assert tally.add("address", PEER, 0) == 65_535
+    tally.clear("address")
+    assert tally.add("address", PEER, 0) == 0
+
+
+def vitals(**changes) -> Vitals:
+    well = {
+        "lag_seconds": 0.0,
+        "resident_bytes": 10**8,
+        "available_bytes": 10**10,
+        "open_files": 100,
+        "most_files": 1_024,
+        "sick": False,
+    }
+    return Vitals(**(well | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "word"),
+    [
+        ({}, {}, None),
+        ({"lag_seconds": 2.1}, {}, "lag"),
+        ({"lag_seconds": 2.1}, {"loop_lag_seconds": 3}, None),
+        ({"open_files": 961}, {}, "files"),
+        ({"available_bytes": 10**7}, {}, "memory"),
+        ({"available_bytes": 10**7}, {"memory_bytes": 10**9}, None),
+        ({"resident_bytes": 2 * 10**9}, {"memory_bytes": 10**9}, "memory"),
+        ({"sick": True}, {}, "spool"),
+    ],
+)
+def test_gate(changes, limits, word):
+    """Each cause closes the gate by its word, and nothing else does."""
+    assert decide_gate(vitals(**changes), Limits(**limits)) == word
+
+
+def test_gate_opens_by_itself():
+    """A gate that lag or a failed write closed opens again."""
+    gates, limits = Gates(), Limits()
+    gates.tick(limits, now=0.0, lag=5.0, files=0)
+    assert gates.closed(now=0.0)
+    gates.tick(limits, now=1.0, lag=0.0, files=0)
+    assert not gates.closed(now=1.0)
+    gates.sickened(now=1.0)
+    assert gates.closed(now=1.0)
+    assert not gates.closed(now=7.0)
+
+
+def test_gate_counts_open_files():
+    """Sessions near the limit of open files close the gate."""
+    gates = Gates()
+    gates.tick(Limits(), now=0.0, lag=0.0, files=10**7)
+    assert gates.closed(now=0.0)

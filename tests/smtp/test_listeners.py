@@ -1,0 +1,247 @@
+"""Tests of `relay.smtp.listeners`, `station`, `protocol` and `wire` beyond what dialogs can say."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from fake_spool import FakeSpool
+from serving import Serving, build_config, until
+
+from relay.config.model import Listener
+from relay.smtp.listeners import BACKLOG, open_sockets
+
+BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
+
+
+def greeted(serving: Serving, index: int = 0) -> socket.socket:
+    sock = serving.connect(index)
+    assert sock.recv(1_000).startswith(b"220 ")
+    return sock
+
+
+def replies_to(sock: socket.socket, octets: bytes, last: bytes) -> bytes:
+    """Everything said until a line that begins like `last`, or the end."""
+    sock.sendall(octets)
+    got = b""
+    while not any(line.startswith(last) for line in got.split(b"\r\n")[:-1]):
+        more = sock.recv(65_536)
+        if not more:
+            break
+        got += more
+    return got
+
+
+def resident() -> int:
+    """Our resident memory in octets."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_sockets_are_bound_and_listening():
+    """A listener's socket has its address, a free port when none was named, and does not block."""
+    (sock,) = open_sockets(Listener(bind="127.0.0.1:0"))
+    with sock:
+        assert sock.getsockname()[1] > 0
+        assert not sock.getblocking()
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        with pytest.raises(OSError, match="in use") as caught:
+            open_sockets(Listener(bind=f"127.0.0.1:{sock.getsockname()[1]}"))
+        assert caught.value.errno == errno.EADDRINUSE
+    assert BACKLOG == 1_024
+
+
+def test_both_families_at_one_port():
+    """An IPv6 listener leaves IPv4 alone: both can stand at one port."""
+    (first,) = open_sockets(Listener(bind="[::]:0"))
+    port = first.getsockname()[1]
+    (second,) = open_sockets(Listener(bind=f"0.0.0.0:{port}"))
+    first.close()
+    second.close()
+
+
+def test_reload_is_for_new_sessions():
+    """New sessions have the new configuration, open ones keep theirs."""
+    with Serving(build_config()) as serving, greeted(serving) as old:
+        changed = build_config(hostname="new.test.example", max_message_bytes=70_000)
+
+        async def reload() -> None:
+            serving.server.reload(changed)
+
+        serving.call(reload())
+        assert b"SIZE 41943040" in replies_to(old, b"EHLO c\r\n", b"250 ")
+        with serving.connect() as new:
+            assert new.recv(1_000).startswith(b"220 new.test.example ")
+            assert b"SIZE 70000" in replies_to(new, b"EHLO c\r\n", b"250 ")
+
+
+def test_drain_twice_is_one_drain():
+    """Stopping again waits for the same end, and nobody can connect any more."""
+    with Serving(build_config()) as serving:
+        serving.call(serving.server.drain(1))
+        serving.call(serving.server.drain(1))
+        with pytest.raises(ConnectionRefusedError):
+            serving.connect()
+
+
+def test_a_peer_that_does_not_read_stops_being_read():
+    """Commands without end from a peer that reads no replies take no memory: it is left to wait."""
+    config = build_config(limits={"idle_commands": 10**9, "errors": 10**9})
+    with Serving(config) as serving, greeted(serving) as sock:
+        before = resident()
+        sock.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            sock.sendall(b"HELP\r\n" * 20_000_000)
+        assert resident() - before < 20_000_000
+        with greeted(serving) as other:
+            assert replies_to(other, b"NOOP\r\n", b"250").startswith(b"250 ")
+
+
+def test_a_peer_that_waits_in_vain_is_cut_off():
+    """A peer that neither reads nor closes is gone a moment after its last words."""
+    config = build_config(limits={"command_seconds": 0.3})
+    with Serving(config) as serving, greeted(serving) as sock:
+        assert sock.recv(1_000).startswith(b"421 4.4.2 ")
+        station = serving.server._station
+        until(lambda: not station.sessions)
+
+
+def test_a_slow_and_honest_sender_lives():
+    """A sender over the least rate is given the time it needs, beyond the first allowance."""
+    config = build_config(limits={"data_seconds": 0.6, "min_bytes_per_second": 1_000})
+    with Serving(config) as serving, greeted(serving) as sock:
+        assert b"354" in replies_to(sock, BEGIN, b"354")
+        waiter = threading.Event()
+        for _ in range(10):
+            sock.sendall(b"x" * 998 + b"\r\n")
+            waiter.wait(0.15)  # the sender's own slowness is the subject
+        assert replies_to(sock, b".\r\n", b"2").startswith(b"250 2.0.0")
+
+
+def test_lingering_lets_the_last_words_arrive():
+    """A peer that goes on sending after it was hung up on still reads why."""
+    config = build_config(max_message_bytes=65_536)
+    with Serving(config) as serving, greeted(serving) as sock:
+        assert b"354" in replies_to(sock, BEGIN, b"354")
+        sock.sendall(b"0123456789abcd\r\n" * 20_000)
+        got = b""
+        while more := sock.recv(65_536):
+            got += more
+        assert got.startswith(b"552 5.3.4 ")
+
+
+def test_a_peer_that_leaves_while_the_disk_is_slow():
+    """A mail whose end has come is committed, though its blocks were not written and the peer is gone."""
+    config = build_config(spool={"large_message_bytes": 1_024})
+    with Serving(config) as serving:
+        serving.spool.disk.clear()
+        with greeted(serving) as sock:
+            replies_to(sock, BEGIN, b"354")
+            sock.sendall(b"0123456789abcd\r\n" * 200)
+            until(lambda: serving.spool.files)
+            sock.sendall(b".\r\n")
+            station = serving.server._station
+            until(lambda: any(session._arrival.committing for session in station.sessions))
+        serving.spool.disk.set()
+        until(lambda: len(serving.spool.mails) == 1)
+        assert serving.spool.body() == b"0123456789abcd\r\n" * 200
+
+
+def test_a_slow_disk_is_a_451_and_leaves_nothing():
+    """A mail whose blocks are not written in time is put off, and its file removed."""
+    config = build_config(spool={"large_message_bytes": 1_024}, limits={"commit_seconds": 0.3})
+    with Serving(config) as serving, greeted(serving) as sock:
+        serving.spool.disk.clear()
+        replies_to(sock, BEGIN, b"354")
+        sock.sendall(b"0123456789abcd\r\n" * 200)
+        until(lambda: serving.spool.files)
+        assert replies_to(sock, b".\r\n", b"4").startswith(b"451 4.4.5 ")
+        serving.spool.disk.set()
+        until(lambda: serving.spool.files[0].discarded)
+        assert serving.spool.mails == []
+
+
+def test_a_slow_disk_is_not_the_peers_fault():
+    """While we do not read because of the disk, the peer's time does not run."""
+    config = build_config(
+        spool={"large_message_bytes": 1_024}, limits={"data_seconds": 0.3, "command_seconds": 0.3}
+    )
+    with Serving(config) as serving, greeted(serving) as sock:
+        serving.spool.disk.clear()
+        replies_to(sock, BEGIN, b"354")
+        sender = threading.Thread(target=sock.sendall, args=(b"0123456789abcd\r\n" * 1_000_000,))
+        sender.start()
+        sender.join(1.0)
+        assert sender.is_alive()  # three times as long as any peer may be silent
+        serving.spool.disk.set()
+        sender.join(20)
+        assert replies_to(sock, b".\r\n", b"2").startswith(b"250 2.0.0 ")
+
+
+class Discarding(FakeSpool):
+    """A spool that keeps no octets."""
+
+    def open_file(self, spool_id):
+        file = super().open_file(spool_id)
+        file.write = lambda octets: None
+        return file
+
+
+def test_memory_does_not_grow_with_the_mail():
+    """Eight sessions sending 16 MB each at once take a few megabytes, not 128."""
+    with Serving(build_config(), spool=Discarding()) as serving:
+        before = resident()
+        peak = before
+        block = b"0123456789abcd\r\n" * 65_536
+        done = []
+
+        def send() -> None:
+            with greeted(serving) as sock:
+                replies_to(sock, BEGIN, b"354")
+                for _ in range(16):
+                    sock.sendall(block)
+                done.append(replies_to(sock, b".\r\n", b"2"))
+
+        threads = [threading.Thread(target=send) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            peak = max(peak, resident())
+            threads[0].join(0.01)
+        assert [reply[:9] for reply in done] == [b"250 2.0.0"] * 8
+        assert peak - before < 40_000_000
+
+
+def test_no_task_is_left_behind():
+    """After sessions of every end, nothing of them is left in the station."""
+    with Serving(build_config()) as serving:
+        for octets in (b"", b"QUIT\r\n", BEGIN, BEGIN + b"x\r\n.\r\n", b"GET / HTTP/1.0\r\n"):
+            with greeted(serving) as sock:
+                sock.sendall(octets)
+        station = serving.server._station
+        until(lambda: not station.sessions and not station.works)
+
+
+def test_a_bug_in_a_session_is_a_421(monkeypatch):
+    """An exception of ours in the middle of a session hangs up with 421, tells nothing, and the next is served."""
+    from relay.smtp.session import Session
+
+    with Serving(build_config()) as serving:
+        command = Session.command
+
+        def fail(self, line, *, now):
+            if line == b"NOOP":
+                raise RuntimeError("password=secret")
+            return command(self, line, now=now)
+
+        monkeypatch.setattr(Session, "command", fail)
+        with greeted(serving) as sock:
+            assert (
+                replies_to(sock, b"NOOP\r\n", b"4")
+                == b"421 4.3.0 Local trouble, closing, try again later\r\n"
+            )
+        with greeted(serving) as sock:
+            assert replies_to(sock, b"HELP\r\n", b"2").startswith(b"214 ")

@@ -1,0 +1,105 @@
+"""Tests of `relay.smtp.proxy`; its behaviour on a connection is in tests/dialogs/129 to 137."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.smtp.proxy import parse_proxy, wanted
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def v2(command: int, family: int, body: bytes) -> bytes:
+    return SIGNATURE + bytes([0x20 | command, family]) + struct.pack("!H", len(body)) + body
+
+
+def read(wire: bytes) -> bytes | None:
+    """The header at the front of the octets, read as the gate reads it; None when there is none."""
+    header = b""
+    while (more := wanted(header)) > 0:
+        if len(header) + more > len(wire):
+            return None
+        header = wire[: len(header) + more]
+    return header if more == 0 else None
+
+
+@pytest.mark.parametrize(
+    ("header", "client"),
+    [
+        (b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n", ("192.0.2.7", 4711)),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 25\r\n", ("2001:db8::7", 4711)),
+        (b"PROXY UNKNOWN\r\n", None),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
+        (
+            v2(1, 0x11, bytes([192, 0, 2, 7, 192, 0, 2, 1]) + struct.pack("!HH", 4711, 25)),
+            ("192.0.2.7", 4711),
+        ),
+        (v2(1, 0x11, bytes(8) + struct.pack("!HH", 1, 2) + b"\x01\0\2ok"), ("0.0.0.0", 1)),
+        (v2(0, 0x00, b""), None),
+        (v2(0, 0x11, bytes(12)), None),
+        (v2(1, 0x00, b""), None),
+        (v2(1, 0x31, bytes(216)), None),
+    ],
+)
+def test_header_is_read_to_the_octet(header, client):
+    """A header is read whole, and not an octet of what follows it."""
+    assert read(header + b"EHLO x\r\n") == header
+    assert parse_proxy(header) == client
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 4711\r\n",
+        b"PROXY TCP4 2001:db8::7 192.0.2.1 4711 25\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 65536 25\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 04711 25\r\n",
+        b"PROXY UDP4 192.0.2.7 192.0.2.1 4711 25\r\n",
+        b"PROXY TCP4 192.0.2.7  192.0.2.1 4711 25\r\n",
+        b"PROXY TCP4 a b c d\r\n",
+        b"PROXY TCP4 \xff 192.0.2.1 4711 25\r\n",
+        v2(2, 0x11, bytes(12)),
+        v2(1, 0x11, bytes(11)),
+        v2(1, 0x21, bytes(12)),
+        SIGNATURE + b"\x11\x11\0\0",
+    ],
+)
+def test_malformed_header_is_refused(header):
+    """A whole header that makes no sense is a ValueError."""
+    assert read(header) == header
+    with pytest.raises(ValueError, match=r".+"):
+        parse_proxy(header)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"EHLO mx.example\r\n",
+        b"PROXY " + b"x" * 200 + b"\r\n",
+        SIGNATURE + b"\x21\x11\xff\xff" + bytes(70_000),
+    ],
+)
+def test_what_is_no_header_is_not_read_on(wire):
+    """What is no header, or too long a one, ends the reading soon."""
+    assert read(wire) is None
+
+
+@given(st.binary(max_size=150))
+def test_any_octets_end(wire):
+    """Whatever comes, reading ends, and parsing gives a client, None or ValueError."""
+    for front in (wire, b"PROXY " + wire, SIGNATURE + wire):
+        header = read(front + bytes(5_000))
+        if header is None:
+            continue
+        try:
+            client = parse_proxy(header)
+        except ValueError:
+            continue
+        if client is not None:
+            ipaddress.ip_address(client[0])
+            assert 0 <= client[1] < 65_536

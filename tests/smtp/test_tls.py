@@ -1,0 +1,152 @@
+"""Tests of `relay.smtp.tls`, and of TLS on live connections."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import warnings
+
+import pytest
+from serving import Serving, build_config, until
+
+from relay.config.model import Tls
+from relay.smtp.tls import Certificates
+
+
+def copied(papers, folder) -> Tls:
+    """Files of their own, to be changed."""
+    for source, name in ((papers.certificate, "c.pem"), (papers.key, "k.pem")):
+        shutil.copy(source, folder / name)
+    return Tls(certificate=folder / "c.pem", key=folder / "k.pem")
+
+
+def renew(papers, tls: Tls, name: str) -> None:
+    """A new certificate in place of the old."""
+    certificate, key = papers.issue(name, name)
+    shutil.copy(key, tls.key)
+    shutil.copy(certificate, tls.certificate)
+
+
+def peer_names(serving: Serving, papers) -> set[str]:
+    """The names in the certificate that a new session is shown."""
+    context = ssl.create_default_context(cafile=str(papers.ca))
+    context.check_hostname = False
+    with serving.connect() as sock, context.wrap_socket(sock) as secure:
+        return {value for kind, value in secure.getpeercert()["subjectAltName"] if kind == "DNS"}
+
+
+def test_a_changed_certificate_is_read(papers, tmp_path):
+    """A renewed certificate is in force for new handshakes; an unchanged one is not read again."""
+    tls = copied(papers, tmp_path)
+    certificates = Certificates(tls, ask_client=False)
+    before = certificates.context
+    assert not certificates.refresh()
+    renew(papers, tls, "renewed.test.example")
+    assert certificates.refresh()
+    assert certificates.context is not before
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nMIIB", b"rubbish"])
+def test_a_half_written_certificate_keeps_the_old(papers, tmp_path, content):
+    """What cannot be read whole keeps the one before, and the whole one is taken when it is there."""
+    tls = copied(papers, tmp_path)
+    certificates = Certificates(tls, ask_client=False)
+    before = certificates.context
+    whole = tls.certificate.read_bytes()
+    tls.certificate.write_bytes(content)
+    assert not certificates.refresh()
+    assert certificates.context is before
+    tls.certificate.unlink()
+    assert not certificates.refresh()
+    tls.certificate.write_bytes(whole)
+    os.utime(tls.certificate, ns=(5, 5))
+    assert certificates.refresh()
+
+
+def test_a_key_of_another_keeps_the_old(papers, tmp_path):
+    """A key that does not fit its certificate, as between two writes of a renewal, changes nothing."""
+    tls = copied(papers, tmp_path)
+    certificates = Certificates(tls, ask_client=False)
+    before = certificates.context
+    _, key = papers.issue("other.test.example", "other")
+    shutil.copy(key, tls.key)
+    assert not certificates.refresh()
+    assert certificates.context is before
+
+
+def test_no_certificate_to_begin_with(tmp_path):
+    """Without any readable certificate there is no context, and STARTTLS will say 454."""
+    tls = Tls(certificate=tmp_path / "none", key=tmp_path / "none")
+    assert Certificates(tls, ask_client=False).context is None
+    with Serving(
+        build_config(listeners=[{"bind": "127.0.0.1:0"}], tls={"certificate": "/nowhere", "key": "/nowhere"})
+    ) as serving, serving.connect() as sock:  # fmt: skip
+        talk = sock.makefile("rwb")
+        talk.readline()
+        talk.write(b"STARTTLS\r\n")
+        talk.flush()
+        assert talk.readline() == b"454 4.7.0 TLS not available now\r\n"
+        talk.close()
+
+
+def test_certificate_changes_under_a_running_server(papers, tmp_path):
+    """A server that is running shows the renewed certificate, without a restart."""
+    tls = copied(papers, tmp_path)
+    config = build_config(
+        listeners=[{"bind": "127.0.0.1:0", "tls": "implicit"}],
+        tls={"certificate": str(tls.certificate), "key": str(tls.key)},
+    )
+    with Serving(config) as serving:
+        assert peer_names(serving, papers) == {"mx.test.example"}
+        renew(papers, tls, "renewed.test.example")
+        until(lambda: peer_names(serving, papers) == {"renewed.test.example"})
+
+
+@pytest.mark.parametrize(
+    ("version", "works"),
+    [
+        (ssl.TLSVersion.TLSv1, False),
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+def test_only_modern_protocols(papers, version, works):
+    """RFC 8996: TLS 1.2 and newer, nothing older."""
+    config = build_config(papers, listeners=[{"bind": "127.0.0.1:0", "tls": "implicit"}])
+    context = ssl.create_default_context(cafile=str(papers.ca))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    with Serving(config) as serving, serving.connect() as sock:
+        if not works:
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):
+                context.wrap_socket(sock, server_hostname="mx.test.example")
+            return
+        with context.wrap_socket(sock, server_hostname="mx.test.example") as secure:
+            assert secure.version() == version.name.replace("_", ".").replace("TLSv1.", "TLSv1.")
+            cipher = secure.cipher()
+            assert cipher is not None
+            assert "GCM" in cipher[0] or "CHACHA" in cipher[0]
+
+
+def test_a_client_certificate_of_another_authority_is_no_login(papers):
+    """A certificate that our authority did not sign ends the handshake."""
+    config = build_config(
+        papers,
+        listeners=[{"bind": "127.0.0.1:0", "role": "trusted", "tls": "implicit"}],
+        tls={"certificate": str(papers.certificate), "key": str(papers.key), "client_ca": str(papers.ca)},
+    )
+    strangers = type(papers)(papers.folder / "..")
+    context = ssl.create_default_context(cafile=str(papers.ca))
+    context.load_cert_chain(strangers.client_certificate, strangers.client_key)
+    got = b""
+    with Serving(config) as serving, serving.connect() as sock:
+        try:
+            with context.wrap_socket(sock, server_hostname="mx.test.example") as secure:
+                got = secure.recv(100)  # with TLS 1.3 the client learns of it with its first reading
+        except (ssl.SSLError, ConnectionError):
+            pass
+    assert got == b""

@@ -1,0 +1,223 @@
+"""The documents held to the code: keys, defaults, commands, events, metrics, examples, links, and tests' own words."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from prometheus_client import REGISTRY
+
+from relay import telemetry
+from relay.cli import COMMANDS, main
+from relay.config.builtin import builtin_config
+from relay.config.keys import all_keys
+from relay.verdict import Disposition
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+README = (ROOT / "README.md").read_text()
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+
+def name_of(path):
+    """A file as seen from the root."""
+    return str(path.relative_to(ROOT))
+
+
+# --- The configuration
+
+
+def written_default(key):
+    """A default as the table of docs/configuration.md writes it."""
+    if key.required:
+        return "**required**"
+    if key.default is None:
+        return "none"
+    if key.name == "hostname":
+        return "the machine's"
+    if key.name == "connect.allowed_extensions":
+        return "AWS's list"
+    return f"`{json.dumps(key.default, default=str)}`"
+
+
+@pytest.mark.parametrize("key", list(all_keys()), ids=lambda key: key.name)
+def test_key_is_documented_with_its_default(key):
+    """Each key of the configuration has its line, with the default that the code has."""
+    rows = re.findall(rf"^\| `{re.escape(key.name)}` \| (.+?) \| (.+) \|$", CONFIGURATION, re.MULTILINE)
+    assert len(rows) == 1, f"{key.name} needs one line in docs/configuration.md"
+    assert rows[0][0] == written_default(key)
+
+
+def test_no_key_is_documented_that_is_none():
+    """A key that the code no longer knows is no longer in the table."""
+    known = {key.name for key in all_keys()}
+    assert (
+        set(re.findall(r"^\| `([a-z0-9_.\[\]]+)` \| (?:`|\*|none|the|AWS)", CONFIGURATION, re.MULTILINE))
+        <= known
+    )
+
+
+EXAMPLES = [
+    (path, block)
+    for path in DOCUMENTS
+    for block in re.findall(r"```toml\n(.*?)```", path.read_text() if path.exists() else "", re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "block"), EXAMPLES, ids=lambda value: value.stem if isinstance(value, Path) else ""
+)
+def test_example_is_a_configuration(path, block):
+    """Each example in TOML is one that the relay takes, when what it leaves out is given."""
+    builtin_config(**tomllib.loads(block))
+
+
+# --- The commands
+
+
+def commands():
+    """Every command and sub-command by its words, those that are there."""
+    for name in COMMANDS:
+        module = COMMANDS[name].place.partition(":")[0]
+        if importlib.util.find_spec(module) is None:  # pragma: no cover
+            continue
+        command = main.get_command(click.Context(main), name)
+        yield name, command
+        if isinstance(command, click.Group):
+            for each, sub in command.commands.items():
+                yield f"{name} {each}", sub
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), list(commands()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_command_is_documented_and_has_help(words, command):
+    """Each command says what it does, each option too, and the documents show it."""
+    assert command.help or command.short_help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help or parameter.hidden or parameter.name == "limit", parameter.name
+    assert f"relay {words}" in README + OPERATIONS
+
+
+def test_table_of_commands_leads_to_commands():
+    """Each line of the table of commands names a module and a command that are there."""
+    for name, (place, _) in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        assert isinstance(getattr(importlib.import_module(module), attribute), click.Command), name
+
+
+# --- The log and the metrics
+
+
+def events():
+    """Every event that the log knows."""
+    source = inspect.getsource(telemetry)
+    found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
+    return sorted(found | {f"transaction.{telemetry._PAST[each]}" for each in Disposition})
+
+
+@pytest.mark.parametrize("event", events())
+def test_event_is_documented(event):
+    """Each event of the log has its line for the operator."""
+    assert re.search(rf"^\| .*`{re.escape(event)}`.* \|$", OPERATIONS, re.MULTILINE)
+
+
+def test_no_event_is_documented_that_is_none():
+    """An event that the code no longer writes is no longer in the table."""
+    table = OPERATIONS.partition("| Event |")[2].partition("## ")[0]
+    named = {
+        name for row in table.splitlines() for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row.split(" | ")[0])
+    }
+    assert named <= set(events())
+
+
+def metrics():
+    """Every metric of ours by its name in the exposition."""
+    for family in REGISTRY.collect():
+        if family.name.startswith("relay_"):
+            yield f"{family.name}_total" if family.type == "counter" else family.name
+
+
+@pytest.mark.parametrize("metric", sorted(metrics()))
+def test_metric_is_documented(metric):
+    """Each metric has its line for the operator."""
+    assert re.search(rf"^\| `{metric}` \|", OPERATIONS, re.MULTILINE)
+
+
+def test_no_metric_is_documented_that_is_none():
+    """A metric that the code no longer moves is no longer in the documents."""
+    named = set(re.findall(r"`(relay_[a-z_]+_total|relay_sessions|relay_gate_closed)", OPERATIONS))
+    assert named <= set(metrics())
+
+
+# --- The documents themselves
+
+
+def anchors(path):
+    """The names that a link into this page may end in."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(path):
+    """Each link to another page of ours finds it, and its heading."""
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = (path.parent / file).resolve() if file else path
+        assert aim.exists(), target
+        assert not anchor or anchor in anchors(aim), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_make_targets_in_documents_exist(path):
+    """Each `make target` that a page names is one."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^    |`)make ([a-z]+)", path.read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+# --- The tests themselves
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_every_test_states_its_fact(path):
+    """Each test has a docstring of one sentence that says what is so."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            stated = ast.get_docstring(node)
+            assert stated, f"{node.name} has no docstring"
+            assert stated.split("\n")[0].endswith((".", '."', ".)")), f"{node.name}: {stated}"
+
+
+def test_names_of_test_modules_are_unique():
+    """Two test modules of one name would hide each other."""
+    names = [path.name for path in TESTS]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(ROOT.glob("relay/**/*.py")) if path.name != "__main__.py"],
+    ids=name_of,
+)
+def test_every_module_says_what_it_owns(path):
+    """Each module begins with a docstring that ends its first sentence."""
+    stated = ast.get_docstring(ast.parse(path.read_text()))
+    assert stated
+    assert re.search(r"[.:]$", stated.split("\n")[0]) or "." in stated

@@ -1,0 +1,280 @@
+"""The log and the metrics: whole lines whatever a peer sent, no subject, no body, labels from closed lists."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from relay import telemetry
+from relay.contact.plan import Rung
+from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.spool.base import Entry, State
+from relay.standing import AlarmKind, Standing
+from relay.verdict import Disposition, Reply
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+HOSTILE = '\x1b[2J\x1b]0;owned\x07 ok\r\n{"event": "forged"}\u2028\x9b31m\u202egpj.exe\ud800\x00'
+#: What a terminal obeys, or a log reader takes for the end of a line.
+ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+#: Every function of the log; the rest of the module's are about the log itself.
+FACTS = {
+    name: function
+    for name, function in inspect.getmembers(telemetry, inspect.isfunction)
+    if function.__module__ == "relay.telemetry"
+    and not name.startswith("_")
+    and name not in ("configure", "exposition")
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """The log of one test does not reach the next."""
+    yield
+    telemetry.configure("json", "info")
+    logging.getLogger().handlers.clear()
+
+
+def entry(text="x"):
+    """An entry with this text wherever a peer can put one."""
+    envelope = Envelope(
+        reverse_path=text,
+        forward_paths=(ForwardPath(address=text),),
+        peer=Peer(address="192.0.2.7", port=1, helo=text),
+        received_at=NOW,
+    )
+    return Entry(
+        entry_id=1,
+        spool_id="01SPOOL",
+        destination=Destination(instance_id="i", address=text, forward_paths=(text,), route="r"),
+        envelope=envelope,
+        results={},
+        fingerprint="f",
+        message_id=text,
+        size=1,
+        trace_size=0,
+        state=State.LEASED,
+        attempts=2,
+        cut_short=0,
+        next_attempt_at=NOW,
+        lease_until=NOW,
+        rung=Rung.FULL,
+        request=None,
+        request_expires_at=None,
+        contact_id=None,
+        reason="",
+        detail="",
+        accepted_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def value_for(parameter, text):
+    """A value for one parameter of a fact, with the text wherever text may stand."""
+    kind = parameter.annotation
+    if parameter.name == "adaptations":  # a label: its words are ours
+        return ["body.cut"]
+    if "Entry" in kind:
+        return entry(text)
+    if "Reply" in kind:
+        return Reply(code=250, status="0.0", text=text)
+    if "Disposition" in kind:
+        return Disposition.ACCEPT
+    if "Outcome" in kind:
+        return "done"
+    if "AlarmKind" in kind:
+        return AlarmKind.HELD
+    if "Standing" in kind:
+        return Standing(dead=1, sick=text)
+    if "Sequence" in kind:
+        return [text]
+    return {"int": 3, "float": 0.5, "bool": True}.get(kind, text)
+
+
+def record(name, text, stream, log_format="json", level="debug"):
+    """Write one fact with this text into a stream; what it holds then, where it can tell."""
+    was, sys.stderr = sys.stderr, stream
+    try:
+        telemetry.configure(log_format, level, process="test")
+        parameters = inspect.signature(FACTS[name]).parameters.values()
+        FACTS[name](
+            **{each.name: value_for(each, text) for each in parameters if each.kind is not each.VAR_KEYWORD}
+        )
+    finally:
+        sys.stderr = was
+    return stream.getvalue() if isinstance(stream, io.StringIO) else ""
+
+
+def stream():
+    """What a service manager gives us for stderr."""
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", newline="")
+
+
+def written(text_stream):
+    """The octets that reached it, decoded."""
+    text_stream.flush()
+    return text_stream.buffer.getvalue().decode()
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_fact_is_one_whole_line_of_json(name):
+    """Whatever a peer put into a fact, the log has one line, of JSON, that no terminal obeys."""
+    out = io.StringIO()
+    line = record(name, HOSTILE, out)
+    assert line.count("\n") == 1
+    assert not ARMED.search(line.rstrip("\n"))
+    record_ = json.loads(line)
+    assert not ARMED.search(json.dumps(record_, ensure_ascii=False))
+    assert re.fullmatch(r"[a-z]+\.[a-z_]+", record_["event"])
+    assert {"event", "level", "at", "process"} <= record_.keys()
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_fact_on_a_terminal_is_disarmed(name):
+    """The lines for a person are as harmless as the others."""
+    line = record(name, HOSTILE, io.StringIO(), "console")
+    assert line.count("\n") == 1
+    assert not ARMED.search(line.rstrip("\n"))
+
+
+@given(st.text())
+def test_any_text_makes_one_line(text):
+    """No text at all breaks the line or the encoding of a strict stream."""
+    out = stream()
+    record("recipient_refused", text, out)
+    line = written(out)
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["event"] == "recipient.refused"
+
+
+def test_exception_keeps_its_lines_and_loses_its_arms():
+    """A traceback is readable, and the text of an exception obeys the same rule as every other."""
+    out = io.StringIO()
+    was, sys.stderr = sys.stderr, out
+    try:
+        telemetry.configure("console", "debug")
+        try:
+            int(HOSTILE)
+        except ValueError:
+            telemetry.fault_caught(where="session", peer=HOSTILE)
+    finally:
+        sys.stderr = was
+    assert "ValueError" in out.getvalue()
+    assert not ARMED.search(out.getvalue().replace("\n", ""))
+
+
+def test_no_fact_takes_a_subject_or_a_body():
+    """What is not taken cannot be logged: no function has a place for a subject or a body."""
+    words = {word for function in FACTS.values() for word in inspect.signature(function).parameters}
+    assert not words & {"subject", "body", "text", "html", "raw", "content", "request", "headers"}
+
+
+def test_levels_cut_the_log():
+    """At "info" the sessions are silent; at "error" the transactions are too."""
+    assert record("session_opened", "x", io.StringIO(), level="info") == ""
+    assert record("transaction_ended", "x", io.StringIO(), level="error") == ""
+    assert record("transaction_ended", "x", io.StringIO(), level="info") != ""
+
+
+def test_auto_is_json_where_nobody_watches():
+    """Without a terminal "auto" is JSON."""
+    line = record("daemon_ready", "x", io.StringIO(), "auto")
+    assert json.loads(line)["event"] == "daemon.ready"
+
+
+def test_libraries_speak_from_warning_up():
+    """What a library says in a low voice stays out of the log, and aiosmtpd's own log entirely."""
+    out = io.StringIO()
+    was, sys.stderr = sys.stderr, out
+    try:
+        telemetry.configure("json", "debug")
+        logging.getLogger("some.library").info("whisper")
+        logging.getLogger("mail.log").warning("a session in aiosmtpd's words")
+        logging.getLogger("some.library").warning("aloud")
+    finally:
+        sys.stderr = was
+    assert out.getvalue() == "some.library: aloud\n"
+
+
+def value(name, **labels):
+    """A sample of the registry."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def transaction(disposition, **more):
+    """One transaction's end, in an unread log."""
+    told = {
+        "reply": Reply(code=250, status="0.0", text="ok"),
+        "spool_id": "01SPOOL",
+        "message_id": None,
+        "reverse_path": None,
+        "destinations": ["support@example.com"],
+        "peer": "192.0.2.7",
+        "helo": None,
+        "protocol": "ESMTP",
+        "tls": None,
+        "size": 1_000,
+        "seconds": 0.01,
+    }
+    telemetry.transaction_ended(disposition=disposition, **(told | more))
+
+
+def test_transactions_are_counted():
+    """Each transaction moves its disposition; only accepted octets count; duplicates count besides."""
+    before = [
+        value("relay_transactions_total", disposition="accept"),
+        value("relay_transactions_total", disposition="defer"),
+        value("relay_received_bytes_total"),
+        value("relay_duplicates_total"),
+    ]
+    transaction(Disposition.ACCEPT)
+    transaction(Disposition.ACCEPT, duplicate=True)
+    transaction(Disposition.DEFER)
+    after = [
+        value("relay_transactions_total", disposition="accept"),
+        value("relay_transactions_total", disposition="defer"),
+        value("relay_received_bytes_total"),
+        value("relay_duplicates_total"),
+    ]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [2, 1, 2_000, 1]
+
+
+def test_deliveries_are_counted():
+    """Each attempt moves its outcome, and each change made so that a mail fits its code."""
+    before = (
+        value("relay_deliveries_total", outcome="done"),
+        value("relay_adaptations_total", code="body.cut"),
+    )
+    telemetry.delivery_attempted(
+        entry=entry(), outcome="done", contact_id="c", adaptations=["body.cut", "body.cut"], seconds=0.1
+    )
+    after = value("relay_deliveries_total", outcome="done"), value("relay_adaptations_total", code="body.cut")
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 2)
+
+
+def test_sessions_are_a_gauge():
+    """Open sessions go up and down."""
+    before = value("relay_sessions")
+    telemetry.session_opened(peer="p", listener="l")
+    assert value("relay_sessions") == before + 1
+    telemetry.session_closed(peer="p", listener="l", why="quit", seconds=0.1)
+    assert value("relay_sessions") == before
+
+
+def test_labels_stand_at_zero_from_the_start():
+    """An alarm on a rate needs the series before the first event: each disposition and outcome is there."""
+    text = telemetry.exposition()
+    for disposition in Disposition:
+        assert f'relay_transactions_total{{disposition="{disposition}"}}' in text
+    for outcome in ("done", "deferred", "held", "buried", "lost"):
+        assert f'relay_deliveries_total{{outcome="{outcome}"}}' in text
