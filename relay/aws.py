@@ -62,6 +62,8 @@ class Clients:
 
     s3: Any
     connect: Any
+    #: Only where alarms go to a topic.
+    sns: Any = None
 
 
 @asynccontextmanager
@@ -84,7 +86,10 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
                 session.client("connect", config=_connect_config(config))
             )
             connect.meta.events.register("before-send.connect", _send_in_pieces)
-        yield Clients(s3=s3, connect=connect)
+            sns = None
+            if config.alarms.sns_topic_arn:
+                sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
+        yield Clients(s3=s3, connect=connect, sns=sns)
 
 
 def _region() -> str | None:
@@ -288,7 +293,7 @@ def _map_answer(service: str, response: Any) -> RemoteError:
     error = response.get("Error", {})
     about = response.get("ResponseMetadata", {})
     status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
-    failure = _BY_CODE.get(code) or _BY_STATUS[service].get(status, FailureClass.TEMPORARY)
+    failure = _BY_CODE.get(code) or _BY_STATUS.get(service, {}).get(status, FailureClass.TEMPORARY)
     reason = next(iter((response.get("Reason") or {}).values()), "")
     if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
         failure = FailureClass.PAYLOAD

@@ -233,6 +233,7 @@ def _build_message(message: Message) -> dict[str, Any]:
                 "sha256": part.sha256,
             }
             for part in message.attachments
+            if part.origin != "uuencode"  # its octets are in `text` as they were sent
         ],
         "defects": [str(defect) for defect in message.defects],
     }

@@ -7,7 +7,7 @@ state. It never loses an entry: what goes wrong in a way nobody expected is defe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol, assert_never
@@ -262,21 +262,3 @@ def _line(
         )
 
     return tell
-
-
-async def housekeeping(
-    outbox: Outbox,
-    *,
-    now: Callable[[], datetime],
-    every_seconds: float,
-    wait: Callable[[float], Awaitable[bool]],
-) -> None:
-    """Remove what is finished and past its retention, again and again until `wait` answers True (stop)."""
-    while not await wait(every_seconds):
-        try:
-            mails = await outbox.expire(now=now())
-        except SpoolError:
-            telemetry.fault_caught(where="runner.housekeeping")
-        else:
-            if mails:
-                telemetry.spool_expired(mails=mails)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 from prometheus_client import Counter, Gauge, generate_latest
 
+from relay.contact.adaptations import AdaptationCode
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
     from relay.spool.base import Entry
+    from relay.standing import AlarmKind, Standing
 
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
 RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
@@ -37,11 +39,19 @@ DUPLICATES = Counter(
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
 
+SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
+SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
+SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
+
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
 for _disposition in Disposition:
     TRANSACTIONS.labels(_disposition)
 for _outcome in ("done", "deferred", "held", "buried", "lost"):
     DELIVERIES.labels(_outcome)
+for _code in AdaptationCode:
+    ADAPTATIONS.labels(_code)
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _log: Any = structlog.get_logger()
@@ -358,6 +368,34 @@ def spool_swept(*, files: int) -> None:
 def spool_expired(*, mails: int) -> None:
     """Finished mails past their retention are gone."""
     _log.debug("spool.expired", mails=mails)
+
+
+def queue_seen(standing: Standing) -> None:
+    """How the queue stands."""
+    _log.debug(
+        "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
+    )
+    SPOOL_SICK.set(bool(standing.sick))
+    if standing.sick:
+        return
+    for state in ("queued", "leased", "held", "dead", "done"):
+        SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
+    SPOOL_OLDEST.set(standing.oldest_seconds)
+    ROUTES_HELD.set(len(standing.held_routes))
+
+
+def alarm_told(*, kind: AlarmKind, raised: bool, detail: str) -> None:
+    """Something that a person should look at, or the end of it."""
+    if raised:
+        ALARMS.labels(kind).inc()
+        _log.error("alarm.raised", kind=str(kind), detail=detail)
+    else:
+        _log.info("alarm.ended", kind=str(kind), detail=detail)
+
+
+def alarm_untold(*, to: str, why: str) -> None:
+    """A webhook or an SNS topic did not take an alarm."""
+    _log.error("alarm.untold", to=to, why=why)
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:

@@ -12,6 +12,13 @@ settings.register_profile("relay", deadline=None)
 settings.load_profile("relay")
 
 
+def pytest_addoption(parser):
+    """`--update-goldens` rewrites what the goldens expect; the diff is to be reviewed."""
+    parser.addoption(
+        "--update-goldens", action="store_true", help="rewrite tests/mail/*.json; review the diff"
+    )
+
+
 def pytest_runtest_setup(item):
     """Skip a test whose program is not here, and say what to install."""
     for mark in item.iter_markers("needs"):

@@ -96,6 +96,31 @@ def test_attachments_have_urls_of_realistic_length():
     ]
 
 
+def test_picture_named_by_its_place():
+    """HTML saved from the web refers to its pictures by Content-Location (RFC 2557)."""
+    raw = b"""\
+From: jane@customer.example
+To: support@example.com
+Content-Type: multipart/related; boundary=b
+
+--b
+Content-Type: text/html
+Content-Location: https://shop.example/index.html
+
+<img src="img/logo.png">
+--b
+Content-Type: image/png
+Content-Location: https://shop.example/img/
+ logo.png
+Content-Transfer-Encoding: base64
+
+iVBORw0KGgo=
+--b--
+"""
+    (record,) = explain(raw)
+    assert "data:image/png;base64," in record["request"]["EmailMessage"]["RawMessage"]["Body"]
+
+
 def test_destination_without_a_match_is_the_first_route():
     """A mail to nobody of ours is explained for the first address of the first route."""
     (record,) = explain(mail(To="someone@elsewhere.example").as_bytes())

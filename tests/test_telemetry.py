@@ -19,6 +19,7 @@ from relay import telemetry
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.spool.base import Entry, State
+from relay.standing import AlarmKind, Standing
 from relay.verdict import Disposition, Reply
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -91,6 +92,10 @@ def value_for(parameter, text):
         return Disposition.ACCEPT
     if "Outcome" in kind:
         return "done"
+    if "AlarmKind" in kind:
+        return AlarmKind.HELD
+    if "Standing" in kind:
+        return Standing(dead=1, sick=text)
     if "Sequence" in kind:
         return [text]
     return {"int": 3, "float": 0.5, "bool": True}.get(kind, text)

@@ -16,6 +16,8 @@ import click
 
 from relay.spool.base import Desk, Entry, Paused, State
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
@@ -60,8 +62,11 @@ def build_record(entry: Entry) -> dict[str, Any]:
 
 
 def echo_json(value: object) -> None:
-    """One JSON document on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON document on standard output; a list with one object a line, for grep and for long queues."""
+    if isinstance(value, list):
+        click.echo("[" + ",\n ".join(map(_encode, value)) + "]")
+    else:
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def printable(text: str) -> str:

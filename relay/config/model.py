@@ -25,6 +25,7 @@ from relay.config.words import (
     check_network,
     check_prefix,
     check_route_name,
+    check_url,
     split_bind,
 )
 
@@ -120,6 +121,7 @@ class Deliver(Section):
 
     concurrency: int = Field(default=8, ge=1, le=256)
     max_age_hours: float = Field(default=96.0, gt=0)
+    max_hold_hours: float = Field(default=720.0, gt=0)
     backoff_min_seconds: float = Field(default=5.0, gt=0)
     backoff_max_seconds: float = Field(default=3_600.0, gt=0)
     capacity_seconds: float = Field(default=300.0, gt=0)
@@ -176,6 +178,18 @@ class Admin(Section):
     bind: Bind | Literal[""] = "127.0.0.1:8026"
 
 
+class Alarms(Section):
+    """Whom to wake, and for what, besides the log and the metrics."""
+
+    webhook: Annotated[str, AfterValidator(check_url)] | Literal[""] = ""
+    sns_topic_arn: (
+        Annotated[str, Field(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}$")]
+        | Literal[""]
+    ) = ""
+    oldest_minutes: float = Field(default=60.0, gt=0)
+    every_seconds: float = Field(default=15.0, gt=0, le=3_600)
+
+
 class Log(Section):
     """Where the log goes is the service manager's business; this is how it looks."""
 
@@ -217,6 +231,7 @@ class Config(Section):
     connect: Connect
     contact: Contact = Contact()
     admin: Admin = Admin()
+    alarms: Alarms = Alarms()
     log: Log = Log()
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 

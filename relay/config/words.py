@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 # The pattern that the Connect service model holds every address to (shape EmailAddress).
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
@@ -124,3 +125,11 @@ check_route_name = fits(
     r"[A-Za-z0-9@._*+-]{0,100}",
     "is no name of a route; use letters, digits and @._*+-, 100 at most",
 )
+
+
+def check_url(value: str) -> str:
+    """An http or https URL with a host."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
+        raise ValueError('is no web address; write it like "https://alarms.example.com/relay"')
+    return value

@@ -14,7 +14,7 @@ from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
 from relay.contact.characters import clean_text, count_utf8, cut_utf8, strip_invisible
 from relay.contact.html_text import Effort, make_text
-from relay.contact.inline import choose_images, find_references, image_type, replace_references
+from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
 from relay.contact.joined import find_lone, weave_html, weave_text
 from relay.contact.markup import shows_something
@@ -84,7 +84,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     size = count_utf8(woven)
     if size > limit or Defect.BODY_TOO_LONG in message.defects:
         return None
-    references = find_references(woven, message.attachments)
+    references = find_shown(message, woven)
     chosen = choose_images(references, limit - size)
     shown = frozenset(one.index for one in references)
     for index in sorted(shown):

@@ -25,6 +25,8 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str) -> str:
     """The text as one line, without control characters and lone surrogates, trimmed."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
     return _SURROGATE.sub("\ufffd", _BREAKING.sub(" ", text)).strip()
 
 

@@ -77,13 +77,14 @@ def fit(
         from_address=from_address,
         rung=rung,
     )
-    # The attributes name the adaptations, and making them may be one: the second pass knows both.
-    _, attribute_changes = describe(original_key=kept_key, adaptations=changes)
-    changed = bool(changes or attribute_changes)
-    original_key = kept_key if changed or config.s3.keep_original == "always" else None
-    attributes, attribute_changes = describe(
-        original_key=original_key, adaptations=(*changes, *attribute_changes)
-    )
+    original_key = kept_key if changes or config.s3.keep_original == "always" else None
+    attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
+    if attribute_changes:
+        # The attributes name the adaptations, and making them was one: the second pass knows both.
+        original_key = kept_key
+        attributes, attribute_changes = describe(
+            original_key=original_key, adaptations=(*changes, *attribute_changes)
+        )
     return Plan(
         rung=rung,
         instance_id=context.destination.instance_id,

@@ -11,10 +11,10 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 from relay.contact.markup import unescape
-from relay.message.model import Part
+from relay.message.model import Message, Part
 
 #: What Connect shows inline (administrator guide, feature specifications), by the types that mails declare.
 IMAGE_TYPES: Mapping[str, str] = {
@@ -64,22 +64,35 @@ def image_type(part: Part) -> str | None:
     return declared
 
 
-def find_references(source: str, parts: Sequence[Part]) -> tuple[Reference, ...]:
-    """Every place where the HTML shows one of the parts, in order and without overlap."""
+def find_shown(message: Message, source: str) -> tuple[Reference, ...]:
+    """Every place where the mail's HTML, or what was made of it, shows one of its attachments."""
+    place = next((part.content_location for part in message.bodies if part.content_type == "text/html"), None)
+    return find_references(source, message.attachments, base=_unfold(place or ""))
+
+
+def find_references(source: str, parts: Sequence[Part], *, base: str = "") -> tuple[Reference, ...]:
+    """Every place where the HTML shows one of the parts, in order and without overlap; `base` is where it lay itself."""
     # The first of two parts with one id is meant; paths may repeat (TNEF, uuencode), positions do not.
     numbered = [*enumerate(parts)][::-1]
     by_id = {_key(part.content_id): (index, part) for index, part in numbered if part.content_id}
-    by_place = {part.content_location: (index, part) for index, part in numbered if part.content_location}
+    by_place = {
+        _unfold(part.content_location): (index, part) for index, part in numbered if part.content_location
+    }
     found = list(_by_content_id(source, by_id)) if by_id else []
     if by_place:
         taken = {reference.start for reference in found}
-        found.extend(one for one in _by_location(source, by_place) if one.start not in taken)
+        found.extend(one for one in _by_location(source, by_place, base) if one.start not in taken)
         found.sort(key=lambda one: one.start)
     return tuple(found)
 
 
 def _key(content_id: str) -> str:
     return unquote(content_id.strip().strip("<>")).casefold()
+
+
+def _unfold(place: str) -> str:
+    """A URL without the white space at which it was folded (RFC 2557 §4.4.2)."""
+    return "".join(place.split())
 
 
 def _by_content_id(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterator[Reference]:
@@ -89,12 +102,21 @@ def _by_content_id(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterat
             yield Reference(found.start(), found.end(), *known)
 
 
-def _by_location(source: str, parts: Mapping[str, tuple[int, Part]]) -> Iterator[Reference]:
+def _by_location(source: str, parts: Mapping[str, tuple[int, Part]], base: str) -> Iterator[Reference]:
     for found in _SOURCE.finditer(source):
         group = 1 if found.group(1) is not None else 2
-        known = parts.get(unescape(found.group(group)))
+        place = unescape(found.group(group))
+        known = parts.get(place) or (parts.get(_join(base, place)) if base else None)
         if known is not None:
             yield Reference(found.start(group), found.end(group), *known)
+
+
+def _join(base: str, place: str) -> str:
+    """The place relative to where the HTML lay (RFC 2557 §5); "" when it is no URL."""
+    try:
+        return urljoin(base, place)
+    except ValueError:
+        return ""
 
 
 def choose_images(references: Sequence[Reference], room: int) -> frozenset[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from relay.config.model import Config, Route
 from relay.contact.candidates import Role, collect_candidates
 from relay.contact.files import fit_name
-from relay.contact.inline import find_references, image_type
+from relay.contact.inline import find_shown, image_type
 from relay.contact.names import get_extension
 from relay.message.model import Message
 
@@ -25,8 +25,7 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
     allowed = frozenset(config.connect.allowed_extensions)
     shown = set()
     if route.prefer == "html":
-        references = find_references(message.html, message.attachments)
-        shown = {id(one.part) for one in references if image_type(one.part)}
+        shown = {id(one.part) for one in find_shown(message, message.html) if image_type(one.part)}
     refused = []
     for candidate in collect_candidates(message):
         if (

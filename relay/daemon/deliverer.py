@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from relay import telemetry
+from relay.alarms import AlarmSender
 from relay.attachments import AttachmentStore
 from relay.aws import Clients, open_clients
 from relay.config import Config
@@ -15,12 +16,10 @@ from relay.connect.client import ConnectClient
 from relay.daemon.child import Order, run_child
 from relay.delivery import Delivery
 from relay.pace import Pace
-from relay.runner import Runner, housekeeping
-from relay.spool.local import LocalOutbox, open_outbox
+from relay.runner import Runner
+from relay.spool.local import LocalOutbox, open_desk, open_outbox
 from relay.spool.wake import Bell
-
-#: Retention is counted in days; a sweep every few minutes is soon enough.
-_HOUSEKEEPING_SECONDS = 300.0
+from relay.watch import Watch
 
 
 def utc_now() -> datetime:
@@ -43,15 +42,12 @@ class Deliverer:
     async def start(self, order: Order) -> None:
         """Take back what a dead deliverer left, then deliver."""
         config = order.config
-        loop = asyncio.get_running_loop()
         self._outbox = open_outbox(config)
         recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash)
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
-        self._pace = Pace(
-            rate=config.connect.requests_per_second, burst=config.connect.burst, clock=loop.time
-        )
+        self._pace = _pace(config)
         bell = self._stack.enter_context(Bell(config.data_dir))
         self._runner = Runner(
             outbox=self._outbox,
@@ -63,12 +59,22 @@ class Deliverer:
         )
         self._tasks = [
             asyncio.create_task(self._runner.run()),
-            asyncio.create_task(
-                housekeeping(self._outbox, now=utc_now, every_seconds=_HOUSEKEEPING_SECONDS, wait=self._wait)
-            ),
+            asyncio.create_task(self._watch(config, self._outbox, self._clients).run()),
         ]
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
+
+    def _watch(self, config: Config, outbox: LocalOutbox, clients: Clients) -> Watch:
+        desk = open_desk(config)
+        self._stack.callback(desk.close)
+        return Watch(
+            config=config,
+            outbox=outbox,
+            desk=desk,
+            sender=AlarmSender(config.alarms, hostname=config.hostname, sns=clients.sns),
+            now=utc_now,
+            wait=self._wait,
+        )
 
     def _delivery(self, config: Config) -> Delivery:
         assert self._clients is not None
@@ -94,6 +100,7 @@ class Deliverer:
     async def reload(self, config: Config) -> None:
         """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""
         if self._runner:
+            self._pace = _pace(config)
             self._runner.reload(self._delivery(config), config.deliver)
 
     async def stop(self, seconds: float) -> None:
@@ -106,6 +113,12 @@ class Deliverer:
         await self._stack.aclose()
         if self._outbox:
             await self._outbox.close()
+
+
+def _pace(config: Config) -> Pace:
+    """The bucket that all calls to Connect share; a new one begins slowly, as after a restart."""
+    limits = config.connect
+    return Pace(rate=limits.requests_per_second, burst=limits.burst, clock=asyncio.get_running_loop().time)
 
 
 def _must_not_fail(task: asyncio.Task[None]) -> None:

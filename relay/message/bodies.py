@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from html import escape
 
 from relay.message.charset import decode
 from relay.message.flowed import unflow
@@ -34,14 +33,39 @@ class Bodies:
 
     texts: list[Node] = field(default_factory=list)
     htmls: list[Node] = field(default_factory=list)
-    #: What a reader of HTML sees, in order: the HTML, and the text that is no alternative to any of it.
-    shown: list[Node] = field(default_factory=list)
+    #: What a reader of HTML should see, in order: the HTML, and the text that is no alternative to any of it.
+    seen_as_html: list[Node] = field(default_factory=list)
+    #: What a reader of text should see: the text, and the HTML that has no text beside it as its alternative.
+    seen_as_text: list[Node] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.htmls)
 
     def __add__(self, other: Bodies) -> Bodies:
-        return Bodies(self.texts + other.texts, self.htmls + other.htmls, self.shown + other.shown)
+        return Bodies(
+            self.texts + other.texts,
+            self.htmls + other.htmls,
+            self.seen_as_html + other.seen_as_html,
+            self.seen_as_text + other.seen_as_text,
+        )
+
+    def all(self) -> list[Node]:
+        """Every leaf that is one of the mail's own words, whoever reads."""
+        return [*self.texts, *self.htmls, *self.seen_as_html, *self.seen_as_text]
+
+    def lone_texts(self) -> list[Node]:
+        """The text that a reader of the HTML alone would miss."""
+        lone = [
+            node for node in self.seen_as_html if node.content_type != "text/html" and not _is_blank(node)
+        ]
+        return lone if self.htmls else []
+
+    def lone_htmls(self) -> list[Node]:
+        """The HTML that a reader of the text alone would miss."""
+        lone = [
+            node for node in self.seen_as_text if node.content_type == "text/html" and not _is_blank(node)
+        ]
+        return lone if not all(map(_is_blank, self.texts)) else []
 
 
 def choose_bodies(root: Node) -> Bodies:
@@ -59,11 +83,11 @@ def _is_blank(node: Node) -> bool:
 
 
 def _text(node: Node) -> Bodies:
-    return Bodies(texts=[node], shown=[node])
+    return Bodies(texts=[node], seen_as_html=[node], seen_as_text=[node])
 
 
 def _html(node: Node) -> Bodies:
-    return Bodies(htmls=[node], shown=[node])
+    return Bodies(htmls=[node], seen_as_html=[node], seen_as_text=[node])
 
 
 def _choose(node: Node, *, alone: bool) -> Bodies:
@@ -111,8 +135,8 @@ def _choose_alternative(node: Node, *, alone: bool) -> Bodies:
         return plain or Bodies()
     if plain is None:
         return rich
-    # What the HTML's own choice holds of text is shown with it, and is no alternative to the plain one.
-    return Bodies(plain.texts, rich.htmls, rich.shown)
+    # What the HTML's own choice holds of text belongs to it, and is no alternative to the plain one.
+    return Bodies(plain.texts, rich.htmls, rich.seen_as_html, plain.seen_as_text)
 
 
 def _related_root(node: Node) -> Node:
@@ -157,7 +181,9 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         if label is not None and label.lower().startswith(("utf-16", "utf-32")):
             label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
-    text = _LINE_END.sub("\n", text) if "\r" in text else text
+    text = text.replace("\r\n", "\n")
+    if "\r" in text:  # doubled on the way, or from before Mac OS X
+        text = _LINE_END.sub("\n", text)
     if (
         node.content_type == "text/plain"
         and node.parameters.get("format", "").lower() == "flowed"
@@ -182,11 +208,6 @@ def _octets(node: Node, limit: int) -> bytes:
         if size >= limit:
             break
     return b"".join(pieces)[:limit]
-
-
-def as_html(text: str) -> str:
-    """Plain text as it stands among HTML."""
-    return f'<div style="white-space: pre-wrap">{escape(text, quote=False)}</div>\n'
 
 
 def join_texts(texts: list[str]) -> str:

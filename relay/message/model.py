@@ -90,7 +90,7 @@ class Message:
 
     Every header value here is one line, without control characters or lone surrogates. `parts` holds every
     leaf in order, except what stands inside an embedded message; `bodies` are those of them that make up
-    `text`, `html` and `whole_html`, and `attachments` all the others, named or not, inline or not, at any depth (an
+    `text` and `html`, and `attachments` all the others, named or not, inline or not, at any depth (an
     attached message counts there as one leaf, its octets undecoded, and in `embedded` once more, understood).
     """
 
@@ -112,11 +112,12 @@ class Message:
     text: str = ""
     #: The mail's own HTML, "" when it has none.
     html: str = ""
-    #: `html` as a reader should see it: with those text bodies between that are no alternative to any of it (a
-    #: footer, words after a picture); the same as `html` when there are none. Show this one, or words are lost.
-    whole_html: str = ""
     parts: tuple[Part, ...] = ()
     bodies: tuple[Part, ...] = ()
+    #: Those bodies of text that are no alternative to any HTML (a list's footer, words after a picture): who is shown
+    #: only `html` does not see them. Empty when there is no HTML. And the other way round.
+    lone_texts: tuple[Part, ...] = ()
+    lone_htmls: tuple[Part, ...] = ()
     attachments: tuple[Part, ...] = ()
     embedded: tuple[Embedded, ...] = ()
     defects: tuple[Defect, ...] = ()

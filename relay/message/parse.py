@@ -6,14 +6,14 @@ Owns the understanding of a whole mail. Never raises for what a mail holds, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relay.message.addresses import MOST_TEXT, parse_addresses
-from relay.message.bodies import Bodies, as_html, body_text, choose_bodies, join_texts
+from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
 from relay.message.identifiers import parse_identifiers, parse_message_id
-from relay.message.model import Defect, Mailbox, Message, ParseLimits
+from relay.message.model import Defect, Mailbox, Message, ParseLimits, Part
 from relay.message.octets import Buffer, Region, whole
 from relay.message.tree import Node, TreeBuilder, Work, charset_hint
 from relay.message.unpack import unpack
@@ -48,9 +48,9 @@ def _understand(region: Region, depth: int, work: Work) -> Message:
 def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
     fields = _Fields(header, builder)
     bodies = choose_bodies(root)
-    chosen = {id(node) for node in (*bodies.shown, *bodies.texts, *bodies.htmls)}
+    chosen = {id(node) for node in bodies.all()}
     leaves = [node for node in root.leaves() if not node.fallback or id(node) in chosen]
-    text, html, whole_html = _words(bodies, builder)
+    text, html = _words(bodies, builder)
     return Message(
         subject=fields.text("subject"),
         author=fields.mailboxes("from"),
@@ -65,36 +65,34 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
         headers=fields.decoded,
         text=text,
         html=html,
-        whole_html=whole_html,
-        parts=tuple(node.part for node in leaves if node.part is not None),
-        bodies=tuple(node.part for node in leaves if node.part is not None and id(node) in chosen),
-        attachments=tuple(node.part for node in leaves if node.part is not None and id(node) not in chosen),
+        parts=_parts(leaves),
+        bodies=_parts(node for node in leaves if id(node) in chosen),
+        lone_texts=_parts(bodies.lone_texts()),
+        lone_htmls=_parts(bodies.lone_htmls()),
+        attachments=_parts(node for node in leaves if id(node) not in chosen),
         embedded=tuple(builder.embedded),
         defects=tuple(builder.defects),
     )
 
 
-def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str, str]:
-    """The text, the HTML, and the HTML with the text that belongs between."""
+def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
     left = builder.work.limits.body_bytes
-    words: dict[int, str] = {}
-    for node in {id(node): node for node in (*bodies.shown, *bodies.texts, *bodies.htmls)}.values():
-        assert node.part is not None, "a body is a leaf"
-        words[id(node)], good = body_text(node, left, builder.work.may_detect)
-        if not good:
-            builder.note(Defect.CHARSET)
-        if node.part.size > left:
-            builder.note(Defect.BODY_TOO_LONG)
-        left = max(0, left - node.part.size)
-    text = join_texts([words[id(node)] for node in bodies.texts])
-    html = join_texts([words[id(node)] for node in bodies.htmls])
-    if not html or bodies.shown == bodies.htmls:
-        return text, html, html
-    mixed = [words[id(node)] for node in bodies.shown]
-    for index, node in enumerate(bodies.shown):
-        if node.content_type != "text/html":
-            mixed[index] = as_html(mixed[index]) if mixed[index].strip() else ""
-    return text, html, join_texts(mixed)
+    words: tuple[list[str], list[str]] = ([], [])
+    for kind, nodes in zip(words, (bodies.texts, bodies.htmls), strict=True):
+        for node in nodes:
+            assert node.part is not None, "a body is a leaf"
+            text, good = body_text(node, left, builder.work.may_detect)
+            if not good:
+                builder.note(Defect.CHARSET)
+            if node.part.size > left:
+                builder.note(Defect.BODY_TOO_LONG)
+            left = max(0, left - node.part.size)
+            kind.append(text)
+    return join_texts(words[0]), join_texts(words[1])
+
+
+def _parts(nodes: Iterable[Node]) -> tuple[Part, ...]:
+    return tuple(node.part for node in nodes if node.part is not None)
 
 
 class _Fields:

@@ -320,6 +320,7 @@ class TreeBuilder:
             name=header.name,
             content_disposition=header.disposition,
             content_id=header.content_id,
+            content_location=header.content_location,
             charset=header.charset,
             size=size,
             sha256=digest.hexdigest(),
@@ -338,7 +339,7 @@ _OCTETS = "application/octet-stream"
 class LeafHeader:
     """What a leaf's header says of it."""
 
-    __slots__ = ("charset", "content_id", "disposition", "kind", "name")
+    __slots__ = ("charset", "content_id", "content_location", "disposition", "kind", "name")
 
     def __init__(
         self, header: Header, kind: Parameterized, hint: str | None, disposition: str | None = None
@@ -357,6 +358,9 @@ class LeafHeader:
         )
         self.name = next((name for name in names if name), None)
         self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
+        place = header.first("content-location")
+        # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
+        self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
         self.charset = kind.parameters.get("charset", "").lower() or None
 
 

@@ -28,6 +28,8 @@ class Look:
     """What was seen."""
 
     free_bytes: int
+    #: Free pages within the database: room for mail, though the file keeps its size for a while.
+    freed_bytes: int
     #: None where the file system counts none (btrfs).
     free_inodes: int | None
     #: Octets of all mails in the spool, finished ones included.
@@ -67,7 +69,7 @@ class Gauge:
         limits = self._limits
         size += self._since_bytes
         entries += self._since_entries
-        if look.free_bytes - size < limits.min_free_bytes:
+        if look.free_bytes + look.freed_bytes - size < limits.min_free_bytes:
             return False
         if look.free_inodes is not None and look.free_inodes < limits.min_free_inodes:
             return False
@@ -130,6 +132,7 @@ class Gauge:
         paused = self._connection.execute("SELECT count(*) FROM control WHERE subject = 'intake'").get
         return Look(
             free_bytes=disk.f_bavail * disk.f_frsize,
+            freed_bytes=self._connection.pragma("freelist_count") * self._connection.pragma("page_size"),
             free_inodes=disk.f_favail if disk.f_files else None,
             held_bytes=totals["bytes"],
             open_entries=totals["queued"] + totals["leased"] + totals["held"],

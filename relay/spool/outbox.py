@@ -223,6 +223,8 @@ class LocalOutbox:
         forgetting = partial(retention.expire_ledger, now=now, window_hours=hours)
         while await self._change("expire", forgetting) == retention.STEP:
             continue
+        while await self._change("expire", retention.give_back):
+            continue
         return mails
 
     def _is_pressed(self, connection: apsw.Connection) -> bool:

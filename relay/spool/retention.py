@@ -19,6 +19,12 @@ from relay.spool.schema import query
 STEP = 500
 
 
+#: Pages a transaction that gives space back: 4 MiB through the log.
+_PAGES = 1_000
+#: Free pages that are kept for the mail to come, at least: 64 MiB.
+_PAGES_KEPT = 16_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
     """Mails whose rows are gone: how many, and those of them whose file must follow."""
@@ -64,3 +70,15 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
         (to_microseconds(now - reach), STEP),
     )
     return connection.changes()
+
+
+def give_back(connection: apsw.Connection) -> bool:
+    """Return some of the database's free pages to the disk, when they are many; whether there is more to return.
+
+    A jam of days leaves a large file. Its free pages are used again, but nobody else could have them.
+    """
+    free = connection.pragma("freelist_count")
+    if free < max(_PAGES_KEPT, connection.pragma("page_count") // 4):
+        return False
+    query(connection, f"PRAGMA incremental_vacuum({_PAGES})")
+    return bool(connection.pragma("freelist_count") < free)

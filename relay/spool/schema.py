@@ -7,6 +7,7 @@ checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import apsw
 
 from relay.errors import SpoolError
 from relay.faults import fault_point
+from relay.spool.files import adopt
 from relay.spool.translate import translated
 
 #: Ours among SQLite files: "Rlay" in ASCII.
@@ -42,8 +44,8 @@ CREATE TABLE mails (
     filed        INTEGER NOT NULL,
     accepted_at  INTEGER NOT NULL
 );
-CREATE INDEX mails_message_id ON mails (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX mails_reverse_path ON mails (reverse_path COLLATE NOCASE);
+-- No index on what senders choose: each costs an acceptance a page of the log, a quarter of the whole. The
+-- ledger finds Message-IDs; addresses are looked for by a person, who can wait for a walk over the table.
 CREATE INDEX mails_filed ON mails (spool_id) WHERE filed = 1;
 
 -- Apart, so that no listing ever walks over the octets of mails.
@@ -78,7 +80,6 @@ CREATE INDEX entries_state ON entries (state);
 CREATE INDEX entries_due ON entries (route, priority, due_at) WHERE state = 'queued';
 CREATE INDEX entries_leased ON entries (lease_until) WHERE state = 'leased';
 CREATE INDEX entries_done ON entries (updated_at) WHERE state = 'done';
-CREATE INDEX entries_address ON entries (address COLLATE NOCASE);
 CREATE INDEX entries_contact ON entries (contact_id) WHERE contact_id IS NOT NULL;
 
 CREATE TABLE requests (
@@ -176,6 +177,8 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
     check_library()
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     with translated():
+        if create:
+            _make_file(path)
         connection = apsw.Connection(str(path), flags=flags)
         try:
             _set_up(connection)
@@ -186,10 +189,24 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
     return connection
 
 
+def _make_file(path: Path) -> None:
+    """An empty file that only its owner reads; SQLite gives -wal and -shm the same rights.
+
+    Never opened when it is there: closing it would take SQLite's locks of this process away (fcntl).
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    adopt(path)
+
+
 def _set_up(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     # Waiting for another writer asks for the lock every millisecond, not after ever longer sleeps.
     connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
+    # Before the first page is written, or never: pages can then be given back to the disk (`retention`).
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -20,6 +20,7 @@ from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,
     LISTED_COLUMNS,
+    build_json,
     from_microseconds,
     parse_entry,
     to_microseconds,
@@ -117,23 +118,22 @@ def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
 def trace(connection: apsw.Connection, word: str) -> list[Entry]:
     """Every entry that a Message-ID, spool id, contact id or address names."""
     spool_id, entry_id = _split(word)
-    bracketed = word if word.startswith("<") else f"<{word}>"
     rows = query(
         connection,
         "SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ?1 AND coalesce(entry_id = ?2, 1) "
-        "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE message_id IN (?3, ?4) "
-        "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE reverse_path = ?3 COLLATE NOCASE "
-        "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 "
-        "UNION SELECT entry_id FROM entries WHERE address = ?3 COLLATE NOCASE ORDER BY 1 DESC LIMIT ?5",
-        (spool_id, entry_id, word, bracketed, _TRACE_LIMIT),
+        "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id IN ("
+        "SELECT spool_id FROM ledger WHERE message_id IN (?3, ?4)) "
+        "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 ORDER BY 1 DESC LIMIT ?5",
+        (spool_id, entry_id, word, _bracketed(word), _TRACE_LIMIT),
     )
     if not rows and "@" in word:
-        # An alias stands only in the list of forward-paths: no index, but asked for by a person.
+        # Addresses, and Message-IDs that the ledger has forgotten: a walk over the tables, asked for by a person.
         rows = query(
             connection,
-            "SELECT entry_id FROM entries WHERE instr(lower(forward_paths), lower(?)) "
-            "ORDER BY entry_id DESC LIMIT ?",
-            (json.dumps(word, ensure_ascii=False), _TRACE_LIMIT),
+            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE lower(reverse_path) = lower(?1) "
+            "OR lower(address) = lower(?1) OR instr(lower(forward_paths), lower(?2)) OR message_id IN (?1, ?3) "
+            "ORDER BY entry_id DESC LIMIT ?4",
+            (word, build_json(word), _bracketed(word), _TRACE_LIMIT),
         )
     return _entries(
         query(
@@ -143,6 +143,10 @@ def trace(connection: apsw.Connection, word: str) -> list[Entry]:
             (json.dumps([row[0] for row in rows]),),
         )
     )
+
+
+def _bracketed(word: str) -> str:
+    return word if word.startswith("<") else f"<{word}>"
 
 
 def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
@@ -160,12 +164,11 @@ def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
 
 def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     """What the ledger knows of a Message-ID, spool id or contact id."""
-    bracketed = word if word.startswith("<") else f"<{word}>"
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at FROM ledger "
         "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at LIMIT ?4",
-        (word.partition(".")[0], word, bracketed, _TRACE_LIMIT),
+        (word.partition(".")[0], word, _bracketed(word), _TRACE_LIMIT),
     )
     return [
         Remembered(

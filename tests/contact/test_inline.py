@@ -64,6 +64,19 @@ def test_content_location():
     assert inline('<img src="other.png">', part) == '<img src="other.png">'
 
 
+def test_content_location_beside_the_page():
+    """A page that names its own place may name its pictures relative to it."""
+    part = image(cid=None, content_location="https://shop.example/img/logo.png")
+    for written, base in (
+        ("https://shop.example/img/logo.png", ""),
+        ("img/logo.png", "https://shop.example/index.html"),
+        ("/img/logo.png", "https://shop.example/a/b.html"),
+    ):
+        (found,) = find_references(f'<img src="{written}">', [part], base=base)
+        assert found.part is part
+    assert find_references('<img src="//[bad/x">', [part], base="https://shop.example/") == ()
+
+
 def test_reference_twice():
     """A picture shown twice stands in the HTML twice."""
     assert inline('<img src="cid:logo@x"><img src="cid:logo@x">', image()).count(URI) == 2

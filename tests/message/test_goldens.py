@@ -31,7 +31,8 @@ def summary(message: Message, *, null_reverse_path: bool) -> dict[str, object]:
         "date": message.date.isoformat() if message.date else None,
         "text": message.text,
         "html": message.html,
-        "whole_html": message.whole_html if message.whole_html != message.html else "",
+        "lone_texts": [list(part.path) for part in message.lone_texts],
+        "lone_htmls": [list(part.path) for part in message.lone_htmls],
         "attachments": [
             {
                 key: value
@@ -42,6 +43,7 @@ def summary(message: Message, *, null_reverse_path: bool) -> dict[str, object]:
                     "detected_type": part.detected_type,
                     "disposition": part.content_disposition,
                     "content_id": part.content_id,
+                    "content_location": part.content_location,
                     "origin": part.origin,
                     "size": part.size,
                     "sha256": part.sha256,

@@ -33,32 +33,37 @@ HTML = b"Content-Type: text/html\r\n\r\n<p>%b</p>"
 
 
 @pytest.mark.parametrize(
-    ("raw", "text", "html", "whole_html"),
+    ("raw", "text", "html", "lone"),
     [
-        (_mixed(TEXT % b"a", TEXT % b"b"), "a\nb", "", ""),
-        (_mixed(TEXT % b"a", HTML % b"b", kind=b"alternative"), "a", "<p>b</p>", "<p>b</p>"),
+        (_mixed(TEXT % b"a", TEXT % b"b"), "a\nb", "", ([], [])),
+        (_mixed(TEXT % b"a", HTML % b"b", kind=b"alternative"), "a", "<p>b</p>", ([], [])),
+        (_mixed(TEXT % b"old", TEXT % b"new", HTML % b"x", kind=b"alternative"), "new", "<p>x</p>", ([], [])),
+        (_mixed(HTML % b"b", TEXT % b"a", kind=b"alternative"), "a", "<p>b</p>", ([], [])),
+        (_mixed(TEXT % b"a", HTML % b"b"), "a", "<p>b</p>", ([b"a"], [b"<p>b</p>"])),
         (
-            _mixed(TEXT % b"old", TEXT % b"new", HTML % b"x", kind=b"alternative"),
-            "new",
-            "<p>x</p>",
-            "<p>x</p>",
-        ),
-        (_mixed(HTML % b"b", TEXT % b"a", kind=b"alternative"), "a", "<p>b</p>", "<p>b</p>"),
-        (
-            _mixed(TEXT % b"<a>", HTML % b"b"),
-            "<a>",
+            _mixed(_mixed(TEXT % b"a", HTML % b"b", kind=b"alternative", boundary=b"c"), TEXT % b"foot"),
+            "a\nfoot",
             "<p>b</p>",
-            '<div style="white-space: pre-wrap">&lt;a&gt;</div>\n<p>b</p>',
+            ([b"foot"], []),
         ),
-        (_mixed(TEXT % b" \r\n", HTML % b"b"), " \n", "<p>b</p>", "<p>b</p>"),
-        (b"Content-Type: text/plain; name=a.txt\r\n\r\nwords", "words", "", ""),
-        (b"Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nwords", "", "", ""),
+        (
+            _mixed(TEXT % b"a", _mixed(HTML % b"b", TEXT % b"c", boundary=b"c"), kind=b"alternative"),
+            "a",
+            "<p>b</p>",
+            ([b"c"], []),
+        ),
+        (b"Content-Type: text/plain; name=a.txt\r\n\r\nwords", "words", "", ([], [])),
+        (b"Content-Type: text/plain\r\nContent-Disposition: attachment\r\n\r\nwords", "", "", ([], [])),
     ],
 )
-def test_bodies_are_the_words_of_the_mail(raw, text, html, whole_html):
-    """Joined in a mixed, the last in an alternative; the HTML view loses no words."""
+def test_bodies_are_the_words_of_the_mail(raw, text, html, lone):
+    """Joined in a mixed, the last in an alternative; what one view alone would miss is known."""
     message = parse_message(raw)
-    assert (message.text, message.html, message.whole_html) == (text, html, whole_html)
+    lone_texts, lone_htmls = (
+        [part.read() for part in parts] for parts in (message.lone_texts, message.lone_htmls)
+    )
+    assert (message.text, message.html, (lone_texts, lone_htmls)) == (text, html, lone)
+    assert {*message.lone_texts, *message.lone_htmls} <= {*message.bodies}
 
 
 def test_identity_encoding_keeps_every_octet():

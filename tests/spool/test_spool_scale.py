@@ -132,3 +132,19 @@ async def test_expiry_goes_step_by_step(filled, outbox, desk):
     assert sum(desk.counts().values()) == 0
     await outbox.expire(now=NOW + timedelta(days=120))
     assert query(filled, "SELECT count(*) FROM ledger") == [(0,)]
+
+
+async def test_space_of_a_long_jam_is_given_back(spool, intake, outbox, monkeypatch):
+    """When much of the database is free, the file becomes smaller, and until then its free pages count as room."""
+    monkeypatch.setattr(retention, "_PAGES_KEPT", 100)
+    database = spool.config.data_dir / "spool" / "spool.db"
+    await asyncio.gather(
+        *(intake.put(build_submission(intake.new_id(), body=b"%100000d" % number)) for number in range(50))
+    )
+    while entries := await outbox.claim(now=NOW, limit=256, lease_seconds=60):
+        await asyncio.gather(*(outbox.finish(entry, contact_id="c", now=NOW) for entry in entries))
+    connection = open_database(database)
+    before = connection.pragma("page_count")
+    assert await outbox.expire(now=NOW + timedelta(days=15)) == 50
+    assert connection.pragma("page_count") < before / 4
+    connection.close()

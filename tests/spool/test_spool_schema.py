@@ -6,10 +6,13 @@ import threading
 
 import apsw
 import pytest
+from spoolkit import build_config, build_submission
 
 from relay.errors import SpoolError
 from relay.spool import schema
+from relay.spool.local import open_intake, open_outbox
 from relay.spool.schema import MIGRATIONS, open_database, query, transaction
+from relay.spool.wake import Bell
 
 
 @pytest.fixture
@@ -163,3 +166,23 @@ def test_totals_agree_with_rows_whatever_happens(path):
     connection.execute("DELETE FROM mails WHERE mail_id IN (1, 9)")
     totals = dict(query(connection, "SELECT * FROM totals"))
     assert totals == {"queued": 6, "leased": 0, "held": 2, "dead": 0, "done": 0, "bytes": 800}
+
+
+@pytest.fixture
+async def spool_config(tmp_path):
+    """A spool in use: a small and a large mail, an outbox, a bell."""
+    config = build_config(tmp_path / "data")
+    intake, outbox = open_intake(config), open_outbox(config)
+    with Bell(config.data_dir):
+        for body in (b"small", b"x" * 300_000):
+            await intake.put(build_submission(intake.new_id(), body=body))
+        yield config
+    await intake.close()
+    await outbox.close()
+
+
+def test_nobody_else_may_read_mail(spool_config):
+    """Every file and folder of a spool is its owner's alone."""
+    modes = {path.name: path.stat().st_mode & 0o777 for path in spool_config.data_dir.rglob("*")}
+    assert modes
+    assert {mode & 0o077 for mode in modes.values()} == {0}, modes

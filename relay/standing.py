@@ -1,0 +1,100 @@
+"""How the queue stands, and what of it is worth waking a person for.
+
+Owns *standing* and *alarm*. Never does I/O: two looks at the queue in, the alarms between them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AlarmKind(StrEnum):
+    """What a person is woken for."""
+
+    #: Mail was given up; a person must look at it.
+    DEAD_LETTERS = "dead_letters"
+    #: Mail waits for a person, or because a route's configuration is wrong.
+    HELD = "held"
+    #: The oldest mail waits for longer than `alarms.oldest_minutes`.
+    OLDEST = "oldest"
+    #: The spool cannot be read or written.
+    SPOOL_SICK = "spool_sick"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One look at the queue."""
+
+    #: Entries by state.
+    queued: int = 0
+    leased: int = 0
+    held: int = 0
+    dead: int = 0
+    done: int = 0
+    #: Routes that an error of configuration holds.
+    held_routes: tuple[str, ...] = ()
+    #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
+    oldest_seconds: float = 0.0
+    #: Why the spool could not be looked at; "" when it could.
+    sick: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A change for the worse, or the end of one."""
+
+    kind: AlarmKind
+    #: False when what was wrong is right again.
+    raised: bool
+    detail: str
+
+
+def compare_standings(before: Standing, now: Standing, *, oldest_minutes: float) -> tuple[Alarm, ...]:
+    """What is to be told of the step from one look to the next.
+
+    More dead letters or held mail than before is told each time; an age and a sickness once, and once when over.
+    """
+    return tuple(_compare(before, now, oldest_minutes=oldest_minutes))
+
+
+def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Iterator[Alarm]:
+    if bool(now.sick) != bool(before.sick):
+        detail = now.sick or "the spool works again"
+        yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
+    if now.sick:
+        return  # nothing else was seen
+    if now.dead > before.dead:
+        yield Alarm(
+            kind=AlarmKind.DEAD_LETTERS,
+            raised=True,
+            detail=_number(now.dead, "dead letter", "relay queue list --state dead"),
+        )
+    if now.held > before.held:
+        yield Alarm(
+            kind=AlarmKind.HELD,
+            raised=True,
+            detail=_number(now.held, "held mail", "relay queue list --state held"),
+        )
+    for route in now.held_routes:
+        if route not in before.held_routes:
+            yield Alarm(
+                kind=AlarmKind.HELD, raised=True, detail=f"the route {route} is held; see relay check"
+            )
+    for route in before.held_routes:
+        if route not in now.held_routes:
+            yield Alarm(kind=AlarmKind.HELD, raised=False, detail=f"the route {route} delivers again")
+    limit = oldest_minutes * 60
+    if (now.oldest_seconds > limit) != (before.oldest_seconds > limit):
+        raised = now.oldest_seconds > limit
+        detail = (
+            f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
+            if raised
+            else "no mail waits for long"
+        )
+        yield Alarm(kind=AlarmKind.OLDEST, raised=raised, detail=detail)
+
+
+def _number(count: int, what: str, command: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}; see {command}"

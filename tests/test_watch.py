@@ -1,0 +1,139 @@
+"""The watch over a real spool: what it counts, what it has told, what it gives up."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from relay import telemetry
+from relay.config.model import Config
+from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.spool.base import Filter, State, Submission
+from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.standing import AlarmKind
+from relay.watch import Watch
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class Told:
+    """A sender that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.alarms = []
+
+    async def tell(self, alarm):
+        self.alarms.append((alarm.kind, alarm.raised))
+
+
+@pytest.fixture
+async def world(tmp_path):
+    config = Config(
+        hostname="mx1.example.com",
+        data_dir=tmp_path / "data",
+        s3={"bucket": "mail-bucket"},
+        connect={"instance_id": "instance-1"},
+        routes=({"match": ("@example.com",)},),
+        spool={"min_free_bytes": 0, "min_free_inodes": 0},
+    )
+    intake, outbox = open_intake(config), open_outbox(config)
+    desk = open_desk(config)
+    told = Told()
+    clock = SimpleNamespace(now=NOW)
+
+    async def wait(_seconds):
+        return True
+
+    watch = Watch(config=config, outbox=outbox, desk=desk, sender=told, now=lambda: clock.now, wait=wait)
+
+    async def put(number):
+        raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
+        spool_id = intake.new_id()
+        destination = Destination(
+            instance_id="instance-1", address="a@example.com", forward_paths=("a@example.com",), route="desk"
+        )
+        await intake.put(
+            Submission(
+                spool_id=spool_id,
+                envelope=Envelope(
+                    reverse_path=None,
+                    forward_paths=(ForwardPath(address="a@example.com"),),
+                    peer=Peer(address="192.0.2.1", port=1),
+                    received_at=clock.now,
+                ),
+                destinations=(destination,),
+                raw=raw,
+                size=len(raw),
+                trace_size=13,
+                fingerprint=hashlib.sha256(raw).hexdigest(),
+                message_id=f"<{number}@customer.example>",
+            )
+        )
+        return spool_id
+
+    yield SimpleNamespace(watch=watch, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
+    await outbox.close()
+    await intake.close()
+    desk.close()
+
+
+async def claim(world):
+    (entry,) = await world.outbox.claim(now=world.clock.now, limit=1, lease_seconds=60)
+    return entry
+
+
+async def test_dead_letter_is_told_once(world):
+    """A new dead letter raises one alarm and moves the gauge; the next look says nothing."""
+    await world.put(1)
+    await world.watch.look()
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    await world.watch.look()
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
+    assert telemetry.SPOOL_MESSAGES.labels("dead")._value.get() == 1
+
+
+async def test_held_route_is_told_and_its_end(world):
+    """A route that is held raises an alarm, and ends it when it delivers again."""
+    await world.watch.look()
+    await world.outbox.hold_route("desk", reason="connect.AccessDeniedException", detail="", now=NOW)
+    await world.watch.look()
+    await world.outbox.resume_route("desk")
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.HELD, True), (AlarmKind.HELD, False)]
+
+
+async def test_old_mail_is_told(world):
+    """Mail that waits for more than an hour raises an alarm; when it is gone, the alarm ends."""
+    await world.put(1)
+    await world.watch.look()
+    world.clock.now += timedelta(minutes=61)
+    await world.watch.look()
+    await world.outbox.finish(await claim(world), contact_id="c", now=world.clock.now)
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
+
+
+async def test_restart_wakes_nobody_twice(world):
+    """What stood so before the watch began is counted, not told."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    await world.watch.run()
+    await world.watch.look()
+    assert world.told.alarms == []
+
+
+async def test_nothing_waits_for_ever(world):
+    """Held mail becomes a dead letter after deliver.max_hold_hours, and not before."""
+    spool_id = await world.put(1)
+    await world.outbox.hold(await claim(world), reason="class.bulk", detail="", now=NOW)
+    world.clock.now += timedelta(hours=719)
+    await world.watch.sweep()
+    assert world.desk.select(Filter(ids=(spool_id,)))[0].state is State.HELD
+    world.clock.now += timedelta(hours=2)
+    await world.watch.sweep()
+    (entry,) = world.desk.select(Filter(ids=(spool_id,)))
+    assert (entry.state, entry.reason) == (State.DEAD, "too_old")
