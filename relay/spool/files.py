@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import mmap
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +185,13 @@ class LargeFile:
             self._hash.update(view)
             self.size += len(view)
             fault_point("spool.raw.written")
+
+    @contextmanager
+    def view(self) -> Iterator[memoryview]:
+        """What was written so far, from the file; the map goes when nothing speaks of it any more."""
+        with translated(), self.path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        yield memoryview(mapped)
 
     def take(self) -> None:
         """The spool takes the file over: from now on `discard` does nothing."""
