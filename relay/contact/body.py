@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
-from relay.contact.characters import clean_text, count_utf8, cut_utf8, strip_invisible
+from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_blank, strip_invisible
 from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
@@ -51,7 +51,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
         body = _make_html(message, limit)
         if body is not None:
             return body
-    if message.text.strip():
+    if not is_blank(message.text):
         body = _make_plain(message, has_html=has_html)
     elif has_html:
         body = _make_text(message)
@@ -65,7 +65,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
         plain = strip_invisible(body.text)
         if plain != body.text:
             body = replace(body, text=plain, changes=(*body.changes, _cleaned(message)))
-    if body.text.strip():
+    if not is_blank(body.text):
         return _cut(body, message, limit)
     shown = config.contact.empty_body
     change = _change(Code.BODY_EMPTY, before=_hashes(message.bodies), after=shown)
@@ -163,7 +163,7 @@ def _cut(body: Body, message: Message, limit: int) -> Body:
     line = cut.rfind("\n")
     if line > max(0, len(cut) - 1_000):
         cut = cut[:line] + "\n…"
-    own = Role.TEXT if message.text.strip() else Role.HTML
+    own = Role.HTML if is_blank(message.text) else Role.TEXT
     kept = body.kept if own in body.kept else (own, *body.kept)
     return replace(body, text=cut, kept=kept, changes=(*body.changes, _too_large(body.text, "text")))
 
