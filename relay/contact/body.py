@@ -16,7 +16,7 @@ from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_blank,
 from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
-from relay.contact.joined import find_lone, weave_html, weave_text
+from relay.contact.joined import weave_html, weave_text
 from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation, Rung
 from relay.message.model import Defect, Message, Part
@@ -76,7 +76,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     """The HTML with its pictures, None when it is too large without any."""
     source = clean_text(message.html)
     changes = [] if source == message.html else [_cleaned(message)]
-    lone = find_lone(message, html=False)
+    lone = message.lone_texts
     woven = weave_text(message, source, lone) if lone else source
     if woven != source:
         changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
@@ -105,7 +105,7 @@ def _make_plain(message: Message, *, has_html: bool) -> Body:
     """The text, with what HTML stands beside it as a piece of its own."""
     text = clean_text(message.text)
     changes = [] if text == message.text else [_cleaned(message)]
-    lone = find_lone(message, html=True) if has_html else ()
+    lone = message.lone_htmls if has_html else ()
     woven = weave_html(message, text, lone) if lone else text
     if woven != text:
         changes.append(_change(Code.BODY_JOINED, before=_hashes(lone)))
