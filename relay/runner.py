@@ -23,6 +23,9 @@ from relay.spool.base import Entry, Outbox
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
 
+#: What the request names does not exist: instance, e-mail address or flow.
+_NOT_THERE = frozenset({"ResourceNotFoundException", "status 404"})
+
 
 class Wake(Protocol):
     """Something that tells of new entries; a lost word costs one poll."""
@@ -221,7 +224,8 @@ class Runner:
                 return _line(failed.entry, "done", reason, detail)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
-                await self._outbox.bury(entry, reason=reason, detail=detail, now=now)
+                afresh = error.failure is FailureClass.PAYLOAD
+                await self._outbox.bury(entry, reason=reason, detail=detail, afresh=afresh, now=now)
                 return _line(failed.entry, "buried", reason, detail)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
@@ -230,7 +234,8 @@ class Runner:
                 until = now + timedelta(seconds=decision.delay_seconds)
             case _:
                 assert_never(decision)
-        rung = failed.entry.rung if failed.entry.rung is not entry.rung else None
+        rebuilt = failed.entry.rung is not entry.rung or _is_void(entry, error)
+        rung = failed.entry.rung if rebuilt else None
         await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
         return _line(failed.entry, "deferred", reason, detail, until)
 
@@ -246,6 +251,16 @@ class Runner:
         if self._probe_at.pop(entry.destination.route, None) is not None:
             await self._outbox.resume_route(entry.destination.route)
             telemetry.route_resumed(route=entry.destination.route)
+
+
+def _is_void(entry: Entry, error: RemoteError) -> bool:
+    """Whether the stored request can be no contact and never will be: the next one is made by the mended configuration.
+
+    One that was sent before, with a fate unknown, is void only where what it names does not exist.
+    """
+    if error.failure is not FailureClass.CONFIGURATION or error.service != "connect":
+        return False
+    return entry.request is None or error.code in _NOT_THERE
 
 
 def _line(
