@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from harness import Daemon, free_port
+from harness import Daemon, free_port, until
 
 from bench.postfix import Postfix, missing
 
@@ -109,13 +110,24 @@ def rss_mib(pids: list[int]) -> float:
     return total / 1024
 
 
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def run_source(load: Load, port: int, messages: int) -> float:
     """Messages a second of one run of smtp-source."""
     command = ["smtp-source", "-s", str(load.sessions), "-m", str(messages), "-l", str(load.octets)]
     command += ["-d"] if load.reused else []
     command += ["-f", "ada@customer.example", "-t", "support@example.com", f"127.0.0.1:{port}"]
     begun = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise RuntimeError(f"smtp-source at port {port}: {done.stderr[-300:]}")
     return messages / (time.monotonic() - begun)
 
 
@@ -150,6 +162,7 @@ def postfix(home: Path) -> Iterator[Server]:
         smtpd_client_restrictions="static:HOLD",
         smtpd_client_connection_count_limit="0",
     ) as running:
+        until(lambda: answers(running.port))
         yield Server(name="postfix", port=running.port, pids=running.pids)
 
 
@@ -157,8 +170,11 @@ def postfix(home: Path) -> Iterator[Server]:
 def sink() -> Iterator[Server]:
     """The load program's own sink, which stores nothing."""
     port = free_port()
-    process = subprocess.Popen(["smtp-sink", f"127.0.0.1:{port}", "1024"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "1024"], stderr=subprocess.DEVNULL
+    )
     try:
+        until(lambda: answers(port))
         yield Server(name="smtp-sink", port=port, pids=lambda: [process.pid])
     finally:
         process.terminate()

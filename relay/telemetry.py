@@ -6,16 +6,14 @@ are disarmed before they are rendered: one event is one line, and no terminal ob
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 from prometheus_client import Counter, Gauge, generate_latest
 
 from relay.contact.adaptations import AdaptationCode
+from relay.logs import configure_logs
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
@@ -53,60 +51,14 @@ for _outcome in ("done", "deferred", "held", "buried", "lost"):
 for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _log: Any = structlog.get_logger()
 
 
-# Controls of C0 and C1, marks that turn the writing direction, line separators, lone surrogates.
-_ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
-    for name, value in event.items():
-        if name == "exception":
-            event[name] = "\n".join(map(_written, value.split("\n")))
-        elif isinstance(value, str):
-            event[name] = _written(value)
-        elif isinstance(value, list):
-            event[name] = [_written(str(each)) for each in value]
-    return event
-
-
-def _written(text: str) -> str:
-    return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
-
-
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
-    """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
-    human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
-        if human
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
-            structlog.processors.format_exc_info,
-            _disarm,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+    """Set how the log looks; see `relay.logs.configure_logs`."""
+    configure_logs(log_format, level, process=process)
     # Bound once: a lazy logger would be bound anew for each of a session's lines.
     globals()["_log"] = structlog.get_logger().bind()
-    structlog.contextvars.clear_contextvars()
-    if process:
-        structlog.contextvars.bind_contextvars(process=process)
-    # Libraries speak through logging; what they say below WARNING is theirs to keep.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
-    for noisy in ("mail.log", "aiobotocore", "botocore", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def exposition() -> str:

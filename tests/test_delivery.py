@@ -1,224 +1,257 @@
-"""Delivery and runner together, over a real spool, S3 and Connect: what an operator mends is mended for waiting mail."""
+"""One attempt to deliver: from a real spool, through real clients, to the simulated services."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-from datetime import UTC, datetime
-from random import Random
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
 from aws_parts import FAST, clients_of
+from harness import build_mail
 
 from relay.attachments import AttachmentStore
-from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.config.model import Config
+from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
-from relay.delivery import Delivery
-from relay.envelope import Envelope, ForwardPath, Peer
+from relay.contact.plan import Rung
+from relay.delivery import Delivered, Delivery, Dropped, Failed, Held
+from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.errors import FailureClass
 from relay.pace import Pace
-from relay.routes import RouteTable
-from relay.runner import Runner
-from relay.sandbox.rules import Refusal
-from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.base import Filter, State, Submission
-from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.sandbox.connect import Refusal
+from relay.sandbox.service import Sandbox, settings_of
+from relay.spool.base import Submission
+from relay.spool.local import open_intake, open_outbox
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ADDRESS = "support@example.com"
-WRONG_INSTANCE = "00000000-5a4d-4b0c-9c0d-0123456789ab"
-PDF = b"%PDF-1.7\n" + bytes(range(32, 127)) * 20
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.chaos({})
-    box.clear()
-    box.connect.planned.clear()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clients(box):
-    with pytest.MonkeyPatch.context() as patch:
-        async with clients_of(box.environ(), patch) as opened:
-            yield opened
-
-
-class Polls:
-    """A bell that nobody rings."""
-
-    async def wait(self, timeout_seconds):
-        await asyncio.sleep(min(timeout_seconds, 0.02))
-
-
-def mail(number: int) -> bytes:
-    """A mail with a file, its Message-ID made of its number."""
-    return (
-        b"From: ada@customer.example\r\nTo: support@example.com\r\nSubject: Mail %d\r\n"
-        b"Message-ID: <%d@customer.example>\r\nMIME-Version: 1.0\r\n"
-        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nText.\r\n'
-        b'--b\r\nContent-Type: application/pdf; name="a.pdf"\r\n\r\n%s\r\n--b--\r\n'
-    ) % (number, number, PDF)
+TRACE = b"Received: by relay.example.com\r\n"
+PDF = b"%PDF-1.7\n" + bytes(range(256))
+SUPPORT = {"match": ["support@example.com"]}
 
 
 @pytest.fixture
-async def world(box, clients, tmp_path):
-    """A spool, mails put into it as a configuration routes them, and a runner by that or another configuration."""
+async def box():
+    async with Sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
+        yield sandbox
 
-    def config(**tables) -> Config:
-        route = {"match": (ADDRESS,), "name": "desk"} | tables.pop("route", {})
-        values = builtin_config().model_dump() | {"routes": (route,), "data_dir": tmp_path / "data"}
-        for name, table in tables.items():
-            values[name] = values[name] | table
-        values["spool"] = values["spool"] | {"min_free_bytes": 0, "min_free_inodes": 0}
-        brief = {
-            "backoff_min_seconds": 0.1,
-            "backoff_max_seconds": 0.2,
-            "probe_seconds": 0.1,
-            "poll_seconds": 0.1,
-        }
-        values["deliver"] = values["deliver"] | brief | tables.get("deliver", {})
-        return Config.model_validate(values)
 
-    intake, outbox, desk = open_intake(config()), open_outbox(config()), open_desk(config())
+@pytest.fixture
+def world(box, tmp_path, monkeypatch):
+    """A way to open everything that a delivery needs, with a configuration of one's own."""
+    return SimpleNamespace(box=box, tmp_path=tmp_path, monkeypatch=monkeypatch)
 
-    async def put(number, by):
-        raw = b"Received: x\r\n" + mail(number)
-        (destination,) = RouteTable(by).destinations((ADDRESS,))
-        envelope = Envelope(
-            reverse_path="ada@customer.example",
-            forward_paths=(ForwardPath(address=ADDRESS),),
-            peer=Peer(address="192.0.2.7", port=4711),
-            received_at=datetime.now(UTC),
+
+class Desk:
+    """A spool with one delivery before it; an async context manager."""
+
+    def __init__(self, world, **tables):
+        self._world = world
+        self.box = world.box
+        self.config = builtin_config(
+            data_dir=world.tmp_path / "data", spool={"min_free_bytes": 0, "min_free_inodes": 0}, **tables
         )
-        receipt = await intake.put(
+        self.now = datetime.now(UTC)
+
+    async def __aenter__(self):
+        self.intake, self.outbox = open_intake(self.config), open_outbox(self.config)
+        self._clients = clients_of(self.box.env, self._world.monkeypatch)
+        clients = await self._clients.__aenter__()
+        self.delivery = Delivery(
+            config=self.config,
+            outbox=self.outbox,
+            store=AttachmentStore(clients.s3, config=self.config.s3),
+            connect=ConnectClient(clients.connect),
+            pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+            now=lambda: self.now,
+        )
+        return self
+
+    async def __aexit__(self, *error):
+        await self._clients.__aexit__(*error)
+        await self.outbox.close()
+        await self.intake.close()
+
+    async def entry(self, mail, *, reverse_path="ada@customer.example", route="support@example.com"):
+        """The mail, accepted and claimed."""
+        content = mail if isinstance(mail, bytes) else mail.as_bytes().replace(b"\n", b"\r\n")
+        message_id = None if isinstance(mail, bytes) else mail["Message-ID"]
+        await self.intake.put(
             Submission(
-                spool_id=intake.new_id(),
-                envelope=envelope,
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(mail(number)).hexdigest(),
-                message_id=f"<{number}@customer.example>",
+                spool_id=self.intake.new_id(),
+                envelope=Envelope(
+                    reverse_path=reverse_path,
+                    forward_paths=(ForwardPath(address="support@example.com"),),
+                    peer=Peer(address="192.0.2.1", port=25),
+                    received_at=self.now,
+                ),
+                destinations=(
+                    Destination(
+                        instance_id=self.config.connect.instance_id,
+                        address="support@example.com",
+                        forward_paths=("support@example.com",),
+                        route=route,
+                    ),
+                ),
+                raw=TRACE + content,
+                size=len(TRACE) + len(content),
+                trace_size=len(TRACE),
+                fingerprint=hashlib.sha256(content).hexdigest(),
+                message_id=message_id,
             )
         )
-        return receipt.spool_id
+        return await self.claim()
 
-    def delivery(by):
-        return Delivery(
-            config=by,
-            outbox=outbox,
-            store=AttachmentStore(clients.s3, config=by.s3),
-            connect=ConnectClient(clients.connect),
-            pace=Pace(rate=1_000, burst=1_000, clock=asyncio.get_running_loop().time),
-            now=lambda: datetime.now(UTC),
+    async def claim(self):
+        (entry,) = await self.outbox.claim(now=self.now, limit=1, lease_seconds=60)
+        return entry
+
+    async def again(self, entry):
+        """The same entry, deferred and claimed anew."""
+        await self.outbox.defer(entry, until=self.now, reason="test", detail="", now=self.now)
+        return await self.claim()
+
+    def requests(self):
+        return [contact["request"] for contact in self.box.contacts()]
+
+
+async def test_contact_is_started(world):
+    """A mail with a file becomes a contact, and the file is in S3 under the spool id."""
+    async with Desk(world) as desk:
+        entry = await desk.entry(build_mail(1, attachment=PDF))
+        outcome = await desk.delivery.deliver(entry)
+        assert isinstance(outcome, Delivered)
+        await desk.box.settle()
+        (contact,) = desk.box.contacts()
+    assert contact["contact_id"] == outcome.contact_id
+    assert f"/mail/{entry.spool_id}/" in contact["request"]["Attachments"][0]["S3Url"]
+    assert contact["attachments"][0]["sha256"] == hashlib.sha256(PDF).hexdigest()
+
+
+async def test_lost_reply_is_answered_by_the_same_octets(world):
+    """After a reply that never came, the stored request goes out again, and Connect knows it."""
+    async with Desk(world) as desk:
+        await desk.box.set_chaos({"connect": {"lose_reply": 1}})
+        entry = await desk.entry(build_mail(2, attachment=PDF))
+        lost = await desk.delivery.deliver(entry)
+        assert isinstance(lost, Failed)
+        assert lost.error.failure is FailureClass.TEMPORARY
+        await desk.box.set_chaos({})
+        again = await desk.again(entry)
+        assert again.request is not None
+        outcome = await desk.delivery.deliver(again)
+        assert isinstance(outcome, Delivered)
+        (request,) = desk.requests()
+        assert request == json.loads(again.request)
+
+
+async def test_urls_that_die_are_signed_anew(world):
+    """A stored request whose URLs are about to die is built again, with the same token."""
+    async with Desk(world) as desk:
+        await desk.box.set_chaos({"connect": {"throttle": 1}})
+        entry = await desk.entry(build_mail(3, attachment=PDF))
+        assert isinstance(await desk.delivery.deliver(entry), Failed)
+        first = await desk.again(entry)
+        desk.now += timedelta(seconds=desk.config.s3.url_ttl_seconds)
+        await desk.outbox.defer(first, until=desk.now, reason="test", detail="", now=desk.now)
+        late = await desk.claim()
+        signed_at = int(time.time())
+        while int(time.time()) == signed_at:  # a signature has the second in it
+            await asyncio.sleep(0.01)
+        await desk.box.set_chaos({})
+        assert isinstance(await desk.delivery.deliver(late), Delivered)
+        (request,) = desk.requests()
+    old = json.loads(first.request)
+    assert request["ClientToken"] == old["ClientToken"]
+    assert request["Attachments"][0]["S3Url"] != old["Attachments"][0]["S3Url"]
+
+
+async def test_refused_payload_goes_down_the_ladder(world):
+    """A 400 that names a file costs that file alone; the contact has the rest, under a token of its own."""
+    async with Desk(world) as desk:
+        mail = build_mail(4, attachment=PDF)
+        mail.add_attachment(b"a,b\n", maintype="text", subtype="csv", filename="table.csv")
+        desk.box.connect.planned.append(
+            Refusal(code="InvalidRequestException", message="file 4.pdf: INVALID_FILE_NAME")
         )
-
-    @contextlib.asynccontextmanager
-    async def running(by):
-        runner = Runner(
-            outbox=outbox,
-            delivery=delivery(by),
-            wake=Polls(),
-            limits=by.deliver,
-            now=lambda: datetime.now(UTC),
-            rng=Random(1),
-        )
-        task = asyncio.create_task(runner.run())
-        yield lambda mended: runner.reload(delivery(mended), mended.deliver)
-        await runner.stop(5)
-        await task
-
-    def entry(spool_id):
-        (found,) = desk.select(Filter(ids=(spool_id,)))
-        return found
-
-    async def until(condition):
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    yield SimpleNamespace(
-        config=config, put=put, running=running, entry=entry, until=until, desk=desk, outbox=outbox
-    )
-    await outbox.close()
-    await intake.close()
-    desk.close()
+        outcome = await desk.delivery.deliver(await desk.entry(mail))
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.TRIMMED
+        (request,) = desk.requests()
+    assert [file["FileName"] for file in request["Attachments"]] == ["table.csv"]
+    assert "file 4.pdf" in request["EmailMessage"]["RawMessage"]["Body"]
 
 
-async def contacts(box):
-    """What Connect has, once its files are fetched."""
-    return await asyncio.to_thread(box.contacts)
+async def test_last_rung_that_is_refused_is_the_end(world):
+    """Refused on every rung: the failure says so, and three different tokens were tried."""
+    async with Desk(world) as desk:
+        refusal = Refusal(code="InvalidRequestException", message="no")
+        desk.box.connect.planned.extend([refusal] * 3)
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(5, attachment=PDF)))
+        assert isinstance(outcome, Failed)
+        assert (outcome.error.failure, outcome.entry.rung) == (FailureClass.PAYLOAD, Rung.TEXT)
+        assert desk.box.connect.planned == []
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"connect": {"instance_id": WRONG_INSTANCE}},
-        {"route": {"destination": "desk@nowhere.example"}},
-        {"route": {"instance_id": WRONG_INSTANCE}},
-    ],
-)
-async def test_mended_configuration_delivers_the_mail_that_waited(box, world, wrong):
-    """Mail that was accepted for an instance or address that is not there goes to the right one after a reload."""
-    spool_ids = [await world.put(number, world.config(**wrong)) for number in range(3)]
-    async with world.running(world.config(**wrong)) as reload:
-        await world.until(lambda: world.entry(spool_ids[0]).reason == "connect.ResourceNotFoundException")
-        reload(world.config())
-        await world.until(lambda: all(world.entry(one).state is State.DONE for one in spool_ids))
-    found = await contacts(box)
-    assert [one["request"]["InstanceId"] for one in found] == [INSTANCE_ID] * 3
-    assert {one["request"]["DestinationEmailAddress"] for one in found} == {ADDRESS}
-    assert {one["contact_id"] for one in found} == {world.entry(one).contact_id for one in spool_ids}
+@pytest.mark.parametrize(("action", "kind"), [("hold", Held), ("drop", Dropped)])
+async def test_policy_of_the_route_comes_before_connect(world, action, kind):
+    """A class of mail that the route holds or drops makes no contact."""
+    async with Desk(world, routes=[{**SUPPORT, "on": {"auto-reply": action}}]) as desk:
+        mail = build_mail(6)
+        mail["Auto-Submitted"] = "auto-replied"
+        outcome = await desk.delivery.deliver(await desk.entry(mail))
+        assert isinstance(outcome, kind)
+        assert outcome.reason == "class.auto-reply"
+        assert desk.requests() == []
 
 
-async def test_mended_flow_is_used_by_the_mail_that_waited(box, world):
-    """A request that Connect refused for its configuration is not sent again after the configuration was mended."""
-    wrong = world.config(route={"contact_flow_id": "wrong"}, deliver={"probe_seconds": 600})
-    box.connect.planned.append(Refusal(code="ResourceNotFoundException", message="Contact flow not found"))
-    spool_id = await world.put(1, wrong)
-    async with world.running(wrong):
-        await world.until(lambda: world.entry(spool_id).reason == "connect.ResourceNotFoundException")
-    async with world.running(world.config(route={"contact_flow_id": "right"})):
-        await world.until(lambda: world.entry(spool_id).state is State.DONE)
-    (contact,) = await contacts(box)
-    assert contact["request"]["ContactFlowId"] == "right"
+async def test_route_that_is_gone_is_an_error_of_configuration(world):
+    """When no route matches any more, the mail waits for the configuration, it is not given up."""
+    async with Desk(world, routes=[{"match": ["other@example.org"]}]) as desk:
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(7)))
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.failure, outcome.error.code) == (FailureClass.CONFIGURATION, "no_route")
 
 
-async def test_lost_reply_and_another_destination_make_one_contact(box, world):
-    """A mail whose contact may exist already stays with its destination, whatever the routes say meanwhile."""
-    spool_id = await world.put(1, world.config())
-    box.chaos(connect={"lose_reply": 1})
-    async with world.running(world.config()) as reload:
-        await world.until(lambda: world.entry(spool_id).reason == "connect.unreachable")
-        reload(world.config(route={"destination": "sales@example.com"}))
-        await world.until(lambda: world.entry(spool_id).attempts > 2)
-        await asyncio.to_thread(box.chaos, {})
-        await world.until(lambda: world.entry(spool_id).state is State.DONE)
-    (contact,) = await contacts(box)
-    assert contact["request"]["DestinationEmailAddress"] == ADDRESS
-    assert world.entry(spool_id).contact_id == contact["contact_id"]
+async def test_renamed_route_is_found_by_its_recipient(world):
+    """A route whose name changed between reception and delivery still gets its mail."""
+    async with Desk(world, routes=[{**SUPPORT, "name": "desk"}]) as desk:
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(8), route="old name"))
+        assert isinstance(outcome, Delivered)
 
 
-async def test_retried_dead_letter_is_whole_again(box, world):
-    """A mail that Connect refused down to the last rung is tried whole when an operator says so."""
-    spool_id = await world.put(1, world.config())
-    box.connect.planned.extend([Refusal(code="InvalidRequestException", message="No")] * 3)
-    async with world.running(world.config()):
-        await world.until(lambda: world.entry(spool_id).state is State.DEAD)
-        world.desk.retry([spool_id], now=datetime.now(UTC))
-        await world.until(lambda: world.entry(spool_id).state is State.DONE)
-    (contact,) = await contacts(box)
-    assert [file["name"] for file in contact["attachments"]] == ["a.pdf"]
+async def test_reply_is_related_to_the_contact_it_answers(world):
+    """With thread = "references", a reply names the contact of the mail before it."""
+    async with Desk(world, routes=[{**SUPPORT, "thread": "references"}]) as desk:
+        first = build_mail(9)
+        entry = await desk.entry(first)
+        outcome = await desk.delivery.deliver(entry)
+        await desk.outbox.finish(entry, contact_id=outcome.contact_id, now=desk.now)
+        reply = build_mail(10)
+        reply["In-Reply-To"] = first["Message-ID"]
+        assert isinstance(await desk.delivery.deliver(await desk.entry(reply)), Delivered)
+        _, request = desk.requests()
+    assert request["RelatedContactId"] == outcome.contact_id
+
+
+async def test_equal_mails_without_message_id_have_tokens_of_their_own(world):
+    """Two alarms of a copier that are equal to the octet, and have no Message-ID, are two contacts."""
+    alarm = b"From: copier@office.example\r\nSubject: Paper jam\r\n\r\nTray 2\r\n"
+    async with Desk(world) as desk:
+        for _ in range(2):
+            entry = await desk.entry(alarm)
+            outcome = await desk.delivery.deliver(entry)
+            await desk.outbox.finish(entry, contact_id=outcome.contact_id, now=desk.now)
+            desk.intake.confirm(entry.spool_id)
+        assert len({request["ClientToken"] for request in desk.requests()}) == 2
+
+
+async def test_lower_rung_is_where_a_retry_begins(world):
+    """An entry that is known to need the text rung is not tried with its files again."""
+    async with Desk(world) as desk:
+        entry = replace(await desk.entry(build_mail(11, attachment=PDF)), rung=Rung.TEXT)
+        assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        (request,) = desk.requests()
+    assert "Attachments" not in request

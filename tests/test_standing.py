@@ -9,10 +9,7 @@ from relay.standing import AlarmKind, Standing, compare_standings
 
 def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick=""):
     return Standing(
-        counts={"dead": dead, "held": held, "queued": 3},
-        held_routes=routes,
-        oldest_seconds=minutes * 60,
-        sick=sick,
+        dead=dead, held=held, queued=3, held_routes=routes, oldest_seconds=minutes * 60, sick=sick
     )
 
 

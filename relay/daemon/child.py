@@ -30,6 +30,9 @@ class Order:
     sockets: Mapping[int, Sequence[int]]
     #: The process before this one ended by itself, while the supervisor lived.
     after_crash: bool
+    #: Which receiver this is, and of how many.
+    index: int
+    receivers: int
 
 
 class Half(Protocol):
@@ -100,4 +103,10 @@ async def _live(half: Half, end: socket.socket) -> int:
 
 def _order(config: Config, words: Mapping[str, Any]) -> Order:
     sockets = {int(index): tuple(descriptors) for index, descriptors in words["sockets"].items()}
-    return Order(config=config, sockets=sockets, after_crash=words["after_crash"])
+    return Order(
+        config=config,
+        sockets=sockets,
+        after_crash=words["after_crash"],
+        index=words["index"],
+        receivers=words["receivers"],
+    )

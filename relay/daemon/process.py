@@ -37,6 +37,7 @@ class ChildProcess:
         sockets: Mapping[int, Sequence[socket.socket]],
         *,
         after_crash: bool,
+        receivers: int,
         on_ready: Callable[[], None],
     ) -> ChildProcess:
         """Start the child and tell it what to do; `on_ready` is called when it says that it works."""
@@ -66,6 +67,8 @@ class ChildProcess:
             config=config.model_dump(mode="json"),
             sockets=descriptors,
             after_crash=after_crash,
+            index=int(name.partition("-")[2] or 0),
+            receivers=receivers,
         )
         return child
 

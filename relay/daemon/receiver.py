@@ -20,7 +20,14 @@ class Receiver:
     async def start(self, order: Order) -> None:
         """Open the spool, then the listeners: nobody is greeted before there is a place for mail."""
         self._intake = open_intake(order.config)
-        self._server = Server(config=order.config, intake=self._intake)
+        self._server = Server(
+            config=order.config,
+            intake=self._intake,
+            # Limits by address hold over all receivers: they count in one small file.
+            tally=order.config.data_dir / "tally",
+            index=order.index,
+            receivers=order.receivers,
+        )
         opened = {
             index: [socket.socket(fileno=descriptor) for descriptor in descriptors]
             for index, descriptors in order.sockets.items()

@@ -43,6 +43,7 @@ class Supervisor:
         self._config = config
         self._config_path = config_path
         self._role = role
+        self._receivers = config.server.receivers or os.cpu_count() or 1
         self._sockets: dict[int, list[socket.socket]] = {}
         self._children: dict[str, ChildProcess] = {}
         self._stopping = asyncio.Event()
@@ -107,8 +108,7 @@ class Supervisor:
         return dict(zip(children, texts, strict=True))
 
     def _names(self) -> list[str]:
-        receivers = self._config.server.receivers or os.cpu_count() or 1
-        names = [f"receiver-{number}" for number in range(receivers)] if self._role != "deliver" else []
+        names = [f"receiver-{number}" for number in range(self._receivers)] if self._role != "deliver" else []
         return [*names, "deliverer"] if self._role != "receive" else names
 
     def _handle_signals(self) -> None:
@@ -178,6 +178,7 @@ class Supervisor:
             config,
             self._sockets if name != "deliverer" else {},
             after_crash=after_crash,
+            receivers=self._receivers,
             on_ready=self._up[name].set,
         )
         self._children[name] = child

@@ -18,7 +18,7 @@ _SLOTS = 65_536
 _SALT = 16
 #: What is counted: open sessions by address and by network, mails and wrong guesses within the minute.
 TABLES = ("address", "network", "mails", "guesses")
-_MOST = 65_535
+_MOST = 2**32 - 1
 _ROW = len(TABLES) * _SLOTS
 _ROWS = 64  # server.receivers goes no higher
 
@@ -35,12 +35,12 @@ class Tally:
         if path is None:
             index, processes = 0, 1
         self._processes = processes
-        self._map = mmap.mmap(-1, _SALT + 2 * _ROW) if path is None else _open(path)
+        self._map = mmap.mmap(-1, _SALT + 4 * _ROW) if path is None else _open(path)
         self._salt = bytes(self._map[:_SALT])
-        self._cells = memoryview(self._map)[_SALT:].cast("H")
+        self._cells = memoryview(self._map)[_SALT:].cast("I")
         self._mine = index * _ROW
         self._tables = {table: at * _SLOTS for at, table in enumerate(TABLES)}
-        self._cells[self._mine : self._mine + _ROW] = memoryview(bytes(2 * _ROW)).cast("H")
+        self._cells[self._mine : self._mine + _ROW] = memoryview(bytes(4 * _ROW)).cast("I")
         self._slot = lru_cache(maxsize=8_192)(self._hash)
 
     def _hash(self, name: str) -> int:
@@ -59,7 +59,7 @@ class Tally:
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""
         start = self._mine + self._tables[table]
-        self._cells[start : start + _SLOTS] = memoryview(bytes(2 * _SLOTS)).cast("H")
+        self._cells[start : start + _SLOTS] = memoryview(bytes(4 * _SLOTS)).cast("I")
 
     def close(self) -> None:
         """Give the memory back."""
@@ -72,7 +72,7 @@ def _open(path: Path) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        size = _SALT + 2 * _ROW * _ROWS
+        size = _SALT + 4 * _ROW * _ROWS
         if os.fstat(descriptor).st_size != size:
             os.ftruncate(descriptor, 0)
             os.ftruncate(descriptor, size)

@@ -50,6 +50,13 @@ class RawFile(Protocol):
     def discard(self) -> None:
         """Remove what was written; harmless after `put` and when called twice."""
 
+    def view(self) -> AbstractContextManager[memoryview]:
+        """What was written so far, to be read before `put`.
+
+        Raises:
+            SpoolSickError: it cannot be read back.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import structlog.testing
 from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
@@ -282,19 +283,19 @@ async def test_spoiled_row_is_never_delivered(intake, outbox, spool, spoil):
         "UPDATE mails SET envelope = x'ff' WHERE mail_id = 1",
     ],
 )
-async def test_unreadable_record_is_set_aside_once(intake, outbox, desk, spool, spoil, capsys):
+async def test_unreadable_record_is_set_aside_once(intake, outbox, desk, spool, spoil):
     """A record that cannot be read is dead with an alarm, and the others go on."""
     await intake.put(build_submission(intake.new_id()))
     good = await intake.put(build_submission(intake.new_id()))
     connection = open_database(spool.config.data_dir / "spool" / "spool.db")
     connection.execute(spoil)
     connection.close()
-    claimed = await outbox.claim(now=NOW, limit=5, lease_seconds=60)
+    with structlog.testing.capture_logs() as lines:
+        claimed = await outbox.claim(now=NOW, limit=5, lease_seconds=60)
     assert [e.spool_id for e in claimed] == [good.spool_id]
+    assert [(line["event"], line["log_level"]) for line in lines] == [("spool.record_corrupt", "error")]
     assert desk.counts()[State.DEAD] == 1
     assert await outbox.claim(now=NOW, limit=5, lease_seconds=60) == []
-    printed = capsys.readouterr()
-    assert "spool.record_corrupt" in printed.out + printed.err
 
 
 async def test_database_that_is_none_is_a_sentence(tmp_path):
