@@ -236,7 +236,8 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             while tries() < first + number + 1:
                 await asyncio.sleep(0.005)
         assert tries() == first + 3  # a probe is one entry
-        assert {world.entry(spool_id).state for spool_id in broken} == {State.QUEUED}
+        while {world.entry(spool_id).state for spool_id in broken} != {State.QUEUED}:
+            await asyncio.sleep(0.005)
         mended = True
         while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
             world.clock.now += timedelta(seconds=30)

@@ -40,7 +40,7 @@ class LocalDesk:
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first."""
-        with translated():
+        with translated(), self._connection:  # one view of it all: entries move meanwhile
             return search.select(self._connection, wanted)
 
     def retry(self, ids: Sequence[str], *, now: datetime) -> int:
@@ -98,7 +98,7 @@ class LocalDesk:
 
     def trace(self, word: str) -> Sequence[Entry]:
         """Every entry that the word names, oldest first."""
-        with translated():
+        with translated(), self._connection:  # one view of it all: entries move meanwhile
             return search.trace(self._connection, word)
 
     def history(self, entry: Entry) -> Sequence[Event]:
