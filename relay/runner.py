@@ -25,6 +25,8 @@ _SPOOL_PAUSE_SECONDS = 2.0
 
 #: What the request names does not exist: instance, e-mail address or flow.
 _NOT_THERE = frozenset({"ResourceNotFoundException", "status 404"})
+#: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
+_OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
 
 
 class Wake(Protocol):
@@ -56,13 +58,13 @@ class Runner:
         self._running: dict[asyncio.Task[None], Entry] = {}
         #: When each held route is probed next.
         self._probe_at: dict[str, datetime] = {}
+        self._holds_read_at: datetime | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver until `stop`; returns when nothing is claimed any more."""
         waiting = asyncio.create_task(self._stopping.wait())
         try:
-            await self._remember_holds()
             while not self._stopping.is_set():
                 if await self._claim():
                     continue
@@ -88,15 +90,16 @@ class Runner:
         for route in self._probe_at:
             self._probe_at[route] = self._now()
 
-    async def _remember_holds(self) -> None:
-        """Routes that were held before a restart are probed at once."""
-        try:
-            holds = (await self._outbox.paused()).holds
-        except SpoolError:
-            telemetry.fault_caught(where="runner.holds")
-            return
-        for hold in holds:
-            self._probe_at[hold.route] = self._now()
+    async def _learn_holds(self, now: datetime) -> None:
+        """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
+        if self._holds_read_at is None or now - self._holds_read_at >= self._probe_interval:
+            for hold in (await self._outbox.paused()).holds:
+                self._probe_at.setdefault(hold.route, now)
+            self._holds_read_at = now
+
+    @property
+    def _probe_interval(self) -> timedelta:
+        return timedelta(seconds=self._limits.probe_seconds)
 
     async def _claim(self) -> int:
         """Take up due entries while there is room; how many were taken."""
@@ -104,10 +107,11 @@ class Runner:
         if free <= 0:
             return 0
         now = self._now()
-        probes = tuple(route for route, at in self._probe_at.items() if at <= now)
-        for route in probes:  # a probe that finds nothing to send is a probe all the same
-            self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
         try:
+            await self._learn_holds(now)
+            probes = tuple(route for route, at in self._probe_at.items() if at <= now)
+            for route in probes:  # a probe that finds nothing to send is a probe all the same
+                self._probe_at[route] = now + self._probe_interval
             entries = await self._outbox.claim(
                 now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
             )
@@ -215,7 +219,7 @@ class Runner:
             limits=self._limits,
             chance=self._rng.random(),
         )
-        if error.failure is not FailureClass.CONFIGURATION and error.service == "connect":
+        if error.failure in _OF_THE_MAIL and error.service == "connect":
             await self._resume_route(entry)
         match decision:
             case AlreadyThere():
@@ -243,14 +247,16 @@ class Runner:
         route = entry.destination.route
         if route not in self._probe_at:
             telemetry.route_held(route=route, reason=reason, detail=detail)
-        self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        self._probe_at[route] = now + self._probe_interval
         await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
 
     async def _resume_route(self, entry: Entry) -> None:
         """Connect took a request of this route, or refused it for a reason of its own: the route works."""
-        if self._probe_at.pop(entry.destination.route, None) is not None:
-            await self._outbox.resume_route(entry.destination.route)
-            telemetry.route_resumed(route=entry.destination.route)
+        route = entry.destination.route
+        if route in self._probe_at:
+            await self._outbox.resume_route(route)  # first: a hold that stays in the spool is to be probed
+            if self._probe_at.pop(route, None) is not None:
+                telemetry.route_resumed(route=route)
 
 
 def _is_void(entry: Entry, error: RemoteError) -> bool:
