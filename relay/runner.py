@@ -154,6 +154,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         fault_point("runner.claimed")
+        keeping = asyncio.create_task(self._keep_lease(entry))
         try:
             outcome = await self._outcome(entry)
             recorded = await self._record(entry, outcome)
@@ -166,7 +167,20 @@ class Runner:
             # The outcome could not be written. The lease will end, and the same request will be sent again.
             telemetry.fault_caught(where="runner.record", spool_id=entry.spool_id)
             return
+        finally:
+            keeping.cancel()
         recorded(loop.time() - begun)
+
+    async def _keep_lease(self, entry: Entry) -> None:
+        """Renew the lease while the attempt goes on: slow uploads and a slow pace may outlast one, and nobody else may begin."""
+        while True:
+            await asyncio.sleep(self._limits.lease_seconds / 3)
+            try:
+                await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
+            except LeaseLostError:
+                return  # told where the outcome is recorded
+            except SpoolError:
+                telemetry.fault_caught(where="runner.renew", spool_id=entry.spool_id)
 
     async def _outcome(self, entry: Entry) -> Outcome:
         try:

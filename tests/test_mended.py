@@ -1,4 +1,4 @@
-"""Delivery and runner together, over a real spool, S3 and Connect: what an operator mends is mended for waiting mail."""
+"""Delivery and runner together, over a real spool, S3 and Connect: what an operator mends, and what takes long."""
 
 from __future__ import annotations
 
@@ -222,3 +222,12 @@ async def test_retried_dead_letter_is_whole_again(box, world):
         await world.until(lambda: world.entry(spool_id).state is State.DONE)
     (contact,) = await contacts(box)
     assert [file["name"] for file in contact["attachments"]] == ["a.pdf"]
+
+
+async def test_attempt_that_outlasts_its_lease_is_the_only_one(box, world):
+    """A delivery that takes longer than deliver.lease_seconds keeps its lease: nobody begins it a second time."""
+    spool_id = await world.put(1, world.config())
+    box.chaos(connect={"latency_seconds": 1.5})
+    async with world.running(world.config(deliver={"lease_seconds": 0.3})):
+        await world.until(lambda: world.entry(spool_id).state is State.DONE)
+    assert world.entry(spool_id).attempts == 1
