@@ -23,7 +23,7 @@ from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
 from relay.spool.retention import remove_entries
-from relay.spool.schema import close_database, open_database, query
+from relay.spool.schema import check_in_place, close_database, open_database, query
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
@@ -117,6 +117,7 @@ class LocalDesk:
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
         with translated():
+            check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
