@@ -118,6 +118,10 @@ class World:
     def all_arrived(self, seconds: float = 60) -> None:
         until(lambda: len(self.box.book) >= len(self.sent), seconds=seconds, so=f"{len(self.sent)} contacts")
         until(lambda: self.waiting() == 0, seconds=seconds, so="nothing waits")
+        # Connect's own fetch gives up at a 403: it must not meet the next fault.
+        until(
+            lambda: all(contact.settled for contact in self.box.book.select()), seconds=90, so="files fetched"
+        )
 
     def waiting(self) -> int:
         done = sum(line["outcome"] == "done" for line in self.attempts())
@@ -191,11 +195,6 @@ def suffer(world: World, fault: Fault, *, seconds: float) -> None:
 
 def check_contacts(world: World) -> None:
     """Every mail is one contact, with its file."""
-    until(
-        lambda: all(file["sha256"] for contact in world.box.contacts() for file in contact["attachments"]),
-        seconds=60,
-        so="all files fetched",
-    )
     contacts = world.box.contacts()
     assert [each for each, count in Counter(subjects(contacts)).items() if count > 1] == []
     assert sorted(subjects(contacts)) == sorted(world.sent)
@@ -231,8 +230,8 @@ def test_each_kind_of_fault(world):
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_every_fault_for_long(world):
-    """The same for every fault there is, three times, each for longer than the longest backoff."""
-    run(world, FAULTS * 3, seconds=4.0)
+    """The same for every fault there is, twice, each for longer than the longest backoff."""
+    run(world, FAULTS * 2, seconds=4.0)
 
 
 def test_conflict_means_that_it_is_there(world):
@@ -242,6 +241,7 @@ def test_conflict_means_that_it_is_there(world):
     world.send("conflict")
     done = world.daemon.wait_for("delivery.attempted", outcome="done")
     assert done["reason"] == "already_there"
+    world.all_arrived()
     check_contacts(world)
 
 
