@@ -43,7 +43,12 @@ class Exchange:
         self.request = request
         self._writer = writer
         self._upstream = upstream
-        self._proxy = proxy
+        self._change = proxy.change
+
+    @property
+    def changed(self) -> bool:
+        """Whether the plan is another one by now."""
+        return self._change.is_set()
 
     async def fetch(self) -> bytes:
         """The whole answer of the real service."""
@@ -69,9 +74,8 @@ class Exchange:
 
     async def wait_for_change(self, seconds: float) -> None:
         """Until the plan is another one, so long at most."""
-        change = self._proxy.change
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(change.wait(), seconds)
+            await asyncio.wait_for(self._change.wait(), seconds)
 
 
 Deed = Callable[[Exchange], Awaitable[None]]
@@ -108,11 +112,13 @@ async def truncate(exchange: Exchange) -> None:
 
 
 async def drip(exchange: Exchange) -> None:
-    """The answer comes a few octets at a time."""
+    """The answer comes a few octets at a time, until the plan changes."""
     answer = await exchange.fetch()
-    for at in range(0, len(answer), 24):
-        await exchange.send(answer[at : at + 24])
+    while answer and not exchange.changed:
+        await exchange.send(answer[:24])
+        answer = answer[24:]
         await asyncio.sleep(0.02)  # the slowness itself
+    await exchange.send(answer)
 
 
 def json_error(status: int, code: str, **more: object) -> Deed:

@@ -6,11 +6,13 @@ one contact with its file. At the end the deliverer has no more memory and no mo
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import urllib.parse
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,10 @@ class World:
     def all_arrived(self, seconds: float = 60) -> None:
         until(lambda: len(self.box.book) >= len(self.sent), seconds=seconds, so=f"{len(self.sent)} contacts")
         until(lambda: self.waiting() == 0, seconds=seconds, so="nothing waits")
+        # Connect's own fetch gives up at a 403: it must not meet the next fault.
+        until(
+            lambda: all(contact.settled for contact in self.box.book.select()), seconds=90, so="files fetched"
+        )
 
     def waiting(self) -> int:
         done = sum(line["outcome"] == "done" for line in self.attempts())
@@ -189,11 +195,6 @@ def suffer(world: World, fault: Fault, *, seconds: float) -> None:
 
 def check_contacts(world: World) -> None:
     """Every mail is one contact, with its file."""
-    until(
-        lambda: all(file["sha256"] for contact in world.box.contacts() for file in contact["attachments"]),
-        seconds=60,
-        so="all files fetched",
-    )
     contacts = world.box.contacts()
     assert [each for each, count in Counter(subjects(contacts)).items() if count > 1] == []
     assert sorted(subjects(contacts)) == sorted(world.sent)
@@ -229,8 +230,8 @@ def test_each_kind_of_fault(world):
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_every_fault_for_long(world):
-    """The same for every fault there is, three times, each for longer than the longest backoff."""
-    run(world, FAULTS * 3, seconds=4.0)
+    """The same for every fault there is, twice, each for longer than the longest backoff."""
+    run(world, FAULTS * 2, seconds=4.0)
 
 
 def test_conflict_means_that_it_is_there(world):
@@ -240,6 +241,7 @@ def test_conflict_means_that_it_is_there(world):
     world.send("conflict")
     done = world.daemon.wait_for("delivery.attempted", outcome="done")
     assert done["reason"] == "already_there"
+    world.all_arrived()
     check_contacts(world)
 
 
@@ -272,3 +274,46 @@ def test_refused_payload_goes_down_the_ladder_alone(world):
     until(lambda: len(world.box.book) == 3, so="the others")
     assert sorted(subjects(world.box.contacts())) == ["Mail good", "Mail once", "Mail over"]
     assert seen[b"Mail poison"] == 3, "a rung was tried more than once"
+
+
+def write_credentials(path: Path, keys, *, life: timedelta, secret: str | None = None) -> None:
+    """What the process hands out from now on; under ten minutes of life, botocore asks before every call."""
+    document = {
+        "Version": 1,
+        "AccessKeyId": keys.access_key,
+        "SecretAccessKey": secret or keys.secret_key,
+        "Expiration": (datetime.now(UTC) + life).isoformat(),
+    }
+    path.with_suffix(".new").write_text(json.dumps(document))
+    path.with_suffix(".new").replace(path)
+
+
+def test_expired_and_wrong_credentials(tmp_path):
+    """Credentials that ended, or whose secret is another, keep mail waiting; with good ones it goes on without a restart."""
+    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
+    good, program = timedelta(minutes=9), tmp_path / "credentials.json"
+    with running_sandbox(settings=settings) as box:
+        write_credentials(program, box.keys, life=good)
+        config = tmp_path / "aws-config"
+        config.write_text(f"[default]\ncredential_process = cat {program}\n")
+        env = {name: value for name, value in box.environ().items() if name not in ("AWS_ACCESS_KEY_ID",
+               "AWS_SECRET_ACCESS_KEY")} | {"AWS_CONFIG_FILE": str(config)}  # fmt: skip
+        with Daemon(tmp_path, env=env).start() as daemon:
+            world = World(box, daemon, {})
+            world.send("before")
+            world.all_arrived()
+            for name, bad in (("expired", {"life": -good}), ("wrong", {"life": good, "secret": "wrong"})):
+                write_credentials(program, box.keys, **bad)
+                first = len(world.attempts())
+                world.send(name)
+                world.send(f"{name}, without a file", attachment=None)
+                until(lambda since=first: world.outcomes(since)["deferred"] >= 2, so=f"{name}: put off")
+                write_credentials(program, box.keys, life=good)
+                world.all_arrived()
+            assert sorted(subjects(box.contacts())) == sorted(world.sent)
+            reasons = {line["reason"] for line in world.attempts() if line["outcome"] != "done"}
+            assert reasons <= {"s3.credentials", "connect.credentials", "s3.SignatureDoesNotMatch",
+                               "connect.InvalidSignatureException"}  # fmt: skip
+            assert not [event for event in daemon.events if event["event"] == "fault.caught"]
+            assert [event for event in daemon.events if event["event"] == "route.held"]
+            assert daemon.stop() == 0
