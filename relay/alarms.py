@@ -42,6 +42,7 @@ class AlarmMemory:
             return
         fresh = self._path.with_suffix(".new")
         try:
+            fresh.touch(mode=0o600)
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(self._path)
         except OSError:
