@@ -318,5 +318,5 @@ def _map_answer(service: str, response: Any) -> RemoteError:
 
 
 def _line(text: object) -> str:
-    """One line of at most 500 characters."""
-    return " ".join(str(text).split())[:500]
+    """One line of at most 500 characters that any encoding takes (JSON may escape half a surrogate pair)."""
+    return " ".join(str(text).split())[:500].encode("utf-8", "replace").decode("utf-8")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from relay.config.model import Config, Route
+from relay.config.words import check_address
 from relay.envelope import Destination
 
 
@@ -33,6 +34,15 @@ def _canonical(domain: str) -> str:
         return domain.lower().encode("idna").decode()
     except UnicodeError:  # an empty label, or one over 63 octets: no domain that a route could name
         return domain.lower()
+
+
+def _is_connects(address: str) -> bool:
+    """Whether Connect can have this e-mail address: not `"a b"@example.com`, which a catch-all would send there in vain."""
+    try:
+        check_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 class RouteTable:
@@ -68,10 +78,13 @@ class RouteTable:
                 or wanted in (local, base)
                 or (wanted.endswith("*") and local.startswith(wanted[:-1]))
             ):
+                address = route.destination or self._plain(base, local, wanted, domain)
+                if not _is_connects(address):
+                    return None
                 return Routed(
                     route=route,
                     instance_id=route.instance_id or self._default_instance,
-                    address=route.destination or self._plain(base, local, wanted, domain),
+                    address=address,
                     tag=tag if wanted != local else "",
                 )
         return None

@@ -242,6 +242,8 @@ def test_an_answer_keeps_what_a_person_needs():
     error = map_error("connect", exc)
     assert error.reason == "TOTAL_FILE_COUNT_EXCEEDED"
     assert error.detail.startswith("too many x")
+    exc.response["Error"]["Message"] = "half a pair: \ud83d"
+    assert map_error("connect", exc).detail.encode()
     assert error.detail.endswith("(request r-1)")
     assert len(error.detail) < 600
 

@@ -30,6 +30,14 @@ def desk():
     )
 
 
+@pytest.mark.parametrize("local", ['"a b"', '"a@b"', '"\t"', "x" * 250])
+def test_recipient_that_connect_cannot_have_is_unknown(local):
+    """A catch-all takes no recipient whose address Connect refuses: better a 550 than a dead letter."""
+    catch_all = {"match": ["@example.net"]}
+    assert table(catch_all).match(f"{local}@example.net") is None
+    assert table(catch_all | {"destination": "desk@example.net"}).match(f"{local}@example.net") is not None
+
+
 @pytest.mark.parametrize(
     ("path", "address", "route", "tag"),
     [

@@ -30,6 +30,8 @@ _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
 #: After a child could not even be started.
 _RETRY_SECONDS = 2.0
+#: Keys that all processes must agree on: a child that crashed would come back with another spool than its siblings'.
+_FIXED = ("listeners", "data_dir")
 #: What a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
 #: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.
@@ -135,9 +137,9 @@ class Supervisor:
         systemd.notify("READY=1")
 
     def _go_on_by(self, config: Config) -> None:
-        if config.listeners != self._config.listeners:
+        if changed := [key for key in _FIXED if getattr(config, key) != getattr(self._config, key)]:
             telemetry.config_reloaded(
-                sentences=("listeners: a change here needs a restart; nothing was reloaded",)
+                sentences=[f"{key}: a change here needs a restart; nothing was reloaded" for key in changed]
             )
             return
         self._config = config

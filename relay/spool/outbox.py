@@ -268,6 +268,11 @@ class LocalOutbox:
                             job.answer = job.payload[1](self._connection)
                     except SpoolError as exc:
                         job.error = exc
+                    except (
+                        ValueError,
+                        TypeError,
+                    ) as exc:  # a value that no row can hold: the others can be stored
+                        job.error = SpoolError(f"this change cannot be stored: {exc}")
             for job in group:
                 fault_point(f"spool.{job.payload[0]}.committed")
         except (apsw.Error, OSError) as exc:

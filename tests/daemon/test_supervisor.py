@@ -165,6 +165,19 @@ def test_bad_configuration_keeps_the_old_one(box, daemon):
     until(lambda: subjects(box.contacts()) == ["Mail still"])
 
 
+def test_reload_does_not_part_the_two_halves(box, daemon, tmp_path):
+    """SIGHUP with another data_dir is refused: a deliverer that crashes later still has the spool of the receivers."""
+    text = daemon.config_path.read_text()
+    daemon.config_path.write_text(text.replace(str(daemon.data_dir), str(tmp_path / "other")))
+    daemon.process.send_signal(signal.SIGHUP)
+    assert "data_dir" in daemon.wait_for("config.refused")["why"][0]
+    pid = pid_of(daemon, "deliverer")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: pid_of(daemon, "deliverer") != pid)
+    send(daemon.port, build_mail("together"))
+    assert subjects(box.wait(1)) == ["Mail together"]
+
+
 def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
     """READY=1 comes when mail can come, WATCHDOG=1 while we live, STOPPING=1 before the end."""
     with (

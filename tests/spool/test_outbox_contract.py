@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
 
 from relay.contact.plan import Rung
-from relay.errors import LeaseLostError, SpoolBusyError
+from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
 from relay.spool.base import Filter, State
 
 
@@ -347,3 +348,16 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
         ids[3]: State.DEAD,
         fresh: State.QUEUED,
     }
+
+
+async def test_change_that_cannot_be_stored_fails_alone(put, outbox):
+    """A detail that no row can hold is an error of its own change, and not of those that shared its transaction."""
+    for _ in range(2):
+        await put()
+    spoiled, fine = await outbox.claim(now=NOW, limit=2, lease_seconds=60)
+    results = await asyncio.gather(
+        outbox.defer(spoiled, until=NOW, reason="r", detail="half a pair: \ud83d", now=NOW),
+        outbox.finish(fine, contact_id="c", now=NOW),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [SpoolError, type(None)]
