@@ -171,7 +171,7 @@ def suffer(world: World, fault: Fault, *, seconds: float) -> None:
     else:
         proxy.do(fault.deed)
     for number in range(MAILS):
-        world.send(f"{fault.name} {number}", attachment=LARGE if number == 0 else FILE)
+        world.send(f"{fault.name} {len(world.sent)}", attachment=LARGE if number == 0 else FILE)
     wanted = "done" if fault.outcome == "done" else "deferred"
     if fault.outcome != "none":
         until(lambda: world.outcomes(first)[wanted] >= 1, seconds=30, so=f"{fault.name}: {wanted}")
