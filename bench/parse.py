@@ -1,6 +1,10 @@
-"""How fast, and in how much memory, a mail is understood: ours against the standard library, in one run.
+"""How fast, and in how much memory, a mail is understood and made to fit: ours against the standard library, in one run.
 
-`python -m bench.parse` prints a table; `--check` fails where a ratio is under its target.
+    python -m bench.parse [--rounds 7] [--check]
+
+Ours is all that the deliverer computes between the spool and the network: the message with every leaf decoded and
+hashed, the plan with its classification, the request, and the check of the request against the service model.
+Rounds are interleaved; times are medians of them. --check fails where a ratio is under its target.
 """
 
 from __future__ import annotations
@@ -10,15 +14,22 @@ import base64
 import email
 import email.policy
 import gc
-import hashlib
 import random
 import statistics
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 
+from relay.config.builtin import builtin_config
+from relay.connect.model import check_request
+from relay.contact.fit import fit
+from relay.contact.plan import Context
+from relay.contact.request import build_request, build_token
+from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.message.parse import parse_message
+from relay.routes import RouteTable
 
 #: Name -> (ratio of time at least, ratio of peak memory at least), from the product's own promise.
 TARGETS = {
@@ -28,7 +39,7 @@ TARGETS = {
     "25 MB": (5.0, 5.0),
 }
 
-_HEADER = (
+HEADER = (
     b"Received: from out.example.net (out.example.net [192.0.2.1]) by mx1.example.com (Relay) with ESMTPS id 4XyZ;\r\n"
     b"\tMon, 6 Jan 2025 10:00:00 +0000 (UTC)\r\n"
     b"Received: from app (unknown [198.51.100.7]) by out.example.net with ESMTPSA id 77; Mon, 6 Jan 2025 09:59:58 +0000\r\n"
@@ -63,28 +74,28 @@ def _multipart(kind: bytes, *parts: bytes) -> bytes:
     )
 
 
-def _leaf(kind: bytes, encoding: bytes, octets: bytes, *more: bytes) -> bytes:
+def leaf(kind: bytes, encoding: bytes, octets: bytes, *more: bytes) -> bytes:
     head = b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n"
     return head + b"".join(line + b"\r\n" for line in more) + b"\r\n" + octets
 
 
 def samples() -> dict[str, bytes]:
     """The four mails of the promise, the same at each run."""
-    plain = _leaf(b"text/plain; charset=utf-8", b"8bit", _text(800))
-    html = _leaf(
+    plain = leaf(b"text/plain; charset=utf-8", b"8bit", _text(800))
+    html = leaf(
         b"text/html; charset=utf-8",
         b"quoted-printable",
         b"<html><body>" + _text(25_000).replace(b"parcel", b"p=C3=A4rcel<br>") + b"</body></html>\r\n",
     )
-    alternative = _multipart(b"alternative", _leaf(b"text/plain; charset=utf-8", b"8bit", _text(3_000)), html)
+    alternative = _multipart(b"alternative", leaf(b"text/plain; charset=utf-8", b"8bit", _text(3_000)), html)
     named = b'Content-Disposition: attachment; filename="invoice.pdf"'
-    pdf = _leaf(b"application/pdf; name=invoice.pdf", b"base64", _base64(740_000, 1), named)
-    big = _leaf(b"application/octet-stream", b"base64", _base64(18_400_000, 2), named)
+    pdf = leaf(b"application/pdf; name=invoice.pdf", b"base64", _base64(740_000, 1), named)
+    big = leaf(b"application/octet-stream", b"base64", _base64(18_400_000, 2), named)
     return {
-        "2 KB text": _HEADER + plain,
-        "30 KB alternative": _HEADER + alternative,
-        "1 MB with a PDF": _HEADER + _multipart(b"mixed", alternative, pdf),
-        "25 MB": _HEADER + _multipart(b"mixed", plain, big),
+        "2 KB text": HEADER + plain,
+        "30 KB alternative": HEADER + alternative,
+        "1 MB with a PDF": HEADER + _multipart(b"mixed", alternative, pdf),
+        "25 MB": HEADER + _multipart(b"mixed", plain, big),
     }
 
 
@@ -101,30 +112,66 @@ def with_stdlib(raw: bytes) -> None:
             del octets
 
 
-def with_stdlib_hashed(raw: bytes) -> None:
-    """The same with the hash that ours always gives."""
-    message = email.message_from_bytes(raw, policy=email.policy.default)
-    for part in message.walk():
-        if not part.is_multipart():
-            hashlib.sha256(part.get_payload(decode=True)).hexdigest()
+class Ours:
+    """The steps of the deliverer, with a configuration that is read once."""
+
+    def __init__(self) -> None:
+        self._config = builtin_config()
+        self._routes = RouteTable(self._config)
+        self._route = self._config.routes[0]
+        path = "support@example.com"
+        self._context = Context(
+            spool_id=SpoolId("0BENCH0000000000"),
+            envelope=Envelope(
+                reverse_path="joerg@example.net",
+                forward_paths=(ForwardPath(address=path),),
+                peer=Peer(address="192.0.2.1", port=25),
+                received_at=datetime(2025, 1, 6, 10, tzinfo=UTC),
+            ),
+            destination=Destination(
+                instance_id=self._config.connect.instance_id,
+                address=path,
+                forward_paths=(path,),
+                route=self._route.name,
+            ),
+            results={"relay_spf": "pass", "relay_dkim": "pass", "relay_dmarc": "pass"},
+            raw_size=0,
+            is_ours=self._routes.is_ours,
+        )
+
+    def parse(self, raw: bytes) -> None:
+        """Parsed, every leaf decoded and hashed on the way."""
+        parse_message(raw)
+
+    def whole(self, raw: bytes) -> None:
+        """Parsed, classified, fitted, the request built and checked."""
+        plan = fit(parse_message(raw), self._context, self._route, self._config)
+        urls = ["https://bucket.s3.eu-central-1.amazonaws.com/".ljust(1_500, "0")] * len(plan.files)
+        token = build_token(
+            instance_id=plan.instance_id,
+            destination=plan.destination,
+            fingerprint="0" * 64,
+            salt="",
+            rung=plan.rung,
+        )
+        request = build_request(plan, urls, client_token=token)
+        problems = check_request(request, max_attachments=self._config.connect.max_attachments)
+        if problems:
+            raise SystemExit("; ".join(problems))
 
 
-def with_ours(raw: bytes) -> None:
-    """Parsed, every leaf decoded and hashed on the way."""
-    parse_message(raw)
-
-
-def seconds(work: Callable[[bytes], None], raw: bytes) -> float:
-    """The median of several runs; short ones are repeated within a run."""
+def rounds_of(works: dict[str, Callable[[bytes], None]], raw: bytes, count: int) -> dict[str, list[float]]:
+    """Seconds for each work in each round; short ones are repeated within a round."""
     repeats = max(1, 200_000 // len(raw))
-    rounds: list[float] = []
-    for _ in range(5):
-        gc.collect()
-        begun = time.perf_counter()
-        for _ in range(repeats):
-            work(raw)
-        rounds.append((time.perf_counter() - begun) / repeats)
-    return statistics.median(rounds)
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(count):
+        for name, work in works.items():
+            gc.collect()
+            begun = time.perf_counter()
+            for _ in range(repeats):
+                work(raw)
+            found[name].append((time.perf_counter() - begun) / repeats)
+    return found
 
 
 def peak(work: Callable[[bytes], None], raw: bytes) -> int:
@@ -140,22 +187,33 @@ def peak(work: Callable[[bytes], None], raw: bytes) -> int:
 def main() -> int:
     """Print the table; with --check, 1 when a target is missed."""
     arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=7, help="measurements of each, interleaved")
     arguments.add_argument("--check", action="store_true", help="exit 1 where a ratio is under its target")
-    check = arguments.parse_args().check
-    missed = False
+    chosen = arguments.parse_args()
+    ours = Ours()
+    ours.whole(samples()["2 KB text"])  # the service model is read once a process
+    works = {"stdlib": with_stdlib, "parse": ours.parse, "whole": ours.whole}
     print(
-        f"{'':20}{'stdlib':>12}{'+ sha256':>12}{'ours':>12}{'faster':>9}{'peak stdlib':>14}{'peak ours':>12}{'less':>8}"
+        f"{'':19}{'stdlib':>11}{'parse':>11}{'parse+fit':>11}{'faster':>9}{'worst':>8}{'target':>8}"
+        f"{'peak stdlib':>13}{'peak ours':>12}{'less':>8}{'target':>8}"
     )
+    missed = False
     for name, raw in samples().items():
-        theirs, hashed, ours = (seconds(work, raw) for work in (with_stdlib, with_stdlib_hashed, with_ours))
-        their_peak, our_peak = peak(with_stdlib, raw), peak(with_ours, raw)
-        faster, less = theirs / ours, their_peak / our_peak
-        missed |= faster < TARGETS[name][0] or less < TARGETS[name][1]
+        found = rounds_of(works, raw, chosen.rounds)
+        middle = {work: statistics.median(times) for work, times in found.items()}
+        faster = middle["stdlib"] / middle["whole"]
+        worst = min(theirs / mine for theirs, mine in zip(found["stdlib"], found["whole"], strict=True))
+        their_peak, our_peak = peak(with_stdlib, raw), peak(ours.whole, raw)
+        less = their_peak / our_peak
+        wanted = TARGETS[name]
+        missed |= faster < wanted[0] or less < wanted[1]
+        times = "".join(f"{seconds * 1e3:8.2f} ms" for seconds in middle.values())
+        goal = f"{wanted[1]:7.1f}x" if wanted[1] else f"{'-':>8}"
         print(
-            f"{name:20}{theirs * 1e3:9.2f} ms{hashed * 1e3:9.2f} ms{ours * 1e3:9.2f} ms{faster:8.1f}x"
-            f"{their_peak / 1e6:11.2f} MB{our_peak / 1e6:9.2f} MB{less:7.1f}x"
+            f"{name:19}{times}{faster:8.1f}x{worst:7.1f}x{wanted[0]:7.1f}x"
+            f"{their_peak / 1e6:10.2f} MB{our_peak / 1e6:9.2f} MB{less:7.1f}x{goal}"
         )
-    return 1 if check and missed else 0
+    return 1 if chosen.check and missed else 0
 
 
 if __name__ == "__main__":

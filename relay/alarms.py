@@ -1,11 +1,13 @@
 """The way out for alarms: a webhook, and an SNS topic where one is configured.
 
-Owns how an alarm leaves the machine. Never says which mail it is about: only numbers and route names go out.
+Owns how an alarm leaves the machine, and what was told last. Never says which mail it is about: only numbers and route names go out.
 A telling that fails is logged and not tried again; the log line and the metric of the alarm are there all the same.
 """
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,9 +16,38 @@ from relay import telemetry
 from relay.aws import remote_call
 from relay.config.model import Alarms
 from relay.errors import RemoteError
-from relay.standing import Alarm
+from relay.standing import Alarm, Standing, build_standing_json, parse_standing_json
 
 _SECONDS = 10.0
+
+
+class AlarmMemory:
+    """What was told of last, kept in a file: a restart neither repeats an alarm nor swallows one."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "standing.json"
+        self._last = ""
+
+    def load(self) -> Standing:
+        """The standing at the last look of whoever ran before; one in which all is well when nobody did."""
+        try:
+            return parse_standing_json(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return Standing()
+
+    def save(self, standing: Standing) -> None:
+        """Keep it; what cannot be kept is told again after a restart."""
+        text = build_standing_json(standing)
+        if text == self._last:
+            return
+        fresh = self._path.with_suffix(".new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError:
+            return
+        self._last = text
 
 
 class AlarmSender:
@@ -28,12 +59,14 @@ class AlarmSender:
         self._sns = sns
 
     async def tell(self, alarm: Alarm) -> None:
-        """Send the alarm to all; never raises what a network can do."""
+        """Send the alarm to all, in ten seconds at most; never raises what a network can do."""
         telemetry.alarm_told(kind=alarm.kind, raised=alarm.raised, detail=alarm.detail)
+        ways = []
         if self._config.webhook:
-            await self._post(alarm)
+            ways.append(self._post(alarm))
         if self._config.sns_topic_arn and self._sns is not None:
-            await self._publish(alarm)
+            ways.append(self._publish(alarm))
+        await asyncio.gather(*ways)
 
     def _document(self, alarm: Alarm) -> dict[str, Any]:
         return {

@@ -23,6 +23,7 @@ from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.plan import Context, Plan
 from relay.contact.request import build_request, build_token
+from relay.envelope import Destination
 from relay.errors import FailureClass, RemoteError
 from relay.faults import fault_point
 from relay.message.model import Message
@@ -110,6 +111,7 @@ class Delivery:
         route = self._route(entry)
         if route is None:
             return Failed(error=_no_route(entry), entry=entry)
+        entry = replace(entry, destination=self._destination(entry, route))
         refused: frozenset[str] = frozenset()
         while True:
             try:
@@ -134,6 +136,20 @@ class Delivery:
             return named
         routed = self._routes.match(entry.destination.forward_paths[0])
         return routed.route if routed else None
+
+    def _destination(self, entry: Entry, route: Route) -> Destination:
+        """Where the request went that may be a contact by now; without one, where the routes of today say.
+
+        So a wrong address or instance is mended for the mail that waits, too.
+        """
+        if entry.request is not None:
+            sent = json.loads(entry.request)
+            instance_id, address = sent["InstanceId"], sent["DestinationEmailAddress"]
+            return replace(entry.destination, instance_id=instance_id, address=address)
+        routed = self._routes.match(entry.destination.forward_paths[0])
+        if routed is None or routed.route is not route:
+            return entry.destination
+        return replace(entry.destination, instance_id=routed.instance_id, address=routed.address)
 
     async def _send(self, request: Mapping[str, Any]) -> str:
         await self._pace.turn()

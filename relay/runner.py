@@ -23,6 +23,11 @@ from relay.spool.base import Entry, Outbox
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
 
+#: What the request names does not exist: instance, e-mail address or flow.
+_NOT_THERE = frozenset({"ResourceNotFoundException", "status 404"})
+#: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
+_OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
+
 
 class Wake(Protocol):
     """Something that tells of new entries; a lost word costs one poll."""
@@ -53,13 +58,13 @@ class Runner:
         self._running: dict[asyncio.Task[None], Entry] = {}
         #: When each held route is probed next.
         self._probe_at: dict[str, datetime] = {}
+        self._holds_read_at: datetime | None = None
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Deliver until `stop`; returns when nothing is claimed any more."""
         waiting = asyncio.create_task(self._stopping.wait())
         try:
-            await self._remember_holds()
             while not self._stopping.is_set():
                 if await self._claim():
                     continue
@@ -85,15 +90,16 @@ class Runner:
         for route in self._probe_at:
             self._probe_at[route] = self._now()
 
-    async def _remember_holds(self) -> None:
-        """Routes that were held before a restart are probed at once."""
-        try:
-            holds = (await self._outbox.paused()).holds
-        except SpoolError:
-            telemetry.fault_caught(where="runner.holds")
-            return
-        for hold in holds:
-            self._probe_at[hold.route] = self._now()
+    async def _learn_holds(self, now: datetime) -> None:
+        """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
+        if self._holds_read_at is None or now - self._holds_read_at >= self._probe_interval:
+            for hold in (await self._outbox.paused()).holds:
+                self._probe_at.setdefault(hold.route, now)
+            self._holds_read_at = now
+
+    @property
+    def _probe_interval(self) -> timedelta:
+        return timedelta(seconds=self._limits.probe_seconds)
 
     async def _claim(self) -> int:
         """Take up due entries while there is room; how many were taken."""
@@ -101,10 +107,11 @@ class Runner:
         if free <= 0:
             return 0
         now = self._now()
-        probes = tuple(route for route, at in self._probe_at.items() if at <= now)
-        for route in probes:  # a probe that finds nothing to send is a probe all the same
-            self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
         try:
+            await self._learn_holds(now)
+            probes = tuple(route for route, at in self._probe_at.items() if at <= now)
+            for route in probes:  # a probe that finds nothing to send is a probe all the same
+                self._probe_at[route] = now + self._probe_interval
             entries = await self._outbox.claim(
                 now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
             )
@@ -147,6 +154,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         fault_point("runner.claimed")
+        keeping = asyncio.create_task(self._keep_lease(entry))
         try:
             outcome = await self._outcome(entry)
             recorded = await self._record(entry, outcome)
@@ -159,7 +167,20 @@ class Runner:
             # The outcome could not be written. The lease will end, and the same request will be sent again.
             telemetry.fault_caught(where="runner.record", spool_id=entry.spool_id)
             return
+        finally:
+            keeping.cancel()
         recorded(loop.time() - begun)
+
+    async def _keep_lease(self, entry: Entry) -> None:
+        """Renew the lease while the attempt goes on: slow uploads and a slow pace may outlast one, and nobody else may begin."""
+        while True:
+            await asyncio.sleep(self._limits.lease_seconds / 3)
+            try:
+                await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
+            except LeaseLostError:
+                return  # told where the outcome is recorded
+            except SpoolError:
+                telemetry.fault_caught(where="runner.renew", spool_id=entry.spool_id)
 
     async def _outcome(self, entry: Entry) -> Outcome:
         try:
@@ -212,7 +233,7 @@ class Runner:
             limits=self._limits,
             chance=self._rng.random(),
         )
-        if error.failure is not FailureClass.CONFIGURATION and error.service == "connect":
+        if error.failure in _OF_THE_MAIL and error.service == "connect":
             await self._resume_route(entry)
         match decision:
             case AlreadyThere():
@@ -221,7 +242,8 @@ class Runner:
                 return _line(failed.entry, "done", reason, detail)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
-                await self._outbox.bury(entry, reason=reason, detail=detail, now=now)
+                afresh = error.failure is FailureClass.PAYLOAD
+                await self._outbox.bury(entry, reason=reason, detail=detail, afresh=afresh, now=now)
                 return _line(failed.entry, "buried", reason, detail)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
@@ -230,7 +252,8 @@ class Runner:
                 until = now + timedelta(seconds=decision.delay_seconds)
             case _:
                 assert_never(decision)
-        rung = failed.entry.rung if failed.entry.rung is not entry.rung else None
+        rebuilt = failed.entry.rung is not entry.rung or _is_void(entry, error)
+        rung = failed.entry.rung if rebuilt else None
         await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
         return _line(failed.entry, "deferred", reason, detail, until)
 
@@ -238,14 +261,26 @@ class Runner:
         route = entry.destination.route
         if route not in self._probe_at:
             telemetry.route_held(route=route, reason=reason, detail=detail)
-        self._probe_at[route] = now + timedelta(seconds=self._limits.probe_seconds)
+        self._probe_at[route] = now + self._probe_interval
         await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
 
     async def _resume_route(self, entry: Entry) -> None:
         """Connect took a request of this route, or refused it for a reason of its own: the route works."""
-        if self._probe_at.pop(entry.destination.route, None) is not None:
-            await self._outbox.resume_route(entry.destination.route)
-            telemetry.route_resumed(route=entry.destination.route)
+        route = entry.destination.route
+        if route in self._probe_at:
+            await self._outbox.resume_route(route)  # first: a hold that stays in the spool is to be probed
+            if self._probe_at.pop(route, None) is not None:
+                telemetry.route_resumed(route=route)
+
+
+def _is_void(entry: Entry, error: RemoteError) -> bool:
+    """Whether the stored request can be no contact and never will be: the next one is made by the mended configuration.
+
+    One that was sent before, with a fate unknown, is void only where what it names does not exist.
+    """
+    if error.failure is not FailureClass.CONFIGURATION or error.service != "connect":
+        return False
+    return entry.request is None or error.code in _NOT_THERE
 
 
 def _line(

@@ -5,8 +5,9 @@ Owns *standing* and *alarm*. Never does I/O: two looks at the queue in, the alar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
@@ -49,6 +50,20 @@ class Alarm:
     #: False when what was wrong is right again.
     raised: bool
     detail: str
+
+
+def build_standing_json(standing: Standing) -> str:
+    """A standing as one line of JSON, for who must remember it."""
+    return json.dumps(asdict(standing))
+
+
+def parse_standing_json(text: str) -> Standing:
+    """The standing that `build_standing_json` wrote; what cannot be read is one in which all is well."""
+    try:
+        record = json.loads(text)
+        return Standing(**{**record, "held_routes": tuple(record["held_routes"])})
+    except (ValueError, TypeError, KeyError):
+        return Standing()
 
 
 def compare_standings(before: Standing, now: Standing, *, oldest_minutes: float) -> tuple[Alarm, ...]:

@@ -91,9 +91,9 @@ def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
     (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
 
 
-def child_cannot_work(*, why: str) -> None:
-    """A child could not begin, or go on; it is started again."""
-    _log.error("child.cannot_work", why=why)
+def child_cannot_work(*, why: str, **child: str) -> None:
+    """A child could not begin, or go on; it is started again. The supervisor says which, as `child`."""
+    _log.error("child.cannot_work", why=why, **child)
 
 
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:

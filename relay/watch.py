@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from relay import telemetry
-from relay.alarms import AlarmSender
+from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError
 from relay.spool.base import Desk, Outbox, State
@@ -31,6 +31,7 @@ class Watch:
         outbox: Outbox,
         desk: Desk,
         sender: AlarmSender,
+        memory: AlarmMemory,
         now: Callable[[], datetime],
         wait: Callable[[float], Awaitable[bool]],
     ) -> None:
@@ -38,15 +39,16 @@ class Watch:
         self._outbox = outbox
         self._desk = desk
         self._sender = sender
+        self._memory = memory
         self._now = now
         self._wait = wait
         self._standing = Standing()
 
     async def run(self) -> None:
         """Look again and again until `wait` answers True (stop)."""
-        # What a person was told of before a restart need not wake them again.
-        self._standing = await self._look()
-        telemetry.queue_seen(self._standing)
+        # What a person was told of before a restart need not wake them again; what came about meanwhile must.
+        self._standing = await asyncio.to_thread(self._memory.load)
+        await self.look()
         looks = 0
         while not await self._wait(self._config.alarms.every_seconds):
             await self.look()
@@ -58,10 +60,10 @@ class Watch:
         """One look, its metrics and its alarms."""
         before, self._standing = self._standing, await self._look()
         telemetry.queue_seen(self._standing)
-        for alarm in compare_standings(
-            before, self._standing, oldest_minutes=self._config.alarms.oldest_minutes
-        ):
-            await self._sender.tell(alarm)
+        alarms = compare_standings(before, self._standing, oldest_minutes=self._config.alarms.oldest_minutes)
+        # Side by side: a webhook that hangs costs the watch, and a stop, one time-out and not one for each route.
+        await asyncio.gather(*(self._sender.tell(alarm) for alarm in alarms))
+        await asyncio.to_thread(self._memory.save, self._standing)
 
     async def sweep(self) -> None:
         """Remove finished mail past its retention; give up what waited past the last limit, whatever its state."""

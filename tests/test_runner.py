@@ -18,7 +18,7 @@ from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Dropped, Failed, Held
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
-from relay.errors import FailureClass, RemoteError, SpoolCorruptError
+from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.runner import Runner
 from relay.spool.base import Entry, Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
@@ -236,11 +236,68 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             while tries() < first + number + 1:
                 await asyncio.sleep(0.005)
         assert tries() == first + 3  # a probe is one entry
-        assert {world.entry(spool_id).state for spool_id in broken} == {State.QUEUED}
+        while {world.entry(spool_id).state for spool_id in broken} != {State.QUEUED}:
+            await asyncio.sleep(0.005)
         mended = True
         while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
             world.clock.now += timedelta(seconds=30)
             await asyncio.sleep(0.01)
+
+
+async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
+    """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
+    spool_id = await world.put(1, route="desk")
+    mended = False
+    script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
+    async with world.running(script), asyncio.timeout(20):
+        while not world.entry(spool_id).reason:
+            await asyncio.sleep(0.005)
+        mended = True
+        resume, failures = world.outbox.resume_route, [SpoolSickError("once")]
+
+        async def fail_once(route):
+            if failures:
+                raise failures.pop()
+            return await resume(route)
+
+        monkeypatch.setattr(world.outbox, "resume_route", fail_once)
+        while world.entry(spool_id).state is not State.DONE or world.desk.paused().holds:
+            world.clock.now += timedelta(seconds=30)
+            await asyncio.sleep(0.01)
+
+
+async def test_hold_that_could_not_be_read_at_the_start_is_probed_later(world, monkeypatch):
+    """A spool that cannot be read when the runner begins costs a held route one look, not its probes."""
+    spool_id = await world.put(1, route="desk")
+    await world.outbox.hold_route(
+        "desk", reason="connect.AccessDeniedException", detail="", now=world.clock.now
+    )
+    paused, failures = world.outbox.paused, [SpoolSickError("once")]
+
+    async def fail_once():
+        if failures:
+            raise failures.pop()
+        return await paused()
+
+    monkeypatch.setattr(world.outbox, "paused", fail_once)
+    monkeypatch.setattr("relay.runner._SPOOL_PAUSE_SECONDS", 0.01)
+    await world.run(Script(delivered), lambda: world.entry(spool_id).state is State.DONE)
+    assert world.desk.paused().holds == ()
+
+
+@pytest.mark.parametrize("failure", [FailureClass.TEMPORARY, FailureClass.THROTTLED])
+async def test_silence_of_connect_resumes_no_route(world, failure):
+    """A time-out or a 429 says nothing of the configuration: the route stays held, and is probed."""
+    spool_ids = [await world.put(number, route="desk") for number in range(3)]
+    answers = [refusal(FailureClass.CONFIGURATION)] * 3
+    script = Script(lambda _: answers.pop() if answers else refusal(failure))
+    async with world.running(script), asyncio.timeout(10):
+        while not all(world.entry(spool_id).reason for spool_id in spool_ids):
+            await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=61)
+        while len(script.asked) < 4 or any(world.entry(one).state is State.LEASED for one in spool_ids):
+            await asyncio.sleep(0.005)
+        assert [hold.route for hold in world.desk.paused().holds] == ["desk"]
 
 
 async def test_mail_that_ends_the_process_is_set_aside(world):

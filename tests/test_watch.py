@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from relay import telemetry
+from relay.alarms import AlarmMemory
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.spool.base import Filter, State, Submission
@@ -47,7 +49,19 @@ async def world(tmp_path):
     async def wait(_seconds):
         return True
 
-    watch = Watch(config=config, outbox=outbox, desk=desk, sender=told, now=lambda: clock.now, wait=wait)
+    def begin(sender=told):
+        memory = AlarmMemory(config.data_dir)
+        return Watch(
+            config=config,
+            outbox=outbox,
+            desk=desk,
+            sender=sender,
+            memory=memory,
+            now=lambda: clock.now,
+            wait=wait,
+        )
+
+    watch = begin()
 
     async def put(number):
         raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
@@ -74,7 +88,7 @@ async def world(tmp_path):
         )
         return spool_id
 
-    yield SimpleNamespace(watch=watch, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
+    yield SimpleNamespace(watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
     await outbox.close()
     await intake.close()
     desk.close()
@@ -118,12 +132,52 @@ async def test_old_mail_is_told(world):
 
 
 async def test_restart_wakes_nobody_twice(world):
-    """What stood so before the watch began is counted, not told."""
+    """What was told before a restart is counted after it, not told again."""
     await world.put(1)
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    await world.outbox.hold_route("desk", reason="connect.AccessDeniedException", detail="", now=NOW)
     await world.watch.run()
-    await world.watch.look()
-    assert world.told.alarms == []
+    told = world.told.alarms.copy()
+    assert told == [(AlarmKind.DEAD_LETTERS, True), (AlarmKind.HELD, True)]
+    await world.begin().run()
+    assert world.told.alarms == told
+
+
+async def test_restart_swallows_no_alarm(world):
+    """What came about after the last look before a restart is told after it."""
+    await world.put(1)
+    await world.watch.run()
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
+
+
+async def test_memory_that_is_spoiled_is_none(world, tmp_path):
+    """A file that holds no standing tells everything again."""
+    (tmp_path / "data" / "standing.json").write_bytes(b"\xff[")
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
+
+
+async def test_alarms_are_told_side_by_side(world):
+    """A way out that hangs is waited for once, however many routes are held."""
+    everyone = asyncio.Event()
+    waiting = 0
+
+    class Hangs:
+        async def tell(self, _alarm):
+            nonlocal waiting
+            waiting += 1
+            if waiting == 3:
+                everyone.set()
+            await everyone.wait()
+
+    for route in ("a", "b", "c"):
+        await world.outbox.hold_route(route, reason="connect.AccessDeniedException", detail="", now=NOW)
+    async with asyncio.timeout(5):
+        await world.begin(Hangs()).run()
 
 
 async def test_nothing_waits_for_ever(world):

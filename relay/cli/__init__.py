@@ -30,6 +30,9 @@ COMMANDS = {
     ),
     "queue": Command("relay.cli.queue:queue_group", "List and change the mail that waits."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
+    "replay": Command(
+        "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."
+    ),
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
     "sandbox": Command(

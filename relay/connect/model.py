@@ -17,6 +17,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator, ValidationErrors
 
+from relay.contact.characters import count_utf8, is_sendable
+
 # The limits that the service model does not hold; API reference, StartEmailContact and its types, and the
 # administrator guide, "feature specifications".
 ADDRESSES = 50
@@ -29,7 +31,6 @@ CONTENT_TYPES = ("text/plain", "text/html")
 REFERENCE_TYPES = ("URL", "NUMBER", "STRING", "DATE")
 
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class _Errors(ValidationErrors):  # type: ignore[misc] # botocore has no types
@@ -82,7 +83,7 @@ class StrictValidator(ParamValidator):  # type: ignore[misc] # botocore has no t
         pattern = shape.metadata.get("pattern")
         if pattern and not _compile(pattern).fullmatch(param):
             self._report(errors, name, f"Member must satisfy regular expression pattern: {pattern}")
-        if _UNSENDABLE.search(param):
+        if not is_sendable(param):
             self._report(errors, name, "Member must not hold NUL or a lone surrogate")
 
     def _validate_list(self, param: Any, shape: Shape, errors: _Errors, name: str) -> None:
@@ -141,7 +142,7 @@ def _check_documents(request: Mapping[str, Any], sizes: Sequence[int]) -> Iterat
     if raw is None:
         yield "EmailMessage.RawMessage is required when MessageSourceType is RAW"
     else:
-        body_bytes = _count(raw["Body"])
+        body_bytes = count_utf8(raw["Body"])
         if body_bytes > BODY_BYTES:
             yield f"EmailMessage.RawMessage.Body has {body_bytes} bytes, {BODY_BYTES} are allowed"
         if raw["ContentType"] not in CONTENT_TYPES:
@@ -169,20 +170,16 @@ def _check_recipients(request: Mapping[str, Any]) -> Iterator[str]:
 
 def _check_pairs(request: Mapping[str, Any]) -> Iterator[str]:
     attributes = request.get("Attributes", {})
-    size = sum(_count(key) + _count(value) for key, value in attributes.items())
+    size = sum(count_utf8(key) + count_utf8(value) for key, value in attributes.items())
     if size > ATTRIBUTE_BYTES:
         yield f"Attributes have {size} bytes, {ATTRIBUTE_BYTES} are allowed"
     for key in attributes:
         if not _ATTRIBUTE_KEY.fullmatch(key):
             yield f"Attributes: the key {key!r} may hold letters, digits, dash and underscore only"
     references = request.get("References", {})
-    size = sum(_count(key) + _count(value.get("Value", "")) for key, value in references.items())
+    size = sum(count_utf8(key) + count_utf8(value.get("Value", "")) for key, value in references.items())
     if size > REFERENCE_BYTES:
         yield f"References have {size} bytes, {REFERENCE_BYTES} are allowed"
     for key, value in references.items():
         if value["Type"] not in REFERENCE_TYPES:
             yield f"References.{key} must be one of {', '.join(REFERENCE_TYPES)} when a contact is started"
-
-
-def _count(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
-from relay.contact.characters import clean_text, count_utf8, cut_utf8, strip_invisible
+from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_blank, strip_invisible
 from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
-from relay.contact.joined import find_lone, weave_html, weave_text
+from relay.contact.joined import weave_html, weave_text
 from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation, Rung
 from relay.message.model import Defect, Message, Part
@@ -51,7 +51,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
         body = _make_html(message, limit)
         if body is not None:
             return body
-    if message.text.strip():
+    if not is_blank(message.text):
         body = _make_plain(message, has_html=has_html)
     elif has_html:
         body = _make_text(message)
@@ -65,7 +65,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
         plain = strip_invisible(body.text)
         if plain != body.text:
             body = replace(body, text=plain, changes=(*body.changes, _cleaned(message)))
-    if body.text.strip():
+    if not is_blank(body.text):
         return _cut(body, message, limit)
     shown = config.contact.empty_body
     change = _change(Code.BODY_EMPTY, before=_hashes(message.bodies), after=shown)
@@ -76,7 +76,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     """The HTML with its pictures, None when it is too large without any."""
     source = clean_text(message.html)
     changes = [] if source == message.html else [_cleaned(message)]
-    lone = find_lone(message, html=False)
+    lone = message.lone_texts
     woven = weave_text(message, source, lone) if lone else source
     if woven != source:
         changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
@@ -105,7 +105,7 @@ def _make_plain(message: Message, *, has_html: bool) -> Body:
     """The text, with what HTML stands beside it as a piece of its own."""
     text = clean_text(message.text)
     changes = [] if text == message.text else [_cleaned(message)]
-    lone = find_lone(message, html=True) if has_html else ()
+    lone = message.lone_htmls if has_html else ()
     woven = weave_html(message, text, lone) if lone else text
     if woven != text:
         changes.append(_change(Code.BODY_JOINED, before=_hashes(lone)))
@@ -163,7 +163,7 @@ def _cut(body: Body, message: Message, limit: int) -> Body:
     line = cut.rfind("\n")
     if line > max(0, len(cut) - 1_000):
         cut = cut[:line] + "\n…"
-    own = Role.TEXT if message.text.strip() else Role.HTML
+    own = Role.HTML if is_blank(message.text) else Role.TEXT
     kept = body.kept if own in body.kept else (own, *body.kept)
     return replace(body, text=cut, kept=kept, changes=(*body.changes, _too_large(body.text, "text")))
 

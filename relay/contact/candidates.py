@@ -18,6 +18,7 @@ from relay.contact.embedded import render_message
 from relay.contact.html_text import Effort
 from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
 from relay.message.model import Defect, Embedded, Message, Part
+from relay.message.octets import slices
 
 _CHUNK = 1 << 20
 #: Origins of leaves that came out of another leaf, which holds nothing else (uuencode stands within words).
@@ -138,7 +139,7 @@ def _title(embedded: Embedded, extension: str) -> str:
 
 
 def _make(number: int, role: Role, name: str, text: str, *, parent: int | None = None) -> Candidate:
-    octets = clean_text(text).encode("utf-8")
+    octets = b"".join(piece.encode("utf-8") for piece in slices(clean_text(text)))
     return Candidate(
         number=number,
         role=role,

@@ -1,8 +1,8 @@
 """Text and HTML that follow one another in a mail, made into one body.
 
-Owns the question whether a mail's text and HTML say the same (multipart/alternative, RFC 2046 §5.1.4) or are two
-pieces of it (multipart/mixed): a gateway's disclaimer in HTML must not hide what the customer wrote in text.
-Never does I/O beyond reading the bodies.
+Owns what becomes of text and HTML that do not say the same (multipart/alternative, RFC 2046 §5.1.4) but are two
+pieces of a mail (multipart/mixed): a gateway's disclaimer in HTML must not hide what the customer wrote in text.
+Which bodies those are the message knows. Never does I/O beyond reading the bodies.
 """
 
 from __future__ import annotations
@@ -22,22 +22,6 @@ _PIECE_LIMIT = 1_048_576
 # Where the body of a document begins; sought at its front only.
 _BODY = re.compile(r"<body\b[^>]{0,2000}>", re.IGNORECASE)
 _FRONT = 20_000
-
-
-def find_lone(message: Message, *, html: bool) -> tuple[Part, ...]:
-    """The text bodies (or, with `html`, the HTML bodies) that no body of the other kind repeats.
-
-    Parts do not tell what held them, so this goes by the root's type and by what lies below it: a body whose
-    branch of the tree also holds one of the other kind is taken as its alternative.
-    """
-    kind = (message.header("Content-Type") or "").partition(";")[0].strip().lower()
-    if kind != "multipart/mixed":
-        return ()
-    ours = [part for part in message.bodies if (part.content_type == _HTML) == html]
-    others = {
-        part.path[0] for part in message.bodies if (part.content_type == _HTML) != html and len(part.path) > 1
-    }
-    return tuple(part for part in ours if len(part.path) == 1 or part.path[0] not in others)
 
 
 def weave_text(message: Message, source: str, lone: tuple[Part, ...]) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from relay import telemetry
-from relay.alarms import AlarmSender
+from relay.alarms import AlarmMemory, AlarmSender
 from relay.attachments import AttachmentStore
 from relay.aws import Clients, open_clients
 from relay.config import Config
@@ -72,6 +72,7 @@ class Deliverer:
             outbox=outbox,
             desk=desk,
             sender=AlarmSender(config.alarms, hostname=config.hostname, sns=clients.sns),
+            memory=AlarmMemory(config.data_dir),
             now=utc_now,
             wait=self._wait,
         )

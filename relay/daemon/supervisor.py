@@ -28,6 +28,8 @@ from relay.errors import ConfigError
 #: A child that ends in its first seconds, again and again, is started at this pace, not faster.
 _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
+#: After a child could not even be started.
+_RETRY_SECONDS = 2.0
 #: What a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
 #: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.
@@ -146,30 +148,54 @@ class Supervisor:
     async def _keep(self, name: str) -> None:
         """Run a child, and run it again when it crashes, until we stop."""
         crashes = 0
+        has_worked = False
         while not self._stopping.is_set():
             begun = time.monotonic()
-            child = await ChildProcess.start(
-                name,
-                self._config,
-                self._sockets if name != "deliverer" else {},
-                after_crash=crashes > 0,
-                receivers=self._receivers,
-                on_ready=self._up[name].set,
-            )
-            self._children[name] = child
-            telemetry.child_started(name=name, pid=child.pid)
+            try:
+                child = await self._start(name, after_crash=crashes > 0)
+            except OSError as exc:  # no memory, no file handle: a matter of the moment
+                telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
+                await self._pause(_RETRY_SECONDS)
+                continue
             code = await child.wait()
             telemetry.child_ended(
                 name=name, pid=child.pid, code=code, expected=self._stopping.is_set() and code == 0
             )
-            if child.refused and not self._up[name].is_set():
-                self._refused = child.refused
-                self._stopping.set()
+            has_worked = has_worked or self._up[name].is_set()
+            if child.refused:
+                self._weigh_refusal(name, child.refused, has_worked=has_worked)
             if self._stopping.is_set():
                 return
             self._up[name].clear()
             crashes = 1 if time.monotonic() - begun > _HEALTHY_SECONDS else crashes + 1
             await self._pause(_RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1])
+
+    async def _start(self, name: str, *, after_crash: bool) -> ChildProcess:
+        """Start a child by the configuration in force; what came while it was being started reaches it too."""
+        config = self._config
+        child = await ChildProcess.start(
+            name,
+            config,
+            self._sockets if name != "deliverer" else {},
+            after_crash=after_crash,
+            receivers=self._receivers,
+            on_ready=self._up[name].set,
+        )
+        self._children[name] = child
+        telemetry.child_started(name=name, pid=child.pid)
+        if self._config is not config:
+            child.reload(self._config)
+        if self._stopping.is_set():  # `_stop` has gone by, and knew only the one before
+            await child.stop(self._patience)
+        return child
+
+    def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
+        """A configuration that never worked ends the daemon; later it is a file or a role that is away for a while."""
+        if has_worked:
+            telemetry.child_cannot_work(child=name, why="; ".join(sentences))
+        else:
+            self._refused = sentences
+            self._stopping.set()
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -209,7 +235,11 @@ class Supervisor:
             for sock in sockets:
                 sock.close()
         receivers = [child for name, child in self._children.items() if name != "deliverer"]
-        patience = self._config.server.drain_seconds + _GRACE_SECONDS
-        await asyncio.gather(*(child.stop(patience) for child in receivers))
+        await asyncio.gather(*(child.stop(self._patience) for child in receivers))
         if deliverer := self._children.get("deliverer"):
-            await deliverer.stop(patience)
+            await deliverer.stop(self._patience)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a child may take to stop."""
+        return self._config.server.drain_seconds + _GRACE_SECONDS

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from relay.message.charset import decode
 from relay.message.flowed import unflow
+from relay.message.octets import CHUNK
 from relay.message.tree import Node
 
 #: Text that is a file by its kind, never somebody's words.
@@ -25,6 +26,7 @@ _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
 #: Longer texts are logs, not paragraphs; their lines stay as they are.
 _FLOWED = 4 << 20
 _LINE_END = re.compile(r"\r{1,4}\n|\r")
+_RETURNS = re.compile(r"\r*+\n?")
 
 
 @dataclass(slots=True)
@@ -181,9 +183,7 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         if label is not None and label.lower().startswith(("utf-16", "utf-32")):
             label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
-    text = text.replace("\r\n", "\n")
-    if "\r" in text:  # doubled on the way, or from before Mac OS X
-        text = _LINE_END.sub("\n", text)
+    text = _end_lines(text)
     if (
         node.content_type == "text/plain"
         and node.parameters.get("format", "").lower() == "flowed"
@@ -193,6 +193,22 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
     elif node.content_type in {"text/enriched", "text/richtext"}:
         text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)
     return text, good or part.charset is None
+
+
+def _end_lines(text: str) -> str:
+    """The text with its lines ended by LF; piece by piece, so that no call holds the interpreter for long."""
+    pieces: list[str] = []
+    at = 0
+    while at < len(text):
+        stop = at + CHUNK
+        if text[stop - 1 : stop] == "\r":  # no line end is torn
+            stop = _RETURNS.match(text, stop).end()  # type: ignore[union-attr] # the pattern matches anything
+        piece = text[at:stop].replace("\r\n", "\n")
+        if "\r" in piece:  # doubled on the way, or from before Mac OS X
+            piece = _LINE_END.sub("\n", piece)
+        pieces.append(piece)
+        at = stop
+    return "".join(pieces)
 
 
 def _octets(node: Node, limit: int) -> bytes:

@@ -14,6 +14,8 @@ from functools import lru_cache
 
 from charset_normalizer import from_bytes
 
+from relay.message.octets import CHUNK
+
 #: Octets that detection looks at: enough to tell, and a bound on its time (0.5 to 3 ms).
 DETECTED_OCTETS = 8192
 
@@ -143,6 +145,9 @@ _SECOND_CHOICE = {
     "cp874": (),
 }
 
+#: Codecs that can be fed a piece at a time without a byte order mark or a shift to remember.
+_PIECEWISE = ("ascii", "utf-8", "cp125", "iso8859-", "koi8-")
+
 _PRINTABLE = re.compile(rb"[ -~\r\n\t]{16}")
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\(I|\x1b\$\(D")
 #: Our own decoder is slow; what is longer than this is no letter.
@@ -171,7 +176,7 @@ def decode(
     codec = codec_of(label) if label else None
     plain = not label or label.lower() in _ASCII_LABELS
     if plain and octets.isascii() and b"\x1b" not in octets:
-        return octets.decode("ascii"), True
+        return _decode(octets, "ascii"), True
     for mark, marked in _BOMS:
         if octets.startswith(mark):
             text = octets.decode("utf-8-sig" if marked == "utf-8" else marked, "replace")
@@ -187,6 +192,20 @@ def decode(
     return _guess(octets, codec if not plain else None, hint, detecting=detecting), plain and not label
 
 
+def _decode(octets: bytes, codec: str) -> str:
+    """As `bytes.decode`; long texts piece by piece, so that no call holds the interpreter for long."""
+    if len(octets) <= CHUNK or not codec.startswith(_PIECEWISE):
+        return octets.decode(codec)
+    decoder = codecs.getincrementaldecoder(codec)()
+    try:
+        return "".join(
+            decoder.decode(octets[at : at + CHUNK], at + CHUNK >= len(octets))
+            for at in range(0, len(octets), CHUNK)
+        )
+    except UnicodeDecodeError:
+        return octets.decode(codec)  # for the place of the error in the whole
+
+
 def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
     if codec == "cp1252":
         return _decode_windows_1252(octets), True
@@ -194,7 +213,7 @@ def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
         return "", False  # declared by a program that then wrote ASCII: seen from SQL Server's mail
     for candidate in (codec, *_SECOND_CHOICE.get(codec, ())):
         try:
-            return octets.decode(candidate), True
+            return _decode(octets, candidate), True
         except UnicodeDecodeError:
             continue
     text = octets.decode(codec, "replace")
@@ -205,7 +224,7 @@ def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
 
 def _guess(octets: bytes, declared: str | None, hint: str | None, *, detecting: bool) -> str:
     try:
-        return octets.decode("utf-8")
+        return _decode(octets, "utf-8")
     except UnicodeDecodeError as error:
         # A cut through the last character is still UTF-8.
         if error.start >= len(octets) - 3 and error.start > 3 and not octets[: error.start].isascii():
@@ -244,8 +263,8 @@ def detect(octets: bytes) -> str | None:
 
 
 def _decode_windows_1252(octets: bytes) -> str:
-    text: str = codecs.charmap_decode(octets, "strict", _WINDOWS_1252)[0]
-    return text
+    pieces = (octets[at : at + CHUNK] for at in range(0, len(octets), CHUNK))
+    return "".join(codecs.charmap_decode(piece, "strict", _WINDOWS_1252)[0] for piece in pieces)
 
 
 def _decode_iso_2022_jp(octets: bytes) -> str:

@@ -6,7 +6,7 @@ RFC 5322 and RFC 2045-2049; the words are those of the RFCs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -121,11 +121,17 @@ class Message:
     attachments: tuple[Part, ...] = ()
     embedded: tuple[Embedded, ...] = ()
     defects: tuple[Defect, ...] = ()
+    #: The first value of each header field by lower-case name: the classifier alone asks for forty.
+    _first: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the header once."""
+        first = {name.lower(): value for name, value in reversed(self.headers)}
+        object.__setattr__(self, "_first", first)
 
     def header(self, name: str) -> str | None:
         """The first value of a header field, whatever its case; None when absent."""
-        wanted = name.lower()
-        return next((value for field_name, value in self.headers if field_name.lower() == wanted), None)
+        return self._first.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,11 @@ def whole(raw: Buffer) -> Region:
     return Region(raw, 0, len(raw))
 
 
+def slices(text: str) -> Iterator[str]:
+    """A text in pieces of at most 2**20 characters, for what would otherwise hold the interpreter for long."""
+    return (text[at : at + CHUNK] for at in range(0, len(text), CHUNK))
+
+
 def window(chunks: Chunks, start: int, size: int) -> Iterator[bytes]:
     """`size` octets from an offset of a stream of chunks; stops reading once it has them."""
     for chunk in chunks():

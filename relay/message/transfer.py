@@ -108,10 +108,16 @@ def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:
 
 
 def _quads(letters: bytes) -> bytes:
-    letters = letters.translate(None, _NOT_BASE64)
+    try:
+        return pybase64.b64decode(_padded(letters), validate=True)
+    except binascii.Error:  # junk among the letters: out with it
+        return pybase64.b64decode(_padded(letters.translate(None, _NOT_BASE64)))
+
+
+def _padded(letters: bytes) -> bytes:
     if len(letters) % 4 == 1:  # six bits are no octet
         letters = letters[:-1]
-    return pybase64.b64decode(letters + b"=" * (-len(letters) % 4))
+    return letters + b"=" * (-len(letters) % 4)
 
 
 def _more_blocks(rest: Region) -> bool:

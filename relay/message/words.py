@@ -25,7 +25,7 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 def one_line(text: str) -> str:
     """The text without line ends, control characters and lone surrogates; what parted words still parts them."""
-    if _UNFIT.search(text) is None:
+    if (text.isascii() and text.isprintable()) or _UNFIT.search(text) is None:
         return text.strip()
     return _UNFIT.sub("", _LINE.sub(" ", text)).strip()
 

@@ -17,6 +17,7 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.message.hops import count_hops
 from relay.message.identifiers import read_message_id
 from relay.smtp.content import Content
+from relay.smtp.filetypes import find_refused
 from relay.smtp.head import header_block, read_references
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
@@ -106,6 +107,9 @@ async def receive(
         return replies.LOOP, None, False
     if content.repaired:
         reception.repaired("bare-lf")
+    site = transaction.site
+    if await find_refused(whole, reception.destinations(), routes=site.routes, config=site.config):
+        return replies.TYPE_REFUSED, None, False
     submission = Submission(
         spool_id=transaction.spool_id,
         envelope=reception.envelope(),

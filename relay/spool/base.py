@@ -50,6 +50,13 @@ class RawFile(Protocol):
     def discard(self) -> None:
         """Remove what was written; harmless after `put` and when called twice."""
 
+    def view(self) -> AbstractContextManager[memoryview]:
+        """What was written so far, to be read before `put`.
+
+        Raises:
+            SpoolSickError: it cannot be read back.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -241,8 +248,10 @@ class Outbox(Protocol):
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S5."""
 
-    async def bury(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        """S4 to S6."""
+    async def bury(
+        self, entry: Entry, *, reason: str, detail: str, afresh: bool = False, now: datetime
+    ) -> None:
+        """S4 to S6; `afresh`, a retry by an operator begins with a new request on the first rung."""
 
     async def find_contact(
         self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None

@@ -5,8 +5,11 @@ Owns what an operator may do to an entry: nothing that is under way is touched. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+
+import apsw
 
 from relay.config.model import Config
 from relay.errors import SpoolCorruptError, SpoolError
@@ -20,7 +23,7 @@ from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
 from relay.spool.retention import remove_entries
-from relay.spool.schema import close_database, open_database, query
+from relay.spool.schema import check_in_place, close_database, open_database, query
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
@@ -40,8 +43,8 @@ class LocalDesk:
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first."""
-        with translated():
-            return search.select(self._connection, wanted)
+        with self._view() as connection:
+            return search.select(connection, wanted)
 
     def retry(self, ids: Sequence[str], *, now: datetime) -> int:
         """Queued, held or dead entries become due now."""
@@ -98,8 +101,8 @@ class LocalDesk:
 
     def trace(self, word: str) -> Sequence[Entry]:
         """Every entry that the word names, oldest first."""
-        with translated():
-            return search.trace(self._connection, word)
+        with self._view() as connection:
+            return search.trace(connection, word)
 
     def history(self, entry: Entry) -> Sequence[Event]:
         """What happened to an entry."""
@@ -114,6 +117,7 @@ class LocalDesk:
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
         with translated():
+            check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
@@ -144,6 +148,12 @@ class LocalDesk:
         self._readers.close()
         self._gate.close()
         close_database(self._connection)
+
+    @contextmanager
+    def _view(self) -> Iterator[apsw.Connection]:
+        """The spool as it is at one instant: entries move while several questions are asked."""
+        with translated(), self._connection:
+            yield self._connection
 
     def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
         def change(entry_id: int) -> None:

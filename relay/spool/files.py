@@ -5,6 +5,7 @@ file, sync its directory, and only then the row that names it commits. Never tou
 
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/wake                    its doorbell
+    <data_dir>/standing.json           what of the queue a person was told last (`relay.alarms`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
     <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import mmap
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,6 +187,13 @@ class LargeFile:
             self.size += len(view)
             fault_point("spool.raw.written")
 
+    @contextmanager
+    def view(self) -> Iterator[memoryview]:
+        """What was written so far, from the file; the map goes when nothing speaks of it any more."""
+        with translated(), self.path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        yield memoryview(mapped)
+
     def take(self) -> None:
         """The spool takes the file over: from now on `discard` does nothing."""
         with self._lock:
@@ -230,7 +240,8 @@ class Sweep:
     """One look at what lies in the spool without a row (S2), in three steps around one look at the rows.
 
     First the makers that are dead are found; rows are read after that, so that none of theirs is missed; then
-    files without a row go, when their maker is dead or they have not been written to for an hour.
+    files without a row go, when their maker is dead or they have not been written to for an hour. A maker without
+    a lock file died before an earlier sweep: only a sweep removes one.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -257,10 +268,14 @@ class Sweep:
                 idle = path.stat().st_mtime < oldest
             except FileNotFoundError:
                 continue
-            if idle or mark_of(path.name) in self._dead:
+            if idle or self._is_orphan(path.name):
                 remove_raw(path)
                 removed += 1
         return removed
+
+    def _is_orphan(self, name: str) -> bool:
+        mark = mark_of(name)
+        return mark in self._dead or (mark is not None and not (self._layout.makers / mark).exists())
 
     def close(self) -> None:
         """Remove the lock files of the dead, while they are locked, and let them go."""

@@ -27,7 +27,7 @@ from relay.spool.files import LargeFile, Layout, Maker
 from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
-from relay.spool.schema import close_database, open_database
+from relay.spool.schema import check_in_place, close_database, open_database
 from relay.spool.translate import translate_error
 from relay.spool.wake import Ringer
 from relay.spool.writer import Job, Writer, tell
@@ -177,6 +177,7 @@ class LocalIntake:
         if self._connection is None:
             self._connection = open_database(self._layout.database)
         confirmed = tuple(self._confirmed)
+        check_in_place(self._connection)
         with self._gate.transaction(self._connection):
             _note(self._connection, confirmed)
             answers = accept(

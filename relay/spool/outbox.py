@@ -22,7 +22,7 @@ from relay.contact.plan import Rung
 from relay.errors import SpoolBusyError, SpoolError
 from relay.faults import fault_point
 from relay.spool import claims, control, outcomes, retention
-from relay.spool.base import Entry, Paused, State
+from relay.spool.base import Entry, Paused
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.gate import Gate
 from relay.spool.raws import open_raw
@@ -160,16 +160,14 @@ class LocalOutbox:
 
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S5."""
-        holding = partial(
-            outcomes.set_aside, entry=entry, state=State.HELD, reason=reason, detail=detail, now=now
-        )
+        holding = partial(outcomes.hold, entry=entry, reason=reason, detail=detail, now=now)
         await self._change("hold", holding)
 
-    async def bury(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+    async def bury(
+        self, entry: Entry, *, reason: str, detail: str, afresh: bool = False, now: datetime
+    ) -> None:
         """S4 to S6."""
-        burying = partial(
-            outcomes.set_aside, entry=entry, state=State.DEAD, reason=reason, detail=detail, now=now
-        )
+        burying = partial(outcomes.bury, entry=entry, reason=reason, detail=detail, afresh=afresh, now=now)
         await self._change("bury", burying)
 
     async def bury_aged(

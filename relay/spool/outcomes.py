@@ -158,16 +158,29 @@ def defer(
         "UPDATE entries SET due_at = ? WHERE entry_id = ?", (to_microseconds(until), entry.entry_id)
     )
     if rung is not None:
-        connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))
-        connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+        _begin_at(connection, entry, rung)
 
 
-def set_aside(
-    connection: apsw.Connection, entry: Entry, *, state: str, reason: str, detail: str, now: datetime
-) -> None:
-    """S5 ("held") or S6 ("dead")."""
+def _begin_at(connection: apsw.Connection, entry: Entry, rung: Rung) -> None:
+    """The next attempt makes a new request, on this rung."""
+    connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))
+    connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+
+
+def hold(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+    """S5."""
     check_lease(connection, entry)
-    record(connection, entry.entry_id, state=state, event=state, reason=reason, detail=detail, now=now)
+    record(connection, entry.entry_id, state="held", event="held", reason=reason, detail=detail, now=now)
+
+
+def bury(
+    connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, afresh: bool, now: datetime
+) -> None:
+    """S6."""
+    check_lease(connection, entry)
+    record(connection, entry.entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
+    if afresh:
+        _begin_at(connection, entry, Rung.FULL)
 
 
 def bury_aged(

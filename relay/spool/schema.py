@@ -7,6 +7,8 @@ checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -244,6 +246,18 @@ def close_database(connection: apsw.Connection) -> None:
     """Close, whatever the disk says of it: what was committed is safe, and the rest was not promised."""
     with suppress(apsw.Error):
         connection.close(force=True)
+
+
+def check_in_place(connection: apsw.Connection) -> None:
+    """Nothing, while the file that is open has its name; one that was removed takes mail that no restart would find.
+
+    Raises:
+        OSError: ESTALE; open it anew.
+    """
+    moved = ctypes.c_int(0)
+    connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
+    if moved.value:
+        raise OSError(errno.ESTALE, "moved or removed while the relay had it open", connection.filename)
 
 
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:

@@ -13,7 +13,9 @@ from relay.contact.characters import (
     count_utf16,
     cut_utf8,
     cut_utf16,
+    is_blank,
     is_category_c,
+    is_sendable,
     strip_invisible,
 )
 
@@ -111,3 +113,21 @@ def test_strip_invisible():
     """What the strictest reader takes: no category C but line ends and tabs."""
     assert strip_invisible("a\u200bb\x07c\td\ne\ue000 \u202ef") == "abc\td\ne f"
     assert strip_invisible("plain") == "plain"
+
+
+LONG = "x" * ((1 << 20) - 1)
+
+
+@pytest.mark.parametrize("end", ["é€\U0001f600", "\ud800", "é\ud800", "a\x00", "b"])
+def test_long_text_is_looked_at_whole(end):
+    """What stands beyond the first piece of a long text is counted and cleaned too."""
+    text = LONG + end
+    assert is_sendable(text) == is_sendable(end)
+    assert clean_text(text) == LONG + clean_text(end)
+    assert count_utf8(text) == len(LONG) + len(end.encode("utf-8", "surrogatepass"))
+
+
+@given(st.one_of(ANY, st.text(" \t\r\n\x1c\x85\u00a0\u2028\u200b\ufeff")))
+def test_blank(text):
+    """A text is blank when nothing is left of it without white space."""
+    assert is_blank(text) == (not text.strip())

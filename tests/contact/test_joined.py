@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from factory import make_config, make_message, make_part, make_route
+from factory import make_config, make_route
 
 from relay.contact.body import BODY_LIMIT, make_body
-from relay.contact.joined import find_lone
 from relay.contact.plan import Rung
+from relay.message.parse import parse_message
+
+TEXT, HTML = "text/plain", "text/html"
 
 
-def mail(kind, *bodies):
-    """A message whose bodies are (path, content type, words)."""
-    parts = tuple(
-        make_part(words.encode(), name=None, content_type=content_type, path=path, charset="utf-8")
-        for path, content_type, words in bodies
-    )
-    message = make_message(
-        text="\n".join(words for _, content_type, words in bodies if content_type == "text/plain"),
-        html="".join(words for _, content_type, words in bodies if content_type == "text/html"),
-    )
-    return replace(message, bodies=parts, headers=(("Content-Type", kind),))
+def multipart(kind, *parts, boundary="b"):
+    """A multipart entity of others, or of (content type, words)."""
+    entities = [
+        part if isinstance(part, str) else f"Content-Type: {part[0]}; charset=utf-8\r\n\r\n{part[1]}"
+        for part in parts
+    ]
+    lines = "".join(f"--{boundary}\r\n{entity}\r\n" for entity in entities)
+    return f"Content-Type: multipart/{kind}; boundary={boundary}\r\n\r\n{lines}--{boundary}--\r\n"
+
+
+def mail(kind, *parts):
+    return parse_message(multipart(kind, *parts).encode())
 
 
 def body(message, **route):
@@ -31,31 +32,27 @@ def body(message, **route):
     return made.text, [change.code for change in made.changes]
 
 
-MIXED = "multipart/mixed; boundary=x"
+@pytest.mark.parametrize("kind", ["mixed", "signed"])
+def test_footer_deep_in_a_mail_is_seen(kind):
+    """What stands beside the HTML in a mixed is seen also when the mixed lies within another multipart."""
+    inner = multipart("mixed", (HTML, "<p>hello</p>"), (TEXT, "To unsubscribe"), boundary="i")
+    text, codes = body(mail(kind, inner, ("application/pgp-signature", "x")))
+    assert "To unsubscribe" in text
+    assert codes == ["body.joined"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "bodies", "lone"),
-    [
-        ("multipart/alternative", [((0,), "text/plain", "a"), ((1,), "text/html", "b")], []),
-        (MIXED, [((0,), "text/plain", "a"), ((1,), "text/html", "b")], [(0,)]),
-        (MIXED, [((0, 0), "text/plain", "a"), ((0, 1), "text/html", "b")], []),
-        (MIXED, [((0, 0), "text/plain", "a"), ((0, 1), "text/html", "b"), ((1,), "text/plain", "c")], [(1,)]),
-        (MIXED, [((0, 0), "text/plain", "a"), ((0, 1, 0), "text/html", "b")], []),
-        (MIXED, [((0,), "text/plain", "a")], [(0,)]),
-    ],
-)
-def test_find_lone(kind, bodies, lone):
-    """A text is alone when no HTML lies in the same branch of a mixed mail."""
-    assert [part.path for part in find_lone(mail(kind, *bodies), html=False)] == lone
+def test_alternative_is_no_piece():
+    """Text that says the same as the HTML stands in it once."""
+    assert body(mail("alternative", (TEXT, "hello"), (HTML, "<p>hello</p>"))) == (
+        "<p>hello</p>",
+        ["body.alternative"],
+    )
 
 
 def test_text_before_html_is_seen():
     """A customer's text before a gateway's HTML disclaimer stands at the top of the body."""
     message = mail(
-        MIXED,
-        ((0,), "text/plain", "I <cancel>\nnow"),
-        ((1,), "text/html", "<html><body class=x><p>Legal</p></body></html>"),
+        "mixed", (TEXT, "I <cancel>\nnow"), (HTML, "<html><body class=x><p>Legal</p></body></html>")
     )
     text, codes = body(message)
     assert text == (
@@ -67,10 +64,9 @@ def test_text_before_html_is_seen():
 def test_footer_after_html_is_seen():
     """A list's footer in text follows the HTML, inside the document."""
     message = mail(
-        MIXED,
-        ((0, 0), "text/plain", "hello"),
-        ((0, 1), "text/html", "<p>hello</p></body></html>"),
-        ((1,), "text/plain", "To unsubscribe"),
+        "mixed",
+        multipart("alternative", (TEXT, "hello"), (HTML, "<p>hello</p></body></html>"), boundary="i"),
+        (TEXT, "To unsubscribe"),
     )
     text, codes = body(message)
     assert text == '<p>hello</p><div style="white-space: pre-wrap">To unsubscribe</div>\n</body></html>'
@@ -79,11 +75,11 @@ def test_footer_after_html_is_seen():
 
 def test_html_beside_text_is_seen_where_text_is_preferred():
     """The words of a lone HTML piece stand in the text, in its place."""
-    message = mail(MIXED, ((0,), "text/plain", "Hello"), ((1,), "text/html", "<p>Best <b>regards</b></p>"))
+    message = mail("mixed", (TEXT, "Hello"), (HTML, "<p>Best <b>regards</b></p>"))
     assert body(message, prefer="text") == ("Hello\n\nBest regards", ["body.joined"])
 
 
 def test_blank_piece_changes_nothing():
     """The empty line that many programs put after an attachment is no piece."""
-    message = mail(MIXED, ((0,), "text/html", "<p>hello</p>"), ((1,), "text/plain", "\n\n"))
+    message = mail("mixed", (HTML, "<p>hello</p>"), (TEXT, "\n\n"))
     assert body(message) == ("<p>hello</p>", ["body.alternative"])

@@ -1,49 +1,72 @@
-"""The promise under SIGKILL: every 250 is exactly one contact, and nothing is there twice."""
+"""The promise under SIGKILL: every 250 is exactly one contact a destination, whole, and nothing is there twice."""
 
 from __future__ import annotations
 
-import random
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from harness import Daemon, Senders, build_mail, sha256, until
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from crash.campaign import Campaign, strikes_of  # helpers of this folder
+from crash.points import NOT_IN_THE_DAEMON, STRIKES, points
+from harness import ROOT
 
 from relay.config.builtin import builtin_config
 from relay.sandbox.service import running_sandbox, settings_of
 
-FILE = b"%PDF-1.7\n" + random.Random(7).randbytes(30_000)
+#: Of the whole daemon, in the campaign.
+KILLS = 500
+
+
+def test_every_step_is_struck():
+    """The campaign knows each fault point of the code, no other, and docs/spool.md names them all."""
+    assert {strike.point for strike in STRIKES} == points() - NOT_IN_THE_DAEMON
+    text = (ROOT / "docs" / "spool.md").read_text()
+    assert [point for point in sorted(points()) if f"`{point}`" not in text] == []
+
+
+def run(home, *, seed, rounds, random_kills, kills=0, thorough=False):
+    """Strike every step so many times, kill at random between, and hold the end against the promise."""
+    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
+    with running_sandbox(settings=settings, seed=seed) as box:
+        campaign = Campaign(home, box, seed=seed)
+        campaign.strike(STRIKES[0])  # before any mail: there is no spool yet
+        campaign.senders.start()
+        try:
+            for number in range(rounds):
+                for strike, nth in strikes_of(thorough=thorough)[1:]:
+                    campaign.strike(strike, nth=nth)
+                for _ in range(random_kills):
+                    campaign.kill_at_random()
+                print(f"round {number + 1}: {campaign.kills} kills, {len(campaign.arrived())} contacts")
+            while campaign.kills < kills:
+                campaign.kill_at_random()
+            mails = campaign.finish()
+        finally:
+            if campaign.daemon.process and campaign.daemon.process.poll() is None:
+                campaign.daemon.kill()
+        assert campaign.senders.tries > mails, "no kill ever hit a session: the test has tested nothing"
+        return campaign, mails
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_kill_at_random_moments(tmp_path):
-    """Thirty SIGKILLs of the whole daemon while mail flows: each acknowledged mail is one contact with its file."""
-    rng = random.Random(2026)
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    with running_sandbox(settings=settings) as box:
-        daemon = Daemon(tmp_path, env=box.environ(), receivers=1)
-        senders = Senders(
-            daemon.port,
-            count=3,
-            make=lambda number: build_mail(number, attachment=FILE),
-            arrived=lambda: len(box.book),
-        ).start()
-        for number in range(30):
-            # Every third kill may strike before the daemon is up; the others strike a working one.
-            daemon.start(wait=number % 3 != 0)
-            time.sleep(rng.uniform(0.0, 1.2))
-            daemon.kill()
-        with daemon.start():
-            senders.finish()
-            sent = sorted(senders.acknowledged)
-            until(lambda: len(box.contacts()) >= len(sent), seconds=60, so=f"{len(sent)} contacts")
-            until(
-                lambda: all(len(c["attachments"]) == 1 for c in box.contacts()),
-                seconds=30,
-                so="all files fetched",
-            )
-            assert daemon.stop() == 0
-        found = box.contacts()
-        assert sorted(c["request"]["EmailMessage"]["RawMessage"]["Subject"] for c in found) == sent
-        assert {file["sha256"] for contact in found for file in contact["attachments"]} == {sha256(FILE)}
-        assert senders.tries > len(sent), "no kill ever hit a session: the test has tested nothing"
+def test_kill_at_every_step(tmp_path):
+    """SIGKILL at each named step and at random, 30 times and more, while mail flows: nothing is lost, nothing is twice."""
+    began = time.monotonic()
+    campaign, mails = run(tmp_path, seed=2026, rounds=1, random_kills=8)
+    assert campaign.kills >= 30
+    print(f"{campaign.kills} kills, {mails} mails, {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+def test_kill_for_a_long_time(tmp_path):
+    """The same five hundred times, at later passes of each step too."""
+    began = time.monotonic()
+    campaign, mails = run(tmp_path, seed=5, rounds=8, random_kills=12, kills=KILLS, thorough=True)
+    assert campaign.kills >= KILLS
+    assert set(campaign.struck) == points() - NOT_IN_THE_DAEMON
+    print(f"{campaign.kills} kills, {mails} mails, {time.monotonic() - began:.0f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import smtplib
 import socket
@@ -56,6 +57,56 @@ def test_child_that_crashes_comes_back(box, daemon, child):
         ["Mail before", *(f"Mail {number}" for number in range(8))]
     )
     assert [name for name, pid in pids.items() if pid_of(daemon, name) != pid] == [child]
+
+
+def test_child_that_cannot_be_started_is_started_later(box, daemon):
+    """A supervisor without a free file handle when the deliverer crashes has a deliverer again when there is one."""
+    pid = daemon.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len([*Path(f"/proc/{pid}/fd").iterdir()]) - 1, limits[1]))
+    os.kill(pid_of(daemon, "deliverer"), signal.SIGKILL)
+    daemon.wait_for("child.cannot_work", child="deliverer")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    send(daemon.port, build_mail("later"))
+    assert subjects(box.wait(1)) == ["Mail later"]
+    assert daemon.stop() == 0
+
+
+def test_credentials_that_go_away_end_no_daemon(box, tmp_path):
+    """A deliverer that finds no credentials after a crash is tried again, and mail is accepted meanwhile."""
+    file = tmp_path / "credentials"
+    keys = box.env["AWS_ACCESS_KEY_ID"], box.env["AWS_SECRET_ACCESS_KEY"]
+    text = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*keys)
+    file.write_text(text)
+    env = {
+        name: value
+        for name, value in box.environ().items()
+        if not name.startswith("AWS_") or "KEY" not in name
+    }
+    env["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
+    with Daemon(tmp_path, env=env).start() as daemon:
+        file.write_text("")
+        os.kill(pid_of(daemon, "deliverer"), signal.SIGKILL)
+        daemon.wait_for("child.cannot_work", child="deliverer")
+        send(daemon.port, build_mail("patient"))
+        file.write_text(text)
+        assert subjects(box.wait(1)) == ["Mail patient"]
+        assert daemon.stop() == 0
+
+
+def test_stop_while_a_child_is_being_started_stops_that_child(daemon):
+    """SIGTERM at the instant in which a crashed child comes back: the daemon ends all the same, and in order."""
+    for child in ("deliverer", "receiver-0"):
+        os.kill(pid_of(daemon, child), signal.SIGKILL)
+        daemon.wait_for("child.ended", child=child)
+        # The first restart comes 0.2 s after the crash; the stop is to fall between fork and "child.started".
+        until(lambda: len(_children_of(daemon.process.pid)) == 3)
+        assert daemon.stop(seconds=25) == 0
+        daemon.start()
+
+
+def _children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_killed_supervisor_leaves_no_orphans(daemon):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.message.charset import _LABELS, codec_of, decode, detect
+from relay.message.octets import CHUNK
 
 
 def test_every_codec_of_the_table_exists():
@@ -57,6 +58,22 @@ def test_labels_mean_what_browsers_mean(label, codec):
 def test_text_comes_out_as_a_person_would_read_it(octets, label, expected):
     """Labels first, then what the octets are."""
     assert decode(octets, label)[0].startswith(expected)
+
+
+@pytest.mark.parametrize("label", ["us-ascii", "utf-8", "windows-1252", "iso-8859-15", "utf-16", "gb18030"])
+@pytest.mark.parametrize("shift", range(3))
+def test_long_text_is_decoded_as_short_text_is(label, shift):
+    """Characters that lie across the pieces of a long text come out whole."""
+    text = "a" * (CHUNK - shift) + ("yes" if label == "us-ascii" else "ÿes")
+    assert decode(text.encode(label), label) == (text, True)
+
+
+@pytest.mark.parametrize("label", ["utf-8", None])
+def test_long_text_with_a_bad_octet_is_decoded_as_short_text_is(label):
+    """One octet lost on the way spoils one character of a long text; what claims nothing is windows-1252."""
+    octets = b"a" * CHUNK + "ü".encode() * 8 + b"\xff, yes"
+    end = "ü" * 8 + "\ufffd, yes" if label else "Ã¼" * 8 + "ÿ, yes"
+    assert decode(octets, label, detecting=False)[0].removeprefix("a" * CHUNK) == end
 
 
 def test_a_hint_helps_where_nothing_is_declared():

@@ -66,6 +66,14 @@ def test_bodies_are_the_words_of_the_mail(raw, text, html, lone):
     assert {*message.lone_texts, *message.lone_htmls} <= {*message.bodies}
 
 
+@pytest.mark.parametrize("shift", range(8))
+def test_line_ends_of_long_text_are_not_torn(shift):
+    """A line end that lies across the pieces of a long text counts once, doubled CRs or not."""
+    end = b"\r\n\r\r\n\rlast\r\r"
+    raw = b"\r\n" + b"x" * (M - shift) + end
+    assert parse_message(raw).text.lstrip("x") == "\n\n\nlast\n\n"
+
+
 def test_identity_encoding_keeps_every_octet():
     """CRLF, NUL and 8-bit octets of an attachment arrive as they were."""
     octets = b"a\r\nb\nc\rd\0\xff\r\n\r\n"

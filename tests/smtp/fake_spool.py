@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from relay.envelope import SpoolId
@@ -27,6 +28,10 @@ class FakeFile:
 
     def discard(self) -> None:
         self.discarded = True
+
+    @contextmanager
+    def view(self):
+        yield memoryview(bytes(self.octets))
 
 
 class FakeSpool:

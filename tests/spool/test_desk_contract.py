@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -105,6 +106,26 @@ async def test_entry_under_way_is_left_alone(put, outbox, desk):
     for act in (desk.retry, desk.hold, desk.release, desk.drop):
         assert act([spool_id], now=NOW) == 0
     assert desk.counts()[State.LEASED] == 1
+
+
+async def test_entry_that_moves_is_seen_once(put, outbox, desk):
+    """A look at the queue shows each entry once, however fast it goes from state to state meanwhile."""
+    spool_id = await put()
+    running = True
+
+    async def move():
+        while running:
+            entry = await claim_one(outbox)
+            await outbox.defer(entry, until=NOW, reason="r", detail="", now=NOW)
+
+    moving = asyncio.create_task(move())
+    try:
+        for wanted in (Filter(), Filter(ids=(spool_id,))) * 200:
+            found = await asyncio.to_thread(desk.select, wanted)
+            assert [entry.spool_id for entry in found] == [spool_id]
+    finally:
+        running = False
+        await moving
 
 
 async def test_drop_takes_the_mail_with_its_last_entry(put, desk, spool):

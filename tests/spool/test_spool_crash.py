@@ -215,3 +215,25 @@ async def test_sweep_takes_what_a_dead_receiver_left_and_what_is_old(tmp_path):
     assert len(lock_files(config.data_dir)) == 1
     await intake.close()
     await outbox.close()
+
+
+async def test_sweep_takes_what_an_expiry_cut_short_left(tmp_path):
+    """A file whose rows went just before a crash goes at the next start, though its maker was forgotten long ago."""
+    config = build_config(tmp_path / "data")
+    intake, outbox = open_intake(config), open_outbox(config)
+    body = b"x" * 300_000
+    file = intake.open_file(spool_id := intake.new_id())
+    file.write(b"Received: from x\r\n" + body)
+    await intake.put(build_submission(spool_id, body=body, raw=file))
+    await intake.close()
+    await outbox.recover(now=NOW)
+    assert lock_files(config.data_dir) == []
+    (path,) = raw_files(config.data_dir)
+    octets = path.read_bytes()
+    desk = open_desk(config)
+    assert desk.drop([spool_id], now=NOW) == 1
+    path.write_bytes(octets)  # as if the process had ended between the rows and the file
+    await outbox.recover(now=NOW)
+    assert raw_files(config.data_dir) == []
+    desk.close()
+    await outbox.close()

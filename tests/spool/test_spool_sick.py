@@ -312,3 +312,19 @@ async def test_database_that_is_none_is_a_sentence(tmp_path):
     other.close()
     with pytest.raises(SpoolError, match="no spool of ours"):
         open_outbox(config)
+
+
+async def test_spool_that_was_removed_accepts_nothing(intake, outbox, desk, spool):
+    """Mail is not acknowledged into a file without a name; what was accepted before is still delivered."""
+    before = await intake.put(build_submission(intake.new_id()))
+    assert desk.counts()[State.QUEUED] == 1
+    moved = spool.config.data_dir.rename(spool.config.data_dir.with_name("moved"))
+    for _ in range(2):
+        with pytest.raises(SpoolSickError):
+            await intake.put(build_submission(intake.new_id()))
+    with pytest.raises(SpoolSickError):
+        desk.counts()
+    assert (await claim_one(outbox)).spool_id == before.spool_id
+    moved.rename(spool.config.data_dir)
+    await intake.put(build_submission(intake.new_id()))
+    assert desk.counts()[State.QUEUED] == 1

@@ -1,0 +1,155 @@
+"""`relay replay`: a mail from a file into the spool, as if a peer had just sent it.
+
+Owns where envelope and octets come from when there is no session. Recipients, limits, loops and acceptance are
+decided by the same code as over SMTP. Works while the daemon runs and while it does not; never delivers itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from relay import replies
+from relay.cli import config_option
+from relay.config.load import load_config
+from relay.config.model import Config, Listener
+from relay.envelope import Peer, SpoolId
+from relay.errors import RelayError
+from relay.message.parse import parse_message
+from relay.routes import RouteTable
+from relay.smtp.content import Content
+from relay.smtp.parameters import MailParameters
+from relay.smtp.reception import begin_reception, receive
+from relay.smtp.site import Site, build_site
+from relay.smtp.transaction import Transaction, decide_sender
+from relay.spool.base import Intake
+from relay.spool.local import open_intake
+from relay.verdict import Reply
+
+#: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
+_PARAMETERS = MailParameters(smtputf8=True)
+
+
+class ReplayError(RelayError):
+    """The mail was not taken: what a peer would have been told."""
+
+
+@click.command("replay")
+@config_option
+@click.option(
+    "--rcpt",
+    "recipients",
+    metavar="ADDRESS",
+    multiple=True,
+    required=True,
+    help="A recipient, matched to a route as at RCPT; once for each.",
+)
+@click.option(
+    "--from",
+    "sender",
+    metavar="ADDRESS",
+    help='The reverse-path, "<>" for the null one; default: the author of the mail.',
+)
+@click.argument("file", metavar="FILE")
+def replay_command(
+    config_path: str | None, recipients: tuple[str, ...], sender: str | None, file: str
+) -> None:
+    """Put a mail from a file into the spool, as if it had just been received, and print its spool id.
+
+    FILE is a mail as it would be sent; "-" is the standard input.
+    """
+    config = load_config(config_path)
+    raw = _read(file)
+    spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender))
+    if duplicate:
+        click.echo("relay: this mail was here before; nothing was stored", err=True)
+    click.echo(spool_id)
+
+
+def _read(file: str) -> bytes:
+    """The octets, lines ended by CRLF: files of this machine end theirs with LF."""
+    try:
+        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise ReplayError(f"{file}: cannot be read: {reason}") from exc
+    if not raw.strip():
+        raise ReplayError(f"{file}: there is no mail in it")
+    return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+
+
+async def _replay(
+    config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None
+) -> tuple[SpoolId, bool]:
+    """Accept the mail; its spool id, and whether it was here before."""
+    site = build_site(
+        config=config,
+        listener=Listener(bind="127.0.0.1:0", role="mx", tls="none"),
+        routes=RouteTable(config),
+        tls=None,
+        users=None,
+    )
+    reverse_path = _reverse_path(site, sender, raw)
+    intake = await asyncio.to_thread(open_intake, config)
+    try:
+        transaction = Transaction(
+            site=site,
+            spool_id=intake.new_id(),
+            reverse_path=reverse_path,
+            parameters=_PARAMETERS,
+            started_at=asyncio.get_running_loop().time(),
+        )
+        for recipient in recipients:
+            reply, _ = transaction.add_recipient(f"TO:<{recipient}>".encode())
+            if not reply.positive:
+                raise ReplayError(f"{recipient}: {_sentence(reply)}")
+        return await _accept(transaction, raw, intake=intake)
+    finally:
+        await intake.close()
+
+
+def _reverse_path(site: Site, sender: str | None, raw: bytes) -> str | None:
+    """The address given; else that of the author, where it can stand in an envelope."""
+    given = sender is not None
+    if sender is None:
+        author = parse_message(raw).author
+        sender = author[0].address if author else ""
+    decided = decide_sender(f"FROM:<{sender.strip('<>')}> SMTPUTF8".encode(), site=site, authenticated=False)
+    if not isinstance(decided, Reply):
+        return decided[0].address or None
+    if given:
+        raise ReplayError(f"{sender}: {_sentence(decided)}")
+    return None
+
+
+async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake) -> tuple[SpoolId, bool]:
+    """From the whole mail to the commit, as a session does it; nothing is taken off for dots or an end-of-data."""
+    site = transaction.site
+    peer = Peer(address="127.0.0.1", port=0, helo=site.hostname, protocol="local", role="mx")
+    reception = begin_reception(transaction, peer)
+    content = Content(
+        stuffed=False,
+        repair=True,
+        limit=site.max_bytes,
+        line_limit=site.limits.line_bytes,
+        block_bytes=site.config.spool.large_message_bytes,
+        open_file=lambda: intake.open_file(transaction.spool_id),
+        prefix=reception.prefix,
+    )
+    content.add(raw)
+    whole = content.finish(trim=0)
+    if content.fault is not None:
+        raise ReplayError(_sentence(content.fault))
+    reply, spool_id, duplicate = await receive(reception, content, whole, intake=intake)
+    if spool_id is None:
+        raise ReplayError(_sentence(reply))
+    return spool_id, duplicate
+
+
+def _sentence(reply: Reply) -> str:
+    """What a peer would be told; the table's words for a person who is here and can do something."""
+    when = next((row.when for row in replies.ROWS if row.reply is reply), "")
+    return f"{reply.text} ({when})" if when else reply.text

@@ -1,0 +1,45 @@
+"""Files that a route refuses at the door: `disallowed_types = "reject"`.
+
+Owns the look into a mail before its commit, on those routes only. The parsing runs in a thread; the decision is
+`relay.contact.refusal`'s. Whatever goes wrong here refuses nothing: the delivering half stores such files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from relay.config.model import Config, Route
+from relay.contact.refusal import refusals
+from relay.envelope import Destination
+from relay.message.parse import parse_message
+from relay.routes import RouteTable
+from relay.spool.base import RawFile
+
+
+async def find_refused(
+    raw: bytes | RawFile, destinations: Sequence[Destination], *, routes: RouteTable, config: Config
+) -> tuple[str, ...]:
+    """The names of the files that some destination's route refuses; empty when the mail is taken.
+
+    Raises:
+        SpoolError: a large mail cannot be read back.
+    """
+    strict = [
+        route
+        for route in (routes.route(destination.route) for destination in destinations)
+        if route is not None and route.disallowed_types == "reject"
+    ]
+    return await asyncio.to_thread(_look, raw, strict, config) if strict else ()
+
+
+def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
+    if isinstance(raw, bytes):
+        return _names(memoryview(raw), strict, config)
+    with raw.view() as octets:
+        return _names(octets, strict, config)
+
+
+def _names(octets: memoryview, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
+    message = parse_message(octets)
+    return tuple(name for route in strict for name in refusals(message, route, config))

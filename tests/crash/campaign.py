@@ -1,0 +1,236 @@
+"""A campaign: a daemon under load is killed again and again, and what it leaves is held against the promise.
+
+every acknowledged mail is in the spool, or is a contact, once for each of its destinations
+an entry that is done has its contact; one that waits has its octets, whole
+held and dead are only those that were made to be
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import signal
+import smtplib
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+
+from crash.points import STRIKES, Strike
+from harness import ROOT, Daemon, Senders, build_mail, send, sha256, until
+
+from relay.config.load import load_config
+from relay.sandbox.rules import Refusal
+from relay.sandbox.service import Sandbox
+from relay.spool.base import Entry, Filter, State
+from relay.spool.local import open_desk
+
+SUPPORT, SALES, HELD = "support@example.com", "sales@example.com", "held@example.com"
+#: Over and under spool.large_message_bytes, once in base64.
+LARGE, SMALL = 300_000, 6_000
+ROUTES = """
+[[routes]]
+match = ["held@example.com"]
+on = { auto-reply = "hold" }
+"""
+
+
+def file_of(number: str) -> bytes | None:
+    """The attachment of a mail: one in four is large, one in four has none."""
+    size = (LARGE, 0, SMALL, SMALL)[int(number.rpartition("-")[2]) % 4]
+    return b"%PDF-1.7\n" + random.Random(number).randbytes(size) if size else None
+
+
+def recipients_of(number: str) -> tuple[str, ...]:
+    """One mail in three goes to two desks."""
+    return (SUPPORT, SALES) if int(number.rpartition("-")[2]) % 3 == 0 else (SUPPORT,)
+
+
+class Campaign:
+    """One daemon, its senders, its killer, and the book of what was promised."""
+
+    def __init__(self, home: Path, box: Sandbox, *, seed: int) -> None:
+        self.box = box
+        self.rng = random.Random(seed)
+        self.kills = 0
+        self.struck: Counter[str] = Counter()
+        self.daemon = Daemon(home, env=box.environ(), extra=ROUTES)
+        self.config = load_config(str(self.daemon.config_path))
+        self._numbers: dict[str, str] = {}
+        self._held: dict[str, str] = {}
+        self._dropped: set[str] = set()
+        self._may_be_dead = False
+        self._count = itertools.count(1)
+        self.senders = Senders(
+            self.daemon.port, count=2, make=self._make, arrived=lambda: len(box.book) * 3 // 4, ahead=15
+        )
+
+    def _make(self, number: str) -> EmailMessage:
+        mail = build_mail(number, attachment=file_of(number), to=", ".join(recipients_of(number)))
+        self._numbers[str(mail["Message-ID"])] = number
+        return mail
+
+    def arrived(self) -> Counter[tuple[str, str]]:
+        """(number, destination) of every contact; twice there is a broken promise."""
+        found: Counter[tuple[str, str]] = Counter()
+        for contact in self.box.book.select():
+            request = contact.request
+            subject = request["EmailMessage"]["RawMessage"]["Subject"]
+            found[subject.removeprefix("Mail "), request["DestinationEmailAddress"]] += 1
+        return found
+
+    def strike(self, strike: Strike, *, nth: int = 1) -> None:
+        """Start the daemon and have it, or a command beside it, killed at a step; then the power goes."""
+        fault = {"RELAY_FAULT_POINT": f"{strike.point}:{nth}"}
+        self.box.connect.planned[:] = [Refusal(code=code, message="as planned") for code in strike.errors]
+        self._may_be_dead = self._may_be_dead or strike.point == "spool.bury.committed"
+        if strike.command:
+            self.daemon.start()
+            self._strike_command(strike, fault)
+        else:
+            self.daemon.start(wait=False, **fault, **strike.env)
+            if strike.held:
+                self._send_held()
+            self._wait_for_end(strike.point)
+        self.cut()
+        self.struck[strike.point] += 1
+        self.box.connect.planned.clear()
+        self.check()
+
+    def kill_at_random(self) -> None:
+        """Kill it at a moment of chance: one time in three perhaps before it is up."""
+        self.daemon.start(wait=self.rng.random() > 0.33)
+        time.sleep(self.rng.uniform(0.0, 0.5))  # the moment itself
+        self.cut()
+        self.check()
+
+    def cut(self) -> None:
+        """SIGKILL to all processes."""
+        self.daemon.kill()
+        self.kills += 1
+
+    def _wait_for_end(self, point: str) -> None:
+        def ended() -> bool:
+            return any(
+                line.get("event") == "child.ended" and line.get("code") == -signal.SIGKILL
+                for line in self.daemon.events
+            )
+
+        until(ended, seconds=40, so=f"a process killed at {point}: {self.daemon.log()}")
+
+    def _send_held(self) -> str:
+        """A large mail that its route holds, accepted; its Message-ID."""
+        number = f"held-{next(self._count) * 4}"  # by four: a large one
+        mail = self._make(number)
+        mail.replace_header("To", HELD)
+        mail["Auto-Submitted"] = "auto-replied"
+        end = time.monotonic() + 30
+        while True:
+            try:
+                send(self.daemon.port, mail, (HELD,))
+            except (OSError, smtplib.SMTPException):
+                assert time.monotonic() < end, "the mail to be held was not accepted"
+                time.sleep(0.05)  # a mail server's retry
+            else:
+                break
+        self._held[number] = str(mail["Message-ID"])
+        return self._held[number]
+
+    def _strike_command(self, strike: Strike, fault: dict[str, str]) -> None:
+        message_id = self._send_held()
+        with contextlib.closing(open_desk(self.config)) as desk:
+            (entry,) = until(
+                lambda: [e for e in desk.trace(message_id) if e.state is State.HELD], so="it is held"
+            )
+        words = [word.format(id=entry.spool_id) for word in strike.command]
+        ended = subprocess.run(
+            [sys.executable, "-m", "relay", *words, "--config", str(self.daemon.config_path)],
+            env=self.daemon.env | fault,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert ended.returncode == -signal.SIGKILL, (ended.stdout, ended.stderr)
+        if "drop" in words:
+            self._dropped.add(self._numbers[message_id])
+
+    def check(self, *, stopped: bool = False) -> list[Entry]:
+        """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its way."""
+        promised = [subject.removeprefix("Mail ") for subject in list(self.senders.acknowledged)]
+        if not self.config.data_dir.joinpath("spool", "spool.db").exists():
+            assert not promised
+            return []
+        with contextlib.closing(open_desk(self.config)) as desk:
+            entries = list(desk.select(Filter(limit=10**6)))
+            arrived = self.arrived()
+            assert [pair for pair, count in arrived.items() if count > 1] == [], "a mail became two contacts"
+            found = Counter((self._numbers[e.message_id or ""], e.destination.address) for e in entries)
+            assert [pair for pair, count in found.items() if count > 1] == [], "a mail is in the spool twice"
+            for number in promised:
+                for address in recipients_of(number):
+                    pair = (number, address)
+                    assert found[pair] or arrived[pair], f"mail {number} to {address} is lost"
+            for number in self._held.keys() - self._dropped:
+                assert found[number, HELD], f"the held mail {number} is lost"
+            for number in self._dropped:
+                assert not found[number, HELD], f"the dropped mail {number} is back"
+            for entry in entries:
+                self._check_entry(entry, arrived)
+                if entry.state is not State.DONE:
+                    assert desk.export(entry.spool_id), "the octets of a waiting mail are gone"
+                if stopped:
+                    assert entry.state in (State.DONE, State.HELD), entry
+        named = {e.spool_id for e in entries if e.size > self.config.spool.large_message_bytes}
+        there = {path.name for path in (self.config.data_dir / "spool" / "raw").rglob("*") if path.is_file()}
+        assert named <= there, "a large mail has lost its file"
+        if stopped:
+            assert named == there, "a file belongs to no mail"
+        return entries
+
+    def _check_entry(self, entry: Entry, arrived: Counter[tuple[str, str]]) -> None:
+        number = self._numbers[entry.message_id or ""]
+        match entry.state:
+            case State.DONE:
+                assert entry.contact_id, entry
+                assert arrived[number, entry.destination.address] == 1, f"{number} is done and is no contact"
+            case State.HELD:
+                assert number in self._held, f"{number} is held: {entry.reason} {entry.detail}"
+            case State.DEAD:
+                assert self._may_be_dead, f"{number} is dead: {entry.reason} {entry.detail}"
+
+    def finish(self) -> int:
+        """Let everything through, and hold the contacts against what was promised; how many mails that were."""
+        with self.daemon.start():
+            self.senders.finish(seconds=120)
+            with contextlib.closing(open_desk(self.config)) as desk:
+                dead = [entry.spool_id for entry in desk.select(Filter(states=(State.DEAD,), limit=10**6))]
+                desk.retry(dead, now=datetime.now(UTC))
+            promised = {subject.removeprefix("Mail ") for subject in self.senders.acknowledged}
+            wanted = {(number, address) for number in promised for address in recipients_of(number)}
+            until(lambda: self.arrived().keys() >= wanted, seconds=120, so="all contacts")
+            until(lambda: all(c["attachments"] == [] or all(f["sha256"] for f in c["attachments"])
+                              for c in self.box.contacts()), seconds=60, so="all files fetched")  # fmt: skip
+            counts = [State.QUEUED, State.LEASED]
+            with contextlib.closing(open_desk(self.config)) as desk:
+                until(lambda: not any(desk.counts()[state] for state in counts), so="nothing waits")
+            assert self.daemon.stop() == 0
+        assert self.arrived() == Counter(dict.fromkeys(wanted, 1))
+        for contact in self.box.contacts():
+            number = contact["request"]["EmailMessage"]["RawMessage"]["Subject"].removeprefix("Mail ")
+            data = file_of(number)
+            sums = [file["sha256"] for file in contact["attachments"]]
+            assert sums == ([sha256(data)] if data else []), f"the attachments of {number}"
+        self.check(stopped=True)
+        return len(promised)
+
+
+def strikes_of(*, thorough: bool) -> list[tuple[Strike, int]]:
+    """Every step once; thorough, those that are taken often at later passes too."""
+    passes = (1, 2, 5) if thorough else (1,)
+    return [(strike, nth) for nth in passes for strike in STRIKES if nth == 1 or strike.often]
