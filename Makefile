@@ -34,8 +34,9 @@ demo: $(READY)
 sandbox: $(READY)
 	@$(BIN)/relay sandbox
 
+# Two at a time: the suite waits for processes and syncs more than it computes.
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -25,6 +25,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004  # botocore's, which is not the built-in one
     ConnectTimeoutError,
+    CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
@@ -250,6 +251,7 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (ReadTimeoutError, FailureClass.TEMPORARY, "timeout"),
     (NoCredentialsError, FailureClass.CONFIGURATION, "credentials"),
     (PartialCredentialsError, FailureClass.CONFIGURATION, "credentials"),
+    (CredentialRetrievalError, FailureClass.CONFIGURATION, "credentials"),
     (ProxyConnectionError, FailureClass.TEMPORARY, "unreachable"),
     (SSLError, FailureClass.TEMPORARY, "tls"),
     (HTTPClientError, FailureClass.TEMPORARY, "unreachable"),
@@ -260,6 +262,8 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
 )
 _FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
+#: What botocore says, as a bare RuntimeError, when whoever renews credentials hands out ended ones.
+_STILL_EXPIRED = "Credentials were refreshed, but"
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
@@ -274,6 +278,12 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
             yield
     except _FOREIGN as exc:
         raise map_error(service, exc) from exc
+    except RuntimeError as exc:
+        if not str(exc).startswith(_STILL_EXPIRED):
+            raise
+        raise RemoteError(
+            service=service, failure=FailureClass.CONFIGURATION, code="credentials", detail=_line(exc)
+        ) from exc
 
 
 def map_error(service: str, exc: BaseException) -> RemoteError:

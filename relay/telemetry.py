@@ -44,8 +44,8 @@ SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or writ
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
-for _disposition in Disposition:
-    TRANSACTIONS.labels(_disposition)
+# Looked up once: labels() costs more than the counting.
+_transactions = {each: TRANSACTIONS.labels(each) for each in Disposition}
 for _outcome in ("done", "deferred", "held", "buried", "lost"):
     DELIVERIES.labels(_outcome)
 for _code in AdaptationCode:
@@ -56,9 +56,9 @@ _log: Any = structlog.get_logger()
 
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
     """Set how the log looks; see `relay.logs.configure_logs`."""
-    configure_logs(log_format, level, process=process)
+    configure_logs(log_format, level)
     # Bound once: a lazy logger would be bound anew for each of a session's lines.
-    globals()["_log"] = structlog.get_logger().bind()
+    globals()["_log"] = structlog.get_logger().bind(**({"process": process} if process else {}))
 
 
 def exposition() -> str:
@@ -211,7 +211,7 @@ def transaction_ended(
     repairs: Sequence[str] = (),
 ) -> None:
     """The one line of a transaction: what came, from whom, for whom, and what was answered."""
-    TRANSACTIONS.labels(disposition).inc()
+    _transactions[disposition].inc()
     if disposition is Disposition.ACCEPT:
         RECEIVED_BYTES.inc(size)
         if duplicate:

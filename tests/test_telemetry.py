@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import io
 import json
@@ -18,6 +19,7 @@ from prometheus_client import REGISTRY
 from relay import telemetry
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.logs import Lines
 from relay.spool.base import Entry, State
 from relay.standing import AlarmKind, Standing
 from relay.verdict import Disposition, Reply
@@ -278,3 +280,57 @@ def test_labels_stand_at_zero_from_the_start():
         assert f'relay_transactions_total{{disposition="{disposition}"}}' in text
     for outcome in ("done", "deferred", "held", "buried", "lost"):
         assert f'relay_deliveries_total{{outcome="{outcome}"}}' in text
+
+
+class Counting(io.StringIO):
+    """A stream that knows how often it was written to."""
+
+    writes = 0
+
+    def write(self, text):
+        self.writes += 1
+        return super().write(text)
+
+
+def test_lines_of_one_turn_are_one_write():
+    """What is said within one turn of the event loop goes out together, in order, before the next turn ends."""
+    out = Counting()
+
+    async def say():
+        lines = Lines(out)
+        lines.info("one")
+        lines.debug("two")
+        assert out.writes == 0
+        await asyncio.sleep(0)
+        assert (out.writes, out.getvalue()) == (1, "one\ntwo\n")
+        lines.info("three")
+        return lines
+
+    left = asyncio.run(say())
+    asyncio.run(say_once(left))
+    assert out.getvalue() == "one\ntwo\nthree\nfour\n"
+
+
+async def say_once(lines):
+    """One line in a loop of its own."""
+    lines.info("four")
+
+
+def test_trouble_is_written_at_once():
+    """A warning waits for nothing, and takes along what waits before it."""
+    out = Counting()
+
+    async def say():
+        lines = Lines(out)
+        lines.info("before")
+        lines.warning("trouble")
+        assert out.getvalue() == "before\ntrouble\n"
+
+    asyncio.run(say())
+
+
+def test_without_a_loop_nothing_waits():
+    """A command of the shell, or a thread, sees its line written when it has said it."""
+    out = Counting()
+    Lines(out).info("now")
+    assert out.getvalue() == "now\n"

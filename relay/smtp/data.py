@@ -34,7 +34,8 @@ class DataReader:
             end = at + len(_END) - len(tail)
         else:
             # Without a dot there is no end: base64, which large mail is made of, is passed by at memory's speed.
-            at = octets.find(_END) if b"." in octets else -1
+            dot = octets.find(b".")
+            at = octets.find(_END, max(dot - 2, 0), octets.rfind(b".") + 3) if dot >= 0 else -1
             if at < 0:
                 self._content.add(octets)
                 self._tail = octets[-4:] if len(octets) >= 4 else (tail + octets)[-4:]

@@ -21,7 +21,7 @@ from relay.spool.records import build_json, to_microseconds
 from relay.spool.schema import query
 
 #: Rows a statement, the largest first: few different statements, so that each stays prepared.
-_STEPS = (64, 16, 4, 1)
+_STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 
 #: A mail whose References lead to a contact of this many days is a reply to an open conversation.
 CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference

@@ -29,7 +29,7 @@ from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
 from relay.spool.schema import check_in_place, close_database, open_database
 from relay.spool.translate import translate_error
-from relay.spool.wake import ring
+from relay.spool.wake import Ringer
 from relay.spool.writer import Job, Writer, tell
 
 #: Files that are being synced at once; more would only queue in the disk.
@@ -58,6 +58,7 @@ class LocalIntake:
         self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
         self._gauge = Gauge(self._layout, config.spool)
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
+        self._ringer = Ringer(config.data_dir)
         self._closed = False
         #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
         self._unconfirmed: set[SpoolId] = set()
@@ -118,6 +119,7 @@ class LocalIntake:
         self._closed = True
         await asyncio.to_thread(self._sealers.shutdown)
         await self._writer.close()
+        self._ringer.close()
         self._gauge.close()
         self._maker.close()
         self._gate.close()
@@ -189,7 +191,7 @@ class LocalIntake:
             job.answer = answer
             if not answer.stored and job.payload.file is not None:
                 job.payload.file.remove()
-        ring(self._layout.data_dir)
+        self._ringer.ring()
 
     @staticmethod
     def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:

@@ -36,12 +36,34 @@ def _address(data_dir: Path) -> Iterator[str]:
 
 def ring(data_dir: Path) -> None:
     """Wake the deliverer, if one listens; never blocks, never raises."""
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as bell,
-        _address(data_dir) as address,
-    ):
-        bell.sendto(b"\0", address)
+    with contextlib.suppress(OSError), _knocker() as knocker, _address(data_dir) as address:
+        knocker.sendto(b"\0", address)
+
+
+def _knocker() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+
+
+class Ringer:
+    """Rings again and again, for one system call each time; used from one thread."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._open = contextlib.ExitStack()
+        self._knocker: socket.socket | None = None
+        with contextlib.suppress(OSError):
+            self._address = self._open.enter_context(_address(data_dir))
+            self._knocker = self._open.enter_context(_knocker())
+
+    def ring(self) -> None:
+        """Wake the deliverer, if one listens; never blocks, never raises."""
+        if self._knocker is not None:
+            with contextlib.suppress(OSError):
+                self._knocker.sendto(b"\0", self._address)
+
+    def close(self) -> None:
+        """Let the socket go; harmless when called twice."""
+        self._knocker = None
+        self._open.close()
 
 
 class Bell:

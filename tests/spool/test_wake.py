@@ -9,7 +9,7 @@ import time
 import pytest
 from spoolkit import build_submission
 
-from relay.spool.wake import Bell, ring
+from relay.spool.wake import Bell, Ringer, ring
 
 
 async def is_rung(bell) -> bool:
@@ -29,6 +29,21 @@ async def test_ring_is_heard(tmp_path):
         await asyncio.sleep(0)
         ring(tmp_path)
         assert await waiting
+
+
+async def test_ringer_is_heard_by_every_bell_after_it(tmp_path):
+    """A deliverer that starts anew hears the receiver that was there before it, at a path of any length."""
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    ringer = Ringer(folder)
+    ringer.ring()
+    for _ in range(2):
+        with Bell(folder) as bell:
+            ringer.ring()
+            assert await is_rung(bell)
+    ringer.close()
+    ringer.close()
+    ringer.ring()
 
 
 async def test_wait_without_a_ring_ends_by_its_time_out(tmp_path):

@@ -1,0 +1,215 @@
+"""A disk that is full, sick or read-only under the real daemon: what a peer is told, and that no restart is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from harness import Daemon, build_mail, send, subjects, until
+
+from relay.config.builtin import builtin_config
+from relay.sandbox.service import running_sandbox, settings_of
+
+#: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
+LARGE = bytes(range(256)) * 1_600
+MEBIBYTE = 1 << 20
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str):
+    """A file system of its own; skips where none can be mounted."""
+    folder.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(line, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount(8)")
+    if done.returncode:
+        pytest.skip("mounting a small file system needs root and the right to mount")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+@pytest.fixture
+def box():
+    with running_sandbox(
+        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
+    ) as box:
+        yield box
+
+
+def told(daemon: Daemon, mail) -> tuple[int, str]:
+    """Code and enhanced code of the reply that ends a transaction; (250, "") when the mail was taken."""
+    octets = mail.as_bytes().replace(b"\n", b"\r\n")
+    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
+        client.ehlo()
+        code, text = client.mail("ada@customer.example", [f"size={len(octets)}"])
+        if code == 250:
+            client.rcpt("support@example.com")
+            code, text = client.data(octets)
+        return code, text.decode().split()[0] if code != 250 else ""
+
+
+def told_at_mail(daemon: Daemon, *, size: int) -> tuple[int, str]:
+    """Code and enhanced code of the reply to MAIL; no mail follows."""
+    with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
+        client.ehlo()
+        code, text = client.mail("ada@customer.example", [f"size={size}"])
+        return code, text.decode().split()[0]
+
+
+def banner(daemon: Daemon) -> tuple[int, str]:
+    """Code and enhanced code that a new session begins with; 421 comes as an error of smtplib."""
+    try:
+        with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20):
+            return 220, ""
+    except smtplib.SMTPResponseException as exc:
+        return exc.smtp_code, exc.smtp_error.decode().split()[0]
+
+
+def accepts_again(daemon: Daemon, name: str) -> None:
+    """A mail is taken, after some tries at most."""
+
+    def taken() -> bool:
+        try:
+            send(daemon.port, build_mail(name, attachment=LARGE))
+        except (OSError, smtplib.SMTPException):
+            return False
+        return True
+
+    until(taken, seconds=20, so="the daemon accepts again")
+
+
+def check_delivered(box, daemon: Daemon, sent: list[str]) -> None:
+    """Exactly these are contacts, by the processes that were there from the start."""
+    until(lambda: len(box.book) >= len(sent), so=f"{sent}")
+    assert sorted(subjects(box.contacts())) == sorted(f"Mail {name}" for name in sent)
+    assert not [event for event in daemon.events if event["event"] == "child.ended"]
+    assert daemon.stop() == 0
+
+
+def test_no_room_is_said_at_mail(box, tmp_path):
+    """Scenario 5: a mail whose SIZE would eat the reserve is refused at MAIL with 452 4.3.1; a small one is taken."""
+    with small_disk(tmp_path / "disk", "size=64m") as disk:
+        daemon = Daemon(disk, env=box.environ() | {"RELAY_SPOOL__MIN_FREE_BYTES": str(32 * MEBIBYTE),
+                                                   "RELAY_SPOOL__MIN_FREE_INODES": "0"})  # fmt: skip
+        with daemon.start():
+            assert told_at_mail(daemon, size=38 * MEBIBYTE) == (452, "4.3.1")
+            assert told(daemon, build_mail("small")) == (250, "")
+            (disk / "filler").write_bytes(bytes(36 * MEBIBYTE))
+            until(
+                lambda: told_at_mail(daemon, size=1_000) == (452, "4.3.1"), so="the disk is seen to be full"
+            )
+            (disk / "filler").unlink()
+            accepts_again(daemon, "again")
+            check_delivered(box, daemon, ["small", "again"])
+
+
+def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
+    """Scenario 6: ENOSPC while a large mail comes in is 452 4.3.1 after the dot; nothing is left, room is room again."""
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
+        with Daemon(disk, env=box.environ() | limits).start() as daemon:
+            accepts_again(daemon, "before")
+            until(lambda: len(box.book) == 1, so="the first mail")
+            with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
+                while True:
+                    filler.write(bytes(4_096))
+                    filler.flush()
+            # A MAIL without SIZE: the disk is found full by the write, not by the look before it.
+            octets = build_mail("refused", attachment=LARGE).as_bytes().replace(b"\n", b"\r\n")
+            with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
+                client.ehlo()
+                assert client.mail("ada@customer.example")[0] == 250
+                client.rcpt("support@example.com")
+                code, text = client.data(octets)
+                assert (code, text.split()[0]) == (452, b"4.3.1")
+                assert client.noop()[0] == 250, "the session goes on"
+            raw = disk / "spool" / "spool" / "raw"
+            until(
+                lambda: len([each for each in raw.glob("*/*") if each.is_file()]) == 1,
+                so="nothing is left of it",
+            )
+            (disk / "filler").unlink()
+            accepts_again(daemon, "after")
+            check_delivered(box, daemon, ["before", "after"])
+
+
+def test_no_inodes(box, tmp_path):
+    """Scenario 8: without inodes for its file a large mail is 452 4.3.1, and taken when there are some."""
+    with small_disk(tmp_path / "disk", "size=64m,nr_inodes=400") as disk:
+        limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
+        with Daemon(disk, env=box.environ() | limits).start() as daemon:
+            fillers = []
+            with contextlib.suppress(OSError):
+                while True:
+                    filler = disk / f"filler-{len(fillers)}"
+                    filler.touch()
+                    fillers.append(filler)
+            assert told(daemon, build_mail("refused", attachment=LARGE)) == (452, "4.3.1")
+            assert told(daemon, build_mail("small")) == (250, "")
+            for filler in fillers:
+                filler.unlink()
+            accepts_again(daemon, "after")
+            check_delivered(box, daemon, ["small", "after"])
+
+
+def test_read_only_disk(box, tmp_path):
+    """Scenario 8: on a read-only disk a start is refused in a sentence; nothing is lost, and the next one delivers."""
+    with small_disk(tmp_path / "disk", "size=64m") as disk:
+        limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
+        daemon = Daemon(tmp_path, env=box.environ() | limits | {"RELAY_DATA_DIR": str(disk / "data")})
+        (disk / "data").mkdir()
+        box.chaos(s3={"refuse": 1})
+        with daemon.start():
+            accepts_again(daemon, "before")
+            daemon.kill()
+        # A file system with files open for writing cannot be made read-only by hand: erofs below is that moment.
+        remount(disk, "ro")
+        with daemon.start(wait=False):
+            assert daemon.process.wait(timeout=30) == 2
+            until(lambda: daemon.events == [] and daemon.other_lines, so="a sentence")
+            assert "is not writable" in daemon.other_lines[-1]
+        remount(disk, "rw")
+        box.chaos({})
+        with daemon.start():
+            accepts_again(daemon, "after")
+            until(lambda: len(box.book) == 2, so="both mails")
+            assert sorted(subjects(box.contacts())) == ["Mail after", "Mail before"]
+            assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "attachment", "code"),
+    [
+        ("spool.raw.synced:eio:1", LARGE, (451, "4.3.0")),
+        pytest.param("spool.raw.written:eio:1", LARGE, (451, "4.3.0"), marks=pytest.mark.long),
+        pytest.param("spool.put.ready:eio:1", None, (451, "4.3.0"), marks=pytest.mark.long),
+        pytest.param("spool.raw.created:erofs:1", LARGE, (451, "4.3.0"), marks=pytest.mark.long),
+        pytest.param("spool.put.ready:erofs:1", None, (451, "4.3.0"), marks=pytest.mark.long),
+        ("spool.raw.written:edquot:1", LARGE, (452, "4.3.1")),
+        ("spool.put.ready:enospc:1", None, (452, "4.3.1")),
+    ],
+)
+def test_failing_call(box, tmp_path, fault, attachment, code):
+    """Scenario 7: a write or sync that fails is 451 4.3.0, then 421 4.3.2 for a moment and not ready; then all is well."""
+    with Daemon(tmp_path, env=box.environ()).start(RELAY_FAULT_POINT=fault) as daemon:
+        admin = daemon.wait_for("admin.opened")["bind"]
+        assert told(daemon, build_mail("refused", attachment=attachment)) == code
+        if code[0] == 451:
+            assert banner(daemon) == (421, "4.3.2")
+        accepts_again(daemon, "after")
+        with urllib.request.urlopen(f"http://{admin}/readyz", timeout=10) as page:
+            assert page.status == 200
+        check_delivered(box, daemon, ["after"])
