@@ -30,6 +30,7 @@ _BUSY_MILLISECONDS = 10_000
 _CHECKPOINT_PAGES = 4_000
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _CACHE_KIBIBYTES = 8_192
+_INCREMENTAL = 2
 
 _FIRST = """
 CREATE TABLE mails (
@@ -207,8 +208,10 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     # Waiting for another writer asks for the lock every millisecond, not after ever longer sleeps.
     connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
-    # Before the first page is written, or never: pages can then be given back to the disk (`retention`).
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Before the first page is written, or never: pages can then be given back to the disk (`retention`). Said again,
+    # it would be a transaction of its own, and a full disk could not even be looked at.
+    if connection.pragma("auto_vacuum") != _INCREMENTAL:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -11,7 +11,7 @@ from spoolkit import build_config, build_submission
 from relay.errors import SpoolError
 from relay.spool import schema
 from relay.spool.local import open_intake, open_outbox
-from relay.spool.schema import MIGRATIONS, open_database, query, transaction
+from relay.spool.schema import MIGRATIONS, close_database, open_database, query, transaction
 from relay.spool.wake import Bell
 
 
@@ -26,6 +26,18 @@ def test_pragmas_that_the_promise_rests_on(path):
     connection = open_database(path)
     pragmas = {name: connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_opening_an_existing_spool_writes_nothing(path):
+    """Who opens a spool that is there waits for no writer, syncs nothing, and needs no room on the disk."""
+    holder = open_database(path, create=True)
+    with transaction(holder):
+        before = path.with_name(f"{path.name}-wal").stat()
+        for _ in range(3):
+            close_database(open_database(path))
+        after = path.with_name(f"{path.name}-wal").stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert open_database(path).pragma("auto_vacuum") == 2
 
 
 def test_version_is_kept(path):

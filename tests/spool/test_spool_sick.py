@@ -203,6 +203,22 @@ async def test_really_full_disk(tmp_path, options, size):
         await intake.close()
 
 
+async def test_queue_on_a_full_disk_can_be_looked_at(tmp_path):
+    """Not an octet is free: the operator sees what waits all the same."""
+    with small_disk(tmp_path / "disk", "size=4m") as disk:
+        config = build_config(disk / "data")
+        intake = open_intake(config)
+        spool_id = (await intake.put(build_submission(intake.new_id()))).spool_id
+        with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
+            filler.write(bytes(4 << 20))
+        assert os.statvfs(disk).f_bavail == 0
+        desk = open_desk(config)
+        assert [entry.spool_id for entry in desk.select(Filter())] == [spool_id]
+        assert desk.export(spool_id) is not None
+        desk.close()
+        await intake.close()
+
+
 async def test_really_read_only_disk(tmp_path):
     """On a disk that is read-only nothing can be opened; once it can be written, it can."""
     with small_disk(tmp_path / "disk", "size=16m") as disk:
