@@ -77,7 +77,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
             session = aioboto3.Session(region_name=_region())
-            if session.region_name is None:
+            if not session.region_name:
                 raise ConfigError(_NO_REGION)
             await asyncio.to_thread(_warm, session)
             if await session.get_credentials() is None:

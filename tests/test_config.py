@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from relay.config.builtin import builtin_config
 from relay.config.environment import lay_over
 from relay.config.keys import all_keys, names_at, type_at
-from relay.config.load import check_files, find_config, load_config
+from relay.config.load import check_files, find_config, load_config, make_data_dir
 from relay.config.model import Config
 from relay.errors import ConfigError
 from relay.routes import RouteTable
@@ -406,3 +406,16 @@ def test_type_at_knows_only_keys():
     assert type_at(("routes", 0, "attributes", "desk")) is str
     assert type_at(("s3", "nope")) is None
     assert type_at(("hostname", "x")) is None
+
+
+def test_data_dir_that_cannot_be_made():
+    """A directory that its file system will not have is named, with its value, before anything starts."""
+    with pytest.raises(ConfigError, match=r'data_dir = "/proc/relay": cannot be made'):
+        make_data_dir(Path("/proc/relay"))
+
+
+def test_data_dir_is_made_for_us_alone(tmp_path):
+    """A missing directory is made with its parents, and nobody else may look into it."""
+    make_data_dir(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    make_data_dir(tmp_path / "a" / "b")

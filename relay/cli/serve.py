@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from relay.cli import config_option
-from relay.config.load import check_files, load_config
+from relay.config.load import check_files, load_config, make_data_dir
 from relay.errors import ConfigError
 
 
@@ -32,6 +32,7 @@ def serve_command(
     sentences = check_files(config)
     if sentences:
         raise ConfigError(*sentences)
+    make_data_dir(config.data_dir)
     # The daemon brings the event loop and all stages: nobody who mistyped a key waits for them.
     from relay.daemon import serve  # noqa: PLC0415 - see above
 

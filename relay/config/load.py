@@ -167,6 +167,20 @@ def _check_users(config: Config) -> tuple[str, ...]:
     )
 
 
+def make_data_dir(data_dir: Path) -> None:
+    """Make the directory of the spool where it is missing, for us alone.
+
+    Raises:
+        ConfigError: it cannot be made; some file systems say so only when they are asked to.
+    """
+    try:
+        os.makedirs(data_dir, mode=0o700, exist_ok=True)  # noqa: PTH103 - Path.mkdir recurses for ever under /proc
+    except OSError as exc:
+        raise ConfigError(
+            f"data_dir = {show(str(data_dir))}: cannot be made ({exc.strerror}); name a directory for the spool"
+        ) from None
+
+
 def _check_data_dir(data_dir: Path) -> tuple[str, ...]:
     """Fit is a directory that we may write to, or one that we may make."""
     name = f"data_dir = {show(str(data_dir))}"
