@@ -7,6 +7,7 @@ Owns the look into a mail before its commit, on those routes only. The parsing r
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from relay.config.model import Config, Route
@@ -41,5 +42,5 @@ def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tupl
 
 
 def _names(octets: memoryview, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
-    message = parse_message(octets)
+    message = parse_message(octets, clock=time.thread_time)
     return tuple(name for route in strict for name in refusals(message, route, config))
