@@ -44,8 +44,6 @@ class Smtp(Wire):
         self._skipping = False  # in a line without an end
         self._why = "peer closed"
 
-    # -- the connection -------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has connected."""
         name = transport.get_extra_info("peername") or ("unknown", 0)
@@ -97,14 +95,20 @@ class Smtp(Wire):
 
     def data_received(self, data: bytes) -> None:
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
-        if self._unconfirmed is not None:
-            self.station.intake.confirm(self._unconfirmed)
-            self._unconfirmed = None
+        self._confirm()
         if self._quiet and not self.closing:
             self._hang_up(replies.EARLY_TALKER)
         super().data_received(data)
 
-    # -- octets to commands and content ---------------------------------------------------------------------
+    def eof_received(self) -> bool:
+        """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
+        self._confirm()
+        return super().eof_received()
+
+    def _confirm(self) -> None:
+        if self._unconfirmed is not None:
+            self.station.intake.confirm(self._unconfirmed)
+            self._unconfirmed = None
 
     def pump(self) -> None:
         """Go through what the buffer holds, as far as it goes without waiting."""
@@ -177,8 +181,6 @@ class Smtp(Wire):
             self._end_chunk(sink)
         return True
 
-    # -- answers --------------------------------------------------------------------------------------------
-
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
         session, arrival = self._session, self._arrival
@@ -230,8 +232,6 @@ class Smtp(Wire):
         self.heard_at = self.loop.time()
         self._rest()
         self.pump()
-
-    # -- mail -----------------------------------------------------------------------------------------------
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
         session = self._session
@@ -299,8 +299,6 @@ class Smtp(Wire):
         if arrival is not None:
             arrival.leave(why)
 
-    # -- what is waited for ---------------------------------------------------------------------------------
-
     def _context(self) -> ssl.SSLContext | None:
         return self.site.tls.context if self.site.tls is not None else None
 
@@ -354,8 +352,6 @@ class Smtp(Wire):
         else:
             self._answer(session.logged_in(credentials.login, good=good))
         self._wake()
-
-    # -- the end --------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
