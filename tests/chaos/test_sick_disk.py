@@ -38,7 +38,13 @@ def small_disk(folder: Path, options: str):
 
 
 def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+    """Mount it anew with these options, as soon as killed processes have let their files go."""
+    command = ["mount", "-o", f"remount,{options}", str(folder)]
+    until(
+        lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
+        seconds=15,
+        so=options,
+    )
 
 
 @pytest.fixture
