@@ -44,6 +44,9 @@ def test_storm(tmp_path):
                 seconds=120,
             )
             assert senders.tries == len(sent), "a sender was refused or had to try again"
+            until(
+                lambda: all(f["sha256"] for c in box.contacts() for f in c["attachments"]), so="files fetched"
+            )
             assert daemon.stop() == 0
         found = box.contacts()
         assert [subject for subject, count in Counter(subjects(found)).items() if count > 1] == []

@@ -41,9 +41,7 @@ def contacts(box, count, *, seconds=30.0):
 
     def look():
         found = box.contacts()
-        fetched = all(
-            len(contact["attachments"]) == len(contact["request"].get("Attachments", [])) for contact in found
-        )
+        fetched = all(file["sha256"] for contact in found for file in contact["attachments"])
         return found if len(found) >= count and fetched else None
 
     return until(look, seconds=seconds, so=f"{count} contacts")
