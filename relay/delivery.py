@@ -112,11 +112,13 @@ class Delivery:
         route = self._route(entry)
         if route is None:
             return Failed(error=_no_route(entry), entry=entry)
-        entry = replace(entry, destination=self._destination(entry, route))
+        # A request may have megabytes of body: read once, and off the loop.
+        sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
+        entry = replace(entry, destination=self._destination(entry, route, sent))
         refused: frozenset[str] = frozenset()
         while True:
             try:
-                ready = await self._ready(entry, route, refused)
+                ready = await self._ready(entry, route, refused, sent)
                 if not isinstance(ready, _Ready):
                     return ready
                 contact_id = await self._send(ready.request)
@@ -138,13 +140,12 @@ class Delivery:
         routed = self._routes.match(entry.destination.forward_paths[0])
         return routed.route if routed else None
 
-    def _destination(self, entry: Entry, route: Route) -> Destination:
+    def _destination(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Destination:
         """Where the request went that may be a contact by now; without one, where the routes of today say.
 
         So a wrong address or instance is mended for the mail that waits, too.
         """
-        if entry.request is not None:
-            sent = json.loads(entry.request)
+        if sent is not None:
             instance_id, address = sent["InstanceId"], sent["DestinationEmailAddress"]
             return replace(entry.destination, instance_id=instance_id, address=address)
         routed = self._routes.match(entry.destination.forward_paths[0])
@@ -165,11 +166,12 @@ class Delivery:
         self._pace.passed()
         return contact_id
 
-    async def _ready(self, entry: Entry, route: Route, refused: frozenset[str]) -> _Ready | Held | Dropped:
+    async def _ready(
+        self, entry: Entry, route: Route, refused: frozenset[str], sent: Mapping[str, Any] | None
+    ) -> _Ready | Held | Dropped:
         """The stored request while it is good, else a new one: files in S3, itself in the spool."""
-        if _still_good(entry, self._now()):
-            assert entry.request is not None
-            return _Ready(request=json.loads(entry.request), adaptations=())
+        if sent is not None and _still_good(entry, self._now()):
+            return _Ready(request=sent, adaptations=())
         opened = self._outbox.open_raw(entry)
         raw = await asyncio.to_thread(opened.__enter__)
         try:
@@ -222,7 +224,11 @@ class Delivery:
                 detail="; ".join(problems),
             )
         await self._outbox.save_request(
-            entry, request=_octets(request), rung=plan.rung, expires_at=stored.expires_at, now=self._now()
+            entry,
+            request=await asyncio.to_thread(_octets, request),
+            rung=plan.rung,
+            expires_at=stored.expires_at,
+            now=self._now(),
         )
         return _Ready(request=request, adaptations=tuple(adaptation.code for adaptation in plan.adaptations))
 

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from relay import telemetry
 from relay.config.model import Config, Listener
 from relay.config.words import split_bind
 from relay.routes import RouteTable
@@ -76,17 +75,9 @@ class Server:
         self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
         self._compile(self._config)
         for index, opened in sockets.items():
-            listener = self._config.listeners[index]
             for one in opened:
                 server = await loop.create_server(self._factory(index), sock=one, backlog=BACKLOG)
                 self._listening.append(server)
-                name = one.getsockname()
-                telemetry.listener_opened(
-                    bind=f"{name[0]}:{name[1]}" if ":" not in name[0] else f"[{name[0]}]:{name[1]}",
-                    role=listener.role,
-                    protocol=listener.protocol,
-                    tls=listener.tls,
-                )
 
     def _factory(self, index: int) -> Callable[[], asyncio.BaseProtocol]:
         station = self._station
