@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,12 @@ def secured(papers):
         return daemon
 
     return secure
+
+
+@pytest.fixture
+def home():
+    """A folder that a mail server's own user can reach: pytest's are closed, anew whenever another run begins."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o711)
+        yield path

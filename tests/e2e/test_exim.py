@@ -41,11 +41,11 @@ def mails():
 
 
 @pytest.mark.parametrize(("more", "chunks"), [("", True), ("hosts_try_chunking =", False)])
-def test_exim_forwards(box, tmp_path, papers, secured, more, chunks):
+def test_exim_forwards(box, tmp_path, home, papers, secured, more, chunks):
     """Mails go over STARTTLS, with BDAT as Exim likes it and with DATA, and are contacts that name the cipher."""
     sent = mails()
     with secured(Daemon(tmp_path, env=box.environ())).start() as daemon:
-        exim = Exim(tmp_path / "exim", port=daemon.port, transport=TLS.format(ca=papers.ca, more=more))
+        exim = Exim(home / "exim", port=daemon.port, transport=TLS.format(ca=papers.ca, more=more))
         for mail in sent:
             exim.send(mail.as_bytes(), "support@example.com")
             exim.run_queue()  # one by one, so that their order is known
@@ -70,12 +70,12 @@ def test_exim_forwards(box, tmp_path, papers, secured, more, chunks):
     assert all((" K " in line) == chunks for line in delivered)
 
 
-def test_exim_over_lmtp(box, tmp_path, secured):
+def test_exim_over_lmtp(box, tmp_path, home, secured):
     """Exim's LMTP hears of each recipient: two have the mail, the third is refused and bounces at Exim."""
     with secured(
         Daemon(tmp_path, env=box.environ()), tls="none", listener='protocol = "lmtp"\n'
     ).start() as daemon:
-        exim = Exim(tmp_path / "exim", port=daemon.port, protocol="lmtp")
+        exim = Exim(home / "exim", port=daemon.port, protocol="lmtp")
         exim.send(
             build_mail("for three").as_bytes(),
             "support@example.com",
