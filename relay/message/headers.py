@@ -15,6 +15,8 @@ from relay.message.octets import CHUNK, Region
 _EMPTY_LINE = re.compile(rb"\n\r{0,8}\n")
 #: Where no line ends in LF at all: files from before Mac OS X.
 _EMPTY_CR_LINE = re.compile(rb"\r\r")
+#: Doubled CRs before an LF belong to the line end; one that no LF follows is a line end itself.
+_BARE_CR = re.compile(rb"\r(?!\r{0,8}\n)")
 _SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
@@ -114,3 +116,13 @@ def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
     """The octets up to and with the empty line, at most `limit` of them."""
     empty = _EMPTY_LINE.search(raw, 0, limit)
     return raw[: empty.end() if empty is not None else limit]
+
+
+def searchable(block: bytes) -> bytes:
+    """A header block, or the beginning of a mail, in which every field begins behind an LF, the first too.
+
+    A pattern that begins with that one octet is looked for thirty times faster than one that begins with a choice.
+    """
+    if block.count(b"\r") != block.count(b"\r\n"):
+        block = _BARE_CR.sub(b"\n", block)
+    return b"\n" + block

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 
-from relay.message.headers import header_block
+from relay.message.headers import header_block, searchable
 from relay.message.words import header_text
 
 _IDENTIFIER = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s+")
-_FIELD = re.compile(rb"(?:^|[\r\n])message-id[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
+#: RFC 5322 §2.1.1 allows 998 octets in a line; what is longer is no identifier that anyone would ask for.
+_LONGEST = 2_048
+_FIELD = re.compile(rb"\nmessage-id[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
 
 
 def parse_identifiers(text: str) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def parse_message_id(text: str) -> str | None:
 
 def read_message_id(header_block_: bytes) -> str | None:
     """The Message-ID of a mail as it comes in, from its header block or its first octets; quick enough for SMTP."""
-    found = _FIELD.search(header_block(header_block_))
+    found = _FIELD.search(searchable(header_block(header_block_)))
     if found is None:
         return None
-    return parse_message_id(header_text(found[1].strip())[0])
+    return parse_message_id(header_text(found[1].strip()[:_LONGEST])[0])

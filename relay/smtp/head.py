@@ -7,15 +7,19 @@ out; the whole understanding of a mail is the other half's work.
 from __future__ import annotations
 
 import re
+from collections import deque
 
+from relay.message.headers import searchable
 from relay.message.identifiers import parse_identifiers
 
-_DATE = re.compile(rb"^date[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_DATE = re.compile(rb"\ndate[ \t]*:", re.IGNORECASE)
 _THREAD = re.compile(
-    rb"^(?:in-reply-to|references)[ \t]*:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)", re.IGNORECASE | re.MULTILINE
+    rb"\n(?:in-reply-to|references)[ \t]*:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
 )
 #: The newest references are the last; a thread's beginning is of no use to find its desk.
 _MOST_REFERENCES = 20
+#: Octets of a field's end that twenty of them fit in.
+_ENOUGH = 8_192
 
 
 def header_block(head: bytes) -> bytes:
@@ -28,12 +32,13 @@ def header_block(head: bytes) -> bytes:
 
 def has_date(block: bytes) -> bool:
     """Whether a header block has a Date field."""
-    return _DATE.search(block) is not None
+    return _DATE.search(searchable(block)) is not None
 
 
 def read_references(block: bytes) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References, with their brackets, each once, the last of them only."""
     found: dict[str, None] = {}
-    for match in _THREAD.finditer(block):
-        found.update(dict.fromkeys(parse_identifiers(match[1].decode("ascii", "replace"))))
+    for match in deque(_THREAD.finditer(searchable(block)), maxlen=_MOST_REFERENCES):
+        text = match[1][-_ENOUGH:].decode("ascii", "replace")
+        found.update(dict.fromkeys(parse_identifiers(text)))
     return tuple(found)[-_MOST_REFERENCES:]

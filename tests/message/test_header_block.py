@@ -60,6 +60,7 @@ def test_hops_are_counted_and_ours_known():
     hops = count_hops(raw, hostname="mx1.example.com")
     assert (hops.received, hops.ours) == (3, 2)
     assert count_hops(raw).ours == 0
+    assert count_hops(raw, most=2).received == 2
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,8 @@ def test_hops_are_counted_and_ours_known():
         (b"A: 1\r\nmessage-id:\r\n <a@b>\r\n\r\n", "<a@b>"),
         (b"Message-Id: a@b\r\n\r\n", "<a@b>"),
         (b"Message-ID: <a@\r\n\tb>\r\n\r\n", "<a@b>"),
+        (b"A: 1\rMessage-ID: <a@b>\rB: 2\r\r", "<a@b>"),
+        (b"A: 1\r\r\nMessage-ID:\r\r\n <a@b>\r\r\n\r\r\n", "<a@b>"),
         (b"Message-ID:\r\n\r\n", None),
         (b"A: 1\r\n\r\nMessage-ID: <body@b>\r\n", None),
     ],
