@@ -95,17 +95,22 @@ class Gauge:
         age = self._wall() * 1e6 - look.oldest_accepted_at
         return age > self._limits.max_age_hours * _HOUR_MICROSECONDS
 
-    def lacks_room(self) -> bool:
-        """Whether room is so short that what is finished has to go, if anything is; a new look each time."""
+    def lacks_room(self, *, largest: int) -> bool:
+        """Whether room is so short that what is finished has to go, if anything is; a new look each time.
+
+        Room is for a mail of `largest` octets, too: it must not be refused until others have filled what it lacks.
+        """
         self._look = None
         look = self._recent()
         if look is None or not look.finished_entries:
             return False
         limits = self._limits
+        most = max(min(limits.max_bytes * _NEAR, limits.max_bytes - largest), limits.max_bytes / 2)
+        least = max(limits.min_free_bytes / _NEAR, limits.min_free_bytes + largest)
         return (
             look.ballast_needed
-            or 0 < limits.max_bytes * _NEAR < look.held_bytes
-            or look.free_bytes + look.freed_bytes < limits.min_free_bytes / _NEAR
+            or 0 < most < look.held_bytes
+            or (limits.min_free_bytes > 0 and look.free_bytes + look.freed_bytes < least)
         )
 
     def took(self, size: int, entries: int) -> None:

@@ -46,6 +46,7 @@ class LocalOutbox:
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._limits = config.spool
+        self._largest = config.max_message_bytes
         self._deliver = config.deliver
         self._ballast = Ballast(self._layout)
         self._ballast.pay(self._layout.prepare)
@@ -239,7 +240,7 @@ class LocalOutbox:
 
     def _lacks_room(self) -> bool:
         self._ballast.lay()
-        return self._gauge.lacks_room()
+        return self._gauge.lacks_room(largest=self._largest)
 
     async def _give_back_all(self) -> None:
         """Free pages of the database to the disk, until the ballast finds room."""
