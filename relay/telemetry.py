@@ -41,6 +41,9 @@ SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.",
 SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
 ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
 SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Gauge(
+    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
+)
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
@@ -317,9 +320,9 @@ def spool_swept(*, files: int) -> None:
     _log.info("spool.swept", files=files)
 
 
-def spool_expired(*, mails: int) -> None:
-    """Finished mails past their retention are gone."""
-    _log.debug("spool.expired", mails=mails)
+def spool_expired(*, mails: int, early: bool = False) -> None:
+    """Finished mails past their retention are gone; `early`: before it, for want of room."""
+    (_log.info if early else _log.debug)("spool.expired", mails=mails, early=early)
 
 
 def queue_seen(standing: Standing) -> None:
@@ -333,6 +336,7 @@ def queue_seen(standing: Standing) -> None:
     for state in ("queued", "leased", "held", "dead", "done"):
         SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
     SPOOL_OLDEST.set(standing.oldest_seconds)
+    SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))
 
 

@@ -21,6 +21,7 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.accept import Prepared, accept, prepare
+from relay.spool.ballast import Ballast
 from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
 from relay.spool.gate import Gate
@@ -51,9 +52,12 @@ class LocalIntake:
         self._large_bytes = config.spool.large_message_bytes
         self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
         self._layout.prepare()
-        self._connection: apsw.Connection | None = open_database(self._layout.database, create=True)
+        ballast = Ballast(self._layout)
+        self._connection: apsw.Connection | None = ballast.pay(
+            lambda: open_database(self._layout.database, create=True)
+        )
         self._gate = Gate(self._layout.gate)
-        self._maker = Maker(self._layout.makers)
+        self._maker = ballast.pay(lambda: Maker(self._layout.makers))
         self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
         self._gauge = Gauge(self._layout, config.spool)
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
