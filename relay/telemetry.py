@@ -140,16 +140,23 @@ def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: s
     _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
-def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
-    """A command got a 5yz; `reference` stands in the reply."""
-    _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
+    """A command got a 5yz; `reference` stands in the reply. `again`: a session's further ones, or logged already."""
+    log = _log.debug if again else _log.info
+    log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
-def session_refused(*, peer: str, listener: str, reply: Reply, again: bool) -> None:
-    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago."""
+def session_refused(
+    *, peer: str, listener: str, reply: Reply, again: bool, reference: str | None = None
+) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago.
+
+    `reference` stands in the reply where that is a 5yz.
+    """
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
     log = _log.debug if again else _log.info
-    log("session.refused", peer=peer, listener=listener, reply=str(reply))
+    named = {"spool_id": reference} if reference is not None else {}
+    log("session.refused", peer=peer, listener=listener, reply=str(reply), **named)
 
 
 def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
