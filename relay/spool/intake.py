@@ -232,7 +232,9 @@ class LocalIntake:
 
 def _note(connection: apsw.Connection, confirmed: Sequence[SpoolId]) -> None:
     if confirmed:
-        connection.execute(
-            "UPDATE ledger SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(confirmed),),
-        )
+        ids = json.dumps(confirmed)
+        for table in ("mails", "ledger"):
+            connection.execute(
+                f"UPDATE {table} SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constants of ours
+                (ids,),
+            )
