@@ -226,8 +226,13 @@ def transaction_ended(
         RECEIVED_BYTES.inc(size)
         if duplicate:
             DUPLICATES.inc()
+    more: dict[str, Any] = {}
+    if duplicate:
+        more["duplicate"] = True
+    if repairs:
+        more["repairs"] = list(repairs)
     _log.info(
-        f"transaction.{_PAST[disposition]}",
+        _ENDED[disposition],
         spool_id=spool_id,
         message_id=message_id,
         reverse_path=reverse_path or "<>",
@@ -239,16 +244,15 @@ def transaction_ended(
         size=size,
         reply=str(reply),
         seconds=round(seconds, 4),
-        **({"duplicate": True} if duplicate else {}),
-        **({"repairs": list(repairs)} if repairs else {}),
+        **more,
     )
 
 
-_PAST = {
-    Disposition.ACCEPT: "accepted",
-    Disposition.QUARANTINE: "quarantined",
-    Disposition.DEFER: "deferred",
-    Disposition.REJECT: "rejected",
+_ENDED = {
+    Disposition.ACCEPT: "transaction.accepted",
+    Disposition.QUARANTINE: "transaction.quarantined",
+    Disposition.DEFER: "transaction.deferred",
+    Disposition.REJECT: "transaction.rejected",
 }
 
 
