@@ -41,6 +41,9 @@ SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.",
 SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
 ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
 SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Gauge(
+    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
+)
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
@@ -223,8 +226,13 @@ def transaction_ended(
         RECEIVED_BYTES.inc(size)
         if duplicate:
             DUPLICATES.inc()
+    more: dict[str, Any] = {}
+    if duplicate:
+        more["duplicate"] = True
+    if repairs:
+        more["repairs"] = list(repairs)
     _log.info(
-        f"transaction.{_PAST[disposition]}",
+        _ENDED[disposition],
         spool_id=spool_id,
         message_id=message_id,
         reverse_path=reverse_path or "<>",
@@ -236,16 +244,15 @@ def transaction_ended(
         size=size,
         reply=str(reply),
         seconds=round(seconds, 4),
-        **({"duplicate": True} if duplicate else {}),
-        **({"repairs": list(repairs)} if repairs else {}),
+        **more,
     )
 
 
-_PAST = {
-    Disposition.ACCEPT: "accepted",
-    Disposition.QUARANTINE: "quarantined",
-    Disposition.DEFER: "deferred",
-    Disposition.REJECT: "rejected",
+_ENDED = {
+    Disposition.ACCEPT: "transaction.accepted",
+    Disposition.QUARANTINE: "transaction.quarantined",
+    Disposition.DEFER: "transaction.deferred",
+    Disposition.REJECT: "transaction.rejected",
 }
 
 
@@ -324,9 +331,9 @@ def spool_swept(*, files: int) -> None:
     _log.info("spool.swept", files=files)
 
 
-def spool_expired(*, mails: int) -> None:
-    """Finished mails past their retention are gone."""
-    _log.debug("spool.expired", mails=mails)
+def spool_expired(*, mails: int, early: bool = False) -> None:
+    """Finished mails past their retention are gone; `early`: before it, for want of room."""
+    (_log.info if early else _log.debug)("spool.expired", mails=mails, early=early)
 
 
 def queue_seen(standing: Standing) -> None:
@@ -340,6 +347,7 @@ def queue_seen(standing: Standing) -> None:
     for state in ("queued", "leased", "held", "dead", "done"):
         SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
     SPOOL_OLDEST.set(standing.oldest_seconds)
+    SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))
 
 

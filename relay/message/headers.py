@@ -15,8 +15,6 @@ from relay.message.octets import CHUNK, Region
 _EMPTY_LINE = re.compile(rb"\n\r{0,8}\n")
 #: Where no line ends in LF at all: files from before Mac OS X.
 _EMPTY_CR_LINE = re.compile(rb"\r\r")
-#: Doubled CRs before an LF belong to the line end; one that no LF follows is a line end itself.
-_BARE_CR = re.compile(rb"\r(?!\r{0,8}\n)")
 _SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
@@ -31,6 +29,8 @@ _KNOWN_FIELD = re.compile(
 )
 _PARAMETER = re.compile(rb"[A-Za-z][A-Za-z0-9*-]{1,30}=[\"A-Za-z0-9]")
 _FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
+#: A field behind its name: the body with its folds.
+_BODY = re.compile(rb"[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)")
 #: What may stand before the first field: a byte order mark, the envelope line of a mailbox file.
 _LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From [^\r\n]*+(?:\r{0,8}\n|\r))?")
 
@@ -118,11 +118,24 @@ def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
     return raw[: empty.end() if empty is not None else limit]
 
 
-def searchable(block: bytes) -> bytes:
-    """A header block, or the beginning of a mail, in which every field begins behind an LF, the first too.
+class FieldFinder:
+    """A header block to be asked for few of its fields: by `find`, at memory's speed, instead of line by line."""
 
-    A pattern that begins with that one octet is looked for thirty times faster than one that begins with a choice.
-    """
-    if block.count(b"\r") != block.count(b"\r\n"):
-        block = _BARE_CR.sub(b"\n", block)
-    return b"\n" + block
+    __slots__ = ("_block", "_lowered")
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._lowered = block.lower()
+
+    def find(self, name: bytes) -> list[tuple[int, bytes]]:
+        """Where fields of this lower-case name stand, and their bodies, still folded; in order."""
+        block, lowered = self._block, self._lowered
+        found = []
+        at = lowered.find(name)
+        while at >= 0:
+            if at == 0 or block[at - 1] in b"\r\n":
+                body = _BODY.match(block, at + len(name))
+                if body is not None:
+                    found.append((at, body[1]))
+            at = lowered.find(name, at + len(name))
+        return found

@@ -6,16 +6,11 @@ Owns *hop*. Follows RFC 5321 §6.3 (count the Received lines) and §4.4.
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
-from itertools import islice
 
-from relay.message.headers import header_block, searchable
+from relay.message.headers import FieldFinder, header_block
 
-_RECEIVED = re.compile(rb"\nreceived[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
-_BY = re.compile(rb"[ \t\r\n]by\s+([^\s;()]++)", re.IGNORECASE)
-#: Where in a Received line its "by" stands, if anywhere.
-_NEAR = 2_048
+_BY = re.compile(rb"(?:^|\s)by\s+([^\s;()]++)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +21,20 @@ class Hops:
     ours: int
 
 
-def count_hops(header_block_: bytes, *, hostname: str = "", most: int = sys.maxsize) -> Hops:
-    """The hops that a header block (or the first octets of a mail) tells of; without a hostname none is ours.
+def count_hops(header_block_: bytes, *, hostname: str = "") -> Hops:
+    """The hops that a header block (or the first octets of a mail) tells of; without a hostname none is ours."""
+    return find_hops(FieldFinder(header_block(header_block_)), hostname=hostname)
 
-    Counts no further than `most`.
-    """
-    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".")
-    received = own = 0
-    for line in islice(_RECEIVED.finditer(searchable(header_block(header_block_))), most):
-        received += 1
-        by = _BY.search(b" " + line[1][:_NEAR]) if ours else None
-        if by is not None and by[1].lower().rstrip(b".") == ours:
-            own += 1
-    return Hops(received=received, ours=own)
+
+def find_hops(fields: FieldFinder, *, hostname: str) -> Hops:
+    """The hops that a header tells of; without a hostname none is ours."""
+    lines = fields.find(b"received")
+    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".") if lines else b""
+    own = sum(_is_by(line, ours) for _, line in lines if ours and ours in line.lower())
+    return Hops(received=len(lines), ours=own)
+
+
+def _is_by(line: bytes, host: bytes) -> bool:
+    """Whether a Received line was written by this host, its name in lower case (RFC 5321 §4.4, By-domain)."""
+    by = _BY.search(line)
+    return by is not None and by[1].lower().rstrip(b".") == host

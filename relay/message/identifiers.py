@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 
-from relay.message.headers import header_block, searchable
+from relay.message.headers import FieldFinder, header_block
 from relay.message.words import header_text
 
 _IDENTIFIER = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s+")
+#: What nearly every Message-ID looks like: nothing to unfold, decode or take out.
+_PLAIN = re.compile(rb"[ \t]*(<[!-;=?-~]+>)[ \t]*")
+
 #: RFC 5322 §2.1.1 allows 998 octets in a line; what is longer is no identifier that anyone would ask for.
 _LONGEST = 2_048
-_FIELD = re.compile(rb"\nmessage-id[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
 
 
 def parse_identifiers(text: str) -> tuple[str, ...]:
@@ -33,8 +35,17 @@ def parse_message_id(text: str) -> str | None:
 
 
 def read_message_id(header_block_: bytes) -> str | None:
-    """The Message-ID of a mail as it comes in, from its header block or its first octets; quick enough for SMTP."""
-    found = _FIELD.search(searchable(header_block(header_block_)))
-    if found is None:
+    """The Message-ID of a mail, from its header block or its first octets."""
+    return find_message_id(FieldFinder(header_block(header_block_)))
+
+
+def find_message_id(fields: FieldFinder) -> str | None:
+    """The Message-ID of a mail as it comes in; quick enough for SMTP."""
+    found = fields.find(b"message-id")
+    if not found:
         return None
-    return parse_message_id(header_text(found[1].strip()[:_LONGEST])[0])
+    body = found[0][1][:_LONGEST]
+    plain = _PLAIN.fullmatch(body)
+    if plain is not None and b"=?" not in body:
+        return plain[1].decode("ascii")
+    return parse_message_id(header_text(body.strip())[0])

@@ -6,16 +6,9 @@ out; the whole understanding of a mail is the other half's work.
 
 from __future__ import annotations
 
-import re
-from collections import deque
-
-from relay.message.headers import searchable
+from relay.message.headers import FieldFinder
 from relay.message.identifiers import parse_identifiers
 
-_DATE = re.compile(rb"\ndate[ \t]*:", re.IGNORECASE)
-_THREAD = re.compile(
-    rb"\n(?:in-reply-to|references)[ \t]*:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)", re.IGNORECASE
-)
 #: The newest references are the last; a thread's beginning is of no use to find its desk.
 _MOST_REFERENCES = 20
 #: Octets of a field's end that twenty of them fit in.
@@ -30,15 +23,10 @@ def header_block(head: bytes) -> bytes:
     return head if end < 0 else head[: end + 2]
 
 
-def has_date(block: bytes) -> bool:
-    """Whether a header block has a Date field."""
-    return _DATE.search(searchable(block)) is not None
-
-
-def read_references(block: bytes) -> tuple[str, ...]:
+def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References, with their brackets, each once, the last of them only."""
     found: dict[str, None] = {}
-    for match in deque(_THREAD.finditer(searchable(block)), maxlen=_MOST_REFERENCES):
-        text = match[1][-_ENOUGH:].decode("ascii", "replace")
-        found.update(dict.fromkeys(parse_identifiers(text)))
+    bodies = sorted(fields.find(b"in-reply-to") + fields.find(b"references"))
+    for _, body in bodies[-_MOST_REFERENCES:]:
+        found.update(dict.fromkeys(parse_identifiers(body[-_ENOUGH:].decode("ascii", "replace"))))
     return tuple(found)[-_MOST_REFERENCES:]

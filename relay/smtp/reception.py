@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from relay import replies, telemetry
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError
-from relay.message.hops import count_hops
-from relay.message.identifiers import read_message_id
+from relay.message.headers import FieldFinder
+from relay.message.hops import Hops, find_hops
+from relay.message.identifiers import find_message_id
 from relay.smtp.content import Content
 from relay.smtp.filetypes import find_refused
-from relay.smtp.head import header_block, read_references
+from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake, RawFile, Submission
@@ -29,6 +30,7 @@ from relay.verdict import Disposition, Reply
 _OWN_HOPS = 4
 #: A longer header is looked at in a thread: a quarter of a mebibyte takes milliseconds that others would wait for.
 _SHORT_HEADER = 32_768
+_NO_HOPS = Hops(received=0, ours=0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Reception:
     received_at: datetime
     message_id: str | None = None
     references: tuple[str, ...] = ()
+    hops: Hops = _NO_HOPS
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
     _envelope: Envelope | None = None
@@ -49,12 +52,13 @@ class Reception:
         """Our own trace header, and on trusted listeners what the mail's header lacks."""
         site, spool_id = self.transaction.site, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=site.hostname, spool_id=spool_id)
-        block = header_block(head)
-        self.message_id = read_message_id(block)
-        self.references = read_references(block)
+        found = FieldFinder(header_block(head))
+        self.hops = find_hops(found, hostname=site.hostname)
+        self.message_id = find_message_id(found)
+        self.references = find_references(found)
         if site.trusted:
             fields, self.repairs = build_missing(
-                block,
+                found,
                 message_id=self.message_id,
                 hostname=site.hostname,
                 spool_id=spool_id,
@@ -98,14 +102,19 @@ async def receive(
     `raw` is the mail without our header; None when it is in `content.file`, our header at its front.
     """
     transaction = reception.transaction
-    if content.head.find(b"\r\n\r\n", 0, _SHORT_HEADER) < 0 and len(content.head) > _SHORT_HEADER:
-        prefix, loops = await asyncio.to_thread(_look, reception, content.head, prefixed=raw is None)
+    whole: bytes | RawFile
+    if raw is not None:
+        if len(raw) > _SHORT_HEADER and raw.find(b"\r\n\r\n", 0, _SHORT_HEADER) < 0:
+            prefix = await asyncio.to_thread(reception.prefix, content.head)
+        else:
+            prefix = reception.prefix(content.head)
+        whole = prefix + raw
     else:
-        prefix, loops = _look(reception, content.head, prefixed=raw is None)
-    if loops:
+        assert content.file is not None
+        whole = content.file
+    hops = reception.hops
+    if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
         return replies.LOOP, None, False
-    whole: bytes | RawFile | None = content.file if raw is None else prefix + raw
-    assert whole is not None
     if content.repaired:
         reception.repaired("bare-lf")
     site = transaction.site
@@ -129,16 +138,6 @@ async def receive(
     except SpoolError:
         return replies.NOT_STORED, None, False
     return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
-
-
-def _look(reception: Reception, head: bytes, *, prefixed: bool) -> tuple[bytes, bool]:
-    """Our header for a mail that has none yet, and whether the mail goes round in circles."""
-    site = reception.transaction.site
-    hops = count_hops(header_block(head), hostname=site.hostname, most=site.limits.hops + 1)
-    return (
-        b"" if prefixed else reception.prefix(head),
-        hops.received > site.limits.hops or hops.ours > _OWN_HOPS,
-    )
 
 
 def disposition_of(reply: Reply) -> Disposition:

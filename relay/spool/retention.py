@@ -65,20 +65,23 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
     """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
     reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))
     connection.execute(
-        "DELETE FROM ledger WHERE (fingerprint, instance_id, address) IN ("
-        "SELECT fingerprint, instance_id, address FROM ledger WHERE accepted_at < ? LIMIT ?)",
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
         (to_microseconds(now - reach), STEP),
     )
     return connection.changes()
 
 
-def give_back(connection: apsw.Connection) -> bool:
-    """Return some of the database's free pages to the disk, when they are many; whether there is more to return.
+def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:
+    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to return.
+
+    Kept are by default 64 MiB of them, or a quarter of all pages.
 
     A jam of days leaves a large file. Its free pages are used again, but nobody else could have them.
     """
     free = connection.pragma("freelist_count")
-    if free < max(_PAGES_KEPT, connection.pragma("page_count") // 4):
+    if kept is None:
+        kept = max(_PAGES_KEPT, connection.pragma("page_count") // 4) - 1
+    if free <= kept:
         return False
     query(connection, f"PRAGMA incremental_vacuum({_PAGES})")
     return bool(connection.pragma("freelist_count") < free)

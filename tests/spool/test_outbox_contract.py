@@ -309,6 +309,35 @@ async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk,
     assert desk.remembered("<1@x>") == []
 
 
+async def test_a_retransmission_after_the_mail_has_gone_is_still_known(put, outbox, desk):
+    """Finished mail that was removed for want of room is no new mail when its sender never heard of our 250."""
+    first = await put(body=b"same", message_id="<m@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    await outbox.expire(now=NOW + timedelta(days=15))
+    assert desk.export(first) is None
+    assert await put(body=b"same", message_id="<m@x>") == first
+    assert await outbox.claim(now=later(9), limit=1, lease_seconds=60) == []
+
+
+async def test_what_a_peer_has_seen_outlives_its_mail(intake, outbox):
+    """Equal mails without a Message-ID are two once the first 250 was seen, before the outcome or after it."""
+    for confirmed_first in (True, False):
+        body = b"door bell rang %d" % confirmed_first
+        receipt = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
+        if confirmed_first:
+            intake.confirm(receipt.spool_id)
+            await intake.put(build_submission(intake.new_id(), destinations=on("other")))
+        first, *rest = await claim(outbox)
+        for entry in (first, *rest):
+            await outbox.finish(entry, contact_id="c", now=NOW)
+        if not confirmed_first:
+            intake.confirm(receipt.spool_id)
+        await outbox.expire(now=NOW + timedelta(days=15))
+        again = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
+        assert not again.duplicate
+        await outbox.finish(await claim_one(outbox), contact_id="d", now=NOW)
+
+
 async def test_mail_with_an_unfinished_entry_is_kept_whole(put, outbox, desk):
     """While one destination waits, the mail stays."""
     spool_id = await put(destinations=(*on("a"), *on("b")))
@@ -327,6 +356,42 @@ async def test_finished_mail_goes_early_when_the_quota_is_near(spool):
         await outbox.finish(entry, contact_id="c", now=NOW)
     assert await outbox.expire(now=later(1)) == 3
     assert spool.open_desk().counts()[State.LEASED] == 1
+
+
+async def test_finished_mail_refuses_none(spool):
+    """A quota that is full of finished mail is emptied from its oldest end, however fresh; what waits or is dead stays."""
+    spool.settings = {"max_bytes": 2_000_000}
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    for number in range(4):
+        await intake.put(build_submission(intake.new_id(), body=b"%300000d" % number))
+    first, second, third, fourth = await claim(outbox)
+    await outbox.bury(third, reason="r", detail="", now=NOW)
+    await outbox.finish(second, contact_id="c", now=later(10**6))  # by a clock that was set back since
+    assert await outbox.make_room() == 1
+    assert await outbox.make_room() == 0
+    await outbox.finish(first, contact_id="c", now=NOW)
+    assert await outbox.make_room() == 0, "there is room enough"
+    intake._gauge._look = None  # a second later
+    assert intake.room(400_000)
+    desk = spool.open_desk()
+    assert {entry.spool_id: entry.state for entry in desk.select(Filter())} == {
+        first.spool_id: State.DONE,
+        third.spool_id: State.DEAD,
+        fourth.spool_id: State.LEASED,
+    }
+
+
+async def test_finished_mail_goes_for_the_reserve_of_the_disk(spool):
+    """The same where the disk comes near spool.min_free_bytes: better no trace of a mail than no mail."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await intake.put(build_submission(intake.new_id()))
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert await outbox.make_room() == 0
+    await outbox.close()
+    spool.settings = {"min_free_bytes": 1 << 60}
+    outbox = spool.open_outbox()
+    assert await outbox.make_room() == 1
+    assert await outbox.make_room() == 0
 
 
 async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
