@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import ssl
+import threading
 import warnings
 
 import pytest
@@ -150,3 +152,43 @@ def test_a_client_certificate_of_another_authority_is_no_login(papers):
         except (ssl.SSLError, ConnectionError):
             pass
     assert got == b""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_much_behind_the_handshake_is_read_on(papers, loop):
+    """A peer whose whole mail comes with the last word of its handshake is answered to the end, not left waiting."""
+    config = build_config(papers, listeners=[{"bind": "127.0.0.1:0", "tls": "starttls"}])
+    begin = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\n"
+    body = b"x" * 70 + b"\r\n"
+    octets = begin + b"BDAT %d LAST\r\n" % (len(body) * 6_000) + body * 6_000 + b"QUIT\r\n"
+    context = ssl.create_default_context(cafile=str(papers.ca))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="mx.test.example")
+    with Serving(config, loop=loop) as serving:
+        serving.sockets[0][0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock = serving.connect()
+        sock.sendall(b"EHLO c\r\nSTARTTLS\r\n")
+        until(lambda: sock.recv(65_536).endswith(b"220 2.0.0 Ready to start TLS\r\n"))
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65_536))
+        client.write(octets)
+        barrier = threading.Barrier(2, timeout=10)
+        serving.soon(
+            lambda: (barrier.wait(), barrier.wait())
+        )  # the loop sees nothing before all of it is there
+        barrier.wait()
+        sock.sendall(outgoing.read())
+        barrier.wait()
+        got = b""
+        while not got.endswith(b"221 2.0.0 Bye\r\n"):
+            try:
+                got += client.read(65_536)
+            except ssl.SSLWantReadError:
+                incoming.write(sock.recv(65_536))
+        sock.close()
+    assert b"250 2.0.0 Ok: queued as " in got
