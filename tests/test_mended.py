@@ -110,7 +110,7 @@ async def world(box, clients, tmp_path):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(mail(number)).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )

@@ -105,7 +105,7 @@ async def world(config):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(raw).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )

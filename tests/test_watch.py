@@ -83,7 +83,7 @@ async def world(tmp_path):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(raw).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )
