@@ -61,7 +61,7 @@ class Station:
         self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
         self.sessions: set[Watched] = set()
         #: Commits and handshakes; nobody cancels them.
-        self.works: set[asyncio.Task[None]] = set()
+        self.works: set[asyncio.Future[Any]] = set()
         self.draining = False
         self.sites: list[Site] = []
         self.house = House(

@@ -16,6 +16,7 @@ An attempt is counted before it begins. Instants are aware, in UTC, and always a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -147,6 +148,13 @@ class Intake(Protocol):
 
         Raises:
             SpoolFullError, SpoolSickError: nothing was stored.
+        """
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: its outcome comes with the future, which may be done already.
+
+        Raises:
+            SpoolFullError, SpoolSickError: nothing was stored; the future may also say so.
         """
 
     def confirm(self, spool_id: SpoolId) -> None:
