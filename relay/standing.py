@@ -22,6 +22,8 @@ class AlarmKind(StrEnum):
     OLDEST = "oldest"
     #: The spool cannot be read or written.
     SPOOL_SICK = "spool_sick"
+    #: The disk is full: mail goes out, and none comes in.
+    DISK_FULL = "disk_full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Standing:
     held_routes: tuple[str, ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
     oldest_seconds: float = 0.0
+    #: Whether the disk ran full, so that mail goes out and none comes in.
+    disk_full: bool = False
     #: Why the spool could not be looked at; "" when it could.
     sick: str = ""
 
@@ -80,6 +84,13 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
         yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
     if now.sick:
         return  # nothing else was seen
+    if now.disk_full != before.disk_full:
+        detail = (
+            "the disk is full: accepted mail is delivered, and new mail is put off; make room on it"
+            if now.disk_full
+            else "the disk has room again"
+        )
+        yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
     if now.dead > before.dead:
         yield Alarm(
             kind=AlarmKind.DEAD_LETTERS,
@@ -92,14 +103,7 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
             raised=True,
             detail=_number(now.held, "held mail", "relay queue list --state held"),
         )
-    for route in now.held_routes:
-        if route not in before.held_routes:
-            yield Alarm(
-                kind=AlarmKind.HELD, raised=True, detail=f"the route {route} is held; see relay check"
-            )
-    for route in before.held_routes:
-        if route not in now.held_routes:
-            yield Alarm(kind=AlarmKind.HELD, raised=False, detail=f"the route {route} delivers again")
+    yield from _compare_routes(before, now)
     limit = oldest_minutes * 60
     if (now.oldest_seconds > limit) != (before.oldest_seconds > limit):
         raised = now.oldest_seconds > limit
@@ -109,6 +113,17 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
             else "no mail waits for long"
         )
         yield Alarm(kind=AlarmKind.OLDEST, raised=raised, detail=detail)
+
+
+def _compare_routes(before: Standing, now: Standing) -> Iterator[Alarm]:
+    for route in now.held_routes:
+        if route not in before.held_routes:
+            yield Alarm(
+                kind=AlarmKind.HELD, raised=True, detail=f"the route {route} is held; see relay check"
+            )
+    for route in before.held_routes:
+        if route not in now.held_routes:
+            yield Alarm(kind=AlarmKind.HELD, raised=False, detail=f"the route {route} delivers again")
 
 
 def _number(count: int, what: str, command: str) -> str:

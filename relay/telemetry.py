@@ -41,6 +41,9 @@ SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.",
 SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
 ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
 SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Gauge(
+    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
+)
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
@@ -137,16 +140,23 @@ def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: s
     _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
-def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
-    """A command got a 5yz; `reference` stands in the reply."""
-    _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
+    """A command got a 5yz; `reference` stands in the reply. `again`: a session's further ones, or logged already."""
+    log = _log.debug if again else _log.info
+    log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
-def session_refused(*, peer: str, listener: str, reply: Reply, again: bool) -> None:
-    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago."""
+def session_refused(
+    *, peer: str, listener: str, reply: Reply, again: bool, reference: str | None = None
+) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago.
+
+    `reference` stands in the reply where that is a 5yz.
+    """
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
     log = _log.debug if again else _log.info
-    log("session.refused", peer=peer, listener=listener, reply=str(reply))
+    named = {"spool_id": reference} if reference is not None else {}
+    log("session.refused", peer=peer, listener=listener, reply=str(reply), **named)
 
 
 def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
@@ -321,9 +331,9 @@ def spool_swept(*, files: int) -> None:
     _log.info("spool.swept", files=files)
 
 
-def spool_expired(*, mails: int) -> None:
-    """Finished mails past their retention are gone."""
-    _log.debug("spool.expired", mails=mails)
+def spool_expired(*, mails: int, early: bool = False) -> None:
+    """Finished mails past their retention are gone; `early`: before it, for want of room."""
+    (_log.info if early else _log.debug)("spool.expired", mails=mails, early=early)
 
 
 def queue_seen(standing: Standing) -> None:
@@ -337,6 +347,7 @@ def queue_seen(standing: Standing) -> None:
     for state in ("queued", "leased", "held", "dead", "done"):
         SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
     SPOOL_OLDEST.set(standing.oldest_seconds)
+    SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))
 
 

@@ -1,6 +1,6 @@
 """The watch: looks at the queue now and then, keeps the metrics of it, and has alarms told.
 
-Owns when to look, and what of retention and age is carried out meanwhile. Decides nothing about alarms
+Owns when to look, and what of room, retention and age is carried out meanwhile. Decides nothing about alarms
 (`standing` does) and delivers nothing.
 """
 
@@ -19,6 +19,8 @@ from relay.standing import Standing, compare_standings
 
 #: A sweep of what is finished every so many looks: retention is counted in days.
 _LOOKS_PER_SWEEP = 20
+#: Between two looks at the room that is left: senders who are put off come again in minutes.
+_ROOM_SECONDS = 1.0
 
 
 class Watch:
@@ -49,10 +51,15 @@ class Watch:
         # What a person was told of before a restart need not wake them again; what came about meanwhile must.
         self._standing = await asyncio.to_thread(self._memory.load)
         await self.look()
-        looks = 0
-        while not await self._wait(self._config.alarms.every_seconds):
+        every = self._config.alarms.every_seconds
+        step = min(_ROOM_SECONDS, every)
+        looks, waited = 0, 0.0
+        while not await self._wait(step):
+            waited += step
+            if not await self.make_room() and waited < every:
+                continue
             await self.look()
-            looks += 1
+            looks, waited = looks + 1, 0.0
             if looks % _LOOKS_PER_SWEEP == 0:
                 await self.sweep()
 
@@ -64,6 +71,16 @@ class Watch:
         # Side by side: a webhook that hangs costs the watch, and a stop, one time-out and not one for each route.
         await asyncio.gather(*(self._sender.tell(alarm) for alarm in alarms))
         await asyncio.to_thread(self._memory.save, self._standing)
+
+    async def make_room(self) -> bool:
+        """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""
+        try:
+            mails = await self._outbox.make_room()
+        except SpoolError:
+            return False  # what is wrong with the spool, the next look tells
+        if mails:
+            telemetry.spool_expired(mails=mails, early=True)
+        return await asyncio.to_thread(self._desk.disk_full) != self._standing.disk_full
 
     async def sweep(self) -> None:
         """Remove finished mail past its retention; give up what waited past the last limit, whatever its state."""
@@ -106,5 +123,6 @@ class Watch:
             dead=counts[State.DEAD],
             done=counts[State.DONE],
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
+            disk_full=self._desk.disk_full(),
             oldest_seconds=max(((now - at).total_seconds() for at in oldest), default=0.0),
         )

@@ -7,9 +7,15 @@ import pytest
 from relay.standing import AlarmKind, Standing, compare_standings
 
 
-def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick=""):
+def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False):
     return Standing(
-        dead=dead, held=held, queued=3, held_routes=routes, oldest_seconds=minutes * 60, sick=sick
+        disk_full=full,
+        dead=dead,
+        held=held,
+        queued=3,
+        held_routes=routes,
+        oldest_seconds=minutes * 60,
+        sick=sick,
     )
 
 
@@ -28,6 +34,9 @@ def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick=""):
         (standing(minutes=59), standing(minutes=61), [(AlarmKind.OLDEST, True)]),
         (standing(minutes=61), standing(minutes=90), []),
         (standing(minutes=90), standing(minutes=1), [(AlarmKind.OLDEST, False)]),
+        (standing(), standing(full=True), [(AlarmKind.DISK_FULL, True)]),
+        (standing(full=True), standing(full=True), []),
+        (standing(full=True), standing(), [(AlarmKind.DISK_FULL, False)]),
         (standing(dead=1), Standing(sick="disk"), [(AlarmKind.SPOOL_SICK, True)]),
         (Standing(sick="disk"), Standing(sick="disk"), []),
         (

@@ -13,6 +13,7 @@ from relay import telemetry
 from relay.alarms import AlarmMemory
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.errors import SpoolFullError
 from relay.spool.base import Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.standing import AlarmKind
@@ -118,6 +119,51 @@ async def test_held_route_is_told_and_its_end(world):
     await world.outbox.resume_route("desk")
     await world.watch.look()
     assert world.told.alarms == [(AlarmKind.HELD, True), (AlarmKind.HELD, False)]
+
+
+async def test_room_is_looked_after_between_two_looks(world):
+    """Each second, and not each sweep: senders who are put off for want of room come again in minutes."""
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+        return len(waits) > 20
+
+    watch = world.begin()
+    watch._wait = wait
+    rooms = []
+    make_room = watch.make_room
+
+    async def counted():
+        rooms.append(await make_room())
+        return rooms[-1]
+
+    watch.make_room = counted
+    await watch.run()
+    assert (set(waits), len(rooms)) == ({1.0}, 20)
+
+
+async def test_full_disk_is_told_at_once(world, tmp_path):
+    """The next second tells that the ballast was given up, and that it lies again."""
+    await world.outbox.make_room()
+    steps = iter([lambda: world.outbox._ballast.release(SpoolFullError()), lambda: None])
+
+    async def wait(_seconds):
+        step = next(steps, None)
+        if step is not None:
+            step()
+        return step is None
+
+    watch = world.begin()
+    watch._wait = wait
+    # What is free is twice its size, so that the same second lays it again; somebody else is quicker here.
+    world.outbox._ballast.lay = lambda: False
+    await watch.run()
+    assert world.told.alarms == [(AlarmKind.DISK_FULL, True)]
+    del world.outbox._ballast.lay
+    await watch.make_room()
+    await watch.look()
+    assert world.told.alarms == [(AlarmKind.DISK_FULL, True), (AlarmKind.DISK_FULL, False)]
 
 
 async def test_old_mail_is_told(world):

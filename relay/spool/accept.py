@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from relay.envelope import Destination, build_envelope_json
+from relay.errors import SpoolError
 from relay.spool.base import Receipt, Submission
 from relay.spool.files import LargeFile
 from relay.spool.records import build_json, to_microseconds
@@ -32,8 +32,7 @@ _REPLY, _NEW = 0, 1
 _Key = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A submission with what was worked out before the writer's thread had it."""
 
     submission: Submission
@@ -44,8 +43,7 @@ class Prepared:
     accepted_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What became of one submission."""
 
     receipt: Receipt
@@ -54,12 +52,20 @@ class Accepted:
 
 
 def prepare(submission: Submission, *, sha256: bytes, file: LargeFile | None) -> Prepared:
-    """What needs no database."""
+    """What needs no database.
+
+    Raises:
+        SpoolError: this mail cannot be stored.
+    """
+    try:
+        envelope = build_envelope_json(submission.envelope)
+    except ValueError as exc:
+        raise SpoolError(f"this mail cannot be stored: {exc}") from exc
     return Prepared(
         submission=submission,
         sha256=sha256,
         file=file,
-        envelope=build_envelope_json(submission.envelope),
+        envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
     )
 

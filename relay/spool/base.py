@@ -286,6 +286,12 @@ class Outbox(Protocol):
     async def expire(self, *, now: datetime) -> int:
         """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
 
+    async def make_room(self) -> int:
+        """Keep the room that a full disk needs; where room is short, finished mails go before their time: how many went.
+
+        To be called every second: while there is room it does next to nothing.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
@@ -378,6 +384,9 @@ class Desk(Protocol):
 
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
+
+    def disk_full(self) -> bool:
+        """Whether the disk ran full: mail goes out, and none comes in before there is room again."""
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         """The age histogram of each route with undelivered entries, by name of the route."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import apsw
 
@@ -15,6 +16,7 @@ from relay.config.model import Config
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool import control, search
+from relay.spool.ballast import Ballast
 from relay.spool.base import Backlog, Entry, Event, Filter, Paused, Remembered, State
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
@@ -22,10 +24,12 @@ from relay.spool.outcomes import remember
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
-from relay.spool.retention import remove_entries
+from relay.spool.retention import Gone, remove_entries
 from relay.spool.schema import check_in_place, close_database, open_database, query
 from relay.spool.translate import translated
 from relay.spool.wake import ring
+
+Answer = TypeVar("Answer")
 
 
 class LocalDesk:
@@ -37,7 +41,8 @@ class LocalDesk:
             raise SpoolError(
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
-        self._connection = open_database(self._layout.database)
+        self._ballast = Ballast(self._layout)
+        self._connection = self._ballast.pay(lambda: open_database(self._layout.database))
         self._gate = Gate(self._layout.gate)
         self._readers = Readers(self._layout.database)
 
@@ -71,14 +76,17 @@ class LocalDesk:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
         del now  # nothing is left that could remember it
         states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
+
+        def remove() -> tuple[int, Gone]:
+            rows = search.find_ids(self._connection, ids, states)
+            return len(rows), remove_entries(self._connection, rows)
+
+        count, gone = self._change(remove)
         with translated():
-            with self._gate.transaction(self._connection):
-                rows = search.find_ids(self._connection, ids, states)
-                gone = remove_entries(self._connection, rows)
             fault_point("spool.drop.committed")
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
-        return len(rows)
+        return count
 
     def export(self, spool_id: str) -> bytes | None:
         """The raw mail; None when it is not here."""
@@ -121,13 +129,11 @@ class LocalDesk:
 
     def pause(self, subject: str, *, now: datetime) -> bool:
         """Stop "intake", "delivery" or "route NAME"."""
-        with translated(), self._gate.transaction(self._connection):
-            return control.pause(self._connection, subject, now=now)
+        return self._change(lambda: control.pause(self._connection, subject, now=now))
 
     def resume(self, subject: str) -> bool:
         """Let what was paused run again."""
-        with translated(), self._gate.transaction(self._connection):
-            found = control.resume(self._connection, subject)
+        found = self._change(lambda: control.resume(self._connection, subject))
         ring(self._layout.data_dir)
         return found
 
@@ -135,6 +141,10 @@ class LocalDesk:
         """What stands still on purpose."""
         with translated():
             return control.read_paused(self._connection)
+
+    def disk_full(self) -> bool:
+        """Whether the disk ran full, and what was kept for that is used up or in use."""
+        return self._ballast.is_out()
 
     def close(self) -> None:
         """Let the database go; harmless when called twice."""
@@ -162,10 +172,22 @@ class LocalDesk:
         return count
 
     def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> int:
+        def run() -> int:
+            rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
+            for entry_id, _ in rows:
+                change(entry_id)
+            return len(rows)
+
+        count = self._change(run)
         with translated():
-            with self._gate.transaction(self._connection):
-                rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
-                for entry_id, _ in rows:
-                    change(entry_id)
             fault_point("spool.desk.committed")
-        return len(rows)
+        return count
+
+    def _change(self, change: Callable[[], Answer]) -> Answer:
+        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack."""
+
+        def run() -> Answer:
+            with translated(), self._gate.transaction(self._connection):
+                return change()
+
+        return self._ballast.pay(run)

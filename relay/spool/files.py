@@ -10,6 +10,7 @@ file, sync its directory, and only then the row that names it commits. Never tou
     <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
     <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
+    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`ballast`)
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class Layout:
     def makers(self) -> Path:
         """The folder of the lock files of id makers."""
         return self.root / "makers"
+
+    @property
+    def ballast(self) -> Path:
+        """The folder of what is given up when the disk is full."""
+        return self.root / "ballast"
 
     def raw_path(self, spool_id: str) -> Path:
         """Where the large mail of this id lies; two characters that change often spread the folders."""

@@ -15,11 +15,14 @@ import apsw
 
 from relay.config.model import SpoolSection
 from relay.errors import SpoolError
+from relay.spool.ballast import Ballast
 from relay.spool.files import Layout
 from relay.spool.schema import close_database, open_database, query
 from relay.spool.translate import translated
 
 _LOOK_SECONDS = 1.0
+#: Room counts as short before it is gone: the share of it that may be in use.
+_NEAR = 0.8
 _HOUR_MICROSECONDS = 3_600_000_000
 
 
@@ -32,10 +35,13 @@ class Look:
     freed_bytes: int
     #: None where the file system counts none (btrfs).
     free_inodes: int | None
+    #: The ballast was given up, and what is free belongs to the mail that is here already.
+    ballast_needed: bool
     #: Octets of all mails in the spool, finished ones included.
     held_bytes: int
     #: Entries not finished and not dead.
     open_entries: int
+    finished_entries: int
     oldest_accepted_at: int | None
     intake_paused: bool
 
@@ -52,6 +58,7 @@ class Gauge:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._layout = layout
+        self._ballast = Ballast(layout)
         self._limits = limits
         self._monotonic = monotonic
         self._wall = wall
@@ -66,6 +73,8 @@ class Gauge:
         look = self._recent()
         if look is None:
             return True
+        if look.ballast_needed:
+            return False
         limits = self._limits
         size += self._since_bytes
         entries += self._since_entries
@@ -85,6 +94,24 @@ class Gauge:
             return False
         age = self._wall() * 1e6 - look.oldest_accepted_at
         return age > self._limits.max_age_hours * _HOUR_MICROSECONDS
+
+    def lacks_room(self, *, largest: int) -> bool:
+        """Whether room is so short that what is finished has to go, if anything is; a new look each time.
+
+        Room is for a mail of `largest` octets, too: it must not be refused until others have filled what it lacks.
+        """
+        self._look = None
+        look = self._recent()
+        if look is None or not look.finished_entries:
+            return False
+        limits = self._limits
+        most = max(min(limits.max_bytes * _NEAR, limits.max_bytes - largest), limits.max_bytes / 2)
+        least = max(limits.min_free_bytes / _NEAR, limits.min_free_bytes + largest)
+        return (
+            look.ballast_needed
+            or 0 < most < look.held_bytes
+            or (limits.min_free_bytes > 0 and look.free_bytes + look.freed_bytes < least)
+        )
 
     def took(self, size: int, entries: int) -> None:
         """Count what was put, until the next look sees it."""
@@ -134,8 +161,10 @@ class Gauge:
             free_bytes=disk.f_bavail * disk.f_frsize,
             freed_bytes=self._connection.pragma("freelist_count") * self._connection.pragma("page_size"),
             free_inodes=disk.f_favail if disk.f_files else None,
+            ballast_needed=self._ballast.is_needed(),
             held_bytes=totals["bytes"],
             open_entries=totals["queued"] + totals["leased"] + totals["held"],
+            finished_entries=totals["done"],
             oldest_accepted_at=oldest,
             intake_paused=bool(paused),
         )

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import apsw
 
@@ -21,7 +20,8 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
-from relay.spool.accept import Accepted, Prepared, accept, prepare
+from relay.spool.accept import Prepared, accept, prepare
+from relay.spool.ballast import Ballast
 from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
 from relay.spool.gate import Gate
@@ -41,7 +41,7 @@ _HASH_HERE_BYTES = 32_768
 #: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
 _UNCONFIRMED_LIMIT = 10_000
 
-_PutJob = Job[Prepared, Accepted]
+_PutJob = Job[Prepared, Receipt]
 
 
 class LocalIntake:
@@ -52,9 +52,12 @@ class LocalIntake:
         self._large_bytes = config.spool.large_message_bytes
         self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
         self._layout.prepare()
-        self._connection: apsw.Connection | None = open_database(self._layout.database, create=True)
+        ballast = Ballast(self._layout)
+        self._connection: apsw.Connection | None = ballast.pay(
+            lambda: open_database(self._layout.database, create=True)
+        )
         self._gate = Gate(self._layout.gate)
-        self._maker = Maker(self._layout.makers)
+        self._maker = ballast.pay(lambda: Maker(self._layout.makers))
         self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
         self._gauge = Gauge(self._layout, config.spool)
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
@@ -63,7 +66,7 @@ class LocalIntake:
         #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
         self._unconfirmed: set[SpoolId] = set()
         self._confirmed: deque[SpoolId] = deque()
-        self._writer: Writer[Prepared, Accepted] = Writer(
+        self._writer: Writer[Prepared, Receipt] = Writer(
             self._commit,
             name="spool-intake",
             idle=self._confirm,
@@ -81,6 +84,10 @@ class LocalIntake:
 
     async def put(self, submission: Submission) -> Receipt:
         """Accept a mail: on disk when this returns. Cancelling the wait does not undo it."""
+        return await self.begin_put(submission)
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: what it would return, or raise, comes with the future, or is raised here."""
         if self._closed:
             raise SpoolSickError("the spool is closed")
         raw = submission.raw
@@ -93,12 +100,12 @@ class LocalIntake:
                 self._sealers.submit(file.remove)
             raise SpoolFullError("a quota or the reserve of free space is reached")
         self._gauge.took(submission.size, entries)
-        receipt = (await self._start(submission, file)).receipt
-        if submission.message_id is None:
-            if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
-                self._unconfirmed.clear()
-            self._unconfirmed.add(receipt.spool_id)
-        return receipt
+        try:
+            return self._start(submission, file)
+        except SpoolError:
+            if file is not None:
+                self._sealers.submit(file.remove)
+            raise
 
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
         """`put` without waiting."""
@@ -128,7 +135,7 @@ class LocalIntake:
         self._maker.close()
         self._gate.close()
 
-    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Accepted]:
+    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
         """Set the work going; it goes on without whoever waits."""
         raw = submission.raw
         if isinstance(raw, bytes) and len(raw) <= min(_HASH_HERE_BYTES, self._large_bytes):
@@ -152,7 +159,7 @@ class LocalIntake:
             digest = hashlib.sha256(raw).digest() if isinstance(raw, bytes) else b""
             if file is not None:
                 digest = file.seal()
-            job.payload = replace(item, sha256=digest, file=file)
+            job.payload = item._replace(sha256=digest, file=file)
             self._writer.submit(job)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who waits; a lost one would wait for ever
             if file is not None:
@@ -192,10 +199,18 @@ class LocalIntake:
         for _ in confirmed:
             self._confirmed.popleft()
         for job, answer in zip(group, answers, strict=True):
-            job.answer = answer
+            job.answer = answer.receipt
+            if job.payload.submission.message_id is None:
+                self._expect(answer.receipt.spool_id)
             if not answer.stored and job.payload.file is not None:
                 job.payload.file.remove()
         self._ringer.ring()
+
+    def _expect(self, spool_id: SpoolId) -> None:
+        """Note that the peer is about to be told of a mail without a Message-ID."""
+        if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
+            self._unconfirmed.clear()
+        self._unconfirmed.add(spool_id)
 
     @staticmethod
     def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:

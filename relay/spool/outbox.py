@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar, cast
 
@@ -19,23 +19,25 @@ import apsw
 from relay import telemetry
 from relay.config.model import Config
 from relay.contact.plan import Rung
-from relay.errors import SpoolBusyError, SpoolError
+from relay.errors import SpoolBusyError, SpoolError, SpoolFullError
 from relay.faults import fault_point
 from relay.spool import claims, control, outcomes, retention
+from relay.spool.ballast import Ballast
 from relay.spool.base import Entry, Paused
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.gate import Gate
+from relay.spool.gauge import Gauge
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
-from relay.spool.schema import close_database, open_database
+from relay.spool.schema import close_database, open_database, query, restart_log
 from relay.spool.translate import translate_error, translated
 from relay.spool.writer import Job, Writer
 
 Answer = TypeVar("Answer")
 _Change = Callable[[apsw.Connection], object]
 
-#: Above this share of spool.max_bytes, finished mails go before their time.
-_PRESSURE = 0.8
+#: Later than any mail was finished, by whatever clock.
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 class LocalOutbox:
@@ -44,19 +46,24 @@ class LocalOutbox:
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._limits = config.spool
+        self._largest = config.max_message_bytes
         self._deliver = config.deliver
-        self._layout.prepare()
+        self._ballast = Ballast(self._layout)
+        self._ballast.pay(self._layout.prepare)
         with translated():
             lock = lock_file(self._layout.data_dir / "deliver.lock")
         if lock is None:
             raise SpoolBusyError(f"another process delivers from {self._layout.root}")
         self._lock = lock
         try:
-            self._connection: apsw.Connection | None = open_database(self._layout.database, create=True)
+            self._connection: apsw.Connection | None = self._ballast.pay(
+                lambda: open_database(self._layout.database, create=True)
+            )
         except BaseException:
             os.close(lock)
             raise
         self._gate = Gate(self._layout.gate)
+        self._gauge = Gauge(self._layout, self._limits)
         self._readers = Readers(self._layout.database)
         self._turns = claims.Turns()
         self._writer: Writer[tuple[str, _Change], object] = Writer(
@@ -207,16 +214,11 @@ class LocalOutbox:
         """Remove what is finished and past its time, and more of it when room is short."""
         mails = 0
         before = now - timedelta(days=self._limits.retain_days)
-        while True:
-            entries, gone = await self._change("expire", partial(retention.expire_done, before=before))
-            await asyncio.to_thread(self._remove_files, gone.filed)
-            mails += gone.mails
-            if entries < retention.STEP:
-                if before == now or not await self._read(self._is_pressed):
-                    break
-                before = now
-            elif before == now and not await self._read(self._is_pressed):
-                break
+        more = True
+        while more:
+            gone, more = await self._remove_finished(before)
+            mails += gone
+        mails += await self.make_room()
         hours = self._limits.duplicate_window_hours
         forgetting = partial(retention.expire_ledger, now=now, window_hours=hours)
         while await self._change("expire", forgetting) == retention.STEP:
@@ -225,11 +227,34 @@ class LocalOutbox:
             continue
         return mails
 
-    def _is_pressed(self, connection: apsw.Connection) -> bool:
-        """Whether accepted mail is near the quota, so that finished mail must go for it."""
-        limit = self._limits.max_bytes * _PRESSURE
-        held: int = connection.execute("SELECT value FROM totals WHERE name = 'bytes'").get
-        return 0 < limit < held
+    async def make_room(self) -> int:
+        """Keep the ballast; finished mail goes for it, and for the mail to come."""
+        mails = 0
+        more = True
+        while more and await asyncio.to_thread(self._lacks_room):
+            gone, more = await self._remove_finished(_EVER)
+            mails += gone
+        if await asyncio.to_thread(self._ballast.is_needed):
+            await self._give_back_all()
+        return mails
+
+    def _lacks_room(self) -> bool:
+        self._ballast.lay()
+        return self._gauge.lacks_room(largest=self._largest)
+
+    async def _give_back_all(self) -> None:
+        """Free pages of the database to the disk, until the ballast finds room."""
+        giving = partial(retention.give_back, kept=0)
+        while await self._change("expire", giving):
+            await self._read(lambda connection: query(connection, "PRAGMA wal_checkpoint(PASSIVE)"))
+            if await asyncio.to_thread(self._ballast.lay):
+                return
+
+    async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
+        """A step of it: how many mails went, and whether there may be more to remove."""
+        entries, gone = await self._change("expire", partial(retention.expire_done, before=before))
+        await asyncio.to_thread(self._remove_files, gone.filed)
+        return gone.mails, entries == retention.STEP
 
     def _remove_files(self, filed: Sequence[str]) -> None:
         for spool_id in filed:
@@ -239,6 +264,7 @@ class LocalOutbox:
         """Commit what was begun and let the spool go; harmless when called twice."""
         await self._writer.close()
         self._readers.close()
+        self._gauge.close()
         self._gate.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -249,7 +275,7 @@ class LocalOutbox:
             with self._readers.borrow() as connection:
                 return read(connection)
 
-        return await asyncio.to_thread(borrowed)
+        return await asyncio.to_thread(self._ballast.pay, borrowed)
 
     async def _change(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
         job: Job[tuple[str, _Change], object] = Job((name, change))
@@ -258,6 +284,17 @@ class LocalOutbox:
 
     def _commit(self, group: Sequence[Job[tuple[str, _Change], object]]) -> None:
         """In the writer's thread: all changes in one transaction, each able to fail alone."""
+        error = self._try(group)
+        if error is not None and self._win_room(error):
+            error = self._try(group)
+        if error is not None:
+            for job in group:
+                job.error = type(error)(*error.args)
+
+    def _try(self, group: Sequence[Job[tuple[str, _Change], object]]) -> SpoolError | None:
+        """What stopped the whole transaction, if anything did."""
+        for job in group:
+            job.error = None
         try:
             if self._connection is None:
                 self._connection = open_database(self._layout.database)
@@ -277,9 +314,23 @@ class LocalOutbox:
                 fault_point(f"spool.{job.payload[0]}.committed")
         except (apsw.Error, OSError) as exc:
             self._drop()
-            error = translate_error(exc)
-            for job in group:
-                job.error = type(error)(*error.args)
+            return translate_error(exc)
+        except SpoolError as exc:
+            return exc
+        return None
+
+    def _win_room(self, error: SpoolError) -> bool:
+        """Whether a full disk has room for us now: the ballast is given up, and the log begins again at its front."""
+        released = self._ballast.release(error)
+        if not isinstance(error, SpoolFullError):
+            return released
+        try:
+            with translated():
+                self._connection = self._connection or open_database(self._layout.database)
+                return restart_log(self._connection) or released
+        except SpoolError:
+            self._drop()
+            return released
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -71,13 +71,17 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
     return connection.changes()
 
 
-def give_back(connection: apsw.Connection) -> bool:
-    """Return some of the database's free pages to the disk, when they are many; whether there is more to return.
+def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:
+    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to return.
+
+    Kept are by default 64 MiB of them, or a quarter of all pages.
 
     A jam of days leaves a large file. Its free pages are used again, but nobody else could have them.
     """
     free = connection.pragma("freelist_count")
-    if free < max(_PAGES_KEPT, connection.pragma("page_count") // 4):
+    if kept is None:
+        kept = max(_PAGES_KEPT, connection.pragma("page_count") // 4) - 1
+    if free <= kept:
         return False
     query(connection, f"PRAGMA incremental_vacuum({_PAGES})")
     return bool(connection.pragma("freelist_count") < free)

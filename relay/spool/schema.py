@@ -268,6 +268,20 @@ def check_in_place(connection: apsw.Connection) -> None:
         raise OSError(errno.ESTALE, "moved or removed while the relay had it open", connection.filename)
 
 
+def restart_log(connection: apsw.Connection) -> bool:
+    """Have the next transaction written over the log's front, which needs no room; whether that can be.
+
+    A log that is copied in part fills the disk and is no shorter for it: nothing is done where the rest has no room.
+    """
+    path = connection.filename
+    whole = connection.pragma("page_count") * connection.pragma("page_size")
+    disk = os.statvfs(path)
+    if whole - Path(path).stat().st_size > disk.f_bavail * disk.f_frsize:
+        return False
+    busy, _, _ = query(connection, "PRAGMA wal_checkpoint(RESTART)")[0]
+    return not busy
+
+
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
     """All rows of a question; what their columns hold is known from the schema, not to the type checker."""
     return connection.execute(sql, values).fetchall()

@@ -23,7 +23,11 @@ def translate_error(exc: apsw.Error | OSError) -> SpoolError:
     if isinstance(exc, OSError):
         kind = SpoolFullError if exc.errno in _FULL else SpoolSickError
         return kind(f"{exc.strerror or exc} ({exc.filename})" if exc.filename else str(exc))
-    if isinstance(exc, apsw.FullError):
+    # The index of the log cannot be made larger: the library has no word for full there.
+    no_index = (
+        isinstance(exc, apsw.IOError) and getattr(exc, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    )
+    if isinstance(exc, apsw.FullError) or no_index:
         return SpoolFullError("database or disk is full")
     return SpoolSickError(f"{type(exc).__name__}: {exc}")
 

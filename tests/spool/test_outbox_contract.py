@@ -358,6 +358,42 @@ async def test_finished_mail_goes_early_when_the_quota_is_near(spool):
     assert spool.open_desk().counts()[State.LEASED] == 1
 
 
+async def test_finished_mail_refuses_none(spool):
+    """A quota that is full of finished mail is emptied from its oldest end, however fresh; what waits or is dead stays."""
+    spool.settings = {"max_bytes": 2_000_000}
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    for number in range(4):
+        await intake.put(build_submission(intake.new_id(), body=b"%300000d" % number))
+    first, second, third, fourth = await claim(outbox)
+    await outbox.bury(third, reason="r", detail="", now=NOW)
+    await outbox.finish(second, contact_id="c", now=later(10**6))  # by a clock that was set back since
+    assert await outbox.make_room() == 1
+    assert await outbox.make_room() == 0
+    await outbox.finish(first, contact_id="c", now=NOW)
+    assert await outbox.make_room() == 0, "there is room enough"
+    intake._gauge._look = None  # a second later
+    assert intake.room(400_000)
+    desk = spool.open_desk()
+    assert {entry.spool_id: entry.state for entry in desk.select(Filter())} == {
+        first.spool_id: State.DONE,
+        third.spool_id: State.DEAD,
+        fourth.spool_id: State.LEASED,
+    }
+
+
+async def test_finished_mail_goes_for_the_reserve_of_the_disk(spool):
+    """The same where the disk comes near spool.min_free_bytes: better no trace of a mail than no mail."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await intake.put(build_submission(intake.new_id()))
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert await outbox.make_room() == 0
+    await outbox.close()
+    spool.settings = {"min_free_bytes": 1 << 60}
+    outbox = spool.open_outbox()
+    assert await outbox.make_room() == 1
+    assert await outbox.make_room() == 0
+
+
 async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
     """What waited too long is dead, queued or held; what is leased, or was just asked for, is left alone."""
     ids = [await put() for _ in range(4)]

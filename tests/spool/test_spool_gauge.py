@@ -75,6 +75,28 @@ async def test_finished_and_dead_entries_are_not_counted(intake, outbox, build):
     assert build(max_entries=1).fits(1)
 
 
+@pytest.mark.parametrize(
+    ("limits", "lacks"),
+    [
+        ({}, False),
+        ({"max_bytes": 1_450}, True),  # the largest would not fit beside it
+        ({"max_bytes": 1_550}, False),
+        ({"max_bytes": 900}, True),  # a quota that the largest fills alone: half of it
+        ({"max_bytes": 3_200, "size": 2_600}, True),  # four fifths
+        ({"min_free_bytes": 1 << 62}, True),
+    ],
+)
+async def test_finished_mail_goes_before_room_is_gone(intake, outbox, build, limits, lacks):
+    """Room is short when a largest mail finds none any more, or a fifth is left; nothing goes that is not finished."""
+    limits = dict(limits)
+    body = b"x" * (limits.pop("size", 1_000) - len(b"Received: from x\r\n"))
+    await intake.put(build_submission(intake.new_id(), body=body))
+    gauge = build(**limits)
+    assert not gauge.lacks_room(largest=500)
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert gauge.lacks_room(largest=500) == lacks
+
+
 @pytest.mark.parametrize(("age_seconds", "fits"), [(3_599, True), (3_601, False)])
 async def test_old_backlog_closes_the_door(intake, build, age_seconds, fits):
     """When the oldest queued entry is older than max_age_hours, new mail is put off."""
