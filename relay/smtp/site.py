@@ -22,9 +22,9 @@ _EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHU
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
-    """One listener under one configuration."""
+    """One listener under one configuration; compared by identity, so that caches can be keyed by it."""
 
     config: Config
     listener: Listener
@@ -47,11 +47,10 @@ class Site:
     #: Addresses that a route spells out.
     exact: frozenset[str]
     greeting: bytes = field(repr=False)
-
-    @property
-    def starttls(self) -> bool:
-        """Whether STARTTLS is offered in clear."""
-        return self.tls is not None and self.listener.tls in ("starttls", "required")
+    #: Whether STARTTLS is offered in clear.
+    starttls: bool
+    #: Whether nothing goes without it.
+    tls_first: bool
 
 
 def build_site(
@@ -85,6 +84,8 @@ def build_site(
             pattern for pattern in patterns if not pattern.startswith("@") and "*@" not in pattern
         ),
         greeting=replies.build_reply(greeting),
+        starttls=tls is not None and listener.tls in ("starttls", "required"),
+        tls_first=listener.tls == "required",
     )
 
 

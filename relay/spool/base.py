@@ -151,11 +151,7 @@ class Intake(Protocol):
         """
 
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
-        """`put` without a task of its own: its outcome comes with the future, which may be done already.
-
-        Raises:
-            SpoolFullError, SpoolSickError: nothing was stored; the future may also say so.
-        """
+        """`put` without a task of its own: what it returns or raises comes with the future, or is raised here."""
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""

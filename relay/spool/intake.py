@@ -107,10 +107,6 @@ class LocalIntake:
                 self._sealers.submit(file.remove)
             raise
 
-    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
-        """`put` without waiting."""
-        return asyncio.get_running_loop().create_task(self.put(submission))
-
     def confirm(self, spool_id: SpoolId) -> None:
         """Note that the peer has seen our 250; costs nothing for a mail with a Message-ID."""
         if spool_id in self._unconfirmed:
