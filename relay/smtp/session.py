@@ -38,6 +38,8 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 _WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,80}")
 # RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
+_START_DATA = StartData()
+_BYE = Hangup(replies.BYE)
 _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
 _FOREIGN = frozenset(
     {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PROXY", b"SSH-2.0"}
@@ -180,7 +182,7 @@ class Session:
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
         site = self.site
         if not extended:
-            return self._idled(replies.build_reply(replies.fill(replies.HELLO, hostname=site.hostname)))
+            return self._idled(site.hello)
         return self._idled(
             build_hello(
                 hostname=site.hostname,
@@ -342,7 +344,7 @@ class Session:
         assert self.transaction is not None
         if self.transaction.chunked:
             return replies.NOT_NOW
-        return StartData()
+        return _START_DATA
 
     def _bdat(self, argument: bytes, _now: float) -> Answer:
         told = parse_bdat(argument)
@@ -379,7 +381,7 @@ class Session:
         return self._idled(replies.OK)
 
     def _quit(self, argument: bytes, _now: float) -> Answer:
-        return replies.BAD_ARGUMENT if argument else Hangup(replies.BYE)
+        return replies.BAD_ARGUMENT if argument else _BYE
 
     def _vrfy(self, argument: bytes, _now: float) -> Answer:
         return self._idled(replies.CANNOT_VERIFY if argument else replies.BAD_ARGUMENT)

@@ -7,6 +7,7 @@ makes new sites; sessions that are open keep theirs.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -47,10 +48,17 @@ class Site:
     #: Addresses that a route spells out.
     exact: frozenset[str]
     greeting: bytes = field(repr=False)
+    #: The reply to HELO.
+    hello: bytes = field(repr=False)
     #: Whether STARTTLS is offered in clear.
     starttls: bool
     #: Whether nothing goes without it.
     tls_first: bool
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What a handshake needs now; None where there can be none."""
+        return self.tls.context if self.tls is not None else None
 
 
 def build_site(
@@ -84,6 +92,7 @@ def build_site(
             pattern for pattern in patterns if not pattern.startswith("@") and "*@" not in pattern
         ),
         greeting=replies.build_reply(greeting),
+        hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),
         starttls=tls is not None and listener.tls in ("starttls", "required"),
         tls_first=listener.tls == "required",
     )
