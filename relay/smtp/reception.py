@@ -101,10 +101,9 @@ def complete(reception: Reception, content: Content, *, trim: int) -> Submission
     `trim` octets of end-of-data are taken off a mail in memory; one in `content.file` is closed already.
     """
     transaction = reception.transaction
-    raw = content.finish(trim=trim) if content.file is None else b""
+    whole = content.file or content.finish(trim=trim)
     if content.fault is not None:
         return content.fault
-    whole = content.file or reception.prefix(content.head) + raw
     hops = reception.hops
     if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
         return replies.LOOP
