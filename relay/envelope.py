@@ -6,11 +6,9 @@ Owns the values that leave an SMTP session. Never does I/O. Follows RFC 5321 §2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NewType
-
-import orjson
 
 #: Our name for an accepted mail: in its `Received:` line, its S3 keys, every log line and the reply to DATA.
 SpoolId = NewType("SpoolId", str)
@@ -76,39 +74,3 @@ class Envelope:
     envid: str | None = None
     #: What the trusted listener repaired: "bare-lf", "message-id", "date", "path". Empty on mx.
     repairs: tuple[str, ...] = field(default=())
-
-
-def build_envelope_json(envelope: Envelope) -> str:
-    """The envelope as one line of JSON, the form in which a spool keeps it; its keys are our fields' names.
-
-    Raises:
-        ValueError: a text holds a lone surrogate, which no peer's octets become.
-    """
-    if envelope.received_at.tzinfo is not UTC:
-        envelope = replace(envelope, received_at=envelope.received_at.astimezone(UTC))
-    try:
-        return orjson.dumps(envelope).decode()
-    except TypeError as exc:
-        raise ValueError(f"not to be written as JSON: {exc}") from exc
-
-
-def parse_envelope_json(text: str) -> Envelope:
-    """The envelope that `build_envelope_json` wrote.
-
-    Raises:
-        ValueError: the text is no such record (KeyError and TypeError are turned into it).
-    """
-    try:
-        record = orjson.loads(text)
-        return Envelope(
-            reverse_path=record["reverse_path"],
-            forward_paths=tuple(ForwardPath(**path) for path in record["forward_paths"]),
-            peer=Peer(**record["peer"]),
-            received_at=datetime.fromisoformat(record["received_at"]),
-            smtputf8=record["smtputf8"],
-            ret=record["ret"],
-            envid=record["envid"],
-            repairs=tuple(record["repairs"]),
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"not an envelope record: {exc!r}") from exc

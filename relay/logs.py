@@ -142,15 +142,15 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
     _lines.flush()
     _lines = Lines(sys.stderr)
     human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    chain: tuple[Any, ...] = (_render,)
+    chain: list[Any] = [_render]
     if human:
-        chain = (
+        chain = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="at"),
             structlog.processors.format_exc_info,
             _disarm,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
-        )
+        ]
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from relay.envelope import Destination, build_envelope_json
+from relay.envelope import Destination
 from relay.errors import SpoolError
 from relay.spool.base import Receipt, Submission
+from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
 from relay.spool.records import build_json, to_microseconds
 from relay.spool.schema import query
