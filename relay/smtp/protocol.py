@@ -8,7 +8,6 @@ answered as they arrive, a whole pipelined group with one write (RFC 2920).
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import cast
 
 from relay import replies, telemetry
@@ -31,18 +30,20 @@ _LINE_BYTES = AUTH_LINE + 64
 class Smtp(Wire):
     """One session."""
 
+    _session: Session | None = None
+    _counted_as = ""
+    _sink: DataReader | ChunkReader | None = None
+    _refusal: Reply | None = None  # of the chunk being read and dropped
+    _arrival: Arrival | None = None
+    _unconfirmed: SpoolId | None = None
+    _quiet = False  # before the greeting
+    _skipping = False  # in a line without an end
+    _why = "peer closed"
+
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(station)
         self.site = site
-        self._session: Session | None = None
-        self._counted_as = ""
-        self._sink: DataReader | ChunkReader | None = None
-        self._refusal: Reply | None = None  # of the chunk being read and dropped
-        self._arrival: Arrival | None = None
-        self._unconfirmed: SpoolId | None = None
-        self._quiet = False  # before the greeting
-        self._skipping = False  # in a line without an end
-        self._why = "peer closed"
+        self._rested_at = self.opened_at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has connected."""
@@ -95,7 +96,8 @@ class Smtp(Wire):
 
     def data_received(self, data: bytes) -> None:
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
-        self._confirm()
+        if self._unconfirmed is not None:
+            self._confirm()
         if self._quiet and not self.closing:
             self._hang_up(replies.EARLY_TALKER)
         super().data_received(data)
@@ -114,7 +116,7 @@ class Smtp(Wire):
         """Go through what the buffer holds, as far as it goes without waiting."""
         try:
             while not (self.busy or self.closing or self.clogged):
-                if not (self._read_content() if self._sink is not None else self._read_line()):
+                if not (self._read_line() if self._sink is None else self._read_content()):
                     break
         except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
             telemetry.fault_caught(where="smtp.session")
@@ -122,11 +124,11 @@ class Smtp(Wire):
         self.flush()
         if self.ended and not (self.busy or self.closing):
             self.close(linger=False)
-        else:
+        elif self.busy or self.paused or self.clogged or self._arrival is not None:
             self.regulate(full=self._arrival is not None and self._arrival.full)
 
     def _read_line(self) -> bool:
-        """Answer the next command line; whether there was one."""
+        """Answer the next command line; whether there may be more to read."""
         buffer, start = self.buffer, self.at
         end = buffer.find(b"\n", start)
         if end < 0:
@@ -145,9 +147,8 @@ class Smtp(Wire):
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.counted(replies.BAD_LINE))
-        if not (self.busy or self.closing or self._sink):
-            self._rest()
-        return True
+        self._rested_at = self.heard_at
+        return self.at < len(self.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
         """The buffer holds the beginning of a line, or nothing."""
@@ -173,7 +174,8 @@ class Smtp(Wire):
             if last_word is not None:
                 self._hang_up(last_word)
             return False
-        self.buffer, self.at = octets, taken
+        if taken < len(octets):
+            self.buffer, self.at = octets, taken
         self._sink = None
         if isinstance(sink, DataReader):
             self._end_arrival(TRIM)
@@ -187,10 +189,10 @@ class Smtp(Wire):
         assert session is not None
         if arrival is not None and session.transaction is not arrival.transaction:
             self._part("reset")  # RSET or EHLO among chunks
-        if isinstance(answer, bytes):
-            self.out.append(answer)
-        elif isinstance(answer, Reply):
+        if isinstance(answer, Reply):
             self._say(answer)
+        elif isinstance(answer, bytes):
+            self.out.append(answer)
         elif isinstance(answer, Hangup):
             self._hang_up(answer.reply)
         elif isinstance(answer, Delayed):
@@ -198,7 +200,7 @@ class Smtp(Wire):
             self.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
             self._sink = DataReader(self._begin_arrival(stuffed=True).content)
-            self.out.append(replies.build_reply(replies.DATA_GO))
+            self._say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
         elif isinstance(answer, StartTls):
@@ -222,8 +224,12 @@ class Smtp(Wire):
             self._wake()
 
     def _rest(self) -> None:
-        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
+        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever.
+
+        Where the deadline is one of these already, `_rested_at` alone is moved: `expire` looks at it.
+        """
         limits = self.site.limits
+        self._rested_at = self.heard_at
         self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
 
     def _wake(self) -> None:
@@ -299,11 +305,8 @@ class Smtp(Wire):
         if arrival is not None:
             arrival.leave(why)
 
-    def _context(self) -> ssl.SSLContext | None:
-        return self.site.tls.context if self.site.tls is not None else None
-
     def _start_tls(self) -> None:
-        if self._context() is None:
+        if self.site.context is None:
             self._say(replies.TLS_UNAVAILABLE)
             return
         self._say(replies.TLS_GO)
@@ -317,7 +320,7 @@ class Smtp(Wire):
 
     async def _secure(self) -> None:
         """The TLS handshake, and what is known after it."""
-        session, context = self._session, self._context()
+        session, context = self._session, self.site.context
         assert session is not None
         connection = None
         try:
@@ -370,8 +373,11 @@ class Smtp(Wire):
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
         else:
-            over = now >= self.opened_at + self.site.limits.session_seconds
-            self._hang_up(replies.SESSION_OVER if over else replies.TIMED_OUT)
+            limits = self.site.limits
+            ends_at = self.opened_at + limits.session_seconds
+            self.deadline = min(self._rested_at + limits.command_seconds, ends_at)
+            if self.deadline <= now:
+                self._hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""

@@ -62,15 +62,14 @@ class Station:
         self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
         self.sessions: set[Watched] = set()
         #: Commits and handshakes; nobody cancels them.
-        self.works: set[asyncio.Task[None]] = set()
+        self.works: set[asyncio.Future[Any]] = set()
         self.draining = False
         self.sites: list[Site] = []
         self.house = House(
             new_id=intake.new_id,
             room=intake.room,
             paused=intake.paused,
-            may_send=self._may_send,
-            may_guess=self._may_guess,
+            limiter=limiter,
         )
         self._ticks = 0
         self._told: set[tuple[str, str]] = set()
@@ -108,12 +107,6 @@ class Station:
             self._timer = None
         self.writers.shutdown(wait=False)
         self.checkers.shutdown(wait=False)
-
-    def _may_send(self, address: str, site: Site) -> bool:
-        return self.limiter.may_send(address, site.limits, trusted=site.trusted, now=self.loop.time())
-
-    def _may_guess(self, address: str, site: Site) -> bool:
-        return self.limiter.may_guess(address, site.limits, trusted=site.trusted, now=self.loop.time())
 
     def _tick(self) -> None:
         now = self.loop.time()

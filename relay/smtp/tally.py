@@ -50,11 +50,13 @@ class Tally:
         """Count up or down; the sum over all processes."""
         at = self._tables[table] + self._slot(name)
         cells, mine = self._cells, self._mine + at
-        count = min(max(cells[mine] + step, 0), _MOST)
+        count = cells[mine] + step
+        if not 0 <= count <= _MOST:
+            count = min(max(count, 0), _MOST)
         cells[mine] = count
         if self._processes == 1:
             return count
-        return sum(cells[row * _ROW + at] for row in range(self._processes))
+        return sum(cells[at : self._processes * _ROW : _ROW])
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""

@@ -30,27 +30,29 @@ NEVER = float("inf")
 class Wire(SMTP):
     """A connection; subclasses say what its octets mean in `pump`."""
 
+    #: On the loop's clock; past it `expire` is called.
+    deadline = NEVER
+    link: asyncio.Transport | None = None
+    buffer = b""
+    #: How much of the buffer is done with.
+    at = 0
+    #: Something is waited for: the buffer is not looked at.
+    busy = False
+    #: The peer does not read what we say.
+    clogged = False
+    #: The peer will send no more.
+    ended = False
+    #: We will say no more.
+    closing = False
+    secured = False
+    #: We do not read what the peer says.
+    paused = False
+
     def __init__(self, station: Station) -> None:
         # aiosmtpd's and StreamReaderProtocol's own set-up is skipped on purpose: see the module's docstring.
         self.loop = station.loop
         self.station = station
-        #: On the loop's clock; past it `expire` is called.
-        self.deadline = NEVER
-        self.link: asyncio.Transport | None = None
-        self.buffer = b""
-        #: How much of the buffer is done with.
-        self.at = 0
         self.out: list[bytes] = []
-        #: Something is waited for: the buffer is not looked at.
-        self.busy = False
-        #: The peer does not read what we say.
-        self.clogged = False
-        #: The peer will send no more.
-        self.ended = False
-        #: We will say no more.
-        self.closing = False
-        self.secured = False
-        self._paused = False
         self.opened_at = self.heard_at = self.loop.time()
 
     def pump(self) -> None:
@@ -99,14 +101,14 @@ class Wire(SMTP):
 
     def pause(self) -> None:
         """Let the peer wait: the kernel's buffer fills, then the peer's."""
-        if not self._paused and self.link is not None and not self.closing:
-            self._paused = True
+        if not self.paused and self.link is not None and not self.closing:
+            self.paused = True
             self.link.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self.link is not None:
-            self._paused = False
+        if self.paused and self.link is not None:
+            self.paused = False
             self.link.resume_reading()
 
     def regulate(self, *, full: bool) -> None:
@@ -174,7 +176,7 @@ class Wire(SMTP):
             return None
         self.link = secured
         self.secured = True
-        self._paused = False
+        self.paused = False
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
 

@@ -16,6 +16,7 @@ An attempt is counted before it begins. Instants are aware, in UTC, and always a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -148,6 +149,9 @@ class Intake(Protocol):
         Raises:
             SpoolFullError, SpoolSickError: nothing was stored.
         """
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: what it returns or raises comes with the future, or is raised here."""
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
