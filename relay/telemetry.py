@@ -340,6 +340,11 @@ def queue_seen(standing: Standing) -> None:
     ROUTES_HELD.set(len(standing.held_routes))
 
 
+def clock_moved(*, seconds: float) -> None:
+    """The wall clock was set, back when negative; what waits for an instant was set with it."""
+    _log.warning("clock.moved", seconds=round(seconds, 3))
+
+
 def alarm_told(*, kind: AlarmKind, raised: bool, detail: str) -> None:
     """Something that a person should look at, or the end of it."""
     if raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
@@ -55,6 +56,7 @@ class Deliverer:
             wake=bell,
             limits=config.deliver,
             now=utc_now,
+            steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
         )
         self._tasks = [

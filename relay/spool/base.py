@@ -191,6 +191,7 @@ class Outbox(Protocol):
 
         `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
         counted as cut short and comes back after a delay that grows with that count. A recorded outcome clears it.
+        What a clock that was set back meanwhile would delay for longer than any backoff is due by then.
         """
 
     async def claim(
@@ -209,6 +210,9 @@ class Outbox(Protocol):
         at most one entry is taken although the route is held, due or not, and none while another of that
         route is leased; a paused route is not probed.
         """
+
+    async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
+        """The wall clock was set by so much, back when negative: what is queued or leased waits no longer than before."""
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
         """Keep the lease for so much longer."""
