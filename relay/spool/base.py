@@ -342,6 +342,15 @@ class Backlog:
     oldest_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """The entries of a state in which they wait for a person."""
+
+    count: int
+    #: When the last of them came into it; None when there are none.
+    newest_at: datetime | None
+
+
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
@@ -377,6 +386,9 @@ class Desk(Protocol):
 
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
+
+    def aside(self) -> Mapping[State, Aside]:
+        """What is held and what is dead, both at one instant."""
 
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""
