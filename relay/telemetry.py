@@ -30,6 +30,9 @@ LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
 HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
 TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
 GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
+INTAKE_CLOSED = Gauge(
+    "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
+)
 RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
 DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
@@ -184,6 +187,15 @@ def gate_moved(*, closed: bool, reason: str) -> None:
     """New sessions are sent away from now on, or no longer, and why."""
     GATE_CLOSED.set(1 if closed else 0)
     (_log.warning if closed else _log.info)("gate.closed" if closed else "gate.opened", reason=reason)
+
+
+def intake_moved(*, problem: str) -> None:
+    """No mail can come in by this process from now on, and why; or it can again."""
+    INTAKE_CLOSED.set(bool(problem))
+    if problem:
+        _log.warning("intake.closed", why=problem)
+    else:
+        _log.info("intake.opened")
 
 
 def certificate_loaded(*, path: str) -> None:

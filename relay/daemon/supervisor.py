@@ -101,7 +101,12 @@ class Supervisor:
         """Why mail should not be sent here now."""
         if self._stopping.is_set():
             return ("stopping",)
-        return tuple(f"{name} is not up" for name, up in self._up.items() if not up.is_set())
+        down = [name for name, up in self._up.items() if not up.is_set()]
+        kept_out = {name: child.problem for name, child in self._children.items() if name not in down}
+        return (
+            *(f"{name} is not up" for name in down),
+            *(f"{name}: {problem}" for name, problem in kept_out.items() if problem),
+        )
 
     async def _metrics(self) -> Mapping[str, str]:
         """The metrics of every child that answers in time."""
