@@ -117,14 +117,14 @@ class Watch:
         ]
         counts = self._desk.counts()
         aside = self._desk.aside()
-        held, dead = aside[State.HELD], aside[State.DEAD]
+        (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         return Standing(
             queued=counts[State.QUEUED],
             leased=counts[State.LEASED],
-            held=held.count,
-            dead=dead.count,
-            newest_held=held.newest_at.timestamp() if held.newest_at else 0.0,
-            newest_dead=dead.newest_at.timestamp() if dead.newest_at else 0.0,
+            held=held,
+            dead=dead,
+            newest_held=held_at.timestamp() if held_at else 0.0,
+            newest_dead=dead_at.timestamp() if dead_at else 0.0,
             done=counts[State.DONE],
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),

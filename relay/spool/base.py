@@ -191,7 +191,6 @@ class Outbox(Protocol):
 
         `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
         counted as cut short and comes back after a delay that grows with that count. A recorded outcome clears it.
-        What a clock that was set back meanwhile would delay for longer than any backoff is due by then.
         """
 
     async def claim(
@@ -283,10 +282,7 @@ class Outbox(Protocol):
         """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
 
     async def make_room(self) -> int:
-        """Keep the room that a full disk needs; where room is short, finished mails go before their time: how many went.
-
-        To be called every second: while there is room it does next to nothing.
-        """
+        """Where room is short, remove finished mails before their time: how many. Does next to nothing while there is room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,15 +338,6 @@ class Backlog:
     oldest_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """The entries of a state in which they wait for a person."""
-
-    count: int
-    #: When the last of them came into it; None when there are none.
-    newest_at: datetime | None
-
-
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
@@ -387,8 +374,8 @@ class Desk(Protocol):
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
 
-    def aside(self) -> Mapping[State, Aside]:
-        """What is held and what is dead, both at one instant."""
+    def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
+        """Of what is held and what is dead, both at one instant: how many, and when the last came to be so."""
 
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""

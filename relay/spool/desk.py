@@ -17,7 +17,7 @@ from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool import control, search
 from relay.spool.ballast import Ballast
-from relay.spool.base import Aside, Backlog, Entry, Event, Filter, Paused, Remembered, State
+from relay.spool.base import Backlog, Entry, Event, Filter, Paused, Remembered, State
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
 from relay.spool.outcomes import remember
@@ -129,8 +129,8 @@ class LocalDesk:
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
-    def aside(self) -> Mapping[State, Aside]:
-        """What is held and what is dead."""
+    def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
+        """Of what is held and what is dead: how many, and since when the last."""
         with translated():
             return search.aside(self._connection)
 

@@ -15,7 +15,7 @@ import apsw
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
-from relay.spool.base import Aside, Backlog, Entry, Event, Filter, Remembered, State
+from relay.spool.base import Backlog, Entry, Event, Filter, Remembered, State
 from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,
@@ -183,14 +183,14 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     ]
 
 
-def aside(connection: apsw.Connection) -> dict[State, Aside]:
-    """What is held and what is dead: how many, and when the last of them came to be so."""
+def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
+    """Of what is held and what is dead: how many, and when the last of them came to be so."""
     rows = query(
         connection,
         "SELECT state, count(*), max(updated_at) FROM entries WHERE state IN ('held', 'dead') GROUP BY state",
     )
-    found = {State(state): Aside(count=count, newest_at=from_microseconds(at)) for state, count, at in rows}
-    return {state: found.get(state, Aside(count=0, newest_at=None)) for state in (State.HELD, State.DEAD)}
+    found = {State(state): (count, from_microseconds(at)) for state, count, at in rows}
+    return {state: found.get(state, (0, None)) for state in (State.HELD, State.DEAD)}
 
 
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
