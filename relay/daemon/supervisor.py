@@ -215,17 +215,18 @@ class Supervisor:
         """Say that we are up once every child has said so, and from then on that we live."""
         for up in self._up.values():
             await up.wait()
+        binds: list[str] = []
         for index, sockets in self._sockets.items():
             listener = self._config.listeners[index]
             host, _ = split_bind(listener.bind)
             bracketed = f"[{host}]" if ":" in host else host
             for sock in sockets:
-                bind = f"{bracketed}:{sock.getsockname()[1]}"
+                binds.append(bind := f"{bracketed}:{sock.getsockname()[1]}")
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
         telemetry.daemon_ready()
-        systemd.notify("READY=1")
+        systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 
     async def _watchdog(self) -> None:
