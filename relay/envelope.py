@@ -6,10 +6,9 @@ Owns the values that leave an SMTP session. Never does I/O. Follows RFC 5321 §2
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from typing import Any, NewType
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NewType
 
 #: Our name for an accepted mail: in its `Received:` line, its S3 keys, every log line and the reply to DATA.
 SpoolId = NewType("SpoolId", str)
@@ -75,43 +74,3 @@ class Envelope:
     envid: str | None = None
     #: What the trusted listener repaired: "bare-lf", "message-id", "date", "path". Empty on mx.
     repairs: tuple[str, ...] = field(default=())
-
-
-_ENVELOPE_FIELDS = tuple(item.name for item in fields(Envelope))
-_PATH_FIELDS = tuple(item.name for item in fields(ForwardPath))
-_PEER_FIELDS = tuple(item.name for item in fields(Peer))
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def build_envelope_json(envelope: Envelope) -> str:
-    """The envelope as one line of JSON, the form in which a spool keeps it."""
-    # By hand: dataclasses.asdict copies every value deeply, and costs more than the rest of an acceptance.
-    record: dict[str, Any] = {name: getattr(envelope, name) for name in _ENVELOPE_FIELDS}
-    record["forward_paths"] = [
-        {name: getattr(path, name) for name in _PATH_FIELDS} for path in envelope.forward_paths
-    ]
-    record["peer"] = {name: getattr(envelope.peer, name) for name in _PEER_FIELDS}
-    record["received_at"] = envelope.received_at.astimezone(UTC).isoformat()
-    return _encode(record)
-
-
-def parse_envelope_json(text: str) -> Envelope:
-    """The envelope that `build_envelope_json` wrote.
-
-    Raises:
-        ValueError: the text is no such record (KeyError and TypeError are turned into it).
-    """
-    try:
-        record = json.loads(text)
-        return Envelope(
-            reverse_path=record["reverse_path"],
-            forward_paths=tuple(ForwardPath(**path) for path in record["forward_paths"]),
-            peer=Peer(**record["peer"]),
-            received_at=datetime.fromisoformat(record["received_at"]),
-            smtputf8=record["smtputf8"],
-            ret=record["ret"],
-            envid=record["envid"],
-            repairs=tuple(record["repairs"]),
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"not an envelope record: {exc!r}") from exc

@@ -2,7 +2,8 @@
 
 Owns the set-up of structlog and of the libraries' own logging. Never decides what is said: `relay.telemetry` does.
 The line of a transaction is on the way of every 250, so its chain is short: one encoder made once, values that are
-plain left as they are, and the lines of one turn of the event loop written together.
+plain left as they are, one step instead of structlog's four, and the lines of one turn of the event loop written
+together.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
+import orjson
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -42,13 +46,33 @@ def _written(text: str) -> str:
     return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=repr).encode
+# For what orjson does not take: lone surrogates, integers beyond 64 bits.
+_encode_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=repr).encode
+
+
+def _encode(event: MutableMapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        return _encode_any(event)
+
+
+@lru_cache(maxsize=4)
+def _second(since_1970: int) -> str:
+    """The date and time of RFC 3339; a second's lines share one."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_1970))
 
 
 def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     """One line of JSON, disarmed; most lines are seen to be harmless as a whole, at a tenth of the cost."""
+    event["level"] = method
+    now = time.time_ns()
+    event["at"] = f"{_second(now // 1_000_000_000)}.{now // 1_000 % 1_000_000:06d}Z"
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
     line = _encode(event)
-    if line.isascii() and line.isprintable() and "\\" not in line:
+    # JSON writes out C0, with a backslash; beyond ASCII there may be anything.
+    if line.isascii() and "\\" not in line and "\x7f" not in line:
         return line
     return _encode(_disarm(logger, method, event))
 
@@ -118,16 +142,17 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
     _lines.flush()
     _lines = Lines(sys.stderr)
     human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    ends: tuple[Any, ...] = (_render,)
+    chain: list[Any] = [_render]
     if human:
-        ends = (_disarm, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24))
-    structlog.configure(
-        processors=[
+        chain = [
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human, key="at"),
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="at"),
             structlog.processors.format_exc_info,
-            *ends,
-        ],
+            _disarm,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
+        ]
+    structlog.configure(
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: _lines,
         cache_logger_on_first_use=False,

@@ -3,6 +3,21 @@
 Owns the rate of StartEmailContact calls. `Bucket` is arithmetic over a clock that is passed in; `Pace` is its
 asyncio shell. The service allows 2 requests a second with a burst of 5 per account and Region by default
 (Amazon Connect service quotas), shared with every other caller of the account.
+
+The law, and why it keeps its promise:
+
+- The service counts in a bucket, and so do we: the same rate, one token less of burst, and one token at the start.
+  Over any stretch of time we then ask for at least one call less than its bucket holds, so calls that arrive late,
+  early or in a bunch still find a token. Alone on an account we are never told 429; under a backlog the rate is the
+  configured one, for a token that comes while we are late is kept and not lost.
+- Additive increase by *time*, multiplicative decrease: a 429 takes a fifth of the rate, once a second at most; each
+  second in which calls pass gives back a tenth of the configured rate. Were the increase counted by calls that pass,
+  the faster of two callers would also grow faster, and the slower one be pushed aside; and a rate configured far too
+  high would feed itself.
+- Where a share of all calls is refused whatever we do, slowing down is of no use, and nobody can tell this from a
+  crowd of other callers. The rate settles at the root of what is given back over what is taken: with half of the
+  calls refused at four fifths of the configured rate, with four in five at two fifths of it. It never falls under an
+  eighth, so the way back is always found.
 """
 
 from __future__ import annotations
@@ -10,13 +25,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-#: One 429 takes a fifth of the rate; two successes give it back. Where half of all calls are refused whatever
-#: we do, this settles at half the rate instead of at the floor. Several 429s within a second count once: they
-#: are answers to the same burst.
+#: Several 429s within a second count once: they are answers to the same burst.
 _DECREASE = 4 / 5
-_INCREASE = 1 / 10
-_FLOOR = 1 / 8
 _DECREASE_INTERVAL_SECONDS = 1.0
+#: Of the configured rate, for each second since the call before that passed, at most so many: a call after an idle
+#: night proves little of the night.
+_INCREASE_PER_SECOND = 1 / 10
+_INCREASE_SECONDS = 5.0
+_FLOOR = 1 / 8
 
 
 class Bucket:
@@ -32,6 +48,7 @@ class Bucket:
         self._tokens = 1.0
         self._filled_at = now
         self._slowed_at = now - _DECREASE_INTERVAL_SECONDS
+        self._passed_at = now
 
     def take(self, now: float) -> float:
         """Take a token and get 0.0, or take none and get the seconds until one is there."""
@@ -49,9 +66,11 @@ class Bucket:
             self.rate = max(self.rate * _DECREASE, self._full_rate * _FLOOR)
             self._slowed_at = now
 
-    def speed_up(self) -> None:
-        """A call went through: additive increase up to the configured rate."""
-        self.rate = min(self.rate + self._full_rate * _INCREASE, self._full_rate)
+    def speed_up(self, now: float) -> None:
+        """A call went through: additive increase by the time since the one before, up to the configured rate."""
+        seconds = min(now - self._passed_at, _INCREASE_SECONDS)
+        self.rate = min(self.rate + self._full_rate * _INCREASE_PER_SECOND * seconds, self._full_rate)
+        self._passed_at = now
 
 
 class Pace:
@@ -79,4 +98,4 @@ class Pace:
 
     def passed(self) -> None:
         """Tell of a call that was not throttled."""
-        self._bucket.speed_up()
+        self._bucket.speed_up(self._clock())

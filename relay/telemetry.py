@@ -143,16 +143,23 @@ def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: s
     _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
-def command_refused(*, peer: str, reply: Reply, reference: str) -> None:
-    """A command got a 5yz; `reference` stands in the reply."""
-    _log.debug("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
+    """A command got a 5yz; `reference` stands in the reply. `again`: a session's further ones, or logged already."""
+    log = _log.debug if again else _log.info
+    log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
-def session_refused(*, peer: str, listener: str, reply: Reply, again: bool) -> None:
-    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago."""
+def session_refused(
+    *, peer: str, listener: str, reply: Reply, again: bool, reference: str | None = None
+) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago.
+
+    `reference` stands in the reply where that is a 5yz.
+    """
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
     log = _log.debug if again else _log.info
-    log("session.refused", peer=peer, listener=listener, reply=str(reply))
+    named = {"spool_id": reference} if reference is not None else {}
+    log("session.refused", peer=peer, listener=listener, reply=str(reply), **named)
 
 
 def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
@@ -231,8 +238,13 @@ def transaction_ended(
         RECEIVED_BYTES.inc(size)
         if duplicate:
             DUPLICATES.inc()
+    more: dict[str, Any] = {}
+    if duplicate:
+        more["duplicate"] = True
+    if repairs:
+        more["repairs"] = list(repairs)
     _log.info(
-        f"transaction.{_PAST[disposition]}",
+        _ENDED[disposition],
         spool_id=spool_id,
         message_id=message_id,
         reverse_path=reverse_path or "<>",
@@ -244,16 +256,15 @@ def transaction_ended(
         size=size,
         reply=str(reply),
         seconds=round(seconds, 4),
-        **({"duplicate": True} if duplicate else {}),
-        **({"repairs": list(repairs)} if repairs else {}),
+        **more,
     )
 
 
-_PAST = {
-    Disposition.ACCEPT: "accepted",
-    Disposition.QUARANTINE: "quarantined",
-    Disposition.DEFER: "deferred",
-    Disposition.REJECT: "rejected",
+_ENDED = {
+    Disposition.ACCEPT: "transaction.accepted",
+    Disposition.QUARANTINE: "transaction.quarantined",
+    Disposition.DEFER: "transaction.deferred",
+    Disposition.REJECT: "transaction.rejected",
 }
 
 

@@ -126,7 +126,7 @@ def events():
     """Every event that the log knows."""
     source = inspect.getsource(telemetry)
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
-    return sorted(found | {f"transaction.{telemetry._PAST[each]}" for each in Disposition})
+    return sorted(found | {telemetry._ENDED[each] for each in Disposition})
 
 
 @pytest.mark.parametrize("event", events())

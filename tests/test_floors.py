@@ -102,6 +102,7 @@ FENCES = {
     "flask": {"sandbox"},
     "jinja2": {"sandbox"},
     "moto": {"sandbox"},
+    "orjson": {"logs", "spool"},
     "prometheus_client": {"telemetry", "admin"},
     "pybase64": {"message", "contact"},
     "pydantic": {"config"},

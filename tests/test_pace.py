@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 from hypothesis import given
@@ -22,16 +23,43 @@ def drain(bucket, *, seconds, step=0.01):
     return taken
 
 
-def service_refusals(instants, *, rate=2.0, burst=5):
-    """How many of these calls a service would refuse that counts in a full bucket of its own."""
-    tokens, last, refused = float(burst), 0.0, 0
-    for at in sorted(instants):
-        tokens, last = min(tokens + (at - last) * rate, burst), at
-        if tokens >= 1.0:
-            tokens -= 1.0
+class Service:
+    """A service that counts in a full bucket of its own, and refuses a share of all calls besides."""
+
+    def __init__(self, *, rate=2.0, burst=5, share=0.0, seed=1):
+        self._rate, self._burst, self._share, self._rng = rate, burst, share, random.Random(seed)
+        self._tokens, self._last = float(burst), 0.0
+
+    def takes(self, at):
+        self._tokens = min(self._tokens + (at - self._last) * self._rate, self._burst)
+        self._last = at
+        if self._rng.random() < self._share or self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def service_refusals(instants):
+    """How many of these calls a service would refuse."""
+    service = Service()
+    return sum(not service.takes(at) for at in sorted(instants))
+
+
+def converse(service, buckets, *, seconds, jitter=0.02):
+    """Busy callers before one service, each with a bucket: how many calls of each passed, and were refused."""
+    rng, at = random.Random(2), [0.1 * number for number in range(len(buckets))]
+    passed, refused = [0] * len(buckets), [0] * len(buckets)
+    while (now := min(at)) < seconds:
+        number = at.index(now)
+        if (wait := buckets[number].take(now)) > 0:
+            at[number] = now + wait + rng.random() * jitter
+        elif service.takes(now):
+            buckets[number].speed_up(now)
+            passed[number] += 1
         else:
-            refused += 1
-    return refused
+            buckets[number].slow_down(now)
+            refused[number] += 1
+    return passed, refused
 
 
 def test_rate_under_backlog_is_the_configured_one():
@@ -71,14 +99,54 @@ def test_refusals_slow_down_once_a_second():
 
 
 def test_rate_never_stops_and_comes_back():
-    """However many refusals, an eighth of the rate stays, and successes bring all of it back."""
+    """However many refusals, an eighth of the rate stays, and ten seconds of calls that pass bring all of it back."""
     bucket = Bucket(rate=2.0, burst=5, now=0.0)
     for second in range(2, 200, 2):
         bucket.slow_down(float(second))
     assert bucket.rate == pytest.approx(0.25)
-    for _ in range(10):
-        bucket.speed_up()
+    bucket.speed_up(200.0)
+    for second in range(201, 206):
+        bucket.speed_up(float(second))
     assert bucket.rate == pytest.approx(2.0)
+
+
+def test_increase_is_by_time():
+    """Many calls that pass within a second give back no more than one does; an idle night gives back five seconds."""
+    bucket = Bucket(rate=10.0, burst=5, now=0.0)
+    for second in range(2, 200, 2):
+        bucket.slow_down(float(second))
+    bucket.speed_up(199.0)
+    slow = bucket.rate
+    for tenth in range(1, 11):
+        bucket.speed_up(199.0 + tenth / 10)
+    assert bucket.rate == pytest.approx(slow + 1.0)
+    bucket.slow_down(200.0)
+    slow = bucket.rate
+    bucket.speed_up(50_000.0)
+    assert bucket.rate == pytest.approx(min(slow + 5.0, 10.0))
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.0, 1.99), (0.05, 1.75), (0.5, 0.7), (0.8, 0.12)])
+def test_what_passes_when_a_share_is_refused_anyway(share, least):
+    """Where slowing down is of no use, it costs little: of half of all calls refused, 0.7 of 1.0 that could pass do."""
+    passed, refused = converse(Service(share=share), [Bucket(rate=2.0, burst=5, now=0.0)], seconds=1_000)
+    assert passed[0] >= least * 1_000
+    assert share or not refused[0]
+
+
+def test_two_callers_of_an_account_share():
+    """Two relays without a common pace get half of it each, and neither is pushed aside."""
+    buckets = [Bucket(rate=2.0, burst=5, now=0.0) for _ in range(2)]
+    passed, refused = converse(Service(), buckets, seconds=1_000)
+    assert min(passed) >= 700
+    assert sum(refused) <= 700
+
+
+def test_rate_configured_far_too_high():
+    """Ten times what the service allows: all that it allows passes, and the calls are no more than half of those set."""
+    passed, refused = converse(Service(), [Bucket(rate=20.0, burst=5, now=0.0)], seconds=1_000)
+    assert passed[0] >= 1_990
+    assert refused[0] <= 8_500
 
 
 async def test_waiters_go_in_order():

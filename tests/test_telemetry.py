@@ -159,6 +159,19 @@ def test_any_text_makes_one_line(text):
     assert json.loads(line)["event"] == "recipient.refused"
 
 
+def test_any_value_makes_a_line():
+    """What JSON has no form for, or the quick encoder none, is written all the same: an object, a huge number."""
+    out = io.StringIO()
+    was, sys.stderr = sys.stderr, out
+    try:
+        telemetry.configure("json", "debug")
+        telemetry.fault_caught(where="session", huge=2**80, thing=Rung.FULL.__class__)
+    finally:
+        sys.stderr = was
+    line = json.loads(out.getvalue())
+    assert (line["huge"], line["thing"]) == (2**80, "<enum 'Rung'>")
+
+
 def test_exception_keeps_its_lines_and_loses_its_arms():
     """A traceback is readable, and the text of an exception obeys the same rule as every other."""
     out = io.StringIO()

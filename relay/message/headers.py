@@ -29,6 +29,8 @@ _KNOWN_FIELD = re.compile(
 )
 _PARAMETER = re.compile(rb"[A-Za-z][A-Za-z0-9*-]{1,30}=[\"A-Za-z0-9]")
 _FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
+#: A field behind its name: the body with its folds.
+_BODY = re.compile(rb"[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)")
 #: What may stand before the first field: a byte order mark, the envelope line of a mailbox file.
 _LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From [^\r\n]*+(?:\r{0,8}\n|\r))?")
 
@@ -114,3 +116,26 @@ def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
     """The octets up to and with the empty line, at most `limit` of them."""
     empty = _EMPTY_LINE.search(raw, 0, limit)
     return raw[: empty.end() if empty is not None else limit]
+
+
+class FieldFinder:
+    """A header block to be asked for few of its fields: by `find`, at memory's speed, instead of line by line."""
+
+    __slots__ = ("_block", "_lowered")
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._lowered = block.lower()
+
+    def find(self, name: bytes) -> list[tuple[int, bytes]]:
+        """Where fields of this lower-case name stand, and their bodies, still folded; in order."""
+        block, lowered = self._block, self._lowered
+        found = []
+        at = lowered.find(name)
+        while at >= 0:
+            if at == 0 or block[at - 1] in b"\r\n":
+                body = _BODY.match(block, at + len(name))
+                if body is not None:
+                    found.append((at, body[1]))
+            at = lowered.find(name, at + len(name))
+        return found

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from relay.message.headers import header_block
+from relay.message.headers import FieldFinder, header_block
 
-_RECEIVED = re.compile(rb"(?:^|[\r\n])received[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
 _BY = re.compile(rb"(?:^|\s)by\s+([^\s;()]++)", re.IGNORECASE)
 
 
@@ -24,10 +23,18 @@ class Hops:
 
 def count_hops(header_block_: bytes, *, hostname: str = "") -> Hops:
     """The hops that a header block (or the first octets of a mail) tells of; without a hostname none is ours."""
-    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".")
-    received = own = 0
-    for line in _RECEIVED.finditer(header_block(header_block_)):
-        received += 1
-        if ours and (by := _BY.search(line[1])) is not None and by[1].lower().rstrip(b".") == ours:
-            own += 1
-    return Hops(received=received, ours=own)
+    return find_hops(FieldFinder(header_block(header_block_)), hostname=hostname)
+
+
+def find_hops(fields: FieldFinder, *, hostname: str) -> Hops:
+    """The hops that a header tells of; without a hostname none is ours."""
+    lines = fields.find(b"received")
+    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".") if lines else b""
+    own = sum(_is_by(line, ours) for _, line in lines if ours and ours in line.lower())
+    return Hops(received=len(lines), ours=own)
+
+
+def _is_by(line: bytes, host: bytes) -> bool:
+    """Whether a Received line was written by this host, its name in lower case (RFC 5321 §4.4, By-domain)."""
+    by = _BY.search(line)
+    return by is not None and by[1].lower().rstrip(b".") == host

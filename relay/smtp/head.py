@@ -6,14 +6,9 @@ out; the whole understanding of a mail is the other half's work.
 
 from __future__ import annotations
 
-import re
-
+from relay.message.headers import FieldFinder
 from relay.message.identifiers import parse_identifiers
 
-_DATE = re.compile(rb"^date[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_THREAD = re.compile(
-    rb"^(?:in-reply-to|references)[ \t]*:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)", re.IGNORECASE | re.MULTILINE
-)
 #: The newest references are the last; a thread's beginning is of no use to find its desk.
 _MOST_REFERENCES = 20
 
@@ -26,14 +21,9 @@ def header_block(head: bytes) -> bytes:
     return head if end < 0 else head[: end + 2]
 
 
-def has_date(block: bytes) -> bool:
-    """Whether a header block has a Date field."""
-    return _DATE.search(block) is not None
-
-
-def read_references(block: bytes) -> tuple[str, ...]:
+def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References, with their brackets, each once, the last of them only."""
     found: dict[str, None] = {}
-    for match in _THREAD.finditer(block):
-        found.update(dict.fromkeys(parse_identifiers(match[1].decode("ascii", "replace"))))
+    for _, body in sorted(fields.find(b"in-reply-to") + fields.find(b"references")):
+        found.update(dict.fromkeys(parse_identifiers(body.decode("ascii", "replace"))))
     return tuple(found)[-_MOST_REFERENCES:]

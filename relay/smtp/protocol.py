@@ -387,7 +387,8 @@ class Smtp(Wire):
         assert self._session is not None
         self._why = reply.enhanced
         if not reply.positive:
-            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply)
+            reference = self._session.reference if reply.code >= 500 else None
+            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply, reference)
         self._say(reply)
         self.flush()
         self.close(linger=linger and not reply.positive)

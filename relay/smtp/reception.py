@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from relay import replies, telemetry
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError
-from relay.message.hops import count_hops
-from relay.message.identifiers import read_message_id
+from relay.message.headers import FieldFinder
+from relay.message.hops import Hops, find_hops
+from relay.message.identifiers import find_message_id
 from relay.smtp.content import Content
 from relay.smtp.filetypes import find_refused
-from relay.smtp.head import header_block, read_references
+from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake, RawFile, Submission
@@ -26,6 +27,7 @@ from relay.verdict import Disposition, Reply
 
 #: A mail may come by us again (a desk forwards it, and back), but not for ever.
 _OWN_HOPS = 4
+_NO_HOPS = Hops(received=0, ours=0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Reception:
     received_at: datetime
     message_id: str | None = None
     references: tuple[str, ...] = ()
+    hops: Hops = _NO_HOPS
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
     _envelope: Envelope | None = None
@@ -46,12 +49,13 @@ class Reception:
         """Our own trace header, and on trusted listeners what the mail's header lacks."""
         site, spool_id = self.transaction.site, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=site.hostname, spool_id=spool_id)
-        block = header_block(head)
-        self.message_id = read_message_id(block)
-        self.references = read_references(block)
+        found = FieldFinder(header_block(head))
+        self.hops = find_hops(found, hostname=site.hostname)
+        self.message_id = find_message_id(found)
+        self.references = find_references(found)
         if site.trusted:
             fields, self.repairs = build_missing(
-                block,
+                found,
                 message_id=self.message_id,
                 hostname=site.hostname,
                 spool_id=spool_id,
@@ -102,7 +106,7 @@ async def receive(
     else:
         assert content.file is not None
         whole = content.file
-    hops = count_hops(header_block(content.head), hostname=transaction.site.hostname)
+    hops = reception.hops
     if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
         return replies.LOOP, None, False
     if content.repaired:

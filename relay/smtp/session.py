@@ -23,7 +23,7 @@ from relay.smtp.transaction import Transaction, decide_sender
 from relay.smtp.xclient import parse_xclient
 from relay.verdict import Reply
 
-#: Unknown recipients of one session that are logged one by one; a dictionary attack fills no disk.
+#: Unknown recipients, and other refusals, of one session that are logged one by one: an attack fills no disk.
 _LOGGED_REFUSALS = 5
 #: What every further wrong guess costs.
 _GUESS_SECONDS = 0.25
@@ -145,7 +145,9 @@ class Session:
         refusal = answer.reply if isinstance(answer, Delayed) else answer
         if isinstance(refusal, Reply) and refusal.code >= 500:
             self._errors += 1
-            telemetry.command_refused(peer=self.address, reply=refusal, reference=self.reference)
+            told = self.transaction is not None and refusal is self.transaction.refusal
+            again = told or self._errors > _LOGGED_REFUSALS
+            telemetry.command_refused(peer=self.address, reply=refusal, reference=self.reference, again=again)
             if self._errors > self.site.limits.errors:
                 return Hangup(replies.TOO_MANY_ERRORS)
         return answer

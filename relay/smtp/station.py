@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from relay import replies, telemetry
 from relay.config.model import Limits
+from relay.envelope import SpoolId
 from relay.smtp.gates import Gates
 from relay.smtp.limits import Limiter
 from relay.smtp.session import House
@@ -104,13 +105,15 @@ class Station:
             word = "room"
         return _PROBLEMS[word] if word else ""
 
-    def tell_refusal(self, address: str, listener: str, reply: Reply) -> None:
+    def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
         """Note that a peer was sent away; the same to the same address is said once a minute."""
         told = (address, reply.text)
         again = told in self._told or len(self._told) >= _MOST_TOLD
         if not again:
             self._told.add(told)
-        telemetry.session_refused(peer=address, listener=listener, reply=reply, again=again)
+        telemetry.session_refused(
+            peer=address, listener=listener, reply=reply, again=again, reference=reference
+        )
 
     def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whatever becomes of the session that asked for it."""

@@ -7,7 +7,9 @@ files keep the old one.
 
 from __future__ import annotations
 
+import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,49 @@ from relay.config.model import Tls
 
 # TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 chooses for itself.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class _Connection(ssl.SSLObject):
+    """One side of a connection, whose failed handshake leaves behind what should still be said to the peer.
+
+    RFC 8446 §6.2 wants an alert. Event loops abort the connection with the alert unsent: the peer's log speaks of a
+    lost connection where it should name the protocol, the cipher or the certificate.
+    """
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as exc:
+            exc.alert = self.outgoing.read()  # type: ignore[attr-defined]
+            raise
+
+
+class _Context(ssl.SSLContext):
+    """A context that makes such connections."""
+
+    sslobject_class = _Connection
+
+    def wrap_bio(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **options: Any
+    ) -> ssl.SSLObject:
+        """A new connection, as an event loop asks for it."""
+        made = super().wrap_bio(incoming, outgoing, *args, **options)
+        assert isinstance(made, _Connection)
+        made.outgoing = outgoing
+        return made
+
+
+def send_alert(error: OSError, descriptor: int) -> None:
+    """Tell the peer why its handshake failed, where there is something to tell; never blocks."""
+    alert: bytes = getattr(error, "alert", b"")
+    if alert:
+        with suppress(OSError):  # a peer that does not read does not want to know
+            os.write(descriptor, alert)
 
 
 class Certificates:
@@ -56,7 +101,7 @@ class Certificates:
         return True
 
     def _build(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from relay.envelope import Envelope, Peer
-from relay.smtp.head import has_date
+from relay.message.headers import FieldFinder
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 
@@ -52,14 +52,14 @@ def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes
 
 
 def build_missing(
-    block: bytes, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
+    fields: FieldFinder, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
 ) -> tuple[bytes, tuple[str, ...]]:
     """The Date and Message-ID fields that a legacy system left out (RFC 6409 §8.1-8.3), and what they repair."""
-    fields, repairs = b"", []
+    missing, repairs = b"", []
     if message_id is None:
-        fields += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()
+        missing += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()
         repairs.append("message-id")
-    if not has_date(block):
-        fields += f"Date: {_stamp(now.replace(microsecond=0))}\r\n".encode()
+    if not fields.find(b"date"):
+        missing += f"Date: {_stamp(now.replace(microsecond=0))}\r\n".encode()
         repairs.append("date")
-    return fields, tuple(repairs)
+    return missing, tuple(repairs)

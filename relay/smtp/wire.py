@@ -11,12 +11,14 @@ a line, one timer re-armed a command): a subclass answers within `data_received`
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import cast
 
 from aiosmtpd.smtp import SMTP
 
 from relay.smtp.station import Station
+from relay.smtp.tls import send_alert
 
 #: What may wait in the buffer while something is worked on; past it the socket is not read.
 BUFFER_BYTES = 65_536
@@ -153,13 +155,20 @@ class Wire(SMTP):
         self.deadline = NEVER  # the handshake has its own
         if link is None:
             return None
+        spare = os.dup(link.get_extra_info("socket").fileno())  # the loop closes its own before it tells us
         early, self.buffer, self.at = self.buffer[self.at :], b"", 0
         if early:
             self.loop.call_soon(self.loop.call_soon, _replay, link, early)  # once the handshake listens
-        secured = await self.loop.start_tls(
-            link, self, context, server_side=True,
-            ssl_handshake_timeout=handshake_seconds, ssl_shutdown_timeout=LINGER_SECONDS,
-        )  # fmt: skip
+        try:
+            secured = await self.loop.start_tls(
+                link, self, context, server_side=True,
+                ssl_handshake_timeout=handshake_seconds, ssl_shutdown_timeout=LINGER_SECONDS,
+            )  # fmt: skip
+        except OSError as exc:
+            send_alert(exc, spare)
+            raise
+        finally:
+            os.close(spare)
         if secured is None or self.closing or self.link is None:
             link.abort()
             return None

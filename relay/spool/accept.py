@@ -8,14 +8,15 @@ from a busy event loop costs more than the row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import apsw
 
-from relay.envelope import Destination, build_envelope_json
+from relay.envelope import Destination
+from relay.errors import SpoolError
 from relay.spool.base import Receipt, Submission
+from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
 from relay.spool.records import build_json, to_microseconds
 from relay.spool.schema import query
@@ -32,8 +33,7 @@ _REPLY, _NEW = 0, 1
 _Key = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A submission with what was worked out before the writer's thread had it."""
 
     submission: Submission
@@ -44,8 +44,7 @@ class Prepared:
     accepted_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(NamedTuple):
     """What became of one submission."""
 
     receipt: Receipt
@@ -54,12 +53,20 @@ class Accepted:
 
 
 def prepare(submission: Submission, *, sha256: bytes, file: LargeFile | None) -> Prepared:
-    """What needs no database."""
+    """What needs no database.
+
+    Raises:
+        SpoolError: this mail cannot be stored.
+    """
+    try:
+        envelope = build_envelope_json(submission.envelope)
+    except ValueError as exc:
+        raise SpoolError(f"this mail cannot be stored: {exc}") from exc
     return Prepared(
         submission=submission,
         sha256=sha256,
         file=file,
-        envelope=build_envelope_json(submission.envelope),
+        envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
     )
 
@@ -74,7 +81,6 @@ def accept(
     mails: list[Sequence[Any]] = []
     raws: list[Sequence[Any]] = []
     entries: list[Sequence[Any]] = []
-    ledger: dict[_Key, Sequence[Any]] = {}
     answers: list[Accepted] = []
     for item in group:
         mail = item.submission
@@ -88,7 +94,6 @@ def accept(
                 continue
             fresh.append(destination)
             known[key] = (mail.spool_id, item.accepted_at, 0)
-            ledger[key] = (*key, mail.spool_id, mail.message_id, item.accepted_at)
         if not fresh:
             answers.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
             continue
@@ -99,10 +104,9 @@ def accept(
         priority = _REPLY if not urgent.isdisjoint(mail.references) else _NEW
         entries.extend(_entry_row(mail_id, item, destination, priority) for destination in fresh)
         answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
-    _insert(connection, "INSERT INTO mails VALUES", 12, mails)
+    _insert(connection, _MAIL_HEAD, 12, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
     _insert(connection, _ENTRY_HEAD, 9, entries)
-    _insert(connection, _LEDGER_HEAD, 6, ledger.values(), tail=_LEDGER_TAIL)
     return answers
 
 
@@ -115,15 +119,22 @@ def _is_duplicate(earlier: Sequence[Any], item: Prepared, window_microseconds: i
     return item.submission.message_id is not None or not confirmed
 
 
+#: The newest comes last, and counts.
+_EARLIER = """
+WITH wanted AS (SELECT value AS fingerprint FROM json_each(?))
+SELECT fingerprint, instance_id, address, spool_id, mails.accepted_at AS accepted_at, confirmed
+FROM wanted JOIN mails USING (fingerprint) JOIN entries USING (mail_id)
+WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12)
+UNION ALL
+SELECT fingerprint, instance_id, address, spool_id, accepted_at, confirmed
+FROM wanted JOIN ledger USING (fingerprint)
+ORDER BY accepted_at
+"""
+
+
 def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, Sequence[Any]]:
-    """What the ledger knows of the group's fingerprints."""
-    wanted = json.dumps([item.submission.fingerprint for item in group])
-    rows = query(
-        connection,
-        "SELECT fingerprint, instance_id, address, spool_id, accepted_at, confirmed FROM ledger "
-        "WHERE fingerprint IN (SELECT value FROM json_each(?))",
-        (wanted,),
-    )
+    """What the spool and its ledger know of the group's fingerprints."""
+    rows = query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),))
     return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in rows}
 
 
@@ -140,6 +151,12 @@ def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> se
         (json.dumps(references), since),
     )
     return {row[0] for row in rows}
+
+
+_MAIL_HEAD = (
+    "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
+    "trace_size, sha256, filed, accepted_at) VALUES"
+)
 
 
 def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
@@ -180,23 +197,12 @@ def _entry_row(mail_id: int, item: Prepared, destination: Destination, priority:
     )
 
 
-_LEDGER_HEAD = (
-    "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, accepted_at) VALUES"
-)
-_LEDGER_TAIL = (
-    " ON CONFLICT DO UPDATE SET spool_id = excluded.spool_id, message_id = excluded.message_id, "
-    "accepted_at = excluded.accepted_at, confirmed = 0, contact_id = NULL"
-)
-
-
-def _insert(
-    connection: apsw.Connection, head: str, width: int, rows: Iterable[Sequence[Any]], *, tail: str = ""
-) -> None:
+def _insert(connection: apsw.Connection, head: str, width: int, rows: Sequence[Sequence[Any]]) -> None:
     """All rows, in as few statements as the steps allow."""
     rest = list(rows)
     row = f"({','.join('?' * width)})"
     for step in _STEPS:
-        statement = f"{head} {','.join([row] * step)}{tail}"
+        statement = f"{head} {','.join([row] * step)}"
         while len(rest) >= step:
             connection.execute(statement, [value for values in rest[:step] for value in values])
             del rest[:step]

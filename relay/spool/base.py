@@ -357,7 +357,10 @@ class Desk(Protocol):
         """Held entries become due now; how many."""
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Entries not under way are removed for good, the raw mail with the last of them; how many."""
+        """Entries not under way are removed for good, the raw mail with the last of them; how many.
+
+        One that was not finished may be sent again; of a finished one its contact stays known.
+        """
 
     def export(self, spool_id: str) -> bytes | None:
         """The raw mail, our trace header included; None when it is not here."""

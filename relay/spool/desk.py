@@ -73,19 +73,12 @@ class LocalDesk:
         return self._each(ids, (State.QUEUED,), change)
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Entries not under way are removed for good; their sender may send them again."""
+        """Entries not under way are removed for good; those that were not finished may be sent again."""
         del now  # nothing is left that could remember it
         states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 
         def remove() -> tuple[int, Gone]:
             rows = search.find_ids(self._connection, ids, states)
-            self._connection.executemany(
-                # Only while unfinished: the ledger must know a contact that exists.
-                "DELETE FROM ledger WHERE contact_id IS NULL AND (fingerprint, instance_id, address, spool_id) = ("
-                "SELECT fingerprint, instance_id, address, spool_id FROM entries JOIN mails USING (mail_id) "
-                "WHERE entry_id = ? AND state <> 'done')",
-                ((entry_id,) for entry_id, _ in rows),
-            )
             return len(rows), remove_entries(self._connection, rows)
 
         count, gone = self._change(remove)

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import apsw
 
@@ -21,7 +20,7 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
-from relay.spool.accept import Accepted, Prepared, accept, prepare
+from relay.spool.accept import Prepared, accept, prepare
 from relay.spool.ballast import Ballast
 from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
@@ -42,7 +41,7 @@ _HASH_HERE_BYTES = 32_768
 #: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
 _UNCONFIRMED_LIMIT = 10_000
 
-_PutJob = Job[Prepared, Accepted]
+_PutJob = Job[Prepared, Receipt]
 
 
 class LocalIntake:
@@ -67,7 +66,7 @@ class LocalIntake:
         #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
         self._unconfirmed: set[SpoolId] = set()
         self._confirmed: deque[SpoolId] = deque()
-        self._writer: Writer[Prepared, Accepted] = Writer(
+        self._writer: Writer[Prepared, Receipt] = Writer(
             self._commit,
             name="spool-intake",
             idle=self._confirm,
@@ -85,6 +84,10 @@ class LocalIntake:
 
     async def put(self, submission: Submission) -> Receipt:
         """Accept a mail: on disk when this returns. Cancelling the wait does not undo it."""
+        return await self.begin_put(submission)
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: what it would return, or raise, comes with the future, or is raised here."""
         if self._closed:
             raise SpoolSickError("the spool is closed")
         raw = submission.raw
@@ -97,12 +100,12 @@ class LocalIntake:
                 self._sealers.submit(file.remove)
             raise SpoolFullError("a quota or the reserve of free space is reached")
         self._gauge.took(submission.size, entries)
-        receipt = (await self._start(submission, file)).receipt
-        if submission.message_id is None:
-            if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
-                self._unconfirmed.clear()
-            self._unconfirmed.add(receipt.spool_id)
-        return receipt
+        try:
+            return self._start(submission, file)
+        except SpoolError:
+            if file is not None:
+                self._sealers.submit(file.remove)
+            raise
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note that the peer has seen our 250; costs nothing for a mail with a Message-ID."""
@@ -128,7 +131,7 @@ class LocalIntake:
         self._maker.close()
         self._gate.close()
 
-    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Accepted]:
+    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
         """Set the work going; it goes on without whoever waits."""
         raw = submission.raw
         if isinstance(raw, bytes) and len(raw) <= min(_HASH_HERE_BYTES, self._large_bytes):
@@ -152,7 +155,7 @@ class LocalIntake:
             digest = hashlib.sha256(raw).digest() if isinstance(raw, bytes) else b""
             if file is not None:
                 digest = file.seal()
-            job.payload = replace(item, sha256=digest, file=file)
+            job.payload = item._replace(sha256=digest, file=file)
             self._writer.submit(job)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who waits; a lost one would wait for ever
             if file is not None:
@@ -192,10 +195,18 @@ class LocalIntake:
         for _ in confirmed:
             self._confirmed.popleft()
         for job, answer in zip(group, answers, strict=True):
-            job.answer = answer
+            job.answer = answer.receipt
+            if job.payload.submission.message_id is None:
+                self._expect(answer.receipt.spool_id)
             if not answer.stored and job.payload.file is not None:
                 job.payload.file.remove()
         self._ringer.ring()
+
+    def _expect(self, spool_id: SpoolId) -> None:
+        """Note that the peer is about to be told of a mail without a Message-ID."""
+        if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
+            self._unconfirmed.clear()
+        self._unconfirmed.add(spool_id)
 
     @staticmethod
     def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:
@@ -236,7 +247,9 @@ class LocalIntake:
 
 def _note(connection: apsw.Connection, confirmed: Sequence[SpoolId]) -> None:
     if confirmed:
-        connection.execute(
-            "UPDATE ledger SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(confirmed),),
-        )
+        ids = json.dumps(confirmed)
+        for table in ("mails", "ledger"):
+            connection.execute(
+                f"UPDATE {table} SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constants of ours
+                (ids,),
+            )

@@ -119,23 +119,15 @@ def finish(
     detail: str,
     now: datetime,
 ) -> None:
-    """S7. The request has done its work and goes; the ledger keeps the contact id."""
+    """S7. The request has done its work and goes; the ledger remembers the entry, and its contact id."""
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
-    if contact_id is None:
-        return
     connection.execute("UPDATE entries SET contact_id = ? WHERE entry_id = ?", (contact_id, entry.entry_id))
     connection.execute(
-        "UPDATE ledger SET contact_id = ? "
-        "WHERE fingerprint = ? AND instance_id = ? AND address = ? AND spool_id = ?",
-        (
-            contact_id,
-            entry.fingerprint,
-            entry.destination.instance_id,
-            entry.destination.address,
-            entry.spool_id,
-        ),
+        "INSERT INTO ledger SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
+        "mails.accepted_at FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?",
+        (entry.entry_id,),
     )
 
 

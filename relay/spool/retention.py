@@ -65,8 +65,7 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
     """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
     reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))
     connection.execute(
-        "DELETE FROM ledger WHERE (fingerprint, instance_id, address) IN ("
-        "SELECT fingerprint, instance_id, address FROM ledger WHERE accepted_at < ? LIMIT ?)",
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
         (to_microseconds(now - reach), STEP),
     )
     return connection.changes()

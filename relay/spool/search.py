@@ -16,6 +16,7 @@ import apsw
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
 from relay.spool.base import Backlog, Entry, Event, Filter, Remembered, State
+from relay.spool.ids import mark_of
 from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,
@@ -126,9 +127,9 @@ def trace(connection: apsw.Connection, word: str) -> list[Entry]:
         "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 ORDER BY 1 DESC LIMIT ?5",
         (spool_id, entry_id, word, _bracketed(word), _TRACE_LIMIT),
     )
-    if not rows and "@" in word:
-        # Addresses, and Message-IDs that the ledger has forgotten: a walk over the tables, asked for by a person.
-        rows = query(
+    if "@" in word or not (rows or mark_of(spool_id)):
+        # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
+        rows += query(
             connection,
             "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE lower(reverse_path) = lower(?1) "
             "OR lower(address) = lower(?1) OR instr(lower(forward_paths), lower(?2)) OR message_id IN (?1, ?3) "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -20,6 +21,10 @@ Answer = TypeVar("Answer")
 
 #: More wait for the next transaction: a group that large has long paid for its sync.
 _GROUP_LIMIT = 256
+#: A group of so many says that the machine is busy: then the next is given a moment to grow. A transaction costs
+#: the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
+_BUSY_GROUP = 8
+_GROWING_SECONDS = 0.002
 
 
 class Job(Generic[Payload, Answer]):
@@ -71,6 +76,7 @@ class Writer(Generic[Payload, Answer]):
 
     def _run(self) -> None:
         open_ = True
+        busy = False
         while open_:
             try:
                 first = self._queue.get(timeout=self._idle_seconds)
@@ -78,22 +84,26 @@ class Writer(Generic[Payload, Answer]):
                 if self._idle is not None:
                     self._idle()
                 continue
-            group: list[Job[Payload, Answer]] = []
-            job = first
-            while True:
-                if job is None:
-                    open_ = False
-                else:
-                    group.append(job)
-                if not open_ or len(group) >= _GROUP_LIMIT:
-                    break
-                try:
-                    job = self._queue.get_nowait()
-                except Empty:
-                    break
+            if busy and first is not None:
+                time.sleep(_GROWING_SECONDS)
+            group, open_ = self._collect(first)
+            busy = len(group) >= _BUSY_GROUP
             if group:
                 self._serve(group)
         self._close()
+
+    def _collect(self, job: Job[Payload, Answer] | None) -> tuple[list[Job[Payload, Answer]], bool]:
+        """This job and all that wait behind it; False when the last of all was among them."""
+        group: list[Job[Payload, Answer]] = []
+        while job is not None:
+            group.append(job)
+            if len(group) >= _GROUP_LIMIT:
+                return group, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
 
     def _serve(self, group: Sequence[Job[Payload, Answer]]) -> None:
         try:

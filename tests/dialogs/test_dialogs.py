@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
 DIALOGS = sorted(FOLDER.glob("*.smtp"))
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[rnt0\\])")
 _REPEAT = re.compile(rb"\{([^{}]*)\*(\d+)\}")
+_REFERENCE = re.compile(rb"^5\d\d 5\.\d+\.\d+ [^\[]+ \[T\d{9}\]\r$")
 _PLAIN = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
@@ -63,6 +64,7 @@ class Line:
                 return left
             self.buffer += more
         line, _, self.buffer = self.buffer.partition(b"\n")
+        assert not line.startswith(b"5") or _REFERENCE.search(line), f"a 5yz without our id: {line!r}"
         return line + b"\n"
 
     def secure(self, papers: Papers, *, with_certificate: bool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.message.dates import parse_date
-from relay.message.headers import parse_header
+from relay.message.headers import FieldFinder, parse_header
 from relay.message.hops import count_hops
 from relay.message.identifiers import parse_identifiers, parse_message_id, read_message_id
 from relay.message.octets import whole
@@ -48,6 +51,19 @@ def test_a_header_beyond_the_limit_is_cut_and_the_body_found():
     raw = b"A: 1\r\n" * 100 + b"\r\nbody"
     header = parse_header(whole(raw), 60)
     assert (len(header.fields), header.too_long, raw[header.body_start :]) == (10, True, b"body")
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"Date", b"date", b"x-date", b":", b" ", b"\t", b"\r", b"\n", b"\r\n", b"a"]),
+        max_size=40,
+    )
+)
+def test_few_fields_are_found_as_by_an_expression(pieces):
+    """The quick look for a field finds what a regular expression over the whole block would."""
+    block = b"".join(pieces)
+    slow = re.compile(rb"(?:^|[\r\n])date[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)", re.IGNORECASE)
+    assert [body for _, body in FieldFinder(block).find(b"date")] == slow.findall(block)
 
 
 def test_hops_are_counted_and_ours_known():

@@ -16,7 +16,7 @@ import pytest
 from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from fake_spool import FakeSpool
 
@@ -68,8 +68,13 @@ class Papers:
         quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
         self.users.write_text(f"# logins\n\nprinter:{quick.hash('s3cret')}\nbroken:$argon2id$nonsense\n")
 
-    def issue(self, name: str, stem: str) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, name: str, stem: str, *, rsa_bits: int = 0) -> tuple[Path, Path]:
+        """A certificate and its key; elliptic, as most are now, unless RSA is asked for."""
+        key = (
+            rsa.generate_private_key(65_537, rsa_bits)
+            if rsa_bits
+            else ec.generate_private_key(ec.SECP256R1())
+        )
         path = self.folder / f"{stem}.key"
         path.write_bytes(
             key.private_bytes(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import resource
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from fake_spool import FakeSpool
 from serving import Serving, build_config, until
 
+from relay import telemetry
 from relay.config.model import Listener
 from relay.smtp.listeners import BACKLOG, open_sockets
 
@@ -245,3 +249,28 @@ def test_a_bug_in_a_session_is_a_421(monkeypatch):
             )
         with greeted(serving) as sock:
             assert replies_to(sock, b"HELP\r\n", b"2").startswith(b"214 ")
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"EHLO c\r\nMAIL FROM:<a@b.example> SIZE=99999999999\r\n",
+        b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<nobody@example.com>\r\n",
+        b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nBDAT 5\r\nhello",
+        b"AUTH PLAIN AGEAYg==\r\n",
+        b"GET / HTTP/1.0\r\n",
+        BEGIN + b"a\nb\r\n.\r\n",
+    ],
+)
+def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
+    """Whoever asks why he was refused has an id, and the log at its usual level has that id with the reply."""
+    log = io.StringIO()
+    with Serving(build_config()) as serving:
+        monkeypatch.setattr(sys, "stderr", log)
+        telemetry.configure("json", "info")
+        with greeted(serving) as sock:
+            got = replies_to(sock, octets, b"5")
+        refusal = next(line for line in got.decode().split("\r\n") if line.startswith("5"))
+        text, _, reference = refusal.rstrip("]").rpartition(" [")
+        lines = until(lambda: [line for line in log.getvalue().splitlines() if f'"{reference}"' in line])
+    assert {json.loads(line)["reply"] for line in lines} == {text}

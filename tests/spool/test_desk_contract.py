@@ -188,6 +188,16 @@ async def test_trace_by_every_word(put, outbox, desk):
     assert desk.trace("nobody@example.org") == []
 
 
+async def test_trace_finds_contact_and_waiting_mail_of_one_message_id(put, outbox, desk):
+    """A Message-ID that was used twice leads to both, the one that is a contact and the one that waits."""
+    first = await put(body=b"one", message_id="<m@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    second = await put(body=b"two", message_id="<m@x>")
+    odd = await put(message_id="<no at sign>")
+    assert [entry.spool_id for entry in desk.trace("m@x")] == [first, second]
+    assert [entry.spool_id for entry in desk.trace("<no at sign>")] == [odd]
+
+
 async def test_history_tells_the_story(put, outbox, desk):
     """What happened is kept in order, with attempt, reason and detail."""
     spool_id = await put()

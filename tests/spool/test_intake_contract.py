@@ -205,6 +205,19 @@ async def test_mail_that_cannot_be_stored_does_not_harm_its_group(intake, desk):
     assert len(desk.select(Filter())) == 5
 
 
+async def test_mail_that_cannot_be_written_down_leaves_nothing(intake, desk, spool):
+    """An envelope that no record takes is refused before anything is stored, and its file goes."""
+    spool_id = intake.new_id()
+    file = intake.open_file(spool_id)
+    file.write(b"Received: from x\r\nsame")
+    bad = build_submission(spool_id, body=b"same", raw=file, reverse_path="\udc80@x.example")
+    with pytest.raises(SpoolError):
+        await intake.put(bad)
+    await intake.close()
+    assert desk.select(Filter()) == []
+    assert raw_files(spool.config.data_dir) == []
+
+
 async def test_cancelled_put_is_kept_all_the_same(intake, spool, desk):
     """Who stops waiting for the commit does not undo it: the mail is there whole, or not at all."""
     spool_id = intake.new_id()

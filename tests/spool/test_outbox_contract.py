@@ -309,6 +309,35 @@ async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk,
     assert desk.remembered("<1@x>") == []
 
 
+async def test_a_retransmission_after_the_mail_has_gone_is_still_known(put, outbox, desk):
+    """Finished mail that was removed for want of room is no new mail when its sender never heard of our 250."""
+    first = await put(body=b"same", message_id="<m@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    await outbox.expire(now=NOW + timedelta(days=15))
+    assert desk.export(first) is None
+    assert await put(body=b"same", message_id="<m@x>") == first
+    assert await outbox.claim(now=later(9), limit=1, lease_seconds=60) == []
+
+
+async def test_what_a_peer_has_seen_outlives_its_mail(intake, outbox):
+    """Equal mails without a Message-ID are two once the first 250 was seen, before the outcome or after it."""
+    for confirmed_first in (True, False):
+        body = b"door bell rang %d" % confirmed_first
+        receipt = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
+        if confirmed_first:
+            intake.confirm(receipt.spool_id)
+            await intake.put(build_submission(intake.new_id(), destinations=on("other")))
+        first, *rest = await claim(outbox)
+        for entry in (first, *rest):
+            await outbox.finish(entry, contact_id="c", now=NOW)
+        if not confirmed_first:
+            intake.confirm(receipt.spool_id)
+        await outbox.expire(now=NOW + timedelta(days=15))
+        again = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
+        assert not again.duplicate
+        await outbox.finish(await claim_one(outbox), contact_id="d", now=NOW)
+
+
 async def test_mail_with_an_unfinished_entry_is_kept_whole(put, outbox, desk):
     """While one destination waits, the mail stays."""
     spool_id = await put(destinations=(*on("a"), *on("b")))

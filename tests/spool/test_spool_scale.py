@@ -87,7 +87,7 @@ WORK = {
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
     "find": lambda c: search.find_ids(c, ["x", "x.1"], (State.QUEUED,)),
-    "trace id": lambda c: search.trace(c, "no-such-id"),
+    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345"),
     "remembered": lambda c: search.remembered(c, "<1@x>"),
     "list": lambda c: search.select(c, Filter()),
     "history": lambda c: search.history(c, 1),

@@ -164,7 +164,7 @@ def test_totals_agree_with_rows_whatever_happens(path):
     connection = open_database(path, create=True)
     for number in range(10):
         connection.execute(
-            "INSERT INTO mails VALUES (?, ?, '', NULL, NULL, '', '', 100, 0, x'', 0, 0)",
+            "INSERT INTO mails VALUES (?, ?, '', NULL, NULL, '', '', 100, 0, x'', 0, 0, 0)",
             (number + 1, str(number)),
         )
         connection.execute(

@@ -70,6 +70,24 @@ async def test_group_has_a_limit(writer, recorder):
     assert max(map(len, recorder.groups)) <= 256
 
 
+async def test_a_busy_writer_lets_its_next_group_grow(writer, recorder, monkeypatch):
+    """After a large group the next takes in what comes a moment later; after a small one nobody waits."""
+    grown = threading.Event()
+    monkeypatch.setattr("relay.spool.writer.time.sleep", lambda _seconds: grown.wait(10))
+    recorder.gate.set()
+    assert await submit(writer, "alone") == "alone"
+    recorder.gate.clear()
+    many = [submit(writer, number) for number in range(40)]
+    recorder.gate.set()
+    await asyncio.gather(*many)
+    recorder.gate.clear()
+    late = [submit(writer, word) for word in ("first", "second")]
+    grown.set()
+    recorder.gate.set()
+    await asyncio.gather(*late)
+    assert ["first", "second"] in recorder.groups
+
+
 async def test_error_of_one_is_his_alone(writer, recorder):
     """A job's own error does not touch its neighbours."""
     recorder.gate.set()

@@ -1,4 +1,4 @@
-"""The envelope, and the record that a spool keeps of it."""
+"""The record that a spool keeps of an envelope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.envelope import Envelope, ForwardPath, Peer, build_envelope_json, parse_envelope_json
+from relay.envelope import Envelope, ForwardPath, Peer
+from relay.spool.envelopes import build_envelope_json, parse_envelope_json
 
 # What a session decodes of a peer's octets holds no lone surrogate; everything else may come.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -1,0 +1,201 @@
+"""What the SMTP edge computes for a mail: everything a receiver does but the spool's commit and the kernel's part.
+
+    python -m bench.edge_cpu [--rounds 7] [--only NAME] [--profile]
+
+Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog; the spool
+answers at once, the log goes to /dev/null. Prints microseconds of CPU a mail, the best and the median of interleaved
+rounds: fit to compare two states of the code on a busy machine, since no other process takes part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import pstats
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.smtp import CONFIG
+from relay import telemetry
+from relay.config.load import load_config
+from relay.smtp.limits import Limiter
+from relay.smtp.listeners import Server
+from relay.smtp.protocol import Smtp
+from relay.smtp.station import Station
+from relay.smtp.tally import Tally
+from relay.spool.base import Receipt, Submission
+from relay.spool.local import LocalIntake
+
+_SESSIONS = 10  # that many have something to say in one turn of a busy loop
+_CHUNK = 65_536  # what one read of a large mail brings on loopback
+_HEAD = (
+    b"From: <ada@customer.example>\r\nTo: <support@example.com>\r\nDate: Mon, 23 Nov 2026 15:12:52 +0000 (UTC)\r\n"
+    b"Message-Id: <0882.0003.%04x@bench.example>\r\n\r\n"
+)
+_LINE = b"%d" + b"X" * 78 + b"\r\n"
+_COMMANDS = (b"MAIL FROM:<ada@customer.example>\r\n", b"RCPT TO:<support@example.com>\r\n", b"DATA\r\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """One row: mails of a size, each in a connection of its own or not."""
+
+    name: str
+    octets: int
+    reused: bool
+    mails: int
+
+
+LOADS = (
+    Load(name="2 KB, reused", octets=2_000, reused=True, mails=3_000),
+    Load(name="2 KB", octets=2_000, reused=False, mails=2_000),
+    Load(name="20 KB", octets=20_000, reused=False, mails=2_000),
+    Load(name="200 KB", octets=200_000, reused=False, mails=400),
+)
+
+
+class Quick(LocalIntake):
+    """The spool with everything but its commit."""
+
+    async def put(self, submission: Submission) -> Receipt:
+        return Receipt(spool_id=submission.spool_id, duplicate=False)
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(Receipt(spool_id=submission.spool_id, duplicate=False))
+        return done
+
+
+class Link(asyncio.Transport):
+    """The server's side of a connection that leads nowhere."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__({"peername": ("127.0.0.1", port)})
+        self.said = b""
+
+    def write(self, data: Any) -> None:
+        self.said = data
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
+    def pause_reading(self) -> None:
+        """Nothing is under way."""
+
+    def resume_reading(self) -> None:
+        """Nothing is under way."""
+
+
+class Bench:
+    """One receiver's station, and sessions made for it."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "relay.toml"
+        path.write_text(CONFIG.format(data_dir=folder / "data", port=2525))
+        config = load_config(str(path), environ={})
+        config.data_dir.mkdir()
+        self.intake = Quick(config)
+        self.server = Server(config=config, intake=self.intake)
+        self.station: Station = Station(
+            intake=self.intake, limits=config.limits, limiter=Limiter(Tally(folder / "tally"))
+        )
+        self.server._station = self.station  # noqa: SLF001 - a server without sockets
+        self.server._compile(config)  # noqa: SLF001 - a server without sockets
+        self.site = self.station.sites[0]
+        self._port = 40_000
+
+    def connect(self) -> tuple[Smtp, Link]:
+        """A session that has been greeted and has said HELO."""
+        self._port += 1
+        session, link = Smtp(self.site, self.station), Link(self._port)
+        session.connection_made(link)
+        session.data_received(b"HELO bench.example\r\n")
+        return session, link
+
+    async def run(self, load: Load) -> float:
+        """Microseconds of CPU a mail."""
+        tail = b"".join(_LINE % (at % 10) for at in range(load.octets // 81)) + b".\r\n"
+        opened = [self.connect() for _ in range(_SESSIONS)] if load.reused else []
+        begun = time.process_time()
+        for first in range(0, load.mails, _SESSIONS):
+            if not load.reused:
+                opened = [self.connect() for _ in range(_SESSIONS)]
+            for command in _COMMANDS:
+                for session, _ in opened:
+                    session.data_received(command)
+                await asyncio.sleep(0)
+            for at, (session, _) in enumerate(opened):
+                mail = _HEAD % (first + at) + tail
+                for start in range(0, len(mail), _CHUNK):
+                    session.data_received(mail[start : start + _CHUNK])
+            while any(session.busy for session, _ in opened):  # noqa: ASYNC110 - the turns are what is measured
+                await asyncio.sleep(0)
+            if not load.reused:
+                self._part(opened)
+                await asyncio.sleep(0)
+        spent = (time.process_time() - begun) / load.mails * 1e6
+        if load.reused:
+            self._part(opened)
+        return spent
+
+    @staticmethod
+    def _part(opened: list[tuple[Smtp, Link]]) -> None:
+        for session, link in opened:
+            if not link.said.startswith(b"250 2.0.0 Ok: queued"):
+                raise RuntimeError(f"250 was expected: {link.said!r}")
+            session.data_received(b"QUIT\r\n")
+            session.connection_lost(None)
+
+
+async def compare(loads: list[Load], rounds: int) -> None:
+    """The table."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)  # as the daemon's receivers have it
+        found: dict[str, list[float]] = {load.name: [] for load in loads}
+        for _ in range(rounds):
+            for load in loads:
+                found[load.name].append(await bench.run(load))
+        for name, spent in found.items():
+            print(f"{name:14} best {min(spent):7.1f} µs   median {statistics.median(spent):7.1f} µs")
+        bench.station.close()
+        await bench.intake.close()
+
+
+def main() -> None:
+    """Print the figures, and with --profile where they come from."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    loads = [load for load in LOADS if load.name.startswith(options.only)]
+    stderr = sys.stderr
+    with Path("/dev/null").open("w", encoding="utf-8") as sys.stderr:
+        telemetry.configure("json", "info", process="receiver-0")
+        profile = cProfile.Profile()
+        if options.profile:
+            profile.enable()
+        uvloop.run(compare(loads, options.rounds))
+        profile.disable()
+    sys.stderr = stderr
+    telemetry.configure("json", "info")
+    if options.profile:
+        pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()
