@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
@@ -55,6 +56,7 @@ class Deliverer:
             wake=bell,
             limits=config.deliver,
             now=utc_now,
+            steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
         )
         self._tasks = [
@@ -97,6 +99,10 @@ class Deliverer:
                 return await self._stopped.wait()
         except TimeoutError:
             return False
+
+    def problem(self) -> str:
+        """Nothing that goes wrong here keeps mail from coming in."""
+        return ""
 
     async def reload(self, config: Config) -> None:
         """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""
