@@ -11,6 +11,8 @@ from relay.message.identifiers import parse_identifiers
 
 #: The newest references are the last; a thread's beginning is of no use to find its desk.
 _MOST_REFERENCES = 20
+#: Octets of a field's end that twenty of them fit in.
+_ENOUGH = 8_192
 
 
 def header_block(head: bytes) -> bytes:
@@ -24,6 +26,7 @@ def header_block(head: bytes) -> bytes:
 def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References, with their brackets, each once, the last of them only."""
     found: dict[str, None] = {}
-    for _, body in sorted(fields.find(b"in-reply-to") + fields.find(b"references")):
-        found.update(dict.fromkeys(parse_identifiers(body.decode("ascii", "replace"))))
+    bodies = sorted(fields.find(b"in-reply-to") + fields.find(b"references"))
+    for _, body in bodies[-_MOST_REFERENCES:]:
+        found.update(dict.fromkeys(parse_identifiers(body[-_ENOUGH:].decode("ascii", "replace"))))
     return tuple(found)[-_MOST_REFERENCES:]
