@@ -258,6 +258,21 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             await asyncio.sleep(0.01)
 
 
+async def test_held_route_is_probed_though_the_clock_was_set_back(world):
+    """A hold from a clock that ran an hour ahead does not last an hour: the next mail is its probe."""
+    spool_id = await world.put(1, route="desk")
+    mended = False
+    script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
+    async with world.running(script), asyncio.timeout(20):
+        while not world.entry(spool_id).reason:
+            await asyncio.sleep(0.005)
+        mended = True
+        world.clock.now -= timedelta(hours=1)
+        following = await world.put(2, route="desk")
+        while world.entry(following).state is not State.DONE:
+            await asyncio.sleep(0.005)
+
+
 async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
     """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
     spool_id = await world.put(1, route="desk")

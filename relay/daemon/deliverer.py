@@ -86,7 +86,7 @@ class Deliverer:
         return Delivery(
             config=config,
             outbox=self._outbox,
-            store=AttachmentStore(self._clients.s3, config=config.s3),
+            store=AttachmentStore(self._clients.s3, config=config.s3, now=utc_now),
             connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
             pace=self._pace,
             now=utc_now,
