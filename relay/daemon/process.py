@@ -66,7 +66,7 @@ class ChildProcess:
         link.say(
             do="start",
             name=name,
-            config=config.model_dump(mode="json"),
+            config=config.pack(),
             sockets=descriptors,
             after_crash=after_crash,
             index=int(name.partition("-")[2] or 0),
@@ -81,7 +81,7 @@ class ChildProcess:
 
     def reload(self, config: Config) -> None:
         """Tell it of a new configuration."""
-        self._link.say(do="reload", name=self._name, config=config.model_dump(mode="json"))
+        self._link.say(do="reload", name=self._name, config=config.pack())
 
     async def metrics(self, seconds: float) -> str:
         """Its metrics in Prometheus's text format; "" when it does not answer in time."""

@@ -231,3 +231,10 @@ def test_sigterm_waits_for_the_mail_in_progress(front):
         assert busy.line() == b""
     assert front.process.wait(20) == 0
     assert front.wait_for("transaction.accepted")
+
+
+def test_defaults_spare_this_machine(front):
+    """More sessions than one address may have by default: this machine's own may, as limits that nobody wrote down."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(front.port)) for _ in range(60)]
+        assert {client.line()[:4] for client in clients} == {b"220 "}
