@@ -183,9 +183,14 @@ class Wire(SMTP):
         if secured is None or self.closing or self.link is None:
             link.abort()
             return None
+        # A peer that sends much behind its last word of the handshake is heard before we are told that it is over.
+        self.resume()
         self.link = secured
         self.secured = True
+<<<<<<< Updated upstream
         self.paused = False
+=======
+>>>>>>> Stashed changes
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
 
