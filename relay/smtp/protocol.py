@@ -30,19 +30,18 @@ _LINE_BYTES = AUTH_LINE + 64
 class Smtp(Wire):
     """One session."""
 
-    _session: Session | None = None
-    _counted_as = ""
-    _sink: DataReader | ChunkReader | None = None
-    _refusal: Reply | None = None  # of the chunk being read and dropped
-    _arrival: Arrival | None = None
-    _unconfirmed: SpoolId | None = None
-    _quiet = False  # before the greeting
-    _skipping = False  # in a line without an end
-    _why = "peer closed"
-
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(station)
         self.site = site
+        self._session: Session | None = None
+        self._counted_as = ""
+        self._sink: DataReader | ChunkReader | None = None
+        self._refusal: Reply | None = None  # of the chunk being read and dropped
+        self._arrival: Arrival | None = None
+        self._unconfirmed: SpoolId | None = None
+        self._quiet = False  # before the greeting
+        self._skipping = False  # in a line without an end
+        self._why = "peer closed"
         self._rested_at = self.opened_at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,9 +97,15 @@ class Smtp(Wire):
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
         if self._unconfirmed is not None:
             self._confirm()
-        if self._quiet and not self.closing:
+        if self.closing:
+            return
+        if self._quiet:
             self._hang_up(replies.EARLY_TALKER)
-        super().data_received(data)
+            return
+        self.heard_at = self.loop.time()
+        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
+        self.at = 0
+        self.pump()
 
     def eof_received(self) -> bool:
         """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
@@ -147,7 +152,7 @@ class Smtp(Wire):
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.counted(replies.BAD_LINE))
-        self._rested_at = self.heard_at
+        self._rested_at = self.heard_at  # the deadline stays: `expire` looks at this
         return self.at < len(self.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
@@ -224,10 +229,7 @@ class Smtp(Wire):
             self._wake()
 
     def _rest(self) -> None:
-        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever.
-
-        Where the deadline is one of these already, `_rested_at` alone is moved: `expire` looks at it.
-        """
+        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
         limits = self.site.limits
         self._rested_at = self.heard_at
         self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
@@ -252,9 +254,8 @@ class Smtp(Wire):
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
         self._refusal = chunk.refusal
-        arrival = None
-        if chunk.refusal is None:
-            arrival = self._arrival or self._begin_arrival(stuffed=False)
+        wanted = chunk.refusal is None
+        arrival = (self._arrival or self._begin_arrival(stuffed=False)) if wanted else None
         self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
@@ -373,9 +374,8 @@ class Smtp(Wire):
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
         else:
-            limits = self.site.limits
-            ends_at = self.opened_at + limits.session_seconds
-            self.deadline = min(self._rested_at + limits.command_seconds, ends_at)
+            ends_at = self.opened_at + self.site.limits.session_seconds
+            self.deadline = min(self._rested_at + self.site.limits.command_seconds, ends_at)
             if self.deadline <= now:
                 self._hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
 
