@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import tomllib
@@ -195,6 +196,26 @@ def test_minimal_file_gives_the_defaults(minimal, monkeypatch):
 def test_route_is_named_for_its_first_match(minimal):
     """A route without a name is called by its first match."""
     assert load_config(minimal, environ={}).routes[0].name == "support@example.com"
+
+
+@pytest.mark.parametrize(
+    "match",
+    ["käse@münchen.example", "a%b@example.com", "o'neil@example.com", "x" * 60 + "@" + "y" * 60 + ".example"],
+)
+def test_configuration_reaches_another_process_as_it_is(match):
+    """Packed and read again, as a receiver does, it is the same: odd matches, and limits that nobody wrote down."""
+    for limits in ({}, {"connections_per_address": 50}):
+        config = builtin_config(routes=[{"match": [match, "b@example.com"]}], limits=limits)
+        again = Config.model_validate(json.loads(json.dumps(config.pack())))
+        assert again == config
+        assert again.routes[0].name == match
+        assert again.limits.model_fields_set == set(limits)
+
+
+def test_name_of_a_route_has_its_rules():
+    """A name that is not the first match is of letters that a command line and a metric take as they are."""
+    with pytest.raises(ValueError, match="is no name of a route"):
+        builtin_config(routes=[{"match": ["a@example.com"], "name": "käse"}])
 
 
 def test_find_config_asks_in_order():

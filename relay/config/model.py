@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from relay.config.words import (
     check_address,
@@ -201,7 +209,7 @@ class Route(Section):
     """Which recipients go to which address of which instance."""
 
     match: Annotated[tuple[Match, ...], Field(min_length=1)]
-    name: Annotated[str, AfterValidator(check_route_name)] = ""
+    name: str = ""
     destination: Address | None = None
     instance_id: InstanceId | None = None
     contact_flow_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
@@ -212,6 +220,12 @@ class Route(Section):
     thread: Literal["off", "references"] = "off"
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=500)]] = Field(default_factory=dict)
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _name(cls, name: str, info: ValidationInfo) -> str:
+        """A name that was given has its rules; the default, the first match, is as long and as strange as that."""
+        return name if name in info.data.get("match", ())[:1] else check_route_name(name)
 
 
 class Config(Section):
@@ -234,6 +248,13 @@ class Config(Section):
     alarms: Alarms = Alarms()
     log: Log = Log()
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
+
+    def pack(self) -> dict[str, Any]:
+        """What `model_validate` makes the same configuration of in another process, in the types of JSON.
+
+        Defaults are left out: whether a limit was written down is a part of what it says.
+        """
+        return self.model_dump(mode="json", exclude_unset=True)
 
     @field_validator("routes", mode="after")
     @classmethod

@@ -28,6 +28,8 @@ class ChildProcess:
         self._on_ready = on_ready
         #: What the child said of the configuration, when it would not start with it.
         self.refused: tuple[str, ...] = ()
+        #: Why no mail can come in by this child now; "" when it can.
+        self.problem = ""
 
     @classmethod
     async def start(
@@ -64,7 +66,7 @@ class ChildProcess:
         link.say(
             do="start",
             name=name,
-            config=config.model_dump(mode="json"),
+            config=config.pack(),
             sockets=descriptors,
             after_crash=after_crash,
             index=int(name.partition("-")[2] or 0),
@@ -79,7 +81,7 @@ class ChildProcess:
 
     def reload(self, config: Config) -> None:
         """Tell it of a new configuration."""
-        self._link.say(do="reload", name=self._name, config=config.model_dump(mode="json"))
+        self._link.say(do="reload", name=self._name, config=config.pack())
 
     async def metrics(self, seconds: float) -> str:
         """Its metrics in Prometheus's text format; "" when it does not answer in time."""
@@ -119,6 +121,8 @@ class ChildProcess:
             match words["said"]:
                 case "ready":
                     self._on_ready()
+                case "problem":
+                    self.problem = words["why"]
                 case "refused":
                     self.refused = tuple(words["sentences"])
                 case "metrics":

@@ -15,6 +15,9 @@ _BLANK = re.compile(r"\s+")
 #: What nearly every Message-ID looks like: nothing to unfold, decode or take out.
 _PLAIN = re.compile(rb"[ \t]*(<[!-;=?-~]+>)[ \t]*")
 
+#: RFC 5322 §2.1.1 allows 998 octets in a line; what is longer is no identifier that anyone would ask for.
+_LONGEST = 2_048
+
 
 def parse_identifiers(text: str) -> tuple[str, ...]:
     """The identifiers of an unfolded field body in order, each in angle brackets, blanks from bad folding taken out."""
@@ -38,10 +41,10 @@ def read_message_id(header_block_: bytes) -> str | None:
 
 def find_message_id(fields: FieldFinder) -> str | None:
     """The Message-ID of a mail as it comes in; quick enough for SMTP."""
-    found = fields.find(b"message-id")
+    found = fields.find(b"message-id", most=1)
     if not found:
         return None
-    body = found[0][1]
+    body = found[0][1][:_LONGEST]
     plain = _PLAIN.fullmatch(body)
     if plain is not None and b"=?" not in body:
         return plain[1].decode("ascii")

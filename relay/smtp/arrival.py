@@ -82,8 +82,9 @@ class Arrival:
         """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
         content = self.content
         if content.over:
-            too_big = replies.fill(replies.TOO_BIG, octets=self.transaction.site.max_bytes)
-            return replies.ENDLESS_LINE if content.fault is replies.LONG_LINE else content.fault or too_big
+            if content.endless:
+                return replies.ENDLESS_LINE
+            return content.fault or replies.fill(replies.TOO_BIG, octets=self.transaction.site.max_bytes)
         if content.fault is not None:
             content.refuse(content.fault)
         elif content.full and not self._moving:

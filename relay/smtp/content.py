@@ -115,7 +115,7 @@ class Content:
     """One mail's octets, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_hard_limit", "_keep_bare", "_limit", "_open", "_parts", "_prefix",
+        "_block_bytes", "_cleaner", "_digest", "_hard_limit", "_keep_bare", "_limit", "_line_limit", "_open", "_parts", "_prefix",
         "_rest", "fault", "file", "head", "held", "received", "repaired", "size",
     )  # fmt: skip
 
@@ -133,6 +133,7 @@ class Content:
         self._cleaner = Cleaner(stuffed=stuffed, repair=repair, line_limit=line_limit)
         self._keep_bare = repair
         self._limit = limit
+        self._line_limit = line_limit
         self._hard_limit = 2 * limit  # past it nothing is drained any more: the session closes
         self._block_bytes = block_bytes
         self._open = open_file
@@ -158,6 +159,13 @@ class Content:
     def over(self) -> bool:
         """Whether so much has come that waiting for the end is no longer worth it."""
         return self.received > self._hard_limit
+
+    @property
+    def endless(self) -> bool:
+        """Whether it is one line that does not end, as far as can be seen of what came last."""
+        if self.fault is replies.LONG_LINE:
+            return True
+        return self.held > self._line_limit and not any(b"\n" in part for part in self._parts)
 
     @property
     def full(self) -> bool:
@@ -238,10 +246,10 @@ class Content:
 
     def _judge(self) -> None:
         """Set `fault` when what was taken up cannot be taken."""
-        if self.size > self._limit:
-            self.fault = self.fault or replies.fill(replies.TOO_BIG, octets=self._limit)
-        elif self._cleaner.too_long:
+        if self._cleaner.too_long:
             self.fault = self.fault or replies.LONG_LINE
+        elif self.size > self._limit:
+            self.fault = self.fault or replies.fill(replies.TOO_BIG, octets=self._limit)
         elif self._cleaner.bare:
             if self._keep_bare:
                 self.repaired = True

@@ -11,6 +11,8 @@ from relay.message.identifiers import parse_identifiers
 
 #: The newest references are the last; a thread's beginning is of no use to find its desk.
 _MOST_REFERENCES = 20
+#: Octets of a field's end that twenty of them fit in.
+_ENOUGH = 8_192
 
 
 def header_block(head: bytes) -> bytes:
@@ -27,6 +29,6 @@ def find_references(fields: FieldFinder) -> tuple[str, ...]:
     if not bodies:
         return ()
     found: dict[str, None] = {}
-    for _, body in sorted(bodies):
-        found.update(dict.fromkeys(parse_identifiers(body.decode("ascii", "replace"))))
+    for _, body in sorted(bodies)[-_MOST_REFERENCES:]:
+        found.update(dict.fromkeys(parse_identifiers(body[-_ENOUGH:].decode("ascii", "replace"))))
     return tuple(found)[-_MOST_REFERENCES:]

@@ -14,7 +14,8 @@ from typing import NamedTuple
 # RFC 5321 §4.1.2 with the non-ASCII octets of RFC 6531 §3.3; whether those were allowed is the caller's question.
 _ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
 _DOT_ATOM = _ATEXT + rb"(?:\." + _ATEXT + rb")*"
-_QUOTED = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\x20-\x7e])*"'
+_QTEXT = rb"[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]*+"
+_QUOTED = rb'"' + _QTEXT + rb"(?:\\[\x20-\x7e]" + _QTEXT + rb')*+"'
 # Underscores are no part of a host name (RFC 1123), and yet real senders have them.
 _LABELS = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
 _DOMAIN = rb"(?:" + _LABELS + rb"|\[[A-Za-z0-9:.-]+\])"

@@ -50,7 +50,7 @@ class Reception:
         site, spool_id = self.transaction.site, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=site.hostname, spool_id=spool_id)
         found = FieldFinder(header_block(head))
-        self.hops = find_hops(found, hostname=site.hostname)
+        self.hops = find_hops(found, hostname=site.hostname, most=site.limits.hops + 1)
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         if site.trusted:

@@ -37,6 +37,17 @@ _WRITERS = 4
 _CHECKERS = 2
 
 
+#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and two of ours.
+_PROBLEMS = {
+    "spool": "a write to the spool failed",
+    "lag": "the event loop lags",
+    "files": "file handles are used up",
+    "memory": "memory is short",
+    "paused": "the intake is paused",
+    "room": "the spool has no room",
+}
+
+
 class Watched(Protocol):
     """A session as the tick sees it."""
 
@@ -83,6 +94,15 @@ class Station:
         if self.gates.closed(now=self.loop.time()):
             return replies.OVERLOADED
         return replies.PAUSED if self.intake.paused() else None
+
+    def problem(self) -> str:
+        """Why no mail can come in now, whatever its size; "" when it can."""
+        word = self.gates.why(now=self.loop.time())
+        if not word and self.intake.paused():
+            word = "paused"
+        if not word and not self.intake.room(1):
+            word = "room"
+        return _PROBLEMS[word] if word else ""
 
     def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
         """Note that a peer was sent away; the same to the same address is said once a minute."""

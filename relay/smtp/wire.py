@@ -73,6 +73,15 @@ class Wire(SMTP):
         # Under TLS the connection closes here whatever we say; in clear we may still answer.
         return not self.secured
 
+    def give_way(self) -> None:
+        """Let the other connections have their turn before the buffer is looked at again."""
+        self.busy = True
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self.busy = False
+        self.pump()
+
     def pause_writing(self) -> None:
         """The peer does not read its answers: it gets no more work done either."""
         self.clogged = True

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 DIALOGS = sorted(FOLDER.glob("*.smtp"))
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[rnt0\\])")
 _REPEAT = re.compile(rb"\{([^{}]*)\*(\d+)\}")
-_REFERENCE = re.compile(rb"^5\d\d 5\.\d+\.\d+ [^\[]+ \[T\d{9}\]\r$")
+_REFERENCE = re.compile(rb"^5\d\d 5\.\d+\.\d+ [^\[]+ \[[0-9A-Z]{10,32}\]\r$")
 _PLAIN = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 

@@ -85,6 +85,8 @@ def test_hops_are_counted_and_ours_known():
         (b"A: 1\r\nmessage-id:\r\n <a@b>\r\n\r\n", "<a@b>"),
         (b"Message-Id: a@b\r\n\r\n", "<a@b>"),
         (b"Message-ID: <a@\r\n\tb>\r\n\r\n", "<a@b>"),
+        (b"A: 1\rMessage-ID: <a@b>\rB: 2\r\r", "<a@b>"),
+        (b"A: 1\r\r\nMessage-ID:\r\r\n <a@b>\r\r\n\r\r\n", "<a@b>"),
         (b"Message-ID:\r\n\r\n", None),
         (b"A: 1\r\n\r\nMessage-ID: <body@b>\r\n", None),
     ],
