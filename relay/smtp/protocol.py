@@ -35,7 +35,7 @@ class Smtp(Wire):
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(station)
         self.site = site
-        self._session: Session | None = None
+        self._session: Session  # from `begin` on: nothing comes before it
         self._counted_as = ""
         self._sink: DataReader | ChunkReader | None = None
         self._refusal: Reply | None = None  # of the chunk being read and dropped
@@ -82,9 +82,10 @@ class Smtp(Wire):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
         """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
-        session, self.link = self._session, None
-        if session is None or self not in self.station.sessions:
+        self.link = None
+        if self not in self.station.sessions:
             return
+        session = self._session
         self.station.sessions.discard(self)
         self.station.limiter.leave(self._counted_as)
         self.closing = True
@@ -147,7 +148,6 @@ class Smtp(Wire):
             return False
         self.at = end + 1
         session = self._session
-        assert session is not None
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
@@ -197,7 +197,6 @@ class Smtp(Wire):
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
         session, arrival = self._session, self._arrival
-        assert session is not None
         if arrival is not None and session.transaction is not arrival.transaction:
             self._part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
@@ -224,7 +223,6 @@ class Smtp(Wire):
         """One reply; a refusal carries our id, so that a person can ask for it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
-            assert self._session is not None
             octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
         self.out.append(octets)
 
@@ -249,7 +247,6 @@ class Smtp(Wire):
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
         session = self._session
-        assert session is not None
         assert session.transaction is not None
         self._arrival = Arrival(
             station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
@@ -266,7 +263,6 @@ class Smtp(Wire):
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
         arrival, session = self._arrival, self._session
-        assert session is not None
         refusal = self._refusal
         if refusal is None and arrival is not None:
             if chunk.last:
@@ -291,7 +287,6 @@ class Smtp(Wire):
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self._session
-        assert session is not None
         self._arrival = None
         for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
             self._say(reply)
@@ -328,7 +323,6 @@ class Smtp(Wire):
     async def _secure(self) -> None:
         """The TLS handshake, and what is known after it."""
         session, context = self._session, self.site.context
-        assert session is not None
         connection = None
         try:
             if context is not None:
@@ -351,7 +345,6 @@ class Smtp(Wire):
     async def _check(self, credentials: Credentials) -> None:
         """A password, in a thread: its hash is made to take long."""
         session, users = self._session, self.site.users
-        assert session is not None
         assert users is not None
         self.deadline = NEVER
         try:
@@ -387,8 +380,8 @@ class Smtp(Wire):
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
-        session, arrival = self._session, self._arrival
-        under_way = self.busy or (session is not None and session.transaction is not None)
+        arrival = self._arrival
+        under_way = self.busy or self._session.transaction is not None
         if not (arrival is not None and arrival.committing) and (urgent or not under_way):
             self._hang_up(replies.SHUTTING_DOWN, linger=False)
 
@@ -396,7 +389,6 @@ class Smtp(Wire):
         """Say this as the last word, then close."""
         if self.closing:
             return
-        assert self._session is not None
         self._why = reply.enhanced
         if not reply.positive:
             reference = self._session.reference if reply.code >= 500 else None
