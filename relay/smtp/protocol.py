@@ -32,19 +32,18 @@ _TURNS = 32
 class Smtp(Wire):
     """One session."""
 
-    _session: Session | None = None
-    _counted_as = ""
-    _sink: DataReader | ChunkReader | None = None
-    _refusal: Reply | None = None  # of the chunk being read and dropped
-    _arrival: Arrival | None = None
-    _unconfirmed: SpoolId | None = None
-    _quiet = False  # before the greeting
-    _skipping = False  # in a line without an end
-    _why = "peer closed"
-
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(station)
         self.site = site
+        self._session: Session  # from `begin` on: nothing comes before it
+        self._counted_as = ""
+        self._sink: DataReader | ChunkReader | None = None
+        self._refusal: Reply | None = None  # of the chunk being read and dropped
+        self._arrival: Arrival | None = None
+        self._unconfirmed: SpoolId | None = None
+        self._quiet = False  # before the greeting
+        self._skipping = False  # in a line without an end
+        self._why = "peer closed"
         self._rested_at = self.opened_at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,9 +82,10 @@ class Smtp(Wire):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
         """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
-        session, self.link = self._session, None
-        if session is None or self not in self.station.sessions:
+        self.link = None
+        if self not in self.station.sessions:
             return
+        session = self._session
         self.station.sessions.discard(self)
         self.station.limiter.leave(self._counted_as)
         self.closing = True
@@ -100,9 +100,15 @@ class Smtp(Wire):
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
         if self._unconfirmed is not None:
             self._confirm()
-        if self._quiet and not self.closing:
+        if self.closing:
+            return
+        if self._quiet:
             self._hang_up(replies.EARLY_TALKER)
-        super().data_received(data)
+            return
+        self.heard_at = self.loop.time()
+        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
+        self.at = 0
+        self.pump()
 
     def eof_received(self) -> bool:
         """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
@@ -142,7 +148,6 @@ class Smtp(Wire):
             return False
         self.at = end + 1
         session = self._session
-        assert session is not None
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
@@ -153,7 +158,7 @@ class Smtp(Wire):
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.counted(replies.BAD_LINE))
-        self._rested_at = self.heard_at
+        self._rested_at = self.heard_at  # the deadline stays: `expire` looks at this
         return self.at < len(self.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
@@ -192,7 +197,6 @@ class Smtp(Wire):
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
         session, arrival = self._session, self._arrival
-        assert session is not None
         if arrival is not None and session.transaction is not arrival.transaction:
             self._part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
@@ -219,7 +223,6 @@ class Smtp(Wire):
         """One reply; a refusal carries our id, so that a person can ask for it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
-            assert self._session is not None
             octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
         self.out.append(octets)
 
@@ -230,10 +233,7 @@ class Smtp(Wire):
             self._wake()
 
     def _rest(self) -> None:
-        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever.
-
-        Where the deadline is one of these already, `_rested_at` alone is moved: `expire` looks at it.
-        """
+        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
         limits = self.site.limits
         self._rested_at = self.heard_at
         self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
@@ -247,7 +247,6 @@ class Smtp(Wire):
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
         session = self._session
-        assert session is not None
         assert session.transaction is not None
         self._arrival = Arrival(
             station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
@@ -258,14 +257,12 @@ class Smtp(Wire):
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
         self._refusal = chunk.refusal
-        arrival = None
-        if chunk.refusal is None:
-            arrival = self._arrival or self._begin_arrival(stuffed=False)
+        wanted = chunk.refusal is None
+        arrival = (self._arrival or self._begin_arrival(stuffed=False)) if wanted else None
         self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
         arrival, session = self._arrival, self._session
-        assert session is not None
         refusal = self._refusal
         if refusal is None and arrival is not None:
             if chunk.last:
@@ -290,7 +287,6 @@ class Smtp(Wire):
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self._session
-        assert session is not None
         self._arrival = None
         for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
             self._say(reply)
@@ -327,7 +323,6 @@ class Smtp(Wire):
     async def _secure(self) -> None:
         """The TLS handshake, and what is known after it."""
         session, context = self._session, self.site.context
-        assert session is not None
         connection = None
         try:
             if context is not None:
@@ -350,7 +345,6 @@ class Smtp(Wire):
     async def _check(self, credentials: Credentials) -> None:
         """A password, in a thread: its hash is made to take long."""
         session, users = self._session, self.site.users
-        assert session is not None
         assert users is not None
         self.deadline = NEVER
         try:
@@ -379,16 +373,15 @@ class Smtp(Wire):
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
         else:
-            limits = self.site.limits
-            ends_at = self.opened_at + limits.session_seconds
-            self.deadline = min(self._rested_at + limits.command_seconds, ends_at)
+            ends_at = self.opened_at + self.site.limits.session_seconds
+            self.deadline = min(self._rested_at + self.site.limits.command_seconds, ends_at)
             if self.deadline <= now:
                 self._hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
-        session, arrival = self._session, self._arrival
-        under_way = self.busy or (session is not None and session.transaction is not None)
+        arrival = self._arrival
+        under_way = self.busy or self._session.transaction is not None
         if not (arrival is not None and arrival.committing) and (urgent or not under_way):
             self._hang_up(replies.SHUTTING_DOWN, linger=False)
 
@@ -396,7 +389,6 @@ class Smtp(Wire):
         """Say this as the last word, then close."""
         if self.closing:
             return
-        assert self._session is not None
         self._why = reply.enhanced
         if not reply.positive:
             reference = self._session.reference if reply.code >= 500 else None

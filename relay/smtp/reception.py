@@ -87,6 +87,8 @@ class Reception:
 
     def strict_routes(self) -> list[Route]:
         """The routes among them that refuse files at the door."""
+        if not self.transaction.site.looks_inside:
+            return []
         return strict_routes(self.destinations(), self.transaction.site.routes)
 
 

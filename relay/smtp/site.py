@@ -54,6 +54,8 @@ class Site:
     starttls: bool
     #: Whether nothing goes without it.
     tls_first: bool
+    #: Whether some route refuses files at the door.
+    looks_inside: bool
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -95,6 +97,7 @@ def build_site(
         hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),
         starttls=tls is not None and listener.tls in ("starttls", "required"),
         tls_first=listener.tls == "required",
+        looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 
 

@@ -54,7 +54,7 @@ class Transaction:
             smtputf8=self.parameters.smtputf8,
             ret=self.parameters.ret,
             envid=self.parameters.envid,
-            repairs=tuple(sorted(self.repairs)),
+            repairs=tuple(sorted(self.repairs)) if self.repairs else (),
         )
 
     def add_recipient(self, argument: bytes) -> tuple[Reply, str]:

@@ -30,29 +30,29 @@ NEVER = float("inf")
 class Wire(SMTP):
     """A connection; subclasses say what its octets mean in `pump`."""
 
-    #: On the loop's clock; past it `expire` is called.
-    deadline = NEVER
-    link: asyncio.Transport | None = None
-    buffer = b""
-    #: How much of the buffer is done with.
-    at = 0
-    #: Something is waited for: the buffer is not looked at.
-    busy = False
-    #: The peer does not read what we say.
-    clogged = False
-    #: The peer will send no more.
-    ended = False
-    #: We will say no more.
-    closing = False
-    secured = False
-    #: We do not read what the peer says.
-    paused = False
-
     def __init__(self, station: Station) -> None:
         # aiosmtpd's and StreamReaderProtocol's own set-up is skipped on purpose: see the module's docstring.
+        # All attributes, here or in the subclass, and never more than 30: past that each look at one is a search.
         self.loop = station.loop
         self.station = station
+        #: On the loop's clock; past it `expire` is called.
+        self.deadline = NEVER
+        self.link: asyncio.Transport | None = None
+        self.buffer = b""
+        #: How much of the buffer is done with.
+        self.at = 0
         self.out: list[bytes] = []
+        #: Something is waited for: the buffer is not looked at.
+        self.busy = False
+        #: The peer does not read what we say.
+        self.clogged = False
+        #: The peer will send no more.
+        self.ended = False
+        #: We will say no more.
+        self.closing = False
+        self.secured = False
+        #: We do not read what the peer says.
+        self.paused = False
         self.opened_at = self.heard_at = self.loop.time()
 
     def pump(self) -> None:
@@ -62,15 +62,6 @@ class Wire(SMTP):
     def closes(self) -> None:
         """The connection is about to be closed by us."""
         raise NotImplementedError
-
-    def data_received(self, data: bytes) -> None:
-        """Octets from the peer."""
-        if self.closing:
-            return
-        self.heard_at = self.loop.time()
-        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
-        self.at = 0
-        self.pump()
 
     def eof_received(self) -> bool:
         """The peer will send no more: what it is owed an answer for, it still gets."""
