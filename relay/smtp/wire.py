@@ -178,10 +178,7 @@ class Wire(SMTP):
         self.resume()
         self.link = secured
         self.secured = True
-<<<<<<< Updated upstream
         self.paused = False
-=======
->>>>>>> Stashed changes
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
 
