@@ -178,7 +178,6 @@ class Wire(SMTP):
         self.resume()
         self.link = secured
         self.secured = True
-        self.paused = False
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
 
