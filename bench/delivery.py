@@ -112,15 +112,16 @@ async def fill(daemon: Daemon, raw: bytes, mails: int) -> None:
             peer=Peer(address="192.0.2.1", port=25),
             received_at=datetime.now(UTC),
         )
+        own = raw + f"{spool_id}\r\n".encode()  # each its own mail
         await intake.put(
             Submission(
                 spool_id=spool_id,
                 envelope=envelope,
                 destinations=(destination,),
-                raw=raw,
-                size=len(raw),
+                raw=own,
+                size=len(own),
                 trace_size=0,
-                fingerprint=hashlib.sha256(spool_id.encode()).hexdigest(),  # each its own mail
+                fingerprint=hashlib.sha256(own).hexdigest(),
                 message_id=None,
             )
         )

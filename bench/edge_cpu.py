@@ -1,6 +1,6 @@
 """What the SMTP edge computes for a mail: everything a receiver does but the spool's commit and the kernel's part.
 
-    python -m bench.edge_cpu [--rounds 7] [--only NAME] [--profile]
+    python -m bench.edge_cpu [--rounds 40] [--only NAME] [--profile]
 
 Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog; the spool
 answers at once, the log goes to /dev/null. Prints microseconds of CPU a mail, the best and the median of interleaved
@@ -56,10 +56,10 @@ class Load:
 
 
 LOADS = (
-    Load(name="2 KB, reused", octets=2_000, reused=True, mails=3_000),
-    Load(name="2 KB", octets=2_000, reused=False, mails=2_000),
-    Load(name="20 KB", octets=20_000, reused=False, mails=2_000),
-    Load(name="200 KB", octets=200_000, reused=False, mails=400),
+    Load(name="2 KB, reused", octets=2_000, reused=True, mails=500),
+    Load(name="2 KB", octets=2_000, reused=False, mails=500),
+    Load(name="20 KB", octets=20_000, reused=False, mails=500),
+    Load(name="200 KB", octets=200_000, reused=False, mails=100),
 )
 
 
@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--only", default="")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()

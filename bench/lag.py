@@ -107,16 +107,18 @@ class Desk:
         destination = Destination(
             instance_id=self._instance_id, address=_DESK, forward_paths=(_DESK,), route=_DESK
         )
+        # Each its own: a mail that came before is not delivered again.
+        own = await asyncio.to_thread(lambda: raw + f"{spool_id}\r\n".encode())
+        digest = await asyncio.to_thread(hashlib.sha256, own)
         await self._intake.put(
             Submission(
                 spool_id=spool_id,
                 envelope=envelope,
                 destinations=(destination,),
-                raw=raw,
-                size=len(raw),
+                raw=own,
+                size=len(own),
                 trace_size=0,
-                # Each its own: a mail that came before is not delivered again.
-                fingerprint=hashlib.sha256(spool_id.encode()).hexdigest(),
+                fingerprint=digest.hexdigest(),
                 message_id=None,
             )
         )

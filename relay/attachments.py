@@ -41,13 +41,25 @@ class Stored:
     expires_at: datetime
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class AttachmentStore:
     """A bucket; the client under it is made once, by `relay.aws`."""
 
-    def __init__(self, client: Any, *, config: S3, timeout_seconds: float = 300.0) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        config: S3,
+        timeout_seconds: float = 300.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
         self._client = client
         self._config = config
         self._timeout_seconds = timeout_seconds  # for all files of a mail together; a lease is longer
+        self._now = now
         self._credentials = SigningCredentials(client)
 
     async def put_all(
@@ -112,7 +124,7 @@ class AttachmentStore:
 
     async def _sign(self, keys: Sequence[str]) -> Stored:
         """URLs for these keys, now; `generate_presigned_url` does no I/O of its own."""
-        now = datetime.now(UTC)
+        now = self._now()
         credentials_end_at = await self._credentials.renew(now=now)
         urls = [
             await self._client.generate_presigned_url(

@@ -33,6 +33,8 @@ _DECREASE_INTERVAL_SECONDS = 1.0
 _INCREASE_PER_SECOND = 1 / 10
 _INCREASE_SECONDS = 5.0
 _FLOOR = 1 / 8
+#: A token that lacks no more is whole: a wait of what sums of floats leave over ends before the clock has moved.
+_ROUNDING = 1e-6
 
 
 class Bucket:
@@ -54,8 +56,8 @@ class Bucket:
         """Take a token and get 0.0, or take none and get the seconds until one is there."""
         self._tokens = min(self._tokens + (now - self._filled_at) * self.rate, self._capacity)
         self._filled_at = now
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
+        if self._tokens >= 1.0 - _ROUNDING:
+            self._tokens = max(self._tokens - 1.0, 0.0)
             return 0.0
         return (1.0 - self._tokens) / self.rate
 

@@ -65,6 +65,11 @@ def backoff_seconds(attempt: int, *, limits: Deliver, chance: float) -> float:
     return plain * (0.75 + 0.5 * chance)
 
 
+def longest_wait(limits: Deliver) -> float:
+    """Seconds that no failure is ever put off for longer than."""
+    return max(limits.backoff_max_seconds, limits.capacity_seconds, limits.probe_seconds) * 1.25
+
+
 def decide_failure(
     failure: FailureClass,
     *,

@@ -56,13 +56,14 @@ class RouteTable:
             for route in config.routes
             for pattern in route.match
         )
+        self._by_name = {route.name: route for route in reversed(config.routes)}  # the first of a name counts
         self._domains = frozenset(domain for _, domain, _ in self._rules)
         self._destinations = frozenset(
             route.destination.lower() for route in config.routes if route.destination
         )
-        self.match = lru_cache(maxsize=4_096)(
-            self._match
-        )  # a mail server sees the same few addresses all day
+        # A mail server sees the same few addresses all day.
+        self.match = lru_cache(maxsize=4_096)(self._match)
+        self._destinations_of = lru_cache(maxsize=256)(self._find_destinations)
 
     def _match(self, forward_path: str) -> Routed | None:
         local, _, domain = forward_path.rpartition("@")
@@ -104,10 +105,13 @@ class RouteTable:
 
     def route(self, name: str) -> Route | None:
         """The route of this name; None when the configuration has it no more."""
-        return next((route for route in self._routes if route.name == name), None)
+        return self._by_name.get(name)
 
     def destinations(self, forward_paths: Iterable[str]) -> tuple[Destination, ...]:
         """One destination for each distinct (instance, address), in the order of the first path that led there."""
+        return self._destinations_of(tuple(forward_paths))
+
+    def _find_destinations(self, forward_paths: tuple[str, ...]) -> tuple[Destination, ...]:
         found: dict[tuple[str, str], tuple[Routed, list[str]]] = {}
         for path in forward_paths:
             routed = self.match(path)

@@ -13,6 +13,7 @@ from random import Random
 from typing import Protocol, assert_never
 
 from relay import telemetry
+from relay.clock import ClockSteps
 from relay.config.model import Deliver
 from relay.delivery import Delivered, Delivery, Dropped, Failed, Held, Outcome
 from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
@@ -47,18 +48,24 @@ class Runner:
         wake: Wake,
         limits: Deliver,
         now: Callable[[], datetime],
+        steady: Callable[[], float],
         rng: Random,
     ) -> None:
+        """`now` is the wall clock, `steady` one in seconds that nobody can set."""
         self._outbox = outbox
         self._delivery = delivery
         self._wake = wake
         self._limits = limits
         self._now = now
+        self._steady = steady
         self._rng = rng
         self._running: dict[asyncio.Task[None], Entry] = {}
         #: When each held route is probed next.
         self._probe_at: dict[str, datetime] = {}
         self._holds_read_at: datetime | None = None
+        self._clock_steps = ClockSteps()
+        #: What the clock was set by, and the spool was not told yet.
+        self._clock_moved = timedelta()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -90,12 +97,30 @@ class Runner:
         for route in self._probe_at:
             self._probe_at[route] = self._now()
 
+    async def _heed_clock(self, now: datetime) -> None:
+        """What waits does not wait for an hour longer, and no lease ends, because somebody has set the clock."""
+        step = self._clock_steps.see(wall=now, steady=self._steady())
+        if step:
+            telemetry.clock_moved(seconds=step.total_seconds())
+            self._holds_read_at = None
+            if step < timedelta():  # set forward, a probe comes early, which harms nobody
+                self._probe_at = {route: at + step for route, at in self._probe_at.items()}
+        self._clock_moved += step
+        if self._clock_moved:
+            lease_seconds = self._limits.lease_seconds
+            await self._outbox.move_clock(by=self._clock_moved, lease_seconds=lease_seconds, now=now)
+            self._clock_moved = timedelta()
+
     async def _learn_holds(self, now: datetime) -> None:
         """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
-        if self._holds_read_at is None or now - self._holds_read_at >= self._probe_interval:
+        if self._holds_read_at is None or self._is_due(self._holds_read_at + self._probe_interval, now):
             for hold in (await self._outbox.paused()).holds:
                 self._probe_at.setdefault(hold.route, now)
             self._holds_read_at = now
+
+    def _is_due(self, at: datetime, now: datetime) -> bool:
+        """Whether it is time for a probe: one that lies further ahead than any was from a clock that was set back since."""
+        return not now < at <= now + self._probe_interval
 
     @property
     def _probe_interval(self) -> timedelta:
@@ -108,8 +133,9 @@ class Runner:
             return 0
         now = self._now()
         try:
+            await self._heed_clock(now)
             await self._learn_holds(now)
-            probes = tuple(route for route, at in self._probe_at.items() if at <= now)
+            probes = tuple(route for route, at in self._probe_at.items() if self._is_due(at, now))
             for route in probes:  # a probe that finds nothing to send is a probe all the same
                 self._probe_at[route] = now + self._probe_interval
             entries = await self._outbox.claim(

@@ -36,6 +36,10 @@ class Standing:
     held: int = 0
     dead: int = 0
     done: int = 0
+    #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that came
+    #: leave the counts as they were. 0 when there is none.
+    newest_held: float = 0.0
+    newest_dead: float = 0.0
     #: Routes that an error of configuration holds.
     held_routes: tuple[str, ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
@@ -73,7 +77,7 @@ def parse_standing_json(text: str) -> Standing:
 def compare_standings(before: Standing, now: Standing, *, oldest_minutes: float) -> tuple[Alarm, ...]:
     """What is to be told of the step from one look to the next.
 
-    More dead letters or held mail than before is told each time; an age and a sickness once, and once when over.
+    Dead letters and held mail that are new since then are told each time; an age and a sickness once, and once when over.
     """
     return tuple(_compare(before, now, oldest_minutes=oldest_minutes))
 
@@ -91,13 +95,13 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
             else "the disk has room again"
         )
         yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
-    if now.dead > before.dead:
+    if now.dead > before.dead or now.newest_dead > before.newest_dead:
         yield Alarm(
             kind=AlarmKind.DEAD_LETTERS,
             raised=True,
             detail=_number(now.dead, "dead letter", "relay queue list --state dead"),
         )
-    if now.held > before.held:
+    if now.held > before.held or now.newest_held > before.newest_held:
         yield Alarm(
             kind=AlarmKind.HELD,
             raised=True,

@@ -30,6 +30,9 @@ LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
 HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
 TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
 GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
+INTAKE_CLOSED = Gauge(
+    "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
+)
 RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
 DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
@@ -193,6 +196,15 @@ def gate_moved(*, closed: bool, reason: str) -> None:
     (_log.warning if closed else _log.info)("gate.closed" if closed else "gate.opened", reason=reason)
 
 
+def intake_moved(*, problem: str) -> None:
+    """No mail can come in by this process from now on, and why; or it can again."""
+    INTAKE_CLOSED.set(bool(problem))
+    if problem:
+        _log.warning("intake.closed", why=problem)
+    else:
+        _log.info("intake.opened")
+
+
 def certificate_loaded(*, path: str) -> None:
     """New handshakes use this certificate."""
     _log.info("certificate.loaded", path=path)
@@ -349,6 +361,11 @@ def queue_seen(standing: Standing) -> None:
     SPOOL_OLDEST.set(standing.oldest_seconds)
     SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))
+
+
+def clock_moved(*, seconds: float) -> None:
+    """The wall clock was set, back when negative; what waits for an instant was set with it."""
+    _log.warning("clock.moved", seconds=round(seconds, 3))
 
 
 def alarm_told(*, kind: AlarmKind, raised: bool, detail: str) -> None:

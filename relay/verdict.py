@@ -32,7 +32,7 @@ class Reply:
         return self.code < 400
 
     def __str__(self) -> str:
-        return f"{self.code} {self.enhanced} {self.text}".replace("  ", " ")
+        return f"{self.code} {self.enhanced} {self.text}" if self.status else f"{self.code} {self.text}"
 
 
 class Disposition(StrEnum):

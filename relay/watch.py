@@ -116,11 +116,15 @@ class Watch:
             backlog.oldest_at for backlog in self._desk.backlog(limits=(), now=now) if backlog.oldest_at
         ]
         counts = self._desk.counts()
+        aside = self._desk.aside()
+        (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         return Standing(
             queued=counts[State.QUEUED],
             leased=counts[State.LEASED],
-            held=counts[State.HELD],
-            dead=counts[State.DEAD],
+            held=held,
+            dead=dead,
+            newest_held=held_at.timestamp() if held_at else 0.0,
+            newest_dead=dead_at.timestamp() if dead_at else 0.0,
             done=counts[State.DONE],
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),

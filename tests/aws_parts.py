@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import socket
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from relay.aws import open_clients
@@ -69,6 +70,14 @@ async def clients_of(environ, monkeypatch, **tables: Any):
         monkeypatch.setenv(name, value)
     async with open_clients(builtin_config(**tables)) as clients:
         yield clients
+
+
+@contextmanager
+def nobody():
+    """The URL of a port that is bound and not listened at: connections are refused, and no other program can take it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 class Peer:

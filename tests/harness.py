@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import signal
 import smtplib
 import socket
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 from pathlib import Path
@@ -62,6 +64,43 @@ match = ["sales@example.com"]
 [[routes]]
 match = ["@example.com"]
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a process holds: open files, and octets of resident memory."""
+
+    handles: int
+    resident: int
+
+
+def footprint_of(pid: int | str) -> Footprint:
+    """Of a living process of this machine; "self" is ours."""
+    process = Path("/proc") / str(pid)
+    pages = int((process / "statm").read_text().split()[1])
+    return Footprint(handles=len(list((process / "fd").iterdir())), resident=pages * resource.getpagesize())
+
+
+def check_growth(
+    before: Mapping[str, Footprint],
+    after: Mapping[str, Footprint],
+    *,
+    handles: int = 36,  # 8 deliveries with 4 uploads each keep that many connections, and a few readers of the spool
+    octets: int = 48 << 20,
+) -> None:
+    """Fail where a process holds more than it did, by more than kept connections and warm caches are."""
+    assert before.keys() == after.keys()
+    grown = {
+        name: (after[name].handles - then.handles, after[name].resident - then.resident)
+        for name, then in before.items()
+    }
+    print(
+        ", ".join(
+            f"{name} {more} handles and {octets >> 20} MiB more" for name, (more, octets) in grown.items()
+        )
+    )
+    assert [name for name, (more, _) in grown.items() if more > handles] == [], grown
+    assert [name for name, (_, more) in grown.items() if more > octets] == [], grown
 
 
 def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> Any:
@@ -181,6 +220,16 @@ class Daemon:
             return None
 
         return until(look, seconds=seconds, so=f"{event} {fields}: {self.log()}")
+
+    def footprints(self) -> dict[str, Footprint]:
+        """What each process of it holds; one that ended by itself and was started again is an error of the test."""
+        assert self.process
+        pids = {"supervisor": self.process.pid}
+        for event in self.events:
+            if event.get("event") == "child.started":
+                assert event["child"] not in pids, f"{event['child']} was started again: {self.log()}"
+                pids[event["child"]] = event["pid"]
+        return {name: footprint_of(pid) for name, pid in pids.items()}
 
     def log(self) -> str:
         """The end of what it said, for the message of a failing test."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import aioboto3
 import pytest
 from aiohttp import web
+from aws_parts import nobody
 from structlog.testing import capture_logs
 
 from relay.alarms import AlarmSender
@@ -75,8 +76,6 @@ async def test_refusal_is_logged_and_harmless(status):
 
 async def test_nobody_listens():
     """A webhook that is away is told in the log, and nothing else happens."""
-    async with server() as (url, _):
-        pass
-    with capture_logs() as logs:
+    with nobody() as url, capture_logs() as logs:
         await AlarmSender(Alarms(webhook=url), hostname="mx.test").tell(ALARM)
     assert [line["event"] for line in logs] == ["alarm.raised", "alarm.untold"]

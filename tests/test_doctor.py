@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from aws_parts import nobody
 
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.connect.doctor import _clock, _destinations, examine_aws
@@ -22,7 +24,9 @@ def box():
 
 @pytest.fixture
 def account(box, monkeypatch):
-    """The environment points to the sandbox."""
+    """The environment points to the sandbox, and to nothing else of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     for name, value in box.env.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
@@ -65,11 +69,13 @@ def test_wrong_secret_is_a_fail(account):
 
 def test_unreachable_services_are_fails(account):
     """Endpoints that nobody answers at fail, one line each, and nothing hangs."""
-    account.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    account.setenv("AWS_ENDPOINT_URL_CONNECT", "http://127.0.0.1:1")
-    found = examine()
-    assert found["bucket relay-sandbox"].level is Level.FAIL
-    assert found[f"instance {INSTANCE_ID}"].level is Level.FAIL
+    with nobody() as url:
+        account.setenv("AWS_ENDPOINT_URL_S3", url)
+        account.setenv("AWS_ENDPOINT_URL_CONNECT", url)
+        found = examine()
+    for finding in (found["bucket relay-sandbox"], found[f"instance {INSTANCE_ID}"]):
+        assert finding.level is Level.FAIL
+        assert f'Could not connect to the endpoint URL: "{url}/' in finding.detail
 
 
 def test_missing_credentials_are_a_fail(account):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
@@ -110,7 +111,7 @@ async def world(box, clients, tmp_path):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(mail(number)).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )
@@ -134,6 +135,7 @@ async def world(box, clients, tmp_path):
             wake=Polls(),
             limits=by.deliver,
             now=lambda: datetime.now(UTC),
+            steady=time.monotonic,
             rng=Random(1),
         )
         task = asyncio.create_task(runner.run())

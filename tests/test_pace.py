@@ -68,6 +68,16 @@ def test_rate_under_backlog_is_the_configured_one():
     assert 119 <= len(taken) <= 122
 
 
+@given(st.floats(min_value=0.1, max_value=1_000), st.floats(min_value=0, max_value=1e6))
+def test_waiting_as_long_as_told_is_enough(rate, now):
+    """Whoever waits as long as the bucket says finds a token: no second wait, too short for a clock to move."""
+    bucket = Bucket(rate=rate, burst=5, now=now)
+    bucket.take(now)
+    for _ in range(20):
+        now += bucket.take(now)
+        assert bucket.take(now) == 0.0
+
+
 def test_start_does_not_burst():
     """After a restart the service may remember our last burst, so ours begins with one token."""
     taken = drain(Bucket(rate=2.0, burst=5, now=0.0), seconds=2)

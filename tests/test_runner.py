@@ -46,10 +46,18 @@ class Script:
 
 
 class Clock:
-    """The instant now, moved by the test."""
+    """The instant now, moved by the test: time goes on, or somebody sets the wall clock."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.was_set = timedelta()
+
+    def set(self, by: timedelta) -> None:
+        self.now += by
+        self.was_set += by
+
+    def steady(self) -> float:
+        return (self.now - self.was_set).timestamp()
 
     def __call__(self) -> datetime:
         return self.now
@@ -105,7 +113,7 @@ async def world(config):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(raw).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )
@@ -118,7 +126,13 @@ async def world(config):
     @contextlib.asynccontextmanager
     async def running(script):
         runner = Runner(
-            outbox=outbox, delivery=script, wake=Polls(), limits=config.deliver, now=clock, rng=Random(1)
+            outbox=outbox,
+            delivery=script,
+            wake=Polls(),
+            limits=config.deliver,
+            now=clock,
+            steady=clock.steady,
+            rng=Random(1),
         )
         task = asyncio.create_task(runner.run())
         yield runner
@@ -244,6 +258,21 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             await asyncio.sleep(0.01)
 
 
+async def test_held_route_is_probed_though_the_clock_was_set_back(world):
+    """A hold from a clock that ran an hour ahead does not last an hour: the next mail is its probe."""
+    spool_id = await world.put(1, route="desk")
+    mended = False
+    script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
+    async with world.running(script), asyncio.timeout(20):
+        while not world.entry(spool_id).reason:
+            await asyncio.sleep(0.005)
+        mended = True
+        world.clock.now -= timedelta(hours=1)
+        following = await world.put(2, route="desk")
+        while world.entry(following).state is not State.DONE:
+            await asyncio.sleep(0.005)
+
+
 async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
     """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
     spool_id = await world.put(1, route="desk")
@@ -353,6 +382,87 @@ async def test_outcome_after_the_lease_was_lost_changes_nothing(world):
         while world.entry(spool_id).state is not State.DONE:
             await asyncio.sleep(0.005)
     assert world.entry(spool_id).contact_id == "contact-of-attempt-2"
+
+
+async def test_clock_that_is_set_back_delays_nothing(world, config):
+    """Mail that waits for its turn, mail that was deferred and a held route's probe wait no longer for it."""
+
+    def answer(entry):
+        if entry.destination.route == "wrong":
+            return refusal(FailureClass.CONFIGURATION, "AccessDeniedException")
+        return refusal(FailureClass.TEMPORARY) if entry.attempts == 1 else delivered(entry)
+
+    deferred = await world.put(1)
+    held = await world.put(2, route="wrong")
+    script = Script(answer)
+    async with world.running(script), asyncio.timeout(10):
+        while not (world.entry(deferred).reason and world.entry(held).reason):
+            await asyncio.sleep(0.005)
+        fresh = await world.put(3)
+        before = world.entry(deferred).next_attempt_at - world.clock.now
+        world.clock.set(-timedelta(hours=1))
+        while world.entry(fresh).attempts == 0:
+            await asyncio.sleep(0.005)
+        assert world.entry(deferred).next_attempt_at - world.clock.now == before
+        world.clock.now += timedelta(seconds=13)  # the longest first backoff of this configuration
+        while world.entry(deferred).state is not State.DONE:
+            await asyncio.sleep(0.005)
+        probes = world.entry(held).attempts
+        world.clock.now += timedelta(seconds=60)
+        while world.entry(held).attempts == probes:
+            await asyncio.sleep(0.005)
+
+
+async def test_clock_that_is_set_forward_begins_nothing_twice(world):
+    """A delivery that is under way when the clock is set forward by a day stays the only one, and is recorded."""
+    spool_id = await world.put()
+    gate = asyncio.Event()
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            self.asked.append(entry)
+            await gate.wait()
+            return delivered(entry)
+
+    script = Slow(delivered)
+    async with world.running(script), asyncio.timeout(10):
+        while not script.asked:
+            await asyncio.sleep(0.005)
+        world.clock.set(timedelta(days=1))
+        while world.entry(spool_id).lease_until < world.clock.now:
+            await asyncio.sleep(0.005)
+        other = await world.put(2)  # it is claimed after the look at the clock
+        while world.entry(other).attempts == 0:
+            await asyncio.sleep(0.005)
+        gate.set()
+        while world.entry(spool_id).state is not State.DONE:
+            await asyncio.sleep(0.005)
+    assert [entry.attempts for entry in script.asked] == [1, 1]
+
+
+async def test_step_that_could_not_be_written_is_written_later(world, monkeypatch):
+    """A sick spool at the instant at which the clock is set costs nothing but the time until it is well."""
+    deferred = await world.put()
+    script = Script(
+        lambda entry: refusal(FailureClass.TEMPORARY) if entry.attempts == 1 else delivered(entry)
+    )
+    monkeypatch.setattr("relay.runner._SPOOL_PAUSE_SECONDS", 0.01)
+    move_clock, failures = world.outbox.move_clock, []
+
+    async def fails_once(**words):
+        if not failures:
+            failures.append(words["by"])
+            raise SpoolSickError("EIO")
+        await move_clock(**words)
+
+    monkeypatch.setattr(world.outbox, "move_clock", fails_once)
+    async with world.running(script), asyncio.timeout(10):
+        while not world.entry(deferred).reason:
+            await asyncio.sleep(0.005)
+        world.clock.set(-timedelta(hours=1))
+        while world.entry(deferred).next_attempt_at - world.clock.now > timedelta(seconds=13):
+            await asyncio.sleep(0.005)
+    assert failures == [timedelta(hours=-1)]
 
 
 async def test_at_most_so_many_at_once(world, config):

@@ -7,8 +7,12 @@ import pytest
 from relay.standing import AlarmKind, Standing, compare_standings
 
 
-def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False):
+def standing(
+    *, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest_dead=0.0, newest_held=0.0
+):
     return Standing(
+        newest_dead=newest_dead,
+        newest_held=newest_held,
         disk_full=full,
         dead=dead,
         held=held,
@@ -27,6 +31,15 @@ def standing(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False):
         (standing(dead=1), standing(dead=3), [(AlarmKind.DEAD_LETTERS, True)]),
         (standing(dead=3), standing(dead=3), []),
         (standing(dead=3), standing(), []),  # somebody has looked
+        # One was dropped, and another given up.
+        (
+            standing(dead=1, newest_dead=7.0),
+            standing(dead=1, newest_dead=9.0),
+            [(AlarmKind.DEAD_LETTERS, True)],
+        ),
+        (standing(dead=2, newest_dead=9.0), standing(dead=1, newest_dead=7.0), []),  # the newest was dropped
+        (standing(held=3, newest_held=7.0), standing(held=2, newest_held=9.0), [(AlarmKind.HELD, True)]),
+        (standing(held=2, newest_held=9.0), standing(held=2, newest_held=9.0), []),
         (standing(), standing(held=1), [(AlarmKind.HELD, True)]),
         (standing(), standing(routes=("desk",)), [(AlarmKind.HELD, True)]),
         (standing(routes=("desk",)), standing(routes=("desk",)), []),

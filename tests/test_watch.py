@@ -83,7 +83,7 @@ async def world(tmp_path):
                 raw=raw,
                 size=len(raw),
                 trace_size=13,
-                fingerprint=hashlib.sha256(raw).hexdigest(),
+                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
                 message_id=f"<{number}@customer.example>",
             )
         )
@@ -109,6 +109,36 @@ async def test_dead_letter_is_told_once(world):
     await world.watch.look()
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
     assert telemetry.SPOOL_MESSAGES.labels("dead")._value.get() == 1
+
+
+@pytest.mark.parametrize("end", ["bury", "hold"])
+async def test_one_that_goes_hides_none_that_comes(world, end):
+    """A dead letter dropped and another buried between two looks leave the count as it was, and are told; held mail, too."""
+    end = getattr(world.outbox, end)
+    spool_id = await world.put(1)
+    await end(await claim(world), reason="r", detail="", now=world.clock.now)
+    await world.watch.look()
+    world.told.alarms.clear()
+    world.desk.drop([spool_id], now=world.clock.now)
+    world.clock.now += timedelta(seconds=10)
+    await world.put(2)
+    await end(await claim(world), reason="r", detail="", now=world.clock.now)
+    await world.begin().run()  # also across a restart
+    assert [raised for _, raised in world.told.alarms] == [True]
+    await world.begin().run()
+    assert len(world.told.alarms) == 1
+
+
+async def test_dead_letter_that_dies_again_is_told_again(world):
+    """`relay queue retry` that comes to nothing within one look is no silence."""
+    spool_id = await world.put(1)
+    await world.outbox.bury(await claim(world), reason="r", detail="", now=NOW)
+    await world.watch.look()
+    world.clock.now += timedelta(seconds=10)
+    world.desk.retry([spool_id], now=world.clock.now)
+    await world.outbox.bury(await claim(world), reason="r", detail="", now=world.clock.now)
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 2
 
 
 async def test_held_route_is_told_and_its_end(world):

@@ -140,13 +140,10 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake) -> tu
         prefix=reception.prefix,
     )
     content.add(raw)
-    whole = content.finish(trim=0)
-    if content.fault is not None:
-        raise ReplayError(_sentence(content.fault))
-    reply, spool_id, duplicate = await receive(reception, content, whole, intake=intake)
-    if spool_id is None:
-        raise ReplayError(_sentence(reply))
-    return spool_id, duplicate
+    outcome = await receive(reception, content, trim=0, intake=intake)
+    if isinstance(outcome, Reply):
+        raise ReplayError(_sentence(outcome))
+    return outcome.spool_id, outcome.duplicate
 
 
 def _sentence(reply: Reply) -> str:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shlex
+import shutil
 import signal
+import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -79,13 +82,23 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
             await waiting
             return
         daemon = await stack.enter_async_context(open_daemon(file, box.environ()))
-        click.echo(_welcome(smtp, box.http_url, file))
+        box.smtp = daemon.binds[0]  # the port that was taken, where any would do
+        click.echo(_welcome(box.smtp, box.http_url, file))
         ended = asyncio.create_task(daemon.wait())
         await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.is_set():
             raise RelayError(f"the daemon has ended by itself, with exit code {ended.result()}")
         click.echo("stopping …")
         await daemon.stop()
+
+
+def _program() -> str:
+    """What a person types to have this very program: it need not be the `relay` of their PATH, if there is one."""
+    own = Path(sys.argv[0])
+    if own.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m relay"
+    found = shutil.which("relay")
+    return "relay" if found and own.exists() and Path(found).samefile(own) else shlex.quote(sys.argv[0])
 
 
 def _welcome(smtp: str, http: str, file: Path) -> str:
@@ -101,7 +114,7 @@ The relay takes mail at {smtp} and shows its contacts at {http}/
       "{message}")'
 
   curl {http}/api/contacts
-  relay queue list --config {file}
+  {_program()} queue list --config {shlex.quote(str(file))}
 
 Ctrl-C stops it.
 """

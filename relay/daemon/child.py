@@ -1,8 +1,8 @@
 """What a receiver and the deliverer have in common: how they are told, and how they end.
 
 A child is started as `python -m relay.daemon.receiver FD` (or deliverer), with FD its end of the line. It hears
-{"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, and stops at {"do": "stop"} or when
-the line ends.
+{"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, says {"said": "problem", "why"} when what
+keeps mail out has changed, and stops at {"do": "stop"} or when the line ends.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from relay import telemetry
 from relay.config import Config
 from relay.daemon.link import Link
 from relay.errors import ConfigError, SpoolError
+
+#: Between two looks at what keeps mail out: sooner than a load balancer asks.
+_PROBLEM_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,9 @@ class Half(Protocol):
 
     async def start(self, order: Order) -> None:
         """Begin to work."""
+
+    def problem(self) -> str:
+        """Why no mail can come in now; "" when it can. Cheap: it is asked a few times a second."""
 
     async def reload(self, config: Config) -> None:
         """Go on by another configuration."""
@@ -71,6 +77,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _live(half: Half, end: socket.socket) -> int:
     link = await Link.open(end)
     config: Config | None = None
+    telling = asyncio.create_task(_tell_problems(half, link))
     try:
         async for words in link.hear():
             match words["do"]:
@@ -95,10 +102,22 @@ async def _live(half: Half, end: socket.socket) -> int:
         telemetry.child_cannot_work(why=str(exc))
         return 1
     finally:
+        telling.cancel()
         if config is not None:
             await half.stop(config.server.drain_seconds)
         link.close()
     return 0
+
+
+async def _tell_problems(half: Half, link: Link) -> None:
+    """Say what keeps mail out each time that it changes."""
+    told = ""
+    while True:
+        await asyncio.sleep(_PROBLEM_SECONDS)
+        if (problem := half.problem()) != told:
+            told = problem
+            telemetry.intake_moved(problem=problem)
+            link.say(said="problem", why=problem)
 
 
 def _order(config: Config, words: Mapping[str, Any]) -> Order:

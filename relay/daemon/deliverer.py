@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from random import Random
@@ -55,6 +56,7 @@ class Deliverer:
             wake=bell,
             limits=config.deliver,
             now=utc_now,
+            steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
         )
         self._tasks = [
@@ -84,7 +86,7 @@ class Deliverer:
         return Delivery(
             config=config,
             outbox=self._outbox,
-            store=AttachmentStore(self._clients.s3, config=config.s3),
+            store=AttachmentStore(self._clients.s3, config=config.s3, now=utc_now),
             connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
             pace=self._pace,
             now=utc_now,
@@ -97,6 +99,10 @@ class Deliverer:
                 return await self._stopped.wait()
         except TimeoutError:
             return False
+
+    def problem(self) -> str:
+        """Nothing that goes wrong here keeps mail from coming in."""
+        return ""
 
     async def reload(self, config: Config) -> None:
         """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""

@@ -1,7 +1,7 @@
 """The line between the supervisor and a child: JSON objects, one a line, over a socket pair.
 
 Owns the framing and the two ends. The supervisor says {"do": "start" | "reload" | "stop" | "metrics", ...}, the
-child says {"said": "ready" | "metrics", ...}. The end of the line means that the other side is gone.
+child says {"said": "ready" | "problem" | "metrics", ...}. The end of the line means that the other side is gone.
 """
 
 from __future__ import annotations

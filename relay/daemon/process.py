@@ -28,6 +28,8 @@ class ChildProcess:
         self._on_ready = on_ready
         #: What the child said of the configuration, when it would not start with it.
         self.refused: tuple[str, ...] = ()
+        #: Why no mail can come in by this child now; "" when it can.
+        self.problem = ""
 
     @classmethod
     async def start(
@@ -119,6 +121,8 @@ class ChildProcess:
             match words["said"]:
                 case "ready":
                     self._on_ready()
+                case "problem":
+                    self.problem = words["why"]
                 case "refused":
                     self.refused = tuple(words["sentences"])
                 case "metrics":

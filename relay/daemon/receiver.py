@@ -36,6 +36,10 @@ class Receiver:
         await self._server.start(opened)
         _settle()
 
+    def problem(self) -> str:
+        """Why this receiver takes no mail now; "" when it does."""
+        return self._server.problem() if self._server else ""
+
     async def reload(self, config: Config) -> None:
         """New sessions use the new configuration; open ones live on."""
         if self._server:

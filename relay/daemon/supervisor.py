@@ -101,7 +101,12 @@ class Supervisor:
         """Why mail should not be sent here now."""
         if self._stopping.is_set():
             return ("stopping",)
-        return tuple(f"{name} is not up" for name, up in self._up.items() if not up.is_set())
+        down = [name for name, up in self._up.items() if not up.is_set()]
+        kept_out = {name: child.problem for name, child in self._children.items() if name not in down}
+        return (
+            *(f"{name} is not up" for name in down),
+            *(f"{name}: {problem}" for name, problem in kept_out.items() if problem),
+        )
 
     async def _metrics(self) -> Mapping[str, str]:
         """The metrics of every child that answers in time."""
@@ -210,17 +215,18 @@ class Supervisor:
         """Say that we are up once every child has said so, and from then on that we live."""
         for up in self._up.values():
             await up.wait()
+        binds: list[str] = []
         for index, sockets in self._sockets.items():
             listener = self._config.listeners[index]
             host, _ = split_bind(listener.bind)
             bracketed = f"[{host}]" if ":" in host else host
             for sock in sockets:
-                bind = f"{bracketed}:{sock.getsockname()[1]}"
+                binds.append(bind := f"{bracketed}:{sock.getsockname()[1]}")
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
         telemetry.daemon_ready()
-        systemd.notify("READY=1")
+        systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 
     async def _watchdog(self) -> None:

@@ -10,6 +10,8 @@ import socket
 
 #: sd_listen_fds(3): SD_LISTEN_FDS_START.
 _FIRST = 3
+#: The beginning of the line that `systemctl status` shows, and that `relay sandbox` learns its port from.
+LISTENING = "STATUS=takes mail at "
 
 
 def notify(state: str) -> None:

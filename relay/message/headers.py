@@ -118,6 +118,10 @@ def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
     return raw[: empty.end() if empty is not None else limit]
 
 
+#: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
+_LOOKS = 1_000
+
+
 class FieldFinder:
     """A header block to be asked for few of its fields: by `find`, at memory's speed, instead of line by line."""
 
@@ -127,12 +131,14 @@ class FieldFinder:
         self._block = block
         self._lowered = block.lower()
 
-    def find(self, name: bytes) -> list[tuple[int, bytes]]:
-        """Where fields of this lower-case name stand, and their bodies, still folded; in order."""
+    def find(self, name: bytes, *, most: int = _LOOKS) -> list[tuple[int, bytes]]:
+        """Where the first `most` fields of this lower-case name stand, and their bodies, still folded; in order."""
         block, lowered = self._block, self._lowered
-        found = []
+        found: list[tuple[int, bytes]] = []
         at = lowered.find(name)
-        while at >= 0:
+        for _ in range(_LOOKS):
+            if at < 0 or len(found) >= most:
+                break
             if at == 0 or block[at - 1] in b"\r\n":
                 body = _BODY.match(block, at + len(name))
                 if body is not None:

@@ -41,7 +41,7 @@ def read_message_id(header_block_: bytes) -> str | None:
 
 def find_message_id(fields: FieldFinder) -> str | None:
     """The Message-ID of a mail as it comes in; quick enough for SMTP."""
-    found = fields.find(b"message-id")
+    found = fields.find(b"message-id", most=1)
     if not found:
         return None
     body = found[0][1][:_LONGEST]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -49,7 +48,7 @@ _SIGNATURE_WORDS = {
 class Pace:
     """A token bucket: `burst` at once, then `per_second`."""
 
-    def __init__(self, *, per_second: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, per_second: float, burst: int, clock: Callable[[], float]) -> None:
         self._per_second = per_second
         self._burst = float(burst)
         self._clock = clock
@@ -79,6 +78,8 @@ class ConnectService:
         book: Book,
         fetcher: Fetcher,
         size_of: Callable[[str], int | None],
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -86,7 +87,8 @@ class ConnectService:
         self._book = book
         self._fetcher = fetcher
         self._size_of = size_of
-        self._pace = Pace(per_second=settings.requests_per_second, burst=settings.burst)
+        self._now = now
+        self._pace = Pace(per_second=settings.requests_per_second, burst=settings.burst, clock=clock)
         #: Errors to answer next, before anything else is looked at: for tests of what each one does.
         self.planned: list[Refusal] = []
 
@@ -118,7 +120,7 @@ class ConnectService:
         try:
             url = f"http://{request.host}{request.raw_path}"
             signed = Signed(method=request.method, url=url, headers=request.headers, body=body)
-            verify(signed, self._keys, service="connect", now=datetime.now(UTC))
+            verify(signed, self._keys, service="connect", now=self._now())
         except SignatureError as exc:
             return _error(_SIGNATURE_WORDS.get(exc.code, "InvalidSignatureException"), str(exc))
         if not self._pace.take():
@@ -140,7 +142,7 @@ class ConnectService:
             if digest != digest_then:
                 return _error("IdempotencyException", "An entity with the same name already exists")
             return _json({"ContactId": contact_id})
-        contact = self._book.add(str(uuid.uuid4()), body, params, digest=digest, now=datetime.now(UTC))
+        contact = self._book.add(str(uuid.uuid4()), body, params, digest=digest, now=self._now())
         self._fetcher.fetch_all(contact)
         return _json({"ContactId": contact.contact_id})
 

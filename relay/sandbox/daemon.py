@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from relay.daemon.systemd import LISTENING
 from relay.errors import RelayError
 
 #: Longer than the daemon's own drain time with its grace, so that it is the daemon who decides how it ends.
@@ -29,6 +30,8 @@ class Daemon:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        #: Where it takes mail, with the ports that it was given where it asked for any.
+        self.binds: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -100,9 +103,14 @@ async def _until_up(daemon: Daemon, notified: socket.socket, seconds: float) -> 
             if not ended.cancelled()
             else f"the daemon was not up after {seconds:g} seconds"
         )
+    daemon.binds = ready.result()
 
 
-async def _until_ready(notified: socket.socket) -> None:
+async def _until_ready(notified: socket.socket) -> tuple[str, ...]:
+    """Wait for its word; where it takes mail."""
     loop = asyncio.get_running_loop()
-    while b"READY=1" not in (await loop.sock_recv(notified, 4_096)).split(b"\n"):
+    while "READY=1" not in (lines := (await loop.sock_recv(notified, 65_536)).decode().split("\n")):
         pass
+    return tuple(
+        bind for line in lines if line.startswith(LISTENING) for bind in line.removeprefix(LISTENING).split()
+    )

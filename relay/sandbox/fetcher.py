@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import urllib.parse
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 
 import aiohttp
 from yarl import URL
@@ -25,14 +26,25 @@ class Fetcher:
     """Fetches in the background; `settle` waits for what is under way."""
 
     def __init__(
-        self, client: aiohttp.ClientSession, *, keys: Keys, origin: str, delay_seconds: float = 0.01
+        self,
+        client: aiohttp.ClientSession,
+        *,
+        keys: Keys,
+        origin: str,
+        now: Callable[[], datetime],
+        delay_seconds: float = 0.01,
     ) -> None:
         self._client = client
         self._keys = keys
+        self._now = now
         self._delay_seconds = delay_seconds
         self._origin = urllib.parse.urlsplit(origin)
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(16)
+
+    def lead(self, origin: str) -> None:
+        """From now on this is where S3 is."""
+        self._origin = urllib.parse.urlsplit(origin)
 
     def fetch_all(self, contact: Contact) -> None:
         """Begin with a contact's attachments."""
@@ -75,7 +87,7 @@ class Fetcher:
                 Signed(method="GET", url=url, headers={"host": parts.netloc}),
                 self._keys,
                 service="s3",
-                now=datetime.now(UTC),
+                now=self._now(),
             )
         except SignatureError as exc:
             return f"{exc.code}: {exc}"

@@ -11,9 +11,9 @@ import base64
 import hashlib
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -36,12 +36,15 @@ _MAX_OBJECT_BYTES = 256 * 1024 * 1024
 class S3Service:
     """One bucket at one address; opened by `open_s3`."""
 
-    def __init__(self, *, keys: Keys, dice: Dice, bucket: str, moto: MotoApp) -> None:
+    def __init__(
+        self, *, keys: Keys, dice: Dice, bucket: str, moto: MotoApp, now: Callable[[], datetime]
+    ) -> None:
         self.port = 0
         self._bucket = bucket
         self._keys = keys
         self._dice = dice
         self._moto = moto
+        self._now = now
         self._sizes: dict[str, int] = {}
         app = web.Application(client_max_size=_MAX_OBJECT_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -89,6 +92,11 @@ class S3Service:
         """The octets of the object behind a URL, None when none was put there."""
         return self._sizes.get(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
+    @property
+    def sizes(self) -> Collection[int]:
+        """The octets of every object that was put."""
+        return self._sizes.values()
+
     def _scope(self) -> dict[str, str]:
         """What moto wants to see of a signature: a key and a Region."""
         scope = f"{self._keys.access_key}/20000101/{self._keys.region}/s3/aws4_request"
@@ -120,7 +128,7 @@ class S3Service:
     def _check(self, request: web.Request, body: bytes) -> None:
         url = f"http://{request.host}{request.raw_path}"
         signed = Signed(method=request.method, url=url, headers=request.headers)
-        verify(signed, self._keys, service="s3", now=datetime.now(UTC))
+        verify(signed, self._keys, service="s3", now=self._now())
         digest = hashlib.sha256(body)
         promised = request.headers.get("x-amz-checksum-sha256")
         if promised and promised != base64.b64encode(digest.digest()).decode():
@@ -159,11 +167,13 @@ def _refuse(code: str, message: str, *, status: int) -> web.Response:
 
 
 @asynccontextmanager
-async def open_s3(*, keys: Keys, dice: Dice, bucket: str) -> AsyncIterator[S3Service]:
+async def open_s3(
+    *, keys: Keys, dice: Dice, bucket: str, now: Callable[[], datetime]
+) -> AsyncIterator[S3Service]:
     """The service, with its empty bucket; what it stored is gone at the end."""
     moto = MotoApp()
     await moto.load()
-    service = S3Service(keys=keys, dice=dice, bucket=bucket, moto=moto)
+    service = S3Service(keys=keys, dice=dice, bucket=bucket, moto=moto, now=now)
     try:
         await service.start()
         yield service

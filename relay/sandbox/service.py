@@ -17,8 +17,9 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -42,6 +43,10 @@ BUCKET = "relay-sandbox"
 _T = TypeVar("_T")
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Sandbox:
     """S3, Connect and the page; enter it to start them. Methods without `async` may be called from any thread."""
 
@@ -54,6 +59,7 @@ class Sandbox:
         session_token: str | None = None,
         seed: int | None = None,
         smtp: str = "127.0.0.1:2525",
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.keys = Keys(
             access_key="AKIASANDBOX000000000",
@@ -70,6 +76,8 @@ class Sandbox:
         self.connect: ConnectService
         self._settings = settings or Settings()
         self._http = http
+        #: The clock of S3 and Connect; their pace goes by the event loop's.
+        self._now = now
         self._dice = Dice(seed)
         self._book = Book()
         self._fetcher: Fetcher
@@ -91,9 +99,9 @@ class Sandbox:
 
     async def _start(self) -> None:
         enter = self._stack.enter_async_context
-        self.s3 = await enter(open_s3(keys=self.keys, dice=self._dice, bucket=self.bucket))
+        self.s3 = await enter(open_s3(keys=self.keys, dice=self._dice, bucket=self.bucket, now=self._now))
         client = await enter(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
-        self._fetcher = Fetcher(client, keys=self.keys, origin=self.s3.url)
+        self._fetcher = Fetcher(client, keys=self.keys, origin=self.s3.url, now=self._now)
         self._stack.push_async_callback(self._fetcher.close)
         self.connect = ConnectService(
             settings=self._settings,
@@ -102,6 +110,8 @@ class Sandbox:
             book=self._book,
             fetcher=self._fetcher,
             size_of=self.s3.size_of,
+            now=self._now,
+            clock=self._loop.time,
         )
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
         app = web.Application()
@@ -175,6 +185,10 @@ class Sandbox:
         self._dice.chaos = self._dice.chaos.updated(document)
         await self.s3.apply_faults()
         return self._dice.chaos.document()
+
+    def fetch_from(self, url: str) -> None:
+        """Have Connect fetch from here, where S3 stands behind something: URLs that lead elsewhere are refused."""
+        self._fetcher.lead(url)
 
     async def settle(self, timeout_seconds: float = 2.0) -> None:
         """Wait, so long at most, for the attachments that are being fetched now."""

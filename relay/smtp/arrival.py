@@ -2,7 +2,8 @@
 
 Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun is
 cancelled: when the peer goes away in the middle of the commit the mail is accepted all the same, and when it goes
-away before, nothing is kept.
+away before, nothing is kept. Never says 250 before the spool has said that the mail is on disk, and nothing after
+that makes it anything else.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Protocol
 
 from relay import replies, telemetry
 from relay.envelope import Peer, SpoolId
+from relay.errors import SpoolError
 from relay.smtp.content import Content
-from relay.smtp.reception import Reception, begin_reception, log_end, receive
+from relay.smtp.reception import Reception, begin_reception, complete, log_end, receive, reply_to
 from relay.smtp.station import Station
 from relay.smtp.transaction import Transaction
+from relay.spool.base import Receipt, Submission
 from relay.verdict import Reply
+
+_Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Receipt | Reply]
 
 
 class Host(Protocol):
@@ -77,8 +82,9 @@ class Arrival:
         """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
         content = self.content
         if content.over:
-            too_big = replies.fill(replies.TOO_BIG, octets=self.transaction.site.max_bytes)
-            return replies.ENDLESS_LINE if content.fault is replies.LONG_LINE else content.fault or too_big
+            if content.endless:
+                return replies.ENDLESS_LINE
+            return content.fault or replies.fill(replies.TOO_BIG, octets=self.transaction.site.max_bytes)
         if content.fault is not None:
             content.refuse(content.fault)
         elif content.full and not self._moving:
@@ -112,27 +118,53 @@ class Arrival:
         if self._moving:
             self._trim = trim
             return
-        content = self.content
-        raw = content.finish(trim=trim) if content.file is None and content.fault is None else None
-        self._station.work(self._take_in(raw, trim))
+        done: _Outcome
+        if self.content.file is not None or self.reception.strict_routes():
+            done = self._station.loop.create_task(self._take_in(trim))
+        else:
+            done = self._begin_put(trim)
+        self._station.works.add(done)
+        done.add_done_callback(self._ended)
 
-    async def _take_in(self, raw: bytes | None, trim: int) -> None:
-        """From the last octet to the reply; nobody cancels this."""
+    async def _take_in(self, trim: int) -> Receipt | Reply:
+        """The way of mail that lies in a file, or that is looked into; nobody cancels this."""
         content, station = self.content, self._station
-        spool_id: SpoolId | None = None
-        duplicate = False
+        if content.file is not None and content.fault is None:
+            await station.loop.run_in_executor(station.writers, content.close, content.take(), trim)
+        return await receive(self.reception, content, trim=trim, intake=station.intake)
+
+    def _begin_put(self, trim: int) -> _Outcome:
+        """The way of all other mail: no thread, and so no task; what there is already is told a turn later, too."""
+        decided: asyncio.Future[Reply] = self._station.loop.create_future()
         try:
-            if raw is None and content.fault is None:
-                await station.loop.run_in_executor(station.writers, content.close, content.take(), trim)
-            if content.fault is not None:
-                reply = content.fault
-            else:
-                reply, spool_id, duplicate = await receive(
-                    self.reception, content, raw, intake=station.intake
-                )
+            offered = complete(self.reception, self.content, trim=trim)
+            if isinstance(offered, Submission):
+                return self._station.intake.begin_put(offered)
+            decided.set_result(offered)
+        except Exception as exc:  # noqa: BLE001 - for `_ended`, where what the spool's future raises ends up
+            decided.set_exception(exc)
+        return decided
+
+    def _ended(self, done: _Outcome) -> None:
+        """The spool has said what became of the mail, or we have before it."""
+        self._station.works.discard(done)
+        try:
+            outcome = done.result()
+        except SpoolError as exc:
+            outcome = reply_to(exc)
         except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
             telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
-            reply = replies.LOCAL_ERROR
+            outcome = replies.LOCAL_ERROR
+        if isinstance(outcome, Reply):
+            self._settle(outcome)
+        else:
+            self._settle(replies.fill(replies.QUEUED, spool_id=outcome.spool_id), outcome)
+
+    def _settle(self, reply: Reply, receipt: Receipt | None = None) -> None:
+        """The mail has its reply: note it, and tell the host."""
+        station = self._station
+        spool_id = receipt.spool_id if receipt is not None else None
+        duplicate = receipt is not None and receipt.duplicate
         now = station.loop.time()
         if reply is replies.NOT_STORED:
             station.gates.sickened(now=now)

@@ -18,20 +18,22 @@ from relay.routes import RouteTable
 from relay.spool.base import RawFile
 
 
-async def find_refused(
-    raw: bytes | RawFile, destinations: Sequence[Destination], *, routes: RouteTable, config: Config
-) -> tuple[str, ...]:
-    """The names of the files that some destination's route refuses; empty when the mail is taken.
-
-    Raises:
-        SpoolError: a large mail cannot be read back.
-    """
-    strict = [
+def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
+    """The routes of these destinations that refuse files at the door: most have none."""
+    return [
         route
         for route in (routes.route(destination.route) for destination in destinations)
         if route is not None and route.disallowed_types == "reject"
     ]
-    return await asyncio.to_thread(_look, raw, strict, config) if strict else ()
+
+
+async def find_refused(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
+    """The names of the files that one of these routes refuses; empty when the mail is taken.
+
+    Raises:
+        SpoolError: a large mail cannot be read back.
+    """
+    return await asyncio.to_thread(_look, raw, strict, config)
 
 
 def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tuple[str, ...]:

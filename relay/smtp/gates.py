@@ -64,6 +64,10 @@ class Gates:
         """Whether new sessions are sent away."""
         return self._reason is not None or now < self._sick_until
 
+    def why(self, *, now: float) -> str:
+        """The word for what sends new sessions away; "" when nothing does."""
+        return "spool" if now < self._sick_until else self._reason or ""
+
     def sickened(self, *, now: float) -> None:
         """The spool failed to write: keep new sessions out for a moment."""
         self._sick_until = now + _SICK_SECONDS

@@ -25,8 +25,10 @@ def header_block(head: bytes) -> bytes:
 
 def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References, with their brackets, each once, the last of them only."""
+    bodies = fields.find(b"in-reply-to") + fields.find(b"references")
+    if not bodies:
+        return ()
     found: dict[str, None] = {}
-    bodies = sorted(fields.find(b"in-reply-to") + fields.find(b"references"))
-    for _, body in bodies[-_MOST_REFERENCES:]:
+    for _, body in sorted(bodies)[-_MOST_REFERENCES:]:
         found.update(dict.fromkeys(parse_identifiers(body[-_ENOUGH:].decode("ascii", "replace"))))
     return tuple(found)[-_MOST_REFERENCES:]

@@ -50,12 +50,14 @@ class Limiter:
         by_network = self._tally.add("network", network_of(address), 1)
         if in_all > limits.connections:
             return replies.TOO_MANY_SESSIONS
-        for key, count, most in (
-            ("connections_per_address", by_address, limits.connections_per_address),
-            ("connections_per_network", by_network, limits.connections_per_network),
+        if (
+            by_address > limits.connections_per_address
+            and holds(limits, "connections_per_address", address, trusted=trusted)
+        ) or (
+            by_network > limits.connections_per_network
+            and holds(limits, "connections_per_network", address, trusted=trusted)
         ):
-            if count > most and holds(limits, key, address, trusted=trusted):
-                return replies.TOO_MANY_FROM_YOU
+            return replies.TOO_MANY_FROM_YOU
         return None
 
     def leave(self, address: str) -> None:

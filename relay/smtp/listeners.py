@@ -124,6 +124,10 @@ class Server:
         self._station.sites = list(self._sites.values())
         self._station.limits = config.limits
 
+    def problem(self) -> str:
+        """Why no mail can come in now, whatever its size; "" when it can."""
+        return self._station.problem() if self._station is not None else ""
+
     async def drain(self, seconds: float) -> None:
         """Stop: no new sessions, 421 to the idle, `seconds` for mails under way; commits always finish.
 

@@ -8,7 +8,6 @@ answered as they arrive, a whole pipelined group with one write (RFC 2920).
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import cast
 
 from relay import replies, telemetry
@@ -36,7 +35,7 @@ class Smtp(Wire):
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(station)
         self.site = site
-        self._session: Session | None = None
+        self._session: Session  # from `begin` on: nothing comes before it
         self._counted_as = ""
         self._sink: DataReader | ChunkReader | None = None
         self._refusal: Reply | None = None  # of the chunk being read and dropped
@@ -45,6 +44,7 @@ class Smtp(Wire):
         self._quiet = False  # before the greeting
         self._skipping = False  # in a line without an end
         self._why = "peer closed"
+        self._rested_at = self.opened_at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A peer has connected."""
@@ -82,9 +82,10 @@ class Smtp(Wire):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
         """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
-        session, self.link = self._session, None
-        if session is None or self not in self.station.sessions:
+        self.link = None
+        if self not in self.station.sessions:
             return
+        session = self._session
         self.station.sessions.discard(self)
         self.station.limiter.leave(self._counted_as)
         self.closing = True
@@ -97,10 +98,17 @@ class Smtp(Wire):
 
     def data_received(self, data: bytes) -> None:
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
-        self._confirm()
-        if self._quiet and not self.closing:
+        if self._unconfirmed is not None:
+            self._confirm()
+        if self.closing:
+            return
+        if self._quiet:
             self._hang_up(replies.EARLY_TALKER)
-        super().data_received(data)
+            return
+        self.heard_at = self.loop.time()
+        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
+        self.at = 0
+        self.pump()
 
     def eof_received(self) -> bool:
         """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
@@ -117,7 +125,7 @@ class Smtp(Wire):
         turns = _TURNS
         try:
             while not (self.busy or self.closing or self.clogged):
-                if not (self._read_content() if self._sink is not None else self._read_line()):
+                if not (self._read_line() if self._sink is None else self._read_content()):
                     break
                 turns -= 1
                 if not turns:
@@ -128,11 +136,11 @@ class Smtp(Wire):
         self.flush()
         if self.ended and not (self.busy or self.closing):
             self.close(linger=False)
-        else:
+        elif self.busy or self.paused or self.clogged or self._arrival is not None:
             self.regulate(full=self._arrival is not None and self._arrival.full)
 
     def _read_line(self) -> bool:
-        """Answer the next command line; whether there was one."""
+        """Answer the next command line; whether there may be more to read."""
         buffer, start = self.buffer, self.at
         end = buffer.find(b"\n", start)
         if end < 0:
@@ -140,7 +148,6 @@ class Smtp(Wire):
             return False
         self.at = end + 1
         session = self._session
-        assert session is not None
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
@@ -151,9 +158,8 @@ class Smtp(Wire):
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.counted(replies.BAD_LINE))
-        if not (self.busy or self.closing or self._sink):
-            self._rest()
-        return True
+        self._rested_at = self.heard_at  # the deadline stays: `expire` looks at this
+        return self.at < len(self.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
         """The buffer holds the beginning of a line, or nothing."""
@@ -179,7 +185,8 @@ class Smtp(Wire):
             if last_word is not None:
                 self._hang_up(last_word)
             return False
-        self.buffer, self.at = octets, taken
+        if taken < len(octets):
+            self.buffer, self.at = octets, taken
         self._sink = None
         if isinstance(sink, DataReader):
             self._end_arrival(TRIM)
@@ -190,13 +197,12 @@ class Smtp(Wire):
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
         session, arrival = self._session, self._arrival
-        assert session is not None
         if arrival is not None and session.transaction is not arrival.transaction:
             self._part("reset")  # RSET or EHLO among chunks
-        if isinstance(answer, bytes):
-            self.out.append(answer)
-        elif isinstance(answer, Reply):
+        if isinstance(answer, Reply):
             self._say(answer)
+        elif isinstance(answer, bytes):
+            self.out.append(answer)
         elif isinstance(answer, Hangup):
             self._hang_up(answer.reply)
         elif isinstance(answer, Delayed):
@@ -204,7 +210,7 @@ class Smtp(Wire):
             self.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
             self._sink = DataReader(self._begin_arrival(stuffed=True).content)
-            self.out.append(replies.build_reply(replies.DATA_GO))
+            self._say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
         elif isinstance(answer, StartTls):
@@ -217,7 +223,6 @@ class Smtp(Wire):
         """One reply; a refusal carries our id, so that a person can ask for it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
-            assert self._session is not None
             octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
         self.out.append(octets)
 
@@ -230,6 +235,7 @@ class Smtp(Wire):
     def _rest(self) -> None:
         """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
         limits = self.site.limits
+        self._rested_at = self.heard_at
         self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
 
     def _wake(self) -> None:
@@ -241,7 +247,6 @@ class Smtp(Wire):
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
         session = self._session
-        assert session is not None
         assert session.transaction is not None
         self._arrival = Arrival(
             station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
@@ -252,14 +257,12 @@ class Smtp(Wire):
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
         self._refusal = chunk.refusal
-        arrival = None
-        if chunk.refusal is None:
-            arrival = self._arrival or self._begin_arrival(stuffed=False)
+        wanted = chunk.refusal is None
+        arrival = (self._arrival or self._begin_arrival(stuffed=False)) if wanted else None
         self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
         arrival, session = self._arrival, self._session
-        assert session is not None
         refusal = self._refusal
         if refusal is None and arrival is not None:
             if chunk.last:
@@ -284,7 +287,6 @@ class Smtp(Wire):
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self._session
-        assert session is not None
         self._arrival = None
         for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
             self._say(reply)
@@ -305,11 +307,8 @@ class Smtp(Wire):
         if arrival is not None:
             arrival.leave(why)
 
-    def _context(self) -> ssl.SSLContext | None:
-        return self.site.tls.context if self.site.tls is not None else None
-
     def _start_tls(self) -> None:
-        if self._context() is None:
+        if self.site.context is None:
             self._say(replies.TLS_UNAVAILABLE)
             return
         self._say(replies.TLS_GO)
@@ -323,8 +322,7 @@ class Smtp(Wire):
 
     async def _secure(self) -> None:
         """The TLS handshake, and what is known after it."""
-        session, context = self._session, self._context()
-        assert session is not None
+        session, context = self._session, self.site.context
         connection = None
         try:
             if context is not None:
@@ -347,7 +345,6 @@ class Smtp(Wire):
     async def _check(self, credentials: Credentials) -> None:
         """A password, in a thread: its hash is made to take long."""
         session, users = self._session, self.site.users
-        assert session is not None
         assert users is not None
         self.deadline = NEVER
         try:
@@ -376,13 +373,15 @@ class Smtp(Wire):
             if self.deadline <= now:
                 self._hang_up(replies.TIMED_OUT)
         else:
-            over = now >= self.opened_at + self.site.limits.session_seconds
-            self._hang_up(replies.SESSION_OVER if over else replies.TIMED_OUT)
+            ends_at = self.opened_at + self.site.limits.session_seconds
+            self.deadline = min(self._rested_at + self.site.limits.command_seconds, ends_at)
+            if self.deadline <= now:
+                self._hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
-        session, arrival = self._session, self._arrival
-        under_way = self.busy or (session is not None and session.transaction is not None)
+        arrival = self._arrival
+        under_way = self.busy or self._session.transaction is not None
         if not (arrival is not None and arrival.committing) and (urgent or not under_way):
             self._hang_up(replies.SHUTTING_DOWN, linger=False)
 
@@ -390,7 +389,6 @@ class Smtp(Wire):
         """Say this as the last word, then close."""
         if self.closing:
             return
-        assert self._session is not None
         self._why = reply.enhanced
         if not reply.positive:
             reference = self._session.reference if reply.code >= 500 else None

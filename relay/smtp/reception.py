@@ -1,35 +1,32 @@
-"""Reception: a whole mail and its transaction in, the reply to the peer out, with the spool's commit between.
+"""Reception: a whole mail and its transaction in, what the spool is to accept out, or the reply that refuses it.
 
-Owns what is decided after the last octet: loops, repairs, the trace header, and the instant of acceptance. The
-commit runs in a task of its own that nothing cancels, not even the peer's going away. Never says 250 before
-`put` has returned, and nothing after that makes it anything else.
+Owns what is decided between the last octet and the commit: loops, repairs, the trace header; and what the spool's
+outcome means for the peer. `receive` does all of it in one; a session's small mail goes another way (`arrival`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay import replies, telemetry
+from relay.config.model import Route
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError
 from relay.message.headers import FieldFinder
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id
 from relay.smtp.content import Content
-from relay.smtp.filetypes import find_refused
+from relay.smtp.filetypes import find_refused, strict_routes
 from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
-from relay.spool.base import Intake, RawFile, Submission
+from relay.spool.base import Intake, Receipt, Submission
 from relay.verdict import Disposition, Reply
 
 #: A mail may come by us again (a desk forwards it, and back), but not for ever.
 _OWN_HOPS = 4
-#: A longer header is looked at in a thread: a quarter of a mebibyte takes milliseconds that others would wait for.
-_SHORT_HEADER = 32_768
 _NO_HOPS = Hops(received=0, ours=0)
 
 
@@ -53,7 +50,7 @@ class Reception:
         site, spool_id = self.transaction.site, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=site.hostname, spool_id=spool_id)
         found = FieldFinder(header_block(head))
-        self.hops = find_hops(found, hostname=site.hostname)
+        self.hops = find_hops(found, hostname=site.hostname, most=site.limits.hops + 1)
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         if site.trusted:
@@ -88,39 +85,33 @@ class Reception:
             self._destinations = self.transaction.site.routes.destinations(paths)
         return self._destinations
 
+    def strict_routes(self) -> list[Route]:
+        """The routes among them that refuse files at the door."""
+        if not self.transaction.site.looks_inside:
+            return []
+        return strict_routes(self.destinations(), self.transaction.site.routes)
+
 
 def begin_reception(transaction: Transaction, peer: Peer) -> Reception:
     """The reception of a mail whose data begins now."""
     return Reception(transaction=transaction, peer=peer, received_at=datetime.now(UTC))
 
 
-async def receive(
-    reception: Reception, content: Content, raw: bytes | None, *, intake: Intake
-) -> tuple[Reply, SpoolId | None, bool]:
-    """The reply, the spool id when the mail was accepted, and whether it was here before.
+def complete(reception: Reception, content: Content, *, trim: int) -> Submission | Reply:
+    """The whole mail as the spool takes it, or the reply that refuses it.
 
-    `raw` is the mail without our header; None when it is in `content.file`, our header at its front.
+    `trim` octets of end-of-data are taken off a mail in memory; one in `content.file` is closed already.
     """
     transaction = reception.transaction
-    whole: bytes | RawFile
-    if raw is not None:
-        if len(raw) > _SHORT_HEADER and raw.find(b"\r\n\r\n", 0, _SHORT_HEADER) < 0:
-            prefix = await asyncio.to_thread(reception.prefix, content.head)
-        else:
-            prefix = reception.prefix(content.head)
-        whole = prefix + raw
-    else:
-        assert content.file is not None
-        whole = content.file
+    whole = content.file or content.finish(trim=trim)
+    if content.fault is not None:
+        return content.fault
     hops = reception.hops
     if hops.received > transaction.site.limits.hops or hops.ours > _OWN_HOPS:
-        return replies.LOOP, None, False
+        return replies.LOOP
     if content.repaired:
         reception.repaired("bare-lf")
-    site = transaction.site
-    if await find_refused(whole, reception.destinations(), routes=site.routes, config=site.config):
-        return replies.TYPE_REFUSED, None, False
-    submission = Submission(
+    return Submission(
         spool_id=transaction.spool_id,
         envelope=reception.envelope(),
         destinations=reception.destinations(),
@@ -131,13 +122,26 @@ async def receive(
         message_id=reception.message_id,
         references=reception.references,
     )
+
+
+async def receive(reception: Reception, content: Content, *, trim: int, intake: Intake) -> Receipt | Reply:
+    """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one."""
+    offered = complete(reception, content, trim=trim)
+    if isinstance(offered, Reply):
+        return offered
+    site = reception.transaction.site
+    strict = reception.strict_routes()
+    if strict and await find_refused(offered.raw, strict, site.config):
+        return replies.TYPE_REFUSED
     try:
-        receipt = await intake.put(submission)
-    except SpoolFullError:
-        return replies.NO_ROOM, None, False
-    except SpoolError:
-        return replies.NOT_STORED, None, False
-    return replies.fill(replies.QUEUED, spool_id=receipt.spool_id), receipt.spool_id, receipt.duplicate
+        return await intake.put(offered)
+    except SpoolError as exc:
+        return reply_to(exc)
+
+
+def reply_to(error: SpoolError) -> Reply:
+    """What the peer is told when the spool has not taken its mail."""
+    return replies.NO_ROOM if isinstance(error, SpoolFullError) else replies.NOT_STORED
 
 
 def disposition_of(reply: Reply) -> Disposition:

@@ -17,6 +17,7 @@ from relay.envelope import Peer, SpoolId
 from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
+from relay.smtp.limits import Limiter
 from relay.smtp.reception import log_end
 from relay.smtp.site import Site, build_hello, contains
 from relay.smtp.transaction import Transaction, decide_sender
@@ -32,11 +33,13 @@ _LOGIN_TRIES = 3
 COMMAND_LINE = 4_096
 _VERBS = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH"
 # RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # A verb, or a word that could have been one, a header field's name included.
 _WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,80}")
 # RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
+_START_DATA = StartData()
+_BYE = Hangup(replies.BYE)
 _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
 _FOREIGN = frozenset(
     {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PROXY", b"SSH-2.0"}
@@ -52,17 +55,14 @@ class House:
     room: Callable[[int], bool]
     #: Whether an operator has paused the intake.
     paused: Callable[[], bool]
-    #: Whether an address may send one more mail this minute; asking counts.
-    may_send: Callable[[str, Site], bool]
-    #: Whether an address may name one more unknown recipient this minute; asking counts.
-    may_guess: Callable[[str, Site], bool]
+    limiter: Limiter
 
 
 class Session:
     """One peer's side of the conversation."""
 
     __slots__ = (
-        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "address",
+        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_peer", "_reference", "address",
         "authenticated", "extended", "helo", "port", "site", "tls", "transaction",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class Session:
         self.transaction: Transaction | None = None
         self._house = house
         self._reference: SpoolId | None = None
+        #: Kept from mail to mail, until something about it changes.
+        self._peer: Peer | None = None
         #: What takes the next line instead of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
         self._errors = self._idle = self._messages = self._logged = self._login_tries = 0
@@ -93,16 +95,19 @@ class Session:
 
     def peer(self) -> Peer:
         """The other side as it stands now."""
-        return Peer(
-            address=self.address,
-            port=self.port,
-            helo=self.helo,
-            protocol=self._protocol(),
-            tls=self.tls,
-            login=self.authenticated,
-            role=self.site.listener.role,
-            listener=self.site.listener.bind,
-        )
+        protocol = self._protocol()
+        if self._peer is None or self._peer.protocol != protocol:
+            self._peer = Peer(
+                address=self.address,
+                port=self.port,
+                helo=self.helo,
+                protocol=protocol,
+                tls=self.tls,
+                login=self.authenticated,
+                role=self.site.listener.role,
+                listener=self.site.listener.bind,
+            )
+        return self._peer
 
     def _protocol(self) -> str:
         """RFC 3848, RFC 6531 §4.3: the transmission type."""
@@ -134,11 +139,14 @@ class Session:
             return self._unknown_verb(verb)
         if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
             return self.counted(replies.LINE_TOO_LONG)
-        if _CONTROLS.search(line):
+        if len(line.translate(None, _CONTROLS)) != len(line):
             return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
-        if self.tls is None and self.site.listener.tls == "required" and verb not in _BEFORE_TLS:
+        if self.tls is None and self.site.tls_first and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)
-        return self.counted(handler(self, argument.strip(b" "), now))
+        answer = handler(self, argument.strip(b" "), now)
+        if isinstance(answer, Reply) and answer.code < 500:
+            return answer
+        return self.counted(answer)
 
     def counted(self, answer: Answer) -> Answer:
         """The answer, or the end of the session when it was one refusal too many."""
@@ -170,10 +178,11 @@ class Session:
             return replies.BAD_ARGUMENT
         self.helo = argument.decode("ascii")
         self.extended = extended
+        self._peer = None
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
         site = self.site
         if not extended:
-            return self._idled(replies.build_reply(replies.fill(replies.HELLO, hostname=site.hostname)))
+            return self._idled(site.hello)
         return self._idled(
             build_hello(
                 hostname=site.hostname,
@@ -212,6 +221,7 @@ class Session:
         self.transaction = None
         self._dialog = None
         self.authenticated = certificate
+        self._peer = None
 
     def _xclient(self, argument: bytes, _now: float) -> Answer:
         if not contains(self.site.xclient, self.address):
@@ -226,6 +236,7 @@ class Session:
         self.authenticated = told.login or self.authenticated
         self.helo = None
         self.extended = False
+        self._peer = None
         return self.site.greeting
 
     # -- AUTH (RFC 4954) ------------------------------------------------------------------------------------
@@ -249,6 +260,7 @@ class Session:
         """The users file has answered."""
         if good:
             self.authenticated = login
+            self._peer = None
             return replies.AUTH_OK
         self._login_tries += 1
         telemetry.login_refused(peer=self.address, login=login)
@@ -274,7 +286,7 @@ class Session:
         path, parameters = told
         if self._house.paused():
             return Hangup(replies.PAUSED)
-        if not self._house.may_send(self.address, site):
+        if not self._house.limiter.may_send(self.address, site.limits, trusted=site.trusted, now=now):
             return replies.TOO_MANY_MESSAGES
         if not self._house.room(parameters.size or 0):
             return replies.NO_ROOM
@@ -289,25 +301,30 @@ class Session:
             self.transaction.repairs.add("path")
         return replies.SENDER_OK
 
-    def _rcpt(self, argument: bytes, _now: float) -> Answer:
+    def _rcpt(self, argument: bytes, now: float) -> Answer:
         transaction = self.transaction
         if transaction is None:
             return replies.MAIL_FIRST
         if transaction.chunked:
             return replies.NOT_NOW
         reply, address = transaction.add_recipient(argument)
-        if reply.code >= 400:
-            transaction.refusal = reply
-            self._logged += 1
-            if self._logged <= _LOGGED_REFUSALS:
-                telemetry.recipient_refused(
-                    peer=self.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
-                )
-        if reply is replies.UNKNOWN_RECIPIENT and not self._house.may_guess(self.address, self.site):
+        if reply.code < 400:
+            return reply
+        transaction.refusal = reply
+        self._logged += 1
+        if self._logged <= _LOGGED_REFUSALS:
+            telemetry.recipient_refused(
+                peer=self.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
+            )
+        if reply is replies.UNKNOWN_RECIPIENT and not self._may_guess(now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
         if reply is replies.UNKNOWN_RECIPIENT and self._logged > _LOGGED_REFUSALS:
             return Delayed(reply, _GUESS_SECONDS)
         return reply
+
+    def _may_guess(self, now: float) -> bool:
+        site = self.site
+        return self._house.limiter.may_guess(self.address, site.limits, trusted=site.trusted, now=now)
 
     def _ready(self) -> Reply | None:
         """Why no data can come now; None when it can."""
@@ -327,7 +344,7 @@ class Session:
         assert self.transaction is not None
         if self.transaction.chunked:
             return replies.NOT_NOW
-        return StartData()
+        return _START_DATA
 
     def _bdat(self, argument: bytes, _now: float) -> Answer:
         told = parse_bdat(argument)
@@ -364,7 +381,7 @@ class Session:
         return self._idled(replies.OK)
 
     def _quit(self, argument: bytes, _now: float) -> Answer:
-        return replies.BAD_ARGUMENT if argument else Hangup(replies.BYE)
+        return replies.BAD_ARGUMENT if argument else _BYE
 
     def _vrfy(self, argument: bytes, _now: float) -> Answer:
         return self._idled(replies.CANNOT_VERIFY if argument else replies.BAD_ARGUMENT)

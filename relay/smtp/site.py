@@ -7,6 +7,7 @@ makes new sites; sessions that are open keep theirs.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -22,9 +23,9 @@ _EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHU
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Site:
-    """One listener under one configuration."""
+    """One listener under one configuration; compared by identity, so that caches can be keyed by it."""
 
     config: Config
     listener: Listener
@@ -47,11 +48,19 @@ class Site:
     #: Addresses that a route spells out.
     exact: frozenset[str]
     greeting: bytes = field(repr=False)
+    #: The reply to HELO.
+    hello: bytes = field(repr=False)
+    #: Whether STARTTLS is offered in clear.
+    starttls: bool
+    #: Whether nothing goes without it.
+    tls_first: bool
+    #: Whether some route refuses files at the door.
+    looks_inside: bool
 
     @property
-    def starttls(self) -> bool:
-        """Whether STARTTLS is offered in clear."""
-        return self.tls is not None and self.listener.tls in ("starttls", "required")
+    def context(self) -> ssl.SSLContext | None:
+        """What a handshake needs now; None where there can be none."""
+        return self.tls.context if self.tls is not None else None
 
 
 def build_site(
@@ -85,6 +94,10 @@ def build_site(
             pattern for pattern in patterns if not pattern.startswith("@") and "*@" not in pattern
         ),
         greeting=replies.build_reply(greeting),
+        hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),
+        starttls=tls is not None and listener.tls in ("starttls", "required"),
+        tls_first=listener.tls == "required",
+        looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 
 

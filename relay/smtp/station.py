@@ -37,6 +37,17 @@ _WRITERS = 4
 _CHECKERS = 2
 
 
+#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and two of ours.
+_PROBLEMS = {
+    "spool": "a write to the spool failed",
+    "lag": "the event loop lags",
+    "files": "file handles are used up",
+    "memory": "memory is short",
+    "paused": "the intake is paused",
+    "room": "the spool has no room",
+}
+
+
 class Watched(Protocol):
     """A session as the tick sees it."""
 
@@ -62,15 +73,14 @@ class Station:
         self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
         self.sessions: set[Watched] = set()
         #: Commits and handshakes; nobody cancels them.
-        self.works: set[asyncio.Task[None]] = set()
+        self.works: set[asyncio.Future[Any]] = set()
         self.draining = False
         self.sites: list[Site] = []
         self.house = House(
             new_id=intake.new_id,
             room=intake.room,
             paused=intake.paused,
-            may_send=self._may_send,
-            may_guess=self._may_guess,
+            limiter=limiter,
         )
         self._ticks = 0
         self._told: set[tuple[str, str]] = set()
@@ -84,6 +94,15 @@ class Station:
         if self.gates.closed(now=self.loop.time()):
             return replies.OVERLOADED
         return replies.PAUSED if self.intake.paused() else None
+
+    def problem(self) -> str:
+        """Why no mail can come in now, whatever its size; "" when it can."""
+        word = self.gates.why(now=self.loop.time())
+        if not word and self.intake.paused():
+            word = "paused"
+        if not word and not self.intake.room(1):
+            word = "room"
+        return _PROBLEMS[word] if word else ""
 
     def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
         """Note that a peer was sent away; the same to the same address is said once a minute."""
@@ -108,12 +127,6 @@ class Station:
             self._timer = None
         self.writers.shutdown(wait=False)
         self.checkers.shutdown(wait=False)
-
-    def _may_send(self, address: str, site: Site) -> bool:
-        return self.limiter.may_send(address, site.limits, trusted=site.trusted, now=self.loop.time())
-
-    def _may_guess(self, address: str, site: Site) -> bool:
-        return self.limiter.may_guess(address, site.limits, trusted=site.trusted, now=self.loop.time())
 
     def _tick(self) -> None:
         now = self.loop.time()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
@@ -19,10 +19,15 @@ from relay.message.headers import FieldFinder
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 
 
+def _stamp(instant: datetime) -> str:
+    """A date-time of RFC 5322 §3.3."""
+    return _second(int(instant.timestamp()))
+
+
 @lru_cache(maxsize=4)
-def _stamp(second: datetime) -> str:
-    """A date-time of RFC 5322 §3.3; a second's mails share one."""
-    return format_datetime(second)
+def _second(since_1970: int) -> str:
+    """A second's mails share one."""
+    return format_datetime(datetime.fromtimestamp(since_1970, UTC))
 
 
 @lru_cache(maxsize=1_024)
@@ -40,11 +45,11 @@ def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes
     """The `Received:` field; names the recipient only when there is one, so that Bcc stays blind (RFC 5321 §7.2)."""
     peer: Peer = envelope.peer
     tls = f" ({peer.tls})" if peer.tls else ""
-    paths = {path.address for path in envelope.forward_paths}
-    sole = next(iter(paths)) if len(paths) == 1 else None
+    first, *others = envelope.forward_paths
+    sole = first.address if all(path.address == first.address for path in others) else None
     # RFC 6531 §3.7.3: an internationalised address stands in trace only of a mail that is one.
     target = f" for <{sole}>" if sole and (sole.isascii() or envelope.smtputf8) else ""
-    stamp = _stamp(envelope.received_at.replace(microsecond=0))
+    stamp = _stamp(envelope.received_at)
     return (
         f"{_origin(peer.address, peer.helo)}\tby {hostname} with {peer.protocol} id {spool_id}{tls}{target};\r\n"
         f"\t{stamp}\r\n"
@@ -60,6 +65,6 @@ def build_missing(
         missing += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()
         repairs.append("message-id")
     if not fields.find(b"date"):
-        missing += f"Date: {_stamp(now.replace(microsecond=0))}\r\n".encode()
+        missing += f"Date: {_stamp(now)}\r\n".encode()
         repairs.append("date")
     return missing, tuple(repairs)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 from relay import replies
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
-from relay.smtp.parameters import MailParameters, RcptParameters, parse_mail_parameters, parse_rcpt_parameters
+from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import Path, parse_path
 from relay.smtp.site import Site
 from relay.verdict import Reply
@@ -43,42 +45,29 @@ class Transaction:
 
     def envelope(self, peer: Peer, *, received_at: datetime) -> Envelope:
         """The frozen envelope; a recipient named twice stands in it once."""
+        paths = self.forward_paths
         return Envelope(
             reverse_path=self.reverse_path,
-            forward_paths=tuple({path.address: path for path in self.forward_paths}.values()),
+            forward_paths=tuple({path.address: path for path in paths}.values() if len(paths) > 1 else paths),
             peer=peer,
             received_at=received_at,
             smtputf8=self.parameters.smtputf8,
             ret=self.parameters.ret,
             envid=self.parameters.envid,
-            repairs=tuple(sorted(self.repairs)),
+            repairs=tuple(sorted(self.repairs)) if self.repairs else (),
         )
 
     def add_recipient(self, argument: bytes) -> tuple[Reply, str]:
         """The answer to one RCPT, and the address as far as it could be read."""
-        site = self.site
-        path = parse_path(argument, b"TO:", lenient=site.trusted)
-        if path is None or not path.local:
-            return replies.BAD_RECIPIENT, ""
-        parameters = parse_rcpt_parameters(path.parameters)
-        if isinstance(parameters, Reply):
-            return parameters, path.address
-        if not self.parameters.smtputf8 and not path.address.isascii():
-            return replies.NEEDS_SMTPUTF8, path.address
-        address = decide_recipient(path, site=site)
-        if isinstance(address, Reply):
-            return address, path.address
-        if len(self.forward_paths) >= site.limits.recipients:
+        reply, address, path, sloppy = read_recipient(argument, self.site, smtputf8=self.parameters.smtputf8)
+        if path is None:
+            return reply, address
+        if len(self.forward_paths) >= self.site.limits.recipients:
             return replies.TOO_MANY_RECIPIENTS, address
-        if path.sloppy:
+        if sloppy:
             self.repairs.add("path")
-        self._append(address, parameters)
-        return replies.RECIPIENT_OK, address
-
-    def _append(self, address: str, parameters: RcptParameters) -> None:
-        self.forward_paths.append(
-            ForwardPath(address=address, orcpt=parameters.orcpt, notify=parameters.notify)
-        )
+        self.forward_paths.append(path)
+        return reply, address
 
 
 def decide_sender(argument: bytes, *, site: Site, authenticated: bool) -> tuple[Path, MailParameters] | Reply:
@@ -86,12 +75,13 @@ def decide_sender(argument: bytes, *, site: Site, authenticated: bool) -> tuple[
     path = parse_path(argument, b"FROM:", lenient=site.trusted, local_limit=_SENDER_LOCAL_LIMIT)
     if path is None or (path.local and not path.domain and not site.trusted):
         return replies.BAD_SENDER
+    address = path.address
     if "@" in path.local and not path.local.startswith('"'):
         return replies.BAD_SENDER
     parameters = parse_mail_parameters(path.parameters, auth=site.users is not None or authenticated)
     if isinstance(parameters, Reply):
         return parameters
-    if not parameters.smtputf8 and not path.address.isascii():
+    if not parameters.smtputf8 and not address.isascii():
         return replies.NEEDS_SMTPUTF8
     if parameters.size is not None and parameters.size > site.max_bytes:
         return replies.fill(replies.TOO_BIG, octets=site.max_bytes)
@@ -99,6 +89,36 @@ def decide_sender(argument: bytes, *, site: Site, authenticated: bool) -> tuple[
         # A legacy system's "MAIL FROM:<root>": nothing can be answered to a name without a domain.
         path = path._replace(domain=site.hostname, sloppy=True)
     return path, parameters
+
+
+class Recipient(NamedTuple):
+    """What one RCPT comes to, by itself."""
+
+    reply: Reply
+    #: As far as it could be read.
+    address: str
+    #: None when it is refused.
+    path: ForwardPath | None = None
+    #: Whether only the lenient reading found it.
+    sloppy: bool = False
+
+
+@lru_cache(maxsize=1_024)  # a mail server sees the same few recipients all day
+def read_recipient(argument: bytes, site: Site, *, smtputf8: bool) -> Recipient:
+    """What the argument of RCPT comes to."""
+    path = parse_path(argument, b"TO:", lenient=site.trusted)
+    if path is None or not path.local:
+        return Recipient(replies.BAD_RECIPIENT, "")
+    parameters = parse_rcpt_parameters(path.parameters)
+    if isinstance(parameters, Reply):
+        return Recipient(parameters, path.address)
+    if not smtputf8 and not path.address.isascii():
+        return Recipient(replies.NEEDS_SMTPUTF8, path.address)
+    address = decide_recipient(path, site=site)
+    if isinstance(address, Reply):
+        return Recipient(address, path.address)
+    taken = ForwardPath(address=address, orcpt=parameters.orcpt, notify=parameters.notify)
+    return Recipient(replies.RECIPIENT_OK, address, taken, path.sloppy)
 
 
 def decide_recipient(path: Path, *, site: Site) -> str | Reply:

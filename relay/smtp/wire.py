@@ -32,6 +32,7 @@ class Wire(SMTP):
 
     def __init__(self, station: Station) -> None:
         # aiosmtpd's and StreamReaderProtocol's own set-up is skipped on purpose: see the module's docstring.
+        # All attributes, here or in the subclass, and never more than 30: past that each look at one is a search.
         self.loop = station.loop
         self.station = station
         #: On the loop's clock; past it `expire` is called.
@@ -50,7 +51,8 @@ class Wire(SMTP):
         #: We will say no more.
         self.closing = False
         self.secured = False
-        self._paused = False
+        #: We do not read what the peer says.
+        self.paused = False
         self.opened_at = self.heard_at = self.loop.time()
 
     def pump(self) -> None:
@@ -60,15 +62,6 @@ class Wire(SMTP):
     def closes(self) -> None:
         """The connection is about to be closed by us."""
         raise NotImplementedError
-
-    def data_received(self, data: bytes) -> None:
-        """Octets from the peer."""
-        if self.closing:
-            return
-        self.heard_at = self.loop.time()
-        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
-        self.at = 0
-        self.pump()
 
     def eof_received(self) -> bool:
         """The peer will send no more: what it is owed an answer for, it still gets."""
@@ -108,14 +101,14 @@ class Wire(SMTP):
 
     def pause(self) -> None:
         """Let the peer wait: the kernel's buffer fills, then the peer's."""
-        if not self._paused and self.link is not None and not self.closing:
-            self._paused = True
+        if not self.paused and self.link is not None and not self.closing:
+            self.paused = True
             self.link.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self.link is not None:
-            self._paused = False
+        if self.paused and self.link is not None:
+            self.paused = False
             self.link.resume_reading()
 
     def regulate(self, *, full: bool) -> None:

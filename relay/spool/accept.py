@@ -7,6 +7,7 @@ from a busy event loop costs more than the row.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -37,7 +38,8 @@ class Prepared(NamedTuple):
     """A submission with what was worked out before the writer's thread had it."""
 
     submission: Submission
-    sha256: bytes
+    #: SHA-256 of our own trace header; with the fingerprint, all of the octets are vouched for.
+    trace_sha256: bytes
     #: None for a small mail, kept in the database.
     file: LargeFile | None
     envelope: str
@@ -52,19 +54,20 @@ class Accepted(NamedTuple):
     stored: bool
 
 
-def prepare(submission: Submission, *, sha256: bytes, file: LargeFile | None) -> Prepared:
+def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
     """What needs no database.
 
     Raises:
         SpoolError: this mail cannot be stored.
     """
+    raw = submission.raw
     try:
         envelope = build_envelope_json(submission.envelope)
     except ValueError as exc:
         raise SpoolError(f"this mail cannot be stored: {exc}") from exc
     return Prepared(
         submission=submission,
-        sha256=sha256,
+        trace_sha256=hashlib.sha256(raw[: submission.trace_size]).digest() if isinstance(raw, bytes) else b"",
         file=file,
         envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
@@ -155,7 +158,7 @@ def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> se
 
 _MAIL_HEAD = (
     "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
-    "trace_size, sha256, filed, accepted_at) VALUES"
+    "trace_size, trace_sha256, filed, accepted_at) VALUES"
 )
 
 
@@ -171,7 +174,7 @@ def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
         build_json(dict(mail.results)) if mail.results else "{}",
         mail.size,
         mail.trace_size,
-        item.sha256,
+        item.trace_sha256,
         int(item.file is not None),
         item.accepted_at,
     )

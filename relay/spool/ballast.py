@@ -7,7 +7,9 @@ receivers say 452 until it can be laid again. Never touches the database.
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,14 +28,18 @@ _SHARE = 8
 _PIECES = 16
 #: Below this the disk is full, whatever the library calls the error: it knows full only from write(2).
 _NOTHING_BYTES = 1 << 20
+#: After it could not be laid where there seemed to be room.
+_PAUSE_SECONDS = 60.0
 
 
 class Ballast:
     """The reserve of one spool; any process may look at it or give it up, the deliverer lays it."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._root = layout.root
         self._folder = layout.ballast
+        self._monotonic = monotonic
+        self._again_at = 0.0
 
     def is_out(self) -> bool:
         """Whether it was given up and not laid again; False where it never was laid."""
@@ -68,22 +74,26 @@ class Ballast:
 
     def lay(self) -> bool:
         """Lay it if it does not lie and twice its size is free, so that it is not given up again at once; whether it lies."""
+        is_first = not self._folder.is_dir()
+        if not is_first and not self.is_out():
+            return True
+        if self._monotonic() < self._again_at:
+            return False
         try:
-            if self._folder.is_dir() and not self.is_out():
-                return True
             if not self._has_room():
                 return False
             make_folder(self._folder)
-            self._fill(self._size() // _PIECES)
-        except OSError:  # somebody was quicker, or a quota: what is left of it must not be ours
+            for number in range(_PIECES):
+                _make_piece(self._folder / f"{number:02}", self._size() // _PIECES)
+            sync_folder(self._folder)
+        except OSError:  # somebody was quicker, or there is a quota: what is left of either is not for us
+            self._again_at = self._monotonic() + _PAUSE_SECONDS
             self.release(SpoolFullError())
+            if is_first:
+                with suppress(OSError):
+                    self._folder.rmdir()
             return False
         return True
-
-    def _fill(self, piece_bytes: int) -> None:
-        for number in range(_PIECES):
-            _make_piece(self._folder / f"{number:02}", piece_bytes)
-        sync_folder(self._folder)
 
     def _size(self) -> int:
         disk = os.statvfs(self._root)
@@ -106,8 +116,20 @@ def _make_piece(path: Path, size: int) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(handle).st_size < size:
-            os.posix_fallocate(handle, 0, size)
+            _take(handle, size)
             os.fsync(handle)
     finally:
         os.close(handle)
     adopt(path)
+
+
+def _take(handle: int, size: int) -> None:
+    """Have the blocks; where the file system gives none beforehand, they are written."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as exc:
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        done = 0
+        while done < size:
+            done += os.pwrite(handle, bytes(min(1 << 20, size - done)), done)

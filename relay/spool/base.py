@@ -16,6 +16,7 @@ An attempt is counted before it begins. Instants are aware, in UTC, and always a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -149,6 +150,9 @@ class Intake(Protocol):
             SpoolFullError, SpoolSickError: nothing was stored.
         """
 
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: what it returns or raises comes with the future, or is raised here."""
+
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
 
@@ -209,6 +213,9 @@ class Outbox(Protocol):
         at most one entry is taken although the route is held, due or not, and none while another of that
         route is leased; a paused route is not probed.
         """
+
+    async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
+        """The wall clock was set by so much, back when negative: what is queued or leased waits no longer than before."""
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
         """Keep the lease for so much longer."""
@@ -279,10 +286,7 @@ class Outbox(Protocol):
         """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
 
     async def make_room(self) -> int:
-        """Keep the room that a full disk needs; where room is short, finished mails go before their time: how many went.
-
-        To be called every second: while there is room it does next to nothing.
-        """
+        """Where room is short, remove finished mails before their time: how many. Does next to nothing while there is room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,6 +380,9 @@ class Desk(Protocol):
 
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""
+
+    def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
+        """Of what is held and what is dead, both at one instant: how many, and when the last came to be so."""
 
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""

@@ -68,6 +68,36 @@ def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool)
     return len(ended)
 
 
+def move_clock(connection: apsw.Connection, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
+    """The wall clock was set by so much, back when negative: leases end, and waits too, when they would have ended.
+
+    Set forward, a wait ends early, which harms nobody; a lease that ended early would begin its mail a second time.
+    """
+    at, step = to_microseconds(now), by // timedelta(microseconds=1)
+    latest = to_microseconds(now + timedelta(seconds=lease_seconds))
+    connection.execute(
+        "UPDATE entries INDEXED BY entries_leased SET lease_until = min(lease_until + ?, ?) WHERE state = 'leased'",
+        (max(step, 0), latest),
+    )
+    if step < 0:
+        connection.execute(
+            "UPDATE entries SET due_at = max(due_at + ?, ?) WHERE state = 'queued' AND due_at > ?",
+            (step, at, at),
+        )
+
+
+def bring_back(connection: apsw.Connection, *, now: datetime, longest_seconds: float) -> None:
+    """What waits for an instant that no wait of ours can mean: the clock was set back while nobody looked."""
+    at = to_microseconds(now)
+    latest = to_microseconds(now + timedelta(seconds=longest_seconds))
+    # What was never tried is due when it is accepted.
+    connection.execute(
+        "UPDATE entries SET due_at = CASE attempts WHEN 0 THEN ?1 ELSE min(due_at, ?2) END "
+        "WHERE state = 'queued' AND due_at > ?1",
+        (at, latest),
+    )
+
+
 def blame_leases(connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float) -> int:
     """S4 to S3, or to S5 after `limit` such ends in a row, for all that a runner had when it ended by itself.
 

@@ -122,6 +122,11 @@ class LocalDesk:
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
+    def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
+        """Of what is held and what is dead: how many, and since when the last."""
+        with translated():
+            return search.aside(self._connection)
+
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         """The age histogram of each route."""
         with translated():

@@ -172,13 +172,12 @@ class LargeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        self._hash = hashlib.sha256()
         self._taken = False
         self._lock = threading.Lock()
         with translated():
             make_folder(path.parent)
             self._handle = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE
+                path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE
             )
             adopt(path)
             fault_point("spool.raw.created")
@@ -189,7 +188,6 @@ class LargeFile:
             done = 0
             while done < len(view):
                 done += os.write(self._handle, view[done:])
-            self._hash.update(view)
             self.size += len(view)
             fault_point("spool.raw.written")
 
@@ -205,15 +203,16 @@ class LargeFile:
         with self._lock:
             self._taken = True
 
-    def seal(self) -> bytes:
-        """Bring the octets, then the name, to the disk; the SHA-256 of all that was written."""
+    def seal(self, trace_size: int) -> bytes:
+        """Bring the octets, then the name, to the disk; the SHA-256 of the first so many octets."""
         with translated():
+            trace = os.pread(self._handle, trace_size, 0)
             os.fsync(self._handle)
             fault_point("spool.raw.synced")
             self._close()
             sync_folder(self.path.parent)
             fault_point("spool.raw.folder_synced")
-        return self._hash.digest()
+        return hashlib.sha256(trace).digest()
 
     def discard(self) -> None:
         """Remove what was written, unless the spool has taken it."""

@@ -18,11 +18,17 @@ _TIME_LENGTH = 11  # 55 bits of microseconds last until the year 3111
 MARK_LENGTH = 5
 _LENGTH = _TIME_LENGTH + MARK_LENGTH
 _LETTERS = frozenset(ALPHABET)
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_LOW_BITS = 20  # four letters; the others change once in 2**20 microseconds, about a second
 
 
 def build_mark(chance: int) -> str:
     """A maker's mark out of 25 random bits."""
-    return "".join(ALPHABET[chance >> shift & 31] for shift in range(20, -1, -5))
+    return _letters(chance, MARK_LENGTH)
+
+
+def _letters(number: int, length: int) -> str:
+    return "".join(ALPHABET[number >> 5 * place & 31] for place in range(length - 1, -1, -1))
 
 
 def mark_of(spool_id: str) -> str | None:
@@ -39,13 +45,13 @@ class IdMaker:
         self._mark = mark
         self._clock = clock_microseconds
         self._last = 0
+        self._high = -1
+        self._start = ""
 
     def new_id(self) -> SpoolId:
         """The next id."""
-        self._last = max(self._last + 1, self._clock())
-        rest = self._last
-        letters = [""] * _TIME_LENGTH
-        for place in range(_TIME_LENGTH - 1, -1, -1):
-            letters[place] = ALPHABET[rest & 31]
-            rest >>= 5
-        return SpoolId("".join(letters) + self._mark)
+        self._last = last = max(self._last + 1, self._clock())
+        high = last >> _LOW_BITS
+        if high != self._high:
+            self._high, self._start = high, _letters(high, _TIME_LENGTH - 4)
+        return SpoolId(f"{self._start}{_PAIRS[last >> 10 & 1_023]}{_PAIRS[last & 1_023]}{self._mark}")

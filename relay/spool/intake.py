@@ -7,7 +7,6 @@ A failed commit closes the database; the next group opens it again, so a disk th
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections import deque
@@ -36,8 +35,6 @@ from relay.spool.writer import Job, Writer, tell
 _SEALERS = 8
 _CONFIRM_SECONDS = 0.2
 _HOUR_MICROSECONDS = 3_600_000_000
-#: Hashing this much takes the event loop no longer than a handful of replies.
-_HASH_HERE_BYTES = 32_768
 #: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
 _UNCONFIRMED_LIMIT = 10_000
 
@@ -134,28 +131,26 @@ class LocalIntake:
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
         """Set the work going; it goes on without whoever waits."""
         raw = submission.raw
-        if isinstance(raw, bytes) and len(raw) <= min(_HASH_HERE_BYTES, self._large_bytes):
-            job: _PutJob = Job(prepare(submission, sha256=hashlib.sha256(raw).digest(), file=None))
+        job: _PutJob = Job(prepare(submission, file=file))
+        if isinstance(raw, bytes) and len(raw) <= self._large_bytes:
             self._writer.submit(job)
         else:
-            job = Job(prepare(submission, sha256=b"", file=file))
             self._sealers.submit(self._seal, job)
         return job.future
 
     def _seal(self, job: _PutJob) -> None:
-        """In a sealer's thread: what takes time before the commit, and need not wait for others."""
+        """In a sealer's thread: a large mail comes to the disk as a file, before the commit that names it."""
         item = job.payload
         raw = item.submission.raw
         file = item.file
         try:
-            if isinstance(raw, bytes) and len(raw) > self._large_bytes:
+            if isinstance(raw, bytes):
                 file = LargeFile(self._layout.raw_path(item.submission.spool_id))
                 file.take()
                 file.write(raw)
-            digest = hashlib.sha256(raw).digest() if isinstance(raw, bytes) else b""
-            if file is not None:
-                digest = file.seal()
-            job.payload = item._replace(sha256=digest, file=file)
+            assert file is not None
+            digest = file.seal(item.submission.trace_size)
+            job.payload = item._replace(trace_sha256=digest, file=file)
             self._writer.submit(job)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who waits; a lost one would wait for ever
             if file is not None:

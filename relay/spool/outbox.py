@@ -21,6 +21,7 @@ from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.errors import SpoolBusyError, SpoolError, SpoolFullError
 from relay.faults import fault_point
+from relay.retry import longest_wait
 from relay.spool import claims, control, outcomes, retention
 from relay.spool.ballast import Ballast
 from relay.spool.base import Entry, Paused
@@ -80,7 +81,12 @@ class LocalOutbox:
                 limit=self._deliver.max_attempts_cut_short,
                 delay_seconds=self._deliver.backoff_min_seconds,
             )
-        entries = await self._change("recover", returning)
+
+        def recovering(connection: apsw.Connection) -> int:
+            claims.bring_back(connection, now=now, longest_seconds=longest_wait(self._deliver))
+            return returning(connection)
+
+        entries = await self._change("recover", recovering)
         swept = await asyncio.to_thread(self._sweep)
         if swept:
             telemetry.spool_swept(files=swept)
@@ -116,6 +122,11 @@ class LocalOutbox:
             probe_routes=probe_routes,
         )
         return await self._change("claim", claiming)
+
+    async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
+        """What is queued or leased waits no longer than before."""
+        moving = partial(claims.move_clock, by=by, lease_seconds=lease_seconds, now=now)
+        await self._change("clock", moving)
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
         """Keep the lease for longer."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import apsw
 
@@ -21,6 +22,33 @@ from relay.spool.translate import translated
 _CHUNK_BYTES = 1 << 20
 
 
+class _Row(NamedTuple):
+    """What a row says of its raw mail."""
+
+    octets: bytes | None
+    size: int
+    trace_size: int
+    trace_sha256: bytes
+    fingerprint: str
+    filed: int
+
+    def check(self, spool_id: str, size: int, chunks: Iterable[memoryview]) -> None:
+        """Nothing, when these octets are those that were accepted: our trace header, then the mail.
+
+        Raises:
+            SpoolCorruptError: they are not.
+        """
+        trace, mail = hashlib.sha256(), hashlib.sha256()
+        left = self.trace_size
+        for chunk in chunks:
+            if left:
+                trace.update(chunk[:left])
+            mail.update(chunk[left:])
+            left = max(left - len(chunk), 0)
+        if (size, trace.digest(), mail.hexdigest()) != (self.size, self.trace_sha256, self.fingerprint):
+            raise SpoolCorruptError(f"the stored mail {spool_id} does not hash to what was accepted")
+
+
 @contextmanager
 def open_raw(readers: Readers, layout: Layout, spool_id: str) -> Iterator[memoryview]:
     """The raw mail, checked; blocks. Views that outlive the block keep its memory.
@@ -29,30 +57,31 @@ def open_raw(readers: Readers, layout: Layout, spool_id: str) -> Iterator[memory
         SpoolCorruptError: it is not what was accepted, or not there.
     """
     with readers.borrow() as connection:
-        octets, size, sha256 = _read_row(connection, spool_id)
-    if octets is not None:
-        if len(octets) != size or hashlib.sha256(octets).digest() != sha256:
-            raise SpoolCorruptError(f"the stored mail {spool_id} does not hash to what was accepted")
-        yield memoryview(octets)
+        row = _read_row(connection, spool_id)
+    if row.octets is not None:
+        view = memoryview(row.octets)
+        row.check(spool_id, len(view), [view])
+        yield view
         return
-    with _map(layout, spool_id, size, sha256) as view:
+    with _map(layout, spool_id, row) as view:
         yield view
 
 
-def _read_row(connection: apsw.Connection, spool_id: str) -> tuple[bytes | None, int, bytes]:
-    row = connection.execute(
-        "SELECT r.octets, m.size, m.sha256, m.filed FROM mails AS m LEFT JOIN raws AS r USING (mail_id) "
-        "WHERE m.spool_id = ?",
+def _read_row(connection: apsw.Connection, spool_id: str) -> _Row:
+    found = connection.execute(
+        "SELECT r.octets, m.size, m.trace_size, m.trace_sha256, m.fingerprint, m.filed "
+        "FROM mails AS m LEFT JOIN raws AS r USING (mail_id) WHERE m.spool_id = ?",
         (spool_id,),
     ).fetchone()
-    if row is None or (row[0] is None and not row[3]):
+    if found is None or (found[0] is None and not found[5]):
         raise SpoolCorruptError(f"the stored mail {spool_id} is not there")
-    octets, size, sha256, _ = row
-    return octets, size, sha256
+    if not isinstance(found[0], bytes | None):
+        raise SpoolCorruptError(f"the stored mail {spool_id} is no octets")
+    return _Row(*found)
 
 
 @contextmanager
-def _map(layout: Layout, spool_id: str, size: int, sha256: bytes) -> Iterator[memoryview]:
+def _map(layout: Layout, spool_id: str, row: _Row) -> Iterator[memoryview]:
     with translated():
         try:
             handle = os.open(layout.raw_path(spool_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -60,9 +89,8 @@ def _map(layout: Layout, spool_id: str, size: int, sha256: bytes) -> Iterator[me
             raise SpoolCorruptError(f"the stored mail {spool_id} is not there") from exc
         try:
             # Read, not mapped, for the hash: a bad sector is then an error, and not the end of the process.
-            if os.fstat(handle).st_size != size or _hash(handle) != sha256:
-                raise SpoolCorruptError(f"the stored mail {spool_id} does not hash to what was accepted")
-            mapped = mmap.mmap(handle, size, access=mmap.ACCESS_READ)
+            row.check(spool_id, os.fstat(handle).st_size, _chunks(handle))
+            mapped = mmap.mmap(handle, row.size, access=mmap.ACCESS_READ)
         finally:
             os.close(handle)
     view = memoryview(mapped)
@@ -75,10 +103,9 @@ def _map(layout: Layout, spool_id: str, size: int, sha256: bytes) -> Iterator[me
             mapped.close()
 
 
-def _hash(handle: int) -> bytes:
-    digest = hashlib.sha256()
+def _chunks(handle: int) -> Iterator[memoryview]:
+    """The octets of a file, in one buffer after the other's place."""
     buffer = bytearray(_CHUNK_BYTES)
     view = memoryview(buffer)
     while count := os.readv(handle, [buffer]):
-        digest.update(view[:count])
-    return digest.digest()
+        yield view[:count]

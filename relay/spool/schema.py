@@ -43,7 +43,7 @@ CREATE TABLE mails (
     results      TEXT NOT NULL,
     size         INTEGER NOT NULL,
     trace_size   INTEGER NOT NULL,
-    sha256       BLOB NOT NULL,
+    trace_sha256 BLOB NOT NULL,
     filed        INTEGER NOT NULL,
     confirmed    INTEGER NOT NULL DEFAULT 0,
     accepted_at  INTEGER NOT NULL

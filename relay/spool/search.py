@@ -184,6 +184,16 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     ]
 
 
+def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
+    """Of what is held and what is dead: how many, and when the last of them came to be so."""
+    rows = query(
+        connection,
+        "SELECT state, count(*), max(updated_at) FROM entries WHERE state IN ('held', 'dead') GROUP BY state",
+    )
+    found = {State(state): (count, from_microseconds(at)) for state, count, at in rows}
+    return {state: found.get(state, (0, None)) for state in (State.HELD, State.DEAD)}
+
+
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
     """The undelivered entries of each route, counted by state and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first

@@ -12,9 +12,8 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _REASONS = {400: "Bad Request", 402: "Payment Required", 403: "Forbidden", 404: "Not Found", 409: "Conflict",
             429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
@@ -27,7 +26,7 @@ class Request:
     number: int
     head: bytes
     body: bytes
-    at: float = field(default_factory=time.monotonic)
+    at: float
 
     @property
     def method(self) -> str:
@@ -121,6 +120,14 @@ async def drip(exchange: Exchange) -> None:
     await exchange.send(answer)
 
 
+async def conflict(exchange: Exchange) -> None:
+    """The service does its work, and then says that it was done before: what a lost answer and a new payload come to."""
+    answer = await exchange.fetch()
+    if answer.split(b" ", 2)[1] != b"200":
+        return await exchange.send(answer)
+    return await json_error(409, "IdempotencyException")(exchange)
+
+
 def json_error(status: int, code: str, **more: object) -> Deed:
     """An answer as Connect gives it."""
 
@@ -192,18 +199,20 @@ class Proxy:
 
     def plan(self, plan: Callable[[Request], Deed]) -> None:
         """From now on, by this plan; what hangs is let go."""
-        self._plan = plan
-        asyncio.run_coroutine_threadsafe(self._changed(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.change_plan(plan), self.loop).result(10)
 
     def refuse(self, refusing: bool) -> None:
         """Listen no more, or again; open connections end."""
-        asyncio.run_coroutine_threadsafe(self._refuse(refusing), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.change_refusal(refusing), self.loop).result(10)
 
-    async def _changed(self) -> None:
+    async def change_plan(self, plan: Callable[[Request], Deed]) -> None:
+        """`plan`, from within the proxy's own loop."""
+        self._plan = plan
         old, self.change = self.change, asyncio.Event()
         old.set()
 
-    async def _refuse(self, refusing: bool) -> None:
+    async def change_refusal(self, refusing: bool) -> None:
+        """`refuse`, from within the proxy's own loop."""
         if refusing and self._server is not None:
             self._server.close()
             self._server = None
@@ -217,8 +226,8 @@ class Proxy:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        await self._changed()
-        await self._refuse(refusing=True)
+        await self.change_plan(lambda _: forward)
+        await self.change_refusal(refusing=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -227,7 +236,8 @@ class Proxy:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(_length(head))
-                request = Request(number=len(self.times) + 1, head=head, body=body)
+                at = asyncio.get_running_loop().time()
+                request = Request(number=len(self.times) + 1, head=head, body=body, at=at)
                 self.times.append(request.at)
                 await self._plan(request)(Exchange(request, writer, self._upstream, self))
                 if writer.is_closing():

@@ -31,7 +31,7 @@ from chaos.proxy import (
     truncate,
     xml_error,
 )
-from harness import Daemon, build_mail, send, sha256, subjects, until
+from harness import Daemon, build_mail, check_growth, send, sha256, subjects, until
 
 from relay.config.builtin import builtin_config
 from relay.sandbox.service import running_sandbox, settings_of
@@ -127,19 +127,6 @@ class World:
         done = sum(line["outcome"] == "done" for line in self.attempts())
         return len(self.sent) - done
 
-    def deliverer(self) -> Path:
-        pids = [e["pid"] for e in self.daemon.events if e.get("event") == "child.started"
-                and e["child"] == "deliverer"]  # fmt: skip
-        assert len(pids) == 1, "the deliverer was started again"
-        return Path("/proc") / str(pids[0])
-
-    def handles(self) -> int:
-        return len(list((self.deliverer() / "fd").iterdir()))
-
-    def memory(self) -> int:
-        """Resident octets."""
-        return int((self.deliverer() / "statm").read_text().split()[1]) * 4_096
-
 
 @pytest.fixture
 def world(tmp_path):
@@ -207,16 +194,12 @@ def run(world: World, faults, *, seconds: float) -> None:
     world.send("warm")
     world.all_arrived()
     suffer(world, FAULTS[7], seconds=0.0)  # what a first error brings into memory is no leak
-    handles, memory = world.handles(), world.memory()
+    before = world.daemon.footprints()
     for fault in faults:
         suffer(world, fault, seconds=seconds)
     check_contacts(world)
-    grown = world.memory() - memory
-    print(f"{len(world.sent)} mails, {len(world.attempts())} attempts, {grown >> 20} MiB and "
-          f"{world.handles() - handles} handles more")  # fmt: skip
-    assert grown < 48 << 20
-    # Kept connections come and go: 8 deliveries with 4 uploads each may leave as many as that.
-    assert world.handles() <= handles + 36
+    print(f"{len(world.sent)} mails, {len(world.attempts())} attempts")
+    check_growth(before, world.daemon.footprints())
     assert world.daemon.stop() == 0
 
 

@@ -84,6 +84,15 @@ def banner(daemon: Daemon) -> tuple[int, str]:
         return exc.smtp_code, exc.smtp_error.decode().split()[0]
 
 
+def status(url: str) -> int:
+    """What a page answers with."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as page:
+            return page.status
+    except urllib.error.HTTPError as exc:
+        return exc.code
+
+
 def accepts_again(daemon: Daemon, name: str) -> None:
     """A mail is taken, after some tries at most."""
 
@@ -215,7 +224,7 @@ def test_failing_call(box, tmp_path, fault, attachment, code):
         assert told(daemon, build_mail("refused", attachment=attachment)) == code
         if code[0] == 451:
             assert banner(daemon) == (421, "4.3.2")
+            until(lambda: status(f"http://{admin}/readyz") == 503, seconds=4, so="not ready")
         accepts_again(daemon, "after")
-        with urllib.request.urlopen(f"http://{admin}/readyz", timeout=10) as page:
-            assert page.status == 200
+        until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
         check_delivered(box, daemon, ["after"])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import pytest_asyncio
-from aws_parts import FAST, MEBIBYTE, Peer, answer, clients_of, octets, planned, read_head, request_for
+from aws_parts import (
+    FAST,
+    MEBIBYTE,
+    Peer,
+    answer,
+    clients_of,
+    nobody,
+    octets,
+    planned,
+    read_head,
+    request_for,
+)
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import builtin_config
@@ -225,10 +234,9 @@ async def test_a_service_that_hangs_is_given_up_in_time(clients, box):
 
 async def test_a_service_that_is_away_is_temporary(box, monkeypatch):
     """Nobody listens at Connect's address."""
-    async with Peer(lambda *_: asyncio.sleep(0)) as peer:
-        nobody = peer.url
-    async with clients_of(box.environ() | {"AWS_ENDPOINT_URL_CONNECT": nobody}, monkeypatch) as opened:
-        error = await refusal(ConnectClient(opened.connect).start_email_contact(request_for()))
+    with nobody() as url:
+        async with clients_of(box.environ() | {"AWS_ENDPOINT_URL_CONNECT": url}, monkeypatch) as opened:
+            error = await refusal(ConnectClient(opened.connect).start_email_contact(request_for()))
     assert (error.failure, error.code) == (FailureClass.TEMPORARY, "unreachable")
 
 

@@ -21,7 +21,8 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from crash.points import STRIKES, Strike
-from harness import ROOT, Daemon, Senders, build_mail, send, sha256, until
+from crash.programs import DESK, ProgramLoad
+from harness import ROOT, Daemon, Senders, build_mail, check_growth, send, sha256, until
 
 from relay.config.load import load_config
 from relay.sandbox.rules import Refusal
@@ -66,8 +67,14 @@ class Campaign:
         self._may_be_dead = False
         self._count = itertools.count(1)
         self.senders = Senders(
-            self.daemon.port, count=2, make=self._make, arrived=lambda: len(box.book) * 3 // 4, ahead=15
+            self.daemon.port,
+            count=2,
+            make=self._make,
+            arrived=lambda: (len(box.book) - len(self.programs.contacts())) * 3 // 4,
+            ahead=15,
         )
+        #: Begun by those who want it.
+        self.programs = ProgramLoad(home, box, port=self.daemon.port)
 
     def _make(self, number: str) -> EmailMessage:
         mail = build_mail(number, attachment=file_of(number), to=", ".join(recipients_of(number)))
@@ -79,6 +86,8 @@ class Campaign:
         found: Counter[tuple[str, str]] = Counter()
         for contact in self.box.book.select():
             request = contact.request
+            if request["DestinationEmailAddress"] == DESK:
+                continue
             subject = request["EmailMessage"]["RawMessage"]["Subject"]
             found[subject.removeprefix("Mail "), request["DestinationEmailAddress"]] += 1
         return found
@@ -163,11 +172,15 @@ class Campaign:
     def check(self, *, stopped: bool = False) -> list[Entry]:
         """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its way."""
         promised = [subject.removeprefix("Mail ") for subject in list(self.senders.acknowledged)]
+        promised_to_programs = self.programs.promised()
         if not self.config.data_dir.joinpath("spool", "spool.db").exists():
             assert not promised
             return []
         with contextlib.closing(open_desk(self.config)) as desk:
-            entries = list(desk.select(Filter(limit=10**6)))
+            everything = list(desk.select(Filter(limit=10**6)))
+            theirs = [entry for entry in everything if entry.destination.address == DESK]
+            entries = [entry for entry in everything if entry.destination.address != DESK]
+            self.programs.check(theirs, promised_to_programs, may_be_dead=self._may_be_dead)
             arrived = self.arrived()
             assert [pair for pair, count in arrived.items() if count > 1] == [], "a mail became two contacts"
             found = Counter((self._numbers[e.message_id or ""], e.destination.address) for e in entries)
@@ -182,16 +195,20 @@ class Campaign:
                 assert not found[number, HELD], f"the dropped mail {number} is back"
             for entry in entries:
                 self._check_entry(entry, arrived)
+            for entry in everything:
                 if entry.state is not State.DONE:
                     assert desk.export(entry.spool_id), "the octets of a waiting mail are gone"
                 if stopped:
                     assert entry.state in (State.DONE, State.HELD), entry
+        self._check_files(everything, stopped=stopped)
+        return everything
+
+    def _check_files(self, entries: list[Entry], *, stopped: bool) -> None:
         named = {e.spool_id for e in entries if e.size > self.config.spool.large_message_bytes}
         there = {path.name for path in (self.config.data_dir / "spool" / "raw").rglob("*") if path.is_file()}
         assert named <= there, "a large mail has lost its file"
         if stopped:
             assert named == there, "a file belongs to no mail"
-        return entries
 
     def _check_entry(self, entry: Entry, arrived: Counter[tuple[str, str]]) -> None:
         number = self._numbers[entry.message_id or ""]
@@ -209,21 +226,29 @@ class Campaign:
     def finish(self) -> int:
         """Let everything through, and hold the contacts against what was promised; how many mails that were."""
         with self.daemon.start():
+            before = self.daemon.footprints()
             self.senders.finish(seconds=120)
+            self.programs.finish(seconds=180)
             with contextlib.closing(open_desk(self.config)) as desk:
                 dead = [entry.spool_id for entry in desk.select(Filter(states=(State.DEAD,), limit=10**6))]
                 desk.retry(dead, now=datetime.now(UTC))
             promised = {subject.removeprefix("Mail ") for subject in self.senders.acknowledged}
             wanted = {(number, address) for number in promised for address in recipients_of(number)}
             until(lambda: self.arrived().keys() >= wanted, seconds=120, so="all contacts")
+            self.programs.check_contacts(seconds=120)
             until(lambda: all(c["attachments"] == [] or all(f["sha256"] for f in c["attachments"])
                               for c in self.box.contacts()), seconds=60, so="all files fetched")  # fmt: skip
             counts = [State.QUEUED, State.LEASED]
             with contextlib.closing(open_desk(self.config)) as desk:
                 until(lambda: not any(desk.counts()[state] for state in counts), so="nothing waits")
+            # Whatever hundreds of deaths have left in the spool, its reader holds no more for it. The process is a
+            # fresh one: its first delivery alone reads the models of S3 and Connect.
+            check_growth(before, self.daemon.footprints(), octets=96 << 20)
             assert self.daemon.stop() == 0
         assert self.arrived() == Counter(dict.fromkeys(wanted, 1))
         for contact in self.box.contacts():
+            if contact["request"]["DestinationEmailAddress"] == DESK:
+                continue
             number = contact["request"]["EmailMessage"]["RawMessage"]["Subject"].removeprefix("Mail ")
             data = file_of(number)
             sums = [file["sha256"] for file in contact["attachments"]]

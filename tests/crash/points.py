@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from harness import ROOT
 
-#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one.
-NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed"})
+#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one, or sets the clock.
+NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed", "spool.clock.committed"})
 
 
 def points() -> frozenset[str]:

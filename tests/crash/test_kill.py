@@ -27,13 +27,15 @@ def test_every_step_is_struck():
     assert [point for point in sorted(points()) if f"`{point}`" not in text] == []
 
 
-def run(home, *, seed, rounds, random_kills, kills=0, thorough=False):
+def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=False):
     """Strike every step so many times, kill at random between, and hold the end against the promise."""
     settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
     with running_sandbox(settings=settings, seed=seed) as box:
         campaign = Campaign(home, box, seed=seed)
         campaign.strike(STRIKES[0])  # before any mail: there is no spool yet
         campaign.senders.start()
+        if programs:
+            campaign.programs.start()
         try:
             for number in range(rounds):
                 for strike, nth in strikes_of(thorough=thorough)[1:]:
@@ -64,9 +66,11 @@ def test_kill_at_every_step(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 def test_kill_for_a_long_time(tmp_path):
-    """The same five hundred times, at later passes of each step too."""
+    """The same five hundred times, at later passes of each step too, and under smtp-source and swaks besides."""
     began = time.monotonic()
-    campaign, mails = run(tmp_path, seed=5, rounds=8, random_kills=12, kills=KILLS, thorough=True)
+    campaign, mails = run(
+        tmp_path, seed=5, rounds=8, random_kills=12, kills=KILLS, thorough=True, programs=True
+    )
     assert campaign.kills >= KILLS
     assert set(campaign.struck) == points() - NOT_IN_THE_DAEMON
     print(f"{campaign.kills} kills, {mails} mails, {time.monotonic() - began:.0f} s")

@@ -187,7 +187,7 @@ def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
         daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="2000000")
-        assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100).decode() == f"READY=1\nSTATUS=takes mail at 127.0.0.1:{daemon.port}"
         assert manager.recv(100) == b"WATCHDOG=1"
         assert daemon.stop() == 0
         # The daemon is gone, so all it said lies in the socket.

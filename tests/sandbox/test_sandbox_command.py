@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -69,6 +70,45 @@ def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
     for port in (smtp, http):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port))
+
+
+def test_any_port_is_told_and_the_queue_can_be_asked(tmp_path):
+    """Port 0 is whichever was free: that one is printed and shown; the line about the queue works as it is printed."""
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            command("--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+            cwd=ROOT,
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        until(lambda: "Ctrl-C stops it." in (tmp_path / "said").read_text(), seconds=100)
+        lines = (tmp_path / "said").read_text()
+        smtp, page = re.search(
+            r"takes mail at 127\.0\.0\.1:(\d+) and shows its contacts at (\S+)", lines
+        ).groups()
+        assert int(smtp) > 0
+        send(int(smtp), build_mail(1), to=("anybody@example.com",))
+        with urllib.request.urlopen(page) as answer:
+            assert f"127.0.0.1:{smtp}" in answer.read().decode()
+        (line,) = [line for line in lines.splitlines() if "queue list" in line]
+
+        def listed():
+            done = subprocess.run(
+                f"{line} --all --json",
+                shell=True,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            return [entry["state"] for entry in json.loads(done.stdout)] == ["done"]
+
+        until(listed, seconds=60)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
 
 
 def test_somebodys_own_routes_are_tried(started, tmp_path):

@@ -77,6 +77,9 @@ class FakeSpool:
         self.mails.append(submission)
         return Receipt(spool_id=submission.spool_id, duplicate=False)
 
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        return asyncio.get_running_loop().create_task(self.put(submission))
+
     def confirm(self, spool_id: SpoolId) -> None:
         self.confirmed.append(spool_id)
 

@@ -45,11 +45,31 @@ def test_small_mail_is_cleaned(wire, repair):
     """Dots are taken off, and bare line ends found or repaired, as the plain reading of the RFC has it."""
     content = build(repair=repair)
     content.add(wire)
-    assert content.finish(trim=0) == meant(wire, repair=repair)
+    whole = content.finish(trim=0)
+    assert whole == (b"" if content.fault else b"Received: us\r\n" + meant(wire, repair=repair))
     bare = re.sub(rb"\r\n", b"", wire)
     assert (b"\r" in bare or b"\n" in bare) == (
         content.repaired if repair else content.fault is replies.BARE_LINE_END
     )
+
+
+@given(WIRE, st.lists(st.integers(1, 12), max_size=30), st.integers(0, 5), st.booleans())
+@example(b"a\r\n\r\n.", [2, 1, 1, 1], 3, False)
+def test_how_small_mail_arrives_changes_nothing(wire, cuts, trim, repair):
+    """A mail in memory, in parts of any sizes, is the same mail; its end-of-data is taken off across parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relay.smtp.content._PIECE_BYTES", 7)
+        content = build(repair=repair)
+        at = 0
+        for cut in [*cuts, len(wire)]:
+            content.add(wire[at : at + cut])
+            at += cut
+        whole = content.finish(trim=trim)
+    at_once = build(repair=repair)
+    at_once.add(wire[: len(wire) - trim] if trim < len(wire) else b"")
+    assert whole == at_once.finish(trim=0)
+    assert (content.fault, content.repaired, content.size) == (at_once.fault, at_once.repaired, at_once.size)
+    assert content.fingerprint == at_once.fingerprint
 
 
 @given(WIRE.filter(bool), st.lists(st.integers(1, 12), min_size=1, max_size=30), st.booleans())
@@ -96,7 +116,7 @@ def test_too_big_is_found_at_the_end():
     """A mail over the limit is refused with the limit in the reply; dots that were stuffed do not count."""
     content = build(limit=10)
     content.add(b"..23456789")
-    assert len(content.finish(trim=0)) == 9
+    assert content.finish(trim=0) == b"Received: us\r\n.23456789"
     assert content.fault is None
     content = build(limit=10)
     content.add(b"12345678901")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import subprocess
 
@@ -113,6 +114,40 @@ def test_what_was_half_laid_is_finished(ballast, disk):
     assert ballast.is_out()
     assert ballast.lay()
     assert not ballast.is_out()
+
+
+def test_file_system_without_a_word_for_it(ballast, disk, monkeypatch):
+    """Where blocks cannot be had without writing, they are written."""
+
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "no fallocate here")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    before = free(disk)
+    assert ballast.lay()
+    assert SIZE <= before - free(disk) < SIZE + 65_536
+
+
+def test_what_a_quota_forbids_is_not_missed(disk, monkeypatch):
+    """A ballast that never could be laid closes no door, and is tried again in a minute, not each second."""
+    layout = Layout(data_dir=disk / "data")
+    layout.prepare()
+    at = [0.0]
+    ballast = Ballast(layout, monotonic=lambda: at[0])
+    tries = []
+
+    def refuse(*_):
+        tries.append(at[0])
+        raise OSError(errno.EDQUOT, "quota")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", refuse)
+        for at[0] in (0.0, 1.0, 59.0, 61.0):
+            assert not ballast.lay()
+    assert tries == [0.0, 61.0]
+    assert not ballast.is_out()
+    at[0] = 200.0
+    assert ballast.lay()
 
 
 def test_nothing_is_laid_where_there_is_no_spool(tmp_path):

@@ -358,6 +358,20 @@ async def test_finished_mail_goes_early_when_the_quota_is_near(spool):
     assert spool.open_desk().counts()[State.LEASED] == 1
 
 
+async def test_start_after_the_clock_was_set_back(put, outbox, desk, spool):
+    """What was never tried is due, and nothing waits for longer than the longest backoff (1 h, and a quarter)."""
+    fresh = await put(at=later(86_400))
+    soon = await put()
+    late = await put()
+    first, second = await claim(outbox)
+    assert [first.spool_id, second.spool_id] == [soon, late]
+    await outbox.defer(first, until=later(4_000), reason="r", detail="", now=NOW)
+    await outbox.defer(second, until=later(86_400), reason="r", detail="", now=NOW)
+    await outbox.recover(now=NOW)
+    due = {entry.spool_id: entry.next_attempt_at for entry in desk.select(Filter())}
+    assert due == {fresh: NOW, soon: later(4_000), late: later(4_500)}
+
+
 async def test_finished_mail_refuses_none(spool):
     """A quota that is full of finished mail is emptied from its oldest end, however fresh; what waits or is dead stays."""
     spool.settings = {"max_bytes": 2_000_000}

@@ -250,6 +250,10 @@ def _spoil(spool, spool_id, *, how):
             octets = bytearray(path.read_bytes())
             octets[len(octets) // 2] ^= 1
             path.write_bytes(octets)
+        case "rotten trace":
+            octets = bytearray(path.read_bytes())
+            octets[3] ^= 1
+            path.write_bytes(octets)
         case "torn":
             os.truncate(path, path.stat().st_size // 2)
         case "empty":
@@ -261,7 +265,7 @@ def _spoil(spool, spool_id, *, how):
             path.unlink()
 
 
-@pytest.mark.parametrize("how", ["rotten", "torn", "empty", "longer", "gone"])
+@pytest.mark.parametrize("how", ["rotten", "rotten trace", "torn", "empty", "longer", "gone"])
 async def test_spoiled_file_is_never_delivered(intake, outbox, desk, spool, how):
     """A large mail that is not what was accepted is an error of its own kind, each time, for runner and operator."""
     receipt = await intake.put(build_submission(intake.new_id(), body=b"x" * 300_000))
@@ -276,7 +280,16 @@ async def test_spoiled_file_is_never_delivered(intake, outbox, desk, spool, how)
     assert desk.drop([receipt.spool_id], now=NOW) == 1
 
 
-@pytest.mark.parametrize("spoil", ["UPDATE raws SET octets = octets || x'00'", "DELETE FROM raws"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE raws SET octets = CAST(octets || x'00' AS BLOB)",
+        "UPDATE raws SET octets = CAST(octets AS TEXT)",
+        "UPDATE raws SET octets = CAST('X' || substr(octets, 2) AS BLOB)",
+        "UPDATE raws SET octets = substr(octets, 1, length(octets) - 1)",
+        "DELETE FROM raws",
+    ],
+)
 async def test_spoiled_row_is_never_delivered(intake, outbox, spool, spoil):
     """The same for a small mail in the database."""
     await intake.put(build_submission(intake.new_id()))
