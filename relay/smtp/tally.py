@@ -7,12 +7,15 @@ row. Two names that hash alike are counted together: one in 65,536, and nobody c
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import mmap
 import os
 from functools import lru_cache
 from pathlib import Path
+
+from relay import telemetry
 
 _SLOTS = 65_536
 _SALT = 16
@@ -27,15 +30,16 @@ class Tally:
     """The counts of one process, and of its siblings where they share a file."""
 
     def __init__(self, path: Path | None = None, *, index: int = 0, processes: int = 1) -> None:
-        """Take row `index` of the file, made when it is not there; without a file, count alone.
+        """Take row `index` of the file, made when it is not there; without a file, or room for it, count alone.
 
         Raises:
             OSError: the file cannot be made or mapped.
         """
-        if path is None:
+        mapped = _open(path, index) if path is not None else None
+        if mapped is None:
             index, processes = 0, 1
         self._processes = processes
-        self._map = mmap.mmap(-1, _SALT + 4 * _ROW) if path is None else _open(path)
+        self._map = mapped or mmap.mmap(-1, _SALT + 4 * _ROW)
         self._salt = bytes(self._map[:_SALT])
         self._cells = memoryview(self._map)[_SALT:].cast("I")
         self._mine = index * _ROW
@@ -50,13 +54,11 @@ class Tally:
         """Count up or down; the sum over all processes."""
         at = self._tables[table] + self._slot(name)
         cells, mine = self._cells, self._mine + at
-        count = cells[mine] + step
-        if not 0 <= count <= _MOST:
-            count = min(max(count, 0), _MOST)
+        count = min(max(cells[mine] + step, 0), _MOST)
         cells[mine] = count
         if self._processes == 1:
             return count
-        return sum(cells[at : self._processes * _ROW : _ROW])
+        return sum(cells[row * _ROW + at] for row in range(self._processes))
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""
@@ -69,8 +71,11 @@ class Tally:
         self._map.close()
 
 
-def _open(path: Path) -> mmap.mmap:
-    """The shared file, its salt drawn by whoever is first."""
+def _open(path: Path, index: int) -> mmap.mmap | None:
+    """The shared file, its salt drawn by whoever is first; None where the disk has no room for our row.
+
+    The file is sparse, and whoever writes where a full disk has no block is ended by SIGBUS: the blocks come first.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -79,7 +84,13 @@ def _open(path: Path) -> mmap.mmap:
             os.ftruncate(descriptor, 0)
             os.ftruncate(descriptor, size)
             os.pwrite(descriptor, os.urandom(_SALT), 0)
+        os.posix_fallocate(descriptor, _SALT + 4 * _ROW * index, 4 * _ROW)
         return mmap.mmap(descriptor, size)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        telemetry.fault_caught(where="smtp.tally")
+        return None
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # the map keeps a copy of the descriptor, and the lock with it
         os.close(descriptor)

@@ -174,9 +174,10 @@ class Wire(SMTP):
         if secured is None or self.closing or self.link is None:
             link.abort()
             return None
+        # A peer that sends much behind its last word of the handshake is heard before we are told that it is over.
+        self.resume()
         self.link = secured
         self.secured = True
-        self.paused = False
         connection: ssl.SSLObject = secured.get_extra_info("ssl_object")
         return connection
 
