@@ -133,7 +133,7 @@ class LocalIntake:
         raw = submission.raw
         job: _PutJob = Job(prepare(submission, file=file))
         if isinstance(raw, bytes) and len(raw) <= self._large_bytes:
-            self._writer.submit(job)
+            self._writer.submit_soon(job)
         else:
             self._sealers.submit(self._seal, job)
         return job.future

@@ -24,7 +24,7 @@ _GROUP_LIMIT = 256
 #: A group of so many says that the machine is busy: then the next is given a moment to grow. A transaction costs
 #: the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
 _BUSY_GROUP = 8
-_GROWING_SECONDS = 0.002
+_GROWING_SECONDS = 0.001
 
 
 class Job(Generic[Payload, Answer]):
@@ -56,7 +56,8 @@ class Writer(Generic[Payload, Answer]):
         self._idle = idle
         self._idle_seconds = idle_seconds
         self._close = close
-        self._queue: SimpleQueue[Job[Payload, Answer] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Job[Payload, Answer]] | None] = SimpleQueue()
+        self._turn: list[Job[Payload, Answer]] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -65,12 +66,26 @@ class Writer(Generic[Payload, Answer]):
         """Have the job committed with the next group; from any thread."""
         if self._closed:
             raise SpoolSickError("the spool is closed")
-        self._queue.put(job)
+        self._queue.put([job])
+
+    def submit_soon(self, job: Job[Payload, Answer]) -> None:
+        """The same for a job of this loop's thread, with all that this turn of the loop brings: one waking for them."""
+        if self._closed:
+            raise SpoolSickError("the spool is closed")
+        self._turn.append(job)
+        if len(self._turn) == 1:
+            job.loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, []
+        for start in range(0, len(turn), _GROUP_LIMIT):
+            self._queue.put(turn[start : start + _GROUP_LIMIT])
 
     async def close(self) -> None:
         """Commit what waits, then end the thread; harmless when called twice."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -92,15 +107,15 @@ class Writer(Generic[Payload, Answer]):
                 self._serve(group)
         self._close()
 
-    def _collect(self, job: Job[Payload, Answer] | None) -> tuple[list[Job[Payload, Answer]], bool]:
-        """This job and all that wait behind it; False when the last of all was among them."""
+    def _collect(self, jobs: list[Job[Payload, Answer]] | None) -> tuple[list[Job[Payload, Answer]], bool]:
+        """These jobs and those that wait behind them; False when the last of all was among them."""
         group: list[Job[Payload, Answer]] = []
-        while job is not None:
-            group.append(job)
+        while jobs is not None:
+            group += jobs
             if len(group) >= _GROUP_LIMIT:
                 return group, True
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except Empty:
                 return group, True
         return group, False

@@ -88,6 +88,27 @@ async def test_a_busy_writer_lets_its_next_group_grow(writer, recorder, monkeypa
     assert ["first", "second"] in recorder.groups
 
 
+async def test_what_one_turn_brings_shares_a_group(writer, recorder):
+    """Jobs of one turn of the loop come to the thread together, even when it was free at the first of them."""
+    recorder.gate.set()
+    jobs = [Job(number) for number in range(300)]
+    for job in jobs:
+        writer.submit_soon(job)
+    assert await asyncio.gather(*(job.future for job in jobs)) == list(range(300))
+    assert recorder.groups[0][:256] == list(range(256))
+
+
+async def test_what_a_turn_brought_is_committed_before_the_end(writer, recorder):
+    """A close in the same turn loses nothing, and takes nothing more."""
+    recorder.gate.set()
+    job = Job("last")
+    writer.submit_soon(job)
+    await writer.close()
+    assert await job.future == "last"
+    with pytest.raises(SpoolSickError):
+        writer.submit_soon(Job("too late"))
+
+
 async def test_error_of_one_is_his_alone(writer, recorder):
     """A job's own error does not touch its neighbours."""
     recorder.gate.set()
