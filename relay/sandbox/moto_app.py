@@ -7,6 +7,7 @@ process see the same objects, and the last of them to end empties it.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Answer:
 
 
 _open: list[MotoApp] = []
+#: moto closes the octets of an object that is overwritten while others still read them.
+_turn = threading.Lock()
 
 
 class MotoApp:
@@ -48,7 +51,8 @@ class MotoApp:
         environ = create_environ(target, "http://127.0.0.1", method=method, headers=dict(headers), data=body)
         environ["RAW_URI"] = target
         chunks: Iterable[bytes]
-        chunks, status, answered = run_wsgi_app(self._app, environ, buffered=True)
+        with _turn:
+            chunks, status, answered = run_wsgi_app(self._app, environ, buffered=True)
         return Answer(status=int(status.split()[0]), headers=tuple(answered), body=b"".join(chunks))
 
     async def close(self) -> None:

@@ -97,6 +97,14 @@ def file_of(number: int) -> bytes | None:
     return b"%PDF-1.7\n" + Random(number).randbytes(size) if size else None
 
 
+def mail_of(number: int) -> bytes:
+    """A mail of its own, as a session would give it to the spool."""
+    mail = build_mail(name_of(number), attachment=file_of(number))
+    del mail["Message-ID"]
+    mail["Message-ID"] = f"<{number}@customer.example>"
+    return bytes(mail.as_bytes().replace(b"\n", b"\r\n"))
+
+
 def name_of(number: int) -> str:
     """One in fifty is refused whenever it comes, one in fifty at its first coming."""
     return {7: f"poison {number}", 17: f"once {number}"}.get(number % 50, str(number))
@@ -233,6 +241,7 @@ class Hour:
                 wake=stack.enter_context(Bell(self.config.data_dir)),
                 limits=self.config.deliver,
                 now=self.now,
+                steady=self.loop.time,
                 rng=self.rng,
             )
 
@@ -241,18 +250,15 @@ class Hour:
         for number in itertools.count():
             if self.loop.time() >= seconds:
                 return
-            await self._accept(number)
+            raw = mail_of(number)
+            await self._accept(number, raw)
             self.sent.append(number)
             if number % 10 == 3:
-                await self._accept(number)
+                await self._accept(number, raw)
             lull = 2.0 if int(self.loop.time() / 100) % 2 else 0.5
             await asyncio.sleep(self.rng.expovariate(1 / (every * lull)))
 
-    async def _accept(self, number: int) -> None:
-        mail = build_mail(name_of(number), attachment=file_of(number))
-        del mail["Message-ID"]  # its own is of chance; the same mail is to be the same octets
-        mail["Message-ID"] = f"<{number}@customer.example>"
-        raw = mail.as_bytes().replace(b"\n", b"\r\n")
+    async def _accept(self, number: int, raw: bytes) -> None:
         await self.intake.put(
             Submission(
                 spool_id=self.intake.new_id(),
@@ -269,8 +275,8 @@ class Hour:
                 raw=raw,
                 size=len(raw),
                 trace_size=0,
-                fingerprint=hashlib.sha256(b"%d" % number).hexdigest(),
-                message_id=str(mail["Message-ID"]),
+                fingerprint=hashlib.sha256(raw).hexdigest(),
+                message_id=f"<{number}@customer.example>",
             )
         )
 
