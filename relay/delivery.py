@@ -36,6 +36,8 @@ from relay.spool.base import Entry, Outbox
 
 #: A stored request is sent again only while its URLs have this long to live: Connect fetches after it answers.
 _URL_MARGIN = timedelta(minutes=10)
+#: S3 answers "Request is not yet valid" to URLs dated more than 15 minutes ahead.
+_CLOCK_TOLERANCE = timedelta(minutes=10)
 #: Replies within 90 days join the thread (Amazon Connect administrator guide, e-mail).
 _THREAD_WINDOW = timedelta(days=90)
 #: Ids of a References header that are looked up for a related contact: the newest say most.
@@ -83,6 +85,7 @@ class _Ready:
     """A request that is in the spool and may go out."""
 
     request: Mapping[str, Any]
+    expires_at: datetime
     adaptations: tuple[str, ...]
 
 
@@ -121,6 +124,12 @@ class Delivery:
                 ready = await self._ready(entry, route, refused, sent)
                 if not isinstance(ready, _Ready):
                     return ready
+                await self._pace.turn()
+                if not self._is_alive(
+                    ready.expires_at
+                ):  # the clock was set while we waited, or it took very long
+                    entry, sent = replace(entry, request=None, request_expires_at=None), None
+                    continue
                 contact_id = await self._send(ready.request)
             except RemoteError as exc:
                 below = next_rung(entry.rung) if exc.failure is FailureClass.PAYLOAD else None
@@ -154,7 +163,6 @@ class Delivery:
         return replace(entry.destination, instance_id=routed.instance_id, address=routed.address)
 
     async def _send(self, request: Mapping[str, Any]) -> str:
-        await self._pace.turn()
         fault_point("delivery.before_connect")
         try:
             contact_id = await self._connect.start_email_contact(request)
@@ -170,8 +178,9 @@ class Delivery:
         self, entry: Entry, route: Route, refused: frozenset[str], sent: Mapping[str, Any] | None
     ) -> _Ready | Held | Dropped:
         """The stored request while it is good, else a new one: files in S3, itself in the spool."""
-        if sent is not None and _still_good(entry, self._now()):
-            return _Ready(request=sent, adaptations=())
+        expires_at = entry.request_expires_at
+        if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
+            return _Ready(request=sent, expires_at=expires_at, adaptations=())
         opened = self._outbox.open_raw(entry)
         raw = await asyncio.to_thread(opened.__enter__)
         try:
@@ -230,7 +239,13 @@ class Delivery:
             expires_at=stored.expires_at,
             now=self._now(),
         )
-        return _Ready(request=request, adaptations=tuple(adaptation.code for adaptation in plan.adaptations))
+        adaptations = tuple(adaptation.code for adaptation in plan.adaptations)
+        return _Ready(request=request, expires_at=stored.expires_at, adaptations=adaptations)
+
+    def _is_alive(self, expires_at: datetime, *, margin: timedelta = timedelta()) -> bool:
+        """Whether URLs that end then can be fetched for so long yet, and now: not when a clock that was ahead signed them."""
+        left = expires_at - self._now()
+        return margin < left <= timedelta(seconds=self._config.s3.url_ttl_seconds) + _CLOCK_TOLERANCE
 
     def _is_ours(self, address: str) -> bool:
         return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
@@ -267,13 +282,6 @@ def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
         case "drop":
             return Dropped(reason=reason, detail=detail)
     return None
-
-
-def _still_good(entry: Entry, now: datetime) -> bool:
-    """Whether the stored request may go out as it is."""
-    if entry.request is None or entry.request_expires_at is None:
-        return False
-    return entry.request_expires_at - now > _URL_MARGIN
 
 
 def _octets(request: Mapping[str, Any]) -> bytes:

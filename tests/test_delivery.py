@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import time
@@ -24,8 +25,8 @@ from relay.errors import FailureClass
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox, settings_of
-from relay.spool.base import Submission
-from relay.spool.local import open_intake, open_outbox
+from relay.spool.base import Filter, Submission
+from relay.spool.local import open_desk, open_intake, open_outbox
 
 TRACE = b"Received: by relay.example.com\r\n"
 PDF = b"%PDF-1.7\n" + bytes(range(256))
@@ -62,7 +63,7 @@ class Desk:
         self.delivery = Delivery(
             config=self.config,
             outbox=self.outbox,
-            store=AttachmentStore(clients.s3, config=self.config.s3),
+            store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
             connect=ConnectClient(clients.connect),
             pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
             now=lambda: self.now,
@@ -107,6 +108,12 @@ class Desk:
     async def claim(self):
         (entry,) = await self.outbox.claim(now=self.now, limit=1, lease_seconds=60)
         return entry
+
+    async def stored(self, entry):
+        """The same entry as the spool has it now."""
+        with contextlib.closing(open_desk(self.config)) as desk:
+            (found,) = await asyncio.to_thread(desk.select, Filter(ids=(entry.spool_id,)))
+        return found
 
     async def again(self, entry):
         """The same entry, deferred and claimed anew."""
@@ -166,6 +173,41 @@ async def test_urls_that_die_are_signed_anew(world):
     old = json.loads(first.request)
     assert request["ClientToken"] == old["ClientToken"]
     assert request["Attachments"][0]["S3Url"] != old["Attachments"][0]["S3Url"]
+
+
+async def test_urls_of_a_clock_that_was_ahead_are_signed_anew(world):
+    """S3 takes no URL from the future: what a wrong clock signed is built again once the clock is right."""
+    async with Desk(world) as desk:
+        right = desk.now
+        desk.now += timedelta(minutes=20)
+        await desk.box.set_chaos({"connect": {"throttle": 1}})
+        entry = await desk.entry(build_mail(3, attachment=PDF))
+        assert isinstance(await desk.delivery.deliver(entry), Failed)
+        await desk.box.set_chaos({})
+        desk.now = right
+        early = replace(
+            entry,
+            request=(await desk.stored(entry)).request,
+            request_expires_at=right + timedelta(days=1, minutes=20),
+        )
+        assert isinstance(await desk.delivery.deliver(early), Delivered)
+        assert (await desk.stored(entry)).request_expires_at == right + timedelta(days=1)
+
+
+async def test_a_clock_set_right_before_the_call_costs_no_file(world):
+    """The URLs are looked at again when the call's turn has come, which may be long after they were signed."""
+    async with Desk(world) as desk:
+        right, turn = desk.now, desk.delivery._pace.turn
+        desk.now += timedelta(minutes=20)
+
+        async def set_the_clock_then_turn():
+            desk.now = right
+            await turn()
+
+        world.monkeypatch.setattr(desk.delivery._pace, "turn", set_the_clock_then_turn)
+        entry = await desk.entry(build_mail(3, attachment=PDF))
+        assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        assert (await desk.stored(entry)).request_expires_at == right + timedelta(days=1)
 
 
 async def test_refused_payload_goes_down_the_ladder(world):
