@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from spoolkit import NOW, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
-from relay.spool import claims, outcomes, retention, search
+from relay.spool import accept, claims, outcomes, retention, search
 from relay.spool.base import Filter, State
 from relay.spool.schema import open_database, query, transaction
 
@@ -71,6 +72,7 @@ def claim(connection, *, limit=8):
 
 
 WORK = {
+    "duplicates": lambda c: query(c, accept._EARLIER, (json.dumps(["0" * 64, "f" * 64]),)),
     "claim": claim,
     "probe": lambda c: claims._probe(c, "r1"),
     "next due": lambda c: claims.next_due_at(c, held_routes=()),
