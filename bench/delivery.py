@@ -35,8 +35,8 @@ from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.load import load_config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.base import Submission
 from relay.spool.local import open_intake
+from relay.spool.model import Submission
 
 DESK = "support@example.com"
 CONFIG = """

@@ -32,8 +32,8 @@ from relay.smtp.listeners import Server
 from relay.smtp.protocol import Smtp
 from relay.smtp.station import Station
 from relay.smtp.tally import Tally
-from relay.spool.base import Receipt, Submission
 from relay.spool.local import LocalIntake
+from relay.spool.model import Receipt, Submission
 
 _SESSIONS = 10  # that many have something to say in one turn of a busy loop
 _CHUNK = 65_536  # what one read of a large mail brings on loopback

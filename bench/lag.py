@@ -34,8 +34,8 @@ from relay.delivery import Delivered, Delivery
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.base import Submission
 from relay.spool.local import LocalIntake, LocalOutbox, open_intake, open_outbox
+from relay.spool.model import Submission
 
 #: Seconds; the product's own promise for a mail of 25 MB.
 TARGET = 0.020

@@ -26,8 +26,8 @@ from pathlib import Path
 
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
-from relay.spool.base import Filter, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, Submission
 
 WAITERS = (1, 10, 50, 200)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

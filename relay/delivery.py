@@ -32,7 +32,8 @@ from relay.message.parse import parse_message
 from relay.pace import Pace
 from relay.retry import next_rung
 from relay.routes import RouteTable
-from relay.spool.base import Entry, Outbox
+from relay.spool.base import Outbox
+from relay.spool.model import Entry
 
 #: A stored request is sent again only while its URLs have this long to live: Connect fetches after it answers.
 _URL_MARGIN = timedelta(minutes=10)

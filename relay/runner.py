@@ -19,7 +19,8 @@ from relay.delivery import Delivered, Delivery, Dropped, Failed, Held, Outcome
 from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
-from relay.spool.base import Entry, Outbox
+from relay.spool.base import Outbox
+from relay.spool.model import Entry
 
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0

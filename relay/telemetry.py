@@ -17,7 +17,7 @@ from relay.logs import configure_logs
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
-    from relay.spool.base import Entry
+    from relay.spool.model import Entry
     from relay.standing import AlarmKind, Standing
 
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])

@@ -14,7 +14,8 @@ from relay import telemetry
 from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError
-from relay.spool.base import Desk, Outbox, State
+from relay.spool.base import Desk, Outbox
+from relay.spool.model import State
 from relay.standing import Standing, compare_standings
 
 #: A sweep of what is finished every so many looks: retention is counted in days.

@@ -15,8 +15,8 @@ from relay.cli import main
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.base import Filter
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter
 
 MAIL = b"From: Ada <ada@customer.example>\nSubject: Again\nMessage-ID: <1@customer.example>\n\nHello\n.\n"
 CONFIG = """

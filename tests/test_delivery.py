@@ -25,8 +25,8 @@ from relay.errors import FailureClass
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox, settings_of
-from relay.spool.base import Filter, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, Submission
 
 TRACE = b"Received: by relay.example.com\r\n"
 PDF = b"%PDF-1.7\n" + bytes(range(256))

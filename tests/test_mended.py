@@ -25,8 +25,8 @@ from relay.routes import RouteTable
 from relay.runner import Runner
 from relay.sandbox.rules import Refusal
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.base import Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, State, Submission
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,8 +20,8 @@ from relay.delivery import Delivered, Dropped, Failed, Held
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.runner import Runner
-from relay.spool.base import Entry, Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Entry, Filter, State, Submission
 
 
 def refusal(failure: FailureClass, code: str = "Word") -> RemoteError:

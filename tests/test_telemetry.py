@@ -20,7 +20,7 @@ from relay import telemetry
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.logs import Lines
-from relay.spool.base import Entry, State
+from relay.spool.model import Entry, State
 from relay.standing import AlarmKind, Standing
 from relay.verdict import Disposition, Reply
 

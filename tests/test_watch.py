@@ -14,8 +14,8 @@ from relay.alarms import AlarmMemory
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import SpoolFullError
-from relay.spool.base import Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, State, Submission
 from relay.standing import AlarmKind
 from relay.watch import Watch
 

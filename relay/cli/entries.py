@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from relay.spool.base import Desk, Entry, Paused, State
+from relay.spool.base import Desk
+from relay.spool.model import Entry, Paused, State
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 

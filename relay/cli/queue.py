@@ -25,7 +25,7 @@ from relay.cli.entries import (
     printable,
     span,
 )
-from relay.spool.base import Backlog, Entry, Filter, Paused, State
+from relay.spool.model import Backlog, Entry, Filter, Paused, State
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _OPEN = (State.QUEUED, State.LEASED, State.HELD, State.DEAD)

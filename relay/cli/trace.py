@@ -13,7 +13,8 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import build_details, desk_of, echo_json, json_option, printable
-from relay.spool.base import Desk, Entry, Remembered, State
+from relay.spool.base import Desk
+from relay.spool.model import Entry, Remembered, State
 
 _SHOWN = 20
 

@@ -18,7 +18,7 @@ from relay.smtp.content import Content
 from relay.smtp.reception import Reception, begin_reception, complete, log_end, receive, reply_to
 from relay.smtp.station import Station
 from relay.smtp.transaction import Transaction
-from relay.spool.base import Receipt, Submission
+from relay.spool.model import Receipt, Submission
 from relay.verdict import Reply
 
 _Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Receipt | Reply]

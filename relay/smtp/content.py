@@ -13,7 +13,7 @@ from io import IncrementalNewlineDecoder
 
 from relay import replies
 from relay.errors import SpoolError, SpoolFullError
-from relay.spool.base import RawFile
+from relay.spool.model import RawFile
 from relay.verdict import Reply
 
 #: How much of a mail's beginning is kept to be looked at (its header) once the rest has gone to a file.

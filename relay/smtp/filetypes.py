@@ -15,7 +15,7 @@ from relay.contact.refusal import refusals
 from relay.envelope import Destination
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
-from relay.spool.base import RawFile
+from relay.spool.model import RawFile
 
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:

@@ -22,7 +22,8 @@ from relay.smtp.filetypes import find_refused, strict_routes
 from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
-from relay.spool.base import Intake, Receipt, Submission
+from relay.spool.base import Intake
+from relay.spool.model import Receipt, Submission
 from relay.verdict import Disposition, Reply
 
 #: A mail may come by us again (a desk forwards it, and back), but not for ever.

@@ -16,9 +16,9 @@ import apsw
 
 from relay.envelope import Destination
 from relay.errors import SpoolError
-from relay.spool.base import Receipt, Submission
 from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
+from relay.spool.model import Receipt, Submission
 from relay.spool.records import build_json, to_microseconds
 from relay.spool.schema import query
 

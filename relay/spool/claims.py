@@ -13,8 +13,8 @@ import apsw
 
 from relay import telemetry
 from relay.errors import SpoolCorruptError
-from relay.spool.base import Entry
 from relay.spool.control import read_paused
+from relay.spool.model import Entry
 from relay.spool.outcomes import record, remember
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
 from relay.spool.schema import query

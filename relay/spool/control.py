@@ -10,7 +10,7 @@ from datetime import datetime
 import apsw
 
 from relay.errors import SpoolError
-from relay.spool.base import Hold, Paused
+from relay.spool.model import Hold, Paused
 from relay.spool.records import from_microseconds, to_microseconds
 from relay.spool.schema import query
 

@@ -17,9 +17,9 @@ from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool import control, search
 from relay.spool.ballast import Ballast
-from relay.spool.base import Backlog, Entry, Event, Filter, Paused, Remembered, State
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
+from relay.spool.model import Backlog, Entry, Event, Filter, Paused, Remembered, State
 from relay.spool.outcomes import remember
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers

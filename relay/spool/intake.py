@@ -21,11 +21,11 @@ from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.accept import Prepared, accept, prepare
 from relay.spool.ballast import Ballast
-from relay.spool.base import RawFile, Receipt, Submission
 from relay.spool.files import LargeFile, Layout, Maker
 from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
+from relay.spool.model import RawFile, Receipt, Submission
 from relay.spool.schema import check_in_place, close_database, open_database
 from relay.spool.translate import translate_error
 from relay.spool.wake import Ringer

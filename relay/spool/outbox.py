@@ -24,10 +24,10 @@ from relay.faults import fault_point
 from relay.retry import longest_wait
 from relay.spool import claims, control, outcomes, retention
 from relay.spool.ballast import Ballast
-from relay.spool.base import Entry, Paused
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
+from relay.spool.model import Entry, Paused
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.schema import close_database, open_database, query, restart_log

@@ -15,7 +15,7 @@ import apsw
 
 from relay.contact.plan import Rung
 from relay.errors import LeaseLostError, SpoolCorruptError
-from relay.spool.base import Entry
+from relay.spool.model import Entry
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
 from relay.spool.schema import query
 

@@ -14,8 +14,8 @@ from typing import Any
 from relay.contact.plan import Rung
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolCorruptError
-from relay.spool.base import Entry, State
 from relay.spool.envelopes import parse_envelope_json
+from relay.spool.model import Entry, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

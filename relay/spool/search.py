@@ -15,8 +15,8 @@ import apsw
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
-from relay.spool.base import Backlog, Entry, Event, Filter, Remembered, State
 from relay.spool.ids import mark_of
+from relay.spool.model import Backlog, Entry, Event, Filter, Remembered, State
 from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,

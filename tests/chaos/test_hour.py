@@ -49,8 +49,8 @@ from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.runner import Runner
 from relay.sandbox.service import Sandbox, settings_of
-from relay.spool.base import Filter, State, Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, State, Submission
 from relay.spool.wake import Bell
 
 SUPPORT, SALES = "support@example.com", "sales@example.com"

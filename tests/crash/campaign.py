@@ -27,8 +27,8 @@ from harness import ROOT, Daemon, Senders, build_mail, check_growth, send, sha25
 from relay.config.load import load_config
 from relay.sandbox.rules import Refusal
 from relay.sandbox.service import Sandbox
-from relay.spool.base import Entry, Filter, State
 from relay.spool.local import open_desk
+from relay.spool.model import Entry, Filter, State
 
 SUPPORT, SALES, HELD = "support@example.com", "sales@example.com", "held@example.com"
 #: Over and under spool.large_message_bytes, once in base64.

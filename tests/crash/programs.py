@@ -21,7 +21,7 @@ from typing import Any
 from harness import sha256, until
 
 from relay.sandbox.service import Sandbox
-from relay.spool.base import Entry, State
+from relay.spool.model import Entry, State
 
 #: Nobody else writes to it.
 DESK = "programs@example.com"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolFullError, SpoolSickError
-from relay.spool.base import RawFile, Receipt, Submission
+from relay.spool.model import RawFile, Receipt, Submission
 
 
 @dataclass

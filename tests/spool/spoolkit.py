@@ -9,8 +9,8 @@ from pathlib import Path
 
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
-from relay.spool.base import Submission
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Submission
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _COUNT = itertools.count()

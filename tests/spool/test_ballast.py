@@ -13,9 +13,9 @@ from spoolkit import NOW, build_config, build_submission, later
 
 from relay.errors import SpoolFullError, SpoolSickError
 from relay.spool.ballast import Ballast
-from relay.spool.base import State
 from relay.spool.files import Layout
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import State
 
 SIZE = 16 << 20
 

@@ -9,7 +9,7 @@ import pytest
 from spoolkit import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
-from relay.spool.base import Filter, State
+from relay.spool.model import Filter, State
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 

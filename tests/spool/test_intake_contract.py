@@ -8,7 +8,7 @@ import pytest
 from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
 
 from relay.errors import SpoolError, SpoolFullError
-from relay.spool.base import Filter, State
+from relay.spool.model import Filter, State
 
 SALES = build_destination("sales@example.com", route="sales")
 SUPPORT = build_destination()

@@ -10,7 +10,7 @@ from spoolkit import NOW, build_destination, build_submission, claim_one, later,
 
 from relay.contact.plan import Rung
 from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
-from relay.spool.base import Filter, State
+from relay.spool.model import Filter, State
 
 
 def on(route):

@@ -14,8 +14,8 @@ import pytest
 import victim
 from spoolkit import NOW, build_config, build_submission, lock_files, raw_files
 
-from relay.spool.base import Filter, State
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, State
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

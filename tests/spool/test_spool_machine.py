@@ -16,8 +16,8 @@ from spoolkit import NOW, build_config, build_destination, build_submission, raw
 
 from relay.contact.plan import Rung
 from relay.errors import LeaseLostError
-from relay.spool.base import Entry, Filter, State
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Entry, Filter, State
 
 ADDRESSES = ("a@example.com", "b@example.com", "c@example.com")
 LARGE_BYTES = 1_024

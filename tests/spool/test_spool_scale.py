@@ -12,7 +12,7 @@ from spoolkit import NOW, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
 from relay.spool import accept, claims, outcomes, retention, search
-from relay.spool.base import Filter, State
+from relay.spool.model import Filter, State
 from relay.spool.schema import open_database, query, transaction
 
 ENTRIES = 3_000

@@ -14,8 +14,8 @@ from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
 from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError
-from relay.spool.base import Filter, State
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter, State
 from relay.spool.schema import open_database
 
 

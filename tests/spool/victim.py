@@ -17,8 +17,8 @@ from pathlib import Path
 from spoolkit import NOW, build_config, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
-from relay.spool.base import Filter
 from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import Filter
 
 LARGE_BYTES = 4_096
 SUPPORT = build_destination()

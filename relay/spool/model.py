@@ -1,0 +1,191 @@
+"""What a spool keeps and answers, as values: submissions, entries, and what is told of them.
+
+Owns the states of an accepted mail. Never does I/O. Instants are aware, in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from relay.contact.plan import Rung
+from relay.envelope import Destination, Envelope, SpoolId
+
+
+class State(StrEnum):
+    """Where an entry stands."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    HELD = "held"
+    DEAD = "dead"
+    DONE = "done"
+
+
+class RawFile(Protocol):
+    """A mail on its way into the spool, too large to be kept in memory. Calls block: use a thread."""
+
+    def write(self, octets: bytes) -> None:
+        """Append octets.
+
+        Raises:
+            SpoolFullError, SpoolSickError: nothing more can be written; call `discard`.
+        """
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after `put` and when called twice."""
+
+    def view(self) -> AbstractContextManager[memoryview]:
+        """What was written so far, to be read before `put`.
+
+        Raises:
+            SpoolSickError: it cannot be read back.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A mail whole and checked, about to be accepted."""
+
+    spool_id: SpoolId
+    envelope: Envelope
+    #: Never empty; distinct by (instance_id, address).
+    destinations: tuple[Destination, ...]
+    #: Our own trace header, then the octets as received (CRLF intact, dot-stuffing undone).
+    raw: bytes | RawFile = field(repr=False)
+    #: Octets of `raw`, trace header included.
+    size: int
+    #: Octets of our own trace header at the front of `raw`.
+    trace_size: int
+    #: SHA-256 of `raw` without the trace header, lower-case hexadecimal.
+    fingerprint: str
+    #: The Message-ID header as sent, with its brackets; None when the mail has none.
+    message_id: str | None
+    #: Message-IDs of In-Reply-To and References, with their brackets: a reply to a known mail is claimed first.
+    references: tuple[str, ...] = ()
+    #: Authentication results by attribute name; see `contact.plan.Context.results`.
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What `put` answers."""
+
+    #: The id to tell the peer: the earlier one when this mail was here before.
+    spool_id: SpoolId
+    #: True when every destination already had this very mail: nothing was stored.
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One mail on its way to one destination."""
+
+    entry_id: int
+    spool_id: SpoolId
+    destination: Destination
+    envelope: Envelope
+    results: Mapping[str, str]
+    fingerprint: str
+    message_id: str | None
+    size: int
+    trace_size: int
+    state: State
+    #: Starts of delivery so far, the running one included.
+    attempts: int
+    #: How often in a row the runner ended by itself while it had this entry: see `Outbox.recover`.
+    cut_short: int
+    next_attempt_at: datetime
+    lease_until: datetime | None
+    rung: Rung
+    #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
+    request: bytes | None = field(repr=False)
+    #: When the presigned URLs in `request` die.
+    request_expires_at: datetime | None
+    contact_id: str | None
+    #: The reason word and the sentence of the last deferral, hold or burial; "" when there was none.
+    reason: str
+    detail: str
+    accepted_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A route that waits: for an operator (`pause`), or for its configuration to be right again."""
+
+    route: str
+    reason: str
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """What stands still on purpose."""
+
+    #: No mail is accepted.
+    intake: bool = False
+    #: No entry is claimed.
+    delivery: bool = False
+    #: No entry of these routes is claimed: an operator said so.
+    routes: tuple[str, ...] = ()
+    #: Nor of these, save for probes: `Outbox.hold_route` said so.
+    holds: tuple[Hold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which entries an operator means; empty fields mean any."""
+
+    ids: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    route: str | None = None
+    reason: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    older_than: datetime | None = None
+    limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an entry: what `trace` tells."""
+
+    at: datetime
+    #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short".
+    event: str
+    attempt: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the ledger still knows of a mail for one destination, long after the mail itself has gone."""
+
+    spool_id: SpoolId
+    instance_id: str
+    address: str
+    message_id: str | None
+    contact_id: str | None
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The undelivered entries of one route: how many, and how old."""
+
+    route: str
+    queued: int
+    leased: int
+    held: int
+    dead: int
+    #: Entries queued, leased or held, by age: as many as are younger than each limit of the caller, then the rest.
+    ages: tuple[int, ...]
+    #: When the oldest of those was accepted; None when there is none.
+    oldest_at: datetime | None
