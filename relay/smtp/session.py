@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from relay import replies, telemetry
@@ -17,7 +16,7 @@ from relay.envelope import Peer, SpoolId
 from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
-from relay.smtp.limits import Limiter
+from relay.smtp.house import House
 from relay.smtp.reception import log_end
 from relay.smtp.site import Site, build_hello, contains
 from relay.smtp.transaction import Transaction, decide_sender
@@ -44,18 +43,6 @@ _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b
 _FOREIGN = frozenset(
     {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PROXY", b"SSH-2.0"}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What every session of a process asks about: one value for all of them."""
-
-    new_id: Callable[[], SpoolId]
-    #: Whether a mail of so many octets would find room.
-    room: Callable[[int], bool]
-    #: Whether an operator has paused the intake.
-    paused: Callable[[], bool]
-    limiter: Limiter
 
 
 class Session:

@@ -15,8 +15,8 @@ from relay import replies, telemetry
 from relay.config.model import Limits
 from relay.envelope import SpoolId
 from relay.smtp.gates import Gates
+from relay.smtp.house import House
 from relay.smtp.limits import Limiter
-from relay.smtp.session import House
 from relay.smtp.site import Site
 from relay.spool.base import Intake
 from relay.verdict import Reply
