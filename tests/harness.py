@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import resource
 import signal
 import smtplib
@@ -113,12 +114,18 @@ def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> An
     return answer
 
 
+#: Below the range that the kernel gives to those who call out (32,768 up), so that nobody takes one meanwhile.
+_PORTS = range(12_000, 32_000)
+_port_chance = random.SystemRandom()
+
+
 def free_port() -> int:
-    """A port of loopback that nobody has at the moment."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port of loopback that nobody has at the moment, and that nobody is given."""
+    while True:
+        port = _port_chance.choice(_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def _byte_code(env: Mapping[str, str]) -> dict[str, str]:
