@@ -157,7 +157,7 @@ class Smtp(Wire):
             self._answer(session.command(buffer[start:end], now=self.heard_at))
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
-            self._answer(session.counted(replies.BAD_LINE))
+            self._answer(session.bare(buffer[start:end]))
         self._rested_at = self.heard_at  # the deadline stays: `expire` looks at this
         return self.at < len(self.buffer) or self._sink is not None
 

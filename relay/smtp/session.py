@@ -45,6 +45,11 @@ _FOREIGN = frozenset(
 )
 
 
+def _is_foreign(verb: bytes) -> bool:
+    """Whether this is a word of another protocol, or no word at all."""
+    return verb in _FOREIGN or not _WORD.fullmatch(verb)
+
+
 class Session:
     """One peer's side of the conversation."""
 
@@ -152,9 +157,14 @@ class Session:
         self._idle += 1
         return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.site.limits.idle_commands else answer
 
+    def bare(self, line: bytes) -> Answer:
+        """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), its line end removed."""
+        verb = line.partition(b" ")[0].upper()
+        return Hangup(replies.BAD_LINE) if _is_foreign(verb) else self.counted(replies.BAD_LINE)
+
     def _unknown_verb(self, verb: bytes) -> Answer:
         """Another protocol, or binary, is hung up on: whatever follows could be read as commands (RFC 5321 §7.8)."""
-        if verb in _FOREIGN or not _WORD.fullmatch(verb):
+        if _is_foreign(verb):
             return Hangup(replies.BAD_LINE)
         return self.counted(replies.UNKNOWN_COMMAND if verb else replies.BAD_LINE)
 
