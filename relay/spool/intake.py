@@ -109,6 +109,8 @@ class LocalIntake:
         if spool_id in self._unconfirmed:
             self._unconfirmed.discard(spool_id)
             self._confirmed.append(spool_id)
+            # Now, not in a while: the peer's next mail may be the same, and come to another receiver.
+            self._writer.nudge()
 
     def room(self, size: int) -> bool:
         """Whether a mail of this size finds room."""

@@ -76,6 +76,10 @@ class Writer(Generic[Payload, Answer]):
         if len(self._turn) == 1:
             job.loop.call_soon(self._hand_over)
 
+    def nudge(self) -> None:
+        """Have the thread do now, with the next group or alone, what it does when idle; from any thread."""
+        self._queue.put([])
+
     def _hand_over(self) -> None:
         turn, self._turn = self._turn, []
         for start in range(0, len(turn), _GROUP_LIMIT):
@@ -105,6 +109,8 @@ class Writer(Generic[Payload, Answer]):
             busy = len(group) >= _BUSY_GROUP
             if group:
                 self._serve(group)
+            elif open_ and self._idle is not None:
+                self._idle()
         self._close()
 
     def _collect(self, jobs: list[Job[Payload, Answer]] | None) -> tuple[list[Job[Payload, Answer]], bool]:

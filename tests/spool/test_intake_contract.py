@@ -168,6 +168,18 @@ async def test_mail_without_message_id_is_a_duplicate_until_confirmed(intake, de
     assert len(desk.select(Filter())) == 2
 
 
+async def test_what_one_receiver_confirms_another_knows(spool, intake):
+    """A peer that ends its session and sends the same alarm to another receiver at once has sent two."""
+    other = spool.open_intake()
+    for number in range(20):
+        body = b"door bell rang %d" % number
+        first = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
+        intake.confirm(first.spool_id)
+        # As much as a new session takes: the least is a mail of its own through the first receiver.
+        await intake.put(build_submission(intake.new_id()))
+        assert not (await other.put(build_submission(other.new_id(), body=body, message_id=None))).duplicate
+
+
 async def test_confirming_a_mail_with_message_id_changes_nothing(intake):
     """A mail with a Message-ID stays one, however often it comes."""
     first = await intake.put(build_submission(intake.new_id(), body=b"same", message_id="<m@x>"))

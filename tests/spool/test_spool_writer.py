@@ -109,6 +109,15 @@ async def test_what_a_turn_brought_is_committed_before_the_end(writer, recorder)
         writer.submit_soon(Job("too late"))
 
 
+async def test_a_nudge_is_heeded_at_once(recorder):
+    """What is to be done when nothing else is, is done when somebody says so, long before the wait is over."""
+    heeded = threading.Event()
+    writer = Writer(recorder.commit, name="test", idle=heeded.set, idle_seconds=3_600.0, close=recorder.close)
+    writer.nudge()
+    assert await asyncio.to_thread(heeded.wait, 10)
+    await writer.close()
+
+
 async def test_error_of_one_is_his_alone(writer, recorder):
     """A job's own error does not touch its neighbours."""
     recorder.gate.set()
