@@ -403,7 +403,9 @@ async def test_clock_that_is_set_back_delays_nothing(world, config):
         world.clock.set(-timedelta(hours=1))
         while world.entry(fresh).attempts == 0:
             await asyncio.sleep(0.005)
-        assert world.entry(deferred).next_attempt_at - world.clock.now == before
+        # The fresh mail may have been taken up before the clock was set: the runner sees the step at its next claim.
+        while world.entry(deferred).next_attempt_at - world.clock.now != before:
+            await asyncio.sleep(0.005)
         world.clock.now += timedelta(seconds=13)  # the longest first backoff of this configuration
         while world.entry(deferred).state is not State.DONE:
             await asyncio.sleep(0.005)
