@@ -120,15 +120,18 @@ class Delivery:
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
         refused: frozenset[str] = frozenset()
+        renewed = False
         while True:
             try:
                 ready = await self._ready(entry, route, refused, sent)
                 if not isinstance(ready, _Ready):
                     return ready
                 await self._pace.turn()
-                if not self._is_alive(
-                    ready.expires_at
-                ):  # the clock was set while we waited, or it took very long
+                if not self._is_alive(ready.expires_at):
+                    # The clock was set while we waited, or the credentials end: once anew, then later.
+                    if renewed:
+                        return Failed(error=_dead_urls(), entry=entry)
+                    renewed = True
                     entry, sent = replace(entry, request=None, request_expires_at=None), None
                     continue
                 contact_id = await self._send(ready.request)
@@ -269,6 +272,15 @@ def _no_route(entry: Entry) -> RemoteError:
         failure=FailureClass.CONFIGURATION,
         code="no_route",
         detail=f"no route matches {entry.destination.forward_paths[0]} any more",
+    )
+
+
+def _dead_urls() -> RemoteError:
+    return RemoteError(
+        service="s3",
+        failure=FailureClass.TEMPORARY,
+        code="dead_urls",
+        detail="presigned URLs are not valid now; look at the clock, and at how long the credentials live",
     )
 
 
