@@ -210,6 +210,16 @@ async def test_a_clock_set_right_before_the_call_costs_no_file(world):
         assert (await desk.stored(entry)).request_expires_at == right + timedelta(days=1)
 
 
+async def test_urls_that_are_dead_when_signed_are_a_matter_for_later(world):
+    """What cannot be signed to live is tried twice and deferred, not signed without end; Connect is not asked."""
+    async with Desk(world) as desk:
+        world.monkeypatch.setattr(desk.delivery._store, "_now", lambda: desk.now - timedelta(days=2))
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(3, attachment=PDF)))
+        assert isinstance(outcome, Failed)
+        assert (outcome.error.failure, outcome.error.code) == (FailureClass.TEMPORARY, "dead_urls")
+        assert desk.requests() == []
+
+
 async def test_refused_payload_goes_down_the_ladder(world):
     """A 400 that names a file costs that file alone; the contact has the rest, under a token of its own."""
     async with Desk(world) as desk:
