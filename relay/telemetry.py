@@ -192,7 +192,8 @@ def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
 
 def gate_moved(*, closed: bool, reason: str) -> None:
     """New sessions are sent away from now on, or no longer, and why."""
-    GATE_CLOSED.set(1 if closed else 0)
+    GATE_CLOSED.set(closed)
+    SPOOL_SICK.set(closed and reason == "spool")
     (_log.warning if closed else _log.info)("gate.closed" if closed else "gate.opened", reason=reason)
 
 

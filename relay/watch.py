@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay import telemetry
 from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Config
-from relay.errors import SpoolError
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.spool.base import Desk, Outbox
 from relay.spool.model import State
 from relay.standing import Standing, compare_standings
@@ -22,6 +23,10 @@ from relay.standing import Standing, compare_standings
 _LOOKS_PER_SWEEP = 20
 #: Between two looks at the room that is left: senders who are put off come again in minutes.
 _ROOM_SECONDS = 1.0
+#: Between two looks at a spool that is sick: a person waits for the end of it, and so does a load balancer.
+_SICK_SECONDS = 5.0
+#: A write that takes longer than a disk that only has much to do.
+_PROBE_SECONDS = 30.0
 
 
 class Watch:
@@ -46,6 +51,15 @@ class Watch:
         self._now = now
         self._wait = wait
         self._standing = Standing()
+        #: Whether the ballast was out at the last look.
+        self._ballast_out = False
+        #: The write that the last look was waiting for.
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether the spool could not be read or written at the last look."""
+        return bool(self._standing.sick)
 
     async def run(self) -> None:
         """Look again and again until `wait` answers True (stop)."""
@@ -57,7 +71,8 @@ class Watch:
         looks, waited = 0, 0.0
         while not await self._wait(step):
             waited += step
-            if not await self.make_room() and waited < every:
+            enough = min(every, _SICK_SECONDS) if self.is_sick else every
+            if not await self.make_room() and waited < enough:
                 continue
             await self.look()
             looks, waited = looks + 1, 0.0
@@ -81,7 +96,7 @@ class Watch:
             return False  # what is wrong with the spool, the next look tells
         if mails:
             telemetry.spool_expired(mails=mails, early=True)
-        return await asyncio.to_thread(self._desk.disk_full) != self._standing.disk_full
+        return await asyncio.to_thread(self._desk.disk_full) != self._ballast_out
 
     async def sweep(self) -> None:
         """Remove finished mail past its retention; give up what waited past the last limit, whatever its state."""
@@ -106,11 +121,28 @@ class Watch:
             )
 
     async def _look(self) -> Standing:
+        """The queue as it stands; while the spool is sick, as it was before, so that nothing is told again after it."""
         now = self._now()
         try:
-            return await asyncio.to_thread(self._read, now)
+            full = await self._probe()
+            seen = await asyncio.to_thread(self._read, now)
         except SpoolError as exc:
-            return Standing(sick=str(exc) or type(exc).__name__)
+            return replace(self._standing, sick=str(exc) or type(exc).__name__)
+        self._ballast_out = seen.disk_full
+        return replace(seen, disk_full=seen.disk_full or full)
+
+    async def _probe(self) -> bool:
+        """Write to the spool, for a disk that takes nothing may answer each question from memory; whether it is full."""
+        self._probing = self._probing or asyncio.create_task(self._outbox.probe())
+        done, _ = await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
+        if not done:
+            raise SpoolSickError(f"a write has not come to its end within {_PROBE_SECONDS:g} seconds")
+        probing, self._probing = self._probing, None
+        try:
+            probing.result()
+        except SpoolFullError:
+            return True
+        return False
 
     def _read(self, now: datetime) -> Standing:
         oldest = [

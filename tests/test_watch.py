@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay import telemetry
+from relay import faults, telemetry
+from relay import watch as watch_module
 from relay.alarms import AlarmMemory
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
@@ -90,6 +91,7 @@ async def world(tmp_path):
         return spool_id
 
     yield SimpleNamespace(watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
+    faults.arm_fault("")
     await outbox.close()
     await intake.close()
     desk.close()
@@ -193,6 +195,73 @@ async def test_full_disk_is_told_at_once(world, tmp_path):
     del world.outbox._ballast.lay
     await watch.make_room()
     await watch.look()
+    assert world.told.alarms == [(AlarmKind.DISK_FULL, True), (AlarmKind.DISK_FULL, False)]
+
+
+async def test_sick_spool_is_told_without_any_mail(world):
+    """A spool that takes nothing is an alarm at the next look although each question has its answer; and so is its end."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="r", detail="", now=NOW)
+    await world.watch.look()
+    world.told.alarms.clear()
+    faults.arm_fault("spool.transaction.ready:eio")
+    await world.watch.look()
+    await world.watch.look()
+    assert world.watch.is_sick
+    assert telemetry.SPOOL_SICK._value.get() == 1
+    faults.arm_fault("")
+    await world.watch.look()
+    assert not world.watch.is_sick
+    assert telemetry.SPOOL_SICK._value.get() == 0
+    assert world.told.alarms == [(AlarmKind.SPOOL_SICK, True), (AlarmKind.SPOOL_SICK, False)]
+
+
+async def test_sick_spool_is_looked_at_more_often(world, monkeypatch):
+    """A person and a load balancer wait for the end of it: five seconds between two looks, not alarms.every_seconds."""
+    waits, looked_at = [], []
+
+    async def wait(seconds):
+        waits.append(seconds)
+        return len(waits) > 20
+
+    look = world.watch.look
+
+    async def counted():
+        looked_at.append(len(waits))
+        await look()
+
+    monkeypatch.setattr(world.watch, "_wait", wait)
+    monkeypatch.setattr(world.watch, "look", counted)
+    faults.arm_fault("spool.transaction.ready:eio")
+    await world.watch.run()
+    assert looked_at == [0, 5, 10, 15, 20]
+
+
+async def test_write_that_never_ends_is_told(world, monkeypatch):
+    """A disk that hangs is as sick as one that fails, and is asked once: the same write is waited for again."""
+    end, asked = asyncio.Event(), []
+
+    async def hang():
+        asked.append(1)
+        await end.wait()
+
+    monkeypatch.setattr(world.outbox, "probe", hang)
+    monkeypatch.setattr(watch_module, "_PROBE_SECONDS", 0.01)
+    await world.watch.look()
+    await world.watch.look()
+    assert world.watch.is_sick
+    assert len(asked) == 1
+    end.set()
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.SPOOL_SICK, True), (AlarmKind.SPOOL_SICK, False)]
+
+
+async def test_full_disk_that_no_look_shows_is_told(world):
+    """Where a quota ends, no look at the disk says so: the write that found no room does."""
+    faults.arm_fault("spool.transaction.ready:edquot")
+    await world.watch.look()
+    faults.arm_fault("")
+    await world.watch.look()
     assert world.told.alarms == [(AlarmKind.DISK_FULL, True), (AlarmKind.DISK_FULL, False)]
 
 

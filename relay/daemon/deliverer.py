@@ -37,6 +37,7 @@ class Deliverer:
         self._clients: Clients | None = None
         self._pace: Pace | None = None
         self._runner: Runner | None = None
+        self._watch: Watch | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
 
@@ -59,14 +60,12 @@ class Deliverer:
             steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
         )
-        self._tasks = [
-            asyncio.create_task(self._runner.run()),
-            asyncio.create_task(self._watch(config, self._outbox, self._clients).run()),
-        ]
+        self._watch = self._open_watch(config, self._outbox, self._clients)
+        self._tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._watch.run())]
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
 
-    def _watch(self, config: Config, outbox: LocalOutbox, clients: Clients) -> Watch:
+    def _open_watch(self, config: Config, outbox: LocalOutbox, clients: Clients) -> Watch:
         desk = open_desk(config)
         self._stack.callback(desk.close)
         return Watch(
@@ -101,8 +100,8 @@ class Deliverer:
             return False
 
     def problem(self) -> str:
-        """Nothing that goes wrong here keeps mail from coming in."""
-        return ""
+        """A spool that takes nothing is found here even while no mail comes; all else keeps none from coming in."""
+        return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
 
     async def reload(self, config: Config) -> None:
         """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""

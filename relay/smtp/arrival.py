@@ -198,6 +198,7 @@ class Arrival:
         """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""
         self._over, self.committing = True, False
         now = self._station.loop.time()
+        self._station.gates.sickened(now=now)
         self._log(replies.TOO_SLOW, now=now)
 
     def leave(self, why: str) -> None:

@@ -20,7 +20,7 @@ _RESERVED_FILES = 64
 _MOST_FILES = 1_048_576
 #: Below this the kernel begins to kill (MemAvailable of /proc/meminfo); in force when limits.memory_bytes is 0.
 _LEAST_AVAILABLE = 67_108_864
-#: How long a failed write keeps new sessions out before one is let in to try.
+#: From a failed write to the probe that may open the door again, and from one probe to the next.
 _SICK_SECONDS = 5.0
 _PAGE = resource.getpagesize()
 
@@ -55,24 +55,34 @@ class Gates:
 
     def __init__(self) -> None:
         self._reason: str | None = None
-        self._sick_until = 0.0
+        self._is_sick = False
+        self._probe_at = 0.0
         self._base_files = (
             len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 32
         )
 
-    def closed(self, *, now: float) -> bool:
+    def closed(self) -> bool:
         """Whether new sessions are sent away."""
-        return self._reason is not None or now < self._sick_until
+        return self._is_sick or self._reason is not None
 
-    def why(self, *, now: float) -> str:
+    def why(self) -> str:
         """The word for what sends new sessions away; "" when nothing does."""
-        return "spool" if now < self._sick_until else self._reason or ""
+        return "spool" if self._is_sick else self._reason or ""
 
     def sickened(self, *, now: float) -> None:
-        """The spool failed to write: keep new sessions out for a moment."""
-        self._sick_until = now + _SICK_SECONDS
+        """The spool failed to write: keep new sessions out until a probe has come to the disk."""
+        self._is_sick = True
+        self._probe_at = now + _SICK_SECONDS
 
-    def tick(self, limits: Limits, *, now: float, lag: float, files: int) -> None:
+    def healed(self) -> None:
+        """A probe has come to the disk."""
+        self._is_sick = False
+
+    def wants_probe(self, *, now: float) -> bool:
+        """Whether it is time to find out if the spool is well again."""
+        return self._is_sick and now >= self._probe_at
+
+    def tick(self, limits: Limits, *, lag: float, files: int) -> None:
         """Measure, and open or close."""
         vitals = Vitals(
             lag_seconds=lag,
@@ -80,7 +90,7 @@ class Gates:
             available_bytes=_available(),
             open_files=self._base_files + files,
             most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            sick=now < self._sick_until,
+            sick=self._is_sick,
         )
         reason = decide_gate(vitals, limits)
         if reason != self._reason:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from relay import replies, telemetry
 from relay.config.model import Route
 from relay.envelope import Destination, Envelope, Peer, SpoolId
-from relay.errors import SpoolError, SpoolFullError
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.message.headers import FieldFinder
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id
@@ -142,7 +142,10 @@ async def receive(reception: Reception, content: Content, *, trim: int, intake: 
 
 def reply_to(error: SpoolError) -> Reply:
     """What the peer is told when the spool has not taken its mail."""
-    return replies.NO_ROOM if isinstance(error, SpoolFullError) else replies.NOT_STORED
+    if isinstance(error, SpoolFullError):
+        return replies.NO_ROOM
+    # Anything else is about this one mail, and says nothing of the disk.
+    return replies.NOT_STORED if isinstance(error, SpoolSickError) else replies.LOCAL_ERROR
 
 
 def disposition_of(reply: Reply) -> Disposition:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from relay import replies, telemetry
 from relay.config.model import Limits
 from relay.envelope import SpoolId
+from relay.errors import SpoolError, SpoolFullError
 from relay.smtp.gates import Gates
 from relay.smtp.house import House
 from relay.smtp.limits import Limiter
@@ -82,6 +83,7 @@ class Station:
             paused=intake.paused,
             limiter=limiter,
         )
+        self._probing = False
         self._ticks = 0
         self._told: set[tuple[str, str]] = set()
         self._due = self.loop.time() + _TICK_SECONDS
@@ -91,13 +93,13 @@ class Station:
         """Why no new session can begin now."""
         if self.draining:
             return replies.SHUTTING_DOWN
-        if self.gates.closed(now=self.loop.time()):
+        if self.gates.closed():
             return replies.OVERLOADED
         return replies.PAUSED if self.intake.paused() else None
 
     def problem(self) -> str:
         """Why no mail can come in now, whatever its size; "" when it can."""
-        word = self.gates.why(now=self.loop.time())
+        word = self.gates.why()
         if not word and self.intake.paused():
             word = "paused"
         if not word and not self.intake.room(1):
@@ -120,6 +122,19 @@ class Station:
         self.works.add(task)
         task.add_done_callback(self.works.discard)
 
+    async def _probe(self) -> None:
+        """Whether the spool that failed is well again; full, it says so to each mail, and needs no closed door."""
+        try:
+            await self.intake.probe()
+        except SpoolFullError:
+            self.gates.healed()
+        except SpoolError:
+            self.gates.sickened(now=self.loop.time())
+        else:
+            self.gates.healed()
+        finally:
+            self._probing = False
+
     def close(self) -> None:
         """End the tick and the threads; sessions are not touched."""
         if self._timer is not None:
@@ -135,7 +150,10 @@ class Station:
         for session in [session for session in self.sessions if session.deadline <= now]:
             session.expire(now)
         if self._ticks % _GATE_TICKS == 0:
-            self.gates.tick(self.limits, now=now, lag=lag, files=len(self.sessions))
+            if self.gates.wants_probe(now=now) and not self._probing:
+                self._probing = True
+                self.work(self._probe())
+            self.gates.tick(self.limits, lag=lag, files=len(self.sessions))
         if self._ticks % _FILE_TICKS == 0:
             for certificates in {site.tls for site in self.sites if site.tls is not None}:
                 certificates.refresh()

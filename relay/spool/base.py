@@ -68,6 +68,13 @@ class Intake(Protocol):
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
 
+    async def probe(self) -> None:
+        """Write something of no meaning, by the way that mail takes: when this returns, it is on disk.
+
+        Raises:
+            SpoolFullError, SpoolSickError: mail would not come there either.
+        """
+
     def room(self, size: int) -> bool:
         """Whether a mail of this many octets would find room now; cheap, from a recent look at the disk."""
 
@@ -172,6 +179,9 @@ class Outbox(Protocol):
 
     async def expire(self, *, now: datetime) -> int:
         """Remove finished mails past their retention, and ledger rows past the window; how many mails went."""
+
+    async def probe(self) -> None:
+        """`Intake.probe`, for the side that has time to look."""
 
     async def make_room(self) -> int:
         """Where room is short, remove finished mails before their time: how many. Does next to nothing while there is room."""

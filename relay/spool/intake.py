@@ -26,6 +26,7 @@ from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
 from relay.spool.ids import IdMaker
 from relay.spool.model import RawFile, Receipt, Submission
+from relay.spool.probe import probe_spool
 from relay.spool.schema import check_in_place, close_database, open_database
 from relay.spool.translate import translate_error
 from relay.spool.wake import Ringer
@@ -111,6 +112,10 @@ class LocalIntake:
             self._confirmed.append(spool_id)
             # Now, not in a while: the peer's next mail may be the same, and come to another receiver.
             self._writer.nudge()
+
+    async def probe(self) -> None:
+        """Bring a write of no meaning to the disk."""
+        await asyncio.to_thread(probe_spool, self._layout)
 
     def room(self, size: int) -> bool:
         """Whether a mail of this size finds room."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import smtplib
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -35,6 +36,29 @@ def small_disk(folder: Path, options: str):
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def thin_disk(folder: Path):
+    """A disk that promises more than there is behind it: `folder / "disk"`, and the file that takes what is behind it.
+
+    What is written fails when it is synced, by an error of the device; what is read comes from memory.
+    """
+    with small_disk(folder, "size=64m"):
+        image, disk = folder / "image", folder / "disk"
+        disk.mkdir()
+        with image.open("wb") as file:
+            file.truncate(56 * MEBIBYTE)
+        try:
+            subprocess.run(["mkfs.ext2", "-q", "-F", str(image)], capture_output=True, check=True)
+            line = ["mount", "-o", "loop,errors=continue", str(image), str(disk)]
+            subprocess.run(line, capture_output=True, check=True)
+        except (FileNotFoundError, subprocess.CalledProcessError):
+            pytest.skip("mounting an image needs mkfs.ext2 (Debian: e2fsprogs) and a loop device")
+        try:
+            yield disk, folder / "filler"
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def remount(folder: Path, options: str) -> None:
@@ -91,6 +115,12 @@ def status(url: str) -> int:
             return page.status
     except urllib.error.HTTPError as exc:
         return exc.code
+
+
+def page(url: str) -> str:
+    """The text of a page."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
 
 
 def accepts_again(daemon: Daemon, name: str) -> None:
@@ -228,3 +258,39 @@ def test_failing_call(box, tmp_path, fault, attachment, code):
         accepts_again(daemon, "after")
         until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
         check_delivered(box, daemon, ["after"])
+
+
+def test_disk_that_only_answers(box, tmp_path):
+    """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is told; then all is well."""
+    with thin_disk(tmp_path / "thin") as (disk, filler):
+        daemon = Daemon(tmp_path, env=box.environ() | {
+            "RELAY_DATA_DIR": str(disk / "data"), "RELAY_ALARMS__EVERY_SECONDS": "0.5",
+            "RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0",
+        })  # fmt: skip
+        with daemon.start():
+            admin = daemon.wait_for("admin.opened")["bind"]
+            accepts_again(daemon, "before")
+            until(lambda: len(box.book) == 1, so="the first mail")
+            with contextlib.suppress(OSError), filler.open("wb") as file:
+                while True:
+                    file.write(bytes(4_096))
+                    file.flush()
+            # Nobody sends: the deliverer's look finds it.
+            raised = daemon.wait_for("alarm.raised", kind="spool_sick")
+            assert raised["detail"]
+            until(lambda: status(f"http://{admin}/readyz") == 503, so="not ready without any mail")
+            assert told(daemon, build_mail("refused")) == (451, "4.3.0")
+            begun = time.monotonic()
+            # Longer than from a failed write to the first probe.
+            while time.monotonic() - begun < 6:
+                assert banner(daemon) == (421, "4.3.2")
+                assert status(f"http://{admin}/readyz") == 503
+            metrics = page(f"http://{admin}/metrics")
+            for process in ("receiver-0", "deliverer"):
+                assert f'relay_spool_sick{{process="{process}"}} 1.0' in metrics
+            filler.unlink()
+            accepts_again(daemon, "after")
+            until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
+            daemon.wait_for("alarm.ended", kind="spool_sick")
+            assert 'relay_spool_sick{process="receiver-0"} 0.0' in page(f"http://{admin}/metrics")
+            check_delivered(box, daemon, ["before", "after"])

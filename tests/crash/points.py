@@ -51,6 +51,7 @@ STRIKES = (
     Strike(point="spool.raw.written", often=True),
     Strike(point="spool.raw.synced", often=True),
     Strike(point="spool.raw.folder_synced", often=True),
+    Strike(point="spool.probed"),
     Strike(point="spool.recover.committed"),
     Strike(point="spool.claim.committed", often=True),
     Strike(point="runner.claimed", often=True),

@@ -83,6 +83,11 @@ class FakeSpool:
     def confirm(self, spool_id: SpoolId) -> None:
         self.confirmed.append(spool_id)
 
+    async def probe(self) -> None:
+        if self.fault == "hang":
+            await self.release.wait()
+        self.fail()
+
     def room(self, size: int) -> bool:
         return self.has_room
 

@@ -129,19 +129,33 @@ def test_gate(changes, limits, word):
 
 
 def test_gate_opens_by_itself():
-    """A gate that lag or a failed write closed opens again."""
+    """A gate that lag closed opens again when the loop is quick again."""
     gates, limits = Gates(), Limits()
-    gates.tick(limits, now=0.0, lag=5.0, files=0)
-    assert gates.closed(now=0.0)
-    gates.tick(limits, now=1.0, lag=0.0, files=0)
-    assert not gates.closed(now=1.0)
+    gates.tick(limits, lag=5.0, files=0)
+    assert gates.closed()
+    gates.tick(limits, lag=0.0, files=0)
+    assert not gates.closed()
+
+
+def test_gate_waits_for_a_probe():
+    """A gate that a failed write closed stays closed, however long, until a probe has come to the disk."""
+    gates, limits = Gates(), Limits()
     gates.sickened(now=1.0)
-    assert gates.closed(now=1.0)
-    assert not gates.closed(now=7.0)
+    assert not gates.wants_probe(now=2.0)
+    assert gates.wants_probe(now=7.0)
+    gates.sickened(now=7.0)  # the probe failed, too
+    assert not gates.wants_probe(now=8.0)
+    gates.tick(limits, lag=0.0, files=0)
+    assert gates.closed()
+    assert gates.why() == "spool"
+    gates.healed()
+    gates.tick(limits, lag=0.0, files=0)
+    assert not gates.closed()
+    assert not gates.wants_probe(now=100.0)
 
 
 def test_gate_counts_open_files():
     """Sessions near the limit of open files close the gate."""
     gates = Gates()
-    gates.tick(Limits(), now=0.0, lag=0.0, files=10**7)
-    assert gates.closed(now=0.0)
+    gates.tick(Limits(), lag=0.0, files=10**7)
+    assert gates.closed()

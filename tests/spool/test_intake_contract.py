@@ -293,3 +293,13 @@ async def test_pause_of_the_intake_is_seen(spool, desk):
     assert spool.open_intake().paused()
     assert desk.resume("intake")
     assert not spool.open_intake().paused()
+
+
+async def test_probe_leaves_nothing_behind(intake, outbox, desk):
+    """A probe writes, and no mail, no entry and no room comes or goes by it."""
+    await intake.put(build_submission(intake.new_id()))
+    before = desk.counts()
+    for half in (intake, outbox, intake):
+        await half.probe()
+    assert desk.counts() == before
+    assert len(desk.select(Filter())) == 1

@@ -357,3 +357,23 @@ async def test_spool_that_was_removed_accepts_nothing(intake, outbox, desk, spoo
     moved.rename(spool.config.data_dir)
     await intake.put(build_submission(intake.new_id()))
     assert desk.counts()[State.QUEUED] == 1
+
+
+@pytest.mark.parametrize("what", ["write", "sync"])
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [(apsw.IOError, SpoolSickError), (apsw.FullError, SpoolFullError)],
+    ids=["eio", "enospc"],
+)
+async def test_probe_finds_what_reading_does_not(disk, intake, outbox, desk, what, error, ours):
+    """A disk that takes nothing and answers each question fails the probe of both halves, and passes it when it is well."""
+    await intake.put(build_submission(intake.new_id()))
+    disk.failing, disk.error = what, error
+    for half in (intake, outbox):
+        with pytest.raises(ours):
+            await half.probe()
+    assert desk.counts()[State.QUEUED] == 1
+    assert intake.room(1)
+    disk.failing = ""
+    for half in (intake, outbox):
+        await half.probe()

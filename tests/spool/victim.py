@@ -85,6 +85,7 @@ async def main(data_dir: Path) -> None:
     await put(intake, 1)
     await asyncio.gather(*(put(intake, number) for number in range(2, 10)))
     await put(intake, 1, again=True)
+    await outbox.probe()
     for second in range(1, 4):
         for entry in await outbox.claim(now=later(second), limit=4, lease_seconds=60):
             await deliver(outbox, entry, later(second))
