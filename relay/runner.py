@@ -67,6 +67,8 @@ class Runner:
         self._clock_steps = ClockSteps()
         #: What the clock was set by, and the spool was not told yet.
         self._clock_moved = timedelta()
+        #: Why nothing could be claimed at the last try.
+        self._trouble = ""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -142,10 +144,13 @@ class Runner:
             entries = await self._outbox.claim(
                 now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
             )
-        except SpoolError:
-            telemetry.fault_caught(where="runner.claim")
+        except SpoolError as exc:
+            if (why := str(exc)) != self._trouble:  # once, and not with each try
+                self._trouble = why
+                telemetry.spool_failed(where="runner.claim", why=why)
             await self._pause(_SPOOL_PAUSE_SECONDS)
             return 0
+        self._trouble = ""
         for entry in entries:
             task = asyncio.create_task(self._attempt(entry))
             self._running[task] = entry
@@ -190,9 +195,9 @@ class Runner:
                 entry=entry, outcome="lost", reason="lease_lost", detail="", seconds=loop.time() - begun
             )
             return
-        except SpoolError:
+        except SpoolError as exc:
             # The outcome could not be written. The lease will end, and the same request will be sent again.
-            telemetry.fault_caught(where="runner.record", spool_id=entry.spool_id)
+            telemetry.spool_failed(where="runner.record", why=str(exc), spool_id=entry.spool_id)
             return
         finally:
             keeping.cancel()
@@ -206,8 +211,8 @@ class Runner:
                 await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
             except LeaseLostError:
                 return  # told where the outcome is recorded
-            except SpoolError:
-                telemetry.fault_caught(where="runner.renew", spool_id=entry.spool_id)
+            except SpoolError as exc:
+                telemetry.spool_failed(where="runner.renew", why=str(exc), spool_id=entry.spool_id)
 
     async def _outcome(self, entry: Entry) -> Outcome:
         try:

@@ -349,6 +349,11 @@ def spool_expired(*, mails: int, early: bool = False) -> None:
     (_log.info if early else _log.debug)("spool.expired", mails=mails, early=early)
 
 
+def spool_failed(*, where: str, why: str, **facts: Any) -> None:
+    """The spool could not be read or written at this step; what it was about stays as it was."""
+    _log.error("spool.failed", where=where, why=why, **facts)
+
+
 def queue_seen(standing: Standing) -> None:
     """How the queue stands."""
     _log.debug(

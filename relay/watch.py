@@ -110,8 +110,8 @@ class Watch:
             buried = await self._outbox.bury_aged(
                 accepted_before=now - limit, reason="too_old", detail=detail, now=now
             )
-        except SpoolError:
-            telemetry.fault_caught(where="watch.sweep")
+        except SpoolError as exc:
+            telemetry.spool_failed(where="watch.sweep", why=str(exc))
             return
         if mails:
             telemetry.spool_expired(mails=mails)

@@ -152,6 +152,8 @@ class Arrival:
             outcome = done.result()
         except SpoolError as exc:
             outcome = reply_to(exc)
+            if outcome is not replies.NO_ROOM:
+                telemetry.spool_failed(where="smtp.put", why=str(exc), spool_id=self.transaction.spool_id)
         except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
             telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
             outcome = replies.LOCAL_ERROR

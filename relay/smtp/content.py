@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from io import IncrementalNewlineDecoder
 
-from relay import replies
+from relay import replies, telemetry
 from relay.errors import SpoolError, SpoolFullError
 from relay.spool.model import RawFile
 from relay.verdict import Reply
@@ -268,5 +268,6 @@ class Content:
             self.file.write(block)
         except SpoolFullError:
             self.fault = replies.NO_ROOM
-        except SpoolError:
+        except SpoolError as exc:
+            telemetry.spool_failed(where="smtp.write", why=str(exc))
             self.fault = replies.NOT_STORED

@@ -126,7 +126,11 @@ def complete(reception: Reception, content: Content, *, trim: int) -> Submission
 
 
 async def receive(reception: Reception, content: Content, *, trim: int, intake: Intake) -> Receipt | Reply:
-    """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one."""
+    """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one.
+
+    Raises:
+        SpoolError: the spool has not taken it.
+    """
     offered = complete(reception, content, trim=trim)
     if isinstance(offered, Reply):
         return offered
@@ -134,10 +138,7 @@ async def receive(reception: Reception, content: Content, *, trim: int, intake: 
     strict = reception.strict_routes()
     if strict and await find_refused(offered.raw, strict, site.config):
         return replies.TYPE_REFUSED
-    try:
-        return await intake.put(offered)
-    except SpoolError as exc:
-        return reply_to(exc)
+    return await intake.put(offered)
 
 
 def reply_to(error: SpoolError) -> Reply:

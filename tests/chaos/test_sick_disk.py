@@ -288,6 +288,10 @@ def test_disk_that_only_answers(box, tmp_path):
             metrics = page(f"http://{admin}/metrics")
             for process in ("receiver-0", "deliverer"):
                 assert f'relay_spool_sick{{process="{process}"}} 1.0' in metrics
+            failed = [event["where"] for event in daemon.events if event["event"] == "spool.failed"]
+            assert "smtp.put" in failed
+            assert failed.count("runner.claim") <= 1, "once, and not with each try"
+            assert not [event for event in daemon.events if event["event"] == "fault.caught"]
             filler.unlink()
             accepts_again(daemon, "after")
             until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")

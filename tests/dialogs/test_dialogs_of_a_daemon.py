@@ -96,7 +96,7 @@ def daemon(papers, tmp_path_factory):
         assert not [
             event
             for event in running.events
-            if event["event"] in ("fault.caught", "child.ended") and not event.get("expected")
+            if event["event"] in ("fault.caught", "spool.failed", "child.ended") and not event.get("expected")
         ]
 
 
