@@ -192,7 +192,7 @@ class Delivery:
             message = await asyncio.to_thread(parse_message, raw, clock=time.thread_time)
             related = await self._related(message, route)
             plan = await asyncio.to_thread(self._plan, entry, route, message, related, refused)
-            if (policy := _policy(route, plan)) is not None:
+            if not entry.released and (policy := _policy(route, plan)) is not None:
                 return policy
             return await self._store_request(entry, plan, raw)
         finally:

@@ -97,3 +97,14 @@ def test_trace_shows_the_newest_of_many(spool):
     printed = spool.run("trace", "support@example.com").stdout
     assert "2 older entries are not shown" in printed
     assert printed.count("  now ") == 20
+
+
+def test_dropped_mail_is_told_as_such(spool):
+    """Where is my mail? An operator dropped it, and when: found by its ids, though nothing of it is left."""
+    spool_id = spool.put(message_id="<gone@x>")
+    spool.run("queue", "drop", spool_id)
+    for word in (spool_id, "gone@x"):
+        assert "dropped by an operator" in spool.run("trace", word).stdout
+        (record,) = spool.json("trace", word)
+        assert (record["spool_id"], record["state"]) == (spool_id, "dropped")
+        assert record["dropped_at"]

@@ -259,6 +259,17 @@ async def test_policy_of_the_route_comes_before_connect(world, action, kind):
         assert desk.requests() == []
 
 
+@pytest.mark.parametrize("action", ["hold", "drop"])
+async def test_policy_is_not_asked_of_what_a_person_released(world, action):
+    """Mail that a person let go becomes a contact, whatever its class."""
+    async with Desk(world, routes=[{**SUPPORT, "on": {"auto-reply": action}}]) as desk:
+        mail = build_mail(6)
+        mail["Auto-Submitted"] = "auto-replied"
+        entry = replace(await desk.entry(mail), released=True)
+        assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        assert len(desk.requests()) == 1
+
+
 async def test_route_that_is_gone_is_an_error_of_configuration(world):
     """When no route matches any more, the mail waits for the configuration, it is not given up."""
     async with Desk(world, routes=[{"match": ["other@example.org"]}]) as desk:

@@ -56,6 +56,7 @@ def entry(text="x"):
         received_at=NOW,
     )
     return Entry(
+        released=False,
         entry_id=1,
         spool_id="01SPOOL",
         destination=Destination(instance_id="i", address=text, forward_paths=(text,), route="r"),

@@ -96,9 +96,12 @@ def _standing(entry: Entry) -> str:
 
 def _remembered_line(line: Remembered) -> str:
     what = f"contact {line.contact_id}" if line.contact_id else "no contact known"
+    end = f"{what} (the mail itself is no longer kept)"
+    if line.dropped_at is not None:
+        end = f"dropped by an operator, {line.dropped_at:%Y-%m-%d %H:%M:%S} UTC"
     return printable(
         f"{line.spool_id}  {line.message_id or '(no Message-ID)'}  accepted {line.accepted_at:%Y-%m-%d %H:%M:%S} UTC "
-        f"for {line.address}: {what} (the mail itself is no longer kept)"
+        f"for {line.address}: {end}"
     )
 
 
@@ -110,5 +113,6 @@ def _remembered_record(line: Remembered) -> dict[str, Any]:
         "message_id": line.message_id,
         "contact_id": line.contact_id,
         "accepted_at": line.accepted_at.isoformat(),
-        "state": "forgotten",
+        "state": "dropped" if line.dropped_at is not None else "forgotten",
+        "dropped_at": line.dropped_at.isoformat() if line.dropped_at is not None else None,
     }

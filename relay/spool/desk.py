@@ -24,12 +24,20 @@ from relay.spool.outcomes import remember
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
-from relay.spool.retention import Gone, remove_entries
+from relay.spool.retention import Gone, note_dropped, remove_entries
 from relay.spool.schema import check_in_place, close_database, open_database, query
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
 Answer = TypeVar("Answer")
+
+#: What a policy held, and a person lets go, is not for the policy again; what a person held is.
+_REQUEUE = """
+UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
+released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
+AND history.event = 'held' AND substr(history.reason, 1, 6) = 'class.')
+WHERE entry_id = ?2
+"""
 
 
 class LocalDesk:
@@ -74,11 +82,11 @@ class LocalDesk:
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> int:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
-        del now  # nothing is left that could remember it
         states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 
         def remove() -> tuple[int, Gone]:
             rows = search.find_ids(self._connection, ids, states)
+            note_dropped(self._connection, [entry_id for entry_id, _ in rows], now=now)
             return len(rows), remove_entries(self._connection, rows)
 
         count, gone = self._change(remove)
@@ -166,10 +174,7 @@ class LocalDesk:
     def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
         def change(entry_id: int) -> None:
             at = to_microseconds(now)
-            self._connection.execute(
-                "UPDATE entries SET state = 'queued', due_at = ?, cut_short = 0, updated_at = ? WHERE entry_id = ?",
-                (at, at, entry_id),
-            )
+            self._connection.execute(_REQUEUE, (at, entry_id))
             remember(self._connection, entry_id, at=at, event=event)
 
         count = self._each(ids, states, change)

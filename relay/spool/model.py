@@ -102,6 +102,8 @@ class Entry:
     next_attempt_at: datetime
     lease_until: datetime | None
     rung: Rung
+    #: Whether a person has let it go after the policy of its route had held it.
+    released: bool
     #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
     request: bytes | None = field(repr=False)
     #: When the presigned URLs in `request` die.
@@ -174,6 +176,8 @@ class Remembered:
     message_id: str | None
     contact_id: str | None
     accepted_at: datetime
+    #: When an operator dropped it unfinished; None when it was finished.
+    dropped_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,7 @@ def finish(
     connection.execute("UPDATE entries SET contact_id = ? WHERE entry_id = ?", (contact_id, entry.entry_id))
     connection.execute(
         "INSERT INTO ledger SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
-        "mails.accepted_at FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?",
+        "mails.accepted_at, NULL FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?",
         (entry.entry_id,),
     )
 

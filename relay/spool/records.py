@@ -24,7 +24,8 @@ _MICROSECOND = timedelta(microseconds=1)
 ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
-    "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at"
+    "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
+    "e.released"
 )
 #: The same without the request, which may be large, for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request", "NULL")
@@ -84,4 +85,5 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         detail=row[22],
         accepted_at=from_microseconds(row[23]),
         updated_at=from_microseconds(row[24]),
+        released=bool(row[25]),
     )

@@ -61,6 +61,15 @@ def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> 
     return Gone(mails=mails, filed=tuple(filed))
 
 
+def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: datetime) -> None:
+    """Have the ledger remember what an operator drops unfinished; what is done stands there already."""
+    connection.executemany(
+        "INSERT INTO ledger SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, NULL, "
+        "mails.accepted_at, ? FROM entries JOIN mails USING (mail_id) WHERE entry_id = ? AND state <> 'done'",
+        ((to_microseconds(now), entry_id) for entry_id in entry_ids),
+    )
+
+
 def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
     """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
     reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))

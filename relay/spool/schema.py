@@ -156,8 +156,15 @@ CREATE TRIGGER entries_moved AFTER UPDATE OF state ON entries WHEN old.state <> 
 END;
 """
 
+_SECOND = """
+-- Whether a person has let the mail go that the policy of its route had held: the policy is not asked again.
+ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+-- When an operator dropped the entry; such a row says what became of a mail, and makes no duplicate of the next.
+ALTER TABLE ledger ADD COLUMN dropped_at INTEGER;
+"""
+
 #: Each brings a database from the version of its index to the next; never edited once released.
-MIGRATIONS = (_FIRST,)
+MIGRATIONS = (_FIRST, _SECOND)
 
 
 def check_library() -> None:

@@ -167,7 +167,7 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     """What the ledger knows of a Message-ID, spool id or contact id."""
     rows = query(
         connection,
-        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at FROM ledger "
+        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
         "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at LIMIT ?4",
         (word.partition(".")[0], word, _bracketed(word), _TRACE_LIMIT),
     )
@@ -179,6 +179,7 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
             message_id=row[3],
             contact_id=row[4],
             accepted_at=from_microseconds(row[5]),
+            dropped_at=from_microseconds(row[6]) if row[6] is not None else None,
         )
         for row in rows
     ]

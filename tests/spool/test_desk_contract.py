@@ -146,6 +146,26 @@ async def test_dropped_mail_may_come_again(put, desk):
     desk.drop([first], now=NOW)
     second = await put(body=b"same", message_id="<m@x>")
     assert [e.spool_id for e in desk.select(Filter())] == [second]
+    # What became of the first is known all the same.
+    assert [(line.spool_id, line.dropped_at) for line in desk.remembered("<m@x>")] == [(first, NOW)]
+    assert [line.dropped_at for line in desk.remembered(first)] == [NOW]
+
+
+@pytest.mark.parametrize("command", ["release", "retry"])
+@pytest.mark.parametrize(
+    ("reason", "released"), [("class.auto-reply", True), ("operator", False), ("cut_short", False)]
+)
+async def test_release_of_what_a_policy_held_is_kept(put, outbox, desk, command, reason, released):
+    """A person's word stands over the policy of the route, and over nothing else; later attempts know of it."""
+    spool_id = await put()
+    await outbox.hold(await claim_one(outbox), reason=reason, detail="", now=NOW)
+    assert getattr(desk, command)([spool_id], now=NOW) == 1
+    entry = await claim_one(outbox)
+    assert entry.released is released
+    await outbox.defer(entry, until=NOW, reason="connect.timeout", detail="", now=NOW)
+    desk.hold([spool_id], now=NOW)
+    desk.release([spool_id], now=NOW)
+    assert (await claim_one(outbox)).released is released
 
 
 async def test_dropping_a_finished_entry_keeps_the_ledger(put, outbox, desk):

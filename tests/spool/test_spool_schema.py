@@ -6,11 +6,13 @@ import threading
 
 import apsw
 import pytest
-from spoolkit import build_config, build_submission
+from spoolkit import NOW, build_config, build_submission
 
 from relay.errors import SpoolError
 from relay.spool import schema
-from relay.spool.local import open_intake, open_outbox
+from relay.spool.files import Layout
+from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.model import State
 from relay.spool.schema import MIGRATIONS, close_database, open_database, query, transaction
 from relay.spool.wake import Bell
 
@@ -62,6 +64,30 @@ def test_older_database_is_brought_up_to_date(path, monkeypatch):
         assert query(connection, "SELECT x FROM newer") == [(7,)]
         assert query(connection, "SELECT subject FROM control") == [("intake",)]
         connection.close()
+
+
+def test_spool_of_the_first_version_goes_on(tmp_path, monkeypatch):
+    """Mail that waits, and the memory of mail that is done, come through every step to the newest version."""
+    config = build_config(tmp_path / "data")
+    old = Layout(data_dir=config.data_dir)
+    old.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
+        connection = open_database(old.database, create=True)
+    connection.execute(
+        "INSERT INTO mails VALUES (1, 'M1', 'f', '<1@x>', NULL, '{}', '{}', 1, 0, x'', 0, 0, 1);"
+        "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
+        "updated_at) VALUES (1, 'i', 'a@x', '[\"a@x\"]', 'r', 1, 1, 1, 1);"
+        "INSERT INTO ledger VALUES ('g', 'i', 'a@x', 'M0', '<0@x>', 0, 'contact-0', 1)"
+    )
+    connection.close()
+    desk = open_desk(config)
+    assert desk.counts()[State.QUEUED] == 1
+    assert desk.hold(["M1"], now=NOW) == 1
+    assert desk.release(["M1"], now=NOW) == 1
+    (line,) = desk.remembered("contact-0")
+    assert (line.spool_id, line.dropped_at) == ("M0", None)
+    desk.close()
 
 
 def test_failed_migration_changes_nothing(path, monkeypatch):
