@@ -7,6 +7,9 @@ A telling that fails is logged and not tried again; the log line and the metric 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,49 +56,66 @@ class AlarmMemory:
 class AlarmSender:
     """Tells alarms to whoever the configuration names; `sns` is a client when a topic is named."""
 
-    def __init__(self, config: Alarms, *, hostname: str, sns: Any = None) -> None:
+    def __init__(
+        self, config: Alarms, *, hostname: str, now: Callable[[], datetime], sns: Any = None
+    ) -> None:
         self._config = config
         self._hostname = hostname
+        self._now = now
         self._sns = sns
 
     async def tell(self, alarm: Alarm) -> None:
         """Send the alarm to all, in ten seconds at most; never raises what a network can do."""
-        telemetry.alarm_told(kind=alarm.kind, raised=alarm.raised, detail=alarm.detail)
+        telemetry.alarm_told(
+            kind=alarm.kind, raised=alarm.raised, detail=alarm.detail, route=alarm.subject, count=alarm.count
+        )
+        document = self._document(alarm)
         ways = []
         if self._config.webhook:
-            ways.append(self._post(alarm))
+            ways.append(self._post(document))
         if self._config.sns_topic_arn and self._sns is not None:
-            ways.append(self._publish(alarm))
+            ways.append(self._publish(document))
         await asyncio.gather(*ways)
 
     def _document(self, alarm: Alarm) -> dict[str, Any]:
         return {
             "host": self._hostname,
             "alarm": str(alarm.kind),
+            "subject": alarm.subject,
             "raised": alarm.raised,
             "detail": alarm.detail,
+            **({"count": alarm.count} if alarm.count is not None else {}),
+            "at": self._now().isoformat(),
         }
 
-    async def _post(self, alarm: Alarm) -> None:
+    async def _post(self, document: dict[str, Any]) -> None:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as client,
-                client.post(self._config.webhook, json=self._document(alarm)) as answer,
+                client.post(self._config.webhook, json=document) as answer,
             ):
                 if answer.status >= 300:
                     telemetry.alarm_untold(to="webhook", why=f"status {answer.status}")
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             telemetry.alarm_untold(to="webhook", why=type(exc).__name__)
 
-    async def _publish(self, alarm: Alarm) -> None:
-        subject = f"relay on {self._hostname}: {alarm.kind}"[
-            :100
-        ]  # SNS API: Subject has at most 100 characters
+    async def _publish(self, document: dict[str, Any]) -> None:
+        kind, raised = document["alarm"], document["raised"]
+        host = self._hostname.encode("ascii", "replace").decode()[
+            :60
+        ]  # SNS: ASCII, under 100 characters in all
+        subject = f"relay on {host}: {kind}{'' if raised else ' ended'}"
+        words = {"alarm": kind, "raised": json.dumps(raised)}
         try:
             async with remote_call("sns", timeout_seconds=_SECONDS):
                 await self._sns.publish(
-                    TopicArn=self._config.sns_topic_arn, Subject=subject, Message=alarm.detail
+                    TopicArn=self._config.sns_topic_arn,
+                    Subject=subject,
+                    Message=json.dumps(document),
+                    MessageAttributes={
+                        name: {"DataType": "String", "StringValue": word} for name, word in words.items()
+                    },
                 )
         except RemoteError as exc:
             telemetry.alarm_untold(to="sns", why=exc.code)

@@ -19,6 +19,7 @@ from relay import telemetry
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
+from relay.standing import AlarmKind
 from relay.verdict import Disposition
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +144,12 @@ def test_no_event_is_documented_that_is_none():
         name for row in table.splitlines() for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row.split(" | ")[0])
     }
     assert named <= set(events())
+
+
+@pytest.mark.parametrize("kind", list(AlarmKind))
+def test_alarm_is_documented(kind):
+    """Each kind of alarm has its line for whoever is woken by it."""
+    assert re.search(rf"^\| `{kind}` \| .* \|$", OPERATIONS, re.MULTILINE)
 
 
 def metrics():

@@ -143,6 +143,20 @@ async def test_dead_letter_that_dies_again_is_told_again(world):
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 2
 
 
+@pytest.mark.parametrize(("end", "kind"), [("bury", AlarmKind.DEAD_LETTERS), ("hold", AlarmKind.HELD)])
+async def test_last_that_goes_ends_the_alarm(world, end, kind):
+    """With two of them the first that an operator drops ends nothing, the second ends it."""
+    ids = [await world.put(number) for number in (1, 2)]
+    for _ in ids:
+        await getattr(world.outbox, end)(await claim(world), reason="r", detail="", now=NOW)
+    await world.watch.look()
+    for spool_id in ids:
+        assert world.told.alarms == [(kind, True)]
+        world.desk.drop([spool_id], now=NOW)
+        await world.watch.look()
+    assert world.told.alarms == [(kind, True), (kind, False)]
+
+
 async def test_held_route_is_told_and_its_end(world):
     """A route that is held raises an alarm, and ends it when it delivers again."""
     await world.watch.look()
@@ -150,7 +164,7 @@ async def test_held_route_is_told_and_its_end(world):
     await world.watch.look()
     await world.outbox.resume_route("desk")
     await world.watch.look()
-    assert world.told.alarms == [(AlarmKind.HELD, True), (AlarmKind.HELD, False)]
+    assert world.told.alarms == [(AlarmKind.ROUTE_HELD, True), (AlarmKind.ROUTE_HELD, False)]
 
 
 async def test_room_is_looked_after_between_two_looks(world):
@@ -283,7 +297,7 @@ async def test_restart_wakes_nobody_twice(world):
     await world.outbox.hold_route("desk", reason="connect.AccessDeniedException", detail="", now=NOW)
     await world.watch.run()
     told = world.told.alarms.copy()
-    assert told == [(AlarmKind.DEAD_LETTERS, True), (AlarmKind.HELD, True)]
+    assert told == [(AlarmKind.DEAD_LETTERS, True), (AlarmKind.ROUTE_HELD, True)]
     await world.begin().run()
     assert world.told.alarms == told
 

@@ -72,7 +72,7 @@ class Deliverer:
             config=config,
             outbox=outbox,
             desk=desk,
-            sender=AlarmSender(config.alarms, hostname=config.hostname, sns=clients.sns),
+            sender=AlarmSender(config.alarms, hostname=config.hostname, now=utc_now, sns=clients.sns),
             memory=AlarmMemory(config.data_dir),
             now=utc_now,
             wait=self._wait,
