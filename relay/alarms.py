@@ -54,7 +54,7 @@ class AlarmMemory:
 
 
 class AlarmSender:
-    """Tells alarms to whoever the configuration names; `sns` is a client when a topic is named."""
+    """Tells alarms to whoever the configuration names, to a topic by way of the client `sns`."""
 
     def __init__(
         self, config: Alarms, *, hostname: str, now: Callable[[], datetime], sns: Any = None
@@ -63,6 +63,11 @@ class AlarmSender:
         self._hostname = hostname
         self._now = now
         self._sns = sns
+
+    def reload(self, config: Alarms, *, hostname: str) -> None:
+        """From the next alarm on, tell others."""
+        self._config = config
+        self._hostname = hostname
 
     async def tell(self, alarm: Alarm) -> None:
         """Send the alarm to all, in ten seconds at most; never raises what a network can do."""
@@ -73,7 +78,7 @@ class AlarmSender:
         ways = []
         if self._config.webhook:
             ways.append(self._post(document))
-        if self._config.sns_topic_arn and self._sns is not None:
+        if self._config.sns_topic_arn:
             ways.append(self._publish(document))
         await asyncio.gather(*ways)
 

@@ -46,6 +46,8 @@ class Standing:
     held_routes: tuple[str, ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
     oldest_seconds: float = 0.0
+    #: Whether that was longer than `alarms.oldest_minutes`, as it was when this look was taken.
+    overdue: bool = False
     #: Whether the disk ran full, so that mail goes out and none comes in.
     disk_full: bool = False
     #: Why the spool could not be looked at; "" when it could.
@@ -91,16 +93,16 @@ def _is_like(value: object, plain: object) -> bool:
     return isinstance(value, (int, float) if isinstance(plain, float) else type(plain))
 
 
-def compare_standings(before: Standing, now: Standing, *, oldest_minutes: float) -> tuple[Alarm, ...]:
+def compare_standings(before: Standing, now: Standing) -> tuple[Alarm, ...]:
     """What is to be told of the step from one look to the next.
 
     Dead letters and held mail that are new since then are told each time, and once when none is left; a route, an age
     and a sickness once, and once when over.
     """
-    return tuple(_compare(before, now, oldest_minutes=oldest_minutes))
+    return tuple(_compare(before, now))
 
 
-def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Iterator[Alarm]:
+def _compare(before: Standing, now: Standing) -> Iterator[Alarm]:
     if bool(now.sick) != bool(before.sick):
         detail = now.sick or "the spool works again"
         yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
@@ -128,15 +130,10 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
         command="relay queue list --state held",
     )
     yield from _compare_routes(before, now)
-    limit = oldest_minutes * 60
-    if (now.oldest_seconds > limit) != (before.oldest_seconds > limit):
-        raised = now.oldest_seconds > limit
-        detail = (
-            f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
-            if raised
-            else "no mail waits for long"
-        )
-        yield Alarm(kind=AlarmKind.OLDEST, raised=raised, detail=detail)
+    if now.overdue != before.overdue:
+        minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
+        detail = minutes if now.overdue else "no mail waits for long"
+        yield Alarm(kind=AlarmKind.OLDEST, raised=now.overdue, detail=detail)
 
 
 def _compare_aside(

@@ -120,6 +120,19 @@ async def test_subject_is_what_sns_takes():
         assert line.endswith(": route_held ended")
 
 
+async def test_reload_tells_others():
+    """After a reload the next alarm goes to the new webhook, from the new name, and no more to the old one."""
+    async with server() as (old, taken), server() as (new, taken_later):
+        one = sender(webhook=old)
+        await one.tell(ALARM)
+        one.reload(Alarms(webhook=new), hostname="mx2.test")
+        await one.tell(END)
+        one.reload(Alarms(), hostname="mx2.test")
+        await one.tell(ALARM)
+    assert [json.loads(text)["host"] for _, text in taken] == ["mx.test"]
+    assert [json.loads(text)["host"] for _, text in taken_later] == ["mx2.test"]
+
+
 @pytest.mark.parametrize("status", [500, 404])
 async def test_refusal_is_logged_and_harmless(status):
     """A webhook that answers badly is told in the log, and nothing else happens."""

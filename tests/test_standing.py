@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,7 @@ def standing(
         queued=3,
         held_routes=routes,
         oldest_seconds=minutes * 60,
+        overdue=minutes > 60,
         sick=sick,
     )
 
@@ -81,15 +83,15 @@ def standing(
 )
 def test_what_is_told(before, now, told):
     """A change for the worse is told once, and its end where it has one."""
-    alarms = compare_standings(before, now, oldest_minutes=60)
+    alarms = compare_standings(before, now)
     assert [(alarm.kind, alarm.raised) for alarm in alarms] == told
 
 
 def test_sentences_say_what_to_do():
     """The detail of an alarm names a number and the command that shows more; the number stands beside it, too."""
-    (alarm,) = compare_standings(standing(), standing(dead=2), oldest_minutes=60)
+    (alarm,) = compare_standings(standing(), standing(dead=2))
     assert (alarm.detail, alarm.count) == ("2 dead letters; see relay queue list --state dead", 2)
-    (over,) = compare_standings(standing(dead=2), standing(), oldest_minutes=60)
+    (over,) = compare_standings(standing(dead=2), standing())
     assert (over.detail, over.count) == ("no dead letter is left", 0)
 
 
@@ -99,9 +101,7 @@ def test_each_route_has_an_alarm_of_its_own():
         standing(routes=("desk-one", "desk-two")),
         standing(held=3, routes=("desk-two", "desk-three")),
     )
-    told = [
-        (each.kind, each.subject, each.raised) for each in compare_standings(before, now, oldest_minutes=60)
-    ]
+    told = [(each.kind, each.subject, each.raised) for each in compare_standings(before, now)]
     assert told == [
         (AlarmKind.HELD, "", True),
         (AlarmKind.ROUTE_HELD, "desk-three", True),
@@ -115,6 +115,13 @@ def test_standing_is_read_as_it_was_written():
     assert parse_standing_json(build_standing_json(told)) == told
 
 
+def test_age_is_judged_by_the_limit_of_its_time():
+    """An age that a moved limit makes too long, or no more, is told although it has hardly changed."""
+    before, now = standing(minutes=61), replace(standing(minutes=61), overdue=False)
+    assert [alarm.raised for alarm in compare_standings(before, now)] == [False]
+    assert [alarm.raised for alarm in compare_standings(now, before)] == [True]
+
+
 def test_standing_of_the_version_before_is_read():
     """A file that an older relay wrote says what was told then."""
     text = (
@@ -123,7 +130,7 @@ def test_standing_of_the_version_before_is_read():
     )
     told = parse_standing_json(text)
     assert (told.dead, told.held, told.held_routes) == (2, 1, ("desk",))
-    assert compare_standings(told, told, oldest_minutes=60) == ()
+    assert compare_standings(told, told) == ()
 
 
 @pytest.mark.parametrize(
@@ -149,4 +156,4 @@ def test_spoiled_standing_is_one_in_which_all_is_well(text):
 def test_any_file_can_be_compared_with(text):
     """No file whatever keeps the watch from its next look."""
     told = parse_standing_json(text)
-    compare_standings(told, standing(dead=1, held=1, routes=("desk",), minutes=61), oldest_minutes=60)
+    compare_standings(told, standing(dead=1, held=1, routes=("desk",), minutes=61))

@@ -12,7 +12,7 @@ import pytest
 from relay import faults, telemetry
 from relay import watch as watch_module
 from relay.alarms import AlarmMemory
-from relay.config.model import Config
+from relay.config.model import Alarms, Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import SpoolFullError
 from relay.spool.local import open_desk, open_intake, open_outbox
@@ -31,6 +31,9 @@ class Told:
 
     async def tell(self, alarm):
         self.alarms.append((alarm.kind, alarm.raised))
+
+    def reload(self, alarms, *, hostname):
+        self.config = alarms, hostname
 
 
 @pytest.fixture
@@ -90,7 +93,12 @@ async def world(tmp_path):
         )
         return spool_id
 
-    yield SimpleNamespace(watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
+    def reload(**tables):
+        watch.reload(Config(**(config.model_dump() | tables)))
+
+    yield SimpleNamespace(
+        watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk, reload=reload
+    )
     faults.arm_fault("")
     await outbox.close()
     await intake.close()
@@ -288,6 +296,46 @@ async def test_old_mail_is_told(world):
     await world.outbox.finish(await claim(world), contact_id="c", now=world.clock.now)
     await world.watch.look()
     assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
+
+
+async def test_reload_moves_the_limit_of_age(world):
+    """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an alarm that stands."""
+    await world.put(1)
+    world.clock.now += timedelta(minutes=30)
+    await world.watch.look()
+    assert world.told.alarms == []
+    world.reload(alarms={"oldest_minutes": 20})
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.OLDEST, True)]
+    world.clock.now += timedelta(minutes=1)
+    world.reload(alarms={"oldest_minutes": 60})
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
+
+
+async def test_reload_reaches_the_sender_and_the_pace(world, monkeypatch):
+    """Whom to tell, as what host, and how often to look, are taken up while the watch runs."""
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            world.reload(hostname="mx2.example.com", alarms={"every_seconds": 0.5})
+        return len(waits) == 4
+
+    monkeypatch.setattr(world.watch, "_wait", wait)
+    await world.watch.run()
+    assert waits == [1.0, 1.0, 0.5, 0.5]
+    assert world.told.config == (Alarms(every_seconds=0.5), "mx2.example.com")
+
+
+async def test_reload_moves_the_last_limit(world):
+    """Another deliver.max_hold_hours holds at the next sweep."""
+    spool_id = await world.put(1)
+    world.clock.now += timedelta(hours=3)
+    world.reload(deliver={"max_hold_hours": 2})
+    await world.watch.sweep()
+    assert world.desk.select(Filter(ids=(spool_id,)))[0].state is State.DEAD
 
 
 async def test_restart_wakes_nobody_twice(world):
