@@ -371,9 +371,11 @@ def alarm_told(
         _log.info("alarm.ended", kind=str(kind), detail=detail, **facts)
 
 
-def alarm_untold(*, to: str, why: str) -> None:
-    """A webhook or an SNS topic did not take an alarm."""
-    _log.error("alarm.untold", to=to, why=why)
+def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
+    """A webhook or an SNS topic did not take an alarm; it is tried again until it is given up."""
+    (_log.error if given_up else _log.warning)(
+        "alarm.untold", to=to, why=why, kind=str(kind), given_up=given_up
+    )
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:

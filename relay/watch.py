@@ -51,6 +51,8 @@ class Watch:
         self._now = now
         self._wait = wait
         self._standing = Standing()
+        #: The one that a restart would begin with.
+        self._remembered: Standing | None = None
         #: Whether the ballast was out at the last look.
         self._ballast_out = False
         #: The write that the last look was waiting for.
@@ -76,21 +78,30 @@ class Watch:
             waited += step
             every = self._config.alarms.every_seconds
             enough = min(every, _SICK_SECONDS) if self.is_sick else every
+            await self._remember()
             if not await self.make_room() and waited < enough:
                 continue
             await self.look()
             looks, waited = looks + 1, 0.0
             if looks % _LOOKS_PER_SWEEP == 0:
                 await self.sweep()
+        await self._sender.close()
+        await self._remember()
 
     async def look(self) -> None:
         """One look, its metrics and its alarms."""
         before, self._standing = self._standing, await self._look()
         telemetry.queue_seen(self._standing)
         alarms = compare_standings(before, self._standing)
-        # Side by side: a webhook that hangs costs the watch, and a stop, one time-out and not one for each route.
-        await asyncio.gather(*(self._sender.tell(alarm) for alarm in alarms))
-        await asyncio.to_thread(self._memory.save, self._standing)
+        for alarm in alarms:
+            self._sender.tell(alarm)
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """Keep what was told, once it was: what a restart finds waiting is told after it."""
+        if self._standing is not self._remembered and not self._sender.is_telling:
+            self._remembered = self._standing
+            await asyncio.to_thread(self._memory.save, self._standing)
 
     async def make_room(self) -> bool:
         """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""

@@ -7,11 +7,13 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import aws_parts
 import pytest
 
+from relay import alarms as alarms_module
 from relay import faults, telemetry
 from relay import watch as watch_module
-from relay.alarms import AlarmMemory
+from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Alarms, Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import SpoolFullError
@@ -28,9 +30,13 @@ class Told:
 
     def __init__(self) -> None:
         self.alarms = []
+        self.is_telling = False
 
-    async def tell(self, alarm):
+    def tell(self, alarm):
         self.alarms.append((alarm.kind, alarm.raised))
+
+    async def close(self):
+        self.closed = True
 
     def reload(self, alarms, *, hostname):
         self.config = alarms, hostname
@@ -368,23 +374,60 @@ async def test_memory_that_is_spoiled_is_none(world, tmp_path):
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
 
 
-async def test_alarms_are_told_side_by_side(world):
-    """A way out that hangs is waited for once, however many routes are held."""
-    everyone = asyncio.Event()
-    waiting = 0
+async def test_what_waits_to_be_told_outlasts_a_restart(world):
+    """An alarm that nobody has taken before a stop is told after it; one that was taken meanwhile is not."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    world.told.is_telling = True
+    await world.begin().run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 2
+    steps = iter([False, False, True])
 
-    class Hangs:
-        async def tell(self, _alarm):
-            nonlocal waiting
-            waiting += 1
-            if waiting == 3:
-                everyone.set()
-            await everyone.wait()
+    async def wait(_seconds):
+        world.told.is_telling = False
+        return next(steps)
 
+    watch = world.begin()
+    watch._wait = wait
+    await watch.run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 3
+
+
+async def test_last_try_is_waited_for(world):
+    """What a stop's last try has told is not told again."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    world.told.is_telling = True
+
+    async def close():
+        world.told.is_telling = False
+
+    world.told.close = close
+    await world.begin().run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
+
+
+async def test_way_out_that_hangs_holds_up_no_look(world, monkeypatch):
+    """While a webhook never answers, the watch goes on to look; its end waits for one time-out, however many routes are held."""
+    monkeypatch.setattr(alarms_module, "_SECONDS", 0.5)
     for route in ("a", "b", "c"):
         await world.outbox.hold_route(route, reason="connect.AccessDeniedException", detail="", now=NOW)
-    async with asyncio.timeout(5):
-        await world.begin(Hangs()).run()
+
+    async def hang(reader, _writer, _number):
+        await reader.read()
+
+    async with aws_parts.Peer(hang) as peer:
+        sender = AlarmSender(Alarms(webhook=peer.url), hostname="mx.test", now=lambda: NOW)
+        watch = world.begin(sender)
+        began = asyncio.get_running_loop().time()
+        await watch.look()
+        assert asyncio.get_running_loop().time() - began < 0.4
+        assert sender.is_telling
+        await watch.run()
+        assert asyncio.get_running_loop().time() - began < 4
 
 
 async def test_nothing_waits_for_ever(world):
