@@ -210,7 +210,7 @@ class AlarmSender:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as client,
-                client.post(self._config.webhook, json=document) as answer,
+                client.post(self._config.webhook, json=document, allow_redirects=False) as answer,
             ):
                 return f"status {answer.status}" if answer.status >= 300 else ""
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:

@@ -13,7 +13,7 @@ import aioboto3
 import pytest
 from aiobotocore.config import AioConfig
 from aiohttp import web
-from aws_parts import Peer, nobody
+from aws_parts import Peer, answer, nobody, read_head
 from structlog.testing import capture_logs
 
 from relay import alarms
@@ -195,6 +195,23 @@ async def test_refusal_is_logged_and_tried_again(quick):
     assert {line["log_level"] for line in logs[1:]} == {"warning"}
     assert len(taken) == 4
     assert len(set(taken)) == 1
+
+
+async def test_redirect_is_no_telling(quick):
+    """A webhook that has moved is said to have: followed, the POST would become a GET that whoever is there may well like."""
+    methods = []
+
+    async def moved(reader, writer, number):
+        methods.append((await read_head(reader))[""].split()[0])
+        answer(
+            writer, "200 OK" if number > 1 else "301 Moved Permanently", Location="/there", Connection="close"
+        )
+
+    async with Peer(moved) as peer:
+        with capture_logs() as logs:
+            await told(sender(webhook=peer.url), ALARM)
+    assert methods == ["POST", "POST"]
+    assert [line.get("why") for line in logs] == [None, "status 301"]
 
 
 async def test_topic_is_tried_again(quick):
