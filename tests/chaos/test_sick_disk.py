@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
+from disks import remount, small_disk, thin_disk
 from harness import Daemon, build_mail, send, subjects, until
 
 from relay.config.builtin import builtin_config
@@ -19,56 +18,6 @@ from relay.sandbox.service import running_sandbox, settings_of
 #: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
 LARGE = bytes(range(256)) * 1_600
 MEBIBYTE = 1 << 20
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str):
-    """A file system of its own; skips where none can be mounted."""
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(line, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount(8)")
-    if done.returncode:
-        pytest.skip("mounting a small file system needs root and the right to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextlib.contextmanager
-def thin_disk(folder: Path):
-    """A disk that promises more than there is behind it: `folder / "disk"`, and the file that takes what is behind it.
-
-    What is written fails when it is synced, by an error of the device; what is read comes from memory.
-    """
-    with small_disk(folder, "size=64m"):
-        image, disk = folder / "image", folder / "disk"
-        disk.mkdir()
-        with image.open("wb") as file:
-            file.truncate(56 * MEBIBYTE)
-        try:
-            subprocess.run(["mkfs.ext2", "-q", "-F", str(image)], capture_output=True, check=True)
-            line = ["mount", "-o", "loop,errors=continue", str(image), str(disk)]
-            subprocess.run(line, capture_output=True, check=True)
-        except (FileNotFoundError, subprocess.CalledProcessError):
-            pytest.skip("mounting an image needs mkfs.ext2 (Debian: e2fsprogs) and a loop device")
-        try:
-            yield disk, folder / "filler"
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    """Mount it anew with these options, as soon as killed processes have let their files go."""
-    command = ["mount", "-o", f"remount,{options}", str(folder)]
-    until(
-        lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
-        seconds=15,
-        so=options,
-    )
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import errno
 import os
-import subprocess
 
 import pytest
+from disks import small_disk
 from spoolkit import NOW, build_config, build_submission, later
 
 from relay.errors import SpoolFullError, SpoolSickError
@@ -20,22 +20,10 @@ from relay.spool.model import State
 SIZE = 16 << 20
 
 
-@contextlib.contextmanager
-def mounted(folder, options):
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(line, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path):
     """A disk of 128 MiB: its ballast is sixteen of them."""
-    with mounted(tmp_path / "disk", "size=128m,nr_inodes=400") as folder:
+    with small_disk(tmp_path / "disk", "size=128m,nr_inodes=400") as folder:
         yield folder
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-from pathlib import Path
 
 import apsw
 import pytest
 import structlog.testing
+from disks import remount, small_disk
 from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
@@ -154,25 +153,6 @@ async def test_database_full_is_told_as_full(intake, desk):
         await intake.put(build_submission(intake.new_id(), body=b"x" * 30_000))
     await intake.put(build_submission(intake.new_id(), body=b"y" * 30_000))  # the connection was opened anew
     assert len(desk.select(Filter())) == 1
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str):
-    """A file system of its own; skips where none can be mounted."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
 
 
 @pytest.mark.parametrize(
