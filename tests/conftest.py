@@ -1,4 +1,4 @@
-"""What all tests share: programs of the system that a test needs, and how long Hypothesis may look."""
+"""What all tests share: programs of the system that a test needs, certificates, and how long Hypothesis may look."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def pytest_runtest_setup(item):
         program, package = mark.args
         if shutil.which(program, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"{program} is not here; install the Debian package {package}")
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory):
+    """A certificate authority and what it has signed."""
+    from papers import Papers  # cryptography takes its time, and most tests do without
+
+    return Papers(tmp_path_factory.mktemp("papers"))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from fake_spool import FakeSpool
-from serving import Serving, build_config, until
+from harness import until
+from serving import Serving, build_config
 
 from relay import telemetry
 from relay.config.model import Listener
