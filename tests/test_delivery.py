@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from aws_parts import FAST, clients_of
+from aws_parts import clients_of
+from boxes import fast_settings
 from harness import build_mail
 
 from relay.attachments import AttachmentStore
@@ -24,7 +25,7 @@ from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import FailureClass
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
-from relay.sandbox.service import Sandbox, settings_of
+from relay.sandbox.service import Sandbox
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter, Submission
 
@@ -35,7 +36,7 @@ SUPPORT = {"match": ["support@example.com"]}
 
 @pytest.fixture
 async def box():
-    async with Sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
+    async with Sandbox(settings=fast_settings()) as sandbox:
         yield sandbox
 
 

@@ -11,8 +11,6 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
-from aws_parts import FAST, clients_of
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
@@ -24,7 +22,6 @@ from relay.pace import Pace
 from relay.routes import RouteTable
 from relay.runner import Runner
 from relay.sandbox.rules import Refusal
-from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter, State, Submission
 
@@ -33,27 +30,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADDRESS = "support@example.com"
 WRONG_INSTANCE = "00000000-5a4d-4b0c-9c0d-0123456789ab"
 PDF = b"%PDF-1.7\n" + bytes(range(32, 127)) * 20
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.chaos({})
-    box.clear()
-    box.connect.planned.clear()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clients(box):
-    with pytest.MonkeyPatch.context() as patch:
-        async with clients_of(box.environ(), patch) as opened:
-            yield opened
 
 
 class Polls:

@@ -12,9 +12,6 @@ import pytest
 from disks import small_disk, small_ext4
 from harness import Daemon, build_mail, send, subjects, until
 
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
 #: More than one share of the runner, and more than the log would take for nothing.
 BACKLOG = 40
 NO_RESERVE = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
@@ -27,14 +24,6 @@ def disk(request, tmp_path):
     made = small_disk(folder, "size=64m") if request.param == "tmpfs" else small_ext4(folder, size=64 << 20)
     with made:
         yield folder
-
-
-@pytest.fixture
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as box:
-        yield box
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ from chaos.proxy import (
     xml_error,
 )
 from chaos.simulated import SimulatedLoop, Watched, sign_at
-from harness import Footprint, build_mail, footprint_of, sha256
+from footprints import Footprint, footprint_of
+from harness import build_mail, sha256
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config

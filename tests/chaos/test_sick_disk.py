@@ -5,27 +5,14 @@ from __future__ import annotations
 import contextlib
 import smtplib
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 from disks import remount, small_disk, thin_disk
 from harness import Daemon, build_mail, send, subjects, until
 
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
 #: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
 LARGE = bytes(range(256)) * 1_600
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as box:
-        yield box
 
 
 def told(daemon: Daemon, mail) -> tuple[int, str]:
@@ -55,21 +42,6 @@ def banner(daemon: Daemon) -> tuple[int, str]:
             return 220, ""
     except smtplib.SMTPResponseException as exc:
         return exc.smtp_code, exc.smtp_error.decode().split()[0]
-
-
-def status(url: str) -> int:
-    """What a page answers with."""
-    try:
-        with urllib.request.urlopen(url, timeout=10) as page:
-            return page.status
-    except urllib.error.HTTPError as exc:
-        return exc.code
-
-
-def page(url: str) -> str:
-    """The text of a page."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
 
 
 def accepts_again(daemon: Daemon, name: str) -> None:
@@ -199,13 +171,12 @@ def test_read_only_disk(box, tmp_path):
 def test_failing_call(box, tmp_path, fault, attachment, code):
     """Scenario 7: a write or sync that fails is 451 4.3.0, then 421 4.3.2 for a moment and not ready; then all is well."""
     with Daemon(tmp_path, env=box.environ()).start(RELAY_FAULT_POINT=fault) as daemon:
-        admin = daemon.wait_for("admin.opened")["bind"]
         assert told(daemon, build_mail("refused", attachment=attachment)) == code
         if code[0] == 451:
             assert banner(daemon) == (421, "4.3.2")
-            until(lambda: status(f"http://{admin}/readyz") == 503, seconds=4, so="not ready")
+            until(lambda: daemon.ask("readyz")[0] == 503, seconds=4, so="not ready")
         accepts_again(daemon, "after")
-        until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
+        until(lambda: daemon.ask("readyz")[0] == 200, so="ready again")
         check_delivered(box, daemon, ["after"])
 
 
@@ -217,7 +188,6 @@ def test_disk_that_only_answers(box, tmp_path):
             "RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0",
         })  # fmt: skip
         with daemon.start():
-            admin = daemon.wait_for("admin.opened")["bind"]
             accepts_again(daemon, "before")
             until(lambda: len(box.book) == 1, so="the first mail")
             with contextlib.suppress(OSError), filler.open("wb") as file:
@@ -227,14 +197,14 @@ def test_disk_that_only_answers(box, tmp_path):
             # Nobody sends: the deliverer's look finds it.
             raised = daemon.wait_for("alarm.raised", kind="spool_sick")
             assert raised["detail"]
-            until(lambda: status(f"http://{admin}/readyz") == 503, so="not ready without any mail")
+            until(lambda: daemon.ask("readyz")[0] == 503, so="not ready without any mail")
             assert told(daemon, build_mail("refused")) == (451, "4.3.0")
             begun = time.monotonic()
             # Longer than from a failed write to the first probe.
             while time.monotonic() - begun < 6:
                 assert banner(daemon) == (421, "4.3.2")
-                assert status(f"http://{admin}/readyz") == 503
-            metrics = page(f"http://{admin}/metrics")
+                assert daemon.ask("readyz")[0] == 503
+            metrics = daemon.ask("metrics")[1]
             for process in ("receiver-0", "deliverer"):
                 assert f'relay_spool_sick{{process="{process}"}} 1.0' in metrics
             failed = [event["where"] for event in daemon.events if event["event"] == "spool.failed"]
@@ -243,7 +213,7 @@ def test_disk_that_only_answers(box, tmp_path):
             assert not [event for event in daemon.events if event["event"] == "fault.caught"]
             filler.unlink()
             accepts_again(daemon, "after")
-            until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
+            until(lambda: daemon.ask("readyz")[0] == 200, so="ready again")
             daemon.wait_for("alarm.ended", kind="spool_sick")
-            assert 'relay_spool_sick{process="receiver-0"} 0.0' in page(f"http://{admin}/metrics")
+            assert 'relay_spool_sick{process="receiver-0"} 0.0' in daemon.ask("metrics")[1]
             check_delivered(box, daemon, ["before", "after"])

@@ -12,8 +12,6 @@ import itertools
 import random
 import signal
 import smtplib
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -22,7 +20,8 @@ from pathlib import Path
 
 from crash.points import STRIKES, Strike
 from crash.programs import DESK, ProgramLoad
-from harness import ROOT, Daemon, Senders, build_mail, check_growth, send, sha256, until
+from footprints import check_growth
+from harness import Daemon, Senders, build_mail, send, sha256, until
 
 from relay.config.load import load_config
 from relay.sandbox.rules import Refusal
@@ -156,15 +155,7 @@ class Campaign:
                 lambda: [e for e in desk.trace(message_id) if e.state is State.HELD], so="it is held"
             )
         words = [word.format(id=entry.spool_id) for word in strike.command]
-        ended = subprocess.run(
-            [sys.executable, "-m", "relay", *words, "--config", str(self.daemon.config_path)],
-            env=self.daemon.env | fault,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        ended = self.daemon.run(*words, **fault)
         assert ended.returncode == -signal.SIGKILL, (ended.stdout, ended.stderr)
         if "drop" in words:
             self._dropped.add(self._numbers[message_id])
