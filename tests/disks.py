@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ def small_ext4(folder: Path, *, size: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def thin_disk(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """A disk that promises more than there is behind it, and the file that takes what is behind it.
+    """A disk that promises more than there is behind it, and the disk behind it, to be filled.
 
     What is written fails when it is synced, by an error of the device; what is read comes from memory.
     """
@@ -38,7 +39,36 @@ def thin_disk(folder: Path) -> Iterator[tuple[Path, Path]]:
         image = _image(disk, size=56 << 20)
         make = ["mkfs.ext2", "-q", "-F", str(image)]
         with _mounted(disk, make, ["mount", "-o", "loop,errors=continue", str(image), str(disk)]):
-            yield disk, folder / "filler"
+            yield disk, folder
+
+
+def free(disk: Path) -> int:
+    """Octets that anybody may take."""
+    stat = os.statvfs(disk)
+    return stat.f_bavail * stat.f_frsize
+
+
+def fill(disk: Path, *, leave: int = 0) -> Path:
+    """The file of somebody else that takes all there is but so much."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (1 << 20, 4_096, 512):
+            with contextlib.suppress(OSError):
+                while free(disk) >= leave + size:
+                    file.write(bytes(size))
+    assert leave - 4_096 < free(disk) <= leave
+    return filler
+
+
+def starve(disk: Path) -> list[Path]:
+    """The files of somebody else that take every inode."""
+    fillers: list[Path] = []
+    with contextlib.suppress(OSError):
+        while True:
+            filler = disk / f"filler-{len(fillers)}"
+            filler.touch()
+            fillers.append(filler)
+    return fillers
 
 
 def remount(folder: Path, options: str) -> None:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
 
 import pytest
+from spoolkit import build_submission
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.model import Config
 from relay.connect.client import ConnectClient
 from relay.delivery import Delivery
-from relay.envelope import Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.routes import RouteTable
 from relay.runner import Runner
 from relay.sandbox.rules import Refusal
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, State, Submission
+from relay.spool.model import Filter, State
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,27 +70,14 @@ async def world(box, clients, tmp_path):
     intake, outbox, desk = open_intake(config()), open_outbox(config()), open_desk(config())
 
     async def put(number, by):
-        raw = b"Received: x\r\n" + mail(number)
-        (destination,) = RouteTable(by).destinations((ADDRESS,))
-        envelope = Envelope(
-            reverse_path="ada@customer.example",
-            forward_paths=(ForwardPath(address=ADDRESS),),
-            peer=Peer(address="192.0.2.7", port=4711),
-            received_at=datetime.now(UTC),
+        submission = build_submission(
+            intake.new_id(),
+            body=mail(number),
+            message_id=f"<{number}@customer.example>",
+            destinations=RouteTable(by).destinations((ADDRESS,)),
+            at=datetime.now(UTC),
         )
-        receipt = await intake.put(
-            Submission(
-                spool_id=intake.new_id(),
-                envelope=envelope,
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
-                message_id=f"<{number}@customer.example>",
-            )
-        )
-        return receipt.spool_id
+        return (await intake.put(submission)).spool_id
 
     def delivery(by):
         return Delivery(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +11,15 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from spoolkit import build_config, build_destination, build_submission
 
 from relay import telemetry
-from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Dropped, Failed, Held
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.runner import Runner
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Entry, Filter, State, Submission
+from relay.spool.model import Entry, Filter, State
 
 
 def refusal(failure: FailureClass, code: str = "Word") -> RemoteError:
@@ -72,13 +70,8 @@ class Polls:
 
 @pytest.fixture
 def config(tmp_path):
-    return Config(
-        hostname="mx1.example.com",
-        data_dir=tmp_path / "data",
-        s3={"bucket": "mail-bucket"},
-        connect={"instance_id": "instance-1"},
-        routes=({"match": ("@example.com",)},),
-        spool={"min_free_bytes": 0, "min_free_inodes": 0},
+    return build_config(
+        tmp_path / "data",
         deliver={"backoff_min_seconds": 10, "probe_seconds": 60, "max_attempts_cut_short": 3},
     )
 
@@ -90,34 +83,10 @@ async def world(config):
     intake, outbox = open_intake(config), open_outbox(config)
     desk = open_desk(config)
 
-    async def put(number=1, route="support"):
-        raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
-        spool_id = intake.new_id()
-        destination = Destination(
-            instance_id="instance-1",
-            address=f"{route}@example.com",
-            forward_paths=(f"{route}@example.com",),
-            route=route,
-        )
-        envelope = Envelope(
-            reverse_path="ann@customer.example",
-            forward_paths=(ForwardPath(address=destination.address),),
-            peer=Peer(address="192.0.2.7", port=4711),
-            received_at=clock.now,
-        )
-        await intake.put(
-            Submission(
-                spool_id=spool_id,
-                envelope=envelope,
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
-                message_id=f"<{number}@customer.example>",
-            )
-        )
-        return spool_id
+    async def put(route="support"):
+        destination = build_destination(f"{route}@example.com", route=route)
+        submission = build_submission(intake.new_id(), destinations=(destination,), at=clock.now)
+        return (await intake.put(submission)).spool_id
 
     def entry(spool_id):
         (found,) = desk.select(Filter(ids=(spool_id,)))
@@ -203,7 +172,7 @@ async def test_deferred_waits_for_its_time(world):
         due = world.entry(spool_id).next_attempt_at
         assert timedelta(seconds=7) < due - world.clock.now < timedelta(seconds=13)
         world.clock.now = due - timedelta(seconds=1)
-        other = await world.put(2)
+        other = await world.put()
         async with asyncio.timeout(10):
             while not world.entry(other).reason:
                 await asyncio.sleep(0.005)
@@ -226,8 +195,8 @@ async def test_too_old_is_a_dead_letter(world):
 
 async def test_error_of_configuration_holds_the_route_alone(world):
     """Other routes go on, the held one gets a probe a minute, and resumes by itself when a probe succeeds."""
-    broken = [await world.put(number, route="broken") for number in range(20)]
-    fine = [await world.put(number, route="fine") for number in range(20, 25)]
+    broken = [await world.put("broken") for _ in range(20)]
+    fine = [await world.put("fine") for _ in range(5)]
     mended = False
 
     def answer(entry):
@@ -260,7 +229,7 @@ async def test_error_of_configuration_holds_the_route_alone(world):
 
 async def test_held_route_is_probed_though_the_clock_was_set_back(world):
     """A hold from a clock that ran an hour ahead does not last an hour: the next mail is its probe."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     mended = False
     script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
     async with world.running(script), asyncio.timeout(20):
@@ -268,14 +237,14 @@ async def test_held_route_is_probed_though_the_clock_was_set_back(world):
             await asyncio.sleep(0.005)
         mended = True
         world.clock.now -= timedelta(hours=1)
-        following = await world.put(2, route="desk")
+        following = await world.put("desk")
         while world.entry(following).state is not State.DONE:
             await asyncio.sleep(0.005)
 
 
 async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
     """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     mended = False
     script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
     async with world.running(script), asyncio.timeout(20):
@@ -297,7 +266,7 @@ async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkey
 
 async def test_hold_that_could_not_be_read_at_the_start_is_probed_later(world, monkeypatch):
     """A spool that cannot be read when the runner begins costs a held route one look, not its probes."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     await world.outbox.hold_route(
         "desk", reason="connect.AccessDeniedException", detail="", now=world.clock.now
     )
@@ -317,7 +286,7 @@ async def test_hold_that_could_not_be_read_at_the_start_is_probed_later(world, m
 @pytest.mark.parametrize("failure", [FailureClass.TEMPORARY, FailureClass.THROTTLED])
 async def test_silence_of_connect_resumes_no_route(world, failure):
     """A time-out or a 429 says nothing of the configuration: the route stays held, and is probed."""
-    spool_ids = [await world.put(number, route="desk") for number in range(3)]
+    spool_ids = [await world.put("desk") for _ in range(3)]
     answers = [refusal(FailureClass.CONFIGURATION)] * 3
     script = Script(lambda _: answers.pop() if answers else refusal(failure))
     async with world.running(script), asyncio.timeout(10):
@@ -392,13 +361,13 @@ async def test_clock_that_is_set_back_delays_nothing(world, config):
             return refusal(FailureClass.CONFIGURATION, "AccessDeniedException")
         return refusal(FailureClass.TEMPORARY) if entry.attempts == 1 else delivered(entry)
 
-    deferred = await world.put(1)
-    held = await world.put(2, route="wrong")
+    deferred = await world.put()
+    held = await world.put("wrong")
     script = Script(answer)
     async with world.running(script), asyncio.timeout(10):
         while not (world.entry(deferred).reason and world.entry(held).reason):
             await asyncio.sleep(0.005)
-        fresh = await world.put(3)
+        fresh = await world.put()
         before = world.entry(deferred).next_attempt_at - world.clock.now
         world.clock.set(-timedelta(hours=1))
         while world.entry(fresh).attempts == 0:
@@ -433,7 +402,7 @@ async def test_clock_that_is_set_forward_begins_nothing_twice(world):
         world.clock.set(timedelta(days=1))
         while world.entry(spool_id).lease_until < world.clock.now:
             await asyncio.sleep(0.005)
-        other = await world.put(2)  # it is claimed after the look at the clock
+        other = await world.put()  # it is claimed after the look at the clock
         while world.entry(other).attempts == 0:
             await asyncio.sleep(0.005)
         gate.set()
@@ -469,8 +438,8 @@ async def test_step_that_could_not_be_written_is_written_later(world, monkeypatc
 
 async def test_at_most_so_many_at_once(world, config):
     """Never more deliveries are under way than deliver.concurrency."""
-    for number in range(30):
-        await world.put(number)
+    for _ in range(30):
+        await world.put()
     now = most = 0
 
     class Counting(Script):

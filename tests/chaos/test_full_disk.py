@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import smtplib
 from pathlib import Path
 
 import pytest
-from disks import small_disk, small_ext4
+from disks import fill, small_disk, small_ext4
 from harness import Daemon, build_mail, send, subjects, until
 
 #: More than one share of the runner, and more than the log would take for nothing.
@@ -34,18 +33,6 @@ def daemon(box, disk, tmp_path):
     )
     with daemon:
         yield daemon
-
-
-def fill(disk: Path) -> Path:
-    """The file of somebody else that takes all there is."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (1 << 20, 4_096, 512):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    assert os.statvfs(disk).f_bavail == 0
-    return filler
 
 
 def pid_of(daemon: Daemon, child: str) -> int:

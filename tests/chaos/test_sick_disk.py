@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import smtplib
 import time
 
 import pytest
-from disks import remount, small_disk, thin_disk
+from disks import fill, remount, small_disk, starve, thin_disk
 from harness import Daemon, build_mail, send, subjects, until
 
 #: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
@@ -89,10 +88,7 @@ def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
         with Daemon(disk, env=box.environ() | limits).start() as daemon:
             accepts_again(daemon, "before")
             until(lambda: len(box.book) == 1, so="the first mail")
-            with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
-                while True:
-                    filler.write(bytes(4_096))
-                    filler.flush()
+            filler = fill(disk)
             # A MAIL without SIZE: the disk is found full by the write, not by the look before it.
             octets = build_mail("refused", attachment=LARGE).as_bytes().replace(b"\n", b"\r\n")
             with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
@@ -107,7 +103,7 @@ def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
                 lambda: len([each for each in raw.glob("*/*") if each.is_file()]) == 1,
                 so="nothing is left of it",
             )
-            (disk / "filler").unlink()
+            filler.unlink()
             accepts_again(daemon, "after")
             check_delivered(box, daemon, ["before", "after"])
 
@@ -117,12 +113,7 @@ def test_no_inodes(box, tmp_path):
     with small_disk(tmp_path / "disk", "size=64m,nr_inodes=400") as disk:
         limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
         with Daemon(disk, env=box.environ() | limits).start() as daemon:
-            fillers = []
-            with contextlib.suppress(OSError):
-                while True:
-                    filler = disk / f"filler-{len(fillers)}"
-                    filler.touch()
-                    fillers.append(filler)
+            fillers = starve(disk)
             assert told(daemon, build_mail("refused", attachment=LARGE)) == (452, "4.3.1")
             assert told(daemon, build_mail("small")) == (250, "")
             for filler in fillers:
@@ -182,7 +173,7 @@ def test_failing_call(box, tmp_path, fault, attachment, code):
 
 def test_disk_that_only_answers(box, tmp_path):
     """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is told; then all is well."""
-    with thin_disk(tmp_path / "thin") as (disk, filler):
+    with thin_disk(tmp_path / "thin") as (disk, behind):
         daemon = Daemon(tmp_path, env=box.environ() | {
             "RELAY_DATA_DIR": str(disk / "data"), "RELAY_ALARMS__EVERY_SECONDS": "0.5",
             "RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0",
@@ -190,10 +181,7 @@ def test_disk_that_only_answers(box, tmp_path):
         with daemon.start():
             accepts_again(daemon, "before")
             until(lambda: len(box.book) == 1, so="the first mail")
-            with contextlib.suppress(OSError), filler.open("wb") as file:
-                while True:
-                    file.write(bytes(4_096))
-                    file.flush()
+            filler = fill(behind)
             # Nobody sends: the deliverer's look finds it.
             raised = daemon.wait_for("alarm.raised", kind="spool_sick")
             assert raised["detail"]

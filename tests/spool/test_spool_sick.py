@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 import apsw
 import pytest
 import structlog.testing
-from disks import remount, small_disk
+from disks import fill, remount, small_disk
 from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
@@ -189,9 +188,7 @@ async def test_queue_on_a_full_disk_can_be_looked_at(tmp_path):
         config = build_config(disk / "data")
         intake = open_intake(config)
         spool_id = (await intake.put(build_submission(intake.new_id()))).spool_id
-        with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
-            filler.write(bytes(4 << 20))
-        assert os.statvfs(disk).f_bavail == 0
+        fill(disk)
         desk = open_desk(config)
         assert [entry.spool_id for entry in desk.select(Filter())] == [spool_id]
         assert desk.export(spool_id) is not None
