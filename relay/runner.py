@@ -21,6 +21,7 @@ from relay.faults import fault_point
 from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
+from relay.waiting import is_set_within
 
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
@@ -148,7 +149,7 @@ class Runner:
             if (why := str(exc)) != self._trouble:  # once, and not with each try
                 self._trouble = why
                 telemetry.spool_failed(where="runner.claim", why=why)
-            await self._pause(_SPOOL_PAUSE_SECONDS)
+            await is_set_within(self._stopping, _SPOOL_PAUSE_SECONDS)
             return 0
         self._trouble = ""
         for entry in entries:
@@ -173,13 +174,6 @@ class Runner:
         if soonest is None:
             return self._limits.poll_seconds
         return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _attempt(self, entry: Entry) -> None:
         """Deliver one entry and record what came of it."""
