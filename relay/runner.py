@@ -117,14 +117,10 @@ class Runner:
 
     async def _learn_holds(self, now: datetime) -> None:
         """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
-        if self._holds_read_at is None or self._is_due(self._holds_read_at + self._probe_interval, now):
+        if self._holds_read_at is None or self._holds_read_at + self._probe_interval <= now:
             for hold in (await self._outbox.paused()).holds:
                 self._probe_at.setdefault(hold.route, now)
             self._holds_read_at = now
-
-    def _is_due(self, at: datetime, now: datetime) -> bool:
-        """Whether it is time for a probe: one that lies further ahead than any was from a clock that was set back since."""
-        return not now < at <= now + self._probe_interval
 
     @property
     def _probe_interval(self) -> timedelta:
@@ -139,7 +135,7 @@ class Runner:
         try:
             await self._heed_clock(now)
             await self._learn_holds(now)
-            probes = tuple(route for route, at in self._probe_at.items() if self._is_due(at, now))
+            probes = tuple(route for route, at in self._probe_at.items() if at <= now)
             for route in probes:  # a probe that finds nothing to send is a probe all the same
                 self._probe_at[route] = now + self._probe_interval
             entries = await self._outbox.claim(
