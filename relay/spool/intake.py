@@ -92,12 +92,6 @@ class LocalIntake:
         file = raw if isinstance(raw, LargeFile) else None
         if file is not None:
             file.take()
-        entries = len(submission.destinations)
-        if not self._gauge.fits(submission.size, entries):
-            if file is not None:
-                self._sealers.submit(file.remove)
-            raise SpoolFullError("a quota or the reserve of free space is reached")
-        self._gauge.took(submission.size, entries)
         try:
             return self._start(submission, file)
         except SpoolError:
@@ -136,7 +130,11 @@ class LocalIntake:
         self._gate.close()
 
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
-        """Set the work going; it goes on without whoever waits."""
+        """Set the work going, if there is room; it goes on without whoever waits."""
+        entries = len(submission.destinations)
+        if not self._gauge.fits(submission.size, entries):
+            raise SpoolFullError("a quota or the reserve of free space is reached")
+        self._gauge.took(submission.size, entries)
         raw = submission.raw
         job: _PutJob = Job(prepare(submission, file=file))
         if isinstance(raw, bytes) and len(raw) <= self._large_bytes:
