@@ -34,7 +34,6 @@ from relay.spool.writer import Job, Writer, tell
 
 #: Files that are being synced at once; more would only queue in the disk.
 _SEALERS = 8
-_CONFIRM_SECONDS = 0.2
 _HOUR_MICROSECONDS = 3_600_000_000
 #: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
 _UNCONFIRMED_LIMIT = 10_000
@@ -68,7 +67,6 @@ class LocalIntake:
             self._commit,
             name="spool-intake",
             idle=self._confirm,
-            idle_seconds=_CONFIRM_SECONDS,
             close=self._end,
         )
 
@@ -220,18 +218,19 @@ class LocalIntake:
             if certain and job.payload.file is not None:
                 job.payload.file.remove()
 
-    def _confirm(self) -> None:
-        """In the writer's thread, when nothing else is to be done; what fails is tried again with the next group."""
-        if self._confirmed and self._connection is not None:
-            confirmed = tuple(self._confirmed)
+    def _confirm(self) -> bool:
+        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came to the disk."""
+        if confirmed := tuple(self._confirmed):
             try:
+                self._connection = self._connection or open_database(self._layout.database)
                 with self._gate.transaction(self._connection):
                     _note(self._connection, confirmed)
-            except (apsw.Error, OSError):
+            except (apsw.Error, OSError, SpoolError):
                 self._drop()
-                return
+                return False
             for _ in confirmed:
                 self._confirmed.popleft()
+        return True
 
     def _drop(self) -> None:
         """Close a database that failed; the next group opens it anew."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import apsw
 import pytest
 import structlog.testing
 from disks import fill, remount, small_disk
+from harness import until
 from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
@@ -108,6 +110,24 @@ async def test_file_of_a_failed_commit_is_left_to_the_sweep(disk, intake, outbox
     await intake.close()
     await outbox.recover(now=NOW)
     assert raw_files(spool.config.data_dir) == []
+
+
+async def test_what_a_peer_saw_is_noted_when_the_disk_is_well(disk, spool, intake, monkeypatch):
+    """A sick disk at the moment in which a peer shows that it saw our 250: its next mail is its own, all the same."""
+    monkeypatch.setattr("relay.spool.writer._AGAIN_SECONDS", 0.01)
+    other = spool.open_intake()
+
+    def alarm(receiver):
+        return build_submission(receiver.new_id(), body=b"door bell rang", message_id=None)
+
+    first = await intake.put(alarm(intake))
+    disk.failing = "sync"
+    intake.confirm(first.spool_id)
+    until(lambda: intake._connection is None, so="the note could not be written")
+    disk.failing = ""
+    async with asyncio.timeout(10):
+        while (await other.put(alarm(other))).duplicate:
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("point", ["spool.raw.written", "spool.raw.synced", "spool.raw.folder_synced"])
