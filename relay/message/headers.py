@@ -119,7 +119,7 @@ def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
 
 
 #: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
-_LOOKS = 1_000
+LOOKS = 1_000
 
 
 class FieldFinder:
@@ -131,12 +131,12 @@ class FieldFinder:
         self._block = block
         self._lowered = block.lower()
 
-    def find(self, name: bytes, *, most: int = _LOOKS) -> list[tuple[int, bytes]]:
+    def find(self, name: bytes, *, most: int = LOOKS) -> list[tuple[int, bytes]]:
         """Where the first `most` fields of this lower-case name stand, and their bodies, still folded; in order."""
         block, lowered = self._block, self._lowered
         found: list[tuple[int, bytes]] = []
         at = lowered.find(name)
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             if at < 0 or len(found) >= most:
                 break
             if at == 0 or block[at - 1] in b"\r\n":

@@ -6,14 +6,17 @@ import re
 from datetime import datetime
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config.model import Limits
 from relay.message.dates import parse_date
 from relay.message.headers import FieldFinder, parse_header
-from relay.message.hops import count_hops
+from relay.message.hops import count_hops, find_hops
 from relay.message.identifiers import parse_identifiers, parse_message_id, read_message_id
 from relay.message.octets import whole
+from relay.smtp.content import HEAD_BYTES
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,20 @@ def test_hops_are_counted_and_ours_known():
     hops = count_hops(raw, hostname="mx1.example.com")
     assert (hops.received, hops.ours) == (3, 2)
     assert count_hops(raw).ours == 0
+
+
+def test_as_many_hops_are_counted_as_may_be_configured():
+    """The highest limits.hops is seen to be passed, also where each hop left other fields that name what it received."""
+    (highest,) = [rule.le for rule in Limits.model_fields["hops"].metadata if isinstance(rule, Le)]
+    hop = (
+        b"Received: from a.example (a.example [192.0.2.1]) by b.example with ESMTPS id 4fX1y2z3\r\n"
+        b"\tfor <ada@customer.example>; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+        b"X-Received: by 192.0.2.2 with SMTP id a1; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+        b"Received-SPF: pass (domain of customer.example) client-ip=192.0.2.1;\r\n"
+    )
+    raw = hop * (highest + 1) + b"\r\n"
+    assert len(raw) < HEAD_BYTES
+    assert find_hops(FieldFinder(raw), hostname="", most=highest + 1).received == highest + 1
 
 
 @pytest.mark.parametrize(
