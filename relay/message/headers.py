@@ -112,10 +112,12 @@ def _fields_follow(block: bytes, at: int) -> bool:
     return _KNOWN_FIELD.match(block, at if folded is None else folded.end()) is not None
 
 
-def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
-    """The octets up to and with the empty line, at most `limit` of them."""
-    empty = _EMPTY_LINE.search(raw, 0, limit)
-    return raw[: empty.end() if empty is not None else limit]
+def header_block(raw: bytes) -> bytes:
+    """The header of a mail as it comes in: all up to and with its first empty line, at most 1 MiB."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return b""
+    empty = _EMPTY_LINE.search(raw, 0, CHUNK)
+    return raw[: empty.end() if empty is not None else CHUNK]
 
 
 #: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
