@@ -93,7 +93,7 @@ class Smtp(Wire):
         now = self.loop.time()
         session.drop(now=now)
         telemetry.session_closed(
-            peer=session.address, listener=self.site.listener.bind, why=self._why, seconds=now - self.opened_at
+            peer=session.caller.address, listener=self.site.listener.bind, why=self._why, seconds=now - self.opened_at
         )  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
@@ -247,10 +247,11 @@ class Smtp(Wire):
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
         session = self._session
-        assert session.transaction is not None
+        transaction = session.transaction
+        assert transaction is not None
+        peer = session.caller.peer(smtputf8=transaction.parameters.smtputf8)
         self._arrival = Arrival(
-            station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
-            now=self.heard_at,
+            station=self.station, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=self.heard_at
         )  # fmt: skip
         self.deadline = self._arrival.deadline(self.heard_at)
         return self._arrival
@@ -331,8 +332,8 @@ class Smtp(Wire):
                 )
         except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
             self._why = "handshake failed"
-            reason = type(exc).__name__
-            telemetry.handshake_failed(peer=session.address, listener=self.site.listener.bind, reason=reason)
+            peer, reason = session.caller.address, type(exc).__name__
+            telemetry.handshake_failed(peer=peer, listener=self.site.listener.bind, reason=reason)
         if connection is None:
             self.cut()
             self.connection_lost(None)
@@ -392,7 +393,7 @@ class Smtp(Wire):
         self._why = reply.enhanced
         if not reply.positive:
             reference = self._session.reference if reply.code >= 500 else None
-            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply, reference)
+            self.station.tell_refusal(self._session.caller.address, self.site.listener.bind, reply, reference)
         self._say(reply)
         self.flush()
         self.close(linger=linger and not reply.positive)
