@@ -31,7 +31,6 @@ class Smtp(Door):
     def __init__(self, site: Site, station: Station) -> None:
         super().__init__(site, station)
         self._sink: DataReader | ChunkReader | None = None
-        self._refusal: Reply | None = None  # of the chunk being read and dropped
         self._arrival: Arrival | None = None
         self._unconfirmed: SpoolId | None = None
         self._skipping = False  # in a line without an end
@@ -184,14 +183,14 @@ class Smtp(Door):
         return self._arrival
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
-        self._refusal = chunk.refusal
-        wanted = chunk.refusal is None
-        arrival = (self._arrival or self._begin_arrival(stuffed=False)) if wanted else None
-        self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
+        content = None
+        if chunk.refusal is None:
+            content = (self._arrival or self._begin_arrival(stuffed=False)).content
+        self._sink = ChunkReader(content, size=chunk.size, last=chunk.last, refusal=chunk.refusal)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
         arrival, session = self._arrival, self.talk
-        refusal = self._refusal
+        refusal = chunk.refusal
         if refusal is None and arrival is not None:
             if chunk.last:
                 self._end_arrival(0)
