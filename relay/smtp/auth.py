@@ -79,11 +79,9 @@ def _login(line: bytes) -> Reply | Challenge:
 
     def password(answer: bytes) -> Reply | Credentials:
         told = _decode(answer)
-        return (
-            told
-            if isinstance(told, Reply)
-            else Credentials(login=login.decode("utf-8", "replace"), password=told)
-        )
+        if isinstance(told, Reply):
+            return told
+        return Credentials(login=login.decode("utf-8", "replace"), password=told)
 
     return _challenge("Password:", password)
 

@@ -14,7 +14,7 @@ from papers import Papers
 
 from relay import telemetry
 from relay.config.model import Config
-from relay.smtp.listeners import Server, open_sockets
+from relay.smtp.listeners import Server, open_socket
 
 ROUTES = [
     {
@@ -60,7 +60,7 @@ class Serving:
         self.config = config
         self.spool = spool or FakeSpool()
         self._options = options
-        self.sockets = {index: open_sockets(each) for index, each in enumerate(config.listeners)}
+        self.sockets = {index: [open_socket(each)] for index, each in enumerate(config.listeners)}
         self.ports = [opened[0].getsockname()[1] for opened in self.sockets.values()]
         self.loop = new_loop(loop)
         self.trouble: list[dict[str, Any]] = []
