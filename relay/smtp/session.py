@@ -82,7 +82,8 @@ class Session:
         """Forget the transaction; when all its recipients were refused, that was its end, and is logged."""
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
-            log_end(transaction, self.caller.peer(smtputf8=False), transaction.refusal, now=now)
+            peer = self.caller.peer(smtputf8=transaction.parameters.smtputf8)
+            log_end(transaction, peer, transaction.refusal, now=now)
 
     # -- one line in, one answer out ------------------------------------------------------------------------
 

@@ -275,3 +275,16 @@ def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
         text, _, reference = refusal.rstrip("]").rpartition(" [")
         lines = until(lambda: [line for line in log.getvalue().splitlines() if f'"{reference}"' in line])
     assert {json.loads(line)["reply"] for line in lines} == {text}
+
+
+def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
+    """RFC 6531 §4.3: where all recipients were refused, the line says SMTPUTF8 as it does of a mail that was taken."""
+    log = io.StringIO()
+    with Serving(build_config()) as serving:
+        monkeypatch.setattr(sys, "stderr", log)
+        telemetry.configure("json", "info")
+        with greeted(serving) as sock:
+            octets = b"EHLO c\r\nMAIL FROM:<a@b.example> SMTPUTF8\r\nRCPT TO:<nobody@example.com>\r\nRSET\r\nQUIT\r\n"
+            replies_to(sock, octets, b"221")
+        line = until(lambda: [line for line in log.getvalue().splitlines() if "transaction." in line])[0]
+    assert json.loads(line)["protocol"] == "UTF8SMTP"
