@@ -155,11 +155,13 @@ class Supervisor:
     async def _keep(self, name: str) -> None:
         """Run a child, and run it again when it crashes, until we stop."""
         crashes = 0
-        has_worked = False
+        has_worked = (
+            False  # one that never has, as it waits for another's lock, say, has cut no delivery short
+        )
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
-                child = await self._start(name, after_crash=crashes > 0)
+                child = await self._start(name, after_crash=has_worked)
             except OSError as exc:  # no memory, no file handle: a matter of the moment
                 telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await self._pause(_RETRY_SECONDS)

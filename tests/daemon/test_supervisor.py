@@ -9,13 +9,17 @@ import smtplib
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from harness import ROOT, Daemon, build_mail, send, subjects, until
 
 from relay.config.builtin import builtin_config
+from relay.config.load import load_config
 from relay.sandbox.service import running_sandbox, settings_of
+from relay.spool.local import open_desk
+from relay.spool.model import Filter, State
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,27 @@ def _alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_waiting_for_an_orphan_deliverer_blames_no_mail(box, daemon):
+    """A deliverer that comes again until its orphaned forerunner is gone takes that one's mail back without blame."""
+    box.chaos(connect={"latency_seconds": 60.0})
+    send(daemon.port, build_mail("innocent"))
+    with closing(open_desk(load_config(str(daemon.config_path)))) as desk:
+        until(lambda: desk.counts()[State.LEASED])
+        orphan = pid_of(daemon, "deliverer")
+        os.kill(orphan, signal.SIGSTOP)
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start(wait=False)
+        daemon.wait_for("child.ended", child="deliverer", code=1)
+        os.kill(orphan, signal.SIGKILL)
+        box.chaos({})
+        assert subjects(box.wait(1)) == ["Mail innocent"]
+        until(lambda: desk.counts()[State.DONE])
+        (entry,) = desk.select(Filter())
+        assert "cut_short" not in [event.event for event in desk.history(entry)]
+    assert daemon.stop() == 0
 
 
 def test_reload_takes_new_routes_and_keeps_sessions(box, daemon):
