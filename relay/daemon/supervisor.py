@@ -65,7 +65,7 @@ class Supervisor:
         )
         self._handle_signals()
         if self._role != "deliver":
-            self._sockets = open_all(config, systemd.inherited_sockets())
+            self._sockets = await open_all(config, systemd.inherited_sockets(), stopping=self._stopping)
         names = self._names()
         self._up = {name: asyncio.Event() for name in names}
         async with AsyncExitStack() as stack:

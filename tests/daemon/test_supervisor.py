@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -134,6 +135,33 @@ def _alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def test_start_waits_for_the_port_of_an_orphan(box, daemon):
+    """A start right after `kill -9` finds its port with a receiver that has not seen the end yet, and waits for it."""
+    orphan = pid_of(daemon, "receiver-0")
+    os.kill(orphan, signal.SIGSTOP)
+    try:
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start(wait=False)
+        assert daemon.wait_for("listener.awaited")["bind"] == f"127.0.0.1:{daemon.port}"
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    daemon.wait_for("daemon.ready")
+    assert [event["event"] for event in daemon.events].count("listener.awaited") == 1
+    send(daemon.port, build_mail("after"))
+    assert subjects(box.wait(1)) == ["Mail after"]
+    assert daemon.stop() == 0
+
+
+def test_stop_while_a_port_is_waited_for(box, tmp_path):
+    """SIGTERM ends the wait for a port as it ends all else: at once, in order, and with 0."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with socket.create_server(("127.0.0.1", daemon.port)), daemon.start(wait=False):
+        daemon.wait_for("listener.awaited")
+        assert daemon.stop() == 0
+        assert [event["event"] for event in daemon.events][-1] == "daemon.stopped"
+
+
 def test_waiting_for_an_orphan_deliverer_blames_no_mail(box, daemon):
     """A deliverer that comes again until its orphaned forerunner is gone takes that one's mail back without blame."""
     box.chaos(connect={"latency_seconds": 60.0})
@@ -249,7 +277,7 @@ def test_role_picks_the_half(box, tmp_path, role, children):
 
 
 def test_address_that_is_taken(box, tmp_path):
-    """A listener that cannot be opened ends the start with exit code 2 and a sentence with key and value."""
+    """A port that stays taken ends the start, after a wait, with exit code 2 and a sentence with key and value."""
     daemon = Daemon(tmp_path, env=box.environ())
     with socket.create_server(("127.0.0.1", daemon.port)):
         result = subprocess.run(
@@ -262,7 +290,20 @@ def test_address_that_is_taken(box, tmp_path):
             check=False,
         )
     assert result.returncode == 2
-    assert f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened' in result.stderr
+    lines = result.stderr.splitlines()
+    assert [json.loads(line)["event"] for line in lines[:-1]] == ["daemon.started", "listener.awaited"]
+    assert lines[-1].startswith(
+        f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened (Address already in use); '
+    )
+
+
+def test_address_that_is_not_ours(box, tmp_path):
+    """What no waiting mends is refused at once."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with daemon.start(wait=False, RELAY_LISTENERS__0__BIND="192.0.2.1:25"):  # RFC 5737: nobody's
+        assert daemon.process.wait(30) == 2
+        assert [event["event"] for event in daemon.events] == ["daemon.started"]
+        assert "Cannot assign requested address" in daemon.log()
 
 
 def test_no_region(box, tmp_path):
