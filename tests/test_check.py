@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import resource
 import socket
 import ssl
@@ -197,9 +198,9 @@ def test_few_descriptors_are_a_warning(monkeypatch):
 
 
 @contextmanager
-def answering(greeting, context=None):
+def answering(greeting, context=None, *, port=0):
     """A port of loopback that says this to whoever comes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", port)) as server:
 
         def serve():
             while True:
@@ -240,12 +241,54 @@ def test_port_of_a_running_relay_is_ok():
     assert (finding.level, finding.detail) == (Level.OK, "a relay answers")
 
 
-def test_port_of_another_program_is_a_fail():
-    """A banner of another name says that somebody else is there."""
-    with answering(b"220 other.example.com ESMTP Postfix\r\n") as bind:
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        (b"220 other.example.com ESMTP ready\r\n", ' (it says "220 other.example.com ESMTP ready")'),
+        # The mail server that was on this machine before us has its name, too.
+        (
+            b"220 relay.example.com ESMTP Postfix\r\n",
+            ' (it says "220 relay.example.com ESMTP Postfix")',
+        ),
+        (b"554 5.7.1 <a>: Access denied\r\n", ' (it says "554 5.7.1 <a>: Access denied")'),
+        (b"SSH-2.0-\x1b[2J\x9b\r\n", ' (it says "SSH-2.0-?[2J\\x9b")'),
+        (b"x" * 300, f' (it says "{"x" * 80} ...")'),
+        (b"\r\n", " (or a relay that hangs: nothing is said there)"),
+    ],
+)
+def test_port_of_another_program_is_a_fail(greeting, said):
+    """Any other banner says that somebody else is there; it is shown, safe for a terminal."""
+    with answering(greeting) as bind:
         finding = port_finding(bind)
     assert finding.level is Level.FAIL
-    assert finding.detail.startswith("taken by another program")
+    assert finding.detail == f"taken by another program{said}; stop it, or take another port"
+
+
+def test_port_that_only_root_may_bind_is_looked_at_from_outside():
+    """Another user than the daemon's, who may not bind its port, learns who answers there; "may not" is for free ones."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can take a port below 1024, and give up being root")
+    port = next(port for port in range(1_023, 512, -1) if is_free(port))
+    assert as_nobody(port).detail.startswith("may not be bound by this user")
+    with answering(b"220 relay.example.com ESMTP ready\r\n", port=port):
+        assert as_nobody(port).detail == "a relay answers"
+
+
+def as_nobody(port):
+    """What is said of a listener to a user without rights."""
+    os.seteuid(65_534)
+    try:
+        return port_finding(f"127.0.0.1:{port}")
+    finally:
+        os.seteuid(0)
+
+
+def is_free(port):
+    """Whether a port of loopback is free."""
+    with socket.socket() as sock, suppress(OSError):
+        sock.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_port_with_implicit_tls_is_greeted_through_tls(issue):
