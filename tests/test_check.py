@@ -19,11 +19,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from relay.check import examine
 from relay.check.certificate import examine_certificate
-from relay.check.machine import examine_data_dir, examine_files, examine_library, filesystem
+from relay.check.machine import (
+    examine_data_dir,
+    examine_files,
+    examine_library,
+    examine_spool,
+    filesystem,
+)
 from relay.check.ports import examine_ports
 from relay.check.rules import covers, examine_hostname, examine_routes, examine_trust
 from relay.config.builtin import builtin_config
 from relay.finding import Level
+from relay.spool.schema import open_database
 
 NOW = datetime.now(UTC)
 
@@ -180,6 +187,43 @@ def test_filesystem_is_that_of_the_nearest_mount():
     assert filesystem(Path("/var/spool"), table) == "btrfs"
     assert filesystem(Path("/var/lib x/relay"), table) == "nfs4"
     assert filesystem(Path("/srv"), table) == "ext4"
+
+
+def spool_findings(data_dir):
+    """What is said of a spool."""
+    return [
+        (str(finding.level), finding.detail) for finding in examine_spool(builtin_config(data_dir=data_dir))
+    ]
+
+
+def test_spool_is_looked_into(tmp_path):
+    """There may be none yet; one that is there is read; and what cannot be used is a fail each."""
+    assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
+    open_database(tmp_path / "spool.db", create=True).close()
+    assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool.db").rename(tmp_path / "spool" / "spool.db")
+    assert spool_findings(tmp_path) == [("ok", "can be read, and knows of 0 deliveries")]
+    (tmp_path / "spool" / "spool.db").write_bytes(b"no database, and not short" * 200)
+    ((level, detail),) = spool_findings(tmp_path)
+    assert level == "fail"
+    assert f"{tmp_path}/spool/spool.db cannot be read as a database" in detail
+    (tmp_path / "spool" / "raw").write_text("")
+    (tmp_path / "tally").mkdir()
+    assert [level for level, _ in spool_findings(tmp_path)] == ["fail", "fail"]
+
+
+def test_root_is_told_what_its_users_may_not(tmp_path):
+    """Root may do all, and yet sees what the owner of data_dir, as whom the daemon runs, may not use."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    (tmp_path / "spool").mkdir()
+    open_database(tmp_path / "spool" / "spool.db", create=True).close()
+    os.chown(tmp_path, 65_534, 65_534)
+    ((level, detail), rest) = spool_findings(tmp_path)
+    assert level == "warn"
+    assert f"{tmp_path}/spool belongs to root (mode 0755), and the user nobody may not list it" in detail
+    assert rest == ("ok", "can be read, and knows of 0 deliveries")
 
 
 def test_library_is_new_enough():
@@ -416,6 +460,7 @@ def test_whole_examination_of_this_machine(tmp_path, issue):
         "hostname",
         "certificate",
         "data_dir",
+        "spool",
         "sqlite",
         "open files",
         "listener 127.0.0.1:0",

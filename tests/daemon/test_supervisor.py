@@ -323,3 +323,53 @@ def test_no_region(box, tmp_path):
     )
     assert result.returncode == 2
     assert "relay: no AWS Region is set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"), [("folder", "is no file; "), ("text", "cannot be read as a database (NotADBError: ")]
+)
+def test_spool_that_cannot_be_used(box, tmp_path, spoil, what):
+    """A spool that only a person can mend ends the start with exit code 2 and one sentence with key and path."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    database = daemon.data_dir / "spool" / "spool.db"
+    database.parent.mkdir(parents=True)
+    database.mkdir() if spoil == "folder" else database.write_text("no database" * 99)
+    with daemon.start(wait=False):
+        assert daemon.process.wait(60) == 2
+    assert [event for event in daemon.events if event["event"] == "child.cannot_work"] == []
+    (line,) = daemon.other_lines
+    assert line.startswith(f'relay: data_dir = "{daemon.data_dir}": {database} {what}')
+
+
+def test_spool_that_can_no_longer_be_used(box, tmp_path):
+    """A spool that is spoilt under a running daemon ends nothing: the log says what to mend, the peer nothing of it."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    daemon.args = ["--role", "receive"]
+    with daemon.start():
+        send(daemon.port, build_mail("before"))
+        makers = daemon.data_dir / "spool" / "makers"
+        makers.rename(tmp_path / "aside")
+        makers.write_text("")
+        os.kill(pid_of(daemon, "receiver-0"), signal.SIGKILL)
+        why = daemon.wait_for("child.cannot_work", child="receiver-0")["why"]
+        assert why.startswith(f'data_dir = "{daemon.data_dir}": {makers} is no directory; move it away')
+        makers.unlink()
+        (tmp_path / "aside").rename(makers)
+        send(daemon.port, build_mail("after"))
+        assert daemon.stop() == 0
+
+
+def test_peer_learns_nothing_of_a_damaged_spool(box, tmp_path):
+    """A database that rots under a running daemon is 451 to the peer, without a path or a word of the library's."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    daemon.args = ["--role", "receive"]
+    with daemon.start():
+        database = daemon.data_dir / "spool" / "spool.db"
+        for each in database.parent.glob("spool.db*"):
+            each.unlink()
+        database.write_text("no database" * 999)
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            send(daemon.port, build_mail("refused"))
+        assert refused.value.smtp_code == 451
+        assert refused.value.smtp_error == b"4.3.0 Could not store this mail, try again later"
+        assert daemon.stop() == 0
