@@ -5,6 +5,8 @@
     ├── SpoolError             the spool could not do what was asked
     │   ├── SpoolFullError     no room: disk, inodes or a quota           -> 452 4.3.1
     │   ├── SpoolSickError     a write or sync failed                     -> 451 4.3.0, then 421 4.3.2
+    │   │   └── SpoolDamagedError  the database is none, or none any more  -> the same
+    │   ├── SpoolUnfitError    a ConfigError too: data_dir is not as it must be -> a person mends it
     │   ├── SpoolBusyError     another deliverer has this spool         -> start later
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
@@ -42,6 +44,14 @@ class SpoolFullError(SpoolError):
 
 class SpoolSickError(SpoolError):
     """A write or a sync failed: what was to be stored must be taken as not stored."""
+
+
+class SpoolDamagedError(SpoolSickError):
+    """The database cannot be read as one: it is something else, or was cut short, or has rotted."""
+
+
+class SpoolUnfitError(ConfigError, SpoolError):
+    """A spool that only an operator can make fit for use: wrong owner, mode or kind, damaged, or not ours."""
 
 
 class SpoolBusyError(SpoolError):

@@ -35,7 +35,7 @@ def _row(code: int, status: str, text: str, when: str) -> Reply:
 
 # fmt: off
 # -- yes
-HELP = _row(214, "0.0", "Commands: {commands}", "HELP")
+HELP = _row(214, "0.0", "Commands: {commands}", "HELP; those that this session is offered now")
 GREETING = _row(220, "", "{hostname} {protocol} ready", "a session begins (RFC 5321 §3.1), or XCLIENT was believed")
 TLS_GO = _row(220, "0.0", "Ready to start TLS", "STARTTLS (RFC 3207 §4)")
 BYE = _row(221, "0.0", "Bye", "QUIT")

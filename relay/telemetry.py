@@ -105,6 +105,11 @@ def admin_refused(*, why: str) -> None:
     _log.error("admin.refused", why=why)
 
 
+def listener_awaited(*, bind: str, seconds: float) -> None:
+    """Its port is taken: by receivers of a killed relay that have yet to see its end, or by another program."""
+    _log.warning("listener.awaited", bind=bind, seconds=seconds)
+
+
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
     """Mail can come in at this address."""
     _log.info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)

@@ -16,6 +16,7 @@ from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.spool.base import Desk, Outbox
+from relay.spool.fitness import diagnosed
 from relay.spool.model import State
 from relay.standing import Standing, compare_standings
 
@@ -142,9 +143,20 @@ class Watch:
             full = await self._probe()
             seen = await asyncio.to_thread(self._read, now)
         except SpoolError as exc:
-            return replace(self._standing, sick=str(exc) or type(exc).__name__)
+            # While the disk hangs, a look at it would hang as well.
+            hangs = self._probing is not None
+            why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
+            return replace(self._standing, sick=why or type(exc).__name__)
         self._ballast_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)
+
+    def _explain(self, error: SpoolError) -> str:
+        """What failed, in one line: what of the spool is unfit for use, where that is why."""
+        try:
+            with diagnosed(self._config.data_dir):
+                raise error
+        except SpoolError as exc:
+            return str(exc).replace("\n", "; ")
 
     async def _probe(self) -> bool:
         """Write to the spool, for a disk that takes nothing may answer each question from memory; whether it is full."""

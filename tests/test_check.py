@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import resource
 import socket
 import ssl
@@ -18,11 +19,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from relay.check import examine
 from relay.check.certificate import examine_certificate
-from relay.check.machine import examine_data_dir, examine_files, examine_library, filesystem
+from relay.check.machine import (
+    examine_data_dir,
+    examine_files,
+    examine_library,
+    examine_spool,
+    filesystem,
+)
 from relay.check.ports import examine_ports
 from relay.check.rules import covers, examine_hostname, examine_routes, examine_trust
 from relay.config.builtin import builtin_config
 from relay.finding import Level
+from relay.spool.schema import open_database
 
 NOW = datetime.now(UTC)
 
@@ -181,6 +189,43 @@ def test_filesystem_is_that_of_the_nearest_mount():
     assert filesystem(Path("/srv"), table) == "ext4"
 
 
+def spool_findings(data_dir):
+    """What is said of a spool."""
+    return [
+        (str(finding.level), finding.detail) for finding in examine_spool(builtin_config(data_dir=data_dir))
+    ]
+
+
+def test_spool_is_looked_into(tmp_path):
+    """There may be none yet; one that is there is read; and what cannot be used is a fail each."""
+    assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
+    open_database(tmp_path / "spool.db", create=True).close()
+    assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool.db").rename(tmp_path / "spool" / "spool.db")
+    assert spool_findings(tmp_path) == [("ok", "can be read, and knows of 0 deliveries")]
+    (tmp_path / "spool" / "spool.db").write_bytes(b"no database, and not short" * 200)
+    ((level, detail),) = spool_findings(tmp_path)
+    assert level == "fail"
+    assert f"{tmp_path}/spool/spool.db cannot be read as a database" in detail
+    (tmp_path / "spool" / "raw").write_text("")
+    (tmp_path / "tally").mkdir()
+    assert [level for level, _ in spool_findings(tmp_path)] == ["fail", "fail"]
+
+
+def test_root_is_told_what_its_users_may_not(tmp_path):
+    """Root may do all, and yet sees what the owner of data_dir, as whom the daemon runs, may not use."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    (tmp_path / "spool").mkdir()
+    open_database(tmp_path / "spool" / "spool.db", create=True).close()
+    os.chown(tmp_path, 65_534, 65_534)
+    ((level, detail), rest) = spool_findings(tmp_path)
+    assert level == "warn"
+    assert f"{tmp_path}/spool belongs to root (mode 0755), and the user nobody may not list it" in detail
+    assert rest == ("ok", "can be read, and knows of 0 deliveries")
+
+
 def test_library_is_new_enough():
     """The SQLite that we bring keeps the promise."""
     assert examine_library().level is Level.OK
@@ -197,9 +242,9 @@ def test_few_descriptors_are_a_warning(monkeypatch):
 
 
 @contextmanager
-def answering(greeting, context=None):
+def answering(greeting, context=None, *, port=0):
     """A port of loopback that says this to whoever comes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", port)) as server:
 
         def serve():
             while True:
@@ -240,12 +285,54 @@ def test_port_of_a_running_relay_is_ok():
     assert (finding.level, finding.detail) == (Level.OK, "a relay answers")
 
 
-def test_port_of_another_program_is_a_fail():
-    """A banner of another name says that somebody else is there."""
-    with answering(b"220 other.example.com ESMTP Postfix\r\n") as bind:
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        (b"220 other.example.com ESMTP ready\r\n", ' (it says "220 other.example.com ESMTP ready")'),
+        # The mail server that was on this machine before us has its name, too.
+        (
+            b"220 relay.example.com ESMTP Postfix\r\n",
+            ' (it says "220 relay.example.com ESMTP Postfix")',
+        ),
+        (b"554 5.7.1 <a>: Access denied\r\n", ' (it says "554 5.7.1 <a>: Access denied")'),
+        (b"SSH-2.0-\x1b[2J\x9b\r\n", ' (it says "SSH-2.0-?[2J\\x9b")'),
+        (b"x" * 300, f' (it says "{"x" * 80} ...")'),
+        (b"\r\n", " (or a relay that hangs: nothing is said there)"),
+    ],
+)
+def test_port_of_another_program_is_a_fail(greeting, said):
+    """Any other banner says that somebody else is there; it is shown, safe for a terminal."""
+    with answering(greeting) as bind:
         finding = port_finding(bind)
     assert finding.level is Level.FAIL
-    assert finding.detail.startswith("taken by another program")
+    assert finding.detail == f"taken by another program{said}; stop it, or take another port"
+
+
+def test_port_that_only_root_may_bind_is_looked_at_from_outside():
+    """Another user than the daemon's, who may not bind its port, learns who answers there; "may not" is for free ones."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can take a port below 1024, and give up being root")
+    port = next(port for port in range(1_023, 512, -1) if is_free(port))
+    assert as_nobody(port).detail.startswith("may not be bound by this user")
+    with answering(b"220 relay.example.com ESMTP ready\r\n", port=port):
+        assert as_nobody(port).detail == "a relay answers"
+
+
+def as_nobody(port):
+    """What is said of a listener to a user without rights."""
+    os.seteuid(65_534)
+    try:
+        return port_finding(f"127.0.0.1:{port}")
+    finally:
+        os.seteuid(0)
+
+
+def is_free(port):
+    """Whether a port of loopback is free."""
+    with socket.socket() as sock, suppress(OSError):
+        sock.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_port_with_implicit_tls_is_greeted_through_tls(issue):
@@ -373,6 +460,7 @@ def test_whole_examination_of_this_machine(tmp_path, issue):
         "hostname",
         "certificate",
         "data_dir",
+        "spool",
         "sqlite",
         "open files",
         "listener 127.0.0.1:0",

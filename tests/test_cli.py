@@ -135,6 +135,36 @@ def test_errors_become_sentences_and_codes(monkeypatch, error, code, said):
     assert (result.exit_code, result.stderr) == (code, said)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["queue", "list"],
+        ["queue", "summary", "--json"],
+        ["trace", "ada@customer.example"],
+        ["pause", "intake"],
+        ["resume", "intake"],
+        ["replay", "{mail}", "--rcpt", "support@example.com"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("spoil", "what"), [("folder", "is no file"), ("text", "cannot be read as a database")]
+)
+def test_unusable_spool_is_a_sentence(right, tmp_path, arguments, spoil, what):
+    """A spool that cannot be used is the operator's mistake: one sentence with the path, exit code 2, no traceback."""
+    database = tmp_path / "spool" / "spool.db"
+    database.parent.mkdir()
+    if spoil == "folder":
+        database.mkdir()
+    else:
+        database.write_text("no database, and not short" * 200)
+    (tmp_path / "mail.eml").write_text("From: ada@customer.example\n\nHello\n")
+    words = [word.format(mail=tmp_path / "mail.eml") for word in arguments]
+    result = run(*words, "--config", right)
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f'relay: data_dir = "{tmp_path}": {database} {what}')
+
+
 def test_check_says_ok_for_each_thing(right):
     """A machine with nothing wrong gets its lines of ok and exit code 0."""
     result = run("check", "--offline", "--config", right)

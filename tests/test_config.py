@@ -143,6 +143,16 @@ def test_file_in_another_charset_is_said(tmp_path):
     assert sentences_of(path) == (f"{path}: byte 5 is not UTF-8; TOML is written in UTF-8",)
 
 
+def test_unreachable_data_dir_is_said(minimal):
+    """A data_dir that cannot even be looked for is named with the reason."""
+    path = "/" + "x" * 300
+    (sentence,) = sentences_of(minimal, {"RELAY_DATA_DIR": path})
+    assert sentence.startswith('data_dir = "/xxx')
+    assert sentence.endswith(
+        "cannot be reached (File name too long); name a directory that the user relay runs as can get at"
+    )
+
+
 def test_unwritable_data_dir_is_said(minimal, monkeypatch, tmp_path):
     """A data_dir that we may not write to, or may not make, is named with what to do."""
     monkeypatch.setattr("os.access", lambda path, mode: False)

@@ -29,9 +29,11 @@ class Told:
 
     def __init__(self) -> None:
         self.alarms = []
+        self.details = []
         self.is_telling = False
 
     def tell(self, alarm):
+        self.details.append(alarm.detail)
         self.alarms.append((alarm.kind, alarm.raised))
 
     async def close(self):
@@ -262,6 +264,19 @@ async def test_full_disk_that_no_look_shows_is_told(world):
     faults.arm_fault("")
     await world.watch.look()
     assert world.told.alarms == [(AlarmKind.DISK_FULL, True), (AlarmKind.DISK_FULL, False)]
+
+
+async def test_unfit_spool_is_told_with_what_to_do(world, tmp_path):
+    """The alarm of a spool that only a person can mend has the sentence for that person, on one line."""
+    database = tmp_path / "data" / "spool" / "spool.db"
+    database.unlink()
+    database.mkdir()
+    (tmp_path / "data" / "tally").mkdir()
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.SPOOL_SICK, True)]
+    (detail,) = world.told.details
+    assert f"{database} is no file; move it away" in detail
+    assert "\n" not in detail
 
 
 async def test_old_mail_is_told(world):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from relay.check.certificate import examine_certificate
-from relay.check.machine import examine_data_dir, examine_files, examine_library
+from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
 from relay.check.rules import examine_hostname, examine_routes, examine_trust
 from relay.config import Config
@@ -29,6 +29,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
         yield from examine_certificate(config, now=now)
     if not any(sentence.startswith("data_dir ") for sentence in wrong):
         yield from examine_data_dir(config)
+        yield from examine_spool(config)
     yield examine_library()
     yield examine_files(config.limits.connections)
     yield from examine_ports(config)

@@ -1,4 +1,4 @@
-"""This machine: the spool's disk, the SQLite library, open files.
+"""This machine: the spool and its disk, the SQLite library, open files.
 
 Owns those examinations. Writes one small file into data_dir and removes it.
 """
@@ -16,7 +16,9 @@ import apsw
 from relay.config import Config
 from relay.errors import SpoolError
 from relay.finding import Finding, fail, ok, warn
-from relay.spool.schema import check_library
+from relay.spool.files import Layout
+from relay.spool.fitness import diagnosed, find_unfit
+from relay.spool.schema import check_library, count_entries
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all processes
 #: must be on the same host computer"; tmpfs forgets at a power cut).
@@ -58,6 +60,29 @@ def _room(config: Config, place: Path, kind: str) -> Iterator[Finding]:
         yield fail("data_dir", f"{place} has {inodes} inodes free, below spool.min_free_inodes")
     else:
         yield ok("data_dir", f"{place} ({kind}) can be written, {_mb(free)} free")
+
+
+def examine_spool(config: Config) -> Iterator[Finding]:
+    """Whether the spool that is there can be used, by us and by the user whose data_dir it is."""
+    data_dir = config.data_dir
+    unfit = find_unfit(data_dir)
+    yield from (fail("spool", sentence) for sentence in unfit)
+    if unfit:
+        return
+    if os.geteuid() == 0 and data_dir.is_dir() and (owner := data_dir.stat().st_uid):
+        yield from (warn("spool", sentence) for sentence in find_unfit(data_dir, user=owner))
+    try:
+        with diagnosed(data_dir):
+            entries = count_entries(Layout(data_dir=data_dir).database)
+    except SpoolError as exc:
+        yield from (fail("spool", sentence) for sentence in str(exc).splitlines())
+    else:
+        said = (
+            "none there yet; the daemon makes it"
+            if entries is None
+            else f"can be read, and knows of {entries} deliveries"
+        )
+        yield ok("spool", said)
 
 
 def _mb(octets: int) -> str:

@@ -1,45 +1,64 @@
 """The ports: free for us to bind, or taken by a relay of ours that answers as it should.
 
-Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT.
+Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT, and where
+a proxy is expected the header of its health check (proxy-protocol.txt §2.2).
 """
 
 from __future__ import annotations
 
 import errno
 import http.client
+import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
+from relay import replies
 from relay.config import Config, Listener
 from relay.config.words import split_bind
-from relay.finding import Finding, fail, ok
+from relay.finding import Finding, fail, ok, warn
 
 _PATIENCE_SECONDS = 3.0
+#: Version 2, LOCAL: "the receiver must use the real connection endpoints", which are ours.
+_LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+#: What a relay says to those whom it greets not, for a while.
+_NOT_NOW = frozenset(
+    str(reply)
+    for reply in (
+        replies.SHUTTING_DOWN,
+        replies.PAUSED,
+        replies.OVERLOADED,
+        replies.TOO_MANY_SESSIONS,
+        replies.TOO_MANY_FROM_YOU,
+    )
+)
+#: Of what another program says, as much as tells it from others.
+_QUOTED = 80
 
 
 def examine_ports(config: Config) -> Iterator[Finding]:
     """Every listener, and the port for health and metrics."""
     for listener in config.listeners:
-        yield _examine(
-            f"listener {listener.bind}", listener.bind, partial(_greets, listener, config.hostname)
-        )
+        subject = f"listener {listener.bind}"
+        yield _examine(subject, listener.bind, partial(_meet, subject, listener, config))
     if config.admin.bind:
-        yield _examine(f"admin {config.admin.bind}", config.admin.bind, partial(_lives, config.admin.bind))
+        subject = f"admin {config.admin.bind}"
+        yield _examine(subject, config.admin.bind, partial(_look, subject, config.admin.bind))
 
 
-def _examine(subject: str, bind: str, is_ours: Callable[[], bool]) -> Finding:
+def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
+    """What is to be said of an address; `who` says who has it, where it is taken."""
     wrong = _bind(bind)
     if wrong == 0:
         return ok(subject, "free to bind")
-    if wrong == errno.EADDRINUSE:
-        if is_ours():
-            return ok(subject, "a relay answers")
-        return fail(subject, "taken by another program; stop it, or take another port")
-    if wrong in (errno.EACCES, errno.EPERM):
+    refused = wrong in (errno.EACCES, errno.EPERM)  # which is said before anybody looks whether it is taken
+    if wrong == errno.EADDRINUSE or (refused and _is_open(bind)):
+        return who()
+    if refused:
         return fail(
             subject, "may not be bound by this user; use the systemd units, or give CAP_NET_BIND_SERVICE"
         )
@@ -72,35 +91,89 @@ def _reachable(bind: str) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
 
 
-def _greets(listener: Listener, hostname: str) -> bool:
-    """Whether the banner there is ours: 220, then our name (RFC 5321 §4.2)."""
+def _is_open(bind: str) -> bool:
+    """Whether somebody takes calls there."""
     try:
-        with ExitStack() as opened:
-            sock = opened.enter_context(
-                socket.create_connection(_reachable(listener.bind), timeout=_PATIENCE_SECONDS)
-            )
-            if listener.tls == "implicit":
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.check_hostname, context.verify_mode = (
-                    False,
-                    ssl.CERT_NONE,
-                )  # the certificate has its own line
-                sock = opened.enter_context(context.wrap_socket(sock))
-            banner = sock.recv(512)
-            sock.sendall(b"QUIT\r\n")
+        socket.create_connection(_reachable(bind), timeout=_PATIENCE_SECONDS).close()
     except OSError:
         return False
-    return banner.startswith(f"220 {hostname} ".encode())
+    return True
 
 
-def _lives(bind: str) -> bool:
+def _meet(subject: str, listener: Listener, config: Config) -> Finding:
+    """Whether what is said there first is a relay's of ours: its greeting (RFC 5321 §4.2), or a refusal at the door."""
+    said = _hear(listener, config)
+    if said in {
+        str(replies.fill(replies.GREETING, hostname=config.hostname, protocol=protocol))
+        for protocol in ("ESMTP", "LMTP")
+    }:
+        return ok(subject, "a relay answers")
+    if said in _NOT_NOW:
+        return warn(subject, f'a relay answers, and sends peers away: "{said}"')
+    if re.sub(r" \[[0-9A-Z]+\]$", "", said) == str(replies.ACCESS_DENIED):
+        return ok(subject, "a relay answers; this machine is not among those that it allows")
+    return fail(subject, f"taken by another program{_quote(said)}; stop it, or take another port")
+
+
+def _quote(said: str) -> str:
+    """What another program says, safe for a terminal."""
+    if not said:
+        return " (or a relay that hangs: nothing is said there)"
+    text = "".join(each if each.isprintable() else "?" for each in said)
+    return f' (it says "{text if len(text) <= _QUOTED else text[:_QUOTED] + " ..."}")'
+
+
+def _hear(listener: Listener, config: Config) -> str:
+    """The first line that is said at a listener; "" when none is."""
+    line = b""
+    if listener.tls == "implicit":
+        with suppress(OSError):
+            line = _knock(listener, config, tls=True)
+    if not line:  # whoever is sent away at the door hears so before TLS, too
+        with suppress(OSError):
+            line = _knock(listener, config, tls=False)
+    return line.partition(b"\r\n")[0].decode("ascii", "backslashreplace")
+
+
+def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
+    """What is said there first.
+
+    Raises:
+        OSError: nothing is, not in time, or not under TLS; ssl.SSLError is one.
+    """
+    with ExitStack() as opened:
+        sock = opened.enter_context(
+            socket.create_connection(
+                _reachable(listener.bind),
+                # The banner is held back from those who may be early talkers.
+                timeout=_PATIENCE_SECONDS + config.limits.early_talker_seconds,
+            )
+        )
+        ours = ipaddress.ip_address(sock.getsockname()[0])
+        if any(ours in ipaddress.ip_network(network) for network in listener.proxy_protocol):
+            sock.sendall(_LOCAL)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # the certificate has its own line
+            sock = opened.enter_context(context.wrap_socket(sock))
+        line = sock.recv(512)
+        with suppress(OSError):  # who sends us away has closed
+            sock.sendall(b"QUIT\r\n")
+    return line
+
+
+def _look(subject: str, bind: str) -> Finding:
     """Whether /livez there answers as ours does."""
     host, port = _reachable(bind)
     connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
     try:
         connection.request("GET", "/livez")
-        return connection.getresponse().status == 200
+        lives = connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
-        return False
+        lives = False
     finally:
         connection.close()
+    if lives:
+        return ok(subject, "a relay answers")
+    return fail(subject, "taken by another program; stop it, or take another port")

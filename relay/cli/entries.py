@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -27,13 +27,12 @@ def desk_of(config_path: str | None) -> Iterator[Desk]:
     """The operator's view of the spool that the configuration names."""
     # Only now: `relay --help` and a mistyped option wait for neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
+    from relay.spool.fitness import diagnosed  # noqa: PLC0415 - see above
     from relay.spool.local import open_desk  # noqa: PLC0415 - see above
 
-    desk = open_desk(load_config(config_path))
-    try:
+    config = load_config(config_path)
+    with diagnosed(config.data_dir), closing(open_desk(config)) as desk:
         yield desk
-    finally:
-        desk.close()
 
 
 def build_record(entry: Entry) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import click
 from relay import replies
 from relay.cli import config_option
 from relay.cli.mail_file import MailFileError, read_mail
-from relay.config.load import load_config
+from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config, Listener
 from relay.envelope import Peer, SpoolId
-from relay.errors import RelayError
+from relay.errors import RelayError, SpoolSickError
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
 from relay.smtp.content import Content
@@ -25,6 +25,7 @@ from relay.smtp.reception import begin_reception, receive
 from relay.smtp.site import Site, build_site
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.spool.base import Intake
+from relay.spool.fitness import diagnosed
 from relay.spool.local import open_intake
 from relay.verdict import Reply
 
@@ -62,7 +63,9 @@ def replay_command(
     """
     config = load_config(config_path)
     raw = _read(file)
-    spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender))
+    make_data_dir(config.data_dir)
+    with diagnosed(config.data_dir):
+        spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender))
     if duplicate:
         click.echo("relay: this mail was here before; nothing was stored", err=True)
     click.echo(spool_id)
@@ -139,6 +142,8 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake) -> tu
     )
     content.add(raw)
     outcome = await receive(reception, content, trim=0, intake=intake)
+    if outcome is replies.NOT_STORED:
+        raise SpoolSickError(_sentence(outcome))
     if isinstance(outcome, Reply):
         raise ReplayError(_sentence(outcome))
     return outcome.spool_id, outcome.duplicate

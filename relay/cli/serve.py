@@ -33,7 +33,11 @@ def serve_command(
     if sentences:
         raise ConfigError(*sentences)
     make_data_dir(config.data_dir)
-    # The daemon brings the event loop and all stages: nobody who mistyped a key waits for them.
+    # The spool brings SQLite, the daemon the event loop and all stages: nobody who mistyped a key waits for them.
+    from relay.spool.fitness import find_unfit  # noqa: PLC0415 - see above
+
+    if sentences := find_unfit(config.data_dir):
+        raise ConfigError(*sentences)
     from relay.daemon import serve  # noqa: PLC0415 - see above
 
     ctx.exit(serve(config, config_path=config_path, role=role))

@@ -185,8 +185,14 @@ def _check_data_dir(data_dir: Path) -> tuple[str, ...]:
     """Fit is a directory that we may write to, or one that we may make."""
     name = f"data_dir = {show(str(data_dir))}"
     nearest = data_dir
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
+    try:
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+    except OSError as exc:
+        why = exc.strerror or exc
+        return (
+            f"{name}: cannot be reached ({why}); name a directory that the user relay runs as can get at",
+        )
     if not nearest.is_dir():
         return (f"{name}: {nearest} is no directory; name one for the spool",)
     if not os.access(nearest, os.W_OK | os.X_OK):

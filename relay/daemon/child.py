@@ -32,7 +32,7 @@ class Order:
     config: Config
     #: Descriptors of listening sockets by index of listener.
     sockets: Mapping[int, Sequence[int]]
-    #: The process before this one ended by itself, while the supervisor lived.
+    #: A process in this place has worked before, and ended by itself while the supervisor lived.
     after_crash: bool
     #: Which receiver this is, and of how many.
     index: int

@@ -19,6 +19,7 @@ from relay.daemon.child import Order, run_child
 from relay.delivery import Delivery
 from relay.pace import Pace
 from relay.runner import Runner
+from relay.spool.fitness import diagnosed
 from relay.spool.local import LocalOutbox, open_desk, open_outbox
 from relay.spool.wake import Bell
 from relay.waiting import is_set_within
@@ -46,8 +47,9 @@ class Deliverer:
     async def start(self, order: Order) -> None:
         """Take back what a dead deliverer left, then deliver."""
         config = order.config
-        self._outbox = open_outbox(config)
-        recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash)
+        with diagnosed(config.data_dir):
+            self._outbox = open_outbox(config)
+            recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash)
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))

@@ -9,7 +9,10 @@ from relay.config import Config
 from relay.daemon.child import Order, run_child
 from relay.metrics import begin_receiver
 from relay.smtp.listeners import Server
+from relay.spool.files import Layout
+from relay.spool.fitness import diagnosed
 from relay.spool.local import LocalIntake, open_intake
+from relay.spool.translate import translated
 
 
 class Receiver:
@@ -21,15 +24,17 @@ class Receiver:
 
     async def start(self, order: Order) -> None:
         """Open the spool, then the listeners: nobody is greeted before there is a place for mail."""
-        self._intake = open_intake(order.config)
-        self._server = Server(
-            config=order.config,
-            intake=self._intake,
-            # Limits by address hold over all receivers: they count in one small file.
-            tally=order.config.data_dir / "tally",
-            index=order.index,
-            receivers=order.receivers,
-        )
+        data_dir = order.config.data_dir
+        with diagnosed(data_dir), translated():
+            self._intake = open_intake(order.config)
+            self._server = Server(
+                config=order.config,
+                intake=self._intake,
+                # Limits by address hold over all receivers: they count in one small file.
+                tally=Layout(data_dir=data_dir).tally,
+                index=order.index,
+                receivers=order.receivers,
+            )
         opened = {
             index: [socket.socket(fileno=descriptor) for descriptor in descriptors]
             for index, descriptors in order.sockets.items()

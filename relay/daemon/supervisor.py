@@ -66,7 +66,7 @@ class Supervisor:
         )
         self._handle_signals()
         if self._role != "deliver":
-            self._sockets = open_all(config, systemd.inherited_sockets())
+            self._sockets = await open_all(config, systemd.inherited_sockets(), stopping=self._stopping)
         names = self._names()
         self._up = {name: asyncio.Event() for name in names}
         async with AsyncExitStack() as stack:
@@ -156,11 +156,13 @@ class Supervisor:
     async def _keep(self, name: str) -> None:
         """Run a child, and run it again when it crashes, until we stop."""
         crashes = 0
-        has_worked = False
+        has_worked = (
+            False  # one that never has, as it waits for another's lock, say, has cut no delivery short
+        )
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
-                child = await self._start(name, after_crash=crashes > 0)
+                child = await self._start(name, after_crash=has_worked)
             except OSError as exc:  # no memory, no file handle: a matter of the moment
                 telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)

@@ -18,8 +18,9 @@ from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.caller import Caller
 from relay.smtp.data import parse_bdat
 from relay.smtp.house import House
+from relay.smtp.offers import Offer, build_hello, build_help, decide_offer
 from relay.smtp.reception import log_end
-from relay.smtp.site import Site, build_hello, contains
+from relay.smtp.site import Site, contains
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.smtp.xclient import parse_xclient
 from relay.verdict import Reply
@@ -31,7 +32,6 @@ _GUESS_SECONDS = 0.25
 _LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
 COMMAND_LINE = 4_096
-_VERBS = "HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH"
 # RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # A verb, or a word that could have been one, a header field's name included.
@@ -143,20 +143,18 @@ class Session:
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
         if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
             return replies.BAD_ARGUMENT
-        caller, site = self.caller, self.site
-        caller.greets(argument.decode("ascii"), extended=extended)
+        self.caller.greets(argument.decode("ascii"), extended=extended)
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
-        if not extended:
-            return self._idled(site.hello)
-        return self._idled(
-            build_hello(
-                hostname=site.hostname,
-                size=site.max_bytes,
-                recipients=site.limits.recipients,
-                starttls=site.starttls and caller.tls is None,
-                auth=site.users is not None and caller.tls is not None,
-                xclient=bool(site.xclient) and contains(site.xclient, caller.address),
-            )
+        return self._idled(build_hello(self.site, self._offer) if extended else self.site.hello)
+
+    @property
+    def _offer(self) -> Offer:
+        caller = self.caller
+        return decide_offer(
+            self.site,
+            secured=caller.tls is not None,
+            authenticated=caller.authenticated is not None,
+            address=caller.address,
         )
 
     def _helo(self, argument: bytes, now: float) -> Answer:
@@ -343,7 +341,8 @@ class Session:
         return self._idled(replies.CANNOT_VERIFY if argument else replies.BAD_ARGUMENT)
 
     def _help(self, _argument: bytes, _now: float) -> Answer:
-        return self._idled(replies.fill(replies.HELP, commands=_VERBS))
+        plain = self.caller.helo is not None and not self.caller.extended
+        return self._idled(build_help(self.site, self._offer, plain=plain))
 
     def _not_here(self, _argument: bytes, _now: float) -> Answer:
         return replies.NOT_HERE

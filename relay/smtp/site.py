@@ -18,8 +18,6 @@ from relay.smtp.auth import Users
 from relay.smtp.tls import Certificates
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-#: The order in which they are announced.
-_EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
@@ -114,19 +112,3 @@ def contains(networks: tuple[Network, ...], address: str) -> bool:
         return False
     mapped = getattr(ip, "ipv4_mapped", None)
     return any((mapped or ip) in network for network in networks)
-
-
-@lru_cache(maxsize=256)
-def build_hello(
-    *, hostname: str, size: int, recipients: int, starttls: bool, auth: bool, xclient: bool
-) -> bytes:
-    """The reply to EHLO and LHLO (RFC 5321 §4.1.1.1; LIMITS: RFC 9422)."""
-    lines = [hostname, *_EXTENSIONS, f"SIZE {size}", f"LIMITS RCPTMAX={recipients}"]
-    if starttls:
-        lines.append("STARTTLS")
-    if auth:
-        lines.append("AUTH PLAIN LOGIN")
-    if xclient:
-        lines.append("XCLIENT NAME ADDR PORT PROTO HELO LOGIN")
-    lines.append("HELP")
-    return replies.build_lines(250, tuple(lines))

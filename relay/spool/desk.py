@@ -45,7 +45,9 @@ class LocalDesk:
 
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
-        if not self._layout.database.exists():
+        with translated():
+            there = self._layout.database.exists()
+        if not there:
             raise SpoolError(
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )

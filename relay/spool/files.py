@@ -4,6 +4,7 @@ Owns the layout below `data_dir`, and the order of system calls that makes a lar
 file, sync its directory, and only then the row that names it commits. Never touches the database.
 
     <data_dir>/deliver.lock            held by the one deliverer
+    <data_dir>/tally                   counts that the receivers share (`relay.smtp.tally`)
     <data_dir>/wake                    its doorbell
     <data_dir>/standing.json           what of the queue a person was told last (`relay.alarms`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
@@ -49,6 +50,16 @@ class Layout:
     def root(self) -> Path:
         """The folder of the spool itself."""
         return self.data_dir / "spool"
+
+    @property
+    def deliver_lock(self) -> Path:
+        """The lock file of the one deliverer."""
+        return self.data_dir / "deliver.lock"
+
+    @property
+    def tally(self) -> Path:
+        """The memory that receivers share; no mail is in it."""
+        return self.data_dir / "tally"
 
     @property
     def database(self) -> Path:
@@ -102,8 +113,12 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
+        if not path.is_dir():  # a file, or a link to nothing
+            raise
         return
     except FileNotFoundError:
+        if path.parent.is_dir():  # as /proc says it where nothing can be made
+            raise
         make_folder(path.parent)
         make_folder(path)
         return

@@ -53,7 +53,7 @@ class LocalOutbox:
         self._ballast = Ballast(self._layout)
         self._ballast.pay(self._layout.prepare)
         with translated():
-            lock = lock_file(self._layout.data_dir / "deliver.lock")
+            lock = lock_file(self._layout.deliver_lock)
         if lock is None:
             raise SpoolBusyError(f"another process delivers from {self._layout.root}")
         self._lock = lock

@@ -17,7 +17,7 @@ from typing import Any
 
 import apsw
 
-from relay.errors import SpoolError
+from relay.errors import SpoolError, SpoolSickError, SpoolUnfitError
 from relay.faults import fault_point
 from relay.spool.files import adopt
 from relay.spool.translate import translated
@@ -186,22 +186,46 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
     """A connection ready for use, its tables at our version; it may move between threads, one at a time.
 
     Raises:
-        SpoolError: it is no spool of ours, or one of a newer relay.
+        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
         SpoolFullError, SpoolSickError: it cannot be opened now.
     """
     check_library()
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-    with translated():
+    with translated(path):
         if create:
             _make_file(path)
         connection = apsw.Connection(str(path), flags=flags)
         try:
+            if create and connection.readonly("main"):
+                # The library takes what it gets, and would say so at the first write.
+                raise SpoolSickError(f"{path}: may only be read")  # noqa: TRY301 - closed as after any other error
             _set_up(connection)
             _migrate(connection, path)
         except BaseException:
             close_database(connection)
             raise
     return connection
+
+
+def count_entries(path: Path) -> int | None:
+    """How many entries a spool knows; None where there is none yet. Looked at only, and never brought up to date.
+
+    Raises:
+        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
+        SpoolFullError, SpoolSickError: it cannot be read now.
+    """
+    with translated(path):
+        if not path.exists():
+            return None
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(_BUSY_MILLISECONDS)
+            if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):  # which reads more than the head
+                return None
+            check_ours(connection, path)
+            return int(query(connection, "SELECT sum(value) FROM totals WHERE name <> 'bytes'")[0][0])
+        finally:
+            close_database(connection)
 
 
 def _make_file(path: Path) -> None:
@@ -235,26 +259,33 @@ def _set_up(connection: apsw.Connection) -> None:
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
     if connection.pragma("user_version") == len(MIGRATIONS):
-        _check_ours(connection, path)
+        check_ours(connection, path)
         return
     with transaction(connection):
         version = connection.pragma("user_version")  # again: another process may have been quicker
-        if version > len(MIGRATIONS):
-            raise SpoolError(
-                f"{path} was made by a newer relay (version {version}, ours is {len(MIGRATIONS)})"
-            )
         if version == 0 and connection.pragma("schema_version") == 0:
             connection.pragma("application_id", APPLICATION_ID)
-        _check_ours(connection, path)
+        check_ours(connection, path)
         for number in range(version, len(MIGRATIONS)):
             connection.execute(MIGRATIONS[number])
             fault_point("spool.migrated")
         connection.pragma("user_version", len(MIGRATIONS))
 
 
-def _check_ours(connection: apsw.Connection, path: Path) -> None:
+def check_ours(connection: apsw.Connection, path: Path) -> None:
+    """Nothing, for a spool that this relay knows how to use, or to bring up to date.
+
+    Raises:
+        SpoolUnfitError: it is somebody else's, or a newer relay's.
+    """
     if connection.pragma("application_id") != APPLICATION_ID:
-        raise SpoolError(f"{path} is a database, but no spool of ours")
+        raise SpoolUnfitError(f"{path} is a database, but no spool of ours; name another data_dir")
+    version = connection.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise SpoolUnfitError(
+            f"{path} was made by a newer relay (version {version}, ours is {len(MIGRATIONS)}); run that one, or name "
+            "another data_dir"
+        )
 
 
 def close_database(connection: apsw.Connection) -> None:

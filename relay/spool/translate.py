@@ -9,17 +9,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import apsw
 
-from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.errors import SpoolDamagedError, SpoolError, SpoolFullError, SpoolSickError
 
 #: EMFILE and ENFILE are not here: no file handle is a matter of the process, and passes sooner than a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def translate_error(exc: apsw.Error | OSError) -> SpoolError:
-    """Ours for theirs."""
+def translate_error(exc: apsw.Error | OSError, place: Path | None = None) -> SpoolError:
+    """Ours for theirs; SQLite does not say of which file it speaks, `place` does."""
     if isinstance(exc, OSError):
         kind = SpoolFullError if exc.errno in _FULL else SpoolSickError
         return kind(f"{exc.strerror or exc} ({exc.filename})" if exc.filename else str(exc))
@@ -29,13 +30,16 @@ def translate_error(exc: apsw.Error | OSError) -> SpoolError:
     )
     if isinstance(exc, apsw.FullError) or no_index:
         return SpoolFullError("database or disk is full")
-    return SpoolSickError(f"{type(exc).__name__}: {exc}")
+    damaged = isinstance(exc, apsw.NotADBError | apsw.CorruptError)
+    return (SpoolDamagedError if damaged else SpoolSickError)(
+        f"{place}: {type(exc).__name__}: {exc}" if place else f"{type(exc).__name__}: {exc}"
+    )
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(place: Path | None = None) -> Iterator[None]:
     """Within it, errors of SQLite and of the file system become ours."""
     try:
         yield
     except (apsw.Error, OSError) as exc:
-        raise translate_error(exc) from exc
+        raise translate_error(exc, place) from exc

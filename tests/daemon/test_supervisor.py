@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import smtplib
 import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from harness import Daemon, build_mail, send, subjects, until
+
+from relay.config.load import load_config
+from relay.spool.local import open_desk
+from relay.spool.model import Filter, State
 
 
 @pytest.fixture
@@ -112,6 +118,54 @@ def _alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def test_start_waits_for_the_port_of_an_orphan(box, daemon):
+    """A start right after `kill -9` finds its port with a receiver that has not seen the end yet, and waits for it."""
+    orphan = pid_of(daemon, "receiver-0")
+    os.kill(orphan, signal.SIGSTOP)
+    try:
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start(wait=False)
+        assert daemon.wait_for("listener.awaited")["bind"] == f"127.0.0.1:{daemon.port}"
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    daemon.wait_for("daemon.ready")
+    assert [event["event"] for event in daemon.events].count("listener.awaited") == 1
+    send(daemon.port, build_mail("after"))
+    assert subjects(box.wait(1)) == ["Mail after"]
+    assert daemon.stop() == 0
+
+
+def test_stop_while_a_port_is_waited_for(box, tmp_path):
+    """SIGTERM ends the wait for a port as it ends all else: at once, in order, and with 0."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with socket.create_server(("127.0.0.1", daemon.port)), daemon.start(wait=False):
+        daemon.wait_for("listener.awaited")
+        assert daemon.stop() == 0
+        assert [event["event"] for event in daemon.events][-1] == "daemon.stopped"
+
+
+def test_waiting_for_an_orphan_deliverer_blames_no_mail(box, daemon):
+    """A deliverer that comes again until its orphaned forerunner is gone takes that one's mail back without blame."""
+    box.chaos(connect={"latency_seconds": 60.0})
+    send(daemon.port, build_mail("innocent"))
+    with closing(open_desk(load_config(str(daemon.config_path)))) as desk:
+        until(lambda: desk.counts()[State.LEASED])
+        orphan = pid_of(daemon, "deliverer")
+        os.kill(orphan, signal.SIGSTOP)
+        daemon.process.kill()
+        daemon.process.wait()
+        daemon.start(wait=False)
+        daemon.wait_for("child.ended", child="deliverer", code=1)
+        os.kill(orphan, signal.SIGKILL)
+        box.chaos({})
+        assert subjects(box.wait(1)) == ["Mail innocent"]
+        until(lambda: desk.counts()[State.DONE])
+        (entry,) = desk.select(Filter())
+        assert "cut_short" not in [event.event for event in desk.history(entry)]
+    assert daemon.stop() == 0
+
+
 def test_reload_takes_new_routes_and_keeps_sessions(box, daemon):
     """SIGHUP: a session that was open lives on, and a new one finds the new route."""
     with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20) as open_session:
@@ -206,12 +260,25 @@ def test_role_picks_the_half(box, tmp_path, role, children):
 
 
 def test_address_that_is_taken(box, tmp_path):
-    """A listener that cannot be opened ends the start with exit code 2 and a sentence with key and value."""
+    """A port that stays taken ends the start, after a wait, with exit code 2 and a sentence with key and value."""
     daemon = Daemon(tmp_path, env=box.environ())
     with socket.create_server(("127.0.0.1", daemon.port)):
         result = daemon.run("serve")
     assert result.returncode == 2
-    assert f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened' in result.stderr
+    lines = result.stderr.splitlines()
+    assert [json.loads(line)["event"] for line in lines[:-1]] == ["daemon.started", "listener.awaited"]
+    assert lines[-1].startswith(
+        f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened (Address already in use); '
+    )
+
+
+def test_address_that_is_not_ours(box, tmp_path):
+    """What no waiting mends is refused at once."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with daemon.start(wait=False, RELAY_LISTENERS__0__BIND="192.0.2.1:25"):  # RFC 5737: nobody's
+        assert daemon.process.wait(30) == 2
+        assert [event["event"] for event in daemon.events] == ["daemon.started"]
+        assert "Cannot assign requested address" in daemon.log()
 
 
 def test_no_region(box, tmp_path):
@@ -221,3 +288,53 @@ def test_no_region(box, tmp_path):
     result = Daemon(tmp_path, env=env).run("serve")
     assert result.returncode == 2
     assert "relay: no AWS Region is set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"), [("folder", "is no file; "), ("text", "cannot be read as a database (NotADBError: ")]
+)
+def test_spool_that_cannot_be_used(box, tmp_path, spoil, what):
+    """A spool that only a person can mend ends the start with exit code 2 and one sentence with key and path."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    database = daemon.data_dir / "spool" / "spool.db"
+    database.parent.mkdir(parents=True)
+    database.mkdir() if spoil == "folder" else database.write_text("no database" * 99)
+    with daemon.start(wait=False):
+        assert daemon.process.wait(60) == 2
+    assert [event for event in daemon.events if event["event"] == "child.cannot_work"] == []
+    (line,) = daemon.other_lines
+    assert line.startswith(f'relay: data_dir = "{daemon.data_dir}": {database} {what}')
+
+
+def test_spool_that_can_no_longer_be_used(box, tmp_path):
+    """A spool that is spoilt under a running daemon ends nothing: the log says what to mend, the peer nothing of it."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    daemon.args = ["--role", "receive"]
+    with daemon.start():
+        send(daemon.port, build_mail("before"))
+        makers = daemon.data_dir / "spool" / "makers"
+        makers.rename(tmp_path / "aside")
+        makers.write_text("")
+        os.kill(pid_of(daemon, "receiver-0"), signal.SIGKILL)
+        why = daemon.wait_for("child.cannot_work", child="receiver-0")["why"]
+        assert why.startswith(f'data_dir = "{daemon.data_dir}": {makers} is no directory; move it away')
+        makers.unlink()
+        (tmp_path / "aside").rename(makers)
+        send(daemon.port, build_mail("after"))
+        assert daemon.stop() == 0
+
+
+def test_peer_learns_nothing_of_a_damaged_spool(box, tmp_path):
+    """A database that rots under a running daemon is 451 to the peer, without a path or a word of the library's."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    daemon.args = ["--role", "receive"]
+    with daemon.start():
+        database = daemon.data_dir / "spool" / "spool.db"
+        for each in database.parent.glob("spool.db*"):
+            each.unlink()
+        database.write_text("no database" * 999)
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            send(daemon.port, build_mail("refused"))
+        assert refused.value.smtp_code == 451
+        assert refused.value.smtp_error == b"4.3.0 Could not store this mail, try again later"
+        assert daemon.stop() == 0
