@@ -324,7 +324,7 @@ def test_refusals_of_recipients_stand_at_zero():
 def test_refusals_of_sessions_stand_at_zero():
     """Each enhanced code that a session can end with is there before the first."""
     source = "".join(path.read_text() for path in Path(smtp_transaction.__file__).parent.glob("*.py"))
-    said = named(r"(?:Hangup|_hang_up)\((?:replies\.fill\()?", source)
+    said = named(r"(?:Hangup|hang_up)\((?:replies\.fill\()?", source)
     assert len(said) > 10
     closing = {row.reply for row in replies.ROWS if row.reply.code == 421}
     enhanced = {each.enhanced for each in said | closing if not each.positive}

@@ -103,4 +103,5 @@ class Serving:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
+        telemetry.configure("json", "info")
         assert self.trouble == []
