@@ -70,6 +70,7 @@ FAULTS = (
     _refused("connect", 503, "ServiceUnavailable"),
     _refused("connect", 429, "ThrottlingException"),
     _refused("connect", 402, "ServiceQuotaExceededException"),
+    _refused("connect", 400, "FancyNewException"),
     _refused("connect", 403, "AccessDeniedException", "held"),
     _refused("connect", 403, "ExpiredTokenException", "held"),
     _refused("connect", 403, "RequestTimeTooSkewed", "held"),
@@ -91,7 +92,7 @@ FAULTS = (
 #: One of each kind, for every day.
 SHORT = ("connect refuses", "connect hangs", "connect's answers are lost", "connect's answers are cut",
          "connect 429 ThrottlingException", "connect 402 ServiceQuotaExceededException",
-         "connect 404 ResourceNotFoundException", "s3 refuses", "s3 hangs", "s3's answers are lost",
+         "connect 400 FancyNewException", "connect 404 ResourceNotFoundException", "s3 refuses", "s3 hangs", "s3's answers are lost",
          "s3 503 SlowDown", "s3 403 RequestTimeTooSkewed")  # fmt: skip
 
 
