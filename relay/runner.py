@@ -26,7 +26,7 @@ from relay.spool.model import Entry
 _SPOOL_PAUSE_SECONDS = 2.0
 
 #: What the request names does not exist: instance, e-mail address or flow.
-_NOT_THERE = frozenset({"ResourceNotFoundException", "status 404"})
+_NOT_THERE = frozenset({"ResourceNotFoundException", "404"})
 #: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
 _OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
 

@@ -354,6 +354,24 @@ async def test_lower_rung_is_remembered(world):
     assert world.entry(spool_id).rung is Rung.TEXT
 
 
+@pytest.mark.parametrize(
+    ("code", "kept"), [("ResourceNotFoundException", False), ("404", False), ("AccessDeniedException", True)]
+)
+async def test_request_that_names_what_is_not_there_is_made_anew(world, code, kept):
+    """A 404, with Connect's word for it or alone, can be no contact: what it names is mended for the mail that waits."""
+    spool_id = await world.put()
+    (entry,) = await world.outbox.claim(now=world.clock.now, limit=1, lease_seconds=60)
+    expires_at = world.clock.now + timedelta(hours=1)
+    await world.outbox.save_request(
+        entry, request=b"{}", rung=Rung.FULL, expires_at=expires_at, now=world.clock.now
+    )
+    await world.outbox.recover(now=world.clock.now)
+    script = Script(lambda _: refusal(FailureClass.CONFIGURATION, code))
+    await world.run(script, lambda: world.entry(spool_id).reason == f"connect.{code}")
+    assert [entry.request for entry in script.asked] == [b"{}"]
+    assert (world.entry(spool_id).request == b"{}") is kept
+
+
 async def test_outcome_after_the_lease_was_lost_changes_nothing(world):
     """Whoever has the lease records the outcome; one that comes late is told in the log, and nothing else."""
     spool_id = await world.put()
