@@ -1,7 +1,7 @@
 """The words of the log and the metrics: one function for each fact, which writes the event and moves the metric.
 
-Owns structlog and prometheus_client. Never logs a body, and never a subject at INFO; values that a peer chose
-are disarmed before they are rendered: one event is one line, and no terminal obeys it. Events are dotted, past tense, noun first. Labels come from closed vocabularies.
+Owns structlog and the exposition of `metrics`. Never logs a body, and never a subject at INFO; values that a peer chose
+are disarmed before they are rendered: one event is one line, and no terminal obeys it. Events are dotted, past tense, noun first.
 """
 
 from __future__ import annotations
@@ -10,52 +10,37 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
-from prometheus_client import Counter, Gauge, generate_latest
+from prometheus_client import generate_latest
 
-from relay.contact.adaptations import AdaptationCode
 from relay.logs import configure_logs
+from relay.metrics import (
+    ADAPTATIONS,
+    ALARMS,
+    BY_DISPOSITION,
+    DELIVERIES,
+    DUPLICATES,
+    GATE_CLOSED,
+    HANDSHAKES_FAILED,
+    INTAKE_CLOSED,
+    LOGINS_REFUSED,
+    RECEIVED_BYTES,
+    RECIPIENTS_REFUSED,
+    ROUTES_HELD,
+    SESSIONS,
+    SESSIONS_REFUSED,
+    SPOOL_DISK_FULL,
+    SPOOL_MESSAGES,
+    SPOOL_OLDEST,
+    SPOOL_SICK,
+    TRANSACTIONS_ABORTED,
+)
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
     from relay.spool.model import Entry
     from relay.standing import AlarmKind, Standing
 
-TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
-RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
-SESSIONS = Gauge("relay_sessions", "Sessions open now.")
-SESSIONS_REFUSED = Counter(
-    "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
-)
-LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
-HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
-TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
-GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
-INTAKE_CLOSED = Gauge(
-    "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
-)
-RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
-DUPLICATES = Counter(
-    "relay_duplicates", "Mails that were here before and were answered with their first spool id."
-)
-DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
-ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
-
-SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
-SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
-ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
-SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
-SPOOL_DISK_FULL = Gauge(
-    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
-)
-ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
-
 Outcome = Literal["done", "deferred", "held", "buried", "lost"]
-# Looked up once: labels() costs more than the counting.
-_transactions = {each: TRANSACTIONS.labels(each) for each in Disposition}
-for _outcome in ("done", "deferred", "held", "buried", "lost"):
-    DELIVERIES.labels(_outcome)
-for _code in AdaptationCode:
-    ADAPTATIONS.labels(_code)
 
 _log: Any = structlog.get_logger()
 
@@ -234,7 +219,7 @@ def transaction_ended(
     repairs: Sequence[str] = (),
 ) -> None:
     """The one line of a transaction: what came, from whom, for whom, and what was answered."""
-    _transactions[disposition].inc()
+    BY_DISPOSITION[disposition].inc()
     if disposition is Disposition.ACCEPT:
         RECEIVED_BYTES.inc(size)
         if duplicate:

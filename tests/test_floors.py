@@ -45,6 +45,7 @@ FLOORS = {
     "relay.aws": 2,
     "relay.scan": 2,
     "relay.logs": 2,
+    "relay.metrics": 2,
     "relay.telemetry": 2,
     # 3, stages.
     "relay.smtp": 3,
@@ -70,7 +71,7 @@ SIDEWAYS = {
     "contact": {"config", "message", "routes"},
     "retry": {"config", "contact"},
     "auth": {"message"},
-    "telemetry": {"logs", "spool"},  # the entry that a log line is about
+    "telemetry": {"logs", "metrics", "spool"},  # the entry that a log line is about
     "spool": {"faults", "telemetry"},
     "alarms": {"aws", "telemetry"},
     "attachments": {"aws", "telemetry"},
@@ -103,7 +104,7 @@ FENCES = {
     "jinja2": {"sandbox"},
     "moto": {"sandbox"},
     "orjson": {"logs", "spool"},
-    "prometheus_client": {"telemetry", "admin"},
+    "prometheus_client": {"metrics", "telemetry", "admin"},
     "pybase64": {"message", "contact"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},

@@ -8,18 +8,23 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from relay import telemetry
+from relay import replies, telemetry
+from relay.contact.adaptations import AdaptationCode
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.logs import Lines
+from relay.smtp import parameters as smtp_parameters
+from relay.smtp import transaction as smtp_transaction
 from relay.spool.model import Entry, State
 from relay.standing import AlarmKind, Standing
 from relay.verdict import Disposition, Reply
@@ -287,13 +292,59 @@ def test_sessions_are_a_gauge():
     assert value("relay_sessions") == before
 
 
-def test_labels_stand_at_zero_from_the_start():
-    """An alarm on a rate needs the series before the first event: each disposition and outcome is there."""
-    text = telemetry.exposition()
-    for disposition in Disposition:
-        assert f'relay_transactions_total{{disposition="{disposition}"}}' in text
-    for outcome in ("done", "deferred", "held", "buried", "lost"):
-        assert f'relay_deliveries_total{{outcome="{outcome}"}}' in text
+def begun(family, label):
+    """The values of the label that a counter of a new process begins with."""
+    code = "from relay import telemetry; print(telemetry.exposition())"
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(rf'^relay_{family}_total{{{label}="(.+)"}} 0\.0$', text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("family", "label", "values"),
+    [
+        ("transactions", "disposition", set(Disposition)),
+        ("deliveries", "outcome", {"done", "deferred", "held", "buried", "lost"}),
+        ("adaptations", "code", set(AdaptationCode)),
+        ("alarms", "kind", set(AlarmKind)),
+    ],
+)
+def test_labels_stand_at_zero_from_the_start(family, label, values):
+    """An alarm on an increase needs the series before the first event: each value that a label can have is there."""
+    assert begun(family, label) == values
+
+
+def named(pattern, source):
+    """The replies that some code names."""
+    return {getattr(replies, name) for name in re.findall(pattern + r"replies\.([A-Z_0-9]+)", source)}
+
+
+def test_refusals_of_recipients_stand_at_zero():
+    """Each code that RCPT can be refused with is there before the first."""
+    judges = (
+        smtp_transaction.Transaction.add_recipient,
+        smtp_transaction.read_recipient.__wrapped__,
+        smtp_transaction.decide_recipient,
+        smtp_transaction._postmaster,
+        smtp_parameters.parse_rcpt_parameters,
+    )
+    said = named("", "".join(inspect.getsource(each) for each in judges))
+    assert len(said) > 5
+    assert {str(each.code) for each in said if not each.positive} <= begun("recipients_refused", "reply")
+
+
+def test_refusals_of_sessions_stand_at_zero():
+    """Each enhanced code that a session can end with is there before the first."""
+    source = "".join(path.read_text() for path in Path(smtp_transaction.__file__).parent.glob("*.py"))
+    said = named(r"(?:Hangup|_hang_up)\((?:replies\.fill\()?", source)
+    assert len(said) > 10
+    closing = {row.reply for row in replies.ROWS if row.reply.code == 421}
+    enhanced = {each.enhanced for each in said | closing if not each.positive}
+    assert enhanced <= begun("sessions_refused", "code")
+
+
+def test_nothing_is_shown_of_when_a_counter_began():
+    """One line for each label of a counter, not two: nobody watches when it was made."""
+    assert "_created" not in telemetry.exposition()
 
 
 class Counting(io.StringIO):

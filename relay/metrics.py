@@ -1,0 +1,70 @@
+"""The metrics of a process: their names, what they say, and the labels that they begin with.
+
+Owns the registry's families. Never moves one: `telemetry` does, beside the log line of the same fact. Labels come from
+closed vocabularies, and a counter stands at 0 from the start: `increase()` of Prometheus sees no step from nothing to 1.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, disable_created_metrics
+
+from relay import replies
+from relay.contact.adaptations import AdaptationCode
+from relay.standing import AlarmKind
+from relay.verdict import Disposition
+
+# The instant at which each counter began, once more for each label: `process_start_time_seconds` says as much.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
+
+TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
+RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
+SESSIONS = Gauge("relay_sessions", "Sessions open now.")
+SESSIONS_REFUSED = Counter(
+    "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
+)
+LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
+HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
+TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
+GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
+INTAKE_CLOSED = Gauge(
+    "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
+)
+RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
+DUPLICATES = Counter(
+    "relay_duplicates", "Mails that were here before and were answered with their first spool id."
+)
+DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
+ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
+
+SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
+SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
+SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Gauge(
+    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
+)
+ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
+
+#: What RCPT is refused with.
+_TO_RECIPIENTS = (
+    replies.BAD_ARGUMENT, replies.BAD_RECIPIENT, replies.NEEDS_SMTPUTF8, replies.NO_RELAYING,
+    replies.PARAMETER_UNKNOWN, replies.TOO_MANY_RECIPIENTS, replies.UNKNOWN_RECIPIENT,
+)  # fmt: skip
+#: The last word of a session: every 421, and these.
+_TO_SESSIONS = (
+    replies.ACCESS_DENIED, replies.BAD_ARGUMENT, replies.BAD_LINE, replies.EARLY_TALKER, replies.NO_ROOM, replies.TOO_BIG,
+    *(row.reply for row in replies.ROWS if row.reply.code == 421),
+)  # fmt: skip
+
+#: Looked up once: labels() costs more than the counting.
+BY_DISPOSITION = {each: TRANSACTIONS.labels(each) for each in Disposition}
+for _reply in _TO_RECIPIENTS:
+    RECIPIENTS_REFUSED.labels(str(_reply.code))
+for _reply in _TO_SESSIONS:
+    SESSIONS_REFUSED.labels(_reply.enhanced)
+for _outcome in ("done", "deferred", "held", "buried", "lost"):
+    DELIVERIES.labels(_outcome)
+for _code in AdaptationCode:
+    ADAPTATIONS.labels(_code)
+for _kind in AlarmKind:
+    ALARMS.labels(_kind)
