@@ -287,6 +287,8 @@ def delivery_attempted(
     if adaptations:
         fields["adaptations"] = list(adaptations)
     level = {"done": _log.info, "deferred": _log.warning}.get(outcome, _log.error)
+    if reason == "already_there":  # done, and nobody can say which contact it is
+        level = _log.warning
     level("delivery.attempted", **fields)
 
 

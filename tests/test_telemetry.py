@@ -283,6 +283,27 @@ def test_deliveries_are_counted():
     assert (after[0] - before[0], after[1] - before[1]) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "reason", "level"),
+    [
+        ("done", "", "info"),
+        ("done", "class.bulk", "info"),
+        ("done", "already_there", "warning"),
+        ("deferred", "connect.timeout", "warning"),
+        ("held", "class.bulk", "error"),
+        ("buried", "too_old", "error"),
+        ("lost", "lease_lost", "error"),
+    ],
+)
+def test_level_of_an_attempt_says_who_must_look(outcome, reason, level, monkeypatch):
+    """What is done is told at info, but for a contact that Connect had already: its id is not known to us."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    telemetry.configure("json", "debug", process="test")
+    telemetry.delivery_attempted(entry=entry(), outcome=outcome, reason=reason, seconds=0.1)
+    assert json.loads(stream.getvalue())["level"] == level
+
+
 def test_sessions_are_a_gauge():
     """Open sessions go up and down."""
     before = value("relay_sessions")

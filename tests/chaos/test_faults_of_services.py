@@ -224,7 +224,7 @@ def test_conflict_means_that_it_is_there(world):
     world.proxies["connect"].plan(lambda _: next(deeds, forward))
     world.send("conflict")
     done = world.daemon.wait_for("delivery.attempted", outcome="done")
-    assert done["reason"] == "already_there"
+    assert (done["reason"], done["level"]) == ("already_there", "warning")
     world.all_arrived()
     check_contacts(world)
 
