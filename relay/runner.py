@@ -271,12 +271,12 @@ class Runner:
             case AlreadyThere():
                 reason = "already_there"
                 await self._outbox.finish(entry, contact_id=None, reason=reason, detail=detail, now=now)
-                return _line(failed.entry, "done", reason, detail)
+                return _line(failed.entry, "done", reason, detail, error=error)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
                 afresh = error.failure is FailureClass.PAYLOAD
                 await self._outbox.bury(entry, reason=reason, detail=detail, afresh=afresh, now=now)
-                return _line(failed.entry, "buried", reason, detail)
+                return _line(failed.entry, "buried", reason, detail, error=error)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -287,7 +287,7 @@ class Runner:
         rebuilt = failed.entry.rung is not entry.rung or _is_void(entry, error)
         rung = failed.entry.rung if rebuilt else None
         await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
-        return _line(failed.entry, "deferred", reason, detail, until)
+        return _line(failed.entry, "deferred", reason, detail, until=until, error=error)
 
     async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
         route = entry.destination.route
@@ -316,7 +316,13 @@ def _is_void(entry: Entry, error: RemoteError) -> bool:
 
 
 def _line(
-    entry: Entry, outcome: telemetry.Outcome, reason: str, detail: str, until: datetime | None = None
+    entry: Entry,
+    outcome: telemetry.Outcome,
+    reason: str,
+    detail: str,
+    *,
+    until: datetime | None = None,
+    error: RemoteError | None = None,
 ) -> Callable[[float], None]:
     def tell(seconds: float) -> None:
         telemetry.delivery_attempted(
@@ -326,6 +332,7 @@ def _line(
             detail=detail,
             seconds=seconds,
             next_attempt_at=until.isoformat() if until else None,
+            error=error,
         )
 
     return tell

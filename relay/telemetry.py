@@ -18,6 +18,7 @@ from relay.metrics import (
     ALARMS,
     BY_DISPOSITION,
     DELIVERIES,
+    DELIVERY_FAILURES,
     DUPLICATES,
     GATE_CLOSED,
     HANDSHAKES_FAILED,
@@ -37,6 +38,7 @@ from relay.metrics import (
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
+    from relay.errors import RemoteError
     from relay.spool.model import Entry
     from relay.standing import AlarmKind, Standing
 
@@ -264,9 +266,12 @@ def delivery_attempted(
     contact_id: str | None = None,
     adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
+    error: RemoteError | None = None,
 ) -> None:
-    """The one line of a delivery attempt: which mail, where to, what came of it."""
+    """The one line of a delivery attempt: which mail, where to, what came of it, and whose error it was."""
     DELIVERIES.labels(outcome).inc()
+    if error is not None:
+        DELIVERY_FAILURES.labels(error.service, error.failure).inc()
     for code in adaptations:
         ADAPTATIONS.labels(code).inc()
     fields: dict[str, Any] = {

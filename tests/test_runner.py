@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay import telemetry
+from relay import metrics, telemetry
 from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Dropped, Failed, Held
@@ -188,6 +188,30 @@ async def test_outcome_becomes_state(world, answer, state, reason):
     spool_id = await world.put()
     await world.run(Script(lambda _: answer), lambda: world.entry(spool_id).reason == reason)
     assert world.entry(spool_id).state is state
+
+
+@pytest.mark.parametrize(
+    ("answer", "service", "failure"),
+    [
+        *(
+            (RemoteError(service="connect", failure=each, code="Word"), "connect", each)
+            for each in FailureClass
+        ),
+        (
+            RemoteError(service="s3", failure=FailureClass.CONFIGURATION, code="NoSuchBucket"),
+            "s3",
+            FailureClass.CONFIGURATION,
+        ),
+        (RuntimeError("a fault of ours"), "relay", FailureClass.TEMPORARY),
+    ],
+)
+async def test_failed_attempt_is_counted_by_whose_it_was(world, answer, service, failure):
+    """402, 429, 5xx and S3 are told apart, whatever becomes of the mail."""
+    counter = metrics.DELIVERY_FAILURES.labels(service, failure)
+    before = counter._value.get()
+    spool_id = await world.put()
+    await world.run(Script(lambda _: answer), lambda: counter._value.get() == before + 1)
+    assert world.entry(spool_id).attempts == 1
 
 
 async def test_deferred_waits_for_its_time(world):
