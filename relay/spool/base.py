@@ -166,7 +166,11 @@ class Outbox(Protocol):
     async def bury_aged(
         self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
     ) -> Sequence[Entry]:
-        """S3 and S5 to S6 for what was accepted before that instant, some at a time; those buried, for alarms."""
+        """S3 and S5 to S6 for what was accepted before that instant, some at a time; those buried, for alarms.
+
+        What an operator has retried or released in the last two hours is left until its attempt; the probes of a
+        held route keep nothing.
+        """
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
         """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart."""

@@ -429,6 +429,34 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
     }
 
 
+async def test_attempts_keep_no_aged_entry(put, outbox, desk):
+    """Mail of a held route that was tried a minute ago is given up all the same: nobody asked for that."""
+    spool_id = await put()
+    now = NOW + timedelta(days=30)
+    entry = await claim_one(outbox, now=now)
+    await outbox.defer(entry, until=now, reason="connect.AccessDenied", detail="", now=now)
+    (buried,) = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    assert (buried.spool_id, buried.state) == (spool_id, State.DEAD)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tried", "states"),
+    [(119, False, [State.QUEUED]), (121, False, [State.DEAD]), (1, True, [State.DEAD])],
+)
+async def test_aged_entry_that_an_operator_asked_for_has_its_attempt(
+    put, outbox, desk, minutes, tried, states
+):
+    """A retry of old mail is carried out first; once it was, or two hours later, the age counts again."""
+    spool_id = await put()
+    now = NOW + timedelta(days=30)
+    desk.retry([spool_id], now=now)
+    if tried:
+        await outbox.defer(await claim_one(outbox, now=now), until=now, reason="r", detail="", now=now)
+    now += timedelta(minutes=minutes)
+    await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    assert [entry.state for entry in desk.select(Filter())] == states
+
+
 async def test_change_that_cannot_be_stored_fails_alone(put, outbox):
     """A detail that no row can hold is an error of its own change, and not of those that shared its transaction."""
     for _ in range(2):
