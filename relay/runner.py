@@ -64,6 +64,8 @@ class Runner:
         #: When each held route is probed next.
         self._probe_at: dict[str, datetime] = {}
         self._holds_read_at: datetime | None = None
+        #: Holds change in the spool and here, or are read there, one at a time.
+        self._holding = asyncio.Lock()
         self._clock_steps = ClockSteps()
         #: What the clock was set by, and the spool was not told yet.
         self._clock_moved = timedelta()
@@ -115,11 +117,25 @@ class Runner:
             self._clock_moved = timedelta()
 
     async def _learn_holds(self, now: datetime) -> None:
-        """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
-        if self._holds_read_at is None or self._is_due(self._holds_read_at + self._probe_interval, now):
-            for hold in (await self._outbox.paused()).holds:
-                self._probe_at.setdefault(hold.route, now)
-            self._holds_read_at = now
+        """What the spool holds is probed, from before a restart too; what it holds no more, an operator has let go."""
+        read_at = self._holds_read_at
+        if (
+            not self._probe_at
+            and read_at is not None
+            and not self._is_due(read_at + self._probe_interval, now)
+        ):
+            return
+        async with self._holding:
+            held = {hold.route for hold in (await self._outbox.paused()).holds}
+            for route in held:
+                self._probe_at.setdefault(route, now)
+            for route in self._probe_at.keys() - held:
+                self._forget_hold(route)
+        self._holds_read_at = now
+
+    def _forget_hold(self, route: str) -> None:
+        if self._probe_at.pop(route, None) is not None:
+            telemetry.route_resumed(route=route)
 
     def _is_due(self, at: datetime, now: datetime) -> bool:
         """Whether it is time for a probe: one that lies further ahead than any was from a clock that was set back since."""
@@ -291,18 +307,21 @@ class Runner:
 
     async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
         route = entry.destination.route
-        if route not in self._probe_at:
-            telemetry.route_held(route=route, reason=reason, detail=detail)
-        self._probe_at[route] = now + self._probe_interval
-        await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
+        async with self._holding:
+            if await self._outbox.hold_route(route, reason=reason, detail=detail, now=now):
+                self._forget_hold(route)  # an operator ended it while this attempt went on
+                telemetry.route_held(route=route, reason=reason, detail=detail)
+            self._probe_at[route] = now + self._probe_interval
 
     async def _resume_route(self, entry: Entry) -> None:
         """Connect took a request of this route, or refused it for a reason of its own: the route works."""
         route = entry.destination.route
         if route in self._probe_at:
-            await self._outbox.resume_route(route)  # first: a hold that stays in the spool is to be probed
-            if self._probe_at.pop(route, None) is not None:
-                telemetry.route_resumed(route=route)
+            async with self._holding:
+                await self._outbox.resume_route(
+                    route
+                )  # first: a hold that stays in the spool is to be probed
+                self._forget_hold(route)
 
 
 def _is_void(entry: Entry, error: RemoteError) -> bool:

@@ -312,12 +312,12 @@ def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> Non
 
 
 def route_held(*, route: str, reason: str, detail: str) -> None:
-    """A configuration error stops a route until a probe succeeds."""
+    """A configuration error stops a route until a probe succeeds, or an operator resumes it."""
     _log.error("route.held", route=route, reason=reason, detail=detail)
 
 
 def route_resumed(*, route: str) -> None:
-    """A probe succeeded."""
+    """A probe succeeded, or an operator resumed the route."""
     _log.info("route.resumed", route=route)
 
 

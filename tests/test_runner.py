@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
+import json
+import logging
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -280,6 +284,69 @@ async def test_error_of_configuration_holds_the_route_alone(world):
         while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
             world.clock.now += timedelta(seconds=30)
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What the log says of routes, event by event."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    telemetry.configure("json", "info")
+
+    def events():
+        lines = (json.loads(line) for line in stream.getvalue().splitlines())
+        return [line["event"] for line in lines if line["event"].startswith("route.")]
+
+    yield events
+    monkeypatch.undo()
+    telemetry.configure("json", "info")
+    logging.getLogger().handlers.clear()
+
+
+async def test_route_that_an_operator_resumes_is_told(world, log):
+    """`relay resume route` comes by the spool: the runner tells its end, and tells it when the route is held again."""
+    spool_id = await world.put(1, route="desk")
+    async with world.running(Script(lambda _: refusal(FailureClass.CONFIGURATION))), asyncio.timeout(10):
+        while log() != ["route.held"]:
+            await asyncio.sleep(0.005)
+        assert world.desk.resume("route desk")
+        while log() != ["route.held", "route.resumed"]:
+            await asyncio.sleep(0.005)
+        assert world.desk.retry([spool_id], now=world.clock.now) == 1
+        while log() != ["route.held", "route.resumed", "route.held"]:
+            await asyncio.sleep(0.005)
+        assert [hold.route for hold in world.desk.paused().holds] == ["desk"]
+
+
+async def test_route_that_an_operator_resumes_amid_an_attempt_is_told(world, log):
+    """An attempt from before the resumption holds the route anew: both are told, in their order."""
+    turns = asyncio.Semaphore(0)
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            if entry.destination.route == "desk":
+                await turns.acquire()
+                return await super().deliver(entry)
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+    for number in range(8):
+        await world.put(number, route="desk")
+    async with (
+        world.running(Slow(lambda _: refusal(FailureClass.CONFIGURATION))) as runner,
+        asyncio.timeout(10),
+    ):
+        while world.desk.counts()[State.LEASED] < 8:
+            await asyncio.sleep(0.005)
+        other = await world.put(8, route="other")
+        turns.release()
+        while log() != ["route.held"] or world.entry(other).state is not State.LEASED:
+            await asyncio.sleep(0.005)
+        world.desk.resume("route desk")  # no place is free: the runner has no look at the spool
+        turns.release()
+        while log() != ["route.held", "route.resumed", "route.held"]:
+            await asyncio.sleep(0.005)
+        await runner.stop(0)
 
 
 async def test_held_route_is_probed_though_the_clock_was_set_back(world):

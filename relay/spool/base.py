@@ -172,8 +172,11 @@ class Outbox(Protocol):
         held route keep nothing.
         """
 
-    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
-        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart."""
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
+        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart.
+
+        Whether the hold is new; one that is there learns the new reason.
+        """
 
     async def resume_route(self, route: str) -> bool:
         """End a route's hold; whether there was one."""

@@ -209,10 +209,10 @@ class LocalOutbox:
         )
         return await self._read(finding)
 
-    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
         """Claim no more of this route."""
         holding = partial(control.hold_route, route=route, reason=reason, detail=detail, now=now)
-        await self._change("hold_route", holding)
+        return await self._change("hold_route", holding)
 
     async def resume_route(self, route: str) -> bool:
         """End a route's hold."""

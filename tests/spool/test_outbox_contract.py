@@ -175,8 +175,8 @@ async def test_routes_held_by_the_caller_are_skipped(put, outbox):
 async def test_route_hold_survives_a_restart(put, outbox, spool):
     """A hold in the spool skips the route, is told with its reason, and stays over a restart."""
     await put(destinations=on("broken"))
-    await outbox.hold_route("broken", reason="connect.AccessDenied", detail="no right", now=NOW)
-    await outbox.hold_route("broken", reason="connect.NotFound", detail="gone", now=later(5))
+    assert await outbox.hold_route("broken", reason="connect.AccessDenied", detail="no right", now=NOW)
+    assert not await outbox.hold_route("broken", reason="connect.NotFound", detail="gone", now=later(5))
     await outbox.close()
     outbox = spool.open_outbox()
     assert await claim(outbox) == []
