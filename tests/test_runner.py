@@ -94,13 +94,13 @@ async def world(config):
     intake, outbox = open_intake(config), open_outbox(config)
     desk = open_desk(config)
 
-    async def put(number=1, route="support"):
+    async def put(number=1, route="support", address=None):
         raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
         spool_id = intake.new_id()
         destination = Destination(
             instance_id="instance-1",
-            address=f"{route}@example.com",
-            forward_paths=(f"{route}@example.com",),
+            address=address or f"{route}@example.com",
+            forward_paths=(address or f"{route}@example.com",),
             route=route,
         )
         envelope = Envelope(
@@ -277,13 +277,165 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             world.clock.now += timedelta(seconds=61)
             while tries() < first + number + 1:
                 await asyncio.sleep(0.005)
-        assert tries() == first + 3  # a probe is one entry
+        assert tries() == first + 3  # all are for one address, so a probe is one entry
         while {world.entry(spool_id).state for spool_id in broken} != {State.QUEUED}:
             await asyncio.sleep(0.005)
         mended = True
         while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
             world.clock.now += timedelta(seconds=30)
             await asyncio.sleep(0.01)
+
+
+def only(*good):
+    """What Connect says that has these addresses and no other."""
+
+    def answer(entry):
+        if entry.destination.address in good:
+            return delivered(entry)
+        return refusal(FailureClass.CONFIGURATION, "ResourceNotFoundException")
+
+    return answer
+
+
+async def test_good_address_behind_forty_unknown_ones_is_found(world):
+    """Connect says 404 for an address as for a route: ten addresses are tried at once, so four probes find the good one."""
+    for number in range(40):
+        await world.put(number, route="all", address=f"unknown{number}@example.com")
+    good = await world.put(40, route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(20):
+        tried = 8
+        for _ in range(4):
+            while len(script.asked) < min(tried, 41) or world.desk.counts()[State.LEASED]:
+                await asyncio.sleep(0.005)
+            assert len(script.asked) == tried, "no more than ten a probe"
+            tried += 10
+            world.clock.now += timedelta(seconds=60)
+        while world.entry(good).state is not State.DONE:
+            await asyncio.sleep(0.005)
+        assert world.desk.paused().holds == ()
+
+
+async def test_unknown_address_is_put_off_alone_where_others_are_known(world, log):
+    """A 404 for one address of a route that works: its mail is tried ever later, and given up in the end; no route is held."""
+    await world.put(0, route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(20):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        spool_id = await world.put(1, route="all", address="unknown@example.com")
+        for attempt in (1, 2):
+            while world.entry(spool_id).attempts < attempt or world.entry(spool_id).state is State.LEASED:
+                await asyncio.sleep(0.005)
+            entry = world.entry(spool_id)
+            assert (entry.state, entry.reason) == (State.QUEUED, "connect.ResourceNotFoundException")
+            assert entry.detail.startswith("unknown@example.com is not known to Connect")
+            delay = entry.next_attempt_at - world.clock.now
+            assert 0.75 * 10 * attempt <= delay.total_seconds() <= 1.25 * 10 * attempt
+            world.clock.now = entry.next_attempt_at
+        following = await world.put(2, route="all", address="good@example.com")
+        while world.entry(following).state is not State.DONE:
+            await asyncio.sleep(0.005)
+        for day in range(5):
+            world.clock.now += timedelta(hours=23)
+            other = await world.put(10 + day, route="all", address="good@example.com")
+            while world.entry(other).state is not State.DONE or world.desk.counts()[State.LEASED]:
+                await asyncio.sleep(0.005)
+        assert (world.entry(spool_id).state, world.entry(spool_id).reason) == (State.DEAD, "too_old")
+    assert log() == []
+
+
+async def test_known_address_that_is_gone_holds_the_route(world):
+    """An instance that vanishes is no matter of single addresses: the last that worked is refused, too."""
+    await world.put(0, route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(10):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        script.answer = only()
+        await world.put(1, route="all", address="good@example.com")
+        while not world.desk.paused().holds:
+            await asyncio.sleep(0.005)
+
+
+async def test_reload_makes_a_404_the_matter_of_the_route_again(world, config):
+    """A flow or an instance that a new configuration has wrong is told, whatever worked by the old one."""
+    await world.put(0, route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script) as runner, asyncio.timeout(10):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        runner.reload(script, config.deliver)
+        await world.put(1, route="all", address="other@example.com")
+        while not world.desk.paused().holds:
+            await asyncio.sleep(0.005)
+
+
+async def test_probe_that_hangs_or_fails_delays_no_other(world):
+    """One address that hangs costs the others of its route nothing, and a late failure puts off no later probe."""
+    gate = asyncio.Event()
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            if entry.destination.address == "slow@example.com" and entry.attempts == 2:
+                await gate.wait()
+            return await super().deliver(entry)
+
+    def tries(address):
+        return len([entry for entry in script.asked if entry.destination.address == address])
+
+    for number, address in enumerate(("slow@example.com", "a@example.com", "b@example.com")):
+        await world.put(number, route="all", address=address)
+    script = Slow(only())
+    async with world.running(script), asyncio.timeout(20):
+        for count in (1, 2, 3):
+            world.clock.now += timedelta(seconds=60)
+            while not tries("a@example.com") == tries("b@example.com") == count:
+                await asyncio.sleep(0.005)
+            while world.desk.counts()[State.LEASED] > (count > 1):  # only the one that hangs
+                await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=50)
+        gate.set()
+        while tries("slow@example.com") < 2 or world.desk.counts()[State.LEASED]:
+            await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=10)
+        while not tries("a@example.com") == tries("b@example.com") == 4:
+            await asyncio.sleep(0.005)
+
+
+async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
+    """While other routes keep the deliverer busy, a held route is tried with all ten addresses, one after the other."""
+    turns = asyncio.Semaphore(0)
+
+    class Busy(Script):
+        async def deliver(self, entry):
+            if entry.destination.route == "busy":
+                await turns.acquire()
+            return await super().deliver(entry)
+
+    for number in range(20):
+        await world.put(number, route="all", address=f"unknown{number}@example.com")
+    script = Busy(lambda entry: delivered(entry) if entry.destination.route == "busy" else only()(entry))
+
+    def tried():
+        return {entry.destination.address for entry in script.asked if entry.destination.route == "all"}
+
+    async with world.running(script) as runner, asyncio.timeout(20):
+        while len(tried()) < 8 or world.desk.counts()[State.LEASED]:
+            await asyncio.sleep(0.005)
+        for number in range(20, 60):
+            await world.put(number, route="busy")
+        while world.desk.counts()[State.LEASED] < 8:
+            await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=60)
+        while len(tried()) < 18:
+            turns.release()  # a place, for one mail of either route in turn
+            await asyncio.sleep(0.01)
+        for _ in range(6):
+            turns.release()
+            await asyncio.sleep(0.01)
+        assert len(tried()) == 18
+        await runner.stop(0)
 
 
 @pytest.fixture

@@ -99,14 +99,20 @@ class Outbox(Protocol):
         limit: int,
         lease_seconds: float,
         held_routes: Sequence[str] = (),
-        probe_routes: Sequence[str] = (),
+        probes: Sequence[int] = (),
     ) -> Sequence[Entry]:
         """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt.
 
         Replies to known mails come before other mails of their route. Skipped are the routes that the caller
-        holds, that are held in the spool (`hold_route`) and that an operator paused. Of each of `probe_routes`
-        at most one entry is taken although the route is held, due or not, and none while another of that
-        route is leased; a paused route is not probed.
+        holds, that are held in the spool (`hold_route`) and that an operator paused; but of `probes` (from
+        `find_probes`) those that still wait are taken, due or not, in the turn of their route, unless it is paused.
+        """
+
+    async def find_probes(self, route: str) -> Sequence[int]:
+        """Entries of a held route to find out whether it works again: ids for `claim`, in the order of their due times.
+
+        Up to ten, one for each destination address, due or not, since an address that Connect does not have says
+        nothing of the others. None for an address of which another entry is leased, none of a paused route.
         """
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
