@@ -7,11 +7,12 @@ A mail is accepted at the instant `put` commits: before it we owe nothing, after
     S2  raw, no entry           being received, or being removed: swept at start-up
     S3  queued                  accepted; due at next_attempt_at
     S4  leased                  being delivered until lease_until; then S3 again
-    S5  held                    waits for a person, or for a probe of its route
+    S5  held                    waits for a person
     S6  dead                    given up, with its reason; kept for a person
     S7  done                    contact id known; kept for `retain_days`
 
-An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
+What an error of configuration stops stays S3 while its route is held (`Outbox.hold_route`), and is passed over. An
+attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
 """
 
 from __future__ import annotations
