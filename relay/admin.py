@@ -86,7 +86,8 @@ async def open_admin(bind: str, app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
         raise ConfigError(
             f'admin.bind = "{bind}": cannot be opened ({exc.strerror or exc}); '
-            'give a free address and port, or "" for none'
+            "give each relay serve of this machine an address and port of its own (RELAY_ADMIN__BIND "
+            'where they share a file), or "" for none'
         ) from exc
     try:
         bound: tuple[str, int] = runner.addresses[0]

@@ -63,8 +63,8 @@ class Clients:
 
     s3: Any
     connect: Any
-    #: Only where alarms go to a topic.
-    sns: Any = None
+    #: Made whether or not alarms go to a topic: a reload may name one.
+    sns: Any
 
 
 @asynccontextmanager
@@ -87,9 +87,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
                 session.client("connect", config=_connect_config(config))
             )
             connect.meta.events.register("before-send.connect", _send_in_pieces)
-            sns = None
-            if config.alarms.sns_topic_arn:
-                sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
+            sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
         yield Clients(s3=s3, connect=connect, sns=sns)
 
 
@@ -109,7 +107,7 @@ def _operators_mistakes() -> Iterator[None]:
 def _warm(session: Any) -> None:
     """Read the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
     loader = session._session.get_component("data_loader")  # noqa: SLF001  # the loader that the clients will ask
-    for service in ("s3", "connect"):
+    for service in ("s3", "connect", "sns"):
         loader.load_service_model(service, "service-2")
         loader.load_service_model(service, "endpoint-rule-set-1")
         loader.load_service_model(service, "paginators-1")

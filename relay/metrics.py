@@ -6,7 +6,9 @@ closed vocabularies, and a counter stands at 0 from the start: `increase()` of P
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, disable_created_metrics
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Metric, disable_created_metrics
 
 from relay import replies
 from relay.contact.adaptations import AdaptationCode
@@ -17,17 +19,38 @@ from relay.verdict import Disposition
 # The instant at which each counter began, once more for each label: `process_start_time_seconds` says as much.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
 
+
+class Known(Gauge):
+    """A gauge that is there once it was moved: from a process that cannot know, 0 would be a wrong answer."""
+
+    _is_known = False
+
+    def set(self, value: float) -> None:
+        """The value from now on."""
+        super().set(value)
+        self._is_known = True
+
+    def inc(self, amount: float = 1) -> None:
+        """So much more."""
+        super().inc(amount)
+        self._is_known = True
+
+    def collect(self) -> Iterable[Metric]:
+        """The family with its sample, or nothing."""
+        return super().collect() if self._is_known else ()
+
+
 TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
 RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
-SESSIONS = Gauge("relay_sessions", "Sessions open now.")
+SESSIONS = Known("relay_sessions", "Sessions open now.")
 SESSIONS_REFUSED = Counter(
     "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
 )
 LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
 HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
 TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
-GATE_CLOSED = Gauge("relay_gate_closed", "1 while new sessions are sent away.")
-INTAKE_CLOSED = Gauge(
+GATE_CLOSED = Known("relay_gate_closed", "1 while new sessions are sent away.")
+INTAKE_CLOSED = Known(
     "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
 )
 RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
@@ -43,10 +66,10 @@ DELIVERY_FAILURES = Counter(
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
 
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
-SPOOL_OLDEST = Gauge("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
-ROUTES_HELD = Gauge("relay_routes_held", "Routes that wait for their configuration to be right.")
-SPOOL_SICK = Gauge("relay_spool_sick", "1 while the spool cannot be read or written.")
-SPOOL_DISK_FULL = Gauge(
+SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+ROUTES_HELD = Known("relay_routes_held", "Routes that wait for their configuration to be right.")
+SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Known(
     "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
 )
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
@@ -77,3 +100,9 @@ for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
 for _kind in AlarmKind:
     ALARMS.labels(_kind)
+
+
+def begin_receiver() -> None:
+    """Show what a process that takes mail knows of itself, before the first session and the first trouble."""
+    for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK):
+        gauge.set(0)

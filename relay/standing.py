@@ -16,8 +16,10 @@ class AlarmKind(StrEnum):
 
     #: Mail was given up; a person must look at it.
     DEAD_LETTERS = "dead_letters"
-    #: Mail waits for a person, or because a route's configuration is wrong.
+    #: Mail waits for a person.
     HELD = "held"
+    #: Mail of a route waits because its configuration is wrong: one alarm for each route.
+    ROUTE_HELD = "route_held"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
     #: The spool cannot be read or written.
@@ -44,6 +46,8 @@ class Standing:
     held_routes: tuple[str, ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
     oldest_seconds: float = 0.0
+    #: Whether that was longer than `alarms.oldest_minutes`, as it was when this look was taken.
+    overdue: bool = False
     #: Whether the disk ran full, so that mail goes out and none comes in.
     disk_full: bool = False
     #: Why the spool could not be looked at; "" when it could.
@@ -57,7 +61,12 @@ class Alarm:
     kind: AlarmKind
     #: False when what was wrong is right again.
     raised: bool
+    #: One sentence for a person.
     detail: str
+    #: What of its kind it is about: the route's name, "" where there is but one. With the kind it pairs an alarm and its end.
+    subject: str = ""
+    #: How many there are, where it is about a number.
+    count: int | None = None
 
 
 def build_standing_json(standing: Standing) -> str:
@@ -69,20 +78,31 @@ def parse_standing_json(text: str) -> Standing:
     """The standing that `build_standing_json` wrote; what cannot be read is one in which all is well."""
     try:
         record = json.loads(text)
-        return Standing(**{**record, "held_routes": tuple(record["held_routes"])})
+        standing = Standing(**{**record, "held_routes": tuple(record["held_routes"])})
     except (ValueError, TypeError, KeyError):
         return Standing()
+    plain = asdict(Standing())
+    return (
+        standing
+        if all(_is_like(value, plain[name]) for name, value in asdict(standing).items())
+        else Standing()
+    )
 
 
-def compare_standings(before: Standing, now: Standing, *, oldest_minutes: float) -> tuple[Alarm, ...]:
+def _is_like(value: object, plain: object) -> bool:
+    return isinstance(value, (int, float) if isinstance(plain, float) else type(plain))
+
+
+def compare_standings(before: Standing, now: Standing) -> tuple[Alarm, ...]:
     """What is to be told of the step from one look to the next.
 
-    Dead letters and held mail that are new since then are told each time; an age and a sickness once, and once when over.
+    Dead letters and held mail that are new since then are told each time, and once when none is left; a route, an age
+    and a sickness once, and once when over.
     """
-    return tuple(_compare(before, now, oldest_minutes=oldest_minutes))
+    return tuple(_compare(before, now))
 
 
-def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Iterator[Alarm]:
+def _compare(before: Standing, now: Standing) -> Iterator[Alarm]:
     if bool(now.sick) != bool(before.sick):
         detail = now.sick or "the spool works again"
         yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
@@ -95,40 +115,45 @@ def _compare(before: Standing, now: Standing, *, oldest_minutes: float) -> Itera
             else "the disk has room again"
         )
         yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
-    if now.dead > before.dead or now.newest_dead > before.newest_dead:
-        yield Alarm(
-            kind=AlarmKind.DEAD_LETTERS,
-            raised=True,
-            detail=_number(now.dead, "dead letter", "relay queue list --state dead"),
-        )
-    if now.held > before.held or now.newest_held > before.newest_held:
-        yield Alarm(
-            kind=AlarmKind.HELD,
-            raised=True,
-            detail=_number(now.held, "held mail", "relay queue list --state held"),
-        )
+    yield from _compare_aside(
+        AlarmKind.DEAD_LETTERS,
+        "dead letter",
+        (before.dead, before.newest_dead),
+        (now.dead, now.newest_dead),
+        command="relay queue list --state dead",
+    )
+    yield from _compare_aside(
+        AlarmKind.HELD,
+        "held mail",
+        (before.held, before.newest_held),
+        (now.held, now.newest_held),
+        command="relay queue list --state held",
+    )
     yield from _compare_routes(before, now)
-    limit = oldest_minutes * 60
-    if (now.oldest_seconds > limit) != (before.oldest_seconds > limit):
-        raised = now.oldest_seconds > limit
-        detail = (
-            f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
-            if raised
-            else "no mail waits for long"
-        )
-        yield Alarm(kind=AlarmKind.OLDEST, raised=raised, detail=detail)
+    if now.overdue != before.overdue:
+        minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
+        detail = minutes if now.overdue else "no mail waits for long"
+        yield Alarm(kind=AlarmKind.OLDEST, raised=now.overdue, detail=detail)
+
+
+def _compare_aside(
+    kind: AlarmKind, what: str, before: tuple[int, float], now: tuple[int, float], *, command: str
+) -> Iterator[Alarm]:
+    """What waits for a person: how many, and when the last came to be so."""
+    (count_before, newest_before), (count, newest) = before, now
+    if count > count_before or newest > newest_before:
+        detail = f"{count} {what}{'' if count == 1 else 's'}; see {command}"
+        yield Alarm(kind=kind, raised=True, detail=detail, count=count)
+    elif count_before and not count:
+        yield Alarm(kind=kind, raised=False, detail=f"no {what} is left", count=0)
 
 
 def _compare_routes(before: Standing, now: Standing) -> Iterator[Alarm]:
+    kind = AlarmKind.ROUTE_HELD
     for route in now.held_routes:
         if route not in before.held_routes:
-            yield Alarm(
-                kind=AlarmKind.HELD, raised=True, detail=f"the route {route} is held; see relay check"
-            )
+            detail = f"the route {route} is held; see relay check"
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=route)
     for route in before.held_routes:
         if route not in now.held_routes:
-            yield Alarm(kind=AlarmKind.HELD, raised=False, detail=f"the route {route} delivers again")
-
-
-def _number(count: int, what: str, command: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}; see {command}"
+            yield Alarm(kind=kind, raised=False, detail=f"the route {route} delivers again", subject=route)

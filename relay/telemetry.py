@@ -366,18 +366,23 @@ def clock_moved(*, seconds: float) -> None:
     _log.warning("clock.moved", seconds=round(seconds, 3))
 
 
-def alarm_told(*, kind: AlarmKind, raised: bool, detail: str) -> None:
+def alarm_told(
+    *, kind: AlarmKind, raised: bool, detail: str, route: str = "", count: int | None = None
+) -> None:
     """Something that a person should look at, or the end of it."""
+    facts = ({"route": route} if route else {}) | ({"count": count} if count is not None else {})
     if raised:
         ALARMS.labels(kind).inc()
-        _log.error("alarm.raised", kind=str(kind), detail=detail)
+        _log.error("alarm.raised", kind=str(kind), detail=detail, **facts)
     else:
-        _log.info("alarm.ended", kind=str(kind), detail=detail)
+        _log.info("alarm.ended", kind=str(kind), detail=detail, **facts)
 
 
-def alarm_untold(*, to: str, why: str) -> None:
-    """A webhook or an SNS topic did not take an alarm."""
-    _log.error("alarm.untold", to=to, why=why)
+def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
+    """A webhook or an SNS topic did not take an alarm; it is tried again until it is given up."""
+    (_log.error if given_up else _log.warning)(
+        "alarm.untold", to=to, why=why, kind=str(kind), given_up=given_up
+    )
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:

@@ -51,6 +51,8 @@ class Watch:
         self._now = now
         self._wait = wait
         self._standing = Standing()
+        #: The one that a restart would begin with.
+        self._remembered: Standing | None = None
         #: Whether the ballast was out at the last look.
         self._ballast_out = False
         #: The write that the last look was waiting for.
@@ -61,32 +63,45 @@ class Watch:
         """Whether the spool could not be read or written at the last look."""
         return bool(self._standing.sick)
 
+    def reload(self, config: Config) -> None:
+        """From the next look on by another configuration."""
+        self._config = config
+        self._sender.reload(config.alarms, hostname=config.hostname)
+
     async def run(self) -> None:
         """Look again and again until `wait` answers True (stop)."""
         # What a person was told of before a restart need not wake them again; what came about meanwhile must.
         self._standing = await asyncio.to_thread(self._memory.load)
         await self.look()
-        every = self._config.alarms.every_seconds
-        step = min(_ROOM_SECONDS, every)
         looks, waited = 0, 0.0
-        while not await self._wait(step):
+        while not await self._wait(step := min(_ROOM_SECONDS, self._config.alarms.every_seconds)):
             waited += step
+            every = self._config.alarms.every_seconds
             enough = min(every, _SICK_SECONDS) if self.is_sick else every
+            await self._remember()
             if not await self.make_room() and waited < enough:
                 continue
             await self.look()
             looks, waited = looks + 1, 0.0
             if looks % _LOOKS_PER_SWEEP == 0:
                 await self.sweep()
+        await self._sender.close()
+        await self._remember()
 
     async def look(self) -> None:
         """One look, its metrics and its alarms."""
         before, self._standing = self._standing, await self._look()
         telemetry.queue_seen(self._standing)
-        alarms = compare_standings(before, self._standing, oldest_minutes=self._config.alarms.oldest_minutes)
-        # Side by side: a webhook that hangs costs the watch, and a stop, one time-out and not one for each route.
-        await asyncio.gather(*(self._sender.tell(alarm) for alarm in alarms))
-        await asyncio.to_thread(self._memory.save, self._standing)
+        alarms = compare_standings(before, self._standing)
+        for alarm in alarms:
+            self._sender.tell(alarm)
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """Keep what was told, once it was: what a restart finds waiting is told after it."""
+        if self._standing is not self._remembered and not self._sender.is_telling:
+            self._remembered = self._standing
+            await asyncio.to_thread(self._memory.save, self._standing)
 
     async def make_room(self) -> bool:
         """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""
@@ -151,6 +166,7 @@ class Watch:
         counts = self._desk.counts()
         aside = self._desk.aside()
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
+        oldest_seconds = max(((now - at).total_seconds() for at in oldest), default=0.0)
         return Standing(
             queued=counts[State.QUEUED],
             leased=counts[State.LEASED],
@@ -161,5 +177,6 @@ class Watch:
             done=counts[State.DONE],
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),
-            oldest_seconds=max(((now - at).total_seconds() for at in oldest), default=0.0),
+            oldest_seconds=oldest_seconds,
+            overdue=oldest_seconds > self._config.alarms.oldest_minutes * 60,
         )

@@ -63,6 +63,8 @@ def test_process_that_does_not_answer_is_left_out():
 async def test_port_that_is_taken():
     """A port that somebody else has is an operator's sentence with the key and the value."""
     async with open_admin("127.0.0.1:0", await pages()) as bind:
-        with pytest.raises(ConfigError, match=rf'admin\.bind = "{bind}"'):
+        with pytest.raises(
+            ConfigError, match=rf'admin\.bind = "{bind}": .* in use.*RELAY_ADMIN__BIND.*"" for none'
+        ):
             async with open_admin(bind, await pages()):
                 pass

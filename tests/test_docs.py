@@ -12,12 +12,14 @@ from pathlib import Path
 
 import click
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import Counter, Gauge
 
+from relay import metrics as metrics_module
 from relay import telemetry
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
+from relay.standing import AlarmKind
 from relay.verdict import Disposition
 
 ROOT = Path(__file__).parent.parent
@@ -144,10 +146,17 @@ def test_no_event_is_documented_that_is_none():
     assert named <= set(events())
 
 
+@pytest.mark.parametrize("kind", list(AlarmKind))
+def test_alarm_is_documented(kind):
+    """Each kind of alarm has its line for whoever is woken by it."""
+    assert re.search(rf"^\| `{kind}` \| .* \|$", OPERATIONS, re.MULTILINE)
+
+
 def metrics():
     """Every metric of ours by its name in the exposition."""
-    for family in REGISTRY.collect():
-        if family.name.startswith("relay_"):
+    for each in vars(metrics_module).values():
+        if isinstance(each, Counter | Gauge):
+            (family,) = each.describe()
             yield f"{family.name}_total" if family.type == "counter" else family.name
 
 

@@ -386,6 +386,40 @@ def test_refusals_of_sessions_stand_at_zero():
     assert enhanced <= begun("sessions_refused", "code")
 
 
+GAUGES = r"^(relay_\w+)(?:{.*})? (-?[0-9.]+)$"
+
+
+def shown(*doing):
+    """The gauges of ours that a new process shows after it has done this, by name."""
+    code = (
+        f"from relay import metrics, standing, telemetry; {'; '.join(doing)}; print(telemetry.exposition())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {
+        name: float(at) for name, at in re.findall(GAUGES, run.stdout, re.MULTILINE) if "_total" not in name
+    }
+
+
+def test_gauge_is_shown_by_who_knows_it():
+    """A receiver says nothing of the queue, a deliverer nothing of sessions, and nobody anything before the first look."""
+    assert shown("pass") == {}
+    receiver = shown("metrics.begin_receiver()")
+    assert receiver == {"relay_sessions": 0, "relay_gate_closed": 0, "relay_spool_sick": 0}
+    deliverer = shown("telemetry.queue_seen(standing.Standing(dead=2, oldest_seconds=7.0))")
+    assert deliverer == {
+        "relay_spool_messages": 0,
+        "relay_spool_oldest_seconds": 7,
+        "relay_spool_disk_full": 0,
+        "relay_spool_sick": 0,
+        "relay_routes_held": 0,
+    }
+
+
+def test_sick_spool_says_nothing_of_the_queue():
+    """A first look that came to nothing shows that the spool is sick, and no figure."""
+    assert shown("telemetry.queue_seen(standing.Standing(sick='disk'))") == {"relay_spool_sick": 1}
+
+
 def test_nothing_is_shown_of_when_a_counter_began():
     """One line for each label of a counter, not two: nobody watches when it was made."""
     assert "_created" not in telemetry.exposition()

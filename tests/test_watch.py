@@ -7,12 +7,14 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import aws_parts
 import pytest
 
+from relay import alarms as alarms_module
 from relay import faults, telemetry
 from relay import watch as watch_module
-from relay.alarms import AlarmMemory
-from relay.config.model import Config
+from relay.alarms import AlarmMemory, AlarmSender
+from relay.config.model import Alarms, Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import SpoolFullError
 from relay.spool.local import open_desk, open_intake, open_outbox
@@ -28,9 +30,16 @@ class Told:
 
     def __init__(self) -> None:
         self.alarms = []
+        self.is_telling = False
 
-    async def tell(self, alarm):
+    def tell(self, alarm):
         self.alarms.append((alarm.kind, alarm.raised))
+
+    async def close(self):
+        self.closed = True
+
+    def reload(self, alarms, *, hostname):
+        self.config = alarms, hostname
 
 
 @pytest.fixture
@@ -90,7 +99,12 @@ async def world(tmp_path):
         )
         return spool_id
 
-    yield SimpleNamespace(watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk)
+    def reload(**tables):
+        watch.reload(Config(**(config.model_dump() | tables)))
+
+    yield SimpleNamespace(
+        watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk, reload=reload
+    )
     faults.arm_fault("")
     await outbox.close()
     await intake.close()
@@ -143,6 +157,20 @@ async def test_dead_letter_that_dies_again_is_told_again(world):
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 2
 
 
+@pytest.mark.parametrize(("end", "kind"), [("bury", AlarmKind.DEAD_LETTERS), ("hold", AlarmKind.HELD)])
+async def test_last_that_goes_ends_the_alarm(world, end, kind):
+    """With two of them the first that an operator drops ends nothing, the second ends it."""
+    ids = [await world.put(number) for number in (1, 2)]
+    for _ in ids:
+        await getattr(world.outbox, end)(await claim(world), reason="r", detail="", now=NOW)
+    await world.watch.look()
+    for spool_id in ids:
+        assert world.told.alarms == [(kind, True)]
+        world.desk.drop([spool_id], now=NOW)
+        await world.watch.look()
+    assert world.told.alarms == [(kind, True), (kind, False)]
+
+
 async def test_held_route_is_told_and_its_end(world):
     """A route that is held raises an alarm, and ends it when it delivers again."""
     await world.watch.look()
@@ -150,7 +178,7 @@ async def test_held_route_is_told_and_its_end(world):
     await world.watch.look()
     await world.outbox.resume_route("desk")
     await world.watch.look()
-    assert world.told.alarms == [(AlarmKind.HELD, True), (AlarmKind.HELD, False)]
+    assert world.told.alarms == [(AlarmKind.ROUTE_HELD, True), (AlarmKind.ROUTE_HELD, False)]
 
 
 async def test_room_is_looked_after_between_two_looks(world):
@@ -276,6 +304,46 @@ async def test_old_mail_is_told(world):
     assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
 
 
+async def test_reload_moves_the_limit_of_age(world):
+    """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an alarm that stands."""
+    await world.put(1)
+    world.clock.now += timedelta(minutes=30)
+    await world.watch.look()
+    assert world.told.alarms == []
+    world.reload(alarms={"oldest_minutes": 20})
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.OLDEST, True)]
+    world.clock.now += timedelta(minutes=1)
+    world.reload(alarms={"oldest_minutes": 60})
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
+
+
+async def test_reload_reaches_the_sender_and_the_pace(world, monkeypatch):
+    """Whom to tell, as what host, and how often to look, are taken up while the watch runs."""
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            world.reload(hostname="mx2.example.com", alarms={"every_seconds": 0.5})
+        return len(waits) == 4
+
+    monkeypatch.setattr(world.watch, "_wait", wait)
+    await world.watch.run()
+    assert waits == [1.0, 1.0, 0.5, 0.5]
+    assert world.told.config == (Alarms(every_seconds=0.5), "mx2.example.com")
+
+
+async def test_reload_moves_the_last_limit(world):
+    """Another deliver.max_hold_hours holds at the next sweep."""
+    spool_id = await world.put(1)
+    world.clock.now += timedelta(hours=3)
+    world.reload(deliver={"max_hold_hours": 2})
+    await world.watch.sweep()
+    assert world.desk.select(Filter(ids=(spool_id,)))[0].state is State.DEAD
+
+
 async def test_restart_wakes_nobody_twice(world):
     """What was told before a restart is counted after it, not told again."""
     await world.put(1)
@@ -283,7 +351,7 @@ async def test_restart_wakes_nobody_twice(world):
     await world.outbox.hold_route("desk", reason="connect.AccessDeniedException", detail="", now=NOW)
     await world.watch.run()
     told = world.told.alarms.copy()
-    assert told == [(AlarmKind.DEAD_LETTERS, True), (AlarmKind.HELD, True)]
+    assert told == [(AlarmKind.DEAD_LETTERS, True), (AlarmKind.ROUTE_HELD, True)]
     await world.begin().run()
     assert world.told.alarms == told
 
@@ -306,23 +374,60 @@ async def test_memory_that_is_spoiled_is_none(world, tmp_path):
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
 
 
-async def test_alarms_are_told_side_by_side(world):
-    """A way out that hangs is waited for once, however many routes are held."""
-    everyone = asyncio.Event()
-    waiting = 0
+async def test_what_waits_to_be_told_outlasts_a_restart(world):
+    """An alarm that nobody has taken before a stop is told after it; one that was taken meanwhile is not."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    world.told.is_telling = True
+    await world.begin().run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 2
+    steps = iter([False, False, True])
 
-    class Hangs:
-        async def tell(self, _alarm):
-            nonlocal waiting
-            waiting += 1
-            if waiting == 3:
-                everyone.set()
-            await everyone.wait()
+    async def wait(_seconds):
+        world.told.is_telling = False
+        return next(steps)
 
+    watch = world.begin()
+    watch._wait = wait
+    await watch.run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)] * 3
+
+
+async def test_last_try_is_waited_for(world):
+    """What a stop's last try has told is not told again."""
+    await world.put(1)
+    await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
+    world.told.is_telling = True
+
+    async def close():
+        world.told.is_telling = False
+
+    world.told.close = close
+    await world.begin().run()
+    await world.begin().run()
+    assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
+
+
+async def test_way_out_that_hangs_holds_up_no_look(world, monkeypatch):
+    """While a webhook never answers, the watch goes on to look; its end waits for one time-out, however many routes are held."""
+    monkeypatch.setattr(alarms_module, "_SECONDS", 0.5)
     for route in ("a", "b", "c"):
         await world.outbox.hold_route(route, reason="connect.AccessDeniedException", detail="", now=NOW)
-    async with asyncio.timeout(5):
-        await world.begin(Hangs()).run()
+
+    async def hang(reader, _writer, _number):
+        await reader.read()
+
+    async with aws_parts.Peer(hang) as peer:
+        sender = AlarmSender(Alarms(webhook=peer.url), hostname="mx.test", now=lambda: NOW)
+        watch = world.begin(sender)
+        began = asyncio.get_running_loop().time()
+        await watch.look()
+        assert asyncio.get_running_loop().time() - began < 0.4
+        assert sender.is_telling
+        await watch.run()
+        assert asyncio.get_running_loop().time() - began < 4
 
 
 async def test_nothing_waits_for_ever(world):

@@ -19,6 +19,7 @@ from relay import telemetry
 from relay.config import Config
 from relay.daemon.link import Link
 from relay.errors import ConfigError, SpoolError
+from relay.metrics import INTAKE_CLOSED
 
 #: Between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
@@ -112,6 +113,7 @@ async def _live(half: Half, end: socket.socket) -> int:
 async def _tell_problems(half: Half, link: Link) -> None:
     """Say what keeps mail out each time that it changes."""
     told = ""
+    INTAKE_CLOSED.set(0)
     while True:
         await asyncio.sleep(_PROBLEM_SECONDS)
         if (problem := half.problem()) != told:

@@ -72,7 +72,7 @@ class Deliverer:
             config=config,
             outbox=outbox,
             desk=desk,
-            sender=AlarmSender(config.alarms, hostname=config.hostname, sns=clients.sns),
+            sender=AlarmSender(config.alarms, hostname=config.hostname, now=utc_now, sns=clients.sns),
             memory=AlarmMemory(config.data_dir),
             now=utc_now,
             wait=self._wait,
@@ -104,10 +104,11 @@ class Deliverer:
         return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
 
     async def reload(self, config: Config) -> None:
-        """From the next entry on by the new configuration; endpoints and credentials stay until a restart."""
-        if self._runner:
+        """From the next entry, and the next look, on by the new configuration; endpoints and credentials stay until a restart."""
+        if self._runner and self._watch:
             self._pace = _pace(config)
             self._runner.reload(self._delivery(config), config.deliver)
+            self._watch.reload(config)
 
     async def stop(self, seconds: float) -> None:
         """Let running deliveries end; what does not end in time is delivered after the next start."""

@@ -7,6 +7,7 @@ import socket
 
 from relay.config import Config
 from relay.daemon.child import Order, run_child
+from relay.metrics import begin_receiver
 from relay.smtp.listeners import Server
 from relay.spool.local import LocalIntake, open_intake
 
@@ -33,6 +34,7 @@ class Receiver:
             index: [socket.socket(fileno=descriptor) for descriptor in descriptors]
             for index, descriptors in order.sockets.items()
         }
+        begin_receiver()
         await self._server.start(opened)
         _settle()
 

@@ -1,0 +1,78 @@
+"""The two halves apart, by one file: what each shows of itself, and what is said when they want one address."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+from harness import Daemon, free_port, until
+
+from relay.config.builtin import builtin_config
+from relay.sandbox.service import running_sandbox, settings_of
+
+
+@pytest.fixture(scope="module")
+def box():
+    with running_sandbox(settings=settings_of(builtin_config())) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def halves(box, tmp_path):
+    """A receiver that runs, and a deliverer by the same file that does not yet."""
+    homes = tmp_path / "receive", tmp_path / "deliver"
+    for home in homes:
+        home.mkdir()
+    with Daemon(homes[0], env=box.environ()) as receive:
+        text = receive.config_path.read_text().replace(
+            'bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{free_port()}"'
+        )
+        receive.config_path.write_text(text)
+        receive.args = ["--role", "receive"]
+        with Daemon(homes[1], env=box.environ(), config=text) as deliver:
+            deliver.args = ["--role", "deliver"]
+            receive.start()
+            yield receive, deliver
+
+
+def gauges(daemon):
+    """The gauges of ours that its page shows, by name."""
+    with urllib.request.urlopen(
+        f"http://{daemon.wait_for('admin.opened')['bind']}/metrics", timeout=10
+    ) as answer:
+        lines = answer.read().decode().splitlines()
+    names = {line.partition("{")[0] for line in lines if line.startswith("relay_")}
+    return {name for name in names if not name.endswith("_total")}
+
+
+def test_halves_show_what_they_know(halves):
+    """With an address of its own for each, sessions are a receiver's gauge, and the queue is the deliverer's."""
+    receive, deliver = halves
+    deliver.start(RELAY_ADMIN__BIND="127.0.0.1:0")
+    assert gauges(receive) == {
+        "relay_sessions",
+        "relay_gate_closed",
+        "relay_intake_closed",
+        "relay_spool_sick",
+    }
+    until(lambda: "relay_spool_oldest_seconds" in gauges(deliver))
+    assert gauges(deliver) == {
+        "relay_spool_messages",
+        "relay_spool_oldest_seconds",
+        "relay_spool_disk_full",
+        "relay_spool_sick",
+        "relay_routes_held",
+        "relay_intake_closed",
+    }
+    assert (deliver.stop(), receive.stop()) == (0, 0)
+
+
+def test_one_address_for_both_is_said(halves):
+    """The second runs without health and metrics, and its log says at level error which key to change, and how."""
+    receive, deliver = halves
+    deliver.start()
+    refused = deliver.wait_for("admin.refused")
+    assert refused["level"] == "error"
+    assert f'admin.bind = "{receive.wait_for("admin.opened")["bind"]}"' in refused["why"]
+    assert "RELAY_ADMIN__BIND" in refused["why"]
+    assert (deliver.stop(), receive.stop()) == (0, 0)
