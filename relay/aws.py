@@ -199,11 +199,17 @@ class SigningCredentials:
 
 # What a service's own word means, whatever its status (S3 says ExpiredToken with 400, SlowDown with 503).
 _BY_CODE = {
-    "ThrottlingException": FailureClass.THROTTLED,
-    "TooManyRequestsException": FailureClass.THROTTLED,
-    "IdempotencyException": FailureClass.CONFLICT,
-    "AccessDenied": FailureClass.CONFIGURATION,
+    # The errors of StartEmailContact in the service model; InternalServiceException, the seventh, is temporary.
     "AccessDeniedException": FailureClass.CONFIGURATION,
+    "IdempotencyException": FailureClass.CONFLICT,
+    "InvalidRequestException": FailureClass.PAYLOAD,
+    "ResourceNotFoundException": FailureClass.CONFIGURATION,
+    "ServiceQuotaExceededException": FailureClass.CAPACITY,
+    "ThrottlingException": FailureClass.THROTTLED,
+    # Those of every service, and of S3.
+    "SerializationException": FailureClass.PAYLOAD,  # the protocol's own: these octets cannot be read
+    "TooManyRequestsException": FailureClass.THROTTLED,
+    "AccessDenied": FailureClass.CONFIGURATION,
     "AuthorizationHeaderMalformed": FailureClass.CONFIGURATION,  # the bucket is in another Region
     "ExpiredToken": FailureClass.CONFIGURATION,
     "ExpiredTokenException": FailureClass.CONFIGURATION,
@@ -212,6 +218,7 @@ _BY_CODE = {
     "InvalidAccessKeyId": FailureClass.CONFIGURATION,
     "InvalidBucketName": FailureClass.CONFIGURATION,
     "InvalidClientTokenId": FailureClass.CONFIGURATION,
+    "InvalidSignatureException": FailureClass.CONFIGURATION,
     "InvalidToken": FailureClass.CONFIGURATION,
     "KMS.DisabledException": FailureClass.CONFIGURATION,
     "KMS.NotFoundException": FailureClass.CONFIGURATION,
@@ -221,9 +228,12 @@ _BY_CODE = {
     "PermanentRedirect": FailureClass.CONFIGURATION,
     "RequestExpired": FailureClass.CONFIGURATION,
     "SignatureDoesNotMatch": FailureClass.CONFIGURATION,
+    "TokenRefreshRequired": FailureClass.CONFIGURATION,
     "UnrecognizedClientException": FailureClass.CONFIGURATION,
     "EntityTooLarge": FailureClass.PAYLOAD,
 }
+# What a status means that comes with a word that we do not know, or with none. 400 is not here: a word that is new
+# to us may speak of anything, and a mail that is put off can still be delivered; one that is buried waits for a person.
 _BY_STATUS = {
     "s3": {
         301: FailureClass.CONFIGURATION,
@@ -233,15 +243,16 @@ _BY_STATUS = {
         429: FailureClass.THROTTLED,
     },
     "connect": {
-        400: FailureClass.PAYLOAD,
         402: FailureClass.CAPACITY,
         403: FailureClass.CONFIGURATION,
         404: FailureClass.CONFIGURATION,
-        409: FailureClass.CONFLICT,
         413: FailureClass.PAYLOAD,
         429: FailureClass.THROTTLED,
     },
 }
+# What a status means that comes alone. With another word than Connect's own for it, 409 is no proof of a contact
+# (ResourceNotReadyException is of the same service), and nothing may be lost for it.
+_BY_STATUS_ALONE = {"connect": {409: FailureClass.CONFLICT}}
 # What never became an answer; the first row that fits. What stands in no row is temporary, code "unknown".
 _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (TimeoutError, FailureClass.TEMPORARY, "timeout"),
@@ -301,7 +312,9 @@ def _map_answer(service: str, response: Any) -> RemoteError:
     error = response.get("Error", {})
     about = response.get("ResponseMetadata", {})
     status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
-    failure = _BY_CODE.get(code) or _BY_STATUS.get(service, {}).get(status, FailureClass.TEMPORARY)
+    if not _WORD.fullmatch(code):
+        code = str(status)  # as botocore says it where an answer has no word
+    failure = _classify(service, status, code)
     reason = next(iter((response.get("Reason") or {}).values()), "")
     if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
         failure = FailureClass.PAYLOAD
@@ -309,10 +322,19 @@ def _map_answer(service: str, response: Any) -> RemoteError:
     return RemoteError(
         service=service,
         failure=failure,
-        code=code if _WORD.fullmatch(code) else f"status {status}",
+        code=code,
         detail=_line(error.get("Message", "")) + (f" (request {request_id})" if request_id else ""),
         reason=str(reason)[:64],
     )
+
+
+def _classify(service: str, status: int, code: str) -> FailureClass:
+    """By the word, else by the status; what stands in no table is temporary."""
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    alone = _BY_STATUS_ALONE if code == str(status) else {}
+    known = _BY_STATUS.get(service, {}) | alone.get(service, {})
+    return known.get(status, FailureClass.TEMPORARY)
 
 
 def _line(text: object) -> str:

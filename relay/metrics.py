@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge, Metric, disable_created_metrics
 
 from relay import replies
 from relay.contact.adaptations import AdaptationCode
+from relay.errors import FailureClass
 from relay.standing import AlarmKind
 from relay.verdict import Disposition
 
@@ -57,6 +58,11 @@ DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
 )
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
+DELIVERY_FAILURES = Counter(
+    "relay_delivery_failures",
+    "Delivery attempts that failed, by who failed and what it means.",
+    ["service", "failure"],
+)
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
 
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
@@ -87,6 +93,9 @@ for _reply in _TO_SESSIONS:
     SESSIONS_REFUSED.labels(_reply.enhanced)
 for _outcome in ("done", "deferred", "held", "buried", "lost"):
     DELIVERIES.labels(_outcome)
+for _service in ("s3", "connect", "relay"):
+    for _failure in FailureClass:
+        DELIVERY_FAILURES.labels(_service, _failure)
 for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
 for _kind in AlarmKind:

@@ -7,7 +7,7 @@ state. It never loses an entry: what goes wrong in a way nobody expected is defe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol, assert_never
@@ -18,6 +18,7 @@ from relay.config.model import Deliver
 from relay.delivery import Delivered, Delivery, Dropped, Failed, Held, Outcome
 from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
 from relay.faults import fault_point
+from relay.known import KnownAddresses
 from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
@@ -27,7 +28,7 @@ from relay.waiting import is_set_within
 _SPOOL_PAUSE_SECONDS = 2.0
 
 #: What the request names does not exist: instance, e-mail address or flow.
-_NOT_THERE = frozenset({"ResourceNotFoundException", "status 404"})
+_NOT_THERE = frozenset({"ResourceNotFoundException", "404"})
 #: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
 _OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
 
@@ -64,7 +65,12 @@ class Runner:
         self._running: dict[asyncio.Task[None], Entry] = {}
         #: When each held route is probed next.
         self._probe_at: dict[str, datetime] = {}
+        #: The entries to try of each held route that were not taken up yet.
+        self._probes: dict[str, tuple[int, ...]] = {}
+        self._known = KnownAddresses()
         self._holds_read_at: datetime | None = None
+        #: Holds change in the spool and here, or are read there, one at a time.
+        self._holding = asyncio.Lock()
         self._clock_steps = ClockSteps()
         #: What the clock was set by, and the spool was not told yet.
         self._clock_moved = timedelta()
@@ -98,6 +104,7 @@ class Runner:
         """From the next entry on, deliver by another configuration; held routes get their chance at once."""
         self._delivery = delivery
         self._limits = limits
+        self._known.forget()
         for route in self._probe_at:
             self._probe_at[route] = self._now()
 
@@ -116,11 +123,28 @@ class Runner:
             self._clock_moved = timedelta()
 
     async def _learn_holds(self, now: datetime) -> None:
-        """Every hold that the spool knows gets its probe: those from before a restart, and those of a write that failed."""
-        if self._holds_read_at is None or self._holds_read_at + self._probe_interval <= now:
-            for hold in (await self._outbox.paused()).holds:
-                self._probe_at.setdefault(hold.route, now)
+        """What the spool holds is probed, from before a restart too; what it holds no more, an operator has let go."""
+        read_at = self._holds_read_at
+        if self._probe_at or read_at is None or read_at + self._probe_interval <= now:
+            async with self._holding:
+                held = {hold.route for hold in (await self._outbox.paused()).holds}
+                for route in held:
+                    self._probe_at.setdefault(route, now)
+                for route in self._probe_at.keys() - held:
+                    self._forget_hold(route)
             self._holds_read_at = now
+
+    async def _find_probes(self, now: datetime) -> None:
+        """Choose anew what to try of each held route whose time has come; it is taken up as places become free."""
+        async with self._holding:
+            for route in [route for route, at in self._probe_at.items() if at <= now]:
+                self._probes[route] = tuple(await self._outbox.find_probes(route))
+                self._probe_at[route] = now + self._probe_interval  # where nothing was found to send, too
+
+    def _forget_hold(self, route: str) -> None:
+        self._probes.pop(route, None)
+        if self._probe_at.pop(route, None) is not None:
+            telemetry.route_resumed(route=route)
 
     @property
     def _probe_interval(self) -> timedelta:
@@ -131,16 +155,8 @@ class Runner:
         free = self._limits.concurrency - len(self._running)
         if free <= 0:
             return 0
-        now = self._now()
         try:
-            await self._heed_clock(now)
-            await self._learn_holds(now)
-            probes = tuple(route for route, at in self._probe_at.items() if at <= now)
-            for route in probes:  # a probe that finds nothing to send is a probe all the same
-                self._probe_at[route] = now + self._probe_interval
-            entries = await self._outbox.claim(
-                now=now, limit=free, lease_seconds=self._limits.lease_seconds, probe_routes=probes
-            )
+            entries = await self._take(free, self._now())
         except SpoolError as exc:
             if (why := str(exc)) != self._trouble:  # once, and not with each try
                 self._trouble = why
@@ -153,6 +169,23 @@ class Runner:
             self._running[task] = entry
             task.add_done_callback(self._ended)
         return len(entries)
+
+    async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
+        """Lease so many entries at most: what is due, and what is tried of held routes."""
+        await self._heed_clock(now)
+        await self._learn_holds(now)
+        await self._find_probes(now)
+        probes = [entry_id for ids in self._probes.values() for entry_id in ids]
+        entries = await self._outbox.claim(
+            now=now, limit=free, lease_seconds=self._limits.lease_seconds, probes=probes
+        )
+        taken = {entry.entry_id for entry in entries}
+        self._probes = {  # where a place is left, what was not taken waits no more
+            route: tuple(entry_id for entry_id in ids if entry_id not in taken)
+            for route, ids in self._probes.items()
+            if len(entries) == free
+        }
+        return entries
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -223,6 +256,7 @@ class Runner:
         now = self._now()
         match outcome:
             case Delivered():
+                self._known.add(outcome.entry.destination, now=now)
                 await self._resume_route(entry)
                 await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
                 return lambda seconds: telemetry.delivery_attempted(
@@ -247,26 +281,28 @@ class Runner:
 
     async def _record_failure(self, entry: Entry, failed: Failed, now: datetime) -> Callable[[float], None]:
         error = failed.error
-        reason, detail = f"{error.service}.{error.code}", error.detail
+        reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
+        if self._is_of_the_address(failed, now):
+            failure, detail = FailureClass.TEMPORARY, _unknown_address(failed)
         decision = decide_failure(
-            error.failure,
+            failure,
             attempt=entry.attempts,
             age_seconds=(now - entry.accepted_at).total_seconds(),
             limits=self._limits,
             chance=self._rng.random(),
         )
-        if error.failure in _OF_THE_MAIL and error.service == "connect":
+        if failure in _OF_THE_MAIL and error.service == "connect":
             await self._resume_route(entry)
         match decision:
             case AlreadyThere():
                 reason = "already_there"
                 await self._outbox.finish(entry, contact_id=None, reason=reason, detail=detail, now=now)
-                return _line(failed.entry, "done", reason, detail)
+                return _line(failed.entry, "done", reason, detail, error=error)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
-                afresh = error.failure is FailureClass.PAYLOAD
+                afresh = failure is FailureClass.PAYLOAD
                 await self._outbox.bury(entry, reason=reason, detail=detail, afresh=afresh, now=now)
-                return _line(failed.entry, "buried", reason, detail)
+                return _line(failed.entry, "buried", reason, detail, error=error)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -277,22 +313,32 @@ class Runner:
         rebuilt = failed.entry.rung is not entry.rung or _is_void(entry, error)
         rung = failed.entry.rung if rebuilt else None
         await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
-        return _line(failed.entry, "deferred", reason, detail, until)
+        return _line(failed.entry, "deferred", reason, detail, until=until, error=error)
+
+    def _is_of_the_address(self, failed: Failed, now: datetime) -> bool:
+        """Whether what Connect does not find is this one address: it has taken mail for another of its route."""
+        error = failed.error
+        if error.service != "connect" or error.code != "ResourceNotFoundException":
+            return False
+        return self._known.is_alone(failed.entry.destination, now=now)
 
     async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
         route = entry.destination.route
-        if route not in self._probe_at:
-            telemetry.route_held(route=route, reason=reason, detail=detail)
-        self._probe_at[route] = now + self._probe_interval
-        await self._outbox.hold_route(route, reason=reason, detail=detail, now=now)
+        async with self._holding:
+            if await self._outbox.hold_route(route, reason=reason, detail=detail, now=now):
+                self._forget_hold(route)  # an operator ended it while this attempt went on
+                telemetry.route_held(route=route, reason=reason, detail=detail)
+            self._probe_at.setdefault(route, now + self._probe_interval)  # a failed probe puts off no other
 
     async def _resume_route(self, entry: Entry) -> None:
         """Connect took a request of this route, or refused it for a reason of its own: the route works."""
         route = entry.destination.route
         if route in self._probe_at:
-            await self._outbox.resume_route(route)  # first: a hold that stays in the spool is to be probed
-            if self._probe_at.pop(route, None) is not None:
-                telemetry.route_resumed(route=route)
+            async with self._holding:
+                await self._outbox.resume_route(
+                    route
+                )  # first: a hold that stays in the spool is to be probed
+                self._forget_hold(route)
 
 
 def _is_void(entry: Entry, error: RemoteError) -> bool:
@@ -305,8 +351,21 @@ def _is_void(entry: Entry, error: RemoteError) -> bool:
     return entry.request is None or error.code in _NOT_THERE
 
 
+def _unknown_address(failed: Failed) -> str:
+    return (
+        f"{failed.entry.destination.address} is not known to Connect, which has others of this route: make it there, "
+        f"or give the route a destination ({failed.error.detail})"
+    )
+
+
 def _line(
-    entry: Entry, outcome: telemetry.Outcome, reason: str, detail: str, until: datetime | None = None
+    entry: Entry,
+    outcome: telemetry.Outcome,
+    reason: str,
+    detail: str,
+    *,
+    until: datetime | None = None,
+    error: RemoteError | None = None,
 ) -> Callable[[float], None]:
     def tell(seconds: float) -> None:
         telemetry.delivery_attempted(
@@ -316,6 +375,7 @@ def _line(
             detail=detail,
             seconds=seconds,
             next_attempt_at=until.isoformat() if until else None,
+            error=error,
         )
 
     return tell

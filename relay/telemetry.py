@@ -18,6 +18,7 @@ from relay.metrics import (
     ALARMS,
     BY_DISPOSITION,
     DELIVERIES,
+    DELIVERY_FAILURES,
     DUPLICATES,
     GATE_CLOSED,
     HANDSHAKES_FAILED,
@@ -37,6 +38,7 @@ from relay.metrics import (
 from relay.verdict import Disposition, Reply
 
 if TYPE_CHECKING:
+    from relay.errors import RemoteError
     from relay.spool.model import Entry
     from relay.standing import AlarmKind, Standing
 
@@ -269,9 +271,12 @@ def delivery_attempted(
     contact_id: str | None = None,
     adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
+    error: RemoteError | None = None,
 ) -> None:
-    """The one line of a delivery attempt: which mail, where to, what came of it."""
+    """The one line of a delivery attempt: which mail, where to, what came of it, and whose error it was."""
     DELIVERIES.labels(outcome).inc()
+    if error is not None:
+        DELIVERY_FAILURES.labels(error.service, error.failure).inc()
     for code in adaptations:
         ADAPTATIONS.labels(code).inc()
     fields: dict[str, Any] = {
@@ -292,6 +297,8 @@ def delivery_attempted(
     if adaptations:
         fields["adaptations"] = list(adaptations)
     level = {"done": _log.info, "deferred": _log.warning}.get(outcome, _log.error)
+    if reason == "already_there":  # done, and nobody can say which contact it is
+        level = _log.warning
     level("delivery.attempted", **fields)
 
 
@@ -310,12 +317,12 @@ def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> Non
 
 
 def route_held(*, route: str, reason: str, detail: str) -> None:
-    """A configuration error stops a route until a probe succeeds."""
+    """A configuration error stops a route until a probe succeeds, or an operator resumes it."""
     _log.error("route.held", route=route, reason=reason, detail=detail)
 
 
 def route_resumed(*, route: str) -> None:
-    """A probe succeeded."""
+    """A probe succeeded, or an operator resumed the route."""
     _log.info("route.resumed", route=route)
 
 

@@ -27,7 +27,7 @@ from relay.check.machine import (
     filesystem,
 )
 from relay.check.ports import examine_ports
-from relay.check.rules import covers, examine_hostname, examine_routes, examine_trust
+from relay.check.rules import covers, examine_destinations, examine_hostname, examine_routes, examine_trust
 from relay.config.builtin import builtin_config
 from relay.finding import Level
 from relay.spool.schema import open_database
@@ -409,6 +409,21 @@ def test_route_behind_a_catch_all_is_a_warning():
 def test_routes_in_order_are_ok():
     """The built-in routes each get their mail."""
     assert levels(examine_routes(builtin_config())) == [("ok", "routes")]
+
+
+@pytest.mark.parametrize("pattern", ["@example.com", "support*@example.com"])
+def test_route_to_whatever_was_written_to_is_a_warning(pattern):
+    """Connect has only the addresses that somebody made: a domain or a wildcard takes others, too, unless one is named."""
+    (finding,) = examine_destinations(
+        builtin_config(routes=[{"match": ["a@example.com", pattern], "name": "all"}])
+    )
+    assert finding.level is Level.WARN
+    assert finding.detail.startswith(
+        f'"{pattern}" of all has no destination: each address must exist in Connect'
+    )
+    named = {"match": [pattern], "destination": "support@example.com"}
+    for route in (named, {"match": ["a@example.com"]}):
+        assert list(examine_destinations(builtin_config(routes=[route]))) == []
 
 
 def test_wide_trust_is_a_warning():

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import json
+import logging
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from spoolkit import build_config, build_destination, build_submission
 
-from relay import telemetry
+from relay import metrics, telemetry
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Dropped, Failed, Held
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
@@ -83,8 +87,8 @@ async def world(config):
     intake, outbox = open_intake(config), open_outbox(config)
     desk = open_desk(config)
 
-    async def put(route="support"):
-        destination = build_destination(f"{route}@example.com", route=route)
+    async def put(route="support", *, address=None):
+        destination = build_destination(address or f"{route}@example.com", route=route)
         submission = build_submission(intake.new_id(), destinations=(destination,), at=clock.now)
         return (await intake.put(submission)).spool_id
 
@@ -159,6 +163,30 @@ async def test_outcome_becomes_state(world, answer, state, reason):
     assert world.entry(spool_id).state is state
 
 
+@pytest.mark.parametrize(
+    ("answer", "service", "failure"),
+    [
+        *(
+            (RemoteError(service="connect", failure=each, code="Word"), "connect", each)
+            for each in FailureClass
+        ),
+        (
+            RemoteError(service="s3", failure=FailureClass.CONFIGURATION, code="NoSuchBucket"),
+            "s3",
+            FailureClass.CONFIGURATION,
+        ),
+        (RuntimeError("a fault of ours"), "relay", FailureClass.TEMPORARY),
+    ],
+)
+async def test_failed_attempt_is_counted_by_whose_it_was(world, answer, service, failure):
+    """402, 429, 5xx and S3 are told apart, whatever becomes of the mail."""
+    counter = metrics.DELIVERY_FAILURES.labels(service, failure)
+    before = counter._value.get()
+    spool_id = await world.put()
+    await world.run(Script(lambda _: answer), lambda: counter._value.get() == before + 1)
+    assert world.entry(spool_id).attempts == 1
+
+
 async def test_deferred_waits_for_its_time(world):
     """A deferred entry is not tried before it is due, and is tried then."""
     spool_id = await world.put()
@@ -218,13 +246,228 @@ async def test_error_of_configuration_holds_the_route_alone(world):
             world.clock.now += timedelta(seconds=61)
             while tries() < first + number + 1:
                 await asyncio.sleep(0.005)
-        assert tries() == first + 3  # a probe is one entry
+        assert tries() == first + 3  # all are for one address, so a probe is one entry
         while {world.entry(spool_id).state for spool_id in broken} != {State.QUEUED}:
             await asyncio.sleep(0.005)
         mended = True
         while not all(world.entry(spool_id).state is State.DONE for spool_id in broken):
             world.clock.now += timedelta(seconds=30)
             await asyncio.sleep(0.01)
+
+
+def only(*good):
+    """What Connect says that has these addresses and no other."""
+
+    def answer(entry):
+        if entry.destination.address in good:
+            return delivered(entry)
+        return refusal(FailureClass.CONFIGURATION, "ResourceNotFoundException")
+
+    return answer
+
+
+async def test_good_address_behind_forty_unknown_ones_is_found(world):
+    """Connect says 404 for an address as for a route: ten addresses are tried at once, so four probes find the good one."""
+    for number in range(40):
+        await world.put(route="all", address=f"unknown{number}@example.com")
+    good = await world.put(route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(20):
+        tried = 8
+        for _ in range(4):
+            while len(script.asked) < min(tried, 41) or world.desk.counts()[State.LEASED]:
+                await asyncio.sleep(0.005)
+            assert len(script.asked) == tried, "no more than ten a probe"
+            tried += 10
+            world.clock.now += timedelta(seconds=60)
+        while world.entry(good).state is not State.DONE:
+            await asyncio.sleep(0.005)
+        assert world.desk.paused().holds == ()
+
+
+async def test_unknown_address_is_put_off_alone_where_others_are_known(world, log):
+    """A 404 for one address of a route that works: its mail is tried ever later, and given up in the end; no route is held."""
+    await world.put(route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(20):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        spool_id = await world.put(route="all", address="unknown@example.com")
+        for attempt in (1, 2):
+            while world.entry(spool_id).attempts < attempt or world.entry(spool_id).state is State.LEASED:
+                await asyncio.sleep(0.005)
+            entry = world.entry(spool_id)
+            assert (entry.state, entry.reason) == (State.QUEUED, "connect.ResourceNotFoundException")
+            assert entry.detail.startswith("unknown@example.com is not known to Connect")
+            delay = entry.next_attempt_at - world.clock.now
+            assert 0.75 * 10 * attempt <= delay.total_seconds() <= 1.25 * 10 * attempt
+            world.clock.now = entry.next_attempt_at
+        following = await world.put(route="all", address="good@example.com")
+        while world.entry(following).state is not State.DONE:
+            await asyncio.sleep(0.005)
+        for _ in range(5):
+            world.clock.now += timedelta(hours=23)
+            other = await world.put(route="all", address="good@example.com")
+            while world.entry(other).state is not State.DONE or world.desk.counts()[State.LEASED]:
+                await asyncio.sleep(0.005)
+        assert (world.entry(spool_id).state, world.entry(spool_id).reason) == (State.DEAD, "too_old")
+    assert log() == []
+
+
+async def test_known_address_that_is_gone_holds_the_route(world):
+    """An instance that vanishes is no matter of single addresses: the last that worked is refused, too."""
+    await world.put(route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script), asyncio.timeout(10):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        script.answer = only()
+        await world.put(route="all", address="good@example.com")
+        while not world.desk.paused().holds:
+            await asyncio.sleep(0.005)
+
+
+async def test_reload_makes_a_404_the_matter_of_the_route_again(world, config):
+    """A flow or an instance that a new configuration has wrong is told, whatever worked by the old one."""
+    await world.put(route="all", address="good@example.com")
+    script = Script(only("good@example.com"))
+    async with world.running(script) as runner, asyncio.timeout(10):
+        while world.desk.counts()[State.DONE] < 1:
+            await asyncio.sleep(0.005)
+        runner.reload(script, config.deliver)
+        await world.put(route="all", address="other@example.com")
+        while not world.desk.paused().holds:
+            await asyncio.sleep(0.005)
+
+
+async def test_probe_that_hangs_or_fails_delays_no_other(world):
+    """One address that hangs costs the others of its route nothing, and a late failure puts off no later probe."""
+    gate = asyncio.Event()
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            if entry.destination.address == "slow@example.com" and entry.attempts == 2:
+                await gate.wait()
+            return await super().deliver(entry)
+
+    def tries(address):
+        return len([entry for entry in script.asked if entry.destination.address == address])
+
+    for _, address in enumerate(("slow@example.com", "a@example.com", "b@example.com")):
+        await world.put(route="all", address=address)
+    script = Slow(only())
+    async with world.running(script), asyncio.timeout(20):
+        for count in (1, 2, 3):
+            world.clock.now += timedelta(seconds=60)
+            while not tries("a@example.com") == tries("b@example.com") == count:
+                await asyncio.sleep(0.005)
+            while world.desk.counts()[State.LEASED] > (count > 1):  # only the one that hangs
+                await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=50)
+        gate.set()
+        while tries("slow@example.com") < 2 or world.desk.counts()[State.LEASED]:
+            await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=10)
+        while not tries("a@example.com") == tries("b@example.com") == 4:
+            await asyncio.sleep(0.005)
+
+
+async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
+    """While other routes keep the deliverer busy, a held route is tried with all ten addresses, one after the other."""
+    turns = asyncio.Semaphore(0)
+
+    class Busy(Script):
+        async def deliver(self, entry):
+            if entry.destination.route == "busy":
+                await turns.acquire()
+            return await super().deliver(entry)
+
+    for number in range(20):
+        await world.put(route="all", address=f"unknown{number}@example.com")
+    script = Busy(lambda entry: delivered(entry) if entry.destination.route == "busy" else only()(entry))
+
+    def tried():
+        return {entry.destination.address for entry in script.asked if entry.destination.route == "all"}
+
+    async with world.running(script) as runner, asyncio.timeout(20):
+        while len(tried()) < 8 or world.desk.counts()[State.LEASED]:
+            await asyncio.sleep(0.005)
+        for _ in range(20, 60):
+            await world.put(route="busy")
+        while world.desk.counts()[State.LEASED] < 8:
+            await asyncio.sleep(0.005)
+        world.clock.now += timedelta(seconds=60)
+        while len(tried()) < 18:
+            turns.release()  # a place, for one mail of either route in turn
+            await asyncio.sleep(0.01)
+        for _ in range(6):
+            turns.release()
+            await asyncio.sleep(0.01)
+        assert len(tried()) == 18
+        await runner.stop(0)
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What the log says of routes, event by event."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    telemetry.configure("json", "info")
+
+    def events():
+        lines = (json.loads(line) for line in stream.getvalue().splitlines())
+        return [line["event"] for line in lines if line["event"].startswith("route.")]
+
+    yield events
+    monkeypatch.undo()
+    telemetry.configure("json", "info")
+    logging.getLogger().handlers.clear()
+
+
+async def test_route_that_an_operator_resumes_is_told(world, log):
+    """`relay resume route` comes by the spool: the runner tells its end, and tells it when the route is held again."""
+    spool_id = await world.put(route="desk")
+    async with world.running(Script(lambda _: refusal(FailureClass.CONFIGURATION))), asyncio.timeout(10):
+        while log() != ["route.held"]:
+            await asyncio.sleep(0.005)
+        assert world.desk.resume("route desk")
+        while log() != ["route.held", "route.resumed"]:
+            await asyncio.sleep(0.005)
+        assert world.desk.retry([spool_id], now=world.clock.now) == 1
+        while log() != ["route.held", "route.resumed", "route.held"]:
+            await asyncio.sleep(0.005)
+        assert [hold.route for hold in world.desk.paused().holds] == ["desk"]
+
+
+async def test_route_that_an_operator_resumes_amid_an_attempt_is_told(world, log):
+    """An attempt from before the resumption holds the route anew: both are told, in their order."""
+    turns = asyncio.Semaphore(0)
+
+    class Slow(Script):
+        async def deliver(self, entry):
+            if entry.destination.route == "desk":
+                await turns.acquire()
+                return await super().deliver(entry)
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+    for _ in range(8):
+        await world.put(route="desk")
+    async with (
+        world.running(Slow(lambda _: refusal(FailureClass.CONFIGURATION))) as runner,
+        asyncio.timeout(10),
+    ):
+        while world.desk.counts()[State.LEASED] < 8:
+            await asyncio.sleep(0.005)
+        other = await world.put(route="other")
+        turns.release()
+        while log() != ["route.held"] or world.entry(other).state is not State.LEASED:
+            await asyncio.sleep(0.005)
+        world.desk.resume("route desk")  # no place is free: the runner has no look at the spool
+        turns.release()
+        while log() != ["route.held", "route.resumed", "route.held"]:
+            await asyncio.sleep(0.005)
+        await runner.stop(0)
 
 
 @pytest.mark.parametrize("meanwhile", [True, False])
@@ -329,6 +572,24 @@ async def test_lower_rung_is_remembered(world):
 
     await world.run(Script(answer), lambda: world.entry(spool_id).reason == "connect.Word")
     assert world.entry(spool_id).rung is Rung.TEXT
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [("ResourceNotFoundException", False), ("404", False), ("AccessDeniedException", True)]
+)
+async def test_request_that_names_what_is_not_there_is_made_anew(world, code, kept):
+    """A 404, with Connect's word for it or alone, can be no contact: what it names is mended for the mail that waits."""
+    spool_id = await world.put()
+    (entry,) = await world.outbox.claim(now=world.clock.now, limit=1, lease_seconds=60)
+    expires_at = world.clock.now + timedelta(hours=1)
+    await world.outbox.save_request(
+        entry, request=b"{}", rung=Rung.FULL, expires_at=expires_at, now=world.clock.now
+    )
+    await world.outbox.recover(now=world.clock.now)
+    script = Script(lambda _: refusal(FailureClass.CONFIGURATION, code))
+    await world.run(script, lambda: world.entry(spool_id).reason == f"connect.{code}")
+    assert [entry.request for entry in script.asked] == [b"{}"]
+    assert (world.entry(spool_id).request == b"{}") is kept
 
 
 async def test_outcome_after_the_lease_was_lost_changes_nothing(world):

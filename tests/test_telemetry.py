@@ -23,6 +23,7 @@ from relay import replies, telemetry
 from relay.contact.adaptations import AdaptationCode
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.errors import FailureClass, RemoteError
 from relay.logs import Lines
 from relay.smtp import parameters as smtp_parameters
 from relay.smtp import transaction as smtp_transaction
@@ -93,6 +94,8 @@ def value_for(parameter, text):
     kind = parameter.annotation
     if parameter.name == "adaptations":  # a label: its words are ours
         return ["body.cut"]
+    if "RemoteError" in kind:
+        return RemoteError(service="s3", failure=FailureClass.TEMPORARY, code=text, detail=text)
     if "Entry" in kind:
         return entry(text)
     if "Reply" in kind:
@@ -272,6 +275,38 @@ def test_deliveries_are_counted():
     assert (after[0] - before[0], after[1] - before[1]) == (1, 2)
 
 
+@pytest.mark.parametrize("service", ["s3", "connect", "relay"])
+@pytest.mark.parametrize("failure", FailureClass)
+def test_failures_are_told_apart(service, failure):
+    """Whose error it was and what it means is counted besides the outcome, which is "deferred" for nearly all."""
+    labels = {"service": service, "failure": str(failure)}
+    before = value("relay_delivery_failures_total", **labels)
+    error = RemoteError(service=service, failure=failure, code="Word")
+    telemetry.delivery_attempted(entry=entry(), outcome="deferred", error=error, seconds=0.1)
+    assert value("relay_delivery_failures_total", **labels) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "level"),
+    [
+        ("done", "", "info"),
+        ("done", "class.bulk", "info"),
+        ("done", "already_there", "warning"),
+        ("deferred", "connect.timeout", "warning"),
+        ("held", "class.bulk", "error"),
+        ("buried", "too_old", "error"),
+        ("lost", "lease_lost", "error"),
+    ],
+)
+def test_level_of_an_attempt_says_who_must_look(outcome, reason, level, monkeypatch):
+    """What is done is told at info, but for a contact that Connect had already: its id is not known to us."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    telemetry.configure("json", "debug", process="test")
+    telemetry.delivery_attempted(entry=entry(), outcome=outcome, reason=reason, seconds=0.1)
+    assert json.loads(stream.getvalue())["level"] == level
+
+
 def test_sessions_are_a_gauge():
     """Open sessions go up and down."""
     before = value("relay_sessions")
@@ -294,6 +329,15 @@ def begun(family, label):
         ("transactions", "disposition", set(Disposition)),
         ("deliveries", "outcome", {"done", "deferred", "held", "buried", "lost"}),
         ("adaptations", "code", set(AdaptationCode)),
+        (
+            "delivery_failures",
+            "failure",
+            {
+                f'{each}",service="{service}'
+                for each in FailureClass
+                for service in ("s3", "connect", "relay")
+            },
+        ),
         ("alarms", "kind", set(AlarmKind)),
     ],
 )

@@ -12,7 +12,7 @@ from datetime import datetime
 from relay.check.certificate import examine_certificate
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
-from relay.check.rules import examine_hostname, examine_routes, examine_trust
+from relay.check.rules import examine_destinations, examine_hostname, examine_routes, examine_trust
 from relay.config import Config
 from relay.config.load import check_files
 from relay.finding import Finding, fail
@@ -21,6 +21,7 @@ from relay.finding import Finding, fail
 def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[Finding]:
     """Every finding, each as soon as it is known; `remote` asks AWS too."""
     yield from examine_routes(config)
+    yield from examine_destinations(config)
     yield from examine_trust(config)
     yield examine_hostname(config.hostname)
     wrong = check_files(config)

@@ -1,4 +1,4 @@
-"""What a valid configuration may still have meant otherwise: routes that never match, trust that is too wide.
+"""What a valid configuration may still have meant otherwise: routes that never match or match too much, wide trust.
 
 Owns those judgements. Looks at nothing but the configuration, and asks DNS for our own name.
 """
@@ -28,6 +28,19 @@ def examine_routes(config: Config) -> Iterator[Finding]:
         seen += [(pattern, route.name) for pattern in route.match]
     if not shadowed:
         yield ok("routes", f"{len(config.routes)}, the first that matches wins")
+
+
+def examine_destinations(config: Config) -> Iterator[Finding]:
+    """Routes that take more addresses than anybody has made in Connect, and deliver to the recipient itself."""
+    for route in config.routes:
+        wide = [pattern for pattern in route.match if pattern.startswith("@") or "*" in pattern]
+        if wide and not route.destination:
+            named = ", ".join(f'"{pattern}"' for pattern in wide)
+            yield warn(
+                "routes",
+                f"{named} of {route.name} has no destination: each address must exist in Connect, and mail for "
+                f"any other becomes a dead letter after {config.deliver.max_age_hours:g} hours; give one, or name them",
+            )
 
 
 def covers(earlier: str, later: str) -> bool:

@@ -7,11 +7,12 @@ A mail is accepted at the instant `put` commits: before it we owe nothing, after
     S2  raw, no entry           being received, or being removed: swept at start-up
     S3  queued                  accepted; due at next_attempt_at
     S4  leased                  being delivered until lease_until; then S3 again
-    S5  held                    waits for a person, or for a probe of its route
+    S5  held                    waits for a person
     S6  dead                    given up, with its reason; kept for a person
     S7  done                    contact id known; kept for `retain_days`
 
-An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
+What an error of configuration stops stays S3 while its route is held (`Outbox.hold_route`), and is passed over. An
+attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
 """
 
 from __future__ import annotations
@@ -99,14 +100,20 @@ class Outbox(Protocol):
         limit: int,
         lease_seconds: float,
         held_routes: Sequence[str] = (),
-        probe_routes: Sequence[str] = (),
+        probes: Sequence[int] = (),
     ) -> Sequence[Entry]:
         """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt.
 
         Replies to known mails come before other mails of their route. Skipped are the routes that the caller
-        holds, that are held in the spool (`hold_route`) and that an operator paused. Of each of `probe_routes`
-        at most one entry is taken although the route is held, due or not, and none while another of that
-        route is leased; a paused route is not probed.
+        holds, that are held in the spool (`hold_route`) and that an operator paused; but of `probes` (from
+        `find_probes`) those that still wait are taken, due or not, in the turn of their route, unless it is paused.
+        """
+
+    async def find_probes(self, route: str) -> Sequence[int]:
+        """Entries of a held route to find out whether it works again: ids for `claim`, in the order of their due times.
+
+        Up to ten, one for each destination address, due or not, since an address that Connect does not have says
+        nothing of the others. None for an address of which another entry is leased, none of a paused route.
         """
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
@@ -166,10 +173,17 @@ class Outbox(Protocol):
     async def bury_aged(
         self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
     ) -> Sequence[Entry]:
-        """S3 and S5 to S6 for what was accepted before that instant, some at a time; those buried, for alarms."""
+        """S3 and S5 to S6 for what was accepted before that instant, some at a time; those buried, for alarms.
 
-    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
-        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart."""
+        What an operator has retried or released in the last two hours is left until its attempt; the probes of a
+        held route keep nothing.
+        """
+
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
+        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart.
+
+        Whether the hold is new; one that is there learns the new reason.
+        """
 
     async def resume_route(self, route: str) -> bool:
         """End a route's hold; whether there was one."""

@@ -6,7 +6,7 @@ Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller'
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import apsw
@@ -34,6 +34,14 @@ SELECT entry_id, priority, due_at FROM entries
 WHERE state = 'queued' AND route = ? AND priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?
 """
 PRIORITIES = (0, 1)
+#: The next entry of a route for an address that is not among those given; what is due before is for one of these.
+_NEXT_ADDRESS = """
+SELECT due_at, entry_id, address FROM entries INDEXED BY entries_due
+WHERE state = 'queued' AND route = ? AND priority = ? AND due_at >= ?
+AND address NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at LIMIT 1
+"""
+#: Destinations of a held route that are tried at once: more than a few wrong addresses must not hide a right one.
+_PROBES = 10
 _FOREVER = 1 << 62
 
 
@@ -131,47 +139,86 @@ def claim(
     limit: int,
     lease_seconds: float,
     held_routes: Sequence[str],
-    probe_routes: Sequence[str],
+    probes: Sequence[int],
 ) -> list[Entry]:
     """Lease up to `limit` entries."""
     return_leases(connection, now=now, everyone=False)
     paused = read_paused(connection)
     if paused.delivery or limit <= 0:
         return []
-    probes = [route for route in probe_routes if route not in paused.routes]
-    standing = {*held_routes, *paused.routes, *(hold.route for hold in paused.holds), *probes}
-    chosen = [entry_id for route in probes for entry_id in _probe(connection, route)][:limit]
+    held = {*held_routes, *(hold.route for hold in paused.holds)} - {*paused.routes}
+    probed = _queued(connection, probes, held)
     at = to_microseconds(now)
-    free = [row[0] for row in query(connection, _ROUTES) if row[0] not in standing]
-    chosen += _share(connection, turns, free, at=at, limit=limit - len(chosen))
+    free = [row[0] for row in query(connection, _ROUTES) if row[0] not in {*held, *paused.routes}]
+    chosen = _share(connection, turns, free, probed, at=at, limit=limit)
     until = to_microseconds(now + timedelta(seconds=lease_seconds))
     return _lease(connection, chosen, at=at, until=until, now=now)
 
 
-def _probe(connection: apsw.Connection, route: str) -> list[int]:
-    """The oldest entry of a held route, due or not; none while another of it is under way."""
-    if query(
-        connection,
-        "SELECT 1 FROM entries INDEXED BY entries_leased WHERE state = 'leased' AND route = ? LIMIT 1",
-        (route,),
-    ):
+def find_probes(connection: apsw.Connection, route: str) -> list[int]:
+    """The entry that is due first, now or not, of each of the first addresses of a route; of none that is under way."""
+    paused = read_paused(connection)
+    if paused.delivery or route in paused.routes:
         return []
-    rows = query(
+    leased = query(
         connection,
-        "SELECT entry_id FROM entries WHERE state = 'queued' AND route = ? ORDER BY priority, due_at LIMIT 1",
+        "SELECT address FROM entries INDEXED BY entries_leased WHERE state = 'leased' AND route = ?",
         (route,),
     )
-    return [row[0] for row in rows]
+    taken = {row[0] for row in leased}
+    # Replies come first in a claim; here they do not, or wrong addresses with replies would be all that is tried.
+    first: dict[str, tuple[int, int]] = {}
+    for priority in PRIORITIES:
+        for due_at, entry_id, address in _by_address(connection, route, priority, taken):
+            first[address] = min(first.get(address, (due_at, entry_id)), (due_at, entry_id))
+    return [entry_id for _, entry_id in sorted(first.values())[:_PROBES]]
 
 
-def _share(connection: apsw.Connection, turns: Turns, routes: list[str], *, at: int, limit: int) -> list[int]:
-    """Due entries of these routes, one from each in turn until there are enough."""
+def _by_address(
+    connection: apsw.Connection, route: str, priority: int, taken: set[str]
+) -> Iterator[tuple[int, int, str]]:
+    """The first entries of a route for different addresses: one walk over the index, which ends when there are enough."""
+    seen, due_at = set(taken), -_FOREVER
+    for _ in range(_PROBES):
+        rows = query(connection, _NEXT_ADDRESS, (route, priority, due_at, json.dumps(sorted(seen))))
+        if not rows:
+            return
+        due_at, entry_id, address = rows[0]
+        yield due_at, entry_id, address
+        seen.add(address)
+
+
+def _queued(connection: apsw.Connection, probes: Sequence[int], held: Container[str]) -> dict[str, list[int]]:
+    """By route, those of the probes that still wait on a route that is held; on another they have their turn."""
+    found: dict[str, list[int]] = {}
+    if probes:
+        for route, entry_id in query(
+            connection,
+            "SELECT route, entry_id FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
+            "WHERE state = 'queued' ORDER BY j.key",
+            (json.dumps(probes),),
+        ):
+            if route in held:
+                found.setdefault(route, []).append(entry_id)
+    return found
+
+
+def _share(
+    connection: apsw.Connection,
+    turns: Turns,
+    routes: list[str],
+    probed: Mapping[str, list[int]],
+    *,
+    at: int,
+    limit: int,
+) -> list[int]:
+    """Due entries of these routes and probes of others, one from each in turn until there are enough."""
     waiting: dict[str, list[int]] = {}
-    for route in turns.order(routes):
+    for route in turns.order([*routes, *probed]):
         # Routes come in the order of their turn, so the first `limit` that have something are enough.
         if len(waiting) >= limit:
             break
-        if due := _due(connection, route, at=at, limit=limit):
+        if due := probed.get(route) or _due(connection, route, at=at, limit=limit):
             waiting[route] = due[::-1]
     chosen: list[int] = []
     while waiting and len(chosen) < limit:

@@ -63,13 +63,15 @@ def resume(connection: apsw.Connection, subject: str) -> bool:
     return found
 
 
-def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> None:
-    """Add a route's hold; one that is there keeps its beginning and learns the new reason."""
+def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> bool:
+    """Add a route's hold; one that is there keeps its beginning and learns the new reason. Whether it is new."""
+    known = query(connection, "SELECT 1 FROM control WHERE subject = 'hold' AND name = ?", (route,))
     connection.execute(
         "INSERT INTO control VALUES ('hold', ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET reason = excluded.reason, detail = excluded.detail",
         (route, reason, detail, to_microseconds(now)),
     )
+    return not known
 
 
 def resume_route(connection: apsw.Connection, route: str) -> bool:

@@ -110,7 +110,7 @@ class LocalOutbox:
         limit: int,
         lease_seconds: float,
         held_routes: Sequence[str] = (),
-        probe_routes: Sequence[str] = (),
+        probes: Sequence[int] = (),
     ) -> Sequence[Entry]:
         """Lease due entries."""
         claiming = partial(
@@ -120,9 +120,13 @@ class LocalOutbox:
             limit=limit,
             lease_seconds=lease_seconds,
             held_routes=held_routes,
-            probe_routes=probe_routes,
+            probes=probes,
         )
         return await self._change("claim", claiming)
+
+    async def find_probes(self, route: str) -> Sequence[int]:
+        """What to try of a held route; read beside the writer, since it may be a walk over all that waits."""
+        return await self._read(partial(claims.find_probes, route=route))
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
         """What is queued or leased waits no longer than before."""
@@ -209,10 +213,10 @@ class LocalOutbox:
         )
         return await self._read(finding)
 
-    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> None:
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
         """Claim no more of this route."""
         holding = partial(control.hold_route, route=route, reason=reason, detail=detail, now=now)
-        await self._change("hold_route", holding)
+        return await self._change("hold_route", holding)
 
     async def resume_route(self, route: str) -> bool:
         """End a route's hold."""

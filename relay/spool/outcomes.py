@@ -23,8 +23,16 @@ from relay.spool.schema import query
 _HISTORY_LIMIT = 50
 _DETAIL_LIMIT = 2_000
 _AGED_LIMIT = 100
-#: What was tried, or asked for by an operator, more lately than this is not forgotten: its attempt decides.
-_IDLE = timedelta(hours=2)
+#: What an operator has asked for is not given up before its attempt, which gets so long to come about.
+_ASKED = timedelta(hours=2)
+# Entries come in the order of their ids, so the oldest of a state are at the front of its index. Only a person's word
+# counts: a held route has its oldest mail tried again and again, and that would keep it for ever.
+_OLDEST = """
+SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
+    SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
+    AND at >= ?2 AND attempt = entries.attempts
+) ORDER BY entry_id LIMIT ?3
+"""
 
 
 def record(
@@ -180,17 +188,12 @@ def bury_aged(
 ) -> list[Entry]:
     """S6 for what waited too long in S3 or S5."""
     before = to_microseconds(accepted_before)
-    idle = to_microseconds(now - _IDLE)
-    # Entries come in the order of their ids, so the oldest of a state are at the front of its index.
+    asked = to_microseconds(now - _ASKED)
     ids = [
-        row[0]
+        entry_id
         for state in ("queued", "held")
-        for row in query(
-            connection,
-            "SELECT entry_id, accepted_at, updated_at FROM entries WHERE state = ? ORDER BY entry_id LIMIT ?",
-            (state, _AGED_LIMIT),
-        )
-        if row[1] < before and row[2] < idle
+        for entry_id, accepted_at in query(connection, _OLDEST, (state, asked, _AGED_LIMIT))
+        if accepted_at < before
     ]
     buried: list[Entry] = []
     for entry_id in ids:

@@ -68,6 +68,7 @@ FAULTS = (
     _refused("connect", 503, "ServiceUnavailable"),
     _refused("connect", 429, "ThrottlingException"),
     _refused("connect", 402, "ServiceQuotaExceededException"),
+    _refused("connect", 400, "FancyNewException"),
     _refused("connect", 403, "AccessDeniedException", "held"),
     _refused("connect", 403, "ExpiredTokenException", "held"),
     _refused("connect", 403, "RequestTimeTooSkewed", "held"),
@@ -89,7 +90,7 @@ FAULTS = (
 #: One of each kind, for every day.
 SHORT = ("connect refuses", "connect hangs", "connect's answers are lost", "connect's answers are cut",
          "connect 429 ThrottlingException", "connect 402 ServiceQuotaExceededException",
-         "connect 404 ResourceNotFoundException", "s3 refuses", "s3 hangs", "s3's answers are lost",
+         "connect 400 FancyNewException", "connect 404 ResourceNotFoundException", "s3 refuses", "s3 hangs", "s3's answers are lost",
          "s3 503 SlowDown", "s3 403 RequestTimeTooSkewed")  # fmt: skip
 
 
@@ -220,7 +221,7 @@ def test_conflict_means_that_it_is_there(world):
     world.proxies["connect"].plan(lambda _: next(deeds, forward))
     world.send("conflict")
     done = world.daemon.wait_for("delivery.attempted", outcome="done")
-    assert done["reason"] == "already_there"
+    assert (done["reason"], done["level"]) == ("already_there", "warning")
     world.all_arrived()
     check_contacts(world)
 

@@ -69,6 +69,7 @@ CONNECT_FAULTS: dict[str, Deed | None] = {
     "says 503": json_error(503, "ServiceUnavailable"),
     "says 429": json_error(429, "ThrottlingException"),
     "says 402": json_error(402, "ServiceQuotaExceededException"),
+    "says something new": json_error(400, "FancyNewException"),
     "says 403": json_error(403, "AccessDeniedException"),
     "says that the token ended": json_error(403, "ExpiredTokenException"),
     "says 404": json_error(404, "ResourceNotFoundException"),

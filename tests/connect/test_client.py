@@ -224,7 +224,12 @@ async def test_a_service_that_is_away_is_temporary(box, monkeypatch):
         ("200 OK", b"<html>a proxy's page</html>", FailureClass.TEMPORARY),
         ("502 Bad Gateway", b"<html>a proxy's page</html>", FailureClass.TEMPORARY),
         ("418 Teapot", b'{"Message": "short and stout"}', FailureClass.TEMPORARY),
+        ("400 Bad Request", b"<html>a proxy's page</html>", FailureClass.TEMPORARY),
+        ("400 Bad Request", b'{"__type": "FancyNewException"}', FailureClass.TEMPORARY),
+        ("404 Not Found", b"<html>a proxy's page</html>", FailureClass.CONFIGURATION),
         ("409 Conflict", b'{"Message": "what the table says of 409"}', FailureClass.CONFLICT),
+        ("409 Conflict", b'{"__type": "ResourceNotReadyException"}', FailureClass.TEMPORARY),
+        ("413 Content Too Large", b"<html>a proxy's page</html>", FailureClass.PAYLOAD),
     ],
 )
 async def test_an_answer_that_nobody_documented_is_read_with_care(box, monkeypatch, status, body, failure):

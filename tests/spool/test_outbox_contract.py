@@ -175,8 +175,8 @@ async def test_routes_held_by_the_caller_are_skipped(put, outbox):
 async def test_route_hold_survives_a_restart(put, outbox, spool):
     """A hold in the spool skips the route, is told with its reason, and stays over a restart."""
     await put(destinations=on("broken"))
-    await outbox.hold_route("broken", reason="connect.AccessDenied", detail="no right", now=NOW)
-    await outbox.hold_route("broken", reason="connect.NotFound", detail="gone", now=later(5))
+    assert await outbox.hold_route("broken", reason="connect.AccessDenied", detail="no right", now=NOW)
+    assert not await outbox.hold_route("broken", reason="connect.NotFound", detail="gone", now=later(5))
     await outbox.close()
     outbox = spool.open_outbox()
     assert await claim(outbox) == []
@@ -188,17 +188,75 @@ async def test_route_hold_survives_a_restart(put, outbox, spool):
     assert len(await claim(outbox)) == 1
 
 
-async def test_probe_takes_one_entry_of_a_held_route(put, outbox):
-    """Of a held route one entry at a time may be tried, due or not, and others go on beside it."""
+async def test_probe_takes_one_entry_of_each_address(put, outbox):
+    """Of a held route one entry an address may be tried, due or not, and other routes go on beside it."""
     for _ in range(3):
         await put(destinations=on("broken"), at=later(500))
     await put(destinations=on("fine"))
     await outbox.hold_route("broken", reason="r", detail="", now=NOW)
-    claimed = await claim(outbox, probe_routes=["broken"])
+    claimed = await claim(outbox, probes=await outbox.find_probes("broken"))
     assert [e.destination.route for e in claimed] == ["broken", "fine"]
-    assert await claim(outbox, probe_routes=["broken"]) == []
-    await outbox.defer(claimed[0], until=later(60), reason="r", detail="", now=NOW)
-    assert len(await claim(outbox, probe_routes=["broken"])) == 1
+    assert await outbox.find_probes("broken") == []
+    await outbox.defer(claimed[0], until=later(600), reason="r", detail="", now=NOW)
+    (probe,) = await claim(outbox, probes=await outbox.find_probes("broken"))
+    assert probe.entry_id != claimed[0].entry_id, "what was due first comes first"
+
+
+async def test_probes_are_of_ten_addresses_by_what_is_due_first(put, outbox):
+    """Many mails for one address, and replies, do not keep a held route's other addresses from being tried."""
+    await put(message_id="<question@x>")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+
+    async def put_for(number, seconds, **more):
+        return await put(destinations=to(number), at=later(seconds), **more)
+
+    def to(number):
+        return (build_destination(f"a{number}@example.com", route="broken"),)
+
+    expected = [await put_for(1, 0)]
+    for _ in range(20):
+        await put_for(1, 1)
+    expected += [await put_for(number, 10 + number) for number in range(2, 9)]
+    expected += [await put_for(20, 30, references=("<question@x>",)), await put_for(9, 40)]
+    for number in range(21, 40):
+        await put_for(number, 50, references=("<question@x>",))
+    await outbox.hold_route("broken", reason="r", detail="", now=NOW)
+    claimed = await claim(outbox, probes=await outbox.find_probes("broken"))
+    assert [e.spool_id for e in claimed] == expected
+    following = await claim(outbox, probes=await outbox.find_probes("broken"))
+    assert len({e.destination.address for e in (*claimed, *following)}) == 20
+
+
+async def test_probes_have_the_turn_of_their_route(put, outbox):
+    """Held routes that are tried take no place from mail that can go: one from each route in turn."""
+    for number in range(8):
+        await put(destinations=(build_destination(f"a{number}@example.com", route="broken"),))
+        await put(destinations=on("fine"))
+    await outbox.hold_route("broken", reason="r", detail="", now=NOW)
+    probes = await outbox.find_probes("broken")
+    first = await claim(outbox, limit=4, probes=probes)
+    assert sorted(e.destination.route for e in first) == ["broken", "broken", "fine", "fine"]
+    turns = [(await claim(outbox, limit=1, probes=probes))[0].destination.route for _ in range(4)]
+    assert sorted(turns) == ["broken", "broken", "fine", "fine"]
+
+
+async def test_probes_that_are_none_any_more_are_not_taken(put, outbox, desk):
+    """Between the choice of probes and their claim an operator may hold or drop them, pause their route, or resume it."""
+    ids = [
+        await put(destinations=(build_destination(f"a{number}@example.com", route="broken"),), at=later(500))
+        for number in range(4)
+    ]
+    await outbox.hold_route("broken", reason="r", detail="", now=NOW)
+    probes = await outbox.find_probes("broken")
+    desk.hold([ids[0]], now=NOW)
+    desk.drop([ids[1]], now=NOW)
+    (taken,) = await claim(outbox, limit=1, probes=probes)
+    assert taken.spool_id == ids[2]
+    desk.pause("route broken", now=NOW)
+    assert await claim(outbox, probes=probes) == []
+    assert await outbox.find_probes("broken") == []
+    desk.resume("route broken")
+    assert await claim(outbox, probes=probes) == [], "it is held no more, and nothing of it is due"
 
 
 async def test_operators_pauses_stop_claims(put, outbox, desk):
@@ -207,7 +265,8 @@ async def test_operators_pauses_stop_claims(put, outbox, desk):
     await put(destinations=on("b"))
     assert desk.pause("route a", now=NOW)
     assert not desk.pause("route a", now=NOW)
-    assert [e.destination.route for e in await claim(outbox, probe_routes=["a"])] == ["b"]
+    assert await outbox.find_probes("a") == []
+    assert [e.destination.route for e in await claim(outbox)] == ["b"]
     desk.pause("delivery", now=NOW)
     desk.resume("route a")
     assert await claim(outbox) == []
@@ -427,6 +486,34 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
         ids[3]: State.DEAD,
         fresh: State.QUEUED,
     }
+
+
+async def test_attempts_keep_no_aged_entry(put, outbox, desk):
+    """Mail of a held route that was tried a minute ago is given up all the same: nobody asked for that."""
+    spool_id = await put()
+    now = NOW + timedelta(days=30)
+    entry = await claim_one(outbox, now=now)
+    await outbox.defer(entry, until=now, reason="connect.AccessDenied", detail="", now=now)
+    (buried,) = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    assert (buried.spool_id, buried.state) == (spool_id, State.DEAD)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tried", "states"),
+    [(119, False, [State.QUEUED]), (121, False, [State.DEAD]), (1, True, [State.DEAD])],
+)
+async def test_aged_entry_that_an_operator_asked_for_has_its_attempt(
+    put, outbox, desk, minutes, tried, states
+):
+    """A retry of old mail is carried out first; once it was, or two hours later, the age counts again."""
+    spool_id = await put()
+    now = NOW + timedelta(days=30)
+    desk.retry([spool_id], now=now)
+    if tried:
+        await outbox.defer(await claim_one(outbox, now=now), until=now, reason="r", detail="", now=now)
+    now += timedelta(minutes=minutes)
+    await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    assert [entry.state for entry in desk.select(Filter())] == states
 
 
 async def test_change_that_cannot_be_stored_fails_alone(put, outbox):

@@ -67,14 +67,15 @@ def claim(connection, *, limit=8):
         limit=limit,
         lease_seconds=60,
         held_routes=(),
-        probe_routes=(),
+        probes=(),
     )
 
 
 WORK = {
     "duplicates": lambda c: query(c, accept._EARLIER, (json.dumps(["0" * 64, "f" * 64]),)),
     "claim": claim,
-    "probe": lambda c: claims._probe(c, "r1"),
+    "probe": lambda c: claims.find_probes(c, "r1"),
+    "claim of probes": lambda c: claims._queued(c, [1, 2], {"r1"}),
     "next due": lambda c: claims.next_due_at(c, held_routes=()),
     "return leases": lambda c: claims.return_leases(c, now=NOW, everyone=False),
     "defer": lambda c: outcomes.defer(
