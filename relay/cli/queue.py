@@ -209,7 +209,7 @@ def _changer(name: str, what: str, done: str, *, states: tuple[State, ...]) -> N
                     raise click.UsageError(f"{len(entries)} entries would be changed: say --yes")
                 click.confirm(f"{name} {len(entries)} entries?", abort=True)
             change = getattr(desk, name)
-            count: int = change([f"{e.spool_id}.{e.entry_id}" for e in entries], now=datetime.now(UTC))
+            count: int = change([f"{e.spool_id}.{e.entry_id}" for e in entries], now=datetime.now(UTC)).count
         if as_json:
             echo_json({"changed": count})
         else:

@@ -26,6 +26,7 @@ from relay.contact.plan import Rung
 from relay.envelope import SpoolId
 from relay.spool.model import (
     Backlog,
+    Changed,
     Entry,
     Event,
     Filter,
@@ -196,23 +197,26 @@ class Desk(Protocol):
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Queued, held or dead entries become due now; how many."""
+    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Queued, held or dead entries become due now."""
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Queued entries become held; how many."""
+    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Queued entries become held."""
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Held entries become due now; how many."""
+    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Held entries become due now."""
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Entries not under way are removed for good, the raw mail with the last of them; how many.
+    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Entries not under way are removed for good, the raw mail with the last of them.
 
         One that was not finished may be sent again; of a finished one its contact stays known.
         """
 
-    def export(self, spool_id: str) -> bytes | None:
-        """The raw mail, our trace header included; None when it is not here."""
+    def unknown(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that name no entry."""
+
+    def export(self, word: str) -> bytes | None:
+        """The raw mail that an id names, our trace header included; None when no entry has the id."""
 
     def trace(self, word: str) -> Sequence[Entry]:
         """Every entry that a Message-ID, spool id, contact id or address names, oldest first."""

@@ -19,7 +19,8 @@ from relay.spool import control, search
 from relay.spool.ballast import Ballast
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
-from relay.spool.model import Backlog, Entry, Event, Filter, Paused, Remembered, State
+from relay.spool.model import Backlog, Changed, Entry, Event, Filter, Left, Paused, Remembered, State
+from relay.spool.named import Named, find_named, split_id
 from relay.spool.outcomes import remember
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
@@ -31,6 +32,7 @@ from relay.spool.wake import ring
 
 Answer = TypeVar("Answer")
 
+_DROPPABLE = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 #: What a policy held, and a person lets go, is not for the policy again; what a person held is.
 _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
@@ -59,15 +61,15 @@ class LocalDesk:
         with self._view() as connection:
             return search.select(connection, wanted)
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
+    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued, held or dead entries become due now."""
         return self._requeue(ids, (State.QUEUED, State.HELD, State.DEAD), event="retried", now=now)
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> int:
+    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Held entries become due now."""
         return self._requeue(ids, (State.HELD,), event="released", now=now)
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
+    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued entries become held."""
 
         def change(entry_id: int) -> None:
@@ -80,33 +82,38 @@ class LocalDesk:
 
         return self._each(ids, (State.QUEUED,), change)
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
+    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
-        states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 
-        def remove() -> tuple[int, Gone]:
-            rows = search.find_ids(self._connection, ids, states)
-            note_dropped(self._connection, [entry_id for entry_id, _ in rows], now=now)
-            return len(rows), remove_entries(self._connection, rows)
+        def remove() -> tuple[Changed, Gone]:
+            able, changed = self._sort(ids, _DROPPABLE)
+            note_dropped(self._connection, [one.entry_id for one in able], now=now)
+            return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
-        count, gone = self._change(remove)
+        changed, gone = self._change(remove)
         with translated():
             fault_point("spool.drop.committed")
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
-        return count
+        return changed
 
-    def export(self, spool_id: str) -> bytes | None:
-        """The raw mail; None when it is not here."""
+    def unknown(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that name no entry."""
+        with self._view() as connection:
+            return find_named(connection, ids)[1]
+
+    def export(self, word: str) -> bytes | None:
+        """The raw mail that an id names; None when no entry has it."""
+        if self.unknown([word]):
+            return None
+        spool_id, _ = split_id(word)
         try:
-            with open_raw(self._readers, self._layout, spool_id.partition(".")[0]) as view:
+            with open_raw(self._readers, self._layout, spool_id) as view:
                 return bytes(view)
         except SpoolCorruptError:
-            with translated():
-                known = search.knows(self._connection, spool_id.partition(".")[0])
-            if known:
-                raise
-            return None
+            if self.unknown([word]):  # it went while we looked
+                return None
+            raise
 
     def trace(self, word: str) -> Sequence[Entry]:
         """Every entry that the word names, oldest first."""
@@ -171,27 +178,38 @@ class LocalDesk:
         with translated(), self._connection:
             yield self._connection
 
-    def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
+    def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> Changed:
         def change(entry_id: int) -> None:
             at = to_microseconds(now)
             self._connection.execute(_REQUEUE, (at, entry_id))
             remember(self._connection, entry_id, at=at, event=event)
 
-        count = self._each(ids, states, change)
+        changed = self._each(ids, states, change)
         ring(self._layout.data_dir)
-        return count
+        return changed
 
-    def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> int:
-        def run() -> int:
-            rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
-            for entry_id, _ in rows:
-                change(entry_id)
-            return len(rows)
+    def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> Changed:
+        def run() -> Changed:
+            able, changed = self._sort(ids, states)
+            for one in able:
+                change(one.entry_id)
+            return changed
 
-        count = self._change(run)
+        changed = self._change(run)
         with translated():
             fault_point("spool.desk.committed")
-        return count
+        return changed
+
+    def _sort(self, ids: Sequence[str], states: Sequence[State]) -> tuple[Sequence[Named], Changed]:
+        """The entries that a change may have, and the answer to it: within the transaction of the change."""
+        named, unknown = find_named(self._connection, ids)
+        able = [one for one in named if one.state in states]
+        left = [Left(id=one.id, state=one.state) for one in named if one.state not in states]
+        return able, Changed(
+            count=len(able),
+            left=(*left, *(Left(id=word, state=None) for word in unknown)),
+            routes=tuple(sorted({one.route for one in able})),
+        )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
         """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack."""

@@ -155,6 +155,27 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an operator's change left as it was."""
+
+    #: As the operator wrote it when it names nothing, else `<spool id>.<entry id>`.
+    id: str
+    #: What stood in the way; None: no entry has this id.
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What came of an operator's change: decided and done in one transaction."""
+
+    #: Entries that were changed.
+    count: int
+    left: tuple[Left, ...] = ()
+    #: The routes of those changed, by name.
+    routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened to an entry: what `trace` tells."""
 

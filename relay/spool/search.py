@@ -17,6 +17,7 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
 from relay.spool.ids import mark_of
 from relay.spool.model import Backlog, Entry, Event, Filter, Remembered, State
+from relay.spool.named import find_named, split_id
 from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,
@@ -31,47 +32,17 @@ from relay.spool.schema import query
 _TRACE_LIMIT = 1_000
 
 
-def _split(word: str) -> tuple[str, int | None]:
-    """`<spool id>` or `<spool id>.<entry id>`."""
-    spool_id, _, entry_id = word.partition(".")
-    return spool_id, int(entry_id) if entry_id.isdecimal() and len(entry_id) < 19 else (
-        -1 if entry_id else None
-    )
-
-
-def find_ids(
-    connection: apsw.Connection, ids: Sequence[str], states: Sequence[State]
-) -> list[tuple[int, int]]:
-    """The (entry, mail) pairs that these ids name, among those in these states."""
-    found: dict[int, int] = {}
-    for word in ids:
-        spool_id, entry_id = _split(word)
-        rows = query(
-            connection,
-            "SELECT entry_id, mail_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ? "
-            "AND coalesce(entry_id = ?, 1) AND state IN (SELECT value FROM json_each(?)) ORDER BY entry_id",
-            (spool_id, entry_id, json.dumps(states)),
-        )
-        found.update(row for row in rows)
-    return list(found.items())
-
-
-def knows(connection: apsw.Connection, spool_id: str) -> bool:
-    """Whether a mail of this id is here."""
-    return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
-
-
 def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
     """Entries that fit, oldest accepted first."""
     conditions, values = _conditions(wanted)
     if wanted.ids:
-        pairs = find_ids(connection, wanted.ids, tuple(wanted.states or State))
+        named, _ = find_named(connection, wanted.ids)
         conditions.append("e.entry_id IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps([entry_id for entry_id, _ in pairs]))
+        values.append(json.dumps([one.entry_id for one in named]))
     columns = ENTRY_COLUMNS if wanted.ids else LISTED_COLUMNS
     rows: list[Any] = []
     # State by state: each walks its own index from the oldest, and stops at the limit.
-    for state in wanted.states or tuple(State):
+    for state in dict.fromkeys(wanted.states or State):
         where = " AND ".join(["e.state = ?", *conditions])
         rows += query(
             connection,
@@ -118,7 +89,7 @@ def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
 
 def trace(connection: apsw.Connection, word: str) -> list[Entry]:
     """Every entry that a Message-ID, spool id, contact id or address names."""
-    spool_id, entry_id = _split(word)
+    spool_id, entry_id = split_id(word)
     rows = query(
         connection,
         "SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ?1 AND coalesce(entry_id = ?2, 1) "
@@ -163,13 +134,22 @@ def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
     ]
 
 
+def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
+    return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
+
+
 def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     """What the ledger knows of a Message-ID, spool id or contact id."""
+    spool_id, number = split_id(word)
+    if number is not None and (number < 0 or _is_here(connection, spool_id)):
+        spool_id = (
+            ""  # the ledger has no numbers of entries, and the entries that are here speak for themselves
+        )
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
         "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at LIMIT ?4",
-        (word.partition(".")[0], word, _bracketed(word), _TRACE_LIMIT),
+        (spool_id, word, _bracketed(word), _TRACE_LIMIT),
     )
     return [
         Remembered(

@@ -9,7 +9,7 @@ import pytest
 from spoolkit import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
-from relay.spool.model import Filter, State
+from relay.spool.model import Changed, Filter, Left, State
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -62,29 +62,37 @@ async def test_ids_name_a_mail_or_one_of_its_entries(put, desk):
     assert len(both) == 2
     one = f"{spool_id}.{both[1].entry_id}"
     assert [e.entry_id for e in desk.select(Filter(ids=(one,)))] == [both[1].entry_id]
-    assert desk.hold([one], now=NOW) == 1
+    assert desk.hold([one], now=NOW).count == 1
     for nonsense in (
         "",
         ".",
         f"{spool_id}.",
         f"{spool_id}.x",
         f"{spool_id}.0",
+        f"{spool_id}.01",
+        f"{spool_id}.99",
+        f"{spool_id}.²",
+        f"{spool_id}.1.",
         f"{spool_id}.{10**30}",
         "x",
         "x.1",
     ):
-        expected = 2 if nonsense == f"{spool_id}." else 0
-        assert len(desk.select(Filter(ids=(nonsense,)))) == expected
+        assert desk.select(Filter(ids=(nonsense,))) == [], nonsense
+        assert desk.unknown([nonsense, spool_id]) == [nonsense]
+        assert desk.drop([nonsense], now=NOW) == Changed(count=0, left=(Left(id=nonsense, state=None),))
+        assert desk.export(nonsense) is None
+        assert desk.trace(nonsense) == []
+        assert desk.remembered(nonsense) == []
 
 
 async def test_hold_and_release(put, outbox, desk):
     """A held entry waits; a released one is due now."""
     spool_id = await put()
-    assert desk.hold([spool_id], now=NOW) == 1
-    assert desk.hold([spool_id], now=NOW) == 0
+    assert desk.hold([spool_id], now=NOW).count == 1
+    assert desk.hold([spool_id], now=NOW).count == 0
     assert await outbox.claim(now=later(9), limit=1, lease_seconds=1) == []
-    assert desk.release([spool_id], now=later(10)) == 1
-    assert desk.release([spool_id], now=later(10)) == 0
+    assert desk.release([spool_id], now=later(10)).count == 1
+    assert desk.release([spool_id], now=later(10)).count == 0
     assert (await claim_one(outbox, now=later(10))).spool_id == spool_id
 
 
@@ -95,17 +103,38 @@ async def test_retry_makes_deferred_held_and_dead_due(put, outbox, desk):
     await outbox.defer(entries[0], until=later(9999), reason="r", detail="", now=NOW)
     await outbox.hold(entries[1], reason="r", detail="", now=NOW)
     await outbox.bury(entries[2], reason="r", detail="", now=NOW)
-    assert desk.retry(ids, now=later(1)) == 3
+    assert desk.retry(ids, now=later(1)).count == 3
     assert len(await outbox.claim(now=later(1), limit=9, lease_seconds=60)) == 3
 
 
 async def test_entry_under_way_is_left_alone(put, outbox, desk):
-    """No command touches a leased entry."""
+    """No command touches a leased entry, and each says that it is leased."""
     spool_id = await put()
-    await claim_one(outbox)
+    entry = await claim_one(outbox)
+    left = (Left(id=f"{spool_id}.{entry.entry_id}", state=State.LEASED),)
     for act in (desk.retry, desk.hold, desk.release, desk.drop):
-        assert act([spool_id], now=NOW) == 0
+        assert act([spool_id], now=NOW) == Changed(count=0, left=left)
     assert desk.counts()[State.LEASED] == 1
+
+
+async def test_change_says_what_it_left_and_where_it_went(put, outbox, desk):
+    """What is taken is told by its routes; what is not, by the state that stood in the way."""
+    ids = [await put() for _ in range(2)]
+    await outbox.bury(await claim_one(outbox), reason="r", detail="", now=NOW)
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    both = await put(destinations=(build_destination(), *SALES))
+    dead, done, support, sales = desk.select(Filter())
+    changed = desk.hold([*ids, both, f"{both}.{sales.entry_id}", "unknown", "unknown"], now=NOW)
+    assert changed == Changed(
+        count=2,
+        left=(
+            Left(id=f"{ids[0]}.{dead.entry_id}", state=State.DEAD),
+            Left(id=f"{ids[1]}.{done.entry_id}", state=State.DONE),
+            Left(id="unknown", state=None),
+        ),
+        routes=("sales", "support"),
+    )
+    assert desk.release([f"{both}.{support.entry_id}"], now=NOW) == Changed(count=1, routes=("support",))
 
 
 async def test_entry_that_moves_is_seen_once(put, outbox, desk):
@@ -132,9 +161,9 @@ async def test_drop_takes_the_mail_with_its_last_entry(put, desk, spool):
     """The raw mail goes with the last entry, its file too."""
     spool_id = await put(destinations=(build_destination(), *SALES), body=b"x" * 300_000)
     first, second = desk.select(Filter())
-    assert desk.drop([f"{spool_id}.{first.entry_id}"], now=NOW) == 1
+    assert desk.drop([f"{spool_id}.{first.entry_id}"], now=NOW).count == 1
     assert desk.export(spool_id) is not None
-    assert desk.drop([f"{spool_id}.{second.entry_id}"], now=NOW) == 1
+    assert desk.drop([f"{spool_id}.{second.entry_id}"], now=NOW).count == 1
     assert desk.export(spool_id) is None
     assert desk.select(Filter()) == []
     assert raw_files(spool.config.data_dir) == []
@@ -159,7 +188,7 @@ async def test_release_of_what_a_policy_held_is_kept(put, outbox, desk, command,
     """A person's word stands over the policy of the route, and over nothing else; later attempts know of it."""
     spool_id = await put()
     await outbox.hold(await claim_one(outbox), reason=reason, detail="", now=NOW)
-    assert getattr(desk, command)([spool_id], now=NOW) == 1
+    assert getattr(desk, command)([spool_id], now=NOW).count == 1
     entry = await claim_one(outbox)
     assert entry.released is released
     await outbox.defer(entry, until=NOW, reason="connect.timeout", detail="", now=NOW)
@@ -172,7 +201,7 @@ async def test_dropping_a_finished_entry_keeps_the_ledger(put, outbox, desk):
     """A contact that exists is not made again because its mail was dropped."""
     first = await put(body=b"same", message_id="<m@x>")
     await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
-    assert desk.drop([first], now=NOW) == 1
+    assert desk.drop([first], now=NOW).count == 1
     assert await put(body=b"same", message_id="<m@x>") == first
     assert [line.contact_id for line in desk.remembered("c")] == ["c"]
 
@@ -252,7 +281,7 @@ async def test_counts_and_backlog(put, outbox, desk):
     for age in (1, 100, 10_000):
         await put(at=later(-age))
     await put(destinations=SALES)
-    assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW) == 1
+    assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW).count == 1
     entry = await claim_one(outbox)
     await outbox.bury(entry, reason="r", detail="", now=NOW)
     assert desk.counts() == {
