@@ -218,14 +218,17 @@ class Desk(Protocol):
     def export(self, word: str) -> bytes | None:
         """The raw mail that an id names, our trace header included; None when no entry has the id."""
 
-    def trace(self, word: str) -> Sequence[Entry]:
-        """Every entry that a Message-ID, spool id, contact id or address names, oldest first."""
+    def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
+        """The newest entries that a Message-ID, spool id, contact id or address names, oldest first.
+
+        An address is meant as in `Filter`, and whole where it has no "@".
+        """
 
     def history(self, entry: Entry) -> Sequence[Event]:
         """What happened to an entry, oldest first; the last events when there were many."""
 
-    def remembered(self, word: str) -> Sequence[Remembered]:
-        """What the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+    def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
+        """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
 
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""

@@ -115,20 +115,20 @@ class LocalDesk:
                 return None
             raise
 
-    def trace(self, word: str) -> Sequence[Entry]:
-        """Every entry that the word names, oldest first."""
+    def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
+        """The newest entries that the word names, oldest first."""
         with self._view() as connection:
-            return search.trace(connection, word)
+            return search.trace(connection, word, limit=limit)
 
     def history(self, entry: Entry) -> Sequence[Event]:
         """What happened to an entry."""
         with translated():
             return search.history(self._connection, entry.entry_id)
 
-    def remembered(self, word: str) -> Sequence[Remembered]:
-        """What the ledger knows of the word."""
+    def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
+        """The newest that the ledger knows of the word, oldest first."""
         with translated():
-            return search.remembered(self._connection, word)
+            return search.remembered(self._connection, word, limit=limit)
 
     def counts(self) -> Mapping[State, int]:
         """How many entries stand in each state."""

@@ -147,8 +147,12 @@ class Filter:
     ids: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
     route: str | None = None
+    #: The beginning of a reason word.
     reason: str | None = None
+    #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without case.
+    #: "" and "<>" are the null reverse-path.
     sender: str | None = None
+    #: The same of the destination and of the forward-paths that led to it.
     recipient: str | None = None
     older_than: datetime | None = None
     limit: int = 1_000

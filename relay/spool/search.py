@@ -15,6 +15,7 @@ import apsw
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError
+from relay.spool.addresses import Fits, equals, fits_recipient, fits_sender, parse_pattern
 from relay.spool.ids import mark_of
 from relay.spool.model import Backlog, Entry, Event, Filter, Remembered, State
 from relay.spool.named import find_named, split_id
@@ -22,19 +23,16 @@ from relay.spool.records import (
     ENTRY_COLUMNS,
     ENTRY_TABLES,
     LISTED_COLUMNS,
-    build_json,
     from_microseconds,
     parse_entry,
     to_microseconds,
 )
 from relay.spool.schema import query
 
-_TRACE_LIMIT = 1_000
-
 
 def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
     """Entries that fit, oldest accepted first."""
-    conditions, values = _conditions(wanted)
+    conditions, values = _conditions(connection, wanted)
     if wanted.ids:
         named, _ = find_named(connection, wanted.ids)
         conditions.append("e.entry_id IN (SELECT value FROM json_each(?))")
@@ -53,27 +51,37 @@ def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
     return _entries(rows[: wanted.limit])
 
 
-def _conditions(wanted: Filter) -> tuple[list[str], list[Any]]:
+def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str], list[Any]]:
     conditions: list[str] = []
     values: list[Any] = []
     if wanted.route is not None:
         conditions.append("e.route = ?")
         values.append(wanted.route)
     if wanted.reason is not None:
-        conditions.append("(e.reason = ? OR substr(e.reason, 1, length(?) + 1) = ? || '.')")
-        values += [wanted.reason] * 3
+        conditions.append("substr(e.reason, 1, length(?)) = ?")
+        values += [wanted.reason] * 2
     if wanted.sender in {"", "<>"}:
         conditions.append("m.reverse_path IS NULL")
     elif wanted.sender is not None:
-        conditions.append("instr(lower(m.reverse_path), lower(?))")
-        values.append(wanted.sender)
+        _ask_sender(connection, parse_pattern(wanted.sender))
+        conditions.append("fits_sender(m.reverse_path)")
     if wanted.recipient is not None:
-        conditions.append("(instr(lower(e.address), lower(?)) OR instr(lower(e.forward_paths), lower(?)))")
-        values += [wanted.recipient] * 2
+        _ask_recipient(connection, parse_pattern(wanted.recipient))
+        conditions.append("fits_recipient(e.address, e.forward_paths)")
     if wanted.older_than is not None:
         conditions.append("e.accepted_at < ?")
         values.append(to_microseconds(wanted.older_than))
     return conditions, values
+
+
+def _ask_sender(connection: apsw.Connection, fits: Fits) -> None:
+    """What `fits_sender` answers in the questions to come: SQLite itself knows no letters beyond ASCII."""
+    connection.create_scalar_function("fits_sender", fits_sender(fits), 1)
+
+
+def _ask_recipient(connection: apsw.Connection, fits: Fits) -> None:
+    """What `fits_recipient` answers in the questions to come."""
+    connection.create_scalar_function("fits_recipient", fits_recipient(fits), 2)
 
 
 def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
@@ -87,8 +95,8 @@ def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
     return entries
 
 
-def trace(connection: apsw.Connection, word: str) -> list[Entry]:
-    """Every entry that a Message-ID, spool id, contact id or address names."""
+def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
+    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first."""
     spool_id, entry_id = split_id(word)
     rows = query(
         connection,
@@ -96,23 +104,26 @@ def trace(connection: apsw.Connection, word: str) -> list[Entry]:
         "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id IN ("
         "SELECT spool_id FROM ledger WHERE message_id IN (?3, ?4)) "
         "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 ORDER BY 1 DESC LIMIT ?5",
-        (spool_id, entry_id, word, _bracketed(word), _TRACE_LIMIT),
+        (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
         # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
+        fits = parse_pattern(word) if "@" in word else equals(word)
+        _ask_sender(connection, fits)
+        _ask_recipient(connection, fits)
         rows += query(
             connection,
-            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE lower(reverse_path) = lower(?1) "
-            "OR lower(address) = lower(?1) OR instr(lower(forward_paths), lower(?2)) OR message_id IN (?1, ?3) "
-            "ORDER BY entry_id DESC LIMIT ?4",
-            (word, build_json(word), _bracketed(word), _TRACE_LIMIT),
+            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE fits_sender(reverse_path) "
+            "OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2) ORDER BY entry_id DESC LIMIT ?3",
+            (word, _bracketed(word), limit),
         )
+    newest = sorted({row[0] for row in rows})[-limit:]
     return _entries(
         query(
             connection,
             f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
             "WHERE e.entry_id IN (SELECT value FROM json_each(?)) ORDER BY e.entry_id",
-            (json.dumps([row[0] for row in rows]),),
+            (json.dumps(newest),),
         )
     )
 
@@ -138,8 +149,8 @@ def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
     return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
 
 
-def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
-    """What the ledger knows of a Message-ID, spool id or contact id."""
+def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
+    """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
     spool_id, number = split_id(word)
     if number is not None and (number < 0 or _is_here(connection, spool_id)):
         spool_id = (
@@ -148,8 +159,8 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
-        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at LIMIT ?4",
-        (spool_id, word, _bracketed(word), _TRACE_LIMIT),
+        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
+        (spool_id, word, _bracketed(word), limit),
     )
     return [
         Remembered(
@@ -161,7 +172,7 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
             accepted_at=from_microseconds(row[5]),
             dropped_at=from_microseconds(row[6]) if row[6] is not None else None,
         )
-        for row in rows
+        for row in reversed(rows)
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from spoolkit import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
 from relay.spool.model import Changed, Filter, Left, State
+from relay.spool.schema import open_database
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -32,8 +35,18 @@ async def three(put):
         (Filter(route="sales"), [1, 2]),
         (Filter(route="nothing"), []),
         (Filter(sender="<>"), [1]),
-        (Filter(sender="bob@other"), [2]),
+        (Filter(sender="bob@other.EXAMPLE"), [2]),
+        (Filter(sender="<bob@other.example>"), [2]),
+        (Filter(sender="bob@other"), []),
+        (Filter(sender="ob@other.example"), []),
+        (Filter(sender="@other.example"), [2]),
+        (Filter(sender="OB"), [2]),
+        (Filter(sender='"'), []),
         (Filter(recipient="SALES@"), [1, 2]),
+        (Filter(recipient="ales@"), []),
+        (Filter(recipient="@example.com"), [0, 1, 2]),
+        (Filter(recipient="@com"), []),
+        (Filter(recipient='"'), []),
         (Filter(older_than=later(15)), [0, 1]),
         (Filter(states=(State.QUEUED,)), [0, 1, 2]),
         (Filter(states=(State.DEAD,)), []),
@@ -46,13 +59,48 @@ async def test_select_by_filter(desk, three, wanted, found):
     assert [three.index(entry.spool_id) for entry in desk.select(wanted)] == found
 
 
-async def test_select_by_reason_and_its_family(put, outbox, desk):
-    """A reason finds itself and what stands below it, but no namesake."""
-    for reason in ("connect.timeout", "connect", "connection"):
+async def test_select_by_the_beginning_of_a_reason(put, outbox, desk):
+    """A reason is found by its beginning, and what an operator types is no pattern."""
+    for reason in ("connect.ServiceQuotaExceeded", "connect.timeout", "s3.timeout"):
         await put()
         await outbox.defer(await claim_one(outbox), until=later(99), reason=reason, detail="", now=NOW)
-    assert [e.reason for e in desk.select(Filter(reason="connect"))] == ["connect.timeout", "connect"]
-    assert [e.reason for e in desk.select(Filter(reason="connect.timeout"))] == ["connect.timeout"]
+    for beginning, found in (
+        ("connect", 2),
+        ("connect.Serv", 1),
+        ("connect.timeout", 1),
+        ("connect.timeouts", 0),
+        ("timeout", 0),
+        ("%", 0),
+        ("connect?", 0),
+    ):
+        assert len(desk.select(Filter(reason=beginning))) == found, beginning
+
+
+async def test_addresses_beyond_ascii_and_in_quotes(put, desk):
+    """Letters of any script are compared without case; quotes are part of an address, not of what stores it."""
+    odd = build_destination("Üser@example.com")
+    odd = replace(odd, forward_paths=('"sp ace"@other.example', 'a"b@x.example'))
+    spool_id = await put(destinations=(odd,), reverse_path="ÄNN@münchen.example")
+    await put()
+    for recipient in ("üser@EXAMPLE.com", "u\u0308ser", '"sp ace"@other.example', "@OTHER.example", 'a"b'):
+        assert [e.spool_id for e in desk.select(Filter(recipient=recipient))] == [spool_id], recipient
+        if "@" in recipient:
+            assert [e.spool_id for e in desk.trace(recipient)] == [spool_id], recipient
+    for sender in ("änn@MÜNCHEN.example", "<änn@münchen.example>", "@München.example", "änn@", "MÜNCH"):
+        assert [e.spool_id for e in desk.select(Filter(sender=sender))] == [spool_id], sender
+
+
+async def test_row_that_cannot_be_read_stops_no_search(put, desk, spool):
+    """A spoiled list of forward-paths fits nothing, and what stands beside it is found."""
+    await put()
+    other = await put()
+    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+        for broken in ("'{'", "x'ff'", "'7'", "'[7]'"):
+            connection.execute(
+                f"UPDATE entries SET forward_paths = {broken}, address = 'x@y' WHERE entry_id = 1"
+            )
+            assert [e.spool_id for e in desk.select(Filter(recipient="@example.com"))] == [other]
+            assert [e.spool_id for e in desk.trace("support@example.com")] == [other]
 
 
 async def test_ids_name_a_mail_or_one_of_its_entries(put, desk):
@@ -232,9 +280,22 @@ async def test_trace_by_every_word(put, outbox, desk):
         "ann@customer.example",
         "desk@EXAMPLE.com",
         "alias@example.com",
+        "<Ann@customer.example>",
+        "@customer.example",
     ):
         assert [e.spool_id for e in desk.trace(word)] == [spool_id], word
     assert desk.trace("nobody@example.org") == []
+
+
+async def test_trace_gives_the_newest(put, outbox, desk):
+    """With more than are asked for, the newest are given, oldest first; of what the ledger knows too."""
+    ids = [await put(message_id="<same@x>") for _ in range(5)]
+    assert [e.spool_id for e in desk.trace("support@example.com", limit=2)] == ids[3:]
+    for _ in range(3):
+        await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert [e.spool_id for e in desk.trace("<same@x>", limit=2)] == ids[3:]
+    assert [e.spool_id for e in desk.trace("<same@x>", limit=4)] == ids[1:]
+    assert [line.spool_id for line in desk.remembered("same@x", limit=2)] == ids[1:3]
 
 
 async def test_trace_finds_contact_and_waiting_mail_of_one_message_id(put, outbox, desk):

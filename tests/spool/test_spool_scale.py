@@ -89,8 +89,8 @@ WORK = {
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
     "find": lambda c: named.find_named(c, ["x", "x.1"]),
-    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345"),
-    "remembered": lambda c: search.remembered(c, "<1@x>"),
+    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345", limit=9),
+    "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
     "list": lambda c: search.select(c, Filter()),
     "history": lambda c: search.history(c, 1),
 }
