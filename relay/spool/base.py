@@ -191,7 +191,8 @@ class Outbox(Protocol):
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
-    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them).
+    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them). What is queued on a route that
+    an error of configuration holds is stored as queued, and seen as held: `Entry.shown_state`.
     """
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
@@ -204,7 +205,7 @@ class Desk(Protocol):
         """Queued entries become held."""
 
     def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Held entries become due now."""
+        """Held entries become due now, those too that only their route holds: they wait for it all the same."""
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good, the raw mail with the last of them.
@@ -231,10 +232,13 @@ class Desk(Protocol):
         """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries stand in each state."""
+        """How many entries are stored in each state."""
+
+    def tally(self, wanted: Filter) -> Mapping[State, int]:
+        """How many entries fit, whatever the limit, by `Entry.shown_state`: of the states that are wanted."""
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """Of what is held and what is dead, both at one instant: how many, and when the last came to be so."""
+        """Of what is stored as held and as dead, at one instant: how many, and when the last came to be so."""
 
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""

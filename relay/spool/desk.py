@@ -15,7 +15,7 @@ import apsw
 from relay.config.model import Config
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
-from relay.spool import control, search
+from relay.spool import control, listing, search
 from relay.spool.ballast import Ballast
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
@@ -31,11 +31,14 @@ from relay.spool.translate import translated
 from relay.spool.wake import ring
 
 Answer = TypeVar("Answer")
+_Takes = Callable[[Named], bool]
 
-_DROPPABLE = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
-#: What a policy held, and a person lets go, is not for the policy again; what a person held is.
+_RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
+#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
+#: it is then a matter of the history; what an attempt met stays the last that is known.
 _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
+reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
 released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
 AND history.event = 'held' AND substr(history.reason, 1, 6) = 'class.')
 WHERE entry_id = ?2
@@ -59,15 +62,15 @@ class LocalDesk:
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first."""
         with self._view() as connection:
-            return search.select(connection, wanted)
+            return listing.select(connection, wanted)
 
     def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued, held or dead entries become due now."""
-        return self._requeue(ids, (State.QUEUED, State.HELD, State.DEAD), event="retried", now=now)
+        return self._requeue(ids, lambda one: one.state in _RETRIABLE, event="retried", now=now)
 
     def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Held entries become due now."""
-        return self._requeue(ids, (State.HELD,), event="released", now=now)
+        """Held entries become due now, those too that only their route holds."""
+        return self._requeue(ids, lambda one: one.shown is State.HELD, event="released", now=now)
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued entries become held."""
@@ -80,13 +83,13 @@ class LocalDesk:
             )
             remember(self._connection, entry_id, at=to_microseconds(now), event="held", reason="operator")
 
-        return self._each(ids, (State.QUEUED,), change)
+        return self._each(ids, lambda one: one.state is State.QUEUED, change)
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
 
         def remove() -> tuple[Changed, Gone]:
-            able, changed = self._sort(ids, _DROPPABLE)
+            able, changed = self._sort(ids, lambda one: one.state is not State.LEASED)
             note_dropped(self._connection, [one.entry_id for one in able], now=now)
             return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
@@ -131,14 +134,20 @@ class LocalDesk:
             return search.remembered(self._connection, word, limit=limit)
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries stand in each state."""
+        """How many entries are stored in each state."""
         with translated():
             check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
+    def tally(self, wanted: Filter) -> Mapping[State, int]:
+        """How many entries fit, by the state that an operator sees."""
+        with self._view() as connection:
+            check_in_place(connection)
+            return listing.count(connection, wanted)
+
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """Of what is held and what is dead: how many, and since when the last."""
+        """Of what is stored as held and as dead: how many, and since when the last."""
         with translated():
             return search.aside(self._connection)
 
@@ -178,19 +187,19 @@ class LocalDesk:
         with translated(), self._connection:
             yield self._connection
 
-    def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> Changed:
+    def _requeue(self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime) -> Changed:
         def change(entry_id: int) -> None:
             at = to_microseconds(now)
             self._connection.execute(_REQUEUE, (at, entry_id))
             remember(self._connection, entry_id, at=at, event=event)
 
-        changed = self._each(ids, states, change)
+        changed = self._each(ids, takes, change)
         ring(self._layout.data_dir)
         return changed
 
-    def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> Changed:
+    def _each(self, ids: Sequence[str], takes: _Takes, change: Callable[[int], None]) -> Changed:
         def run() -> Changed:
-            able, changed = self._sort(ids, states)
+            able, changed = self._sort(ids, takes)
             for one in able:
                 change(one.entry_id)
             return changed
@@ -200,11 +209,11 @@ class LocalDesk:
             fault_point("spool.desk.committed")
         return changed
 
-    def _sort(self, ids: Sequence[str], states: Sequence[State]) -> tuple[Sequence[Named], Changed]:
+    def _sort(self, ids: Sequence[str], takes: _Takes) -> tuple[Sequence[Named], Changed]:
         """The entries that a change may have, and the answer to it: within the transaction of the change."""
         named, unknown = find_named(self._connection, ids)
-        able = [one for one in named if one.state in states]
-        left = [Left(id=one.id, state=one.state) for one in named if one.state not in states]
+        able = [one for one in named if takes(one)]
+        left = [Left(id=one.id, state=one.shown) for one in named if not takes(one)]
         return able, Changed(
             count=len(able),
             left=(*left, *(Left(id=word, state=None) for word in unknown)),

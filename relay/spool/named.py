@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from relay.spool.control import read_paused
 from relay.spool.model import State
 from relay.spool.schema import query
 
@@ -27,6 +28,8 @@ class Named:
     entry_id: int
     mail_id: int
     state: State
+    #: `Entry.shown_state`.
+    shown: State
     route: str
 
 
@@ -43,6 +46,7 @@ def split_id(word: str) -> tuple[str, int | None]:
 
 def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
     """The entries that these ids name, each once, and those of the ids that name none."""
+    held = {hold.route for hold in read_paused(connection).holds}
     found: dict[int, Named] = {}
     unknown: list[str] = []
     for word in dict.fromkeys(ids):
@@ -61,6 +65,7 @@ def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Na
                 entry_id=entry_id,
                 mail_id=mail_id,
                 state=State(state),
+                shown=State.HELD if state == State.QUEUED and route in held else State(state),
                 route=route,
             )
     return list(found.values()), unknown

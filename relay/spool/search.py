@@ -1,6 +1,6 @@
-"""How an operator finds entries: filters, traces, history, and the age of what waits.
+"""How an operator finds mail by a word, and what is told of it: traces, history, and the age of what waits.
 
-Owns the questions of `Desk`; never changes a row. No question touches the octets of mails.
+Owns the questions of `Desk` that are no filter; never changes a row. No question touches the octets of mails.
 """
 
 from __future__ import annotations
@@ -9,90 +9,17 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import apsw
 
 from relay.envelope import SpoolId
-from relay.errors import SpoolCorruptError
-from relay.spool.addresses import Fits, equals, fits_recipient, fits_sender, parse_pattern
+from relay.spool.addresses import equals, parse_pattern
 from relay.spool.ids import mark_of
-from relay.spool.model import Backlog, Entry, Event, Filter, Remembered, State
-from relay.spool.named import find_named, split_id
-from relay.spool.records import (
-    ENTRY_COLUMNS,
-    ENTRY_TABLES,
-    LISTED_COLUMNS,
-    from_microseconds,
-    parse_entry,
-    to_microseconds,
-)
+from relay.spool.listing import ask_recipient, ask_sender, read_entries, read_holds
+from relay.spool.model import Backlog, Entry, Event, Remembered, State
+from relay.spool.named import split_id
+from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.schema import query
-
-
-def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
-    """Entries that fit, oldest accepted first."""
-    conditions, values = _conditions(connection, wanted)
-    if wanted.ids:
-        named, _ = find_named(connection, wanted.ids)
-        conditions.append("e.entry_id IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps([one.entry_id for one in named]))
-    columns = ENTRY_COLUMNS if wanted.ids else LISTED_COLUMNS
-    rows: list[Any] = []
-    # State by state: each walks its own index from the oldest, and stops at the limit.
-    for state in dict.fromkeys(wanted.states or State):
-        where = " AND ".join(["e.state = ?", *conditions])
-        rows += query(
-            connection,
-            f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
-            (state, *values, wanted.limit),
-        )
-    rows.sort(key=lambda row: row[0])
-    return _entries(rows[: wanted.limit])
-
-
-def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str], list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
-    if wanted.route is not None:
-        conditions.append("e.route = ?")
-        values.append(wanted.route)
-    if wanted.reason is not None:
-        conditions.append("substr(e.reason, 1, length(?)) = ?")
-        values += [wanted.reason] * 2
-    if wanted.sender in {"", "<>"}:
-        conditions.append("m.reverse_path IS NULL")
-    elif wanted.sender is not None:
-        _ask_sender(connection, parse_pattern(wanted.sender))
-        conditions.append("fits_sender(m.reverse_path)")
-    if wanted.recipient is not None:
-        _ask_recipient(connection, parse_pattern(wanted.recipient))
-        conditions.append("fits_recipient(e.address, e.forward_paths)")
-    if wanted.older_than is not None:
-        conditions.append("e.accepted_at < ?")
-        values.append(to_microseconds(wanted.older_than))
-    return conditions, values
-
-
-def _ask_sender(connection: apsw.Connection, fits: Fits) -> None:
-    """What `fits_sender` answers in the questions to come: SQLite itself knows no letters beyond ASCII."""
-    connection.create_scalar_function("fits_sender", fits_sender(fits), 1)
-
-
-def _ask_recipient(connection: apsw.Connection, fits: Fits) -> None:
-    """What `fits_recipient` answers in the questions to come."""
-    connection.create_scalar_function("fits_recipient", fits_recipient(fits), 2)
-
-
-def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The entries of rows that can be read; one that cannot is found by `counts` and the log, and never stops a list."""
-    entries: list[Entry] = []
-    for row in rows:
-        try:
-            entries.append(parse_entry(row))
-        except SpoolCorruptError:
-            continue
-    return entries
 
 
 def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
@@ -109,8 +36,8 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
     if "@" in word or not (rows or mark_of(spool_id)):
         # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
         fits = parse_pattern(word) if "@" in word else equals(word)
-        _ask_sender(connection, fits)
-        _ask_recipient(connection, fits)
+        ask_sender(connection, fits)
+        ask_recipient(connection, fits)
         rows += query(
             connection,
             "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE fits_sender(reverse_path) "
@@ -118,13 +45,14 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
             (word, _bracketed(word), limit),
         )
     newest = sorted({row[0] for row in rows})[-limit:]
-    return _entries(
+    return read_entries(
         query(
             connection,
             f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
             "WHERE e.entry_id IN (SELECT value FROM json_each(?)) ORDER BY e.entry_id",
             (json.dumps(newest),),
-        )
+        ),
+        read_holds(connection),
     )
 
 
@@ -187,7 +115,7 @@ def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None
 
 
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
-    """The undelivered entries of each route, counted by state and by age."""
+    """The undelivered entries of each route, counted by the state that an operator sees, and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first
     counts: dict[str, dict[str, int]] = {}
     ages: dict[str, list[int]] = {}
@@ -196,9 +124,10 @@ def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: da
         connection,
         "SELECT route, state, accepted_at FROM entries WHERE state IN ('queued', 'leased', 'held', 'dead')",
     )
+    holds = read_holds(connection)
     for route, state, accepted_at in rows:
         of_route = counts.setdefault(route, dict.fromkeys(("queued", "leased", "held", "dead"), 0))
-        of_route[state] += 1
+        of_route["held" if state == State.QUEUED and route in holds else state] += 1
         buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
         if state == State.DEAD:
             continue

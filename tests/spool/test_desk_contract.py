@@ -141,6 +141,7 @@ async def test_hold_and_release(put, outbox, desk):
     assert await outbox.claim(now=later(9), limit=1, lease_seconds=1) == []
     assert desk.release([spool_id], now=later(10)).count == 1
     assert desk.release([spool_id], now=later(10)).count == 0
+    assert desk.select(Filter())[0].reason == ""
     assert (await claim_one(outbox, now=later(10))).spool_id == spool_id
 
 
@@ -357,6 +358,68 @@ async def test_counts_and_backlog(put, outbox, desk):
     assert (sales.route, sales.held, sales.ages, sales.oldest_at) == ("sales", 1, (1, 0, 0), NOW)
     assert (support.queued, support.dead, support.ages) == (2, 1, (1, 1, 0))
     assert support.oldest_at == later(-100)
+
+
+async def test_entry_of_a_held_route_is_seen_as_held(put, outbox, desk):
+    """An error of configuration holds a route: its entries are stored as queued, and an operator sees them held."""
+    support = await put()
+    sales = [await put(destinations=SALES) for _ in range(3)]
+    hers = desk.select(Filter(ids=(sales[2],)))[0]
+    await outbox.defer(
+        await claim_one(outbox), until=later(9), reason="connect.timeout", detail="slow", now=NOW
+    )
+    await outbox.hold_route("sales", reason="connect.AccessDenied", detail="no right", now=NOW)
+    assert [e.spool_id for e in desk.select(Filter(states=(State.QUEUED,)))] == [support]
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD,)))] == sales
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD, State.QUEUED)))] == [support, *sales]
+    assert [e.spool_id for e in desk.select(Filter())] == [support, *sales]
+    first, second, _ = desk.trace("sales@example.com")
+    assert (first.state, first.shown_state) == (State.QUEUED, State.HELD)
+    assert first.shown_reason == ("connect.timeout", "slow")
+    assert second.shown_reason == ("connect.AccessDenied", "no right")
+    assert [e.spool_id for e in desk.select(Filter(reason="connect.Acc"))] == sales[1:]
+    assert [e.spool_id for e in desk.select(Filter(reason="connect.t"))] == sales[:1]
+    # An operator's hold is its own, and outlives that of the route.
+    assert desk.hold([sales[2]], now=NOW) == Changed(count=1, routes=("sales",))
+    assert desk.hold([sales[2]], now=NOW).left == (Left(id=f"{sales[2]}.{hers.entry_id}", state=State.HELD),)
+    assert desk.tally(Filter()) == {
+        State.QUEUED: 1,
+        State.LEASED: 0,
+        State.HELD: 3,
+        State.DEAD: 0,
+        State.DONE: 0,
+    }
+    assert desk.tally(Filter(route="sales", states=(State.QUEUED, State.HELD))) == {
+        State.QUEUED: 0,
+        State.HELD: 3,
+    }
+    assert (desk.counts()[State.QUEUED], desk.counts()[State.HELD]) == (3, 1)
+    assert [(b.route, b.queued, b.held) for b in desk.backlog(limits=(), now=NOW)] == [
+        ("sales", 0, 3),
+        ("support", 1, 0),
+    ]
+    await outbox.resume_route("sales")
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD,)))] == sales[2:]
+
+
+@pytest.mark.parametrize("command", ["retry", "release"])
+async def test_entry_of_a_held_route_is_due_when_the_route_goes_on(put, outbox, desk, command):
+    """What is asked for by a person is due at once, and goes when its route does."""
+    spool_id = await put()
+    await outbox.defer(await claim_one(outbox), until=later(9999), reason="r", detail="", now=NOW)
+    await outbox.hold_route("support", reason="connect.AccessDenied", detail="", now=NOW)
+    assert getattr(desk, command)([spool_id], now=NOW) == Changed(count=1, routes=("support",))
+    assert await outbox.claim(now=later(1), limit=1, lease_seconds=1) == []
+    await outbox.resume_route("support")
+    assert (await claim_one(outbox, now=later(1))).spool_id == spool_id
+
+
+async def test_tally_counts_what_fits(put, outbox, desk, three):
+    """Each filter counts, the limit does not."""
+    assert desk.tally(Filter(sender="bob", limit=1))[State.QUEUED] == 1
+    assert desk.tally(Filter(route="sales", limit=1))[State.QUEUED] == 2
+    assert desk.tally(Filter(ids=(three[0], "x"))) == {**dict.fromkeys(State, 0), State.QUEUED: 1}
+    assert desk.tally(Filter(states=(State.DEAD,))) == {State.DEAD: 0}
 
 
 @pytest.mark.parametrize("subject", ["", "intake now", "route", "everything", "delivery x"])

@@ -11,7 +11,7 @@ import pytest
 from spoolkit import NOW, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
-from relay.spool import accept, claims, named, outcomes, retention, search
+from relay.spool import accept, claims, listing, named, outcomes, retention, search
 from relay.spool.model import Filter
 from relay.spool.schema import open_database, query, transaction
 
@@ -91,7 +91,8 @@ WORK = {
     "find": lambda c: named.find_named(c, ["x", "x.1"]),
     "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345", limit=9),
     "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
-    "list": lambda c: search.select(c, Filter()),
+    "list": lambda c: listing.select(c, Filter()),
+    "count": lambda c: listing.count(c, Filter()),
     "history": lambda c: search.history(c, 1),
 }
 
