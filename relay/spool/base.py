@@ -240,6 +240,12 @@ class Desk(Protocol):
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         """Of what is stored as held and as dead, at one instant: how many, and when the last came to be so."""
 
+    def routes(self) -> Sequence[str]:
+        """The names of the routes of the entries that are here, finished ones too; a walk over all of them."""
+
+    def attended(self) -> bool:
+        """Whether a daemon delivers from this spool, or starts to; True where nobody can tell."""
+
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""
 

@@ -22,6 +22,7 @@ from relay.spool.gate import Gate
 from relay.spool.model import Backlog, Changed, Entry, Event, Filter, Left, Paused, Remembered, State
 from relay.spool.named import Named, find_named, split_id
 from relay.spool.outcomes import remember
+from relay.spool.presence import deliverer_runs
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
@@ -170,6 +171,17 @@ class LocalDesk:
         """What stands still on purpose."""
         with translated():
             return control.read_paused(self._connection)
+
+    def routes(self) -> Sequence[str]:
+        """The routes of the entries that are here."""
+        with translated():
+            return [
+                row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
+            ]
+
+    def attended(self) -> bool:
+        """Whether a daemon delivers."""
+        return deliverer_runs(self._layout.data_dir)
 
     def disk_full(self) -> bool:
         """Whether the disk ran full, and what was kept for that is used up or in use."""
