@@ -194,7 +194,7 @@ def test_list_has_heads_sizes_and_the_original_recipient(spool):
     """A table: what an operator of any mail server looks for first, in one line."""
     alias = replace(SALES[0], forward_paths=tuple(f"{name}@example.com" for name in "abcde"))
     spool_id = spool.put(destinations=(alias,), reverse_path=None, body=b"x" * 12_345)
-    head, line, _ = spool.run("queue", "list").stdout.splitlines()
+    head, line, *_ = spool.run("queue", "list").stdout.splitlines()
     assert head.split() == ["ENTRY", "STATE", "AGE", "SIZE", "TRIES", "SENDER", "->", "RECIPIENT"]
     assert re.fullmatch(
         rf"{spool_id}\.1  queued  +\ds +12k +0  "
@@ -222,8 +222,10 @@ def test_totals_follow_the_filter(spool):
     spool.put(destinations=SALES)
     spool.put(destinations=SALES)
     spool.put()
-    assert spool.run("queue", "list").stdout.splitlines()[-1] == "3 queued, 0 leased, 0 held, 0 dead, 1 done"
-    lines = spool.run("queue", "list", "--route", "sales", "--limit", "1").stdout.splitlines()
+    with spool.attended():
+        lines = spool.run("queue", "list").stdout.splitlines()
+        assert lines[-1] == "3 queued, 0 leased, 0 held, 0 dead, 1 done"
+        lines = spool.run("queue", "list", "--route", "sales", "--limit", "1").stdout.splitlines()
     assert lines[2:] == ["2 entries fit: 2 queued", "in all: 3 queued, 0 leased, 0 held, 0 dead, 1 done"]
     assert "1 entry fits: 1 done\n" in spool.run("queue", "list", "--state", "done").stdout
     assert "4 entries fit: 3 queued, 1 done\n" in spool.run("queue", "list", "--all").stdout
@@ -268,9 +270,18 @@ def test_list_says_what_keeps_each_entry(spool):
         spool.run("pause", *words)
     spool.hold_route()
     assert [r["stopped_by"] for r in spool.json("queue", "list")] == [
-        ["delivery", "route sales"],
+        ["route sales", "delivery"],
         ["delivery"],
     ]
+
+
+@pytest.mark.parametrize("command", ["list", "summary"])
+def test_nobody_delivers_is_told(spool, command):
+    """What nobody takes out of the queue is no riddle."""
+    spool.put()
+    assert spool.run("queue", command).stdout.endswith("done\nNo daemon runs that delivers.\n")
+    with spool.attended():
+        assert spool.run("queue", command).stdout.endswith("done\n")
 
 
 def test_unknown_route_is_told(spool):

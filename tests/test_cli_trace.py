@@ -129,6 +129,10 @@ def test_trace_says_why_it_stands_still(spool):
         assert now() == (
             "is held: the route support is held by connect.AccessDenied: no right (relay resume route support)"
         )
+    spool.run("pause", "delivery")
+    with spool.attended():
+        assert now().startswith("is held: the route support is held by ")
+        assert now().endswith("; the delivery is paused (relay resume delivery)")
     assert f"now:                {now()}" in spool.run("queue", "show", spool_id).stdout
 
 

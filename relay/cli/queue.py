@@ -102,7 +102,8 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
             fit = office.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)
             lines.append(_fitting(fit))
             totals = f"in all: {totals}"
-    click.echo("\n".join([*lines, totals, *pause_sentences(paused, now)]))
+        still = pause_sentences(paused, now, attended=office.desk.attended())
+        click.echo("\n".join([*lines, totals, *still]))
 
 
 def _fitting(fit: Mapping[State, int]) -> str:

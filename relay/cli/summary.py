@@ -31,6 +31,7 @@ def summary_command(config_path: str | None, *, as_json: bool) -> None:
         backlogs = office.desk.backlog(limits=_AGES, now=now)
         counts = office.desk.tally(Filter())
         paused = office.desk.paused()
+        attended = office.desk.attended()
     if as_json:
         echo_json(_summary_record(backlogs, counts, paused))
         return
@@ -42,7 +43,7 @@ def summary_command(config_path: str | None, *, as_json: bool) -> None:
         row = f"{printable(backlog.route)[:29]:<30}{sum(backlog.ages):>7}"
         lines.append(row + "".join(f"{age:>6}" for age in backlog.ages) + f"{backlog.dead:>6}")
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items()))
-    lines += pause_sentences(paused, now)
+    lines += pause_sentences(paused, now, attended=attended)
     click.echo("\n".join(lines))
 
 

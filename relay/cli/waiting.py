@@ -37,16 +37,18 @@ def resume(subject: str) -> str:
 
 
 def stops_of(routes: Iterable[str], paused: Paused) -> list[Stop]:
-    """What keeps the entries of these routes."""
+    """What keeps the entries of these routes: first what went wrong, then what was asked for."""
     wanted = {*routes}
-    stops = [Stop("delivery", "the delivery is paused")] if paused.delivery and wanted else []
-    stops += [
-        Stop(f"route {name}", f"the route {name} is paused") for name in paused.routes if name in wanted
-    ]
+    stops = []
     for hold in paused.holds:
         if hold.route in wanted:
             why = f": {hold.detail}" if hold.detail else ""
             stops.append(Stop(f"route {hold.route}", f"the route {hold.route} is held by {hold.reason}{why}"))
+    if paused.delivery and wanted:
+        stops.append(Stop("delivery", "the delivery is paused"))
+    stops += [
+        Stop(f"route {name}", f"the route {name} is paused") for name in paused.routes if name in wanted
+    ]
     return stops
 
 
@@ -81,8 +83,10 @@ def build_standing(entry: Entry, paused: Paused, *, attended: bool, now: datetim
     return f"{head}: {'; '.join(causes)}"
 
 
-def pause_sentences(paused: Paused, now: datetime) -> Iterator[str]:
+def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> Iterator[str]:
     """What stands still, a sentence each."""
+    if not attended:
+        yield f"{UNATTENDED[0].upper()}{UNATTENDED[1:]}."
     if paused.intake:
         yield f"The intake is paused, no mail is accepted: {resume('intake')}"
     if paused.delivery:
