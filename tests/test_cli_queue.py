@@ -499,3 +499,34 @@ def test_commands_work_while_the_daemon_delivers(spool):
         return claimed
 
     assert asyncio.run(beside()) == []
+
+
+def keys_of(value) -> set[str]:
+    """Every key of a JSON document, at any depth, but for those that are data."""
+    if isinstance(value, list):
+        return {key for each in value for key in keys_of(each)}
+    if isinstance(value, dict):
+        return {*value, *keys_of([each for key, each in value.items() if key not in {"results", "counts"}])}
+    return set()
+
+
+def test_every_key_for_programs_is_documented(spool):
+    """What a program may rely on stands in docs/spool.md."""
+    dropped, spool_id = spool.put(message_id="<m@x>"), spool.put(message_id="<m@x>", destinations=SALES)
+    spool.run("queue", "drop", dropped)
+    spool.run("queue", "hold", spool_id)
+    spool.hold_route()
+    documents = [
+        spool.json("queue", "list"),
+        spool.json("queue", "show", spool_id),
+        spool.json("trace", "m@x"),
+        spool.json("queue", "summary"),
+        spool.json("queue", "release", spool_id, "unknown"),
+        spool.json("queue", "export", spool_id),
+        spool.json("pause", "intake"),
+    ]
+    assert {record["state"] for record in documents[2]} == {"dropped", "held"}
+    page = (Path(__file__).parent.parent / "docs" / "spool.md").read_text().partition("## JSON")[2]
+    named = set(re.findall(r"`([a-z0-9_]+)`", page.partition("## ")[0]))
+    assert keys_of(documents) - named == set()
+    assert {"spool_id", "duplicate"} <= named
