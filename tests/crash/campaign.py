@@ -64,6 +64,8 @@ class Campaign:
         self._numbers: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._dropped: set[str] = set()
+        #: Of those held, what a person let go: it becomes a contact, once, whatever its route says (spool.md).
+        self._released: set[str] = set()
         self._may_be_dead = False
         self._count = itertools.count(1)
         self.senders = Senders(
@@ -166,8 +168,8 @@ class Campaign:
             timeout=60,
         )
         assert ended.returncode == -signal.SIGKILL, (ended.stdout, ended.stderr)
-        if "drop" in words:
-            self._dropped.add(self._numbers[message_id])
+        changed = self._dropped if "drop" in words else self._released
+        changed.add(self._numbers[message_id])
 
     def check(self, *, stopped: bool = False) -> list[Entry]:
         """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its way."""
@@ -190,7 +192,8 @@ class Campaign:
                     pair = (number, address)
                     assert found[pair] or arrived[pair], f"mail {number} to {address} is lost"
             for number in self._held.keys() - self._dropped:
-                assert found[number, HELD], f"the held mail {number} is lost"
+                kept = found[number, HELD] or (number in self._released and arrived[number, HELD])
+                assert kept, f"the held mail {number} is lost"
             for number in self._dropped:
                 assert not found[number, HELD], f"the dropped mail {number} is back"
             for entry in entries:
@@ -234,6 +237,7 @@ class Campaign:
                 desk.retry(dead, now=datetime.now(UTC))
             promised = {subject.removeprefix("Mail ") for subject in self.senders.acknowledged}
             wanted = {(number, address) for number in promised for address in recipients_of(number)}
+            wanted |= {(number, HELD) for number in self._released}
             until(lambda: self.arrived().keys() >= wanted, seconds=120, so="all contacts")
             self.programs.check_contacts(seconds=120)
             until(lambda: all(c["attachments"] == [] or all(f["sha256"] for f in c["attachments"])
