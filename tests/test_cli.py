@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,35 @@ def test_module_is_the_same_command():
         [sys.executable, "-m", "relay", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == f"relay, version {__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["queue", "--help"], ["check", "--offline"]])
+def test_output_to_a_full_disk_is_a_sentence(right, words, unbuffered):
+    """What cannot be printed is told on stderr in one line and by exit code 1, and the interpreter is silent."""
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "relay", *words],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "RELAY_CONFIG": right, "PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        "relay: the output cannot be written: No space left on device\n",
+    )
+
+
+def test_fault_of_ours_is_not_taken_for_a_full_disk(monkeypatch):
+    """Another error of the system keeps its traceback: it is to be reported."""
+
+    @click.command()
+    def broken():
+        raise PermissionError(13, "no", "/some/file")
+
+    monkeypatch.setattr(type(main), "get_command", lambda self, ctx, name: broken)
+    assert isinstance(run("broken").exception, PermissionError)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from harness import Daemon, build_mail, subjects, until
 
 from relay.cli import main
 from relay.config.load import load_config
+from relay.spool.files import lock_file
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter
 
@@ -151,6 +154,33 @@ def test_same_mail_again_is_recognised(home):
     assert again.stdout == first.stdout
     assert "was here before" in again.stderr
     assert len(entries(home)) == 1
+
+
+def test_recipient_may_stand_in_brackets(home):
+    """As mail logs have it."""
+    replay(home, str(home / "mail.eml"), "--rcpt", "<help@example.com>", "--from", "<bob@customer.example>")
+    ((entry, _),) = entries(home)
+    assert entry.destination.forward_paths == ("help@example.com",)
+    assert entry.envelope.reverse_path == "bob@customer.example"
+
+
+def test_answer_for_programs(home):
+    """The spool id, and whether the mail was here before."""
+    words = (str(home / "mail.eml"), "--rcpt", "support@example.com", "--json")
+    first, again = (json.loads(replay(home, *words).stdout) for _ in range(2))
+    assert first == {"spool_id": first["spool_id"], "duplicate": False}
+    assert again == {**first, "duplicate": True}
+
+
+def test_nobody_delivers_is_told(home):
+    """What no daemon takes up says so, and only then."""
+    told = replay(home, str(home / "mail.eml"), "--rcpt", "support@example.com")
+    assert told.stderr == (
+        "relay: no daemon runs that delivers: the mail is stored, and goes out when one is started\n"
+    )
+    handle = lock_file(home / "data" / "deliver.lock")
+    assert replay(home, "-", "--rcpt", "support@example.com", stdin=b"Subject: x\n\ny\n").stderr == ""
+    os.close(handle)
 
 
 def test_large_mail_is_whole(home):

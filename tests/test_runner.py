@@ -433,7 +433,7 @@ async def test_route_that_an_operator_resumes_is_told(world, log):
         assert world.desk.resume("route desk")
         while log() != ["route.held", "route.resumed"]:
             await asyncio.sleep(0.005)
-        assert world.desk.retry([spool_id], now=world.clock.now) == 1
+        assert world.desk.retry([spool_id], now=world.clock.now).count == 1
         while log() != ["route.held", "route.resumed", "route.held"]:
             await asyncio.sleep(0.005)
         assert [hold.route for hold in world.desk.paused().holds] == ["desk"]

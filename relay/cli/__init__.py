@@ -6,7 +6,10 @@ nothing of a sub-command before it is asked for: a receiver never loads the AWS 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import sys
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import click
@@ -41,8 +44,24 @@ COMMANDS = {
 }
 
 
+#: What a write to a file says whose disk takes no more.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 class Program(click.Group):
     """A group whose sub-commands are imported when they are asked for."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program; output that nobody takes, on a full disk say, is a sentence too."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as exc:
+            # Commands turn what the spool and files say into errors of ours; click ends on EPIPE by itself.
+            if exc.filename is not None or exc.errno not in _NO_ROOM:
+                raise
+            click.echo(f"relay: the output cannot be written: {exc.strerror}", err=True)
+            _drop_output()
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order in which a newcomer meets them."""
@@ -72,6 +91,12 @@ class Program(click.Group):
         except RelayError as exc:
             click.echo(f"relay: {exc}", err=True)
             ctx.exit(1)
+
+
+def _drop_output() -> None:
+    """Close standard output with what it still holds, or the interpreter would try once more, and fail aloud."""
+    with suppress(OSError):
+        sys.stdout.close()
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,7 +1,7 @@
-"""Entries as an operator sees them: as records for programs, as lines for people.
+"""What the operator's commands share: the way to the spool, and how things are said to people and to programs.
 
-Owns what `relay queue`, `relay trace` and `relay pause` share: the way to the spool, the keys of `--json`, and
-how a peer's text is made safe for a terminal. Never changes anything.
+Owns the options and the shapes of text that `relay queue`, `relay trace`, `relay pause` and `relay replay` have in
+common, and how a peer's text is made safe for a terminal. Never changes anything.
 """
 
 from __future__ import annotations
@@ -9,21 +9,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import click
 
 from relay.spool.base import Desk
-from relay.spool.model import Entry, Paused, State
+from relay.spool.model import Entry, Paused
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+
+
+class Office(NamedTuple):
+    """The operator's view of a spool, and what its configuration says of it."""
+
+    desk: Desk
+    #: The names of the configuration's routes.
+    routes: tuple[str, ...]
+
+    def find_routes(self, paused: Paused | None = None) -> list[str]:
+        """Every route there is: of the configuration, of an entry, of a pause or a hold."""
+        standing = (*paused.routes, *(hold.route for hold in paused.holds)) if paused else ()
+        return sorted({*self.routes, *self.desk.routes(), *standing})
 
 
 @contextmanager
-def desk_of(config_path: str | None) -> Iterator[Desk]:
+def office_of(config_path: str | None) -> Iterator[Office]:
     """The operator's view of the spool that the configuration names."""
     # Only now: `relay --help` and a mistyped option wait for neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
@@ -32,33 +44,12 @@ def desk_of(config_path: str | None) -> Iterator[Desk]:
 
     config = load_config(config_path)
     with diagnosed(config.data_dir), closing(open_desk(config)) as desk:
-        yield desk
+        yield Office(desk, tuple(route.name for route in config.routes))
 
 
-def build_record(entry: Entry) -> dict[str, Any]:
-    """An entry as `--json` prints it; keys are added here, never renamed."""
-    return {
-        "spool_id": entry.spool_id,
-        "entry": f"{entry.spool_id}.{entry.entry_id}",
-        "destination": entry.destination.address,
-        "instance_id": entry.destination.instance_id,
-        "forward_paths": list(entry.destination.forward_paths),
-        "route": entry.destination.route,
-        "state": str(entry.state),
-        "attempts": entry.attempts,
-        "cut_short": entry.cut_short,
-        "rung": str(entry.rung),
-        "next_attempt_at": entry.next_attempt_at.isoformat() if entry.state is State.QUEUED else None,
-        "lease_until": entry.lease_until.isoformat() if entry.lease_until else None,
-        "accepted_at": entry.accepted_at.isoformat(),
-        "updated_at": entry.updated_at.isoformat(),
-        "reason": entry.reason,
-        "detail": entry.detail,
-        "contact_id": entry.contact_id,
-        "message_id": entry.message_id,
-        "reverse_path": entry.envelope.reverse_path,
-        "size": entry.size,
-    }
+def id_of(entry: Entry) -> str:
+    """The entry's own id, as commands take it."""
+    return f"{entry.spool_id}.{entry.entry_id}"
 
 
 def echo_json(value: object) -> None:
@@ -67,6 +58,11 @@ def echo_json(value: object) -> None:
         click.echo("[" + ",\n ".join(map(_encode, value)) + "]")
     else:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def echo_note(sentence: str) -> None:
+    """A sentence beside the output, on standard error."""
+    click.echo(f"relay: {printable(sentence)}", err=True)
 
 
 def printable(text: str) -> str:
@@ -85,45 +81,6 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def build_details(desk: Desk, entry: Entry) -> dict[str, Any]:
-    """A record with the peer, the results, the history and the stored request."""
-    peer = entry.envelope.peer
-    return {
-        **build_record(entry),
-        "peer": {
-            "address": peer.address,
-            "port": peer.port,
-            "helo": peer.helo,
-            "protocol": peer.protocol,
-            "tls": peer.tls,
-            "login": peer.login,
-            "listener": peer.listener,
-        },
-        "results": dict(entry.results),
-        "fingerprint": entry.fingerprint,
-        "request_bytes": len(entry.request) if entry.request is not None else None,
-        "request_expires_at": entry.request_expires_at.isoformat() if entry.request_expires_at else None,
-        "history": [
-            {
-                "at": event.at.isoformat(),
-                "event": event.event,
-                "attempt": event.attempt,
-                "reason": event.reason,
-                "detail": event.detail,
-            }
-            for event in desk.history(entry)
-        ],
-    }
-
-
-def pause_sentences(paused: Paused, now: datetime) -> Iterator[str]:
-    """What stands still, a sentence each."""
-    if paused.intake:
-        yield "The intake is paused: no mail is accepted."
-    if paused.delivery:
-        yield "The delivery is paused: nothing is delivered."
-    for route in paused.routes:
-        yield f"The route {route} is paused."
-    for hold in paused.holds:
-        since = span((now - hold.since).total_seconds())
-        yield f"The route {hold.route} is held for {since} ({hold.reason}: {printable(hold.detail)})."
+def count_entries(count: int) -> str:
+    """So many entries, in words: "1 entry", "2,000 entries"."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"

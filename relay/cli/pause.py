@@ -7,39 +7,104 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import desk_of, pause_sentences
-from relay.config.load import load_config
+from relay.cli.entries import Office, echo_json, json_option, office_of, printable
+from relay.cli.records import build_paused
+from relay.cli.waiting import note_unattended, pause_sentences
 
 _SUBJECT = "intake|delivery|route NAME"
 
 
-@click.command("pause")
-@config_option
-@click.argument("subject", nargs=-1, required=True, metavar=_SUBJECT)
-def pause_command(config_path: str | None, subject: Sequence[str]) -> None:
-    """Accept no mail (intake), deliver none (delivery), or none of one route."""
-    words = " ".join(subject)
-    routes = {route.name for route in load_config(config_path).routes}
-    if subject[0] == "route" and len(subject) > 1 and words[6:] not in routes:
-        raise click.UsageError(f"no route is named {words[6:]!r}; there are: {', '.join(sorted(routes))}")
-    with desk_of(config_path) as desk:
-        new = desk.pause(words, now=datetime.now(UTC))
-        click.echo(f"{words} paused" if new else f"{words} was paused before")
-        for sentence in pause_sentences(desk.paused(), datetime.now(UTC)):
-            click.echo(sentence)
+class Subject(NamedTuple):
+    """What stands still or goes on."""
+
+    word: str
+    #: The name of a route; None for a half.
+    name: str | None
+
+    def __str__(self) -> str:
+        """As the spool takes it."""
+        return self.word if self.name is None else f"{self.word} {self.name}"
 
 
-@click.command("resume")
-@config_option
-@click.argument("subject", nargs=-1, required=True, metavar=_SUBJECT)
-def resume_command(config_path: str | None, subject: Sequence[str]) -> None:
-    """Let it go on; a route that an error holds too."""
-    words = " ".join(subject)
-    with desk_of(config_path) as desk:
-        click.echo(f"{words} resumed" if desk.resume(words) else f"{words} was not paused")
-        for sentence in pause_sentences(desk.paused(), datetime.now(UTC)):
+def parse_subject(words: Sequence[str]) -> Subject:
+    """What these words name, as one argument or as two.
+
+    Raises:
+        click.UsageError: nothing.
+    """
+    word, _, name = " ".join(" ".join(words).split()).partition(" ")
+    word = word.lower()
+    if word in {"intake", "delivery"} and not name:
+        return Subject(word, None)
+    if word == "route" and name:
+        return Subject(word, name)
+    raise click.UsageError(f'"{" ".join(words)}" is nothing that could stand still; say {_SUBJECT}')
+
+
+def _check_route(office: Office, subject: Subject) -> None:
+    """Nothing, where there is such a route.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    if subject.name is None or subject.name in office.routes:
+        return
+    known = office.find_routes(office.desk.paused())
+    if subject.name not in known:
+        raise click.UsageError(f'no route is named "{subject.name}"; there are: {", ".join(known)}')
+
+
+def _tell(office: Office, subject: Subject, *, changed: bool, said: str, as_json: bool) -> None:
+    """What was done, and what stands still now."""
+    paused = office.desk.paused()
+    if as_json:
+        echo_json(
+            {
+                "subject": subject.word,
+                "name": subject.name,
+                "changed": changed,
+                "paused": build_paused(paused),
+            }
+        )
+    else:
+        click.echo(printable(f"{subject} {said}"))
+        for sentence in pause_sentences(paused, datetime.now(UTC)):
             click.echo(sentence)
+    if changed:
+        note_unattended(office.desk)
+
+
+@click.command("pause", epilog="\b\nExamples:\n  relay pause delivery\n  relay pause route support")
+@config_option
+@click.argument("words", nargs=-1, required=True, metavar=_SUBJECT)
+@json_option
+def pause_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
+    """Accept no mail (intake), deliver none (delivery), or none of one route.
+
+    It lasts, over restarts too, until `relay resume` ends it.
+    """
+    subject = parse_subject(words)
+    with office_of(config_path) as office:
+        _check_route(office, subject)
+        changed = office.desk.pause(str(subject), now=datetime.now(UTC))
+        said = "paused" if changed else "was paused before"
+        _tell(office, subject, changed=changed, said=said, as_json=as_json)
+
+
+@click.command("resume", epilog="\b\nExamples:\n  relay resume delivery\n  relay resume route support")
+@config_option
+@click.argument("words", nargs=-1, required=True, metavar=_SUBJECT)
+@json_option
+def resume_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
+    """Let it go on; a route that an error of configuration holds, too."""
+    subject = parse_subject(words)
+    with office_of(config_path) as office:
+        _check_route(office, subject)
+        changed = office.desk.resume(str(subject))
+        said = "resumed" if changed else "was not paused"
+        _tell(office, subject, changed=changed, said=said, as_json=as_json)

@@ -1,305 +1,185 @@
-"""`relay queue`: the mail that waits, and an operator's hands on it.
+"""`relay queue`: the mail that waits, listed and shown.
 
-Owns the words and columns of the queue for people and for programs (`--json`). Talks to the spool itself, so it
-works while the daemon runs and while it does not. Never touches an entry that is under way.
+Owns the table of entries for people and the page of one entry, and the list of the sub-commands. Talks to the
+spool itself, so it works while the daemon runs and while it does not. Changes are in `changes`.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
 from relay.cli import config_option
+from relay.cli.changes import CHANGES, build_command
 from relay.cli.entries import (
-    build_details,
-    build_record,
-    desk_of,
+    count_entries,
     echo_json,
+    echo_note,
     json_option,
-    pause_sentences,
+    office_of,
     printable,
-    span,
 )
-from relay.spool.model import Backlog, Entry, Filter, Paused, State
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_OPEN = (State.QUEUED, State.LEASED, State.HELD, State.DEAD)
-#: The columns of `summary`, doubling as in qshape(1): 5 minutes to 42 hours, then the rest.
-_AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def parse_age(text: str) -> timedelta:
-    """The time span that "90s", "15m", "6h" or "2d" means.
-
-    Raises:
-        click.BadParameter: it means none.
-    """
-    match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
-    if match is None:
-        raise click.BadParameter(f'"{text}" is no age; write it like 90s, 15m, 6h or 2d')
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
+from relay.cli.pages import build_page, build_table
+from relay.cli.records import build_details, build_record
+from relay.cli.summary import summary_command
+from relay.cli.waiting import pause_sentences
+from relay.errors import RelayError
+from relay.spool.model import Filter, State
 
 
-def filters(function: Function) -> Function:
-    """The options that choose entries."""
-    for option in reversed(
-        (
-            click.option(
-                "--state",
-                "states",
-                multiple=True,
-                type=click.Choice([state.value for state in State]),
-                help="Only this state.",
-            ),
-            click.option("--route", help="Only the route of this name."),
-            click.option("--reason", help='Only this reason, or all that begin with it ("connect").'),
-            click.option("--sender", help='Only reverse-paths with this in them; "<>" is the null one.'),
-            click.option("--recipient", help="Only recipients with this in them."),
-            click.option(
-                "--older-than", metavar="AGE", help="Only what was accepted before: 90s, 15m, 6h, 2d."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+class OutputError(RelayError):
+    """A file that was asked for could not be written."""
 
 
-def build_filter(
-    ids: Sequence[str],
-    *,
-    states: Sequence[str],
-    route: str | None,
-    reason: str | None,
-    sender: str | None,
-    recipient: str | None,
-    older_than: str | None,
-    limit: int,
-) -> Filter:
-    """The filter that ids and options ask for."""
-    return Filter(
-        ids=tuple(ids),
-        states=tuple(State(state) for state in states),
-        route=route,
-        reason=reason,
-        sender=sender,
-        recipient=recipient,
-        older_than=datetime.now(UTC) - parse_age(older_than) if older_than else None,
-        limit=limit,
-    )
-
-
-@click.group("queue")
+@click.group(
+    "queue",
+    epilog="""\b
+Examples:
+  relay queue list --state held --state dead
+  relay queue list --recipient @help.example.com --older-than 6h
+  relay queue retry --reason connect. --yes
+  relay queue drop 06H7M2K9Q0XYZAB1.42
+  relay queue export 06H7M2K9Q0XYZAB1 > mail.eml""",
+)
 def queue_group() -> None:
-    """List and change the mail that waits. An ID is a spool id, or ENTRY as `list` shows it."""
+    """List and change the mail that waits.
+
+    An ID is a spool id, meaning all entries of the mail, or one ENTRY as `list` shows it. Filters mean the same
+    in every command: entries of any state but done, unless --state done or --all is said.
+    """
 
 
-@queue_group.command("list")
+@queue_group.command(
+    "list",
+    short_help="List what is queued, leased, held or dead.",
+    epilog="""\b
+Examples:
+  relay queue list --route support --state queued
+  relay queue list --sender '<>' --reason connect.
+  relay queue list --state done --recipient @help.example.com --json""",
+)
 @config_option
 @filters
-@click.option("--all", "everything", is_flag=True, help="Finished entries too.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    default=1_000,
+    show_default=True,
+    help="The oldest N at most, with --json too; a note on standard error says when there are more.",
+)
 @json_option
-def list_command(
-    config_path: str | None, *, everything: bool, limit: int, as_json: bool, **chosen: Any
-) -> None:
-    """List what is queued, leased, held or dead, oldest first."""
-    if not chosen["states"] and not everything:
-        chosen["states"] = _OPEN
-    with desk_of(config_path) as desk:
-        # One more than is shown, to know whether that is all.
-        entries = desk.select(build_filter((), limit=limit + 1, **chosen))
-        counts = desk.counts()
-        paused = desk.paused()
-    if len(entries) > limit:
-        click.echo(f"relay: only the oldest {limit} are listed; --limit N lists more", err=True)
-        entries = entries[:limit]
-    if as_json:
-        echo_json([build_record(entry) for entry in entries])
-        return
-    now = datetime.now(UTC)
-    for entry in entries:
-        click.echo(_line(entry, now))
-    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
-    for sentence in pause_sentences(paused, now):
-        click.echo(sentence)
+def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen: Any) -> None:
+    """List what is queued, leased, held or dead, oldest first.
+
+    What is queued on a route that an error of configuration holds is listed as held.
+    """
+    # One more than is shown, to know whether that is all.
+    wanted = build_filter(limit=limit + 1, **chosen)
+    with office_of(config_path) as office:
+        note_unknown_route(office, chosen["route"])
+        entries = office.desk.select(wanted)
+        paused = office.desk.paused()
+        cut = len(entries) > limit
+        if cut:
+            echo_note(f"only the oldest {limit} are listed; --limit N lists more")
+            entries = entries[:limit]
+        if as_json:
+            echo_json([build_record(entry, paused) for entry in entries])
+            return
+        now = datetime.now(UTC)
+        lines = [*build_table(entries, now)]
+        totals = ", ".join(f"{count} {state}" for state, count in office.desk.tally(Filter()).items())
+        if is_chosen(chosen):
+            # Nobody is kept waiting for a second walk over the queue where the first came to its end.
+            fit = office.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)
+            lines.append(_fitting(fit))
+            totals = f"in all: {totals}"
+        still = pause_sentences(paused, now, attended=office.desk.attended())
+        click.echo("\n".join([*lines, totals, *still]))
 
 
-def _line(entry: Entry, now: datetime) -> str:
-    sender = entry.envelope.reverse_path or "<>"
-    line = (
-        f"{entry.spool_id}.{entry.entry_id}  {entry.state:<6}  {span((now - entry.accepted_at).total_seconds()):>7}  "
-        f"{entry.attempts:>3}  {printable(sender)} -> {printable(entry.destination.address)}"
-    )
-    if entry.state is State.QUEUED and entry.next_attempt_at > now:
-        line += f"  (again in {span((entry.next_attempt_at - now).total_seconds())})"
-    if entry.reason:
-        line += f"\n    {printable(entry.reason)}: {printable(entry.detail)}"
-    return line
+def _fitting(fit: Mapping[State, int]) -> str:
+    """How many fit a filter, by their states."""
+    count = sum(fit.values())
+    listed = ", ".join(f"{fit[state]} {state}" for state in State if fit.get(state))
+    return f"{count_entries(count)} {'fits' if count == 1 else 'fit'}{f': {listed}' if listed else ''}"
 
 
-@queue_group.command("show")
+@queue_group.command("show", short_help="Show everything that is known of entries.")
 @config_option
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @json_option
 @click.pass_context
 def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str], as_json: bool) -> None:
     """Show everything that is known of an entry, or of all entries of a mail."""
-    with desk_of(config_path) as desk:
-        entries = desk.select(Filter(ids=tuple(ids)))
-        details = [build_details(desk, entry) for entry in entries]
-    if as_json:
-        echo_json(details)
-    else:
-        for record in details:
-            _echo_details(record)
-    if not entries:
-        click.echo("relay: no such entry", err=True)
-        ctx.exit(1)
-
-
-def _echo_details(record: dict[str, Any]) -> None:
-    for name, value in record.items():
-        if name == "history":
-            for event in value:
-                why = f" {event['reason']}: {event['detail']}" if event["reason"] else ""
-                click.echo(f"  {event['at']}  attempt {event['attempt']}  {event['event']}{printable(why)}")
-        elif isinstance(value, dict):
-            click.echo(f"{name + ':':<20}{printable(', '.join(f'{k}={v}' for k, v in value.items() if v))}")
-        elif value not in (None, ""):
-            click.echo(f"{name + ':':<20}{printable(str(value))}")
-    click.echo()
-
-
-def _changer(name: str, what: str, done: str, *, states: tuple[State, ...]) -> None:
-    """Add a command that changes the entries of IDs, or those that the filters choose."""
-
-    @queue_group.command(name, help=what, short_help=what)
-    @config_option
-    @click.argument("ids", nargs=-1, metavar="[ID]...")
-    @filters
-    @click.option("--yes", is_flag=True, help="Do not ask before many entries are changed.")
-    @json_option
-    @click.pass_context
-    def command(
-        ctx: click.Context,
-        /,
-        config_path: str | None,
-        *,
-        ids: Sequence[str],
-        yes: bool,
-        as_json: bool,
-        **chosen: Any,
-    ) -> None:
-        if not ids and not any(chosen.values()):
-            raise click.UsageError("say which: one or more IDs, or a filter such as --route or --reason")
-        if set(chosen["states"]) - {*states}:
-            raise click.UsageError(f"{name} takes entries that are {', '.join(states)}")
-        with desk_of(config_path) as desk:
-            chosen["states"] = chosen["states"] or states
-            entries = desk.select(build_filter(ids, limit=1_000_000, **chosen))
-            if not ids and not yes and entries:
-                if as_json or not sys.stdin.isatty():
-                    raise click.UsageError(f"{len(entries)} entries would be changed: say --yes")
-                click.confirm(f"{name} {len(entries)} entries?", abort=True)
-            change = getattr(desk, name)
-            count: int = change([f"{e.spool_id}.{e.entry_id}" for e in entries], now=datetime.now(UTC))
-        if as_json:
-            echo_json({"changed": count})
-        else:
-            click.echo(f"{count} {'entry' if count == 1 else 'entries'} {done}")
-        if not count:
-            ctx.exit(1)
-
-
-_changer(
-    "retry",
-    "Deliver entries now: queued, held or dead ones.",
-    "due now",
-    states=(State.QUEUED, State.HELD, State.DEAD),
-)
-_changer("hold", "Keep queued entries from being delivered.", "held", states=(State.QUEUED,))
-_changer("release", "Let held entries be delivered, now.", "released", states=(State.HELD,))
-_changer(
-    "drop",
-    "Remove entries for good, and the mail with the last of them. Nobody is told.",
-    "dropped",
-    states=(State.QUEUED, State.HELD, State.DEAD, State.DONE),
-)
-
-
-@queue_group.command("export")
-@config_option
-@click.argument("spool_id", metavar="ID")
-@click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, writable=True), help="A file; default: standard output."
-)
-@click.pass_context
-def export_command(ctx: click.Context, config_path: str | None, spool_id: str, output: str | None) -> None:
-    """Print the mail as it was received, after our own Received line."""
-    with desk_of(config_path) as desk:
-        raw = desk.export(spool_id)
-    if raw is None:
-        click.echo(f"relay: the mail {spool_id} is not in the spool", err=True)
-        ctx.exit(1)
-    with click.open_file(output or "-", "wb") as file:
-        file.write(raw)
-
-
-@queue_group.command("summary")
-@config_option
-@json_option
-def summary_command(config_path: str | None, *, as_json: bool) -> None:
-    """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
-    now = datetime.now(UTC)
-    with desk_of(config_path) as desk:
-        backlogs = desk.backlog(limits=_AGES, now=now)
-        counts = desk.counts()
+    with office_of(config_path) as office:
+        desk = office.desk
+        entries = desk.select(Filter(ids=tuple(ids), limit=1_000_000))
         paused = desk.paused()
+        details = [build_details(desk, entry, paused) for entry in entries]
+        if as_json:
+            echo_json(details)
+        else:
+            attended, now = desk.attended(), datetime.now(UTC)
+            for entry, record in zip(entries, details, strict=True):
+                click.echo("\n".join(build_page(entry, record, paused, attended=attended, now=now)) + "\n")
+        unknown = {*desk.unknown(ids)}
+        shown = {word for record in details for word in (record["spool_id"], record["entry"])}
+        for word in dict.fromkeys(ids):
+            if word not in shown:
+                echo_note(f"{word}: {'no such id' if word in unknown else 'its record cannot be read'}")
+    if not entries:
+        ctx.exit(1)
+
+
+@queue_group.command("export", short_help="Print the mail as it was received.")
+@config_option
+@click.argument("word", metavar="ID")
+@click.option("--output", "-o", metavar="FILE", help="A file; default: standard output.")
+@json_option
+@click.pass_context
+def export_command(
+    ctx: click.Context, config_path: str | None, word: str, output: str | None, as_json: bool
+) -> None:
+    """Print the mail as it was received, after our own Received line.
+
+    With --json its octets are in base64, or in the file.
+    """
+    with office_of(config_path) as office:
+        raw = office.desk.export(word)
+    if raw is None:
+        echo_note(f"{word}: no such id, the mail is not in the spool")
+        ctx.exit(1)
+    to_file = output not in {None, "-"}
+    if output is not None and to_file:
+        _write(output, raw)
     if as_json:
-        echo_json(_summary_record(backlogs, counts, paused))
-        return
-    heads = [str(int(limit.total_seconds() // 60)) for limit in _AGES]
-    click.echo(
-        f"{'route':<30}{'total':>7}" + "".join(f"{head:>6}" for head in [*heads, f"{heads[-1]}+"]) + "  dead"
-    )
-    for backlog in backlogs:
-        row = f"{printable(backlog.route)[:29]:<30}{sum(backlog.ages):>7}"
-        click.echo(row + "".join(f"{age:>6}" for age in backlog.ages) + f"{backlog.dead:>6}")
-    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
-    for sentence in pause_sentences(paused, now):
-        click.echo(sentence)
+        record = {
+            "spool_id": word.partition(".")[0],
+            "size": len(raw),
+            "raw_base64": None if to_file else base64.b64encode(raw).decode(),
+            "output": output if to_file else None,
+        }
+        echo_json(record)
+    elif not to_file:
+        click.echo(raw, nl=False)
 
 
-def _summary_record(backlogs: Sequence[Backlog], counts: Any, paused: Paused) -> dict[str, Any]:
-    return {
-        "counts": {str(state): count for state, count in counts.items()},
-        "age_limits_seconds": [int(limit.total_seconds()) for limit in _AGES],
-        "routes": [
-            {
-                "route": backlog.route,
-                "queued": backlog.queued,
-                "leased": backlog.leased,
-                "held": backlog.held,
-                "dead": backlog.dead,
-                "ages": list(backlog.ages),
-                "oldest_accepted_at": backlog.oldest_at.isoformat() if backlog.oldest_at else None,
-            }
-            for backlog in backlogs
-        ],
-        "paused": {
-            "intake": paused.intake,
-            "delivery": paused.delivery,
-            "routes": list(paused.routes),
-            "held_routes": [
-                {"route": h.route, "reason": h.reason, "detail": h.detail, "since": h.since.isoformat()}
-                for h in paused.holds
-            ],
-        },
-    }
+def _write(path: str, raw: bytes) -> None:
+    try:
+        Path(path).write_bytes(raw)
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise OutputError(f"{printable(path)}: cannot be written: {reason}") from exc
+
+
+for _command in (*map(build_command, CHANGES), summary_command):
+    queue_group.add_command(_command)

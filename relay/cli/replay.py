@@ -12,7 +12,9 @@ import click
 
 from relay import replies
 from relay.cli import config_option
+from relay.cli.entries import echo_json, echo_note, json_option
 from relay.cli.mail_file import MailFileError, read_mail
+from relay.cli.waiting import UNATTENDED
 from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config, Listener
 from relay.envelope import Peer, SpoolId
@@ -24,9 +26,11 @@ from relay.smtp.parameters import MailParameters
 from relay.smtp.reception import begin_reception, receive
 from relay.smtp.site import Site, build_site
 from relay.smtp.transaction import Transaction, decide_sender
+from relay.spool.addresses import strip_brackets
 from relay.spool.base import Intake
 from relay.spool.fitness import diagnosed
 from relay.spool.local import open_intake
+from relay.spool.presence import deliverer_runs
 from relay.verdict import Reply
 
 #: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
@@ -54,8 +58,9 @@ class ReplayError(RelayError):
     help='The reverse-path, "<>" for the null one; default: the author of the mail.',
 )
 @click.argument("file", metavar="FILE")
+@json_option
 def replay_command(
-    config_path: str | None, recipients: tuple[str, ...], sender: str | None, file: str
+    config_path: str | None, recipients: tuple[str, ...], sender: str | None, file: str, *, as_json: bool
 ) -> None:
     """Put a mail from a file into the spool, as if it had just been received, and print its spool id.
 
@@ -66,9 +71,14 @@ def replay_command(
     make_data_dir(config.data_dir)
     with diagnosed(config.data_dir):
         spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender))
+    if as_json:
+        echo_json({"spool_id": spool_id, "duplicate": duplicate})
+    else:
+        click.echo(spool_id)
     if duplicate:
-        click.echo("relay: this mail was here before; nothing was stored", err=True)
-    click.echo(spool_id)
+        echo_note("this mail was here before; nothing was stored")
+    elif not deliverer_runs(config.data_dir):
+        echo_note(f"{UNATTENDED}: the mail is stored, and goes out when one is started")
 
 
 def _read(file: str) -> bytes:
@@ -104,7 +114,7 @@ async def _replay(
             started_at=asyncio.get_running_loop().time(),
         )
         for recipient in recipients:
-            reply, _ = transaction.add_recipient(f"TO:<{recipient}>".encode())
+            reply, _ = transaction.add_recipient(f"TO:<{strip_brackets(recipient)}>".encode())
             if not reply.positive:
                 raise ReplayError(f"{recipient}: {_sentence(reply)}")
         return await _accept(transaction, raw, intake=intake)
@@ -118,7 +128,8 @@ def _reverse_path(site: Site, sender: str | None, raw: bytes) -> str | None:
     if sender is None:
         author = parse_message(raw).author
         sender = author[0].address if author else ""
-    decided = decide_sender(f"FROM:<{sender.strip('<>')}> SMTPUTF8".encode(), site=site, authenticated=False)
+    path = f"FROM:<{strip_brackets(sender)}> SMTPUTF8"
+    decided = decide_sender(path.encode(), site=site, authenticated=False)
     if not isinstance(decided, Reply):
         return decided[0].address or None
     if given:

@@ -6,92 +6,130 @@ spool id, contact id, sender or recipient. Never changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import build_details, desk_of, echo_json, json_option, printable
-from relay.spool.base import Desk
-from relay.spool.model import Entry, Remembered, State
+from relay.cli.entries import Office, echo_json, echo_note, id_of, json_option, office_of, printable
+from relay.cli.pages import because
+from relay.cli.records import build_details
+from relay.cli.waiting import build_standing
+from relay.spool.model import Entry, Event, Remembered
 
+#: Entries that are looked for, and those of them that a screen or two take, where nobody says how many.
+_LIMIT = 1_000
 _SHOWN = 20
 
-_STANDING = {
-    State.QUEUED: "waits for its next attempt at {entry.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC",
-    State.LEASED: "is being delivered (attempt {entry.attempts})",
-    State.HELD: "is held, and waits for a person: relay queue release {entry.spool_id}.{entry.entry_id}",
-    State.DEAD: "was given up, and waits for a person: relay queue retry {entry.spool_id}.{entry.entry_id}",
-}
 
-
-@click.command("trace")
+@click.command(
+    "trace",
+    epilog="""\b
+Examples:
+  relay trace '<CAF3x@mail.example.org>'
+  relay trace ann@example.org --limit 5000 --json""",
+)
 @config_option
 @click.argument("word", metavar="MESSAGE-ID|SPOOL-ID|CONTACT-ID|ADDRESS")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 1_000_000),
+    help=f"The newest N at most. Default: {_LIMIT}, of which the page for people shows {_SHOWN}.",
+)
 @json_option
 @click.pass_context
-def trace_command(ctx: click.Context, config_path: str | None, word: str, as_json: bool) -> None:
-    """Answer: where is my mail? Exit code 1 when nothing here knows of it."""
-    with desk_of(config_path) as desk:
-        entries = desk.trace(word)
-        known = {(entry.spool_id, entry.destination.address) for entry in entries}
-        remembered = [line for line in desk.remembered(word) if (line.spool_id, line.address) not in known]
+def trace_command(
+    ctx: click.Context, config_path: str | None, word: str, limit: int | None, as_json: bool
+) -> None:
+    """Answer: where is my mail? Exit code 1 when nothing here knows of it.
+
+    A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer kept.
+    An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
+    """
+    word = word.strip()
+    with office_of(config_path) as office:
+        found = _find(office, word, limit=limit or _LIMIT)
         if as_json:
-            records = [build_details(desk, entry) for entry in entries]
-            echo_json([*(_remembered_record(line) for line in remembered), *records])
+            _echo_records(office, found, limit=limit or _LIMIT)
         else:
-            for line in remembered:
+            for line in found.remembered:
                 click.echo(_remembered_line(line))
-            _echo_entries(desk, entries)
-    if not entries and not remembered:
+            _echo_stories(office, found, limit=limit or _SHOWN)
+    if not found.entries and not found.remembered:
         if not as_json:
-            click.echo(f"relay: nothing is known of {printable(word)}", err=True)
+            echo_note(f"nothing is known of {word}")
         ctx.exit(1)
 
 
-def _echo_entries(desk: Desk, entries: Sequence[Entry]) -> None:
+class _Found(NamedTuple):
+    """What a word led to, the newest, oldest first."""
+
+    entries: Sequence[Entry]
+    remembered: Sequence[Remembered]
+    #: Whether there is more of either.
+    cut: bool
+
+
+def _find(office: Office, word: str, *, limit: int) -> _Found:
+    # One more than is wanted, to know whether that is all.
+    entries = office.desk.trace(word, limit=limit + 1)
+    lines = office.desk.remembered(word, limit=limit + 1)
+    known = {(entry.spool_id, entry.destination.address) for entry in entries}
+    return _Found(
+        entries[-limit:],
+        [line for line in lines[-limit:] if (line.spool_id, line.address) not in known],
+        max(len(entries), len(lines)) > limit,
+    )
+
+
+def _echo_records(office: Office, found: _Found, *, limit: int) -> None:
+    paused = office.desk.paused()
+    records = [build_details(office.desk, entry, paused) for entry in found.entries]
+    if found.cut:
+        echo_note(f"only the newest {limit} are listed; --limit N lists more")
+    echo_json([*(_remembered_record(line) for line in found.remembered), *records])
+
+
+def _echo_stories(office: Office, found: _Found, *, limit: int) -> None:
     """The newest in full, as many as are of use; the rest in a sentence."""
-    if len(entries) > _SHOWN:
-        click.echo(f"({len(entries) - _SHOWN} older entries are not shown; --json has them)")
-    for entry in entries[-_SHOWN:]:
-        _echo_story(desk, entry)
+    hidden = len(found.entries[:-limit])
+    if found.cut:
+        more = f"more than {hidden} older entries are not shown" if hidden else "there are older entries"
+        click.echo(f"({more}; --limit N shows the newest N)")
+    elif hidden:
+        click.echo(f"({hidden} older entries are not shown; --limit {len(found.entries)} shows them)")
+    paused = office.desk.paused()
+    attended, now = office.desk.attended(), datetime.now(UTC)
+    for entry in found.entries[-limit:]:
+        standing = build_standing(entry, paused, attended=attended, now=now)
+        lines = [*_story(entry), *map(_event_line, office.desk.history(entry)), f"  now       {standing}"]
+        click.echo("\n".join(map(printable, lines)) + "\n")
 
 
-def _echo_story(desk: Desk, entry: Entry) -> None:
+def _story(entry: Entry) -> Iterator[str]:
+    """From the peer to the route."""
     envelope = entry.envelope
     peer = envelope.peer
     tls = f", {peer.tls}" if peer.tls else ", in clear"
     login = f", as {peer.login}" if peer.login else ""
-    lines = [
-        f"{entry.spool_id}.{entry.entry_id}  {entry.message_id or '(no Message-ID)'}",
-        f"  from      {envelope.reverse_path or '<>'}",
-        f"  for       {', '.join(entry.destination.forward_paths)}",
-        f"  peer      {peer.address} ({peer.helo or 'no HELO'}) by {peer.protocol}{tls}{login}",
-        f"  accepted  {entry.accepted_at:%Y-%m-%d %H:%M:%S} UTC, {entry.size:,} octets",
-    ]
+    yield f"{id_of(entry)}  {entry.message_id or '(no Message-ID)'}"
+    yield f"  from      {envelope.reverse_path or '<>'}"
+    yield f"  for       {', '.join(entry.destination.forward_paths)}"
+    yield f"  peer      {peer.address} ({peer.helo or 'no HELO'}) by {peer.protocol}{tls}{login}"
+    yield f"  accepted  {entry.accepted_at:%Y-%m-%d %H:%M:%S} UTC, {entry.size:,} octets"
     if entry.results:
-        lines.append(f"  checks    {', '.join(f'{name}={value}' for name, value in entry.results.items())}")
+        yield f"  checks    {', '.join(f'{name}={value}' for name, value in entry.results.items())}"
     if envelope.repairs:
-        lines.append(f"  repaired  {', '.join(envelope.repairs)}")
-    lines.append(
-        f"  route     {entry.destination.route} -> {entry.destination.address}, {entry.destination.instance_id}"
-    )
-    for event in desk.history(entry):
-        why = f": {event.reason} {event.detail}".rstrip() if event.reason else ""
-        lines.append(f"  {event.at:%m-%d %H:%M:%S}  attempt {event.attempt} {event.event}{why}")
-    lines.append(f"  now       {_standing(entry)}")
-    for line in lines:
-        click.echo(printable(line))
-    click.echo()
+        yield f"  repaired  {', '.join(envelope.repairs)}"
+    yield f"  route     {entry.destination.route} -> {entry.destination.address}, {entry.destination.instance_id}"
 
 
-def _standing(entry: Entry) -> str:
-    if entry.state is not State.DONE:
-        return _STANDING[entry.state].format(entry=entry)
-    if entry.contact_id:
-        return f"done: contact {entry.contact_id}, {entry.updated_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"done, without a contact id of ours ({entry.reason})"
+def _event_line(event: Event) -> str:
+    why = f": {because(event.reason, event.detail)}" if event.reason else ""
+    return f"  {event.at:%m-%d %H:%M:%S}  attempt {event.attempt} {event.event}{why}"
 
 
 def _remembered_line(line: Remembered) -> str:

@@ -27,6 +27,7 @@ from relay.contact.plan import Rung
 from relay.envelope import SpoolId
 from relay.spool.model import (
     Backlog,
+    Changed,
     Entry,
     Event,
     Filter,
@@ -204,44 +205,60 @@ class Outbox(Protocol):
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
-    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them).
+    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them). What is queued on a route that
+    an error of configuration holds is stored as queued, and seen as held: `Entry.shown_state`.
     """
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Queued, held or dead entries become due now; how many."""
+    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Queued, held or dead entries become due now."""
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Queued entries become held; how many."""
+    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Queued entries become held."""
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Held entries become due now; how many."""
+    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Held entries become due now, those too that only their route holds: they wait for it all the same."""
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Entries not under way are removed for good, the raw mail with the last of them; how many.
+    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Entries not under way are removed for good, the raw mail with the last of them.
 
         One that was not finished may be sent again; of a finished one its contact stays known.
         """
 
-    def export(self, spool_id: str) -> bytes | None:
-        """The raw mail, our trace header included; None when it is not here."""
+    def unknown(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that name no entry."""
 
-    def trace(self, word: str) -> Sequence[Entry]:
-        """Every entry that a Message-ID, spool id, contact id or address names, oldest first."""
+    def export(self, word: str) -> bytes | None:
+        """The raw mail that an id names, our trace header included; None when no entry has the id."""
+
+    def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
+        """The newest entries that a Message-ID, spool id, contact id or address names, oldest first.
+
+        An address is meant as in `Filter`, and whole where it has no "@".
+        """
 
     def history(self, entry: Entry) -> Sequence[Event]:
         """What happened to an entry, oldest first; the last events when there were many."""
 
-    def remembered(self, word: str) -> Sequence[Remembered]:
-        """What the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+    def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
+        """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries stand in each state."""
+        """How many entries are stored in each state."""
+
+    def tally(self, wanted: Filter) -> Mapping[State, int]:
+        """How many entries fit, whatever the limit, by `Entry.shown_state`: of the states that are wanted."""
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """Of what is held and what is dead, both at one instant: how many, and when the last came to be so."""
+        """Of what is stored as held and as dead, at one instant: how many, and when the last came to be so."""
+
+    def routes(self) -> Sequence[str]:
+        """The names of the routes of the entries that are here, finished ones too; a walk over all of them."""
+
+    def attended(self) -> bool:
+        """Whether a daemon delivers from this spool, or starts to; True where nobody can tell."""
 
     def disk_full(self) -> bool:
         """Whether the disk ran full: mail goes out, and none comes in before there is room again."""

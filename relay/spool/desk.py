@@ -15,12 +15,14 @@ import apsw
 from relay.config.model import Config
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
-from relay.spool import control, search
+from relay.spool import control, listing, search
 from relay.spool.ballast import Ballast
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
-from relay.spool.model import Backlog, Entry, Event, Filter, Paused, Remembered, State
+from relay.spool.model import Backlog, Changed, Entry, Event, Filter, Left, Paused, Remembered, State
+from relay.spool.named import Named, find_named, split_id
 from relay.spool.outcomes import remember
+from relay.spool.presence import deliverer_runs
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
@@ -30,10 +32,14 @@ from relay.spool.translate import translated
 from relay.spool.wake import ring
 
 Answer = TypeVar("Answer")
+_Takes = Callable[[Named], bool]
 
-#: What a policy held, and a person lets go, is not for the policy again; what a person held is.
+_RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
+#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
+#: it is then a matter of the history; what an attempt met stays the last that is known.
 _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
+reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
 released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
 AND history.event = 'held' AND substr(history.reason, 1, 6) = 'class.')
 WHERE entry_id = ?2
@@ -59,17 +65,17 @@ class LocalDesk:
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first."""
         with self._view() as connection:
-            return search.select(connection, wanted)
+            return listing.select(connection, wanted)
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> int:
+    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued, held or dead entries become due now."""
-        return self._requeue(ids, (State.QUEUED, State.HELD, State.DEAD), event="retried", now=now)
+        return self._requeue(ids, lambda one: one.state in _RETRIABLE, event="retried", now=now)
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> int:
-        """Held entries become due now."""
-        return self._requeue(ids, (State.HELD,), event="released", now=now)
+    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Held entries become due now, those too that only their route holds."""
+        return self._requeue(ids, lambda one: one.shown is State.HELD, event="released", now=now)
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> int:
+    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued entries become held."""
 
         def change(entry_id: int) -> None:
@@ -80,60 +86,71 @@ class LocalDesk:
             )
             remember(self._connection, entry_id, at=to_microseconds(now), event="held", reason="operator")
 
-        return self._each(ids, (State.QUEUED,), change)
+        return self._each(ids, lambda one: one.state is State.QUEUED, change)
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> int:
+    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
-        states = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 
-        def remove() -> tuple[int, Gone]:
-            rows = search.find_ids(self._connection, ids, states)
-            note_dropped(self._connection, [entry_id for entry_id, _ in rows], now=now)
-            return len(rows), remove_entries(self._connection, rows)
+        def remove() -> tuple[Changed, Gone]:
+            able, changed = self._sort(ids, lambda one: one.state is not State.LEASED)
+            note_dropped(self._connection, [one.entry_id for one in able], now=now)
+            return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
-        count, gone = self._change(remove)
+        changed, gone = self._change(remove)
         with translated():
             fault_point("spool.drop.committed")
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
-        return count
+        return changed
 
-    def export(self, spool_id: str) -> bytes | None:
-        """The raw mail; None when it is not here."""
+    def unknown(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that name no entry."""
+        with self._view() as connection:
+            return find_named(connection, ids)[1]
+
+    def export(self, word: str) -> bytes | None:
+        """The raw mail that an id names; None when no entry has it."""
+        if self.unknown([word]):
+            return None
+        spool_id, _ = split_id(word)
         try:
-            with open_raw(self._readers, self._layout, spool_id.partition(".")[0]) as view:
+            with open_raw(self._readers, self._layout, spool_id) as view:
                 return bytes(view)
         except SpoolCorruptError:
-            with translated():
-                known = search.knows(self._connection, spool_id.partition(".")[0])
-            if known:
-                raise
-            return None
+            if self.unknown([word]):  # it went while we looked
+                return None
+            raise
 
-    def trace(self, word: str) -> Sequence[Entry]:
-        """Every entry that the word names, oldest first."""
+    def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
+        """The newest entries that the word names, oldest first."""
         with self._view() as connection:
-            return search.trace(connection, word)
+            return search.trace(connection, word, limit=limit)
 
     def history(self, entry: Entry) -> Sequence[Event]:
         """What happened to an entry."""
         with translated():
             return search.history(self._connection, entry.entry_id)
 
-    def remembered(self, word: str) -> Sequence[Remembered]:
-        """What the ledger knows of the word."""
+    def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
+        """The newest that the ledger knows of the word, oldest first."""
         with translated():
-            return search.remembered(self._connection, word)
+            return search.remembered(self._connection, word, limit=limit)
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries stand in each state."""
+        """How many entries are stored in each state."""
         with translated():
             check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
+    def tally(self, wanted: Filter) -> Mapping[State, int]:
+        """How many entries fit, by the state that an operator sees."""
+        with self._view() as connection:
+            check_in_place(connection)
+            return listing.count(connection, wanted)
+
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """Of what is held and what is dead: how many, and since when the last."""
+        """Of what is stored as held and as dead: how many, and since when the last."""
         with translated():
             return search.aside(self._connection)
 
@@ -157,6 +174,17 @@ class LocalDesk:
         with translated():
             return control.read_paused(self._connection)
 
+    def routes(self) -> Sequence[str]:
+        """The routes of the entries that are here."""
+        with translated():
+            return [
+                row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
+            ]
+
+    def attended(self) -> bool:
+        """Whether a daemon delivers."""
+        return deliverer_runs(self._layout.data_dir)
+
     def disk_full(self) -> bool:
         """Whether the disk ran full, and what was kept for that is used up or in use."""
         return self._ballast.is_out()
@@ -173,27 +201,38 @@ class LocalDesk:
         with translated(), self._connection:
             yield self._connection
 
-    def _requeue(self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime) -> int:
+    def _requeue(self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime) -> Changed:
         def change(entry_id: int) -> None:
             at = to_microseconds(now)
             self._connection.execute(_REQUEUE, (at, entry_id))
             remember(self._connection, entry_id, at=at, event=event)
 
-        count = self._each(ids, states, change)
+        changed = self._each(ids, takes, change)
         ring(self._layout.data_dir)
-        return count
+        return changed
 
-    def _each(self, ids: Sequence[str], states: Sequence[State], change: Callable[[int], None]) -> int:
-        def run() -> int:
-            rows: list[tuple[int, int]] = search.find_ids(self._connection, ids, states)
-            for entry_id, _ in rows:
-                change(entry_id)
-            return len(rows)
+    def _each(self, ids: Sequence[str], takes: _Takes, change: Callable[[int], None]) -> Changed:
+        def run() -> Changed:
+            able, changed = self._sort(ids, takes)
+            for one in able:
+                change(one.entry_id)
+            return changed
 
-        count = self._change(run)
+        changed = self._change(run)
         with translated():
             fault_point("spool.desk.committed")
-        return count
+        return changed
+
+    def _sort(self, ids: Sequence[str], takes: _Takes) -> tuple[Sequence[Named], Changed]:
+        """The entries that a change may have, and the answer to it: within the transaction of the change."""
+        named, unknown = find_named(self._connection, ids)
+        able = [one for one in named if takes(one)]
+        left = [Left(id=one.id, state=one.shown) for one in named if not takes(one)]
+        return able, Changed(
+            count=len(able),
+            left=(*left, *(Left(id=word, state=None) for word in unknown)),
+            routes=tuple(sorted({one.route for one in able})),
+        )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
         """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack."""

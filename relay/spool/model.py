@@ -82,6 +82,16 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A route that waits: for an operator (`pause`), or for its configuration to be right again."""
+
+    route: str
+    reason: str
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One mail on its way to one destination."""
 
@@ -114,16 +124,20 @@ class Entry:
     detail: str
     accepted_at: datetime
     updated_at: datetime
+    #: The hold of its route, while that is what it waits for; only `Desk` looks.
+    route_hold: Hold | None = None
 
+    @property
+    def shown_state(self) -> State:
+        """The state as an operator sees it: held, too, what is queued on a route that is held (design §3, S5)."""
+        return State.HELD if self.route_hold else self.state
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """A route that waits: for an operator (`pause`), or for its configuration to be right again."""
-
-    route: str
-    reason: str
-    detail: str
-    since: datetime
+    @property
+    def shown_reason(self) -> tuple[str, str]:
+        """The reason and its sentence; those of the hold where the entry has none of its own."""
+        if self.route_hold and not self.reason:
+            return self.route_hold.reason, self.route_hold.detail
+        return self.reason, self.detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,13 +159,39 @@ class Filter:
     """Which entries an operator means; empty fields mean any."""
 
     ids: tuple[str, ...] = ()
+    #: As an operator sees them: `Entry.shown_state`.
     states: tuple[State, ...] = ()
     route: str | None = None
+    #: The beginning of a reason word.
     reason: str | None = None
+    #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without case.
+    #: "" and "<>" are the null reverse-path.
     sender: str | None = None
+    #: The same of the destination and of the forward-paths that led to it.
     recipient: str | None = None
     older_than: datetime | None = None
     limit: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an operator's change left as it was."""
+
+    #: As the operator wrote it when it names nothing, else `<spool id>.<entry id>`.
+    id: str
+    #: What stood in the way, as an operator sees it; None: no entry has this id.
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What came of an operator's change: decided and done in one transaction."""
+
+    #: Entries that were changed.
+    count: int
+    left: tuple[Left, ...] = ()
+    #: The routes of those changed, by name.
+    routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +222,7 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The undelivered entries of one route: how many, and how old."""
+    """The undelivered entries of one route: how many, by the states that an operator sees, and how old."""
 
     route: str
     queued: int

@@ -1,6 +1,6 @@
-"""How an operator finds entries: filters, traces, history, and the age of what waits.
+"""How an operator finds mail by a word, and what is told of it: traces, history, and the age of what waits.
 
-Owns the questions of `Desk`; never changes a row. No question touches the octets of mails.
+Owns the questions of `Desk` that are no filter; never changes a row. No question touches the octets of mails.
 """
 
 from __future__ import annotations
@@ -9,140 +9,50 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import apsw
 
 from relay.envelope import SpoolId
-from relay.errors import SpoolCorruptError
+from relay.spool.addresses import equals, parse_pattern
 from relay.spool.ids import mark_of
-from relay.spool.model import Backlog, Entry, Event, Filter, Remembered, State
-from relay.spool.records import (
-    ENTRY_COLUMNS,
-    ENTRY_TABLES,
-    LISTED_COLUMNS,
-    build_json,
-    from_microseconds,
-    parse_entry,
-    to_microseconds,
-)
+from relay.spool.listing import ask_recipient, ask_sender, read_entries, read_holds
+from relay.spool.model import Backlog, Entry, Event, Remembered, State
+from relay.spool.named import split_id
+from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.schema import query
 
-_TRACE_LIMIT = 1_000
 
-
-def _split(word: str) -> tuple[str, int | None]:
-    """`<spool id>` or `<spool id>.<entry id>`."""
-    spool_id, _, entry_id = word.partition(".")
-    return spool_id, int(entry_id) if entry_id.isdecimal() and len(entry_id) < 19 else (
-        -1 if entry_id else None
-    )
-
-
-def find_ids(
-    connection: apsw.Connection, ids: Sequence[str], states: Sequence[State]
-) -> list[tuple[int, int]]:
-    """The (entry, mail) pairs that these ids name, among those in these states."""
-    found: dict[int, int] = {}
-    for word in ids:
-        spool_id, entry_id = _split(word)
-        rows = query(
-            connection,
-            "SELECT entry_id, mail_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ? "
-            "AND coalesce(entry_id = ?, 1) AND state IN (SELECT value FROM json_each(?)) ORDER BY entry_id",
-            (spool_id, entry_id, json.dumps(states)),
-        )
-        found.update(row for row in rows)
-    return list(found.items())
-
-
-def knows(connection: apsw.Connection, spool_id: str) -> bool:
-    """Whether a mail of this id is here."""
-    return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
-
-
-def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
-    """Entries that fit, oldest accepted first."""
-    conditions, values = _conditions(wanted)
-    if wanted.ids:
-        pairs = find_ids(connection, wanted.ids, tuple(wanted.states or State))
-        conditions.append("e.entry_id IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps([entry_id for entry_id, _ in pairs]))
-    columns = ENTRY_COLUMNS if wanted.ids else LISTED_COLUMNS
-    rows: list[Any] = []
-    # State by state: each walks its own index from the oldest, and stops at the limit.
-    for state in wanted.states or tuple(State):
-        where = " AND ".join(["e.state = ?", *conditions])
-        rows += query(
-            connection,
-            f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
-            (state, *values, wanted.limit),
-        )
-    rows.sort(key=lambda row: row[0])
-    return _entries(rows[: wanted.limit])
-
-
-def _conditions(wanted: Filter) -> tuple[list[str], list[Any]]:
-    conditions: list[str] = []
-    values: list[Any] = []
-    if wanted.route is not None:
-        conditions.append("e.route = ?")
-        values.append(wanted.route)
-    if wanted.reason is not None:
-        conditions.append("(e.reason = ? OR substr(e.reason, 1, length(?) + 1) = ? || '.')")
-        values += [wanted.reason] * 3
-    if wanted.sender in {"", "<>"}:
-        conditions.append("m.reverse_path IS NULL")
-    elif wanted.sender is not None:
-        conditions.append("instr(lower(m.reverse_path), lower(?))")
-        values.append(wanted.sender)
-    if wanted.recipient is not None:
-        conditions.append("(instr(lower(e.address), lower(?)) OR instr(lower(e.forward_paths), lower(?)))")
-        values += [wanted.recipient] * 2
-    if wanted.older_than is not None:
-        conditions.append("e.accepted_at < ?")
-        values.append(to_microseconds(wanted.older_than))
-    return conditions, values
-
-
-def _entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The entries of rows that can be read; one that cannot is found by `counts` and the log, and never stops a list."""
-    entries: list[Entry] = []
-    for row in rows:
-        try:
-            entries.append(parse_entry(row))
-        except SpoolCorruptError:
-            continue
-    return entries
-
-
-def trace(connection: apsw.Connection, word: str) -> list[Entry]:
-    """Every entry that a Message-ID, spool id, contact id or address names."""
-    spool_id, entry_id = _split(word)
+def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
+    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first."""
+    spool_id, entry_id = split_id(word)
     rows = query(
         connection,
         "SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ?1 AND coalesce(entry_id = ?2, 1) "
         "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id IN ("
         "SELECT spool_id FROM ledger WHERE message_id IN (?3, ?4)) "
         "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 ORDER BY 1 DESC LIMIT ?5",
-        (spool_id, entry_id, word, _bracketed(word), _TRACE_LIMIT),
+        (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
         # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
+        fits = parse_pattern(word) if "@" in word else equals(word)
+        ask_sender(connection, fits)
+        ask_recipient(connection, fits)
         rows += query(
             connection,
-            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE lower(reverse_path) = lower(?1) "
-            "OR lower(address) = lower(?1) OR instr(lower(forward_paths), lower(?2)) OR message_id IN (?1, ?3) "
-            "ORDER BY entry_id DESC LIMIT ?4",
-            (word, build_json(word), _bracketed(word), _TRACE_LIMIT),
+            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE fits_sender(reverse_path) "
+            "OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2) ORDER BY entry_id DESC LIMIT ?3",
+            (word, _bracketed(word), limit),
         )
-    return _entries(
+    newest = sorted({row[0] for row in rows})[-limit:]
+    return read_entries(
         query(
             connection,
             f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
             "WHERE e.entry_id IN (SELECT value FROM json_each(?)) ORDER BY e.entry_id",
-            (json.dumps([row[0] for row in rows]),),
-        )
+            (json.dumps(newest),),
+        ),
+        read_holds(connection),
     )
 
 
@@ -163,13 +73,22 @@ def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
     ]
 
 
-def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
-    """What the ledger knows of a Message-ID, spool id or contact id."""
+def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
+    return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
+
+
+def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
+    """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+    spool_id, number = split_id(word)
+    if number is not None and (number < 0 or _is_here(connection, spool_id)):
+        spool_id = (
+            ""  # the ledger has no numbers of entries, and the entries that are here speak for themselves
+        )
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
-        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at LIMIT ?4",
-        (word.partition(".")[0], word, _bracketed(word), _TRACE_LIMIT),
+        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
+        (spool_id, word, _bracketed(word), limit),
     )
     return [
         Remembered(
@@ -181,7 +100,7 @@ def remembered(connection: apsw.Connection, word: str) -> list[Remembered]:
             accepted_at=from_microseconds(row[5]),
             dropped_at=from_microseconds(row[6]) if row[6] is not None else None,
         )
-        for row in rows
+        for row in reversed(rows)
     ]
 
 
@@ -196,7 +115,7 @@ def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None
 
 
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
-    """The undelivered entries of each route, counted by state and by age."""
+    """The undelivered entries of each route, counted by the state that an operator sees, and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first
     counts: dict[str, dict[str, int]] = {}
     ages: dict[str, list[int]] = {}
@@ -205,9 +124,10 @@ def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: da
         connection,
         "SELECT route, state, accepted_at FROM entries WHERE state IN ('queued', 'leased', 'held', 'dead')",
     )
+    holds = read_holds(connection)
     for route, state, accepted_at in rows:
         of_route = counts.setdefault(route, dict.fromkeys(("queued", "leased", "held", "dead"), 0))
-        of_route[state] += 1
+        of_route["held" if state == State.QUEUED and route in holds else state] += 1
         buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
         if state == State.DEAD:
             continue

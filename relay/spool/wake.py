@@ -40,6 +40,16 @@ def ring(data_dir: Path) -> None:
         knocker.sendto(b"\0", address)
 
 
+def is_listening(data_dir: Path) -> bool:
+    """Whether a deliverer hears the bell; nothing is rung."""
+    try:
+        with _knocker() as knocker, _address(data_dir) as address:
+            knocker.connect(address)
+    except OSError:
+        return False
+    return True
+
+
 def _knocker() -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 

@@ -63,6 +63,7 @@ class Campaign:
         self._numbers: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._dropped: set[str] = set()
+        #: Of those held, what a person let go: it becomes a contact, once, whatever its route says (spool.md).
         self._released: set[str] = set()
         self._may_be_dead = False
         self._count = itertools.count(1)
@@ -158,10 +159,8 @@ class Campaign:
         words = [word.format(id=entry.spool_id) for word in strike.command]
         ended = self.daemon.run(*words, **fault)
         assert ended.returncode == -signal.SIGKILL, (ended.stdout, ended.stderr)
-        if "drop" in words:
-            self._dropped.add(self._numbers[message_id])
-        if "release" in words:
-            self._released.add(self._numbers[message_id])
+        changed = self._dropped if "drop" in words else self._released
+        changed.add(self._numbers[message_id])
 
     def check(self, *, stopped: bool = False) -> list[Entry]:
         """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its way."""
@@ -184,9 +183,8 @@ class Campaign:
                     pair = (number, address)
                     assert found[pair] or arrived[pair], f"mail {number} to {address} is lost"
             for number in self._held.keys() - self._dropped:
-                pair = (number, HELD)
-                delivered = number in self._released and arrived[pair]
-                assert found[pair] or delivered, f"the held mail {number} is lost"
+                kept = found[number, HELD] or (number in self._released and arrived[number, HELD])
+                assert kept, f"the held mail {number} is lost"
             for number in self._dropped:
                 assert not found[number, HELD], f"the dropped mail {number} is back"
             for entry in entries:

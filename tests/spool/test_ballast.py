@@ -247,7 +247,7 @@ async def test_operator_makes_room_on_a_full_disk(disk):
     await outbox.close()
     fill(disk)
     desk = open_desk(config)
-    assert desk.drop([receipt.spool_id], now=NOW) == 1
+    assert desk.drop([receipt.spool_id], now=NOW).count == 1
     assert desk.pause("intake", now=NOW)
     assert desk.counts()[State.QUEUED] == 0
     desk.close()

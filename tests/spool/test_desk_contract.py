@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from spoolkit import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
-from relay.spool.model import Filter, State
+from relay.spool.model import Changed, Filter, Left, State
+from relay.spool.schema import open_database
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -32,8 +35,18 @@ async def three(put):
         (Filter(route="sales"), [1, 2]),
         (Filter(route="nothing"), []),
         (Filter(sender="<>"), [1]),
-        (Filter(sender="bob@other"), [2]),
+        (Filter(sender="bob@other.EXAMPLE"), [2]),
+        (Filter(sender="<bob@other.example>"), [2]),
+        (Filter(sender="bob@other"), []),
+        (Filter(sender="ob@other.example"), []),
+        (Filter(sender="@other.example"), [2]),
+        (Filter(sender="OB"), [2]),
+        (Filter(sender='"'), []),
         (Filter(recipient="SALES@"), [1, 2]),
+        (Filter(recipient="ales@"), []),
+        (Filter(recipient="@example.com"), [0, 1, 2]),
+        (Filter(recipient="@com"), []),
+        (Filter(recipient='"'), []),
         (Filter(older_than=later(15)), [0, 1]),
         (Filter(states=(State.QUEUED,)), [0, 1, 2]),
         (Filter(states=(State.DEAD,)), []),
@@ -46,13 +59,48 @@ async def test_select_by_filter(desk, three, wanted, found):
     assert [three.index(entry.spool_id) for entry in desk.select(wanted)] == found
 
 
-async def test_select_by_reason_and_its_family(put, outbox, desk):
-    """A reason finds itself and what stands below it, but no namesake."""
-    for reason in ("connect.timeout", "connect", "connection"):
+async def test_select_by_the_beginning_of_a_reason(put, outbox, desk):
+    """A reason is found by its beginning, and what an operator types is no pattern."""
+    for reason in ("connect.ServiceQuotaExceeded", "connect.timeout", "s3.timeout"):
         await put()
         await outbox.defer(await claim_one(outbox), until=later(99), reason=reason, detail="", now=NOW)
-    assert [e.reason for e in desk.select(Filter(reason="connect"))] == ["connect.timeout", "connect"]
-    assert [e.reason for e in desk.select(Filter(reason="connect.timeout"))] == ["connect.timeout"]
+    for beginning, found in (
+        ("connect", 2),
+        ("connect.Serv", 1),
+        ("connect.timeout", 1),
+        ("connect.timeouts", 0),
+        ("timeout", 0),
+        ("%", 0),
+        ("connect?", 0),
+    ):
+        assert len(desk.select(Filter(reason=beginning))) == found, beginning
+
+
+async def test_addresses_beyond_ascii_and_in_quotes(put, desk):
+    """Letters of any script are compared without case; quotes are part of an address, not of what stores it."""
+    odd = build_destination("Üser@example.com")
+    odd = replace(odd, forward_paths=('"sp ace"@other.example', 'a"b@x.example'))
+    spool_id = await put(destinations=(odd,), reverse_path="ÄNN@münchen.example")
+    await put()
+    for recipient in ("üser@EXAMPLE.com", "u\u0308ser", '"sp ace"@other.example', "@OTHER.example", 'a"b'):
+        assert [e.spool_id for e in desk.select(Filter(recipient=recipient))] == [spool_id], recipient
+        if "@" in recipient:
+            assert [e.spool_id for e in desk.trace(recipient)] == [spool_id], recipient
+    for sender in ("änn@MÜNCHEN.example", "<änn@münchen.example>", "@München.example", "änn@", "MÜNCH"):
+        assert [e.spool_id for e in desk.select(Filter(sender=sender))] == [spool_id], sender
+
+
+async def test_row_that_cannot_be_read_stops_no_search(put, desk, spool):
+    """A spoiled list of forward-paths fits nothing, and what stands beside it is found."""
+    await put()
+    other = await put()
+    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+        for broken in ("'{'", "x'ff'", "'7'", "'[7]'"):
+            connection.execute(
+                f"UPDATE entries SET forward_paths = {broken}, address = 'x@y' WHERE entry_id = 1"
+            )
+            assert [e.spool_id for e in desk.select(Filter(recipient="@example.com"))] == [other]
+            assert [e.spool_id for e in desk.trace("support@example.com")] == [other]
 
 
 async def test_ids_name_a_mail_or_one_of_its_entries(put, desk):
@@ -62,29 +110,38 @@ async def test_ids_name_a_mail_or_one_of_its_entries(put, desk):
     assert len(both) == 2
     one = f"{spool_id}.{both[1].entry_id}"
     assert [e.entry_id for e in desk.select(Filter(ids=(one,)))] == [both[1].entry_id]
-    assert desk.hold([one], now=NOW) == 1
+    assert desk.hold([one], now=NOW).count == 1
     for nonsense in (
         "",
         ".",
         f"{spool_id}.",
         f"{spool_id}.x",
         f"{spool_id}.0",
+        f"{spool_id}.01",
+        f"{spool_id}.99",
+        f"{spool_id}.²",
+        f"{spool_id}.1.",
         f"{spool_id}.{10**30}",
         "x",
         "x.1",
     ):
-        expected = 2 if nonsense == f"{spool_id}." else 0
-        assert len(desk.select(Filter(ids=(nonsense,)))) == expected
+        assert desk.select(Filter(ids=(nonsense,))) == [], nonsense
+        assert desk.unknown([nonsense, spool_id]) == [nonsense]
+        assert desk.drop([nonsense], now=NOW) == Changed(count=0, left=(Left(id=nonsense, state=None),))
+        assert desk.export(nonsense) is None
+        assert desk.trace(nonsense) == []
+        assert desk.remembered(nonsense) == []
 
 
 async def test_hold_and_release(put, outbox, desk):
     """A held entry waits; a released one is due now."""
     spool_id = await put()
-    assert desk.hold([spool_id], now=NOW) == 1
-    assert desk.hold([spool_id], now=NOW) == 0
+    assert desk.hold([spool_id], now=NOW).count == 1
+    assert desk.hold([spool_id], now=NOW).count == 0
     assert await outbox.claim(now=later(9), limit=1, lease_seconds=1) == []
-    assert desk.release([spool_id], now=later(10)) == 1
-    assert desk.release([spool_id], now=later(10)) == 0
+    assert desk.release([spool_id], now=later(10)).count == 1
+    assert desk.release([spool_id], now=later(10)).count == 0
+    assert desk.select(Filter())[0].reason == ""
     assert (await claim_one(outbox, now=later(10))).spool_id == spool_id
 
 
@@ -95,17 +152,38 @@ async def test_retry_makes_deferred_held_and_dead_due(put, outbox, desk):
     await outbox.defer(entries[0], until=later(9999), reason="r", detail="", now=NOW)
     await outbox.hold(entries[1], reason="r", detail="", now=NOW)
     await outbox.bury(entries[2], reason="r", detail="", now=NOW)
-    assert desk.retry(ids, now=later(1)) == 3
+    assert desk.retry(ids, now=later(1)).count == 3
     assert len(await outbox.claim(now=later(1), limit=9, lease_seconds=60)) == 3
 
 
 async def test_entry_under_way_is_left_alone(put, outbox, desk):
-    """No command touches a leased entry."""
+    """No command touches a leased entry, and each says that it is leased."""
     spool_id = await put()
-    await claim_one(outbox)
+    entry = await claim_one(outbox)
+    left = (Left(id=f"{spool_id}.{entry.entry_id}", state=State.LEASED),)
     for act in (desk.retry, desk.hold, desk.release, desk.drop):
-        assert act([spool_id], now=NOW) == 0
+        assert act([spool_id], now=NOW) == Changed(count=0, left=left)
     assert desk.counts()[State.LEASED] == 1
+
+
+async def test_change_says_what_it_left_and_where_it_went(put, outbox, desk):
+    """What is taken is told by its routes; what is not, by the state that stood in the way."""
+    ids = [await put() for _ in range(2)]
+    await outbox.bury(await claim_one(outbox), reason="r", detail="", now=NOW)
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    both = await put(destinations=(build_destination(), *SALES))
+    dead, done, support, sales = desk.select(Filter())
+    changed = desk.hold([*ids, both, f"{both}.{sales.entry_id}", "unknown", "unknown"], now=NOW)
+    assert changed == Changed(
+        count=2,
+        left=(
+            Left(id=f"{ids[0]}.{dead.entry_id}", state=State.DEAD),
+            Left(id=f"{ids[1]}.{done.entry_id}", state=State.DONE),
+            Left(id="unknown", state=None),
+        ),
+        routes=("sales", "support"),
+    )
+    assert desk.release([f"{both}.{support.entry_id}"], now=NOW) == Changed(count=1, routes=("support",))
 
 
 async def test_entry_that_moves_is_seen_once(put, outbox, desk):
@@ -132,9 +210,9 @@ async def test_drop_takes_the_mail_with_its_last_entry(put, desk, spool):
     """The raw mail goes with the last entry, its file too."""
     spool_id = await put(destinations=(build_destination(), *SALES), body=b"x" * 300_000)
     first, second = desk.select(Filter())
-    assert desk.drop([f"{spool_id}.{first.entry_id}"], now=NOW) == 1
+    assert desk.drop([f"{spool_id}.{first.entry_id}"], now=NOW).count == 1
     assert desk.export(spool_id) is not None
-    assert desk.drop([f"{spool_id}.{second.entry_id}"], now=NOW) == 1
+    assert desk.drop([f"{spool_id}.{second.entry_id}"], now=NOW).count == 1
     assert desk.export(spool_id) is None
     assert desk.select(Filter()) == []
     assert raw_files(spool.config.data_dir) == []
@@ -159,7 +237,7 @@ async def test_release_of_what_a_policy_held_is_kept(put, outbox, desk, command,
     """A person's word stands over the policy of the route, and over nothing else; later attempts know of it."""
     spool_id = await put()
     await outbox.hold(await claim_one(outbox), reason=reason, detail="", now=NOW)
-    assert getattr(desk, command)([spool_id], now=NOW) == 1
+    assert getattr(desk, command)([spool_id], now=NOW).count == 1
     entry = await claim_one(outbox)
     assert entry.released is released
     await outbox.defer(entry, until=NOW, reason="connect.timeout", detail="", now=NOW)
@@ -172,7 +250,7 @@ async def test_dropping_a_finished_entry_keeps_the_ledger(put, outbox, desk):
     """A contact that exists is not made again because its mail was dropped."""
     first = await put(body=b"same", message_id="<m@x>")
     await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
-    assert desk.drop([first], now=NOW) == 1
+    assert desk.drop([first], now=NOW).count == 1
     assert await put(body=b"same", message_id="<m@x>") == first
     assert [line.contact_id for line in desk.remembered("c")] == ["c"]
 
@@ -203,9 +281,22 @@ async def test_trace_by_every_word(put, outbox, desk):
         "ann@customer.example",
         "desk@EXAMPLE.com",
         "alias@example.com",
+        "<Ann@customer.example>",
+        "@customer.example",
     ):
         assert [e.spool_id for e in desk.trace(word)] == [spool_id], word
     assert desk.trace("nobody@example.org") == []
+
+
+async def test_trace_gives_the_newest(put, outbox, desk):
+    """With more than are asked for, the newest are given, oldest first; of what the ledger knows too."""
+    ids = [await put(message_id="<same@x>") for _ in range(5)]
+    assert [e.spool_id for e in desk.trace("support@example.com", limit=2)] == ids[3:]
+    for _ in range(3):
+        await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    assert [e.spool_id for e in desk.trace("<same@x>", limit=2)] == ids[3:]
+    assert [e.spool_id for e in desk.trace("<same@x>", limit=4)] == ids[1:]
+    assert [line.spool_id for line in desk.remembered("same@x", limit=2)] == ids[1:3]
 
 
 async def test_trace_finds_contact_and_waiting_mail_of_one_message_id(put, outbox, desk):
@@ -252,7 +343,7 @@ async def test_counts_and_backlog(put, outbox, desk):
     for age in (1, 100, 10_000):
         await put(at=later(-age))
     await put(destinations=SALES)
-    assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW) == 1
+    assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW).count == 1
     entry = await claim_one(outbox)
     await outbox.bury(entry, reason="r", detail="", now=NOW)
     assert desk.counts() == {
@@ -267,6 +358,68 @@ async def test_counts_and_backlog(put, outbox, desk):
     assert (sales.route, sales.held, sales.ages, sales.oldest_at) == ("sales", 1, (1, 0, 0), NOW)
     assert (support.queued, support.dead, support.ages) == (2, 1, (1, 1, 0))
     assert support.oldest_at == later(-100)
+
+
+async def test_entry_of_a_held_route_is_seen_as_held(put, outbox, desk):
+    """An error of configuration holds a route: its entries are stored as queued, and an operator sees them held."""
+    support = await put()
+    sales = [await put(destinations=SALES) for _ in range(3)]
+    hers = desk.select(Filter(ids=(sales[2],)))[0]
+    await outbox.defer(
+        await claim_one(outbox), until=later(9), reason="connect.timeout", detail="slow", now=NOW
+    )
+    await outbox.hold_route("sales", reason="connect.AccessDenied", detail="no right", now=NOW)
+    assert [e.spool_id for e in desk.select(Filter(states=(State.QUEUED,)))] == [support]
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD,)))] == sales
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD, State.QUEUED)))] == [support, *sales]
+    assert [e.spool_id for e in desk.select(Filter())] == [support, *sales]
+    first, second, _ = desk.trace("sales@example.com")
+    assert (first.state, first.shown_state) == (State.QUEUED, State.HELD)
+    assert first.shown_reason == ("connect.timeout", "slow")
+    assert second.shown_reason == ("connect.AccessDenied", "no right")
+    assert [e.spool_id for e in desk.select(Filter(reason="connect.Acc"))] == sales[1:]
+    assert [e.spool_id for e in desk.select(Filter(reason="connect.t"))] == sales[:1]
+    # An operator's hold is its own, and outlives that of the route.
+    assert desk.hold([sales[2]], now=NOW) == Changed(count=1, routes=("sales",))
+    assert desk.hold([sales[2]], now=NOW).left == (Left(id=f"{sales[2]}.{hers.entry_id}", state=State.HELD),)
+    assert desk.tally(Filter()) == {
+        State.QUEUED: 1,
+        State.LEASED: 0,
+        State.HELD: 3,
+        State.DEAD: 0,
+        State.DONE: 0,
+    }
+    assert desk.tally(Filter(route="sales", states=(State.QUEUED, State.HELD))) == {
+        State.QUEUED: 0,
+        State.HELD: 3,
+    }
+    assert (desk.counts()[State.QUEUED], desk.counts()[State.HELD]) == (3, 1)
+    assert [(b.route, b.queued, b.held) for b in desk.backlog(limits=(), now=NOW)] == [
+        ("sales", 0, 3),
+        ("support", 1, 0),
+    ]
+    await outbox.resume_route("sales")
+    assert [e.spool_id for e in desk.select(Filter(states=(State.HELD,)))] == sales[2:]
+
+
+@pytest.mark.parametrize("command", ["retry", "release"])
+async def test_entry_of_a_held_route_is_due_when_the_route_goes_on(put, outbox, desk, command):
+    """What is asked for by a person is due at once, and goes when its route does."""
+    spool_id = await put()
+    await outbox.defer(await claim_one(outbox), until=later(9999), reason="r", detail="", now=NOW)
+    await outbox.hold_route("support", reason="connect.AccessDenied", detail="", now=NOW)
+    assert getattr(desk, command)([spool_id], now=NOW) == Changed(count=1, routes=("support",))
+    assert await outbox.claim(now=later(1), limit=1, lease_seconds=1) == []
+    await outbox.resume_route("support")
+    assert (await claim_one(outbox, now=later(1))).spool_id == spool_id
+
+
+async def test_tally_counts_what_fits(put, outbox, desk, three):
+    """Each filter counts, the limit does not."""
+    assert desk.tally(Filter(sender="bob", limit=1))[State.QUEUED] == 1
+    assert desk.tally(Filter(route="sales", limit=1))[State.QUEUED] == 2
+    assert desk.tally(Filter(ids=(three[0], "x"))) == {**dict.fromkeys(State, 0), State.QUEUED: 1}
+    assert desk.tally(Filter(states=(State.DEAD,))) == {State.DEAD: 0}
 
 
 @pytest.mark.parametrize("subject", ["", "intake now", "route", "everything", "delivery x"])

@@ -231,7 +231,7 @@ async def test_sweep_takes_what_an_expiry_cut_short_left(tmp_path):
     (path,) = raw_files(config.data_dir)
     octets = path.read_bytes()
     desk = open_desk(config)
-    assert desk.drop([spool_id], now=NOW) == 1
+    assert desk.drop([spool_id], now=NOW).count == 1
     path.write_bytes(octets)  # as if the process had ended between the rows and the file
     await outbox.recover(now=NOW)
     assert raw_files(config.data_dir) == []

@@ -185,7 +185,7 @@ class SpoolMachine(RuleBasedStateMachine):
             for e in self.desk.select(Filter())
         }
         ids = [listed[k.spool_id, k.address] for k in chosen]
-        assert getattr(self.desk, act)(ids, now=self.now) == len(ids)
+        assert getattr(self.desk, act)(ids, now=self.now).count == len(ids)
         for known in chosen:
             if act == "drop":
                 del self.model[known.body, known.address]

@@ -11,8 +11,8 @@ import pytest
 from spoolkit import NOW, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
-from relay.spool import accept, claims, outcomes, retention, search
-from relay.spool.model import Filter, State
+from relay.spool import accept, claims, listing, named, outcomes, retention, search
+from relay.spool.model import Filter
 from relay.spool.schema import open_database, query, transaction
 
 ENTRIES = 3_000
@@ -89,10 +89,11 @@ WORK = {
     "bury aged": lambda c: outcomes.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
-    "find": lambda c: search.find_ids(c, ["x", "x.1"], (State.QUEUED,)),
-    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345"),
-    "remembered": lambda c: search.remembered(c, "<1@x>"),
-    "list": lambda c: search.select(c, Filter()),
+    "find": lambda c: named.find_named(c, ["x", "x.1"]),
+    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345", limit=9),
+    "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
+    "list": lambda c: listing.select(c, Filter()),
+    "count": lambda c: listing.count(c, Filter()),
     "history": lambda c: search.history(c, 1),
 }
 

@@ -83,8 +83,8 @@ def test_spool_of_the_first_version_goes_on(tmp_path, monkeypatch):
     connection.close()
     desk = open_desk(config)
     assert desk.counts()[State.QUEUED] == 1
-    assert desk.hold(["M1"], now=NOW) == 1
-    assert desk.release(["M1"], now=NOW) == 1
+    assert desk.hold(["M1"], now=NOW).count == 1
+    assert desk.release(["M1"], now=NOW).count == 1
     (line,) = desk.remembered("contact-0")
     assert (line.spool_id, line.dropped_at) == ("M0", None)
     desk.close()

@@ -274,7 +274,7 @@ async def test_spoiled_file_is_never_delivered(intake, outbox, desk, spool, how)
     with pytest.raises(SpoolCorruptError):
         desk.export(receipt.spool_id)
     await outbox.hold(entry, reason="spool_corrupt", detail="", now=NOW)
-    assert desk.drop([receipt.spool_id], now=NOW) == 1
+    assert desk.drop([receipt.spool_id], now=NOW).count == 1
 
 
 @pytest.mark.parametrize(

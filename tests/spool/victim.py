@@ -96,7 +96,7 @@ async def main(data_dir: Path) -> None:
     for entry in await outbox.claim(now=later(9), limit=3, lease_seconds=60):
         await deliver(outbox, entry, later(9))
     (last,) = desk.trace("<9@x>")[:1]
-    if desk.drop([f"{last.spool_id}"], now=later(9)):
+    if desk.drop([f"{last.spool_id}"], now=later(9)).count:
         say("dropped", 9)
     await outbox.expire(now=NOW + timedelta(days=2))
     desk.close()

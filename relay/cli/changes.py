@@ -1,0 +1,222 @@
+"""`relay queue retry`, `hold`, `release` and `drop`: an operator's hands on entries.
+
+Owns what is asked before many are changed, and what is said of those that were not. What may be changed is decided
+by the spool, in the transaction that changes it: never an entry that is under way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import click
+
+from relay.cli import config_option
+from relay.cli.entries import (
+    Office,
+    count_entries,
+    echo_json,
+    echo_note,
+    id_of,
+    json_option,
+    office_of,
+    printable,
+)
+from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
+from relay.cli.waiting import note_unattended, stops_of
+from relay.spool.model import Changed, Entry, Filter, State
+
+#: More than a spool of any size that was measured.
+_MOST = 1_000_000
+
+_WHY = {
+    None: "no such id",
+    State.QUEUED: "is queued",
+    State.LEASED: "is being delivered",
+    State.HELD: "is held",
+    State.DEAD: "is dead",
+    State.DONE: "is done",
+}
+
+
+class Change(NamedTuple):
+    """A command that changes entries."""
+
+    name: str
+    short: str
+    help: str
+    done: str
+    #: What it takes, by the state that an operator sees.
+    states: tuple[State, ...]
+    #: Whether what it changes is to go out.
+    lets_go: bool
+    example: str
+
+
+CHANGES = (
+    Change(
+        name="retry",
+        short="Deliver entries now: queued, held or dead ones.",
+        help="Deliver entries now: queued, held or dead ones.",
+        done="due now",
+        states=(State.QUEUED, State.HELD, State.DEAD),
+        lets_go=True,
+        example="relay queue retry --state dead --reason connect.",
+    ),
+    Change(
+        name="hold",
+        short="Keep queued entries from being delivered.",
+        help="Keep queued entries from being delivered, until they are released or retried.",
+        done="held",
+        states=(State.QUEUED,),
+        lets_go=False,
+        example="relay queue hold --recipient support@example.com",
+    ),
+    Change(
+        name="release",
+        short="Let held entries be delivered, now.",
+        help="Let held entries be delivered, now. What a policy held becomes a contact: it is not asked again.",
+        done="released",
+        states=(State.HELD,),
+        lets_go=True,
+        example="relay queue release --reason class.bulk",
+    ),
+    Change(
+        name="drop",
+        short="Remove entries for good. Nobody is told.",
+        help="Remove entries for good, and the mail with the last of them. Nobody is told.",
+        done="dropped",
+        states=(State.QUEUED, State.HELD, State.DEAD, State.DONE),
+        lets_go=False,
+        example="relay queue drop --sender @spam.example --older-than 2d",
+    ),
+)
+
+
+def build_command(change: Change) -> click.Command:
+    """The command: it takes IDs, a filter, or IDs among which a filter chooses."""
+
+    @click.command(
+        change.name,
+        help=f"{change.help}\n\nWithout an ID the filters choose; many are asked for before they are changed.",
+        short_help=change.short,
+        epilog=f"\b\nExamples:\n  relay queue {change.name} 06H7M2K9Q0XYZAB1.42\n  {change.example}",
+    )
+    @config_option
+    @click.argument("ids", nargs=-1, metavar="[ID]...")
+    @filters
+    @click.option("--yes", is_flag=True, help="Do not ask before what the filters choose is changed.")
+    @json_option
+    @click.pass_context
+    def command(
+        ctx: click.Context,
+        /,
+        config_path: str | None,
+        *,
+        ids: Sequence[str],
+        yes: bool,
+        as_json: bool,
+        **chosen: Any,
+    ) -> None:
+        if not ids and not is_chosen(chosen):
+            raise click.UsageError("say which: one or more IDs, or a filter such as --route or --reason")
+        if set(chosen["states"]) - {*change.states}:
+            raise click.UsageError(f"{change.name} takes entries that are {', '.join(change.states)}")
+        with office_of(config_path) as office:
+            if is_chosen(chosen):
+                note_unknown_route(office, chosen["route"])
+                wanted = build_filter(ids, limit=_MOST, **chosen)
+                outcome = _change_found(office, change, wanted, yes=yes or bool(ids), silent=as_json)
+            else:
+                outcome = _change_named(office, change, ids)
+            _tell(office, change, outcome, as_json=as_json, by_id=bool(ids))
+        if not outcome.changed:
+            ctx.exit(1)
+
+    return command
+
+
+class _Outcome(NamedTuple):
+    """What came of a command."""
+
+    changed: int
+    routes: tuple[str, ...]
+    #: What was not changed, and why: (id, reason).
+    unchanged: list[tuple[str, str]]
+
+
+def _change_named(office: Office, change: Change, ids: Sequence[str]) -> _Outcome:
+    """Change what these ids name, readable or not."""
+    changed: Changed = getattr(office.desk, change.name)(ids, now=datetime.now(UTC))
+    return _Outcome(changed.count, changed.routes, [(left.id, _WHY[left.state]) for left in changed.left])
+
+
+def _change_found(office: Office, change: Change, wanted: Filter, *, yes: bool, silent: bool) -> _Outcome:
+    """Change what the filter chooses, among the ids where there are any."""
+    found = office.desk.select(wanted)
+    able = [entry for entry in found if _takes(change, entry)]
+    if able and not yes:
+        _ask(change, able, silent=silent)
+    outcome = _change_named(office, change, [id_of(entry) for entry in able])
+    unchanged = [(id_of(entry), _WHY[entry.shown_state]) for entry in found if not _takes(change, entry)]
+    unknown = {*office.desk.unknown(wanted.ids)}
+    chosen = {word for entry in found for word in (entry.spool_id, id_of(entry))}
+    unchanged += [
+        (word, _WHY[None] if word in unknown else "does not fit the filter")
+        for word in dict.fromkeys(wanted.ids)
+        if word not in chosen
+    ]
+    return outcome._replace(unchanged=[*unchanged, *outcome.unchanged])
+
+
+def _takes(change: Change, entry: Entry) -> bool:
+    """Whether the spool would take it as it stands: a hold may become one's own before its route goes on."""
+    return entry.shown_state in change.states or entry.state in change.states
+
+
+def _ask(change: Change, able: Sequence[Entry], *, silent: bool) -> None:
+    """Have a person agree to what a filter chose.
+
+    Raises:
+        click.UsageError: there is no person, or none who could see the question.
+    """
+    if silent or not sys.stdin.isatty():
+        raise click.UsageError(f"{count_entries(len(able))} would be changed: say --yes")
+    states = Counter(entry.shown_state for entry in able)
+    listed = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    click.confirm(f"{change.name} {count_entries(len(able))} ({listed})?", abort=True)
+
+
+def _tell(office: Office, change: Change, outcome: _Outcome, *, as_json: bool, by_id: bool) -> None:
+    """What was done; beside it what was not, and whether what was let go will go."""
+    stops = stops_of(outcome.routes, office.desk.paused()) if change.lets_go else []
+    if as_json:
+        record: dict[str, Any] = {
+            "changed": outcome.changed,
+            "unchanged": [{"id": word, "why": why} for word, why in outcome.unchanged],
+        }
+        if change.lets_go:
+            record["stopped_by"] = list(dict.fromkeys(stop.subject for stop in stops))
+        echo_json(record)
+    else:
+        but = f", but {'; '.join(stop.sentence for stop in stops)}" if stops else ""
+        click.echo(printable(f"{count_entries(outcome.changed)} {change.done}{but}"))
+    _note_unchanged(outcome, by_id=by_id)
+    if outcome.changed:
+        note_unattended(office.desk)
+
+
+def _note_unchanged(outcome: _Outcome, *, by_id: bool) -> None:
+    """Each that was named by a person, or how many of those that a filter found."""
+    if by_id:
+        for word, why in outcome.unchanged:
+            echo_note(f"{word}: {why}")
+    elif outcome.unchanged:
+        reasons = Counter(why for _, why in outcome.unchanged)
+        listed = ", ".join(f"{count} {why}" for why, count in reasons.items())
+        echo_note(f"{count_entries(len(outcome.unchanged))} left alone: {listed}")
+    elif not outcome.changed:
+        echo_note("no entry fits (what is done fits only with --state done or --all)")

@@ -1,0 +1,134 @@
+"""The options that choose entries, the same for every command of `relay queue`.
+
+Owns their words, and what they mean together: never what is done, unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from relay.cli.entries import Office, echo_note
+from relay.spool.model import Filter, State
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+#: Every state but done: what an operator still has on the table.
+_OPEN = (State.QUEUED, State.LEASED, State.HELD, State.DEAD)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def parse_age(text: str) -> timedelta:
+    """The time span that "90s", "15m", "6h" or "2d" means.
+
+    Raises:
+        click.BadParameter: it means none.
+    """
+    match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
+    if match is None:
+        raise click.BadParameter(f'"{text}" is no age; write it like 90s, 15m, 6h or 2d')
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _said(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A filter that was given: an empty one comes of a variable that is not set, and would choose everything."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty")
+    return value
+
+
+def _limited(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """The instant that an age means."""
+    if value is None:
+        return None
+    try:
+        return datetime.now(UTC) - parse_age(value)
+    except OverflowError:
+        raise click.BadParameter(f'"{value}" is before all time') from None
+
+
+_STATES = click.option(
+    "--state",
+    "states",
+    metavar="STATE",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="queued, leased, held, dead or done; may be given again. Default: all but done.",
+)
+_OTHERS = (
+    click.option("--route", metavar="NAME", callback=_said, help="Only this route, by its name."),
+    click.option(
+        "--reason", metavar="WORD", callback=_said, help='Only reasons that begin so: "connect.", "s3.".'
+    ),
+    click.option(
+        "--sender",
+        metavar="ADDRESS",
+        callback=_said,
+        help='Only this reverse-path: a@b, @b (domain), a@ (local part), or a part of it; "<>" is the null one.',
+    ),
+    click.option(
+        "--recipient",
+        metavar="ADDRESS",
+        callback=_said,
+        help="Only this recipient or destination, written in the same way.",
+    ),
+    click.option(
+        "--older-than",
+        metavar="AGE",
+        callback=_limited,
+        help="Only what was accepted before: 90s, 15m, 6h, 2d.",
+    ),
+)
+
+
+def filters(function: Function) -> Function:
+    """Add the options that choose entries."""
+    everything = click.option(
+        "--all", "everything", is_flag=True, help="Entries of every state: what is done, too."
+    )
+    for option in reversed((_STATES, *_OTHERS, everything)):
+        function = option(function)
+    return function
+
+
+def is_chosen(chosen: dict[str, Any]) -> bool:
+    """Whether any of the options was given."""
+    return any(chosen.values())
+
+
+def build_filter(
+    ids: Sequence[str] = (),
+    *,
+    states: Sequence[str],
+    route: str | None,
+    reason: str | None,
+    sender: str | None,
+    recipient: str | None,
+    older_than: datetime | None,
+    everything: bool,
+    limit: int,
+) -> Filter:
+    """The filter that ids and options ask for."""
+    return Filter(
+        ids=tuple(ids),
+        states=tuple(State(state) for state in states) or (() if everything else _OPEN),
+        route=route,
+        reason=reason,
+        sender=sender,
+        recipient=recipient,
+        older_than=older_than,
+        limit=limit,
+    )
+
+
+def note_unknown_route(office: Office, name: str | None) -> None:
+    """Say it where a filter names a route that is none, and list those there are."""
+    if name is None or name in office.routes:
+        return
+    known = office.find_routes()
+    if name not in known:
+        echo_note(f'no route is named "{name}"; there are: {", ".join(known)}')

@@ -1,0 +1,69 @@
+"""`relay queue summary`: how much of which age waits for each route.
+
+Owns the histogram's columns. Never changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from relay.cli import config_option
+from relay.cli.entries import echo_json, json_option, office_of, printable
+from relay.cli.records import build_paused
+from relay.cli.waiting import pause_sentences
+from relay.spool.model import Backlog, Filter, Paused, State
+
+#: The columns, doubling as in qshape(1): 5 minutes to 42 hours, then the rest.
+_AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
+
+
+@click.command("summary", short_help="Count what waits by route and age.")
+@config_option
+@json_option
+def summary_command(config_path: str | None, *, as_json: bool) -> None:
+    """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
+    now = datetime.now(UTC)
+    with office_of(config_path) as office:
+        backlogs = office.desk.backlog(limits=_AGES, now=now)
+        counts = office.desk.tally(Filter())
+        paused = office.desk.paused()
+        attended = office.desk.attended()
+    if as_json:
+        echo_json(_summary_record(backlogs, counts, paused))
+        return
+    heads = [str(int(limit.total_seconds() // 60)) for limit in _AGES]
+    lines = [
+        f"{'route':<30}{'total':>7}" + "".join(f"{head:>6}" for head in [*heads, f"{heads[-1]}+"]) + "  dead"
+    ]
+    for backlog in backlogs:
+        row = f"{printable(backlog.route)[:29]:<30}{sum(backlog.ages):>7}"
+        lines.append(row + "".join(f"{age:>6}" for age in backlog.ages) + f"{backlog.dead:>6}")
+    lines.append(", ".join(f"{count} {state}" for state, count in counts.items()))
+    lines += pause_sentences(paused, now, attended=attended)
+    click.echo("\n".join(lines))
+
+
+def _summary_record(
+    backlogs: Sequence[Backlog], counts: Mapping[State, int], paused: Paused
+) -> dict[str, Any]:
+    return {
+        "counts": {str(state): count for state, count in counts.items()},
+        "age_limits_seconds": [int(limit.total_seconds()) for limit in _AGES],
+        "routes": [
+            {
+                "route": backlog.route,
+                "queued": backlog.queued,
+                "leased": backlog.leased,
+                "held": backlog.held,
+                "dead": backlog.dead,
+                "ages": list(backlog.ages),
+                "oldest_accepted_at": backlog.oldest_at.isoformat() if backlog.oldest_at else None,
+            }
+            for backlog in backlogs
+        ],
+        "paused": build_paused(paused),
+    }

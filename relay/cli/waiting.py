@@ -1,0 +1,108 @@
+"""Why mail stands still, and what a person may do about it, in words.
+
+Owns the sentences about pauses, held routes, and a daemon that does not run. Never changes anything.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from relay.cli.entries import echo_note, id_of, printable, span
+from relay.spool.base import Desk
+from relay.spool.model import Entry, Paused, State
+
+UNATTENDED = "no daemon runs that delivers"
+
+
+class Stop(NamedTuple):
+    """Something that keeps entries from going out until a person, or a probe, lets them."""
+
+    #: What `relay resume` takes.
+    subject: str
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and the way out of it."""
+        return f"{self.why} ({resume(self.subject)})"
+
+
+def resume(subject: str) -> str:
+    """The command that lets it go on; names of routes may hold what a shell takes for its own."""
+    word, _, name = subject.partition(" ")
+    return f"relay resume {word}" + (f" {shlex.quote(name)}" if name else "")
+
+
+def stops_of(routes: Iterable[str], paused: Paused) -> list[Stop]:
+    """What keeps the entries of these routes: first what went wrong, then what was asked for."""
+    wanted = {*routes}
+    stops = []
+    for hold in paused.holds:
+        if hold.route in wanted:
+            why = f": {hold.detail}" if hold.detail else ""
+            stops.append(Stop(f"route {hold.route}", f"the route {hold.route} is held by {hold.reason}{why}"))
+    if paused.delivery and wanted:
+        stops.append(Stop("delivery", "the delivery is paused"))
+    stops += [
+        Stop(f"route {name}", f"the route {name} is paused") for name in paused.routes if name in wanted
+    ]
+    return stops
+
+
+def find_stops(entry: Entry, paused: Paused) -> list[Stop]:
+    """What keeps this entry; nothing where it is under way, finished, or given up. Each subject once."""
+    if entry.shown_state not in {State.QUEUED, State.HELD}:
+        return []
+    return list({stop.subject: stop for stop in stops_of([entry.destination.route], paused)}.values())
+
+
+def build_standing(entry: Entry, paused: Paused, *, attended: bool, now: datetime) -> str:
+    """Where an entry stands, and what has to happen next."""
+    if entry.state is State.LEASED:
+        return f"is being delivered (attempt {entry.attempts})"
+    if entry.state is State.HELD:
+        return f"is held, and waits for a person: relay queue release {id_of(entry)}"
+    if entry.state is State.DEAD:
+        return f"was given up, and waits for a person: relay queue retry {id_of(entry)}"
+    if entry.state is State.DONE:
+        if entry.contact_id:
+            return f"done: contact {entry.contact_id}, {entry.updated_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"done, without a contact id of ours ({entry.reason})"
+    causes = [stop.sentence for stop in stops_of([entry.destination.route], paused)]
+    if not attended:
+        causes.append(UNATTENDED)
+    due = "is due"
+    if entry.next_attempt_at > now and not entry.route_hold:
+        due = f"waits for its next attempt at {entry.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
+    if not causes:
+        return due
+    head = "is held" if entry.route_hold else "waits" if due == "is due" else f"{due}, and for this"
+    return f"{head}: {'; '.join(causes)}"
+
+
+def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> Iterator[str]:
+    """What stands still, a sentence each."""
+    if not attended:
+        yield f"{UNATTENDED[0].upper()}{UNATTENDED[1:]}."
+    if paused.intake:
+        yield f"The intake is paused, no mail is accepted: {resume('intake')}"
+    if paused.delivery:
+        yield f"The delivery is paused, nothing is delivered: {resume('delivery')}"
+    for route in paused.routes:
+        yield printable(f"The route {route} is paused: {resume(f'route {route}')}")
+    for hold in paused.holds:
+        since = span((now - hold.since).total_seconds())
+        why = f"{hold.reason}: {hold.detail}" if hold.detail else hold.reason
+        yield printable(
+            f"The route {hold.route} is held for {since} ({why}), until a probe succeeds or: "
+            f"{resume(f'route {hold.route}')}"
+        )
+
+
+def note_unattended(desk: Desk) -> None:
+    """Say it where no daemon would act on what was just done."""
+    if not desk.attended():
+        echo_note(f"{UNATTENDED}: nothing goes out until one is started")

@@ -1,0 +1,63 @@
+"""What an operator means by an address: all of it, its domain, its local part, or some letters of it.
+
+Owns the rule and the comparison, without case in any script. Never does I/O. Local parts are compared without case
+as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+
+Fits = Callable[[str], bool]
+
+
+def strip_brackets(text: str) -> str:
+    """An address without the angle brackets that mail logs and RFC 5321 paths put around it."""
+    text = text.strip()
+    return text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text
+
+
+def _fold(text: str) -> str:
+    """One form for all ways of writing the same letters (RFC 6532 §3.1 asks for NFC, and not all obey)."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
+
+
+def equals(text: str) -> Fits:
+    """Whether an address is this one."""
+    wanted = _fold(strip_brackets(text))
+    return lambda address: _fold(address) == wanted
+
+
+def parse_pattern(text: str) -> Fits:
+    """Whether an address fits: `a@b` is all of it, `@b` its domain, `a@` its local part, and `a` a part of it."""
+    wanted = _fold(strip_brackets(text))
+    local, at, domain = wanted.rpartition("@")
+    if not at:
+        return lambda address: wanted in _fold(address)
+    if not local:
+        return lambda address: _fold(address).endswith(wanted)
+    if not domain:
+        return lambda address: _fold(address).rpartition("@")[0] == local
+    return lambda address: _fold(address) == wanted
+
+
+def fits_sender(fits: Fits) -> Callable[..., bool]:
+    """The rule as SQLite asks it of a reverse-path; the null one fits nothing."""
+    return lambda reverse_path: isinstance(reverse_path, str) and fits(reverse_path)
+
+
+def fits_recipient(fits: Fits) -> Callable[..., bool]:
+    """The rule as SQLite asks it of a destination and of the forward-paths that led to it, a JSON list."""
+
+    def fits_any(address: object, forward_paths: object) -> bool:
+        if isinstance(address, str) and fits(address):
+            return True
+        try:
+            paths = json.loads(forward_paths) if isinstance(forward_paths, str) else None
+        except ValueError:  # a spoiled row fits nothing, and stops no list
+            return False
+        return isinstance(paths, list) and any(isinstance(path, str) and fits(path) for path in paths)
+
+    return fits_any
