@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import multiprocessing
 import random
 import sys
@@ -25,18 +24,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
 from harness import Daemon, build_mail, until
+from spoolkit import build_destination, build_submission
 
 from bench.parse import samples
 from bench.smtp import cpu_seconds
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.load import load_config
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import open_intake
-from relay.spool.model import Submission
 
 DESK = "support@example.com"
 CONFIG = """
@@ -105,24 +101,14 @@ async def fill(daemon: Daemon, raw: bytes, mails: int) -> None:
 
     async def put() -> None:
         spool_id = intake.new_id()
-        destination = Destination(instance_id=INSTANCE_ID, address=DESK, forward_paths=(DESK,), route=DESK)
-        envelope = Envelope(
-            reverse_path="ann@customer.example",
-            forward_paths=(ForwardPath(address=DESK),),
-            peer=Peer(address="192.0.2.1", port=25),
-            received_at=datetime.now(UTC),
-        )
-        own = raw + f"{spool_id}\r\n".encode()  # each its own mail
         await intake.put(
-            Submission(
-                spool_id=spool_id,
-                envelope=envelope,
-                destinations=(destination,),
-                raw=own,
-                size=len(own),
-                trace_size=0,
-                fingerprint=hashlib.sha256(own).hexdigest(),
+            build_submission(
+                spool_id,
+                trace=b"",
+                body=raw + f"{spool_id}\r\n".encode(),  # each its own mail
                 message_id=None,
+                destinations=(build_destination(DESK, DESK, INSTANCE_ID),),
+                at=datetime.now(UTC),
             )
         )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import multiprocessing
 import os
 import statistics
@@ -24,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
+from spoolkit import build_destination, build_submission
 
 from bench.parse import HEADER, leaf, samples
 from relay.attachments import AttachmentStore
@@ -31,11 +31,9 @@ from relay.aws import open_clients
 from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
 from relay.delivery import Delivered, Delivery
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import LocalIntake, LocalOutbox, open_intake, open_outbox
-from relay.spool.model import Submission
 
 #: Seconds; the product's own promise for a mail of 25 MB.
 TARGET = 0.020
@@ -96,30 +94,15 @@ class Desk:
         return found
 
     async def _accept(self, raw: bytes) -> None:
-        path = ForwardPath(address=_DESK)
         spool_id = self._intake.new_id()
-        envelope = Envelope(
-            reverse_path="ann@customer.example",
-            forward_paths=(path,),
-            peer=Peer(address="192.0.2.1", port=25),
-            received_at=datetime.now(UTC),
-        )
-        destination = Destination(
-            instance_id=self._instance_id, address=_DESK, forward_paths=(_DESK,), route=_DESK
-        )
-        # Each its own: a mail that came before is not delivered again.
-        own = await asyncio.to_thread(lambda: raw + f"{spool_id}\r\n".encode())
-        digest = await asyncio.to_thread(hashlib.sha256, own)
         await self._intake.put(
-            Submission(
-                spool_id=spool_id,
-                envelope=envelope,
-                destinations=(destination,),
-                raw=own,
-                size=len(own),
-                trace_size=0,
-                fingerprint=digest.hexdigest(),
+            build_submission(
+                spool_id,
+                trace=b"",
+                body=raw + f"{spool_id}\r\n".encode(),  # a mail that came before is not delivered again
                 message_id=None,
+                destinations=(build_destination(_DESK, _DESK, self._instance_id),),
+                at=datetime.now(UTC),
             )
         )
 

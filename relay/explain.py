@@ -19,7 +19,8 @@ from relay.contact.plan import Context, Plan
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request, build_token
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
-from relay.message.hops import count_hops
+from relay.message.headers import FieldFinder, header_block
+from relay.message.hops import find_hops
 from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
@@ -102,7 +103,7 @@ class Explainer:
         """Why the session would refuse the mail for every destination; "" when it would not."""
         if len(raw) > self._config.max_message_bytes:
             return f"{len(raw):,} octets, max_message_bytes is {self._config.max_message_bytes:,}"
-        hops = count_hops(raw).received
+        hops = find_hops(FieldFinder(header_block(raw))).received
         if hops > self._config.limits.hops:
             return f"{hops} Received headers, limits.hops is {self._config.limits.hops}: a loop"
         return ""

@@ -22,6 +22,7 @@ from relay.known import KnownAddresses
 from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
+from relay.waiting import is_set_within
 
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
@@ -124,7 +125,7 @@ class Runner:
     async def _learn_holds(self, now: datetime) -> None:
         """What the spool holds is probed, from before a restart too; what it holds no more, an operator has let go."""
         read_at = self._holds_read_at
-        if self._probe_at or read_at is None or self._is_due(read_at + self._probe_interval, now):
+        if self._probe_at or read_at is None or read_at + self._probe_interval <= now:
             async with self._holding:
                 held = {hold.route for hold in (await self._outbox.paused()).holds}
                 for route in held:
@@ -136,7 +137,7 @@ class Runner:
     async def _find_probes(self, now: datetime) -> None:
         """Choose anew what to try of each held route whose time has come; it is taken up as places become free."""
         async with self._holding:
-            for route in [route for route, at in self._probe_at.items() if self._is_due(at, now)]:
+            for route in [route for route, at in self._probe_at.items() if at <= now]:
                 self._probes[route] = tuple(await self._outbox.find_probes(route))
                 self._probe_at[route] = now + self._probe_interval  # where nothing was found to send, too
 
@@ -144,10 +145,6 @@ class Runner:
         self._probes.pop(route, None)
         if self._probe_at.pop(route, None) is not None:
             telemetry.route_resumed(route=route)
-
-    def _is_due(self, at: datetime, now: datetime) -> bool:
-        """Whether it is time for a probe: one that lies further ahead than any was from a clock that was set back since."""
-        return not now < at <= now + self._probe_interval
 
     @property
     def _probe_interval(self) -> timedelta:
@@ -164,7 +161,7 @@ class Runner:
             if (why := str(exc)) != self._trouble:  # once, and not with each try
                 self._trouble = why
                 telemetry.spool_failed(where="runner.claim", why=why)
-            await self._pause(_SPOOL_PAUSE_SECONDS)
+            await is_set_within(self._stopping, _SPOOL_PAUSE_SECONDS)
             return 0
         self._trouble = ""
         for entry in entries:
@@ -206,13 +203,6 @@ class Runner:
         if soonest is None:
             return self._limits.poll_seconds
         return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _attempt(self, entry: Entry) -> None:
         """Deliver one entry and record what came of it."""

@@ -15,7 +15,6 @@ from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.contact.plan import PlannedFile
 
 MEBIBYTE = 1 << 20
-FAST = {"requests_per_second": 1_000.0, "burst": 1_000}
 
 
 def octets(size: int, seed: int = 0) -> bytes:

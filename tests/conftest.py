@@ -1,10 +1,11 @@
-"""What all tests share: programs of the system that a test needs, and how long Hypothesis may look."""
+"""What all tests share: programs that a test needs, certificates, sandboxes, and how long Hypothesis may look."""
 
 from __future__ import annotations
 
 import shutil
 
 import pytest
+import pytest_asyncio
 from hypothesis import settings
 
 # A busy machine makes an example slow, not wrong.
@@ -25,3 +26,45 @@ def pytest_runtest_setup(item):
         program, package = mark.args
         if shutil.which(program, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is None:
             pytest.skip(f"{program} is not here; install the Debian package {package}")
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory):
+    """A certificate authority and what it has signed."""
+    from papers import Papers  # cryptography takes its time, and most tests do without
+
+    return Papers(tmp_path_factory.mktemp("papers"))
+
+
+@pytest.fixture(scope="module")
+def module_box():
+    """One sandbox for a module's tests; they ask for `box`, which puts it right after each."""
+    from boxes import fast_sandbox  # moto takes its time, and most tests do without
+
+    with fast_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def box(module_box):
+    """A sandbox without faults and contacts."""
+    from boxes import put_right
+
+    yield module_box
+    put_right(module_box)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_clients(module_box):
+    """Clients of the relay's own for a module's tests; they ask for `clients`."""
+    from aws_parts import clients_of
+
+    with pytest.MonkeyPatch.context() as patch:
+        async with clients_of(module_box.environ(), patch) as opened:
+            yield opened
+
+
+@pytest.fixture
+def clients(module_clients, box):
+    """The relay's own clients of S3 and Connect, led to the sandbox."""
+    return module_clients

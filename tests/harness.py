@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import signal
 import smtplib
 import socket
@@ -19,12 +18,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid
 from pathlib import Path
 from typing import Any, Self
+
+from footprints import Footprint, footprint_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,43 +67,6 @@ match = ["sales@example.com"]
 [[routes]]
 match = ["@example.com"]
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Footprint:
-    """What a process holds: open files, and octets of resident memory."""
-
-    handles: int
-    resident: int
-
-
-def footprint_of(pid: int | str) -> Footprint:
-    """Of a living process of this machine; "self" is ours."""
-    process = Path("/proc") / str(pid)
-    pages = int((process / "statm").read_text().split()[1])
-    return Footprint(handles=len(list((process / "fd").iterdir())), resident=pages * resource.getpagesize())
-
-
-def check_growth(
-    before: Mapping[str, Footprint],
-    after: Mapping[str, Footprint],
-    *,
-    handles: int = 36,  # 8 deliveries with 4 uploads each keep that many connections, and a few readers of the spool
-    octets: int = 48 << 20,
-) -> None:
-    """Fail where a process holds more than it did, by more than kept connections and warm caches are."""
-    assert before.keys() == after.keys()
-    grown = {
-        name: (after[name].handles - then.handles, after[name].resident - then.resident)
-        for name, then in before.items()
-    }
-    print(
-        ", ".join(
-            f"{name} {more} handles and {octets >> 20} MiB more" for name, (more, octets) in grown.items()
-        )
-    )
-    assert [name for name, (more, _) in grown.items() if more > handles] == [], grown
-    assert [name for name, (_, more) in grown.items() if more > octets] == [], grown
 
 
 def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> Any:
@@ -168,13 +133,28 @@ class Daemon:
             )
         )
         self.env = {**env, "PYTHONPATH": str(ROOT), **_byte_code(env)}
-        self.program = [sys.executable, "-m", "relay", "serve", "--config", str(self.config_path)]
+        self.program = self._line("serve")
         self.args: list[str] = []
         self._log_path = home / "daemon.log"
         self._log_offset = 0
         self._events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+
+    def _line(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "relay", *words, "--config", str(self.config_path)]
+
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """What another command says of the same configuration, in the same environment."""
+        return subprocess.run(
+            self._line(*words),
+            env=self.env | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     def start(self, *, wait: bool = True, pass_fds: Sequence[int] = (), **env: str) -> Daemon:
         """Start it; with `wait`, return when every process of it works."""
@@ -237,6 +217,15 @@ class Daemon:
                 assert event["child"] not in pids, f"{event['child']} was started again: {self.log()}"
                 pids[event["child"]] = event["pid"]
         return {name: footprint_of(pid) for name, pid in pids.items()}
+
+    def ask(self, page: str) -> tuple[int, str]:
+        """Status and text of a page of its admin."""
+        bind = self.wait_for("admin.opened")["bind"]
+        try:
+            with urllib.request.urlopen(f"http://{bind}/{page}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
 
     def log(self) -> str:
         """The end of what it said, for the message of a failing test."""

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from aws_parts import MEBIBYTE, Peer, answer, clients_of, octets, planned, read_head, read_put
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,31 +20,12 @@ from yarl import URL
 from relay.attachments import SMALL_FILE_BYTES, AttachmentStore, Body
 from relay.config.builtin import BUCKET, builtin_config
 from relay.errors import FailureClass, RemoteError
-from relay.sandbox.service import Sandbox, running_sandbox
+from relay.sandbox.service import Sandbox
 
 S3 = builtin_config().s3
 
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _calm(box):
-    yield
-    box.chaos({})
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clients(box):
-    with pytest.MonkeyPatch.context() as patch:
-        async with clients_of(box.environ(), patch) as opened:
-            yield opened
 
 
 @pytest.fixture

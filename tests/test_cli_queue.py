@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parent / "spool"))
-from spoolkit import build_destination, build_submission, raw_files  # the spool's own test helpers
+from spoolkit import build_destination, build_submission, raw_files
 
 from relay.cli import main
 from relay.cli.entries import printable, span

@@ -12,9 +12,7 @@ from click.testing import CliRunner
 from harness import Daemon, build_mail, subjects, until
 
 from relay.cli import main
-from relay.config.builtin import builtin_config
 from relay.config.load import load_config
-from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter
 
@@ -180,13 +178,9 @@ def test_both_halves_may_be_at_work(home):
     assert len(asyncio.run(claim())) == 1
 
 
-def test_running_daemon_delivers_it(tmp_path):
+def test_running_daemon_delivers_it(box, tmp_path):
     """What is replayed beside a running daemon becomes a contact without further ado."""
-    with (
-        running_sandbox(settings=settings_of(builtin_config(), requests_per_second=100.0, burst=100)) as box,
-        Daemon(tmp_path, env=box.environ()) as daemon,
-    ):
-        daemon.start()
+    with Daemon(tmp_path, env=box.environ()).start() as daemon:
         mail = tmp_path / "mail.eml"
         mail.write_bytes(build_mail("replayed").as_bytes())
         words = ["replay", str(mail), "--rcpt", "support@example.com", "--config", str(daemon.config_path)]

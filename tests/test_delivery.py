@@ -12,21 +12,22 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from aws_parts import FAST, clients_of
+from aws_parts import clients_of
+from boxes import fast_settings
 from harness import build_mail
+from spoolkit import build_destination, build_submission
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Delivery, Dropped, Failed, Held
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import FailureClass
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
-from relay.sandbox.service import Sandbox, settings_of
+from relay.sandbox.service import Sandbox
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, Submission
+from relay.spool.model import Filter
 
 TRACE = b"Received: by relay.example.com\r\n"
 PDF = b"%PDF-1.7\n" + bytes(range(256))
@@ -35,7 +36,7 @@ SUPPORT = {"match": ["support@example.com"]}
 
 @pytest.fixture
 async def box():
-    async with Sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
+    async with Sandbox(settings=fast_settings()) as sandbox:
         yield sandbox
 
 
@@ -79,28 +80,16 @@ class Desk:
         """The mail, accepted and claimed."""
         content = mail if isinstance(mail, bytes) else mail.as_bytes().replace(b"\n", b"\r\n")
         message_id = None if isinstance(mail, bytes) else mail["Message-ID"]
+        destination = build_destination(instance_id=self.config.connect.instance_id, route=route)
         await self.intake.put(
-            Submission(
-                spool_id=self.intake.new_id(),
-                envelope=Envelope(
-                    reverse_path=reverse_path,
-                    forward_paths=(ForwardPath(address="support@example.com"),),
-                    peer=Peer(address="192.0.2.1", port=25),
-                    received_at=self.now,
-                ),
-                destinations=(
-                    Destination(
-                        instance_id=self.config.connect.instance_id,
-                        address="support@example.com",
-                        forward_paths=("support@example.com",),
-                        route=route,
-                    ),
-                ),
-                raw=TRACE + content,
-                size=len(TRACE) + len(content),
-                trace_size=len(TRACE),
-                fingerprint=hashlib.sha256(content).hexdigest(),
+            build_submission(
+                self.intake.new_id(),
+                trace=TRACE,
+                body=content,
                 message_id=message_id,
+                reverse_path=reverse_path,
+                destinations=(destination,),
+                at=self.now,
             )
         )
         return await self.claim()

@@ -15,13 +15,6 @@ from relay.finding import Level
 from relay.sandbox.service import running_sandbox
 
 
-@pytest.fixture(scope="module")
-def box():
-    """A sandbox for all tests of this module."""
-    with running_sandbox() as box:
-        yield box
-
-
 @pytest.fixture
 def account(box, monkeypatch):
     """The environment points to the sandbox, and to nothing else of AWS."""

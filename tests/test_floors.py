@@ -48,6 +48,7 @@ FLOORS = {
     "relay.logs": 2,
     "relay.metrics": 2,
     "relay.telemetry": 2,
+    "relay.waiting": 2,
     # 3, stages.
     "relay.smtp": 3,
     "relay.delivery": 3,

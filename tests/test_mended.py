@@ -4,56 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
 
 import pytest
-import pytest_asyncio
-from aws_parts import FAST, clients_of
+from spoolkit import build_submission
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.model import Config
 from relay.connect.client import ConnectClient
 from relay.delivery import Delivery
-from relay.envelope import Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.routes import RouteTable
 from relay.runner import Runner
 from relay.sandbox.rules import Refusal
-from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, State, Submission
+from relay.spool.model import Filter, State
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADDRESS = "support@example.com"
 WRONG_INSTANCE = "00000000-5a4d-4b0c-9c0d-0123456789ab"
 PDF = b"%PDF-1.7\n" + bytes(range(32, 127)) * 20
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.chaos({})
-    box.clear()
-    box.connect.planned.clear()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clients(box):
-    with pytest.MonkeyPatch.context() as patch:
-        async with clients_of(box.environ(), patch) as opened:
-            yield opened
 
 
 class Polls:
@@ -95,27 +70,14 @@ async def world(box, clients, tmp_path):
     intake, outbox, desk = open_intake(config()), open_outbox(config()), open_desk(config())
 
     async def put(number, by):
-        raw = b"Received: x\r\n" + mail(number)
-        (destination,) = RouteTable(by).destinations((ADDRESS,))
-        envelope = Envelope(
-            reverse_path="ada@customer.example",
-            forward_paths=(ForwardPath(address=ADDRESS),),
-            peer=Peer(address="192.0.2.7", port=4711),
-            received_at=datetime.now(UTC),
+        submission = build_submission(
+            intake.new_id(),
+            body=mail(number),
+            message_id=f"<{number}@customer.example>",
+            destinations=RouteTable(by).destinations((ADDRESS,)),
+            at=datetime.now(UTC),
         )
-        receipt = await intake.put(
-            Submission(
-                spool_id=intake.new_id(),
-                envelope=envelope,
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
-                message_id=f"<{number}@customer.example>",
-            )
-        )
-        return receipt.spool_id
+        return (await intake.put(submission)).spool_id
 
     def delivery(by):
         return Delivery(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -16,16 +15,15 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from spoolkit import build_config, build_destination, build_submission
 
 from relay import metrics, telemetry
-from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Dropped, Failed, Held
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.runner import Runner
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Entry, Filter, State, Submission
+from relay.spool.model import Entry, Filter, State
 
 
 def refusal(failure: FailureClass, code: str = "Word") -> RemoteError:
@@ -76,13 +74,8 @@ class Polls:
 
 @pytest.fixture
 def config(tmp_path):
-    return Config(
-        hostname="mx1.example.com",
-        data_dir=tmp_path / "data",
-        s3={"bucket": "mail-bucket"},
-        connect={"instance_id": "instance-1"},
-        routes=({"match": ("@example.com",)},),
-        spool={"min_free_bytes": 0, "min_free_inodes": 0},
+    return build_config(
+        tmp_path / "data",
         deliver={"backoff_min_seconds": 10, "probe_seconds": 60, "max_attempts_cut_short": 3},
     )
 
@@ -94,34 +87,10 @@ async def world(config):
     intake, outbox = open_intake(config), open_outbox(config)
     desk = open_desk(config)
 
-    async def put(number=1, route="support", address=None):
-        raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
-        spool_id = intake.new_id()
-        destination = Destination(
-            instance_id="instance-1",
-            address=address or f"{route}@example.com",
-            forward_paths=(address or f"{route}@example.com",),
-            route=route,
-        )
-        envelope = Envelope(
-            reverse_path="ann@customer.example",
-            forward_paths=(ForwardPath(address=destination.address),),
-            peer=Peer(address="192.0.2.7", port=4711),
-            received_at=clock.now,
-        )
-        await intake.put(
-            Submission(
-                spool_id=spool_id,
-                envelope=envelope,
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
-                message_id=f"<{number}@customer.example>",
-            )
-        )
-        return spool_id
+    async def put(route="support", address=None):
+        destination = build_destination(address or f"{route}@example.com", route=route)
+        submission = build_submission(intake.new_id(), destinations=(destination,), at=clock.now)
+        return (await intake.put(submission)).spool_id
 
     def entry(spool_id):
         (found,) = desk.select(Filter(ids=(spool_id,)))
@@ -231,7 +200,7 @@ async def test_deferred_waits_for_its_time(world):
         due = world.entry(spool_id).next_attempt_at
         assert timedelta(seconds=7) < due - world.clock.now < timedelta(seconds=13)
         world.clock.now = due - timedelta(seconds=1)
-        other = await world.put(2)
+        other = await world.put()
         async with asyncio.timeout(10):
             while not world.entry(other).reason:
                 await asyncio.sleep(0.005)
@@ -254,8 +223,8 @@ async def test_too_old_is_a_dead_letter(world):
 
 async def test_error_of_configuration_holds_the_route_alone(world):
     """Other routes go on, the held one gets a probe a minute, and resumes by itself when a probe succeeds."""
-    broken = [await world.put(number, route="broken") for number in range(20)]
-    fine = [await world.put(number, route="fine") for number in range(20, 25)]
+    broken = [await world.put("broken") for _ in range(20)]
+    fine = [await world.put("fine") for _ in range(5)]
     mended = False
 
     def answer(entry):
@@ -300,8 +269,8 @@ def only(*good):
 async def test_good_address_behind_forty_unknown_ones_is_found(world):
     """Connect says 404 for an address as for a route: ten addresses are tried at once, so four probes find the good one."""
     for number in range(40):
-        await world.put(number, route="all", address=f"unknown{number}@example.com")
-    good = await world.put(40, route="all", address="good@example.com")
+        await world.put("all", address=f"unknown{number}@example.com")
+    good = await world.put("all", address="good@example.com")
     script = Script(only("good@example.com"))
     async with world.running(script), asyncio.timeout(20):
         tried = 8
@@ -318,12 +287,12 @@ async def test_good_address_behind_forty_unknown_ones_is_found(world):
 
 async def test_unknown_address_is_put_off_alone_where_others_are_known(world, log):
     """A 404 for one address of a route that works: its mail is tried ever later, and given up in the end; no route is held."""
-    await world.put(0, route="all", address="good@example.com")
+    await world.put("all", address="good@example.com")
     script = Script(only("good@example.com"))
     async with world.running(script), asyncio.timeout(20):
         while world.desk.counts()[State.DONE] < 1:
             await asyncio.sleep(0.005)
-        spool_id = await world.put(1, route="all", address="unknown@example.com")
+        spool_id = await world.put("all", address="unknown@example.com")
         for attempt in (1, 2):
             while world.entry(spool_id).attempts < attempt or world.entry(spool_id).state is State.LEASED:
                 await asyncio.sleep(0.005)
@@ -333,12 +302,12 @@ async def test_unknown_address_is_put_off_alone_where_others_are_known(world, lo
             delay = entry.next_attempt_at - world.clock.now
             assert 0.75 * 10 * attempt <= delay.total_seconds() <= 1.25 * 10 * attempt
             world.clock.now = entry.next_attempt_at
-        following = await world.put(2, route="all", address="good@example.com")
+        following = await world.put("all", address="good@example.com")
         while world.entry(following).state is not State.DONE:
             await asyncio.sleep(0.005)
-        for day in range(5):
+        for _ in range(5):
             world.clock.now += timedelta(hours=23)
-            other = await world.put(10 + day, route="all", address="good@example.com")
+            other = await world.put("all", address="good@example.com")
             while world.entry(other).state is not State.DONE or world.desk.counts()[State.LEASED]:
                 await asyncio.sleep(0.005)
         assert (world.entry(spool_id).state, world.entry(spool_id).reason) == (State.DEAD, "too_old")
@@ -347,26 +316,26 @@ async def test_unknown_address_is_put_off_alone_where_others_are_known(world, lo
 
 async def test_known_address_that_is_gone_holds_the_route(world):
     """An instance that vanishes is no matter of single addresses: the last that worked is refused, too."""
-    await world.put(0, route="all", address="good@example.com")
+    await world.put("all", address="good@example.com")
     script = Script(only("good@example.com"))
     async with world.running(script), asyncio.timeout(10):
         while world.desk.counts()[State.DONE] < 1:
             await asyncio.sleep(0.005)
         script.answer = only()
-        await world.put(1, route="all", address="good@example.com")
+        await world.put("all", address="good@example.com")
         while not world.desk.paused().holds:
             await asyncio.sleep(0.005)
 
 
 async def test_reload_makes_a_404_the_matter_of_the_route_again(world, config):
     """A flow or an instance that a new configuration has wrong is told, whatever worked by the old one."""
-    await world.put(0, route="all", address="good@example.com")
+    await world.put("all", address="good@example.com")
     script = Script(only("good@example.com"))
     async with world.running(script) as runner, asyncio.timeout(10):
         while world.desk.counts()[State.DONE] < 1:
             await asyncio.sleep(0.005)
         runner.reload(script, config.deliver)
-        await world.put(1, route="all", address="other@example.com")
+        await world.put("all", address="other@example.com")
         while not world.desk.paused().holds:
             await asyncio.sleep(0.005)
 
@@ -384,8 +353,8 @@ async def test_probe_that_hangs_or_fails_delays_no_other(world):
     def tries(address):
         return len([entry for entry in script.asked if entry.destination.address == address])
 
-    for number, address in enumerate(("slow@example.com", "a@example.com", "b@example.com")):
-        await world.put(number, route="all", address=address)
+    for _number, address in enumerate(("slow@example.com", "a@example.com", "b@example.com")):
+        await world.put("all", address=address)
     script = Slow(only())
     async with world.running(script), asyncio.timeout(20):
         for count in (1, 2, 3):
@@ -414,7 +383,7 @@ async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
             return await super().deliver(entry)
 
     for number in range(20):
-        await world.put(number, route="all", address=f"unknown{number}@example.com")
+        await world.put("all", address=f"unknown{number}@example.com")
     script = Busy(lambda entry: delivered(entry) if entry.destination.route == "busy" else only()(entry))
 
     def tried():
@@ -423,8 +392,8 @@ async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
     async with world.running(script) as runner, asyncio.timeout(20):
         while len(tried()) < 8 or world.desk.counts()[State.LEASED]:
             await asyncio.sleep(0.005)
-        for number in range(20, 60):
-            await world.put(number, route="busy")
+        for _ in range(40):
+            await world.put("busy")
         while world.desk.counts()[State.LEASED] < 8:
             await asyncio.sleep(0.005)
         world.clock.now += timedelta(seconds=60)
@@ -457,7 +426,7 @@ def log(monkeypatch):
 
 async def test_route_that_an_operator_resumes_is_told(world, log):
     """`relay resume route` comes by the spool: the runner tells its end, and tells it when the route is held again."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     async with world.running(Script(lambda _: refusal(FailureClass.CONFIGURATION))), asyncio.timeout(10):
         while log() != ["route.held"]:
             await asyncio.sleep(0.005)
@@ -482,15 +451,15 @@ async def test_route_that_an_operator_resumes_amid_an_attempt_is_told(world, log
             await asyncio.Event().wait()
             raise AssertionError("nobody sets it")
 
-    for number in range(8):
-        await world.put(number, route="desk")
+    for _ in range(8):
+        await world.put("desk")
     async with (
         world.running(Slow(lambda _: refusal(FailureClass.CONFIGURATION))) as runner,
         asyncio.timeout(10),
     ):
         while world.desk.counts()[State.LEASED] < 8:
             await asyncio.sleep(0.005)
-        other = await world.put(8, route="other")
+        other = await world.put("other")
         turns.release()
         while log() != ["route.held"] or world.entry(other).state is not State.LEASED:
             await asyncio.sleep(0.005)
@@ -501,24 +470,32 @@ async def test_route_that_an_operator_resumes_amid_an_attempt_is_told(world, log
         await runner.stop(0)
 
 
-async def test_held_route_is_probed_though_the_clock_was_set_back(world):
-    """A hold from a clock that ran an hour ahead does not last an hour: the next mail is its probe."""
-    spool_id = await world.put(1, route="desk")
-    mended = False
-    script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
+@pytest.mark.parametrize("meanwhile", [True, False])
+async def test_held_route_is_probed_though_the_clock_was_set_back(world, meanwhile):
+    """A hold lasts no hour longer than any, whether the clock is set before it is written or after."""
+    spool_id = await world.put("desk")
+
+    def refuse(entry):
+        if meanwhile:
+            world.clock.set(-timedelta(hours=1))
+        return refusal(FailureClass.CONFIGURATION)
+
+    script = Script(refuse)
     async with world.running(script), asyncio.timeout(20):
         while not world.entry(spool_id).reason:
             await asyncio.sleep(0.005)
-        mended = True
-        world.clock.now -= timedelta(hours=1)
-        following = await world.put(2, route="desk")
+        script.answer = delivered
+        if not meanwhile:
+            world.clock.set(-timedelta(hours=1))
+        following = await world.put("desk")
+        world.clock.now += timedelta(seconds=61)
         while world.entry(following).state is not State.DONE:
             await asyncio.sleep(0.005)
 
 
 async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
     """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     mended = False
     script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
     async with world.running(script), asyncio.timeout(20):
@@ -540,7 +517,7 @@ async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkey
 
 async def test_hold_that_could_not_be_read_at_the_start_is_probed_later(world, monkeypatch):
     """A spool that cannot be read when the runner begins costs a held route one look, not its probes."""
-    spool_id = await world.put(1, route="desk")
+    spool_id = await world.put("desk")
     await world.outbox.hold_route(
         "desk", reason="connect.AccessDeniedException", detail="", now=world.clock.now
     )
@@ -560,7 +537,7 @@ async def test_hold_that_could_not_be_read_at_the_start_is_probed_later(world, m
 @pytest.mark.parametrize("failure", [FailureClass.TEMPORARY, FailureClass.THROTTLED])
 async def test_silence_of_connect_resumes_no_route(world, failure):
     """A time-out or a 429 says nothing of the configuration: the route stays held, and is probed."""
-    spool_ids = [await world.put(number, route="desk") for number in range(3)]
+    spool_ids = [await world.put("desk") for _ in range(3)]
     answers = [refusal(FailureClass.CONFIGURATION)] * 3
     script = Script(lambda _: answers.pop() if answers else refusal(failure))
     async with world.running(script), asyncio.timeout(10):
@@ -653,13 +630,13 @@ async def test_clock_that_is_set_back_delays_nothing(world, config):
             return refusal(FailureClass.CONFIGURATION, "AccessDeniedException")
         return refusal(FailureClass.TEMPORARY) if entry.attempts == 1 else delivered(entry)
 
-    deferred = await world.put(1)
-    held = await world.put(2, route="wrong")
+    deferred = await world.put()
+    held = await world.put("wrong")
     script = Script(answer)
     async with world.running(script), asyncio.timeout(10):
         while not (world.entry(deferred).reason and world.entry(held).reason):
             await asyncio.sleep(0.005)
-        fresh = await world.put(3)
+        fresh = await world.put()
         before = world.entry(deferred).next_attempt_at - world.clock.now
         world.clock.set(-timedelta(hours=1))
         while world.entry(fresh).attempts == 0:
@@ -694,7 +671,7 @@ async def test_clock_that_is_set_forward_begins_nothing_twice(world):
         world.clock.set(timedelta(days=1))
         while world.entry(spool_id).lease_until < world.clock.now:
             await asyncio.sleep(0.005)
-        other = await world.put(2)  # it is claimed after the look at the clock
+        other = await world.put()  # it is claimed after the look at the clock
         while world.entry(other).attempts == 0:
             await asyncio.sleep(0.005)
         gate.set()
@@ -730,8 +707,8 @@ async def test_step_that_could_not_be_written_is_written_later(world, monkeypatc
 
 async def test_at_most_so_many_at_once(world, config):
     """Never more deliveries are under way than deliver.concurrency."""
-    for number in range(30):
-        await world.put(number)
+    for _ in range(30):
+        await world.put()
     now = most = 0
 
     class Counting(Script):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
 import json
@@ -114,15 +115,12 @@ def value_for(parameter, text):
 
 def record(name, text, stream, log_format="json", level="debug"):
     """Write one fact with this text into a stream; what it holds then, where it can tell."""
-    was, sys.stderr = sys.stderr, stream
-    try:
+    with contextlib.redirect_stderr(stream):
         telemetry.configure(log_format, level, process="test")
         parameters = inspect.signature(FACTS[name]).parameters.values()
         FACTS[name](
             **{each.name: value_for(each, text) for each in parameters if each.kind is not each.VAR_KEYWORD}
         )
-    finally:
-        sys.stderr = was
     return stream.getvalue() if isinstance(stream, io.StringIO) else ""
 
 
@@ -171,12 +169,9 @@ def test_any_text_makes_one_line(text):
 def test_any_value_makes_a_line():
     """What JSON has no form for, or the quick encoder none, is written all the same: an object, a huge number."""
     out = io.StringIO()
-    was, sys.stderr = sys.stderr, out
-    try:
+    with contextlib.redirect_stderr(out):
         telemetry.configure("json", "debug")
         telemetry.fault_caught(where="session", huge=2**80, thing=Rung.FULL.__class__)
-    finally:
-        sys.stderr = was
     line = json.loads(out.getvalue())
     assert (line["huge"], line["thing"]) == (2**80, "<enum 'Rung'>")
 
@@ -184,15 +179,12 @@ def test_any_value_makes_a_line():
 def test_exception_keeps_its_lines_and_loses_its_arms():
     """A traceback is readable, and the text of an exception obeys the same rule as every other."""
     out = io.StringIO()
-    was, sys.stderr = sys.stderr, out
-    try:
+    with contextlib.redirect_stderr(out):
         telemetry.configure("console", "debug")
         try:
             int(HOSTILE)
         except ValueError:
             telemetry.fault_caught(where="session", peer=HOSTILE)
-    finally:
-        sys.stderr = was
     assert "ValueError" in out.getvalue()
     assert not ARMED.search(out.getvalue().replace("\n", ""))
 
@@ -219,14 +211,11 @@ def test_auto_is_json_where_nobody_watches():
 def test_libraries_speak_from_warning_up():
     """What a library says in a low voice stays out of the log, and aiosmtpd's own log entirely."""
     out = io.StringIO()
-    was, sys.stderr = sys.stderr, out
-    try:
+    with contextlib.redirect_stderr(out):
         telemetry.configure("json", "debug")
         logging.getLogger("some.library").info("whisper")
         logging.getLogger("mail.log").warning("a session in aiosmtpd's words")
         logging.getLogger("some.library").warning("aloud")
-    finally:
-        sys.stderr = was
     assert out.getvalue() == "some.library: aloud\n"
 
 

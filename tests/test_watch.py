@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import aws_parts
 import pytest
+from spoolkit import build_config, build_submission
 
 from relay import alarms as alarms_module
 from relay import faults, telemetry
 from relay import watch as watch_module
 from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Alarms, Config
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.errors import SpoolFullError
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, State, Submission
+from relay.spool.model import Filter, State
 from relay.standing import AlarmKind
 from relay.watch import Watch
 
@@ -44,14 +43,7 @@ class Told:
 
 @pytest.fixture
 async def world(tmp_path):
-    config = Config(
-        hostname="mx1.example.com",
-        data_dir=tmp_path / "data",
-        s3={"bucket": "mail-bucket"},
-        connect={"instance_id": "instance-1"},
-        routes=({"match": ("@example.com",)},),
-        spool={"min_free_bytes": 0, "min_free_inodes": 0},
-    )
+    config = build_config(tmp_path / "data")
     intake, outbox = open_intake(config), open_outbox(config)
     desk = open_desk(config)
     told = Told()
@@ -74,30 +66,9 @@ async def world(tmp_path):
 
     watch = begin()
 
-    async def put(number):
-        raw = b"Received: x\r\nSubject: %d\r\n\r\n" % number
-        spool_id = intake.new_id()
-        destination = Destination(
-            instance_id="instance-1", address="a@example.com", forward_paths=("a@example.com",), route="desk"
-        )
-        await intake.put(
-            Submission(
-                spool_id=spool_id,
-                envelope=Envelope(
-                    reverse_path=None,
-                    forward_paths=(ForwardPath(address="a@example.com"),),
-                    peer=Peer(address="192.0.2.1", port=1),
-                    received_at=clock.now,
-                ),
-                destinations=(destination,),
-                raw=raw,
-                size=len(raw),
-                trace_size=13,
-                fingerprint=hashlib.sha256(raw[13:]).hexdigest(),
-                message_id=f"<{number}@customer.example>",
-            )
-        )
-        return spool_id
+    async def put():
+        submission = build_submission(intake.new_id(), at=clock.now)
+        return (await intake.put(submission)).spool_id
 
     def reload(**tables):
         watch.reload(Config(**(config.model_dump() | tables)))
@@ -118,7 +89,7 @@ async def claim(world):
 
 async def test_dead_letter_is_told_once(world):
     """A new dead letter raises one alarm and moves the gauge; the next look says nothing."""
-    await world.put(1)
+    await world.put()
     await world.watch.look()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     await world.watch.look()
@@ -131,13 +102,13 @@ async def test_dead_letter_is_told_once(world):
 async def test_one_that_goes_hides_none_that_comes(world, end):
     """A dead letter dropped and another buried between two looks leave the count as it was, and are told; held mail, too."""
     end = getattr(world.outbox, end)
-    spool_id = await world.put(1)
+    spool_id = await world.put()
     await end(await claim(world), reason="r", detail="", now=world.clock.now)
     await world.watch.look()
     world.told.alarms.clear()
     world.desk.drop([spool_id], now=world.clock.now)
     world.clock.now += timedelta(seconds=10)
-    await world.put(2)
+    await world.put()
     await end(await claim(world), reason="r", detail="", now=world.clock.now)
     await world.begin().run()  # also across a restart
     assert [raised for _, raised in world.told.alarms] == [True]
@@ -147,7 +118,7 @@ async def test_one_that_goes_hides_none_that_comes(world, end):
 
 async def test_dead_letter_that_dies_again_is_told_again(world):
     """`relay queue retry` that comes to nothing within one look is no silence."""
-    spool_id = await world.put(1)
+    spool_id = await world.put()
     await world.outbox.bury(await claim(world), reason="r", detail="", now=NOW)
     await world.watch.look()
     world.clock.now += timedelta(seconds=10)
@@ -228,7 +199,7 @@ async def test_full_disk_is_told_at_once(world, tmp_path):
 
 async def test_sick_spool_is_told_without_any_mail(world):
     """A spool that takes nothing is an alarm at the next look although each question has its answer; and so is its end."""
-    await world.put(1)
+    await world.put()
     await world.outbox.bury(await claim(world), reason="r", detail="", now=NOW)
     await world.watch.look()
     world.told.alarms.clear()
@@ -295,7 +266,7 @@ async def test_full_disk_that_no_look_shows_is_told(world):
 
 async def test_old_mail_is_told(world):
     """Mail that waits for more than an hour raises an alarm; when it is gone, the alarm ends."""
-    await world.put(1)
+    await world.put()
     await world.watch.look()
     world.clock.now += timedelta(minutes=61)
     await world.watch.look()
@@ -306,7 +277,7 @@ async def test_old_mail_is_told(world):
 
 async def test_reload_moves_the_limit_of_age(world):
     """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an alarm that stands."""
-    await world.put(1)
+    await world.put()
     world.clock.now += timedelta(minutes=30)
     await world.watch.look()
     assert world.told.alarms == []
@@ -337,7 +308,7 @@ async def test_reload_reaches_the_sender_and_the_pace(world, monkeypatch):
 
 async def test_reload_moves_the_last_limit(world):
     """Another deliver.max_hold_hours holds at the next sweep."""
-    spool_id = await world.put(1)
+    spool_id = await world.put()
     world.clock.now += timedelta(hours=3)
     world.reload(deliver={"max_hold_hours": 2})
     await world.watch.sweep()
@@ -346,7 +317,7 @@ async def test_reload_moves_the_last_limit(world):
 
 async def test_restart_wakes_nobody_twice(world):
     """What was told before a restart is counted after it, not told again."""
-    await world.put(1)
+    await world.put()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     await world.outbox.hold_route("desk", reason="connect.AccessDeniedException", detail="", now=NOW)
     await world.watch.run()
@@ -358,7 +329,7 @@ async def test_restart_wakes_nobody_twice(world):
 
 async def test_restart_swallows_no_alarm(world):
     """What came about after the last look before a restart is told after it."""
-    await world.put(1)
+    await world.put()
     await world.watch.run()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     await world.begin().run()
@@ -368,7 +339,7 @@ async def test_restart_swallows_no_alarm(world):
 async def test_memory_that_is_spoiled_is_none(world, tmp_path):
     """A file that holds no standing tells everything again."""
     (tmp_path / "data" / "standing.json").write_bytes(b"\xff[")
-    await world.put(1)
+    await world.put()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     await world.begin().run()
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
@@ -376,7 +347,7 @@ async def test_memory_that_is_spoiled_is_none(world, tmp_path):
 
 async def test_what_waits_to_be_told_outlasts_a_restart(world):
     """An alarm that nobody has taken before a stop is told after it; one that was taken meanwhile is not."""
-    await world.put(1)
+    await world.put()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     world.told.is_telling = True
     await world.begin().run()
@@ -397,7 +368,7 @@ async def test_what_waits_to_be_told_outlasts_a_restart(world):
 
 async def test_last_try_is_waited_for(world):
     """What a stop's last try has told is not told again."""
-    await world.put(1)
+    await world.put()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)
     world.told.is_telling = True
 
@@ -432,7 +403,7 @@ async def test_way_out_that_hangs_holds_up_no_look(world, monkeypatch):
 
 async def test_nothing_waits_for_ever(world):
     """Held mail becomes a dead letter after deliver.max_hold_hours, and not before."""
-    spool_id = await world.put(1)
+    spool_id = await world.put()
     await world.outbox.hold(await claim(world), reason="class.bulk", detail="", now=NOW)
     world.clock.now += timedelta(hours=719)
     await world.watch.sweep()

@@ -1,18 +1,17 @@
 """`relay explain`: what mails would become, as a page for a person or as JSON lines.
 
-Owns the look of the page and the reading of files. A file that cannot be read has its line and ends nothing.
+Owns the look of the page. A file that cannot be read has its line and ends nothing.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
+from relay.cli.mail_file import MailFileError, read_mail
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
 from relay.contact.body import HTML
@@ -71,11 +70,9 @@ def explain_command(
 
 def _explain_file(explainer: Explainer, file: str) -> tuple[Explanation, ...]:
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        return (Explanation(file=file, error=f"cannot be read: {reason}"),)
-    return explainer.explain(file, raw)
+        return explainer.explain(file, read_mail(file))
+    except MailFileError as exc:
+        return (Explanation(file=file, error=str(exc)),)
 
 
 def _build_page(explanation: Explanation) -> Iterator[str]:

@@ -7,13 +7,12 @@ decided by the same code as over SMTP. Works while the daemon runs and while it 
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
 import click
 
 from relay import replies
 from relay.cli import config_option
+from relay.cli.mail_file import MailFileError, read_mail
 from relay.config.load import load_config
 from relay.config.model import Config, Listener
 from relay.envelope import Peer, SpoolId
@@ -72,10 +71,9 @@ def replay_command(
 def _read(file: str) -> bytes:
     """The octets, lines ended by CRLF: files of this machine end theirs with LF."""
     try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise ReplayError(f"{file}: cannot be read: {reason}") from exc
+        raw = read_mail(file)
+    except MailFileError as exc:
+        raise ReplayError(f"{file}: {exc}") from exc
     if not raw.strip():
         raise ReplayError(f"{file}: there is no mail in it")
     return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")

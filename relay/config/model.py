@@ -106,7 +106,7 @@ class Limits(Section):
     min_bytes_per_second: int = Field(default=500, ge=0)
     commit_seconds: float = Field(default=60.0, gt=0, le=290)
     early_talker_seconds: float = Field(default=0.0, ge=0, le=60)
-    hops: int = Field(default=50, ge=5)
+    hops: int = Field(default=50, ge=5, le=250)  # more may not be counted: relay.message.headers.LOOKS
     loop_lag_seconds: float = Field(default=2.0, gt=0)
     memory_bytes: int = Field(default=0, ge=0)
 

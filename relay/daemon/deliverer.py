@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 from relay import telemetry
@@ -20,6 +21,7 @@ from relay.pace import Pace
 from relay.runner import Runner
 from relay.spool.local import LocalOutbox, open_desk, open_outbox
 from relay.spool.wake import Bell
+from relay.waiting import is_set_within
 from relay.watch import Watch
 
 
@@ -75,7 +77,7 @@ class Deliverer:
             sender=AlarmSender(config.alarms, hostname=config.hostname, now=utc_now, sns=clients.sns),
             memory=AlarmMemory(config.data_dir),
             now=utc_now,
-            wait=self._wait,
+            wait=partial(is_set_within, self._stopped),
         )
 
     def _delivery(self, config: Config) -> Delivery:
@@ -90,14 +92,6 @@ class Deliverer:
             pace=self._pace,
             now=utc_now,
         )
-
-    async def _wait(self, seconds: float) -> bool:
-        """Whether the deliverer was stopped within so many seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._stopped.wait()
-        except TimeoutError:
-            return False
 
     def problem(self) -> str:
         """A spool that takes nothing is found here even while no mail comes; all else keeps none from coming in."""

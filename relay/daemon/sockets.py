@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from relay.config import Config
 from relay.config.words import split_bind
 from relay.errors import ConfigError
-from relay.smtp.listeners import open_sockets
+from relay.smtp.listeners import open_socket
 
 
 def open_all(config: Config, inherited: Sequence[socket.socket]) -> dict[int, list[socket.socket]]:
@@ -35,7 +35,7 @@ def open_all(config: Config, inherited: Sequence[socket.socket]) -> dict[int, li
             left = [sock for sock in left if sock not in mine]
             continue
         try:
-            opened[index] = open_sockets(listener)
+            opened[index] = [open_socket(listener)]
         except OSError as exc:
             raise ConfigError(
                 f'listeners.{index}.bind = "{listener.bind}": cannot be opened ({exc.strerror or exc}); '

@@ -24,6 +24,7 @@ from relay.daemon import Role, systemd
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import open_all
 from relay.errors import ConfigError
+from relay.waiting import is_set_within
 
 #: A child that ends in its first seconds, again and again, is started at this pace, not faster.
 _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
@@ -162,7 +163,7 @@ class Supervisor:
                 child = await self._start(name, after_crash=crashes > 0)
             except OSError as exc:  # no memory, no file handle: a matter of the moment
                 telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
-                await self._pause(_RETRY_SECONDS)
+                await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
             code = await child.wait()
             telemetry.child_ended(
@@ -175,7 +176,8 @@ class Supervisor:
                 return
             self._up[name].clear()
             crashes = 1 if time.monotonic() - begun > _HEALTHY_SECONDS else crashes + 1
-            await self._pause(_RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1])
+            pause = _RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1]
+            await is_set_within(self._stopping, pause)
 
     async def _start(self, name: str, *, after_crash: bool) -> ChildProcess:
         """Start a child by the configuration in force; what came while it was being started reaches it too."""
@@ -203,13 +205,6 @@ class Supervisor:
         else:
             self._refused = sentences
             self._stopping.set()
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _announce(self) -> None:
         """Say that we are up once every child has said so, and from then on that we live."""

@@ -142,7 +142,6 @@ _SECOND_CHOICE = {
     "iso8859-8": ("cp1255",),
     "iso8859-7": ("cp1253",),
     "iso8859-2": ("cp1250",),
-    "cp874": (),
 }
 
 #: Codecs that can be fed a piece at a time without a byte order mark or a shift to remember.

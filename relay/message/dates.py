@@ -15,7 +15,7 @@ _MONTHS = {
         ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
     )
 }
-# RFC 5322 §4.3: hours from UTC; military letters and unknown names are -0000, that is UTC.
+# Hours from UTC. RFC 5322 §4.3 has those of North America; military letters and unknown names are -0000, that is UTC.
 _ZONES: dict[str, float] = {
     "est": -5,
     "edt": -4,
@@ -25,8 +25,6 @@ _ZONES: dict[str, float] = {
     "mdt": -6,
     "pst": -8,
     "pdt": -7,
-}
-_ZONES |= {
     "cet": 1,
     "met": 1,
     "cest": 2,

@@ -14,7 +14,7 @@ def unflow(text: str, *, delete_space: bool = False) -> str:
     for line in text.split("\n"):
         depth = len(line) - len(line.lstrip(">"))
         content = line[depth:].removeprefix(" ")
-        signature = content in {"-- ", "--"} and content == "-- "
+        signature = content == "-- "
         if open_depth is not None and (depth != open_depth or signature):
             lines.append("".join(paragraph))  # RFC 3676 §4.5: a soft break is not followed by another depth
             paragraph, open_depth = [], None

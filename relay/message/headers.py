@@ -112,14 +112,16 @@ def _fields_follow(block: bytes, at: int) -> bool:
     return _KNOWN_FIELD.match(block, at if folded is None else folded.end()) is not None
 
 
-def header_block(raw: bytes, limit: int = CHUNK) -> bytes:
-    """The octets up to and with the empty line, at most `limit` of them."""
-    empty = _EMPTY_LINE.search(raw, 0, limit)
-    return raw[: empty.end() if empty is not None else limit]
+def header_block(raw: bytes) -> bytes:
+    """The header of a mail as it comes in: all up to and with its first empty line, at most 1 MiB."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return b""
+    empty = _EMPTY_LINE.search(raw, 0, CHUNK)
+    return raw[: empty.end() if empty is not None else CHUNK]
 
 
 #: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
-_LOOKS = 1_000
+LOOKS = 1_000
 
 
 class FieldFinder:
@@ -131,12 +133,12 @@ class FieldFinder:
         self._block = block
         self._lowered = block.lower()
 
-    def find(self, name: bytes, *, most: int = _LOOKS) -> list[tuple[int, bytes]]:
+    def find(self, name: bytes, *, most: int = LOOKS) -> list[tuple[int, bytes]]:
         """Where the first `most` fields of this lower-case name stand, and their bodies, still folded; in order."""
         block, lowered = self._block, self._lowered
         found: list[tuple[int, bytes]] = []
         at = lowered.find(name)
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             if at < 0 or len(found) >= most:
                 break
             if at == 0 or block[at - 1] in b"\r\n":

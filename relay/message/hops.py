@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from relay.message.headers import FieldFinder, header_block
+from relay.message.headers import LOOKS, FieldFinder
 
 _BY = re.compile(rb"(?:^|\s)by\s+([^\s;()]++)", re.IGNORECASE)
-#: Ten times as many as anyone allows.
-_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +21,7 @@ class Hops:
     ours: int
 
 
-def count_hops(header_block_: bytes, *, hostname: str = "") -> Hops:
-    """The hops that a header block (or the first octets of a mail) tells of; without a hostname none is ours."""
-    return find_hops(FieldFinder(header_block(header_block_)), hostname=hostname)
-
-
-def find_hops(fields: FieldFinder, *, hostname: str, most: int = _MOST) -> Hops:
+def find_hops(fields: FieldFinder, *, hostname: str = "", most: int = LOOKS) -> Hops:
     """The hops that a header tells of, counted no further than `most`; without a hostname none is ours."""
     lines = fields.find(b"received", most=most)
     ours = hostname.encode("utf-8", "replace").lower().rstrip(b".") if lines else b""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from relay.verdict import Classification
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
@@ -37,7 +35,6 @@ class Defect(StrEnum):
     TRANSFER_ENCODING = "mime.transfer_encoding"
     CHARSET = "mime.charset"
     TNEF = "tnef.malformed"
-    SMIME = "smime.malformed"
     BODY_TOO_LONG = "body.too_long"
     OVER_BUDGET = "parse.over_budget"
 
@@ -146,6 +143,3 @@ class ParseLimits:
     body_bytes: int = 16 << 20
     #: Wall seconds of one thread for the whole mail; past it the rest of the mail is one part, undecoded.
     budget_seconds: float = 10.0
-
-
-__all__ = ["Classification", "Defect", "Embedded", "Mailbox", "Message", "ParseLimits", "Part"]

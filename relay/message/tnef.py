@@ -249,18 +249,15 @@ def _padded(size: int) -> int:
     return (size + 3) // 4 * 4
 
 
+#: Python's codecs for Windows code pages.
+_CODE_PAGES = {
+    874: "cp874", 932: "cp932", 936: "gb18030", 949: "cp949", 950: "big5hkscs", 20127: "cp1252", 20866: "koi8-r",
+    21866: "koi8-u", 28591: "cp1252", 50220: "iso2022_jp", 51932: "euc_jp", 65001: "utf-8",
+    **{28590 + part: f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 13, 15)},
+    **{number: f"cp{number}" for number in (*range(1250, 1259), 437, 850, 852, 855, 857, *range(860, 867))},
+}  # fmt: skip
+
+
 def code_page(number: int) -> str:
     """Python's codec for a Windows code page; windows-1252 for those we do not know."""
-    known = {65001: "utf-8", 20127: "cp1252", 28591: "cp1252", 936: "gb18030", 949: "cp949", 950: "big5hkscs"}
-    known |= {
-        932: "cp932",
-        20866: "koi8-r",
-        21866: "koi8-u",
-        50220: "iso2022_jp",
-        51932: "euc_jp",
-        874: "cp874",
-    }
-    known |= {28590 + part: f"iso8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 13, 15)}
-    if 1250 <= number <= 1258 or number in {437, 850, 852, 855, 857, 860, 861, 862, 863, 864, 865, 866}:
-        return f"cp{number}"
-    return known.get(number, "cp1252")
+    return _CODE_PAGES.get(number, "cp1252")

@@ -38,7 +38,10 @@ _SPACED = re.compile(rb"[^\s] [^\s]")
 
 
 def parse_transfer_encoding(text: str) -> tuple[TransferEncoding, bool]:
-    """The encoding a field names, identity when it names none we know; and whether the name was one of RFC 2045's."""
+    """The encoding a field names, identity when it names none we know; and whether the name was sound.
+
+    Sound are those of RFC 2045, and whatever programs call uuencode, which it has none for.
+    """
     word = text.strip().strip("\"'").lower()
     if not word:
         return TransferEncoding.IDENTITY, True
@@ -158,7 +161,7 @@ def _safe_cut(chunk: bytes) -> int:
 
 
 def _uuencode(region: Region) -> Iterator[bytes]:
-    begin = region.search(_BEGIN, region.start, span=300)
+    begin = uu_begin(region, region.start)
     if begin is None:
         yield from region.chunks()
         return

@@ -46,7 +46,9 @@ _LINE_REST = rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|
 _LINE_REST_SPAN = 206
 #: Boundaries looked for behind a closing line, each by a search of the rest.
 _MOST_LEVELS = 8
+_CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
+_OCTETS = "application/octet-stream"
 _NONE = Parameterized(word="", parameters={})
 
 
@@ -333,9 +335,6 @@ class TreeBuilder:
         )
 
 
-_OCTETS = "application/octet-stream"
-
-
 class LeafHeader:
     """What a leaf's header says of it."""
 
@@ -376,12 +375,8 @@ def charset_hint(header: Header, body: Region) -> str | None:
     """The charset that a mail declares first, for its raw 8-bit header fields; None when it needs none."""
     if all(value.isascii() for _, value in header.fields):
         return None
-    declared = re.search(
-        rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})", header.first("content-type") or b""
+    declared = _CHARSET.search(header.first("content-type") or b"") or body.search(
+        _CHARSET, body.start, span=64
     )
-    if declared is None:
-        declared = body.search(
-            re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})"), body.start, span=64
-        )
     label = declared[1].decode("ascii") if declared is not None else None
     return label if label and codec_of(label) not in {None, "utf-8", "cp1252"} else None

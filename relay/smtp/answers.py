@@ -1,4 +1,7 @@
-"""Answers: what a session may decide, for the protocol to carry out."""
+"""Answers: what a session may decide, for the protocol to carry out.
+
+Owns these values only; what each of them takes (a socket, a thread, time) is the protocol's.
+"""
 
 from __future__ import annotations
 

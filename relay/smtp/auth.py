@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import Argon2Error
 
 from relay import replies
 from relay.verdict import Reply
@@ -79,11 +79,9 @@ def _login(line: bytes) -> Reply | Challenge:
 
     def password(answer: bytes) -> Reply | Credentials:
         told = _decode(answer)
-        return (
-            told
-            if isinstance(told, Reply)
-            else Credentials(login=login.decode("utf-8", "replace"), password=told)
-        )
+        if isinstance(told, Reply):
+            return told
+        return Credentials(login=login.decode("utf-8", "replace"), password=told)
 
     return _challenge("Password:", password)
 
@@ -125,7 +123,7 @@ class Users:
             known = self._hashes.get(credentials.login)
         try:
             good = self._hasher.verify(known or self._nobody, credentials.password)
-        except (Argon2Error, InvalidHashError):
+        except (Argon2Error, ValueError):  # ValueError: what stands there is no hash
             return False
         return good and known is not None
 
@@ -135,9 +133,9 @@ class Users:
             stat = self._path.stat()
             seen = (stat.st_mtime_ns, stat.st_size)
             if seen != self._seen:
-                self._hashes = dict(_parse_users(self._path.read_text(encoding="utf-8")))
+                self._hashes = dict(_parse_users(self._path.read_text(encoding="utf-8", errors="replace")))
                 self._seen = seen
-        except (OSError, UnicodeDecodeError):
+        except OSError:
             if self._seen is None:
                 raise
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from relay.smtp.content import Content
+from relay.verdict import Reply
 
 _END = b"\r\n.\r\n"
 #: Octets of the end-of-data that are no part of the mail: its first CRLF ends the last line.
@@ -48,11 +49,15 @@ class DataReader:
 class ChunkReader:
     """Reads one BDAT chunk: so many octets, whatever they are."""
 
-    __slots__ = ("_content", "_left", "empty", "last", "size")
+    __slots__ = ("_content", "_left", "empty", "last", "refusal", "size")
 
-    def __init__(self, content: Content | None, *, size: int, last: bool) -> None:
-        #: None: the chunk is read and dropped, its command was refused.
+    def __init__(
+        self, content: Content | None, *, size: int, last: bool, refusal: Reply | None = None
+    ) -> None:
+        #: None: the chunk is read and dropped.
         self._content = content
+        #: What is said of it then.
+        self.refusal = refusal
         self._left = size
         self.size = size
         #: Whether nothing is to be read: the chunk ends at once.

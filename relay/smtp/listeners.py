@@ -31,8 +31,8 @@ BACKLOG = 1_024
 _DRAIN_STEP_SECONDS = 0.05
 
 
-def open_sockets(listener: Listener) -> list[socket.socket]:
-    """The bound and listening sockets of a listener; an IPv6 one takes IPv6 only, so that both can stand at one port.
+def open_socket(listener: Listener) -> socket.socket:
+    """The bound and listening socket of a listener; one for IPv6 takes IPv6 only, so that both can stand at one port.
 
     Raises:
         OSError: the address is taken, or not this machine's, or needs a privilege.
@@ -50,7 +50,7 @@ def open_sockets(listener: Listener) -> list[socket.socket]:
     except OSError:
         opened.close()
         raise
-    return [opened]
+    return opened
 
 
 class Server:

@@ -1,14 +1,11 @@
 """A session on the wire: octets to commands and content, answers to octets.
 
-Owns the reading of lines and content in chunks, and the waiting for what takes time: TLS, a password, a block of a
-large mail, the commit. What is said is decided in `session`; what becomes of a mail in `arrival`. Commands are
-answered as they arrive, a whole pipelined group with one write (RFC 2920).
+Owns the reading of lines and content in chunks, and the waiting for what takes time: a password, a block of a large
+mail, the commit. What is said is decided in `session`; what becomes of a mail in `arrival`; how it all begins and ends
+in `door`. Commands are answered as they arrive, a whole pipelined group with one write (RFC 2920).
 """
 
 from __future__ import annotations
-
-import asyncio
-from typing import cast
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
@@ -16,11 +13,10 @@ from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, S
 from relay.smtp.arrival import Arrival
 from relay.smtp.auth import AUTH_LINE, Credentials
 from relay.smtp.data import TRIM, ChunkReader, DataReader
-from relay.smtp.session import Session
-from relay.smtp.site import Site, contains
+from relay.smtp.door import Door
+from relay.smtp.site import Site
 from relay.smtp.station import Station
-from relay.smtp.tls import client_name, describe_tls
-from relay.smtp.wire import NEVER, Wire
+from relay.smtp.wire import NEVER
 from relay.verdict import Reply
 
 #: A line without an end is dropped past this: "AUTH PLAIN " and its 12,288 octets (RFC 4954 §4) are the longest.
@@ -29,72 +25,15 @@ _LINE_BYTES = AUTH_LINE + 64
 _TURNS = 32
 
 
-class Smtp(Wire):
+class Smtp(Door):
     """One session."""
 
     def __init__(self, site: Site, station: Station) -> None:
-        super().__init__(station)
-        self.site = site
-        self._session: Session  # from `begin` on: nothing comes before it
-        self._counted_as = ""
+        super().__init__(site, station)
         self._sink: DataReader | ChunkReader | None = None
-        self._refusal: Reply | None = None  # of the chunk being read and dropped
         self._arrival: Arrival | None = None
         self._unconfirmed: SpoolId | None = None
-        self._quiet = False  # before the greeting
         self._skipping = False  # in a line without an end
-        self._why = "peer closed"
-        self._rested_at = self.opened_at
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A peer has connected."""
-        name = transport.get_extra_info("peername") or ("unknown", 0)
-        self.begin(cast("asyncio.Transport", transport), str(name[0]), int(name[1]))
-
-    def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
-        """A peer has connected, or a proxy has for it: greet it, or send it away."""
-        site, station = self.site, self.station
-        self.link = link
-        self._counted_as = address = address.removeprefix("::ffff:")
-        self._session = Session(site=site, house=station.house, address=address, port=port)
-        station.sessions.add(self)
-        telemetry.session_opened(peer=address, listener=site.listener.bind)
-        refusal = station.limiter.enter(address, site.limits, trusted=site.trusted)
-        if site.allow and not contains(site.allow, address):
-            refusal = replies.ACCESS_DENIED
-        refusal = station.refusal() or refusal
-        if refusal is not None:
-            self._hang_up(refusal, linger=False)
-        elif site.listener.tls == "implicit":
-            self._start_handshake()
-        elif site.limits.early_talker_seconds and not site.trusted:
-            self._quiet = True
-            self.loop.call_later(site.limits.early_talker_seconds, self._greet)
-        else:
-            self._greet()
-
-    def _greet(self) -> None:
-        if not self.closing and self.link is not None:
-            self._quiet = False
-            self.out.append(self.site.greeting)
-            self._rest()
-            self.flush()
-
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
-        """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
-        self.link = None
-        if self not in self.station.sessions:
-            return
-        session = self._session
-        self.station.sessions.discard(self)
-        self.station.limiter.leave(self._counted_as)
-        self.closing = True
-        self._part(self._why)
-        now = self.loop.time()
-        session.drop(now=now)
-        telemetry.session_closed(
-            peer=session.address, listener=self.site.listener.bind, why=self._why, seconds=now - self.opened_at
-        )  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
         """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
@@ -102,8 +41,8 @@ class Smtp(Wire):
             self._confirm()
         if self.closing:
             return
-        if self._quiet:
-            self._hang_up(replies.EARLY_TALKER)
+        if self.quiet:
+            self.hang_up(replies.EARLY_TALKER)
             return
         self.heard_at = self.loop.time()
         self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
@@ -132,7 +71,7 @@ class Smtp(Wire):
                     self.give_way()
         except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
             telemetry.fault_caught(where="smtp.session")
-            self._hang_up(replies.BROKEN)
+            self.hang_up(replies.BROKEN)
         self.flush()
         if self.ended and not (self.busy or self.closing):
             self.close(linger=False)
@@ -147,7 +86,7 @@ class Smtp(Wire):
             self._wait_for_line()
             return False
         self.at = end + 1
-        session = self._session
+        session = self.talk
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
@@ -158,7 +97,7 @@ class Smtp(Wire):
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.bare(buffer[start:end]))
-        self._rested_at = self.heard_at  # the deadline stays: `expire` looks at this
+        self.rested_at = self.heard_at  # the deadline stays: `expire` looks at this
         return self.at < len(self.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
@@ -166,7 +105,7 @@ class Smtp(Wire):
         if self.at:
             self.buffer, self.at = self.buffer[self.at :], 0
         if self.buffer.startswith(b"\x16\x03"):
-            self._hang_up(replies.BAD_LINE)  # a TLS hello in clear: nothing that follows is for us
+            self.hang_up(replies.BAD_LINE)  # a TLS hello in clear: nothing that follows is for us
         elif len(self.buffer) > _LINE_BYTES:
             self.buffer = b""
             self._skipping = True
@@ -183,7 +122,7 @@ class Smtp(Wire):
         if taken < 0:
             last_word = self._arrival.look() if self._arrival is not None else None
             if last_word is not None:
-                self._hang_up(last_word)
+                self.hang_up(last_word)
             return False
         if taken < len(octets):
             self.buffer, self.at = octets, taken
@@ -196,21 +135,21 @@ class Smtp(Wire):
 
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
-        session, arrival = self._session, self._arrival
+        session, arrival = self.talk, self._arrival
         if arrival is not None and session.transaction is not arrival.transaction:
-            self._part("reset")  # RSET or EHLO among chunks
+            self.part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
-            self._say(answer)
+            self.say(answer)
         elif isinstance(answer, bytes):
             self.out.append(answer)
         elif isinstance(answer, Hangup):
-            self._hang_up(answer.reply)
+            self.hang_up(answer.reply)
         elif isinstance(answer, Delayed):
             self.busy = True
             self.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
             self._sink = DataReader(self._begin_arrival(stuffed=True).content)
-            self._say(replies.DATA_GO)
+            self.say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
         elif isinstance(answer, StartTls):
@@ -219,64 +158,52 @@ class Smtp(Wire):
             self.busy = True
             self.station.work(self._check(answer))
 
-    def _say(self, reply: Reply) -> None:
-        """One reply; a refusal carries our id, so that a person can ask for it."""
-        octets = replies.build_reply(reply)
-        if reply.code >= 500:
-            octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
-        self.out.append(octets)
-
     def _say_late(self, reply: Reply) -> None:
         """An answer that was held back on purpose."""
         if not self.closing:
-            self._say(reply)
-            self._wake()
+            self.say(reply)
+            self.wake()
 
-    def _rest(self) -> None:
-        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
-        limits = self.site.limits
-        self._rested_at = self.heard_at
-        self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """What was waited for is here: the clock runs for the peer again."""
         self.busy = False
         self.heard_at = self.loop.time()
-        self._rest()
+        self.rest()
         self.pump()
 
     def _begin_arrival(self, *, stuffed: bool) -> Arrival:
-        session = self._session
-        assert session.transaction is not None
+        session = self.talk
+        transaction = session.transaction
+        assert transaction is not None
+        peer = session.caller.peer(smtputf8=transaction.parameters.smtputf8)
         self._arrival = Arrival(
-            station=self.station, transaction=session.transaction, peer=session.peer(), stuffed=stuffed, host=self,
-            now=self.heard_at,
+            station=self.station, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=self.heard_at
         )  # fmt: skip
         self.deadline = self._arrival.deadline(self.heard_at)
         return self._arrival
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
-        self._refusal = chunk.refusal
-        wanted = chunk.refusal is None
-        arrival = (self._arrival or self._begin_arrival(stuffed=False)) if wanted else None
-        self._sink = ChunkReader(arrival.content if arrival else None, size=chunk.size, last=chunk.last)
+        content = None
+        if chunk.refusal is None:
+            content = (self._arrival or self._begin_arrival(stuffed=False)).content
+        self._sink = ChunkReader(content, size=chunk.size, last=chunk.last, refusal=chunk.refusal)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
-        arrival, session = self._arrival, self._session
-        refusal = self._refusal
+        arrival, session = self._arrival, self.talk
+        refusal = chunk.refusal
         if refusal is None and arrival is not None:
             if chunk.last:
                 self._end_arrival(0)
                 return
             last_word = arrival.look()
             if last_word is not None:
-                self._hang_up(last_word)
+                self.hang_up(last_word)
                 return
             refusal = arrival.content.fault
             if refusal is not None:
                 arrival.transaction.failed = True
         self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
-        self._rest()
+        self.rest()
 
     def _end_arrival(self, trim: int) -> None:
         assert self._arrival is not None
@@ -286,22 +213,18 @@ class Smtp(Wire):
 
     def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
-        session = self._session
+        session = self.talk
         self._arrival = None
         for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
-            self._say(reply)
+            self.say(reply)
         session.finished(accepted=reply.positive)
         self.flush()
         self._unconfirmed = spool_id
         if self.station.draining:
-            self._hang_up(replies.SHUTTING_DOWN, linger=False)
-        self._wake()
+            self.hang_up(replies.SHUTTING_DOWN, linger=False)
+        self.wake()
 
-    def closes(self) -> None:
-        """We are about to close."""
-        self._part(self._why)
-
-    def _part(self, why: str) -> None:
+    def part(self, why: str) -> None:
         """Leave the mail that was on its way."""
         arrival, self._arrival, self._sink = self._arrival, None, None
         if arrival is not None:
@@ -309,52 +232,24 @@ class Smtp(Wire):
 
     def _start_tls(self) -> None:
         if self.site.context is None:
-            self._say(replies.TLS_UNAVAILABLE)
+            self.say(replies.TLS_UNAVAILABLE)
             return
-        self._say(replies.TLS_GO)
-        self._start_handshake()
-
-    def _start_handshake(self) -> None:
-        self.hold()
-        self.flush()
-        self.busy = True
-        self.station.work(self._secure())
-
-    async def _secure(self) -> None:
-        """The TLS handshake, and what is known after it."""
-        session, context = self._session, self.site.context
-        connection = None
-        try:
-            if context is not None:
-                connection = await self.start_tls(
-                    context, handshake_seconds=self.site.limits.handshake_seconds
-                )
-        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
-            self._why = "handshake failed"
-            reason = type(exc).__name__
-            telemetry.handshake_failed(peer=session.address, listener=self.site.listener.bind, reason=reason)
-        if connection is None:
-            self.cut()
-            self.connection_lost(None)
-            return
-        session.secured(describe_tls(connection), certificate=client_name(connection))
-        if self.site.listener.tls == "implicit":
-            self._greet()
-        self._wake()
+        self.say(replies.TLS_GO)
+        self.start_handshake()
 
     async def _check(self, credentials: Credentials) -> None:
         """A password, in a thread: its hash is made to take long."""
-        session, users = self._session, self.site.users
+        session, users = self.talk, self.site.users
         assert users is not None
         self.deadline = NEVER
         try:
             good = await self.loop.run_in_executor(self.station.checkers, users.verify, credentials)
         except OSError:
             telemetry.fault_caught(where="smtp.users")
-            self._say(replies.AUTH_UNAVAILABLE)
+            self.say(replies.AUTH_UNAVAILABLE)
         else:
             self._answer(session.logged_in(credentials.login, good=good))
-        self._wake()
+        self.wake()
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
@@ -371,28 +266,13 @@ class Smtp(Wire):
         elif arrival is not None and self._sink is not None:
             self.deadline = arrival.deadline(self.heard_at)
             if self.deadline <= now:
-                self._hang_up(replies.TIMED_OUT)
+                self.hang_up(replies.TIMED_OUT)
         else:
-            ends_at = self.opened_at + self.site.limits.session_seconds
-            self.deadline = min(self._rested_at + self.site.limits.command_seconds, ends_at)
-            if self.deadline <= now:
-                self._hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
+            self.overstay(now)
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
         arrival = self._arrival
-        under_way = self.busy or self._session.transaction is not None
+        under_way = self.busy or self.talk.transaction is not None
         if not (arrival is not None and arrival.committing) and (urgent or not under_way):
-            self._hang_up(replies.SHUTTING_DOWN, linger=False)
-
-    def _hang_up(self, reply: Reply, *, linger: bool = True) -> None:
-        """Say this as the last word, then close."""
-        if self.closing:
-            return
-        self._why = reply.enhanced
-        if not reply.positive:
-            reference = self._session.reference if reply.code >= 500 else None
-            self.station.tell_refusal(self._session.address, self.site.listener.bind, reply, reference)
-        self._say(reply)
-        self.flush()
-        self.close(linger=linger and not reply.positive)
+            self.hang_up(replies.SHUTTING_DOWN, linger=False)

@@ -14,12 +14,11 @@ from relay import replies, telemetry
 from relay.config.model import Route
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
-from relay.message.headers import FieldFinder
+from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
-from relay.message.identifiers import find_message_id
+from relay.message.identifiers import find_message_id, find_references
 from relay.smtp.content import Content
 from relay.smtp.filetypes import find_refused, strict_routes
-from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake

@@ -1,7 +1,7 @@
 """A session: what a peer has said so far, and the answer to its next command.
 
-Owns the order of commands (RFC 5321 §4.1.4), what is announced, and what one session may cost. Never touches a
-socket, a timer or a thread: a command that needs one answers with a step, which `protocol` carries out.
+Owns the order of commands (RFC 5321 §4.1.4) and what one session may cost; who the peer is, `caller` knows. Never
+touches a socket, a timer or a thread: a command that needs one answers with a step, which `protocol` carries out.
 Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
 """
 
@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from relay import replies, telemetry
-from relay.envelope import Peer, SpoolId
+from relay.envelope import SpoolId
 from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
+from relay.smtp.caller import Caller
 from relay.smtp.data import parse_bdat
 from relay.smtp.house import House
 from relay.smtp.reception import log_end
@@ -54,24 +55,16 @@ class Session:
     """One peer's side of the conversation."""
 
     __slots__ = (
-        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_peer", "_reference", "address",
-        "authenticated", "extended", "helo", "port", "site", "tls", "transaction",
+        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "caller", "site",
+        "transaction",
     )  # fmt: skip
 
     def __init__(self, *, site: Site, house: House, address: str, port: int) -> None:
         self.site = site
-        self.address = address
-        self.port = port
-        self.helo: str | None = None
-        self.extended = False
-        self.tls: str | None = None
-        #: The login, or the name of the client's certificate.
-        self.authenticated: str | None = None
+        self.caller = Caller(site=site, address=address, port=port)
         self.transaction: Transaction | None = None
         self._house = house
         self._reference: SpoolId | None = None
-        #: Kept from mail to mail, until something about it changes.
-        self._peer: Peer | None = None
         #: What takes the next line instead of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
         self._errors = self._idle = self._messages = self._logged = self._login_tries = 0
@@ -85,37 +78,12 @@ class Session:
             self._reference = self._house.new_id()
         return self._reference
 
-    def peer(self) -> Peer:
-        """The other side as it stands now."""
-        protocol = self._protocol()
-        if self._peer is None or self._peer.protocol != protocol:
-            self._peer = Peer(
-                address=self.address,
-                port=self.port,
-                helo=self.helo,
-                protocol=protocol,
-                tls=self.tls,
-                login=self.authenticated,
-                role=self.site.listener.role,
-                listener=self.site.listener.bind,
-            )
-        return self._peer
-
-    def _protocol(self) -> str:
-        """RFC 3848, RFC 6531 §4.3: the transmission type."""
-        if not self.extended:
-            return "SMTP"
-        suffix = ("S" if self.tls else "") + ("A" if self.authenticated else "")
-        base = "LMTP" if self.site.lmtp else "SMTP"
-        if self.transaction is not None and self.transaction.parameters.smtputf8:
-            return f"UTF8{base}{suffix}"
-        return (base if self.site.lmtp else "ESMTP") + suffix
-
     def drop(self, *, now: float) -> None:
         """Forget the transaction; when all its recipients were refused, that was its end, and is logged."""
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
-            log_end(transaction, self.peer(), transaction.refusal, now=now)
+            peer = self.caller.peer(smtputf8=transaction.parameters.smtputf8)
+            log_end(transaction, peer, transaction.refusal, now=now)
 
     # -- one line in, one answer out ------------------------------------------------------------------------
 
@@ -133,7 +101,7 @@ class Session:
             return self.counted(replies.LINE_TOO_LONG)
         if len(line.translate(None, _CONTROLS)) != len(line):
             return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
-        if self.tls is None and self.site.tls_first and verb not in _BEFORE_TLS:
+        if self.site.tls_first and self.caller.tls is None and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)
         answer = handler(self, argument.strip(b" "), now)
         if isinstance(answer, Reply) and answer.code < 500:
@@ -147,7 +115,9 @@ class Session:
             self._errors += 1
             told = self.transaction is not None and refusal is self.transaction.refusal
             again = told or self._errors > _LOGGED_REFUSALS
-            telemetry.command_refused(peer=self.address, reply=refusal, reference=self.reference, again=again)
+            telemetry.command_refused(
+                peer=self.caller.address, reply=refusal, reference=self.reference, again=again
+            )
             if self._errors > self.site.limits.errors:
                 return Hangup(replies.TOO_MANY_ERRORS)
         return answer
@@ -173,11 +143,9 @@ class Session:
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
         if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
             return replies.BAD_ARGUMENT
-        self.helo = argument.decode("ascii")
-        self.extended = extended
-        self._peer = None
+        caller, site = self.caller, self.site
+        caller.greets(argument.decode("ascii"), extended=extended)
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
-        site = self.site
         if not extended:
             return self._idled(site.hello)
         return self._idled(
@@ -185,9 +153,9 @@ class Session:
                 hostname=site.hostname,
                 size=site.max_bytes,
                 recipients=site.limits.recipients,
-                starttls=site.starttls and self.tls is None,
-                auth=site.users is not None and self.tls is not None,
-                xclient=bool(site.xclient) and contains(site.xclient, self.address),
+                starttls=site.starttls and caller.tls is None,
+                auth=site.users is not None and caller.tls is not None,
+                xclient=bool(site.xclient) and contains(site.xclient, caller.address),
             )
         )
 
@@ -203,37 +171,28 @@ class Session:
 
     def _starttls(self, argument: bytes, _now: float) -> Answer:
         if not self.site.starttls:
-            return replies.NOT_NOW if self.tls is not None else replies.NOT_HERE
+            return replies.NOT_NOW if self.caller.tls is not None else replies.NOT_HERE
         if argument:
             return replies.BAD_ARGUMENT
-        if self.tls is not None or self.transaction is not None:
+        if self.caller.tls is not None or self.transaction is not None:
             return replies.NOT_NOW
         return StartTls()
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
         """TLS is up: everything said before it is forgotten (RFC 3207 §4.2)."""
-        self.tls = tls
-        self.helo = None
-        self.extended = False
+        self.caller.secured(tls, certificate=certificate)
         self.transaction = None
         self._dialog = None
-        self.authenticated = certificate
-        self._peer = None
 
     def _xclient(self, argument: bytes, _now: float) -> Answer:
-        if not contains(self.site.xclient, self.address):
+        if not contains(self.site.xclient, self.caller.address):
             return replies.XCLIENT_DENIED if self.site.xclient else replies.UNKNOWN_COMMAND
         if self.transaction is not None:
             return replies.NOT_NOW
         told = parse_xclient(argument)
         if told is None:
             return replies.BAD_ARGUMENT
-        self.address = told.address or self.address
-        self.port = told.port if told.port is not None else self.port
-        self.authenticated = told.login or self.authenticated
-        self.helo = None
-        self.extended = False
-        self._peer = None
+        self.caller.is_another(told)
         return self.site.greeting
 
     # -- AUTH (RFC 4954) ------------------------------------------------------------------------------------
@@ -241,9 +200,10 @@ class Session:
     def _auth(self, argument: bytes, _now: float) -> Answer:
         if self.site.users is None:
             return replies.NOT_HERE
-        if self.tls is None:
+        caller = self.caller
+        if caller.tls is None:
             return replies.AUTH_NEEDS_TLS
-        if self.authenticated is not None or self.transaction is not None or not self.extended:
+        if caller.authenticated is not None or self.transaction is not None or not caller.extended:
             return replies.NOT_NOW
         return self._exchange(begin_auth(argument))
 
@@ -256,11 +216,10 @@ class Session:
     def logged_in(self, login: str, *, good: bool) -> Answer:
         """The users file has answered."""
         if good:
-            self.authenticated = login
-            self._peer = None
+            self.caller.logs_in(login)
             return replies.AUTH_OK
         self._login_tries += 1
-        telemetry.login_refused(peer=self.address, login=login)
+        telemetry.login_refused(peer=self.caller.address, login=login)
         if self._login_tries >= _LOGIN_TRIES:
             return Hangup(replies.TOO_MANY_ERRORS)
         return self.counted(replies.BAD_CREDENTIALS)
@@ -268,22 +227,22 @@ class Session:
     # -- mail -----------------------------------------------------------------------------------------------
 
     def _mail(self, argument: bytes, now: float) -> Answer:
-        site = self.site
-        if self.helo is None:
+        site, caller = self.site, self.caller
+        if caller.helo is None:
             return replies.fill(replies.HELLO_FIRST, hello="LHLO" if site.lmtp else "EHLO")
-        if site.listener.auth == "required" and self.authenticated is None:
+        if site.listener.auth == "required" and caller.authenticated is None:
             return replies.AUTH_FIRST
         if self.transaction is not None:
             return replies.MAIL_TWICE
         if self._messages >= site.limits.messages_per_session:
             return Hangup(replies.ENOUGH_MESSAGES)
-        told = decide_sender(argument, site=site, authenticated=self.authenticated is not None)
+        told = decide_sender(argument, site=site, authenticated=caller.authenticated is not None)
         if isinstance(told, Reply):
             return told
         path, parameters = told
         if self._house.paused():
             return Hangup(replies.PAUSED)
-        if not self._house.limiter.may_send(self.address, site.limits, trusted=site.trusted, now=now):
+        if not self._house.limiter.may_send(caller.address, site.limits, trusted=site.trusted, now=now):
             return replies.TOO_MANY_MESSAGES
         if not self._house.room(parameters.size or 0):
             return replies.NO_ROOM
@@ -311,7 +270,7 @@ class Session:
         self._logged += 1
         if self._logged <= _LOGGED_REFUSALS:
             telemetry.recipient_refused(
-                peer=self.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
+                peer=self.caller.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
             )
         if reply is replies.UNKNOWN_RECIPIENT and not self._may_guess(now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
@@ -320,8 +279,8 @@ class Session:
         return reply
 
     def _may_guess(self, now: float) -> bool:
-        site = self.site
-        return self._house.limiter.may_guess(self.address, site.limits, trusted=site.trusted, now=now)
+        site, limiter = self.site, self._house.limiter
+        return limiter.may_guess(self.caller.address, site.limits, trusted=site.trusted, now=now)
 
     def _ready(self) -> Reply | None:
         """Why no data can come now; None when it can."""

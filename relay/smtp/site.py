@@ -1,7 +1,7 @@
 """A listener as its sessions see it: one configuration, compiled, and never changed under an open session.
 
-Owns what of a configuration is looked at for every command, in the form that is quickest to look at. A reload
-makes new sites; sessions that are open keep theirs.
+Owns what of a configuration is looked at for every command, in the form that is quickest to look at, and what is
+announced. A reload makes new sites; sessions that are open keep theirs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The station: what all sessions of one process share, and the one tick that watches over them.
 
-Owns the set of open sessions, the commits under way, the threads that write and check, and the deadlines: one
-look at all sessions four times a second costs less than a timer a session, re-armed at every command.
+Owns the set of open sessions, the commits under way, the threads that write and check, and the look at the deadlines:
+one at all sessions four times a second costs less than a timer a session, re-armed at every command. Never knows what
+a session says.
 """
 
 from __future__ import annotations
@@ -36,8 +37,6 @@ _MOST_TOLD = 10_000
 _WRITERS = 4
 #: Threads that check passwords: each check takes 64 MiB by argon2's defaults.
 _CHECKERS = 2
-
-
 #: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and two of ours.
 _PROBLEMS = {
     "spool": "a write to the spool failed",
@@ -73,7 +72,7 @@ class Station:
         self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
         self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
         self.sessions: set[Watched] = set()
-        #: Commits and handshakes; nobody cancels them.
+        #: Commits, handshakes, passwords and probes; nobody cancels them.
         self.works: set[asyncio.Future[Any]] = set()
         self.draining = False
         self.sites: list[Site] = []

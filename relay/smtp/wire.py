@@ -32,7 +32,7 @@ class Wire(SMTP):
 
     def __init__(self, station: Station) -> None:
         # aiosmtpd's and StreamReaderProtocol's own set-up is skipped on purpose: see the module's docstring.
-        # All attributes, here or in the subclass, and never more than 30: past that each look at one is a search.
+        # All attributes, here or in the subclasses, and never more than 30: past that each look at one is a search.
         self.loop = station.loop
         self.station = station
         #: On the loop's clock; past it `expire` is called.

@@ -25,9 +25,12 @@ class Told:
 
 
 def parse_xclient(argument: bytes) -> Told | None:
-    """The attributes; None when one is malformed or unknown."""
+    """The attributes; None when one is malformed or unknown, or there is none."""
+    words = argument.split()
+    if not words:
+        return None
     values: dict[str, str] = {}
-    for word in argument.split():
+    for word in words:
         name, equals, value = word.partition(b"=")
         key = name.upper().decode("ascii", "replace")
         if not equals or key not in _NAMES or not _XTEXT.fullmatch(value):
@@ -45,7 +48,5 @@ def parse_xclient(argument: bytes) -> Told | None:
     except ValueError:
         return None
     if port is not None and not (port.isascii() and port.isdigit() and int(port) < 65_536 and len(port) < 6):
-        return None
-    if not argument.split():
         return None
     return Told(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))

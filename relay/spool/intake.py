@@ -34,7 +34,6 @@ from relay.spool.writer import Job, Writer, tell
 
 #: Files that are being synced at once; more would only queue in the disk.
 _SEALERS = 8
-_CONFIRM_SECONDS = 0.2
 _HOUR_MICROSECONDS = 3_600_000_000
 #: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
 _UNCONFIRMED_LIMIT = 10_000
@@ -68,7 +67,6 @@ class LocalIntake:
             self._commit,
             name="spool-intake",
             idle=self._confirm,
-            idle_seconds=_CONFIRM_SECONDS,
             close=self._end,
         )
 
@@ -92,12 +90,6 @@ class LocalIntake:
         file = raw if isinstance(raw, LargeFile) else None
         if file is not None:
             file.take()
-        entries = len(submission.destinations)
-        if not self._gauge.fits(submission.size, entries):
-            if file is not None:
-                self._sealers.submit(file.remove)
-            raise SpoolFullError("a quota or the reserve of free space is reached")
-        self._gauge.took(submission.size, entries)
         try:
             return self._start(submission, file)
         except SpoolError:
@@ -136,7 +128,11 @@ class LocalIntake:
         self._gate.close()
 
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
-        """Set the work going; it goes on without whoever waits."""
+        """Set the work going, if there is room; it goes on without whoever waits."""
+        entries = len(submission.destinations)
+        if not self._gauge.fits(submission.size, entries):
+            raise SpoolFullError("a quota or the reserve of free space is reached")
+        self._gauge.took(submission.size, entries)
         raw = submission.raw
         job: _PutJob = Job(prepare(submission, file=file))
         if isinstance(raw, bytes) and len(raw) <= self._large_bytes:
@@ -222,18 +218,19 @@ class LocalIntake:
             if certain and job.payload.file is not None:
                 job.payload.file.remove()
 
-    def _confirm(self) -> None:
-        """In the writer's thread, when nothing else is to be done; what fails is tried again with the next group."""
-        if self._confirmed and self._connection is not None:
-            confirmed = tuple(self._confirmed)
+    def _confirm(self) -> bool:
+        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came to the disk."""
+        if confirmed := tuple(self._confirmed):
             try:
+                self._connection = self._connection or open_database(self._layout.database)
                 with self._gate.transaction(self._connection):
                     _note(self._connection, confirmed)
-            except (apsw.Error, OSError):
+            except (apsw.Error, OSError, SpoolError):
                 self._drop()
-                return
+                return False
             for _ in confirmed:
                 self._confirmed.popleft()
+        return True
 
     def _drop(self) -> None:
         """Close a database that failed; the next group opens it anew."""

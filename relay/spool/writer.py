@@ -25,6 +25,8 @@ _GROUP_LIMIT = 256
 #: the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
 _BUSY_GROUP = 8
 _GROWING_SECONDS = 0.001
+#: Between two tries at what could not be done when idle: a disk that fails is not well sooner.
+_AGAIN_SECONDS = 2.0
 
 
 class Job(Generic[Payload, Answer]):
@@ -48,13 +50,12 @@ class Writer(Generic[Payload, Answer]):
         commit: Callable[[Sequence[Job[Payload, Answer]]], None],
         *,
         name: str,
-        idle: Callable[[], None] | None = None,
-        idle_seconds: float | None = None,
+        idle: Callable[[], bool] | None = None,
         close: Callable[[], None],
     ) -> None:
+        """`idle` is what the thread does when nudged, or soon after a group; again and again until it answers True."""
         self._commit = commit
         self._idle = idle
-        self._idle_seconds = idle_seconds
         self._close = close
         self._queue: SimpleQueue[list[Job[Payload, Answer]] | None] = SimpleQueue()
         self._turn: list[Job[Payload, Answer]] = []
@@ -96,12 +97,12 @@ class Writer(Generic[Payload, Answer]):
     def _run(self) -> None:
         open_ = True
         busy = False
+        done = True
         while open_:
             try:
-                first = self._queue.get(timeout=self._idle_seconds)
+                first = self._queue.get(timeout=None if done else _AGAIN_SECONDS)
             except Empty:
-                if self._idle is not None:
-                    self._idle()
+                done = self._idle is None or self._idle()
                 continue
             if busy and first is not None:
                 time.sleep(_GROWING_SECONDS)
@@ -109,8 +110,9 @@ class Writer(Generic[Payload, Answer]):
             busy = len(group) >= _BUSY_GROUP
             if group:
                 self._serve(group)
-            elif open_ and self._idle is not None:
-                self._idle()
+                done = self._idle is None
+            elif open_:
+                done = self._idle is None or self._idle()
         self._close()
 
     def _collect(self, jobs: list[Job[Payload, Answer]] | None) -> tuple[list[Job[Payload, Answer]], bool]:

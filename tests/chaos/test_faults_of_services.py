@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import urllib.parse
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from boxes import fast_sandbox
 from chaos.proxy import (
     Deed,
     drip,
@@ -31,10 +31,8 @@ from chaos.proxy import (
     truncate,
     xml_error,
 )
-from harness import Daemon, build_mail, check_growth, send, sha256, subjects, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
+from footprints import check_growth
+from harness import Daemon, build_mail, send, sha256, subjects, until
 
 FILE = b"%PDF-1.7\n" + bytes(range(256)) * 40
 LARGE = b"%PDF-1.7\n" + bytes(range(256)) * 1_500
@@ -131,14 +129,13 @@ class World:
 
 @pytest.fixture
 def world(tmp_path):
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
     with (
-        running_sandbox(settings=settings, seed=3) as box,
+        fast_sandbox(seed=3) as box,
         running_proxy(box.s3.url) as s3,
         running_proxy(box.connect_url) as connect,
     ):
         # Connect fetches where the URL says: that the URL leads through the proxy is this test's doing.
-        box._fetcher._origin = urllib.parse.urlsplit(s3.url)
+        box.fetch_from(s3.url)
         env = box.environ() | {
             "AWS_ENDPOINT_URL_S3": s3.url,
             "AWS_ENDPOINT_URL_CONNECT": connect.url,
@@ -272,34 +269,30 @@ def write_credentials(path: Path, keys, *, life: timedelta, secret: str | None =
     path.with_suffix(".new").replace(path)
 
 
-def test_expired_and_wrong_credentials(tmp_path):
+def test_expired_and_wrong_credentials(box, tmp_path):
     """Credentials that ended, or whose secret is another, keep mail waiting; with good ones it goes on without a restart."""
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
     good, program = timedelta(minutes=9), tmp_path / "credentials.json"
-    with running_sandbox(settings=settings) as box:
-        write_credentials(program, box.keys, life=good)
-        config = tmp_path / "aws-config"
-        config.write_text(f"[default]\ncredential_process = cat {program}\n")
-        env = {name: value for name, value in box.environ().items() if name not in ("AWS_ACCESS_KEY_ID",
-               "AWS_SECRET_ACCESS_KEY")} | {"AWS_CONFIG_FILE": str(config)}  # fmt: skip
-        with Daemon(tmp_path, env=env).start() as daemon:
-            world = World(box, daemon, {})
-            world.send("before")
+    write_credentials(program, box.keys, life=good)
+    config = tmp_path / "aws-config"
+    config.write_text(f"[default]\ncredential_process = cat {program}\n")
+    env = {name: value for name, value in box.environ().items() if name not in ("AWS_ACCESS_KEY_ID",
+           "AWS_SECRET_ACCESS_KEY")} | {"AWS_CONFIG_FILE": str(config)}  # fmt: skip
+    with Daemon(tmp_path, env=env).start() as daemon:
+        world = World(box, daemon, {})
+        world.send("before")
+        world.all_arrived()
+        for name, bad in (("expired", {"life": -good}), ("wrong", {"life": good, "secret": "wrong"})):
+            write_credentials(program, box.keys, **bad)
+            first = len(world.attempts())
+            world.send(name)
+            world.send(f"{name}, without a file", attachment=None)
+            until(lambda since=first: world.outcomes(since)["deferred"] >= 2, so=f"{name}: put off")
+            write_credentials(program, box.keys, life=good)
             world.all_arrived()
-            for name, bad in (("expired", {"life": -good}), ("wrong", {"life": good, "secret": "wrong"})):
-                write_credentials(program, box.keys, **bad)
-                first = len(world.attempts())
-                world.send(name)
-                world.send(f"{name}, without a file", attachment=None)
-                until(lambda since=first: world.outcomes(since)["deferred"] >= 2, so=f"{name}: put off")
-                write_credentials(program, box.keys, life=good)
-                world.all_arrived()
-            assert sorted(subjects(box.contacts())) == sorted(world.sent)
-            reasons = {line["reason"] for line in world.attempts() if line["outcome"] != "done"}
-            assert reasons <= {"s3.credentials", "connect.credentials", "s3.SignatureDoesNotMatch",
-                               "connect.InvalidSignatureException"}  # fmt: skip
-            assert not [
-                event for event in daemon.events if event["event"] in ("fault.caught", "spool.failed")
-            ]
-            assert [event for event in daemon.events if event["event"] == "route.held"]
-            assert daemon.stop() == 0
+        assert sorted(subjects(box.contacts())) == sorted(world.sent)
+        reasons = {line["reason"] for line in world.attempts() if line["outcome"] != "done"}
+        assert reasons <= {"s3.credentials", "connect.credentials", "s3.SignatureDoesNotMatch",
+                           "connect.InvalidSignatureException"}  # fmt: skip
+        assert not [event for event in daemon.events if event["event"] in ("fault.caught", "spool.failed")]
+        assert [event for event in daemon.events if event["event"] == "route.held"]
+        assert daemon.stop() == 0

@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import smtplib
-import subprocess
 from pathlib import Path
 
 import pytest
+from disks import fill, small_disk, small_ext4
 from harness import Daemon, build_mail, send, subjects, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
 
 #: More than one share of the runner, and more than the log would take for nothing.
 BACKLOG = 40
 NO_RESERVE = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
 
 
-@contextlib.contextmanager
-def small_disk(home: Path, kind: str):
-    """A file system of 64 MiB of its own; skips where none can be made or mounted."""
-    folder = home / "disk"
-    folder.mkdir()
-    if kind == "tmpfs":
-        commands = [["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]]
-    else:
-        image = home / "image"
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        commands = [
-            ["mkfs.ext4", "-q", "-m", "0", str(image)],
-            ["mount", "-o", "loop", str(image), str(folder)],
-        ]
-    try:
-        for command in commands:
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                pytest.skip("making and mounting a small file system needs root and the right to mount")
-    except FileNotFoundError as exc:
-        pytest.skip(f"there is no {exc.filename} here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture(params=["tmpfs", "ext4"])
 def disk(request, tmp_path):
-    with small_disk(tmp_path, request.param) as folder:
+    """64 MiB."""
+    folder = tmp_path / "disk"
+    made = small_disk(folder, "size=64m") if request.param == "tmpfs" else small_ext4(folder, size=64 << 20)
+    with made:
         yield folder
-
-
-@pytest.fixture
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as box:
-        yield box
 
 
 @pytest.fixture
@@ -69,18 +33,6 @@ def daemon(box, disk, tmp_path):
     )
     with daemon:
         yield daemon
-
-
-def fill(disk: Path) -> Path:
-    """The file of somebody else that takes all there is."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (1 << 20, 4_096, 512):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-    assert os.statvfs(disk).f_bavail == 0
-    return filler
 
 
 def pid_of(daemon: Daemon, child: str) -> int:

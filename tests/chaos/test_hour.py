@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import sys
 import time
@@ -39,18 +38,19 @@ from chaos.proxy import (
     xml_error,
 )
 from chaos.simulated import SimulatedLoop, Watched, sign_at
-from harness import Footprint, build_mail, footprint_of, sha256
+from footprints import Footprint, footprint_of
+from harness import build_mail, sha256
+from spoolkit import build_destination, build_submission
 
 from relay.attachments import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.connect.client import ConnectClient
 from relay.delivery import Delivery
-from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.pace import Pace
 from relay.runner import Runner
 from relay.sandbox.service import Sandbox, settings_of
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, State, Submission
+from relay.spool.model import Filter, State
 from relay.spool.wake import Bell
 
 SUPPORT, SALES = "support@example.com", "sales@example.com"
@@ -261,23 +261,13 @@ class Hour:
 
     async def _accept(self, number: int, raw: bytes) -> None:
         await self.intake.put(
-            Submission(
-                spool_id=self.intake.new_id(),
-                envelope=Envelope(
-                    reverse_path="ada@customer.example",
-                    forward_paths=tuple(ForwardPath(address=desk) for desk in desks_of(number)),
-                    peer=Peer(address="192.0.2.7", port=4711),
-                    received_at=self.now(),
-                ),
-                destinations=tuple(
-                    Destination(instance_id=INSTANCE_ID, address=desk, forward_paths=(desk,), route=desk)
-                    for desk in desks_of(number)
-                ),
-                raw=raw,
-                size=len(raw),
-                trace_size=0,
-                fingerprint=hashlib.sha256(raw).hexdigest(),
+            build_submission(
+                self.intake.new_id(),
+                trace=b"",
+                body=raw,
                 message_id=f"<{number}@customer.example>",
+                destinations=[build_destination(desk, desk, INSTANCE_ID) for desk in desks_of(number)],
+                at=self.now(),
             )
         )
 

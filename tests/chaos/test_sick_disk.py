@@ -2,81 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import smtplib
-import subprocess
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
+from disks import fill, remount, small_disk, starve, thin_disk
 from harness import Daemon, build_mail, send, subjects, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
 
 #: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
 LARGE = bytes(range(256)) * 1_600
 MEBIBYTE = 1 << 20
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str):
-    """A file system of its own; skips where none can be mounted."""
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(line, capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount(8)")
-    if done.returncode:
-        pytest.skip("mounting a small file system needs root and the right to mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextlib.contextmanager
-def thin_disk(folder: Path):
-    """A disk that promises more than there is behind it: `folder / "disk"`, and the file that takes what is behind it.
-
-    What is written fails when it is synced, by an error of the device; what is read comes from memory.
-    """
-    with small_disk(folder, "size=64m"):
-        image, disk = folder / "image", folder / "disk"
-        disk.mkdir()
-        with image.open("wb") as file:
-            file.truncate(56 * MEBIBYTE)
-        try:
-            subprocess.run(["mkfs.ext2", "-q", "-F", str(image)], capture_output=True, check=True)
-            line = ["mount", "-o", "loop,errors=continue", str(image), str(disk)]
-            subprocess.run(line, capture_output=True, check=True)
-        except (FileNotFoundError, subprocess.CalledProcessError):
-            pytest.skip("mounting an image needs mkfs.ext2 (Debian: e2fsprogs) and a loop device")
-        try:
-            yield disk, folder / "filler"
-        finally:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    """Mount it anew with these options, as soon as killed processes have let their files go."""
-    command = ["mount", "-o", f"remount,{options}", str(folder)]
-    until(
-        lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0,
-        seconds=15,
-        so=options,
-    )
-
-
-@pytest.fixture
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as box:
-        yield box
 
 
 def told(daemon: Daemon, mail) -> tuple[int, str]:
@@ -106,21 +41,6 @@ def banner(daemon: Daemon) -> tuple[int, str]:
             return 220, ""
     except smtplib.SMTPResponseException as exc:
         return exc.smtp_code, exc.smtp_error.decode().split()[0]
-
-
-def status(url: str) -> int:
-    """What a page answers with."""
-    try:
-        with urllib.request.urlopen(url, timeout=10) as page:
-            return page.status
-    except urllib.error.HTTPError as exc:
-        return exc.code
-
-
-def page(url: str) -> str:
-    """The text of a page."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
 
 
 def accepts_again(daemon: Daemon, name: str) -> None:
@@ -168,10 +88,7 @@ def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
         with Daemon(disk, env=box.environ() | limits).start() as daemon:
             accepts_again(daemon, "before")
             until(lambda: len(box.book) == 1, so="the first mail")
-            with contextlib.suppress(OSError), (disk / "filler").open("wb") as filler:
-                while True:
-                    filler.write(bytes(4_096))
-                    filler.flush()
+            filler = fill(disk)
             # A MAIL without SIZE: the disk is found full by the write, not by the look before it.
             octets = build_mail("refused", attachment=LARGE).as_bytes().replace(b"\n", b"\r\n")
             with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
@@ -186,7 +103,7 @@ def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
                 lambda: len([each for each in raw.glob("*/*") if each.is_file()]) == 1,
                 so="nothing is left of it",
             )
-            (disk / "filler").unlink()
+            filler.unlink()
             accepts_again(daemon, "after")
             check_delivered(box, daemon, ["before", "after"])
 
@@ -196,12 +113,7 @@ def test_no_inodes(box, tmp_path):
     with small_disk(tmp_path / "disk", "size=64m,nr_inodes=400") as disk:
         limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
         with Daemon(disk, env=box.environ() | limits).start() as daemon:
-            fillers = []
-            with contextlib.suppress(OSError):
-                while True:
-                    filler = disk / f"filler-{len(fillers)}"
-                    filler.touch()
-                    fillers.append(filler)
+            fillers = starve(disk)
             assert told(daemon, build_mail("refused", attachment=LARGE)) == (452, "4.3.1")
             assert told(daemon, build_mail("small")) == (250, "")
             for filler in fillers:
@@ -250,42 +162,37 @@ def test_read_only_disk(box, tmp_path):
 def test_failing_call(box, tmp_path, fault, attachment, code):
     """Scenario 7: a write or sync that fails is 451 4.3.0, then 421 4.3.2 for a moment and not ready; then all is well."""
     with Daemon(tmp_path, env=box.environ()).start(RELAY_FAULT_POINT=fault) as daemon:
-        admin = daemon.wait_for("admin.opened")["bind"]
         assert told(daemon, build_mail("refused", attachment=attachment)) == code
         if code[0] == 451:
             assert banner(daemon) == (421, "4.3.2")
-            until(lambda: status(f"http://{admin}/readyz") == 503, seconds=4, so="not ready")
+            until(lambda: daemon.ask("readyz")[0] == 503, seconds=4, so="not ready")
         accepts_again(daemon, "after")
-        until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
+        until(lambda: daemon.ask("readyz")[0] == 200, so="ready again")
         check_delivered(box, daemon, ["after"])
 
 
 def test_disk_that_only_answers(box, tmp_path):
     """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is told; then all is well."""
-    with thin_disk(tmp_path / "thin") as (disk, filler):
+    with thin_disk(tmp_path / "thin") as (disk, behind):
         daemon = Daemon(tmp_path, env=box.environ() | {
             "RELAY_DATA_DIR": str(disk / "data"), "RELAY_ALARMS__EVERY_SECONDS": "0.5",
             "RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0",
         })  # fmt: skip
         with daemon.start():
-            admin = daemon.wait_for("admin.opened")["bind"]
             accepts_again(daemon, "before")
             until(lambda: len(box.book) == 1, so="the first mail")
-            with contextlib.suppress(OSError), filler.open("wb") as file:
-                while True:
-                    file.write(bytes(4_096))
-                    file.flush()
+            filler = fill(behind)
             # Nobody sends: the deliverer's look finds it.
             raised = daemon.wait_for("alarm.raised", kind="spool_sick")
             assert raised["detail"]
-            until(lambda: status(f"http://{admin}/readyz") == 503, so="not ready without any mail")
+            until(lambda: daemon.ask("readyz")[0] == 503, so="not ready without any mail")
             assert told(daemon, build_mail("refused")) == (451, "4.3.0")
             begun = time.monotonic()
             # Longer than from a failed write to the first probe.
             while time.monotonic() - begun < 6:
                 assert banner(daemon) == (421, "4.3.2")
-                assert status(f"http://{admin}/readyz") == 503
-            metrics = page(f"http://{admin}/metrics")
+                assert daemon.ask("readyz")[0] == 503
+            metrics = daemon.ask("metrics")[1]
             for process in ("receiver-0", "deliverer"):
                 assert f'relay_spool_sick{{process="{process}"}} 1.0' in metrics
             failed = [event["where"] for event in daemon.events if event["event"] == "spool.failed"]
@@ -294,7 +201,7 @@ def test_disk_that_only_answers(box, tmp_path):
             assert not [event for event in daemon.events if event["event"] == "fault.caught"]
             filler.unlink()
             accepts_again(daemon, "after")
-            until(lambda: status(f"http://{admin}/readyz") == 200, so="ready again")
+            until(lambda: daemon.ask("readyz")[0] == 200, so="ready again")
             daemon.wait_for("alarm.ended", kind="spool_sick")
-            assert 'relay_spool_sick{process="receiver-0"} 0.0' in page(f"http://{admin}/metrics")
+            assert 'relay_spool_sick{process="receiver-0"} 0.0' in daemon.ask("metrics")[1]
             check_delivered(box, daemon, ["before", "after"])

@@ -6,10 +6,9 @@ import time
 from collections import Counter
 
 import pytest
-from harness import Daemon, Senders, build_mail, check_growth, send, sha256, subjects, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
+from boxes import fast_sandbox
+from footprints import check_growth
+from harness import Daemon, Senders, build_mail, send, sha256, subjects, until
 
 FILE = b"%PDF-1.7\n" + bytes(range(256)) * 100
 S3_AWAY_SECONDS = 30.0
@@ -21,8 +20,7 @@ FIRST = 20
 @pytest.mark.timeout(600)
 def test_storm(tmp_path):
     """S3 away for 30 s, half of all calls throttled, one reply in ten lost: each mail is one contact, and SMTP never noticed."""
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    with running_sandbox(settings=settings, seed=11) as box:
+    with fast_sandbox(seed=11) as box:
         with Daemon(tmp_path, env=box.environ(), rate=20, burst=20).start() as daemon:
 
             def done():

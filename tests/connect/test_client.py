@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import pytest_asyncio
 from aws_parts import (
-    FAST,
     MEBIBYTE,
     Peer,
     answer,
@@ -22,29 +20,8 @@ from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient, named_attachments
 from relay.errors import FailureClass, RemoteError
 from relay.sandbox.rules import Refusal
-from relay.sandbox.service import running_sandbox, settings_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.chaos({})
-    box.clear()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clients(box):
-    with pytest.MonkeyPatch.context() as patch:
-        async with clients_of(box.environ(), patch) as opened:
-            yield opened
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from boxes import fast_sandbox
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from crash.campaign import Campaign, strikes_of  # helpers of this folder
 from crash.points import NOT_IN_THE_DAEMON, STRIKES, points
 from harness import ROOT
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
 
 #: Of the whole daemon, in the campaign.
 KILLS = 500
@@ -29,8 +27,7 @@ def test_every_step_is_struck():
 
 def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=False):
     """Strike every step so many times, kill at random between, and hold the end against the promise."""
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    with running_sandbox(settings=settings, seed=seed) as box:
+    with fast_sandbox(seed=seed) as box:
         campaign = Campaign(home, box, seed=seed)
         campaign.strike(STRIKES[0])  # before any mail: there is no spool yet
         campaign.senders.start()

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import smtplib
 
-import pytest
 from harness import Daemon, build_mail, send, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
 
 #: Five of these are the quota.
 LARGE = bytes(range(256)) * 1_600
 QUOTA = 5 * 600_000
-
-
-@pytest.fixture
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as box:
-        yield box
 
 
 def test_finished_mail_makes_room_for_new_mail(box, tmp_path):

@@ -7,29 +7,11 @@ import resource
 import signal
 import smtplib
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Daemon, build_mail, send, subjects, until
-
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(
-        settings=settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    ) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.clear()
+from harness import Daemon, build_mail, send, subjects, until
 
 
 @pytest.fixture
@@ -227,33 +209,15 @@ def test_address_that_is_taken(box, tmp_path):
     """A listener that cannot be opened ends the start with exit code 2 and a sentence with key and value."""
     daemon = Daemon(tmp_path, env=box.environ())
     with socket.create_server(("127.0.0.1", daemon.port)):
-        result = subprocess.run(
-            [sys.executable, "-m", "relay", "serve", "--config", str(daemon.config_path)],
-            env=daemon.env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        result = daemon.run("serve")
     assert result.returncode == 2
     assert f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened' in result.stderr
 
 
 def test_no_region(box, tmp_path):
     """Without an AWS Region the deliverer will not start: exit code 2, and the sentence says what to set."""
-    daemon = Daemon(tmp_path, env=box.environ())
-    env = {
-        name: value for name, value in daemon.env.items() if name not in ("AWS_REGION", "AWS_DEFAULT_REGION")
-    }
-    result = subprocess.run(
-        [sys.executable, "-m", "relay", "serve", "--config", str(daemon.config_path)],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+    env = {name: value for name, value in box.environ().items() if name not in names}
+    result = Daemon(tmp_path, env=env).run("serve")
     assert result.returncode == 2
     assert "relay: no AWS Region is set" in result.stderr

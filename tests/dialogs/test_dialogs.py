@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Papers, Serving, build_config, until
+from harness import until
+from papers import Papers
+from serving import Serving, build_config
 
 FOLDER = Path(__file__).parent
 DIALOGS = sorted(FOLDER.glob("*.smtp"))

@@ -1,22 +1,11 @@
-"""What tests with other people's mail servers and clients share: certificates, and a daemon that has one."""
+"""What tests with other people's mail servers and clients share: a daemon that has a certificate, and a folder."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "smtp"))
-
-from serving import Papers
-
-
-@pytest.fixture(scope="session")
-def papers(tmp_path_factory):
-    """A certificate authority and what it has signed."""
-    return Papers(tmp_path_factory.mktemp("papers"))
 
 
 @pytest.fixture(scope="session")

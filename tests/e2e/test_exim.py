@@ -8,26 +8,10 @@ import pytest
 from exim import MISSING, PROGRAM, Exim
 from harness import Daemon, build_mail, sha256, subjects
 
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 
 #: The whole certificate is looked at, the name in it too: Exim delivers nothing in clear, and to nobody else.
 TLS = "hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_certificates = {ca}\n  {more}"
-
-
-@pytest.fixture(scope="module")
-def box():
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    with running_sandbox(settings=settings) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.clear()
 
 
 def mails():

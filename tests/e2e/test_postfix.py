@@ -10,8 +10,6 @@ import pytest
 from harness import Daemon, build_mail, free_port, sha256, subjects, until
 
 from bench.postfix import Postfix, missing
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -28,13 +26,6 @@ def postfix(home, daemon):
         queue_run_delay="1s",
     ) as running:
         yield running
-
-
-@pytest.fixture
-def box():
-    settings = settings_of(builtin_config(), requests_per_second=1_000.0, burst=1_000)
-    with running_sandbox(settings=settings) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

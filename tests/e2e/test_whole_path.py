@@ -5,29 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import urllib.request
 
 import pytest
 from harness import Daemon, Senders, build_mail, send, sha256, subjects, until
 
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
-FAST = {"requests_per_second": 1_000.0, "burst": 1_000}
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config(), **FAST)) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(autouse=True)
-def _clean(box):
-    yield
-    box.chaos({})
-    box.clear()
 
 
 @pytest.fixture
@@ -164,14 +146,8 @@ def test_health_and_metrics(daemon):
     """The admin address answers that we live and are ready, and counts what each process did."""
     send(daemon.port, build_mail("m"))
     daemon.wait_for("delivery.attempted", outcome="done")
-    bind = daemon.wait_for("admin.opened")["bind"]
-
-    def get(path):
-        with urllib.request.urlopen(f"http://{bind}{path}", timeout=10) as response:
-            return response.read().decode()
-
-    assert get("/livez") == get("/readyz") == "ok\n"
-    text = get("/metrics")
+    assert daemon.ask("livez") == daemon.ask("readyz") == (200, "ok\n")
+    _, text = daemon.ask("metrics")
     assert 'relay_transactions_total{disposition="accept",process="receiver-0"} 1.0' in text
     assert 'relay_deliveries_total{outcome="done",process="deliverer"} 1.0' in text
 

@@ -6,14 +6,17 @@ import re
 from datetime import datetime
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config.model import Limits
 from relay.message.dates import parse_date
-from relay.message.headers import FieldFinder, parse_header
-from relay.message.hops import count_hops
-from relay.message.identifiers import parse_identifiers, parse_message_id, read_message_id
+from relay.message.headers import FieldFinder, header_block, parse_header
+from relay.message.hops import find_hops
+from relay.message.identifiers import find_message_id, find_references, parse_identifiers, parse_message_id
 from relay.message.octets import whole
+from relay.smtp.content import HEAD_BYTES
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,14 @@ def test_few_fields_are_found_as_by_an_expression(pieces):
     assert [body for _, body in FieldFinder(block).find(b"date")] == slow.findall(block)
 
 
+def test_header_block():
+    """The header ends with the first empty line; a mail that begins with one has none."""
+    assert header_block(b"A: 1\r\nB: 2\r\n\r\nDate: x\r\n\r\n") == b"A: 1\r\nB: 2\r\n\r\n"
+    assert header_block(b"\r\nDate: x\r\n\r\n") == b""
+    assert header_block(b"\nDate: x\n\n") == b""
+    assert header_block(b"A: 1\r\n") == b"A: 1\r\n"
+
+
 def test_hops_are_counted_and_ours_known():
     """All Received lines of the header, folded or not; ours by the name behind by, whatever its case."""
     raw = (
@@ -73,9 +84,24 @@ def test_hops_are_counted_and_ours_known():
         b"received: from b\r\n\tby mx1.example.com (x)\r\nX-Received: by mx1.example.com\r\n"
         b"Received: from mx1.example.com by mx1.example.com.evil.example\r\n\r\nReceived: by mx1.example.com\r\n"
     )
-    hops = count_hops(raw, hostname="mx1.example.com")
+    fields = FieldFinder(header_block(raw))
+    hops = find_hops(fields, hostname="mx1.example.com")
     assert (hops.received, hops.ours) == (3, 2)
-    assert count_hops(raw).ours == 0
+    assert find_hops(fields).ours == 0
+
+
+def test_as_many_hops_are_counted_as_may_be_configured():
+    """The highest limits.hops is seen to be passed, also where each hop left other fields that name what it received."""
+    (highest,) = [rule.le for rule in Limits.model_fields["hops"].metadata if isinstance(rule, Le)]
+    hop = (
+        b"Received: from a.example (a.example [192.0.2.1]) by b.example with ESMTPS id 4fX1y2z3\r\n"
+        b"\tfor <ada@customer.example>; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+        b"X-Received: by 192.0.2.2 with SMTP id a1; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+        b"Received-SPF: pass (domain of customer.example) client-ip=192.0.2.1;\r\n"
+    )
+    raw = hop * (highest + 1) + b"\r\n"
+    assert len(raw) < HEAD_BYTES
+    assert find_hops(FieldFinder(raw), most=highest + 1).received == highest + 1
 
 
 @pytest.mark.parametrize(
@@ -93,13 +119,21 @@ def test_hops_are_counted_and_ours_known():
 )
 def test_message_id_is_read_at_smtp_time(raw, expected):
     """The first Message-ID of the header, in brackets; None when there is none."""
-    assert read_message_id(raw) == expected
+    assert find_message_id(FieldFinder(header_block(raw))) == expected
 
 
 def test_identifiers_are_found_among_words():
     """RFC 5322 §4.5.4: phrases between are passed over, blanks inside taken out."""
     assert parse_identifiers('Your mail of "x" <a@b><c @d> junk <>') == ("<a@b>", "<c@d>")
     assert parse_message_id("  ") is None
+
+
+def test_references():
+    """In-Reply-To and References are read, folded or not, each identifier once, the last twenty."""
+    block = b"References: <1@x>\r\n <2@x>\r\nX-References: <9@x>\r\nin-reply-to: <2@x> (comment) <3@x>\r\n"
+    assert find_references(FieldFinder(block)) == ("<1@x>", "<2@x>", "<3@x>")
+    many = b"References:" + b"".join(b" <%d@x>" % number for number in range(30)) + b"\r\n"
+    assert find_references(FieldFinder(many)) == tuple(f"<{number}@x>" for number in range(10, 30))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,16 @@ def test_users_file(papers):
     assert not users.verify(Credentials(login="# logins", password=b""))
 
 
+def test_users_file_in_another_encoding(tmp_path):
+    """An octet that is no UTF-8, as in a comment, or a hash that is no ASCII, lets in everybody else."""
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    path = tmp_path / "users"
+    path.write_bytes(b"# B\xfcro\na:%b\nb:$argon2id$\xc3\xa4\n" % quick.hash("1").encode())
+    users = Users(path)
+    assert users.verify(Credentials(login="a", password=b"1"))
+    assert not users.verify(Credentials(login="b", password=b"1"))
+
+
 def test_users_file_is_read_again(tmp_path):
     """A changed file counts at once; one that went missing leaves what was read."""
     quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

@@ -21,9 +21,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from harness import until
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from serving import Serving, build_config, until
+from serving import Serving, build_config
 
 from relay.smtp.wire import BUFFER_BYTES
 

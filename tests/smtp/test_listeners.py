@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from fake_spool import FakeSpool
-from serving import Serving, build_config, until
+from harness import until
+from serving import Serving, build_config
 
 from relay import telemetry
 from relay.config.model import Listener
-from relay.smtp.listeners import BACKLOG, open_sockets
+from relay.smtp.listeners import BACKLOG, open_socket
 
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
 
@@ -47,22 +48,22 @@ def resident() -> int:
 
 def test_sockets_are_bound_and_listening():
     """A listener's socket has its address, a free port when none was named, and does not block."""
-    (sock,) = open_sockets(Listener(bind="127.0.0.1:0"))
+    sock = open_socket(Listener(bind="127.0.0.1:0"))
     with sock:
         assert sock.getsockname()[1] > 0
         assert not sock.getblocking()
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         with pytest.raises(OSError, match="in use") as caught:
-            open_sockets(Listener(bind=f"127.0.0.1:{sock.getsockname()[1]}"))
+            open_socket(Listener(bind=f"127.0.0.1:{sock.getsockname()[1]}"))
         assert caught.value.errno == errno.EADDRINUSE
     assert BACKLOG == 1_024
 
 
 def test_both_families_at_one_port():
     """An IPv6 listener leaves IPv4 alone: both can stand at one port."""
-    (first,) = open_sockets(Listener(bind="[::]:0"))
+    first = open_socket(Listener(bind="[::]:0"))
     port = first.getsockname()[1]
-    (second,) = open_sockets(Listener(bind=f"0.0.0.0:{port}"))
+    second = open_socket(Listener(bind=f"0.0.0.0:{port}"))
     first.close()
     second.close()
 
@@ -274,3 +275,16 @@ def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
         text, _, reference = refusal.rstrip("]").rpartition(" [")
         lines = until(lambda: [line for line in log.getvalue().splitlines() if f'"{reference}"' in line])
     assert {json.loads(line)["reply"] for line in lines} == {text}
+
+
+def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
+    """RFC 6531 §4.3: where all recipients were refused, the line says SMTPUTF8 as it does of a mail that was taken."""
+    log = io.StringIO()
+    with Serving(build_config()) as serving:
+        monkeypatch.setattr(sys, "stderr", log)
+        telemetry.configure("json", "info")
+        with greeted(serving) as sock:
+            octets = b"EHLO c\r\nMAIL FROM:<a@b.example> SMTPUTF8\r\nRCPT TO:<nobody@example.com>\r\nRSET\r\nQUIT\r\n"
+            replies_to(sock, octets, b"221")
+        line = until(lambda: [line for line in log.getvalue().splitlines() if "transaction." in line])[0]
+    assert json.loads(line)["protocol"] == "UTF8SMTP"

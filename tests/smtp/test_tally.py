@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
+from disks import small_disk
 
 from relay.smtp.tally import Tally
 
@@ -12,13 +11,8 @@ from relay.smtp.tally import Tally
 @pytest.fixture
 def full_disk(tmp_path):
     """A disk with room for one process's row, and not for two."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", "size=1600k", "tmpfs", str(folder)]
-    if subprocess.run(line, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disk(tmp_path / "disk", "size=1600k") as folder:
+        yield folder
 
 
 def test_a_full_disk_ends_nobody(full_disk):

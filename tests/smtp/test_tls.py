@@ -10,7 +10,8 @@ import threading
 import warnings
 
 import pytest
-from serving import Serving, build_config, until
+from harness import until
+from serving import Serving, build_config
 
 from relay.config.model import Tls
 from relay.smtp.tls import Certificates

@@ -1,4 +1,4 @@
-"""Tests of `relay.smtp.trace` and `relay.smtp.head`."""
+"""Our own trace header, and what the trusted listener adds to a mail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from relay.envelope import Envelope, ForwardPath, Peer
 from relay.message.headers import FieldFinder
-from relay.smtp.head import find_references, header_block
 from relay.smtp.trace import build_missing, build_received
 
 NOW = datetime(2026, 11, 23, 12, 0, 30, 999, tzinfo=UTC)
@@ -74,24 +73,3 @@ def test_missing_fields_are_built():
     assert repairs == ("message-id", "date")
     dated = FieldFinder(b"DATE: x\r\n")
     assert build_missing(dated, message_id="<1@x>", hostname="h", spool_id="S", now=NOW) == (b"", ())
-
-
-def test_header_block():
-    """The header ends before the first empty line; a mail that begins with one has none."""
-    assert header_block(b"A: 1\r\nB: 2\r\n\r\nDate: x\r\n") == b"A: 1\r\nB: 2\r\n"
-    assert header_block(b"\r\nDate: x\r\n") == b""
-    assert header_block(b"A: 1\r\n") == b"A: 1\r\n"
-
-
-def test_references():
-    """In-Reply-To and References are read, folded or not, each identifier once, the last twenty."""
-    block = b"References: <1@x>\r\n <2@x>\r\nX-References: <9@x>\r\nin-reply-to: <2@x> (comment) <3@x>\r\n"
-    assert find_references(FieldFinder(block)) == ("<1@x>", "<2@x>", "<3@x>")
-    many = b"References:" + b"".join(b" <%d@x>" % number for number in range(30)) + b"\r\n"
-    assert find_references(FieldFinder(many)) == tuple(f"<{number}@x>" for number in range(10, 30))
-
-
-@given(st.binary(max_size=300))
-def test_any_head_can_be_looked_at(head):
-    """Whatever a mail begins with, looking at it raises nothing."""
-    assert len(find_references(FieldFinder(header_block(head)))) <= 20

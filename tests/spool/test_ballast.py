@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
-import subprocess
 
 import pytest
+from disks import fill, free, small_disk, starve
 from spoolkit import NOW, build_config, build_submission, later
 
 from relay.errors import SpoolFullError, SpoolSickError
@@ -20,22 +19,10 @@ from relay.spool.model import State
 SIZE = 16 << 20
 
 
-@contextlib.contextmanager
-def mounted(folder, options):
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(line, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path):
     """A disk of 128 MiB: its ballast is sixteen of them."""
-    with mounted(tmp_path / "disk", "size=128m,nr_inodes=400") as folder:
+    with small_disk(tmp_path / "disk", "size=128m,nr_inodes=400") as folder:
         yield folder
 
 
@@ -44,29 +31,6 @@ def ballast(disk):
     layout = Layout(data_dir=disk / "data")
     layout.prepare()
     return Ballast(layout)
-
-
-def free(disk) -> int:
-    stat = os.statvfs(disk)
-    return stat.f_bavail * stat.f_frsize
-
-
-def fill(disk, *, leave: int = 0):
-    """Somebody else's file, which leaves so much."""
-    filler = disk / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free(disk) - leave)
-    return filler
-
-
-def fill_inodes(disk):
-    fillers = []
-    with contextlib.suppress(OSError):
-        while True:
-            filler = disk / f"filler-{len(fillers)}"
-            filler.touch()
-            fillers.append(filler)
-    return fillers
 
 
 def test_it_takes_room_and_gives_it_back(ballast, disk):
@@ -258,7 +222,7 @@ async def test_spool_opens_on_a_full_disk(disk, lacking):
     await intake.close()
     await outbox.close()
     for first in (open_intake, open_outbox):
-        fillers = [fill(disk)] if lacking == "octets" else fill_inodes(disk)
+        fillers = [fill(disk)] if lacking == "octets" else starve(disk)
         second = open_outbox if first is open_intake else open_intake
         halves = {first: first(config), second: second(config)}
         await halves[open_outbox].recover(now=NOW)

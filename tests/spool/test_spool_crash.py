@@ -46,7 +46,7 @@ POINTS = tuple(
 
 def run_victim(data_dir: Path, fault: str) -> list[list[str]]:
     """What the victim told before it died."""
-    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}", "RELAY_FAULT_POINT": fault}
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE.parent}", "RELAY_FAULT_POINT": fault}
     ended = subprocess.run(
         [sys.executable, str(HERE / "victim.py"), str(data_dir)],
         env=environ,
@@ -146,7 +146,7 @@ def test_two_processes_put_at_once(tmp_path):
         "    await intake.close()\n"
         "asyncio.run(main(Path(sys.argv[1]), sys.argv[2].encode()))\n"
     )
-    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE}"}
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{HERE.parent}"}
     children = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path / "data"), name],

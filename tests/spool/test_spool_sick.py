@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
-import subprocess
-from pathlib import Path
 
 import apsw
 import pytest
 import structlog.testing
+from disks import fill, remount, small_disk
+from harness import until
 from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
@@ -112,6 +112,24 @@ async def test_file_of_a_failed_commit_is_left_to_the_sweep(disk, intake, outbox
     assert raw_files(spool.config.data_dir) == []
 
 
+async def test_what_a_peer_saw_is_noted_when_the_disk_is_well(disk, spool, intake, monkeypatch):
+    """A sick disk at the moment in which a peer shows that it saw our 250: its next mail is its own, all the same."""
+    monkeypatch.setattr("relay.spool.writer._AGAIN_SECONDS", 0.01)
+    other = spool.open_intake()
+
+    def alarm(receiver):
+        return build_submission(receiver.new_id(), body=b"door bell rang", message_id=None)
+
+    first = await intake.put(alarm(intake))
+    disk.failing = "sync"
+    intake.confirm(first.spool_id)
+    until(lambda: intake._connection is None, so="the note could not be written")
+    disk.failing = ""
+    async with asyncio.timeout(10):
+        while (await other.put(alarm(other))).duplicate:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("point", ["spool.raw.written", "spool.raw.synced", "spool.raw.folder_synced"])
 @pytest.mark.parametrize(("word", "ours"), [("eio", SpoolSickError), ("enospc", SpoolFullError)])
 async def test_failing_file_is_told_and_removed(fault, intake, spool, desk, point, word, ours):
@@ -156,25 +174,6 @@ async def test_database_full_is_told_as_full(intake, desk):
     assert len(desk.select(Filter())) == 1
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str):
-    """A file system of its own; skips where none can be mounted."""
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-
-
 @pytest.mark.parametrize(
     ("options", "size"),
     [("size=1m", 100), ("size=1m", 20_000), ("size=64m,nr_inodes=40", 20_000)],
@@ -209,9 +208,7 @@ async def test_queue_on_a_full_disk_can_be_looked_at(tmp_path):
         config = build_config(disk / "data")
         intake = open_intake(config)
         spool_id = (await intake.put(build_submission(intake.new_id()))).spool_id
-        with (disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
-            filler.write(bytes(4 << 20))
-        assert os.statvfs(disk).f_bavail == 0
+        fill(disk)
         desk = open_desk(config)
         assert [entry.spool_id for entry in desk.select(Filter())] == [spool_id]
         assert desk.export(spool_id) is not None

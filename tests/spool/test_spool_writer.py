@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from queue import SimpleQueue
 
 import pytest
 
@@ -110,9 +111,14 @@ async def test_what_a_turn_brought_is_committed_before_the_end(writer, recorder)
 
 
 async def test_a_nudge_is_heeded_at_once(recorder):
-    """What is to be done when nothing else is, is done when somebody says so, long before the wait is over."""
+    """What is to be done when nothing else is, is done when somebody says so, though nothing else ever is."""
     heeded = threading.Event()
-    writer = Writer(recorder.commit, name="test", idle=heeded.set, idle_seconds=3_600.0, close=recorder.close)
+
+    def idle():
+        heeded.set()
+        return True
+
+    writer = Writer(recorder.commit, name="test", idle=idle, close=recorder.close)
     writer.nudge()
     assert await asyncio.to_thread(heeded.wait, 10)
     await writer.close()
@@ -169,9 +175,27 @@ def test_loop_that_is_gone_is_no_fault():
     assert recorder.groups == [[1]]
 
 
-async def test_idle_is_called_between_groups(recorder):
-    """With nothing to do, the idle work is done."""
-    called = threading.Event()
-    writer = Writer(recorder.commit, name="test", idle=called.set, idle_seconds=0.01, close=recorder.close)
-    assert await asyncio.to_thread(called.wait, 10)
+async def test_idle_work_is_tried_until_it_is_done(recorder, monkeypatch):
+    """What is left after a group is done when nothing else is, as often as it takes, and then the thread sleeps."""
+    waits, answers, done = [], [False, False, True], threading.Event()
+    monkeypatch.setattr("relay.spool.writer._AGAIN_SECONDS", 0.01)
+
+    def idle():
+        answer = answers.pop(0)
+        if answer:
+            done.set()
+        return answer
+
+    class Watched(SimpleQueue):
+        def get(self, block=True, timeout=None):
+            waits.append(timeout)
+            return super().get(block, timeout)
+
+    monkeypatch.setattr("relay.spool.writer.SimpleQueue", Watched)
+    writer = Writer(recorder.commit, name="test", idle=idle, close=recorder.close)
+    recorder.gate.set()
+    await submit(writer, "group")
+    assert await asyncio.to_thread(done.wait, 10)
     await writer.close()
+    assert [timeout for timeout in waits if timeout] == [0.01] * 3
+    assert waits[-1] is None, "nothing is left, and nothing wakes the thread"

@@ -1,4 +1,4 @@
-"""What the spool's tests share: configurations, mails, instants, and how an implementation is opened."""
+"""What tests of and over the spool share: configurations, mails, instants, and how an implementation is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _COUNT = itertools.count()
 
 
-def build_config(data_dir: Path, **spool) -> Config:
+def build_config(data_dir: Path, *, deliver=None, **spool) -> Config:
+    """The smallest that is whole; `spool` are keys of its table."""
     return Config(
         hostname="mx1.example.com",
         data_dir=data_dir,
@@ -24,6 +25,7 @@ def build_config(data_dir: Path, **spool) -> Config:
         connect={"instance_id": "instance-1"},
         routes=({"match": ("@example.com",)},),
         spool={"min_free_bytes": 0, "min_free_inodes": 0, **spool},
+        deliver=deliver or {},
     )
 
 

@@ -1,0 +1,167 @@
+"""The door: how a session begins, is secured, outstays its time, and ends.
+
+Owns who is let in and who is sent away, the greeting (RFC 5321 §3.1) and who talks before it, the TLS handshake, and
+the last word. Never reads a command: what goes on between the greeting and the last word is `protocol`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from relay import replies, telemetry
+from relay.smtp.session import Session
+from relay.smtp.site import Site, contains
+from relay.smtp.station import Station
+from relay.smtp.tls import client_name, describe_tls
+from relay.smtp.wire import Wire
+from relay.verdict import Reply
+
+
+class Door(Wire):
+    """A connection that is let in, or sent away; subclasses talk to it."""
+
+    def __init__(self, site: Site, station: Station) -> None:
+        super().__init__(station)
+        self.site = site
+        #: What was said so far (aiosmtpd has a `session` of its own); from `begin` on: nothing comes before it.
+        self.talk: Session
+        #: Before the greeting.
+        self.quiet = False
+        #: Why the session ended, as the log has it.
+        self.why = "peer closed"
+        #: When the last command was answered.
+        self.rested_at = self.opened_at
+        self._counted_as = ""
+
+    def wake(self) -> None:
+        """What was waited for is here."""
+        raise NotImplementedError
+
+    def part(self, why: str) -> None:
+        """Leave the mail that was on its way."""
+        raise NotImplementedError
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        raise NotImplementedError
+
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A peer has connected."""
+        name = transport.get_extra_info("peername") or ("unknown", 0)
+        self.begin(cast("asyncio.Transport", transport), str(name[0]), int(name[1]))
+
+    def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
+        """A peer has connected, or a proxy has for it: greet it, or send it away."""
+        site, station = self.site, self.station
+        self.link = link
+        self._counted_as = address = address.removeprefix("::ffff:")
+        self.talk = Session(site=site, house=station.house, address=address, port=port)
+        station.sessions.add(self)
+        telemetry.session_opened(peer=address, listener=site.listener.bind)
+        refusal = station.limiter.enter(address, site.limits, trusted=site.trusted)
+        if site.allow and not contains(site.allow, address):
+            refusal = replies.ACCESS_DENIED
+        refusal = station.refusal() or refusal
+        if refusal is not None:
+            self.hang_up(refusal, linger=False)
+        elif site.listener.tls == "implicit":
+            self.start_handshake()
+        elif site.limits.early_talker_seconds and not site.trusted:
+            self.quiet = True
+            self.loop.call_later(site.limits.early_talker_seconds, self._greet)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        if not self.closing and self.link is not None:
+            self.quiet = False
+            self.out.append(self.site.greeting)
+            self.rest()
+            self.flush()
+
+    def rest(self) -> None:
+        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
+        limits = self.site.limits
+        self.rested_at = self.heard_at
+        self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
+
+    def overstay(self, now: float) -> None:
+        """No command has come by the deadline; where one came after it was set, there is a later one."""
+        ends_at = self.opened_at + self.site.limits.session_seconds
+        self.deadline = min(self.rested_at + self.site.limits.command_seconds, ends_at)
+        if self.deadline <= now:
+            self.hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
+
+    def start_handshake(self) -> None:
+        """Go over to TLS, whatever came in clear forgotten."""
+        self.hold()
+        self.flush()
+        self.busy = True
+        self.station.work(self._secure())
+
+    async def _secure(self) -> None:
+        """The TLS handshake, and what is known after it."""
+        session, context = self.talk, self.site.context
+        connection = None
+        try:
+            if context is not None:
+                connection = await self.start_tls(
+                    context, handshake_seconds=self.site.limits.handshake_seconds
+                )
+        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
+            self.why = "handshake failed"
+            peer, reason = session.caller.address, type(exc).__name__
+            telemetry.handshake_failed(peer=peer, listener=self.site.listener.bind, reason=reason)
+        if connection is None:
+            self.cut()
+            self.connection_lost(None)
+            return
+        session.secured(describe_tls(connection), certificate=client_name(connection))
+        if self.site.listener.tls == "implicit":
+            self._greet()
+        self.wake()
+
+    def say(self, reply: Reply) -> None:
+        """One reply; a refusal carries our id, so that a person can ask for it."""
+        octets = replies.build_reply(reply)
+        if reply.code >= 500:
+            octets = b"%b [%b]\r\n" % (octets[:-2], self.talk.reference.encode())
+        self.out.append(octets)
+
+    def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
+        """Say this as the last word, then close."""
+        if self.closing:
+            return
+        self.why = reply.enhanced
+        if not reply.positive:
+            reference = self.talk.reference if reply.code >= 500 else None
+            peer, listener = self.talk.caller.address, self.site.listener.bind
+            self.station.tell_refusal(peer, listener, reply, reference)
+        self.say(reply)
+        self.flush()
+        self.close(linger=linger and not reply.positive)
+
+    def closes(self) -> None:
+        """We are about to close."""
+        self.part(self.why)
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - aiosmtpd's name for it
+        """The peer, or we, have closed: what was not whole is dropped, what is being committed goes on."""
+        self.link = None
+        if self not in self.station.sessions:
+            return
+        session = self.talk
+        self.station.sessions.discard(self)
+        self.station.limiter.leave(self._counted_as)
+        self.closing = True
+        self.part(self.why)
+        now = self.loop.time()
+        session.drop(now=now)
+        telemetry.session_closed(
+            peer=session.caller.address, listener=self.site.listener.bind, why=self.why, seconds=now - self.opened_at
+        )  # fmt: skip
