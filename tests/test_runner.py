@@ -353,7 +353,7 @@ async def test_probe_that_hangs_or_fails_delays_no_other(world):
     def tries(address):
         return len([entry for entry in script.asked if entry.destination.address == address])
 
-    for _, address in enumerate(("slow@example.com", "a@example.com", "b@example.com")):
+    for address in ("slow@example.com", "a@example.com", "b@example.com"):
         await world.put(route="all", address=address)
     script = Slow(only())
     async with world.running(script), asyncio.timeout(20):
@@ -392,7 +392,7 @@ async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
     async with world.running(script) as runner, asyncio.timeout(20):
         while len(tried()) < 8 or world.desk.counts()[State.LEASED]:
             await asyncio.sleep(0.005)
-        for _ in range(20, 60):
+        for _ in range(40):
             await world.put(route="busy")
         while world.desk.counts()[State.LEASED] < 8:
             await asyncio.sleep(0.005)
