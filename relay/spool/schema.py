@@ -223,7 +223,8 @@ def count_entries(path: Path) -> int | None:
             if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):  # which reads more than the head
                 return None
             check_ours(connection, path)
-            return int(query(connection, "SELECT sum(value) FROM totals WHERE name <> 'bytes'")[0][0])
+            totals: dict[str, int] = dict(query(connection, "SELECT name, value FROM totals"))
+            return sum(totals[state] for state in ("queued", "leased", "held", "dead", "done"))
         finally:
             close_database(connection)
 
