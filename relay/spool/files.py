@@ -6,7 +6,6 @@ file, sync its directory, and only then the row that names it commits. Never tou
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/tally                   counts that the receivers share (`relay.smtp.tally`)
     <data_dir>/wake                    its doorbell
-    <data_dir>/tally                   what receivers count together (`relay.smtp.tally`)
     <data_dir>/standing.json           what of the queue a person was told last (`relay.alarms`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
     <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from relay.spool.files import Layout
 from relay.spool.wake import is_listening
 
 _LOCKS = Path("/proc/locks")
@@ -15,7 +16,7 @@ _LOCKS = Path("/proc/locks")
 
 def deliverer_runs(data_dir: Path) -> bool:
     """Whether a deliverer runs; True, too, where nobody can tell. Never blocks, never raises."""
-    return is_listening(data_dir) or _is_locked(data_dir / "deliver.lock")
+    return is_listening(data_dir) or _is_locked(Layout(data_dir=data_dir).deliver_lock)
 
 
 def _is_locked(path: Path) -> bool:
