@@ -129,10 +129,11 @@ def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> Non
     _log.debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
 
 
-def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str) -> None:
-    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply."""
+def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str, again: bool) -> None:
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: a session's further ones."""
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
-    _log.info("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
+    log = _log.debug if again else _log.info
+    log("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
 def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:

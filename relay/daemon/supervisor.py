@@ -31,8 +31,9 @@ _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
 #: After a child could not even be started.
 _RETRY_SECONDS = 2.0
-#: Keys that all processes must agree on: a child that crashed would come back with another spool than its siblings'.
-_FIXED = ("listeners", "data_dir")
+#: What is read at a start only, and what all processes must agree on: a child that crashed would come back with another
+#: spool than its siblings'.
+_FIXED = ("listeners", "data_dir", "server", "spool", "admin")
 #: What a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
 #: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.

@@ -266,10 +266,13 @@ class Session:
             return reply
         transaction.refusal = reply
         self._logged += 1
-        if self._logged <= _LOGGED_REFUSALS:
-            telemetry.recipient_refused(
-                peer=self.caller.address, forward_path=address, reply=reply, spool_id=transaction.spool_id
-            )
+        telemetry.recipient_refused(
+            peer=self.caller.address,
+            forward_path=address,
+            reply=reply,
+            spool_id=transaction.spool_id,
+            again=self._logged > _LOGGED_REFUSALS,
+        )
         if reply is replies.UNKNOWN_RECIPIENT and not self._may_guess(now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
         if reply is replies.UNKNOWN_RECIPIENT and self._logged > _LOGGED_REFUSALS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import urllib.request
 
 import pytest
@@ -76,3 +77,15 @@ def test_one_address_for_both_is_said(halves):
     assert f'admin.bind = "{receive.wait_for("admin.opened")["bind"]}"' in refused["why"]
     assert "RELAY_ADMIN__BIND" in refused["why"]
     assert (deliver.stop(), receive.stop()) == (0, 0)
+
+
+def test_every_refused_recipient_is_counted(box, tmp_path):
+    """The log names the first few of a session, the metric counts them all."""
+    with Daemon(tmp_path, env=box.environ()).start() as daemon:
+        with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20) as client:
+            client.ehlo()
+            client.mail("ada@customer.example")
+            assert {client.rcpt(f"guess{number}@foreign.example")[0] for number in range(9)} == {550}
+        counted = 'relay_recipients_refused_total{process="receiver-0",reply="550"} 9.0'
+        assert counted in daemon.ask("metrics")[1]
+        assert 0 < len([event for event in daemon.events if event["event"] == "recipient.refused"]) < 9

@@ -214,6 +214,16 @@ def test_reload_does_not_part_the_two_halves(box, daemon, tmp_path):
     assert subjects(box.wait(1)) == ["Mail together"]
 
 
+@pytest.mark.parametrize(("key", "table"), [("min_free_bytes", "spool"), ("drain_seconds", "server")])
+def test_reload_says_what_needs_a_restart(box, daemon, key, table):
+    """SIGHUP with a change of what is read at a start only is refused by its name: nobody believes it in force."""
+    text = daemon.config_path.read_text()
+    daemon.config_path.write_text(text.replace(f"{key} = ", f"{key} = 2"))
+    daemon.process.send_signal(signal.SIGHUP)
+    (why,) = daemon.wait_for("config.refused")["why"]
+    assert why == f"{table}: a change here needs a restart; nothing was reloaded"
+
+
 def test_service_manager_hears_of_the_start_and_the_end(box, tmp_path):
     """READY=1 comes when mail can come, WATCHDOG=1 while we live, STOPPING=1 before the end."""
     with (
