@@ -152,7 +152,7 @@ def _compare_routes(before: Standing, now: Standing) -> Iterator[Alarm]:
     kind = AlarmKind.ROUTE_HELD
     for route in now.held_routes:
         if route not in before.held_routes:
-            detail = f"the route {route} is held; see relay check"
+            detail = f"the route {route} is held; see relay queue list --state held, and relay check"
             yield Alarm(kind=kind, raised=True, detail=detail, subject=route)
     for route in before.held_routes:
         if route not in now.held_routes:

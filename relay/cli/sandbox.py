@@ -42,7 +42,7 @@ def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
 @click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Default: a temporary one."
 )
-@click.option("--no-daemon", is_flag=True, hidden=True, help="S3, Connect and the page only.")
+@click.option("--no-daemon", is_flag=True, help="S3, Connect and the page only, for a daemon of your own.")
 def sandbox_command(
     smtp: str, http: str, config_path: str | None, data_dir: Path | None, *, no_daemon: bool
 ) -> None:

@@ -20,9 +20,13 @@ from relay.config import Config
 from relay.daemon.link import Link
 from relay.errors import ConfigError, SpoolError
 from relay.metrics import INTAKE_CLOSED
+from relay.spool.files import Layout
+from relay.spool.place import Place
 
 #: Between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
+#: Between two looks at whether the spool that is open still has its name.
+_PLACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _live(half: Half, end: socket.socket) -> int:
     link = await Link.open(end)
     config: Config | None = None
-    telling = asyncio.create_task(_tell_problems(half, link))
+    tasks = [asyncio.create_task(_tell_problems(half, link))]
     try:
         async for words in link.hear():
             match words["do"]:
@@ -86,6 +90,7 @@ async def _live(half: Half, end: socket.socket) -> int:
                     config = Config.model_validate(words["config"])
                     telemetry.configure(config.log.format, config.log.level, process=words["name"])
                     await half.start(_order(config, words))
+                    tasks.append(asyncio.create_task(_watch_place(config, link)))
                     link.say(said="ready")
                 case "reload":
                     config = Config.model_validate(words["config"])
@@ -103,7 +108,8 @@ async def _live(half: Half, end: socket.socket) -> int:
         telemetry.child_cannot_work(why=str(exc))
         return 1
     finally:
-        telling.cancel()
+        for task in tasks:
+            task.cancel()
         if config is not None:
             await half.stop(config.server.drain_seconds)
         link.close()
@@ -120,6 +126,17 @@ async def _tell_problems(half: Half, link: Link) -> None:
             told = problem
             telemetry.intake_moved(problem=problem)
             link.say(said="problem", why=problem)
+
+
+async def _watch_place(config: Config, link: Link) -> None:
+    """Hang up, and so end in good order, when another spool has come to lie where ours was: a new process opens it whole."""
+    place = await asyncio.to_thread(Place, Layout(data_dir=config.data_dir))
+    changed = False
+    while not changed:
+        await asyncio.sleep(_PLACE_SECONDS)
+        changed = await asyncio.to_thread(place.has_changed)
+    telemetry.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
+    link.close()
 
 
 def _order(config: Config, words: Mapping[str, Any]) -> Order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import smtplib
 import socket
@@ -331,6 +332,25 @@ def test_spool_that_can_no_longer_be_used(box, tmp_path):
         makers.unlink()
         (tmp_path / "aside").rename(makers)
         send(daemon.port, build_mail("after"))
+        assert daemon.stop() == 0
+
+
+def test_spool_that_is_another_is_opened_anew(box, tmp_path):
+    """A copy restored under the running daemon: each child ends in good order, and its successor has the new one open."""
+    daemon = Daemon(tmp_path, env=box.environ())
+    with daemon.start():
+        send(daemon.port, build_mail("before"))
+        box.wait(1)
+        spool = daemon.data_dir / "spool"
+        shutil.copytree(spool, tmp_path / "copy")
+        spool.rename(tmp_path / "aside")
+        (tmp_path / "copy").rename(spool)
+        for child in ("receiver-0", "deliverer"):
+            assert "another spool lies in" in daemon.wait_for("child.cannot_work", process=child)["why"]
+        until(lambda: len([event for event in daemon.events if event["event"] == "child.started"]) == 4)
+        until(lambda: daemon.ask("readyz")[0] == 200)
+        send(daemon.port, build_mail("after"))
+        assert sorted(subjects(box.wait(2))) == ["Mail after", "Mail before"]
         assert daemon.stop() == 0
 
 
