@@ -36,7 +36,7 @@ sandbox: $(READY)
 
 # Two at a time: the suite waits for processes and syncs more than it computes.
 test: $(READY)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -16,7 +16,7 @@ BACKLOG = 40
 NO_RESERVE = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
+@pytest.fixture(params=["tmpfs", pytest.param("ext4", marks=pytest.mark.long)])
 def disk(request, tmp_path):
     """64 MiB."""
     folder = tmp_path / "disk"
