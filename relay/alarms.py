@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from relay.aws import remote_call
 from relay.config.model import Alarms
 from relay.errors import RemoteError
 from relay.standing import Alarm, Standing, build_standing_json, parse_standing_json
+from relay.waiting import is_set_within
 
 #: What one try may take, and what a stop of the relay waits for alarms.
 _SECONDS = 10.0
@@ -117,7 +117,7 @@ class _Way:
                 self._put_off(message, why)
                 if self._closing.is_set():
                     return
-                await _pause(self._closing, pause)
+                await is_set_within(self._closing, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             else:
                 self._waiting = [each for each in self._waiting if each is not message]
@@ -140,13 +140,6 @@ class _Way:
             telemetry.alarm_untold(to=self._name, why=why, kind=message.alarm.kind, given_up=False)
         for each in given_up:
             telemetry.alarm_untold(to=self._name, why=why, kind=each.alarm.kind, given_up=True)
-
-
-async def _pause(event: asyncio.Event, seconds: float) -> None:
-    """So long, or until the event is set."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
 
 
 def _pair(message: _Message) -> tuple[str, str]:

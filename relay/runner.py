@@ -335,9 +335,8 @@ class Runner:
         route = entry.destination.route
         if route in self._probe_at:
             async with self._holding:
-                await self._outbox.resume_route(
-                    route
-                )  # first: a hold that stays in the spool is to be probed
+                # First: a hold that stays in the spool is to be probed.
+                await self._outbox.resume_route(route)
                 self._forget_hold(route)
 
 

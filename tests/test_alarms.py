@@ -87,7 +87,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.pauses = []
-        monkeypatch.setattr(alarms, "_pause", self.pause)
+        monkeypatch.setattr(alarms, "is_set_within", self.pause)
         monkeypatch.setattr(alarms, "_steady", lambda: self.passed)
 
     @property
@@ -292,7 +292,7 @@ async def test_stop_tries_once_more(monkeypatch):
         pausing.set()
         await event.wait()
 
-    monkeypatch.setattr(alarms, "_pause", pause_for_ever)
+    monkeypatch.setattr(alarms, "is_set_within", pause_for_ever)
     for status, left in ((200, False), (500, True)):
         pausing.clear()
         async with server(500, status) as (url, taken):

@@ -75,7 +75,7 @@ SIDEWAYS = {
     "auth": {"message"},
     "telemetry": {"logs", "metrics", "spool"},  # the entry that a log line is about
     "spool": {"faults", "telemetry"},
-    "alarms": {"aws", "telemetry"},
+    "alarms": {"aws", "telemetry", "waiting"},
     "attachments": {"aws", "telemetry"},
     "connect": {"attachments", "aws", "telemetry"},
     "aws": {"config"},

@@ -32,6 +32,11 @@ def read_paused(connection: apsw.Connection) -> Paused:
     )
 
 
+def read_holds(connection: apsw.Connection) -> dict[str, Hold]:
+    """The routes that an error of configuration holds."""
+    return {hold.route: hold for hold in read_paused(connection).holds}
+
+
 def parse_subject(subject: str) -> tuple[str, str]:
     """The row that "intake", "delivery" or "route NAME" speaks of.
 

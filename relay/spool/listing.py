@@ -15,7 +15,7 @@ import apsw
 
 from relay.errors import SpoolCorruptError
 from relay.spool.addresses import Fits, fits_recipient, fits_sender, parse_pattern
-from relay.spool.control import read_paused
+from relay.spool.control import read_holds
 from relay.spool.model import Entry, Filter, Hold, State
 from relay.spool.named import find_named
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, LISTED_COLUMNS, parse_entry, to_microseconds
@@ -93,11 +93,6 @@ def _walks(states: Sequence[State], holds: Mapping[str, Hold]) -> Iterator[_Walk
             yield _Walk(state, _RUNNING, (routes,))
         if state is State.HELD and holds:
             yield _Walk(state, _STANDING, (routes,))
-
-
-def read_holds(connection: apsw.Connection) -> dict[str, Hold]:
-    """The routes that an error of configuration holds."""
-    return {hold.route: hold for hold in read_paused(connection).holds}
 
 
 def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str], list[Any]]:

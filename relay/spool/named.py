@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from relay.spool.control import read_paused
+from relay.spool.control import read_holds
 from relay.spool.model import State
 from relay.spool.schema import query
 
@@ -46,7 +46,7 @@ def split_id(word: str) -> tuple[str, int | None]:
 
 def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
     """The entries that these ids name, each once, and those of the ids that name none."""
-    held = {hold.route for hold in read_paused(connection).holds}
+    held = read_holds(connection)
     found: dict[int, Named] = {}
     unknown: list[str] = []
     for word in dict.fromkeys(ids):

@@ -14,8 +14,9 @@ import apsw
 
 from relay.envelope import SpoolId
 from relay.spool.addresses import equals, parse_pattern
+from relay.spool.control import read_holds
 from relay.spool.ids import mark_of
-from relay.spool.listing import ask_recipient, ask_sender, read_entries, read_holds
+from relay.spool.listing import ask_recipient, ask_sender, read_entries
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 from relay.spool.named import split_id
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds

@@ -11,18 +11,10 @@ from urllib.parse import parse_qsl
 import pytest
 from harness import Daemon, build_mail, send, until
 
-from relay.config.builtin import builtin_config
 from relay.sandbox.rules import Refusal
-from relay.sandbox.service import running_sandbox, settings_of
 
 ANSWER = b"<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:relay"
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config())) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

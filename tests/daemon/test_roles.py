@@ -8,15 +8,6 @@ import urllib.request
 import pytest
 from harness import Daemon, free_port, until
 
-from relay.config.builtin import builtin_config
-from relay.sandbox.service import running_sandbox, settings_of
-
-
-@pytest.fixture(scope="module")
-def box():
-    with running_sandbox(settings=settings_of(builtin_config())) as sandbox:
-        yield sandbox
-
 
 @pytest.fixture
 def halves(box, tmp_path):
