@@ -54,8 +54,10 @@ class Destination:
     address: str
     #: The forward-paths that led here, in the order of RCPT; never empty.
     forward_paths: tuple[str, ...]
-    #: The name of the route that matched the first of them.
+    #: The name of the route that matched them.
     route: str
+    #: Their subaddress tag, in lower case (RFC 5233); "" when they have none.
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

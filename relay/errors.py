@@ -7,6 +7,7 @@
     │   ├── SpoolSickError     a write or sync failed                     -> 451 4.3.0, then 421 4.3.2
     │   │   └── SpoolDamagedError  the database is none, or none any more  -> the same
     │   ├── SpoolUnfitError    a ConfigError too: data_dir is not as it must be -> a person mends it
+    │   │   └── SpoolOlderError    made by an older relay                -> restart the daemon
     │   ├── SpoolBusyError     another deliverer has this spool         -> start later
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
@@ -52,6 +53,10 @@ class SpoolDamagedError(SpoolSickError):
 
 class SpoolUnfitError(ConfigError, SpoolError):
     """A spool that only an operator can make fit for use: wrong owner, mode or kind, damaged, or not ours."""
+
+
+class SpoolOlderError(SpoolUnfitError):
+    """A spool of an older relay: only the daemon brings it up to date, when it starts."""
 
 
 class SpoolBusyError(SpoolError):

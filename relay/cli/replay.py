@@ -104,7 +104,7 @@ async def _replay(
         users=None,
     )
     reverse_path = _reverse_path(site, sender, raw)
-    intake = await asyncio.to_thread(open_intake, config)
+    intake = await asyncio.to_thread(open_intake, config, by_hand=True)
     try:
         transaction = Transaction(
             site=site,

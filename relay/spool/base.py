@@ -205,7 +205,8 @@ class Outbox(Protocol):
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
-    An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them). What is queued on a route that
+    A spool of an older relay is looked at as it is; each change of it raises SpoolOlderError: the daemon brings it up to
+    date when it starts. An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them). What is queued on a route that
     an error of configuration holds is stored as queued, and seen as held: `Entry.shown_state`.
     """
 
@@ -222,9 +223,9 @@ class Desk(Protocol):
         """Held entries become due now, those too that only their route holds: they wait for it all the same."""
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Entries not under way are removed for good, the raw mail with the last of them.
+        """Entries not under way are removed for good, some hundreds at a time, the raw mail with the last of them.
 
-        One that was not finished may be sent again; of a finished one its contact stays known.
+        Their octets are overwritten. One that was not finished may be sent again; of a finished one its contact stays known.
         """
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:

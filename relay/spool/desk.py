@@ -27,13 +27,15 @@ from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.records import to_microseconds
 from relay.spool.retention import Gone, note_dropped, remove_entries
-from relay.spool.schema import check_in_place, close_database, open_database, query
+from relay.spool.schema import check_current, check_in_place, close_database, open_to_look, query, tidy_log
 from relay.spool.translate import translated
 from relay.spool.wake import ring
 
 Answer = TypeVar("Answer")
 _Takes = Callable[[Named], bool]
 
+#: Entries dropped in one transaction: their octets are overwritten, and go through the log.
+_DROPS = 200
 _RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
 #: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
 #: it is then a matter of the history; what an attempt met stays the last that is known.
@@ -58,7 +60,7 @@ class LocalDesk:
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
         self._ballast = Ballast(self._layout)
-        self._connection = self._ballast.pay(lambda: open_database(self._layout.database))
+        self._connection = self._ballast.pay(lambda: open_to_look(self._layout.database))
         self._gate = Gate(self._layout.gate)
         self._readers = Readers(self._layout.database)
 
@@ -90,7 +92,24 @@ class LocalDesk:
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good; those that were not finished may be sent again."""
+        with self._view() as connection:
+            named, unknown = find_named(connection, ids)
+        parts = [
+            self._drop([one.id for one in named[start : start + _DROPS]], now=now)
+            for start in range(0, len(named), _DROPS)
+        ]
+        with translated():
+            tidy_log(self._connection)  # it has the pages of the mail as they were
+        left = [
+            *(one for part in parts for one in part.left),
+            *(Left(id=word, state=None) for word in unknown),
+        ]
+        routes = {route for part in parts for route in part.routes}
+        return Changed(
+            count=sum(part.count for part in parts), left=tuple(left), routes=tuple(sorted(routes))
+        )
 
+    def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         def remove() -> tuple[Changed, Gone]:
             able, changed = self._sort(ids, lambda one: one.state is not State.LEASED)
             note_dropped(self._connection, [one.entry_id for one in able], now=now)
@@ -235,10 +254,15 @@ class LocalDesk:
         )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
-        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack."""
+        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack.
+
+        Raises:
+            SpoolOlderError: the spool can be looked at, but is an older relay's to change.
+        """
 
         def run() -> Answer:
             with translated(), self._gate.transaction(self._connection):
+                check_current(self._connection, self._layout.database)
                 return change()
 
         return self._ballast.pay(run)

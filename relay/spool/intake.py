@@ -44,14 +44,16 @@ _PutJob = Job[Prepared, Receipt]
 class LocalIntake:
     """`Intake` over SQLite and files; one in each process, used from one event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, by_hand: bool = False) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._large_bytes = config.spool.large_message_bytes
         self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
         self._layout.prepare()
         ballast = Ballast(self._layout)
+        # Only the daemon brings an older spool up to date: a command would lock out the one that runs.
+        create = not by_hand or not self._layout.database.exists()
         self._connection: apsw.Connection | None = ballast.pay(
-            lambda: open_database(self._layout.database, create=True)
+            lambda: open_database(self._layout.database, create=create)
         )
         self._gate = Gate(self._layout.gate)
         self._maker = ballast.pay(lambda: Maker(self._layout.makers))

@@ -14,13 +14,16 @@ from relay.spool.outbox import LocalOutbox
 __all__ = ["LocalDesk", "LocalIntake", "LocalOutbox", "open_desk", "open_intake", "open_outbox"]
 
 
-def open_intake(config: Config) -> LocalIntake:
+def open_intake(config: Config, *, by_hand: bool = False) -> LocalIntake:
     """The receiving half's view; makes the spool when there is none. Open it after any fork.
 
+    With `by_hand` it is a command's: an older spool is left as it is.
+
     Raises:
+        SpoolOlderError: by hand, and the daemon must be restarted first.
         SpoolError: there is no spool that could be used.
     """
-    return LocalIntake(config)
+    return LocalIntake(config, by_hand=by_hand)
 
 
 def open_outbox(config: Config) -> LocalOutbox:

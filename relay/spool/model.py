@@ -114,6 +114,12 @@ class Entry:
     rung: Rung
     #: Whether a person has let it go after the policy of its route had held it.
     released: bool
+    #: The one live ClientToken; None for mail of an earlier version of which no request is stored by this one.
+    token: str | None
+    #: Whether a request under that token went out before this attempt, or may have.
+    sent: bool
+    #: The first request under that token of which nobody knows whether it became a contact; None: there is none.
+    in_doubt_since: datetime | None
     #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
     request: bytes | None = field(repr=False)
     #: When the presigned URLs in `request` die.
@@ -185,7 +191,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """What came of an operator's change: decided and done in one transaction."""
+    """What came of an operator's change; an entry is decided on in the transaction that changes it."""
 
     #: Entries that were changed.
     count: int

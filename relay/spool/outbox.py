@@ -31,7 +31,7 @@ from relay.spool.model import Entry, Paused
 from relay.spool.probe import probe_spool
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
-from relay.spool.schema import close_database, open_database, query, restart_log
+from relay.spool.schema import close_database, open_database, query, restart_log, savepoint
 from relay.spool.translate import translate_error, translated
 from relay.spool.writer import Job, Writer
 
@@ -272,9 +272,9 @@ class LocalOutbox:
 
     async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
         """A step of it: how many mails went, and whether there may be more to remove."""
-        entries, gone = await self._change("expire", partial(retention.expire_done, before=before))
+        more, gone = await self._change("expire", partial(retention.expire_done, before=before))
         await asyncio.to_thread(self._remove_files, gone.filed)
-        return gone.mails, entries == retention.STEP
+        return gone.mails, more
 
     def _remove_files(self, filed: Sequence[str]) -> None:
         for spool_id in filed:
@@ -321,7 +321,7 @@ class LocalOutbox:
             with self._gate.transaction(self._connection):
                 for job in group:
                     try:
-                        with self._connection:
+                        with savepoint(self._connection):
                             job.answer = job.payload[1](self._connection)
                     except SpoolError as exc:
                         job.error = exc

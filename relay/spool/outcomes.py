@@ -34,6 +34,15 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 ) ORDER BY entry_id LIMIT ?3
 """
 
+#: An entry as the ledger remembers it, with the instant when it was dropped.
+REMEMBER = """
+INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
+dropped_at, route, tag, sender, dmarc, token)
+SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
+?1, route, tag, sender, json_extract(results, '$.relay_dmarc'), token
+FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
+"""
+
 
 def record(
     connection: apsw.Connection,
@@ -132,11 +141,7 @@ def finish(
     record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
     connection.execute("UPDATE entries SET contact_id = ? WHERE entry_id = ?", (contact_id, entry.entry_id))
-    connection.execute(
-        "INSERT INTO ledger SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
-        "mails.accepted_at, NULL FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?",
-        (entry.entry_id,),
-    )
+    connection.execute(REMEMBER, (None, entry.entry_id))
 
 
 def defer(

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 import apsw
 
-from relay.spool.schema import close_database, open_database
+from relay.spool.schema import close_database, open_to_look
 from relay.spool.translate import translated
 
 #: More than the deliveries that read at once; what is above is closed after use.
@@ -32,7 +32,7 @@ class Readers:
         try:
             connection = self._idle.get_nowait()
         except Empty:
-            connection = open_database(self._path)
+            connection = open_to_look(self._path)
             connection.execute("PRAGMA query_only = ON")
         try:
             with translated():

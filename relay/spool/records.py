@@ -25,10 +25,10 @@ ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
-    "e.released"
+    "e.released, e.tag, e.token, e.token IS NULL AND r.request IS NOT NULL, e.sent_at, e.in_doubt_since"
 )
 #: The same without the request, which may be large, for lists.
-LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request", "NULL")
+LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
 
 
@@ -60,11 +60,20 @@ def parse_entry(row: Sequence[Any]) -> Entry:
 
 def _parse_entry(row: Sequence[Any]) -> Entry:
     results = json.loads(row[7])
+    # A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was here.
+    inherited, sent_at, in_doubt_since = row[28:31]
+    if inherited:
+        sent_at = sent_at or row[23]
+        in_doubt_since = in_doubt_since or row[23]
     return Entry(
         entry_id=row[0],
         spool_id=SpoolId(row[1]),
         destination=Destination(
-            instance_id=row[2], address=row[3], forward_paths=tuple(json.loads(row[4])), route=row[5]
+            instance_id=row[2],
+            address=row[3],
+            forward_paths=tuple(json.loads(row[4])),
+            route=row[5],
+            tag=row[26] or "",
         ),
         envelope=parse_envelope_json(row[6]),
         results={str(name): str(value) for name, value in results.items()},
@@ -86,4 +95,7 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         accepted_at=from_microseconds(row[23]),
         updated_at=from_microseconds(row[24]),
         released=bool(row[25]),
+        token=row[27],
+        sent=sent_at is not None,
+        in_doubt_since=from_microseconds(in_doubt_since) if in_doubt_since is not None else None,
     )

@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.spool.accept import CONVERSATION_DAYS
+from relay.spool.outcomes import REMEMBER
 from relay.spool.records import to_microseconds
 from relay.spool.schema import query
 
 #: Rows a transaction: some ten milliseconds of it.
 STEP = 500
-
+#: Octets a transaction, the mail of the last row besides: what is removed is overwritten, and goes through the log.
+_STEP_BYTES = 4 * 1024 * 1024
 
 #: Pages a transaction that gives space back: 4 MiB through the log.
 _PAGES = 1_000
@@ -33,14 +35,22 @@ class Gone:
     filed: tuple[str, ...]
 
 
-def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[int, Gone]:
-    """Remove the oldest finished entries that ended before this instant; how many, and the mails that went."""
-    rows = query(
+def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool, Gone]:
+    """Remove the oldest finished entries that ended before this instant; whether there may be more, and the mails that went."""
+    found = query(
         connection,
-        "SELECT entry_id, mail_id FROM entries WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?",
+        "SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries JOIN mails USING (mail_id) "
+        "WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?",
         (to_microseconds(before), STEP),
     )
-    return len(rows), remove_entries(connection, rows)
+    rows: list[tuple[int, int]] = []
+    octets = 0
+    for entry_id, mail_id, size in found:
+        if octets > _STEP_BYTES:
+            break
+        rows.append((entry_id, mail_id))
+        octets += size
+    return len(rows) == STEP or len(rows) < len(found), remove_entries(connection, rows)
 
 
 def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> Gone:
@@ -64,8 +74,7 @@ def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> 
 def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: datetime) -> None:
     """Have the ledger remember what an operator drops unfinished; what is done stands there already."""
     connection.executemany(
-        "INSERT INTO ledger SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, NULL, "
-        "mails.accepted_at, ? FROM entries JOIN mails USING (mail_id) WHERE entry_id = ? AND state <> 'done'",
+        f"{REMEMBER} AND state <> 'done'",
         ((to_microseconds(now), entry_id) for entry_id in entry_ids),
     )
 

@@ -1,7 +1,7 @@
-"""The database of the local spool: its tables, its version, and how a connection to it is opened.
+"""The database of the local spool: its version, and how a connection to it is opened.
 
-Owns the SQL that makes tables and the pragmas that a promise rests on (WAL, synchronous=FULL). Never reads or
-writes a mail. Refuses a library older than 3.51.3, whose WAL could be corrupted when two connections write and
+Owns the pragmas that a promise rests on (WAL, synchronous=FULL), and who may bring an older database up to date: the
+daemon (`migrations` has the steps). Never reads or writes a mail. Refuses a library older than 3.51.3, whose WAL could be corrupted when two connections write and
 checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 """
 
@@ -10,161 +10,30 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from relay.errors import SpoolError, SpoolSickError, SpoolUnfitError
+from relay.errors import SpoolError, SpoolOlderError, SpoolSickError, SpoolUnfitError
 from relay.faults import fault_point
 from relay.spool.files import adopt
+from relay.spool.migrations import MIGRATIONS
+from relay.spool.older import stand_in
 from relay.spool.translate import translated
 
 #: Ours among SQLite files: "Rlay" in ASCII.
 APPLICATION_ID = 0x526C6179
 OLDEST_LIBRARY = (3, 51, 3)
 _BUSY_MILLISECONDS = 10_000
+_TIDY_MILLISECONDS = 1_000
 #: 16 MiB of WAL between checkpoints: each checkpoint syncs twice, and a waiter pays for it.
 _CHECKPOINT_PAGES = 4_000
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _CACHE_KIBIBYTES = 8_192
 _INCREMENTAL = 2
-
-_FIRST = """
-CREATE TABLE mails (
-    mail_id      INTEGER PRIMARY KEY,
-    spool_id     TEXT NOT NULL UNIQUE,
-    fingerprint  TEXT NOT NULL,
-    message_id   TEXT,
-    reverse_path TEXT,
-    envelope     TEXT NOT NULL,
-    results      TEXT NOT NULL,
-    size         INTEGER NOT NULL,
-    trace_size   INTEGER NOT NULL,
-    trace_sha256 BLOB NOT NULL,
-    filed        INTEGER NOT NULL,
-    confirmed    INTEGER NOT NULL DEFAULT 0,
-    accepted_at  INTEGER NOT NULL
-);
--- The one index whose order is chance: each acceptance writes a page of it to the log. So it is narrow (48 bits
--- find the row, the row is compared as a whole), and there is none on what senders choose: the ledger finds the
--- Message-IDs of contacts; others, and addresses, are looked for by a person, who can wait for a walk.
-CREATE INDEX mails_fingerprint ON mails (substr(fingerprint, 1, 12));
-CREATE INDEX mails_filed ON mails (spool_id) WHERE filed = 1;
-
--- Apart, so that no listing ever walks over the octets of mails.
-CREATE TABLE raws (
-    mail_id INTEGER PRIMARY KEY REFERENCES mails ON DELETE CASCADE,
-    octets  BLOB NOT NULL
-);
-
-CREATE TABLE entries (
-    entry_id      INTEGER PRIMARY KEY AUTOINCREMENT,
-    mail_id       INTEGER NOT NULL REFERENCES mails,
-    instance_id   TEXT NOT NULL,
-    address       TEXT NOT NULL,
-    forward_paths TEXT NOT NULL,
-    route         TEXT NOT NULL,
-    priority      INTEGER NOT NULL,
-    state         TEXT NOT NULL DEFAULT 'queued'
-                  CHECK (state IN ('queued', 'leased', 'held', 'dead', 'done')),
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    cut_short     INTEGER NOT NULL DEFAULT 0,
-    due_at        INTEGER NOT NULL,
-    lease_until   INTEGER,
-    rung          TEXT NOT NULL DEFAULT 'full',
-    contact_id    TEXT,
-    reason        TEXT NOT NULL DEFAULT '',
-    detail        TEXT NOT NULL DEFAULT '',
-    accepted_at   INTEGER NOT NULL,
-    updated_at    INTEGER NOT NULL
-);
-CREATE INDEX entries_mail ON entries (mail_id);
-CREATE INDEX entries_state ON entries (state);
-CREATE INDEX entries_due ON entries (route, priority, due_at) WHERE state = 'queued';
-CREATE INDEX entries_leased ON entries (lease_until) WHERE state = 'leased';
-CREATE INDEX entries_done ON entries (updated_at) WHERE state = 'done';
-CREATE INDEX entries_contact ON entries (contact_id) WHERE contact_id IS NOT NULL;
-
-CREATE TABLE requests (
-    entry_id   INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE,
-    request    BLOB NOT NULL,
-    expires_at INTEGER NOT NULL
-);
-
-CREATE TABLE history (
-    entry_id INTEGER NOT NULL REFERENCES entries ON DELETE CASCADE,
-    at       INTEGER NOT NULL,
-    event    TEXT NOT NULL,
-    attempt  INTEGER NOT NULL,
-    reason   TEXT NOT NULL,
-    detail   TEXT NOT NULL
-);
-CREATE INDEX history_entry ON history (entry_id);
-
--- What is remembered of finished entries: written with the outcome, twice a second, not with the acceptance, a
--- thousand times a second. Until then the mail and its entries say the same.
-CREATE TABLE ledger (
-    fingerprint TEXT NOT NULL,
-    instance_id TEXT NOT NULL,
-    address     TEXT NOT NULL,
-    spool_id    TEXT NOT NULL,
-    message_id  TEXT,
-    confirmed   INTEGER NOT NULL,
-    contact_id  TEXT,
-    accepted_at INTEGER NOT NULL
-);
-CREATE INDEX ledger_fingerprint ON ledger (fingerprint);
-CREATE INDEX ledger_spool_id ON ledger (spool_id);
-CREATE INDEX ledger_message_id ON ledger (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX ledger_contact ON ledger (contact_id) WHERE contact_id IS NOT NULL;
-CREATE INDEX ledger_accepted_at ON ledger (accepted_at);
-
--- What an operator paused, and which routes an error of configuration holds.
-CREATE TABLE control (
-    subject TEXT NOT NULL CHECK (subject IN ('intake', 'delivery', 'route', 'hold')),
-    name    TEXT NOT NULL,
-    reason  TEXT NOT NULL DEFAULT '',
-    detail  TEXT NOT NULL DEFAULT '',
-    since   INTEGER NOT NULL,
-    PRIMARY KEY (subject, name)
-) WITHOUT ROWID;
-
--- Counted as rows come and go, so that quotas and metrics never scan.
-CREATE TABLE totals (
-    name  TEXT PRIMARY KEY,
-    value INTEGER NOT NULL
-) WITHOUT ROWID;
-INSERT INTO totals VALUES ('queued', 0), ('leased', 0), ('held', 0), ('dead', 0), ('done', 0), ('bytes', 0);
-CREATE TRIGGER mails_in AFTER INSERT ON mails BEGIN
-    UPDATE totals SET value = value + new.size WHERE name = 'bytes';
-END;
-CREATE TRIGGER mails_out AFTER DELETE ON mails BEGIN
-    UPDATE totals SET value = value - old.size WHERE name = 'bytes';
-END;
-CREATE TRIGGER entries_in AFTER INSERT ON entries BEGIN
-    UPDATE totals SET value = value + 1 WHERE name = new.state;
-END;
-CREATE TRIGGER entries_out AFTER DELETE ON entries BEGIN
-    UPDATE totals SET value = value - 1 WHERE name = old.state;
-END;
-CREATE TRIGGER entries_moved AFTER UPDATE OF state ON entries WHEN old.state <> new.state BEGIN
-    UPDATE totals SET value = value - 1 WHERE name = old.state;
-    UPDATE totals SET value = value + 1 WHERE name = new.state;
-END;
-"""
-
-_SECOND = """
--- Whether a person has let the mail go that the policy of its route had held: the policy is not asked again.
-ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
--- When an operator dropped the entry; such a row says what became of a mail, and makes no duplicate of the next.
-ALTER TABLE ledger ADD COLUMN dropped_at INTEGER;
-"""
-
-#: Each brings a database from the version of its index to the next; never edited once released.
-MIGRATIONS = (_FIRST, _SECOND)
 
 
 def check_library() -> None:
@@ -185,10 +54,29 @@ def check_library() -> None:
 def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
     """A connection ready for use, its tables at our version; it may move between threads, one at a time.
 
+    With `create`, which only the daemon says, a new database is made, and an older one is brought up to date.
+
+    Raises:
+        SpoolOlderError: an older relay made it, and may be using it.
+        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
+        SpoolFullError, SpoolSickError: it cannot be opened now.
+    """
+    return _open(path, _migrate if create else check_current, create=create)
+
+
+def open_to_look(path: Path) -> apsw.Connection:
+    """A connection for questions, to a spool of an older relay too, which is left as it is: what it lacks has defaults.
+
     Raises:
         SpoolUnfitError: it is no spool of ours, or one of a newer relay.
         SpoolFullError, SpoolSickError: it cannot be opened now.
     """
+    return _open(path, _stand_in)
+
+
+def _open(
+    path: Path, ready: Callable[[apsw.Connection, Path], None], *, create: bool = False
+) -> apsw.Connection:
     check_library()
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     with translated(path):
@@ -200,7 +88,7 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
                 # The library takes what it gets, and would say so at the first write.
                 raise SpoolSickError(f"{path}: may only be read")  # noqa: TRY301 - closed as after any other error
             _set_up(connection)
-            _migrate(connection, path)
+            ready(connection, path)
         except BaseException:
             close_database(connection)
             raise
@@ -253,6 +141,8 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    # What was removed is overwritten: a mail that an operator dropped cannot be read from the file any more.
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
@@ -271,6 +161,28 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             connection.execute(MIGRATIONS[number])
             fault_point("spool.migrated")
         connection.pragma("user_version", len(MIGRATIONS))
+
+
+def _stand_in(connection: apsw.Connection, path: Path) -> None:
+    check_ours(connection, path)
+    if connection.pragma("user_version") < len(MIGRATIONS):
+        stand_in(connection, MIGRATIONS)
+
+
+def check_current(connection: apsw.Connection, path: Path) -> None:
+    """Nothing, for a spool of our version.
+
+    Raises:
+        SpoolOlderError: an older relay made it.
+        SpoolUnfitError: it is somebody else's, or a newer relay's.
+    """
+    check_ours(connection, path)
+    version = connection.pragma("user_version")
+    if version < len(MIGRATIONS):
+        raise SpoolOlderError(
+            f"{path} was made by an older relay (version {version}, ours is {len(MIGRATIONS)}), which may be running: "
+            "restart the daemon (relay serve) first; it brings the spool up to date"
+        )
 
 
 def check_ours(connection: apsw.Connection, path: Path) -> None:
@@ -321,6 +233,16 @@ def restart_log(connection: apsw.Connection) -> bool:
     return not busy
 
 
+def tidy_log(connection: apsw.Connection) -> None:
+    """Have the log copied and cut short, where nobody is in the way and the disk takes it; else it is soon anyway."""
+    connection.set_busy_timeout(_TIDY_MILLISECONDS)
+    try:
+        with suppress(apsw.Error):
+            query(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+
+
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
     """All rows of a question; what their columns hold is known from the schema, not to the type checker."""
     return connection.execute(sql, values).fetchall()
@@ -339,3 +261,16 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def savepoint(connection: apsw.Connection) -> Iterator[None]:
+    """A part of a transaction, all of it or none; the rest goes on, unless SQLite has given up the whole of it."""
+    connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO part; RELEASE part")
+        raise
+    connection.execute("RELEASE part")

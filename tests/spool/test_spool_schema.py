@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from datetime import timedelta
 
 import apsw
 import pytest
 from spoolkit import NOW, build_config, build_submission
 
-from relay.errors import SpoolError
+from relay.errors import SpoolError, SpoolOlderError
 from relay.spool import schema
+from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import Layout
 from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import State
-from relay.spool.schema import MIGRATIONS, close_database, open_database, query, transaction
+from relay.spool.model import Filter, State
+from relay.spool.schema import (
+    MIGRATIONS,
+    close_database,
+    count_entries,
+    open_database,
+    query,
+    transaction,
+)
 from relay.spool.wake import Bell
 
 
@@ -59,28 +69,19 @@ def test_older_database_is_brought_up_to_date(path, monkeypatch):
     monkeypatch.setattr(
         schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); INSERT INTO newer VALUES (7);")
     )
-    for _ in range(2):
-        connection = open_database(path)
+    for create in (True, False):
+        connection = open_database(path, create=create)
         assert query(connection, "SELECT x FROM newer") == [(7,)]
         assert query(connection, "SELECT subject FROM control") == [("intake",)]
         connection.close()
 
 
-def test_spool_of_the_first_version_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+async def test_spool_of_an_older_version_goes_on(tmp_path, version):
     """Mail that waits, and the memory of mail that is done, come through every step to the newest version."""
     config = build_config(tmp_path / "data")
-    old = Layout(data_dir=config.data_dir)
-    old.prepare()
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:1])
-        connection = open_database(old.database, create=True)
-    connection.execute(
-        "INSERT INTO mails VALUES (1, 'M1', 'f', '<1@x>', NULL, '{}', '{}', 1, 0, x'', 0, 0, 1);"
-        "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
-        "updated_at) VALUES (1, 'i', 'a@x', '[\"a@x\"]', 'r', 1, 1, 1, 1);"
-        "INSERT INTO ledger VALUES ('g', 'i', 'a@x', 'M0', '<0@x>', 0, 'contact-0', 1)"
-    )
-    connection.close()
+    make_older(config, version)
+    await open_outbox(config).close()
     desk = open_desk(config)
     assert desk.counts()[State.QUEUED] == 1
     assert desk.hold(["M1"], now=NOW).count == 1
@@ -90,6 +91,82 @@ def test_spool_of_the_first_version_goes_on(tmp_path, monkeypatch):
     desk.close()
 
 
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_looking_at_an_older_spool_leaves_it_to_the_daemon_that_runs(tmp_path, version):
+    """A spool of an older relay answers every question of the desk, refuses every change, and stays as it was."""
+    config = build_config(tmp_path / "data")
+    path = make_older(config, version)
+    before = dump(path)
+    desk = open_desk(config)
+    (entry,) = desk.select(Filter())
+    assert (entry.destination.address, entry.released, entry.token, entry.in_doubt_since) == (
+        "a@x",
+        False,
+        None,
+        None,
+    )
+    assert [one.entry_id for one in desk.trace("<1@x>")] == [1]
+    assert [one.entry_id for one in desk.select(Filter(ids=("M1.1",), sender="<>"))] == [1]
+    assert [line.spool_id for line in desk.remembered("contact-0")] == ["M0"]
+    assert desk.tally(Filter(recipient="a@x"))[State.QUEUED] == desk.counts()[State.QUEUED] == 1
+    assert desk.export("M1") == b"x"
+    assert (desk.history(entry), desk.routes(), desk.unknown(["M1", "M2"])) == ([], ["r"], ["M2"])
+    assert desk.backlog(limits=(), now=NOW)[0].queued == 1
+    assert (desk.aside()[State.DEAD][0], desk.paused().intake) == (0, False)
+    changes = (
+        lambda: desk.retry(["M1"], now=NOW),
+        lambda: desk.hold(["M1"], now=NOW),
+        lambda: desk.release(["M1"], now=NOW),
+        lambda: desk.drop(["M1"], now=NOW),
+        lambda: desk.pause("intake", now=NOW),
+        lambda: desk.resume("intake"),
+        lambda: open_intake(config, by_hand=True),
+    )
+    for change in changes:
+        with pytest.raises(SpoolOlderError, match="restart the daemon"):
+            change()
+    assert count_entries(path) == 1
+    desk.close()
+    assert dump(path) == before
+
+
+def make_older(config, version):
+    """A spool as a relay of that version left it, with one mail that waits and one that is remembered."""
+    layout = Layout(data_dir=config.data_dir)
+    layout.prepare()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:version])
+        connection = open_database(layout.database, create=True)
+    envelope = build_envelope_json(build_submission("M1").envelope).replace("'", "''")
+    fingerprint, trace = hashlib.sha256(b"x").hexdigest(), hashlib.sha256(b"").hexdigest()
+    connection.execute(
+        "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, envelope, results, size, trace_size, "
+        f"trace_sha256, filed, accepted_at) VALUES (1, 'M1', '{fingerprint}', '<1@x>', '{envelope}', '{{}}', 1, 0, "
+        f"x'{trace}', 0, 1);"
+        "INSERT INTO raws VALUES (1, x'78');"
+        "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
+        "updated_at) VALUES (1, 'i', 'a@x', '[\"a@x\"]', 'r', 1, 1, 1, 1);"
+        "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
+        "accepted_at) VALUES ('g', 'i', 'a@x', 'M0', '<0@x>', 0, 'contact-0', 1)"
+    )
+    connection.close()
+    return layout.database
+
+
+def dump(path):
+    """Its version, its schema and all of its rows."""
+    connection = apsw.Connection(str(path))
+    tables = query(connection, "SELECT name, sql FROM sqlite_schema ORDER BY 1")
+    rows = {
+        name: query(connection, f"SELECT * FROM {name}")
+        for name, sql in tables
+        if (sql or "").startswith("CREATE TABLE")
+    }
+    version = connection.pragma("user_version")
+    connection.close()
+    return version, tables, rows
+
+
 def test_failed_migration_changes_nothing(path, monkeypatch):
     """A migration is whole or not at all."""
     open_database(path, create=True).close()
@@ -97,7 +174,7 @@ def test_failed_migration_changes_nothing(path, monkeypatch):
         schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); CREATE TABLE mails (x);")
     )
     with pytest.raises(SpoolError):
-        open_database(path)
+        open_database(path, create=True)
     monkeypatch.undo()
     connection = open_database(path)
     assert query(connection, "SELECT name FROM sqlite_schema WHERE name = 'newer'") == []
@@ -190,7 +267,8 @@ def test_totals_agree_with_rows_whatever_happens(path):
     connection = open_database(path, create=True)
     for number in range(10):
         connection.execute(
-            "INSERT INTO mails VALUES (?, ?, '', NULL, NULL, '', '', 100, 0, x'', 0, 0, 0)",
+            "INSERT INTO mails (mail_id, spool_id, fingerprint, envelope, results, size, trace_size, trace_sha256, filed, "
+            "accepted_at) VALUES (?, ?, '', '', '', 100, 0, x'', 0, 0)",
             (number + 1, str(number)),
         )
         connection.execute(
@@ -224,3 +302,24 @@ def test_nobody_else_may_read_mail(spool_config):
     modes = {path.name: path.stat().st_mode & 0o777 for path in spool_config.data_dir.rglob("*")}
     assert modes
     assert {mode & 0o077 for mode in modes.values()} == {0}, modes
+
+
+async def test_dropped_mail_cannot_be_read_from_the_database(tmp_path):
+    """What an operator dropped, or what retention removed, stands in no page of the database or of its log."""
+    config = build_config(tmp_path / "data")
+    intake, outbox = open_intake(config), open_outbox(config)
+    for word in (b"dropped-by-hand ", b"past-its-retention ", b"still-here "):
+        await intake.put(build_submission(intake.new_id(), body=b"Subject: x\r\n\r\n" + word * 2_000))
+    await intake.close()
+    by_hand, finished, _ = await outbox.claim(now=NOW, limit=3, lease_seconds=60)
+    await outbox.hold(by_hand, reason="class.bulk", detail="", now=NOW)
+    await outbox.finish(finished, contact_id="c", now=NOW)
+    await outbox.expire(now=NOW + timedelta(days=365))
+    desk = open_desk(config)
+    assert desk.drop([by_hand.spool_id], now=NOW).count == 1
+    octets = b"".join(path.read_bytes() for path in config.data_dir.glob("spool/spool.db*"))
+    assert [word for word in (b"by-hand ", b"retention ", b"still-here ") if word in octets] == [
+        b"still-here "
+    ]
+    desk.close()
+    await outbox.close()

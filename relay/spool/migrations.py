@@ -1,0 +1,164 @@
+"""The tables of the local spool, and each step that brought them to what they are.
+
+Owns the SQL. Never runs it (`schema`).
+"""
+
+from __future__ import annotations
+
+_FIRST = """
+CREATE TABLE mails (
+    mail_id      INTEGER PRIMARY KEY,
+    spool_id     TEXT NOT NULL UNIQUE,
+    fingerprint  TEXT NOT NULL,
+    message_id   TEXT,
+    reverse_path TEXT,
+    envelope     TEXT NOT NULL,
+    results      TEXT NOT NULL,
+    size         INTEGER NOT NULL,
+    trace_size   INTEGER NOT NULL,
+    trace_sha256 BLOB NOT NULL,
+    filed        INTEGER NOT NULL,
+    confirmed    INTEGER NOT NULL DEFAULT 0,
+    accepted_at  INTEGER NOT NULL
+);
+-- The one index whose order is chance: each acceptance writes a page of it to the log. So it is narrow (48 bits
+-- find the row, the row is compared as a whole), and there is none on what senders choose: the ledger finds the
+-- Message-IDs of contacts; others, and addresses, are looked for by a person, who can wait for a walk.
+CREATE INDEX mails_fingerprint ON mails (substr(fingerprint, 1, 12));
+CREATE INDEX mails_filed ON mails (spool_id) WHERE filed = 1;
+
+-- Apart, so that no listing ever walks over the octets of mails.
+CREATE TABLE raws (
+    mail_id INTEGER PRIMARY KEY REFERENCES mails ON DELETE CASCADE,
+    octets  BLOB NOT NULL
+);
+
+CREATE TABLE entries (
+    entry_id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    mail_id       INTEGER NOT NULL REFERENCES mails,
+    instance_id   TEXT NOT NULL,
+    address       TEXT NOT NULL,
+    forward_paths TEXT NOT NULL,
+    route         TEXT NOT NULL,
+    priority      INTEGER NOT NULL,
+    state         TEXT NOT NULL DEFAULT 'queued'
+                  CHECK (state IN ('queued', 'leased', 'held', 'dead', 'done')),
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    cut_short     INTEGER NOT NULL DEFAULT 0,
+    due_at        INTEGER NOT NULL,
+    lease_until   INTEGER,
+    rung          TEXT NOT NULL DEFAULT 'full',
+    contact_id    TEXT,
+    reason        TEXT NOT NULL DEFAULT '',
+    detail        TEXT NOT NULL DEFAULT '',
+    accepted_at   INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL
+);
+CREATE INDEX entries_mail ON entries (mail_id);
+CREATE INDEX entries_state ON entries (state);
+CREATE INDEX entries_due ON entries (route, priority, due_at) WHERE state = 'queued';
+CREATE INDEX entries_leased ON entries (lease_until) WHERE state = 'leased';
+CREATE INDEX entries_done ON entries (updated_at) WHERE state = 'done';
+CREATE INDEX entries_contact ON entries (contact_id) WHERE contact_id IS NOT NULL;
+
+CREATE TABLE requests (
+    entry_id   INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE,
+    request    BLOB NOT NULL,
+    expires_at INTEGER NOT NULL
+);
+
+CREATE TABLE history (
+    entry_id INTEGER NOT NULL REFERENCES entries ON DELETE CASCADE,
+    at       INTEGER NOT NULL,
+    event    TEXT NOT NULL,
+    attempt  INTEGER NOT NULL,
+    reason   TEXT NOT NULL,
+    detail   TEXT NOT NULL
+);
+CREATE INDEX history_entry ON history (entry_id);
+
+-- What is remembered of finished entries: written with the outcome, twice a second, not with the acceptance, a
+-- thousand times a second. Until then the mail and its entries say the same.
+CREATE TABLE ledger (
+    fingerprint TEXT NOT NULL,
+    instance_id TEXT NOT NULL,
+    address     TEXT NOT NULL,
+    spool_id    TEXT NOT NULL,
+    message_id  TEXT,
+    confirmed   INTEGER NOT NULL,
+    contact_id  TEXT,
+    accepted_at INTEGER NOT NULL
+);
+CREATE INDEX ledger_fingerprint ON ledger (fingerprint);
+CREATE INDEX ledger_spool_id ON ledger (spool_id);
+CREATE INDEX ledger_message_id ON ledger (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX ledger_contact ON ledger (contact_id) WHERE contact_id IS NOT NULL;
+CREATE INDEX ledger_accepted_at ON ledger (accepted_at);
+
+-- What an operator paused, and which routes an error of configuration holds.
+CREATE TABLE control (
+    subject TEXT NOT NULL CHECK (subject IN ('intake', 'delivery', 'route', 'hold')),
+    name    TEXT NOT NULL,
+    reason  TEXT NOT NULL DEFAULT '',
+    detail  TEXT NOT NULL DEFAULT '',
+    since   INTEGER NOT NULL,
+    PRIMARY KEY (subject, name)
+) WITHOUT ROWID;
+
+-- Counted as rows come and go, so that quotas and metrics never scan.
+CREATE TABLE totals (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO totals VALUES ('queued', 0), ('leased', 0), ('held', 0), ('dead', 0), ('done', 0), ('bytes', 0);
+CREATE TRIGGER mails_in AFTER INSERT ON mails BEGIN
+    UPDATE totals SET value = value + new.size WHERE name = 'bytes';
+END;
+CREATE TRIGGER mails_out AFTER DELETE ON mails BEGIN
+    UPDATE totals SET value = value - old.size WHERE name = 'bytes';
+END;
+CREATE TRIGGER entries_in AFTER INSERT ON entries BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = new.state;
+END;
+CREATE TRIGGER entries_out AFTER DELETE ON entries BEGIN
+    UPDATE totals SET value = value - 1 WHERE name = old.state;
+END;
+CREATE TRIGGER entries_moved AFTER UPDATE OF state ON entries WHEN old.state <> new.state BEGIN
+    UPDATE totals SET value = value - 1 WHERE name = old.state;
+    UPDATE totals SET value = value + 1 WHERE name = new.state;
+END;
+"""
+
+_SECOND = """
+-- Whether a person has let the mail go that the policy of its route had held: the policy is not asked again.
+ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+-- When an operator dropped the entry; such a row says what became of a mail, and makes no duplicate of the next.
+ALTER TABLE ledger ADD COLUMN dropped_at INTEGER;
+"""
+
+_THIRD = """
+-- What the rule of duplicates compares besides the octets and the destination (`duplicates`), NULL in rows from before.
+-- The reverse-path without what changes with each try; "" is the null one.
+ALTER TABLE mails ADD COLUMN sender TEXT;
+-- The subaddress tag of the forward-paths; the route is there.
+ALTER TABLE entries ADD COLUMN tag TEXT;
+-- The one ClientToken of the entry; NULL: accepted before, until its next request is stored.
+ALTER TABLE entries ADD COLUMN token TEXT;
+-- When a request first went out under this token.
+ALTER TABLE entries ADD COLUMN sent_at INTEGER;
+-- The first request of which nobody knows whether it became a contact.
+ALTER TABLE entries ADD COLUMN in_doubt_since INTEGER;
+-- When the policy of the route dropped the entry: it vouches for no other.
+ALTER TABLE entries ADD COLUMN dropped_at INTEGER;
+-- The same of what is remembered, and what DMARC said.
+ALTER TABLE ledger ADD COLUMN route TEXT;
+ALTER TABLE ledger ADD COLUMN tag TEXT;
+ALTER TABLE ledger ADD COLUMN sender TEXT;
+ALTER TABLE ledger ADD COLUMN dmarc TEXT;
+ALTER TABLE ledger ADD COLUMN token TEXT;
+CREATE INDEX ledger_token ON ledger (token) WHERE token IS NOT NULL;
+"""
+
+#: Each brings a database from the version of its index to the next; never edited once released. ADD COLUMN and CREATE
+#: change no row, so they need no copy and no room to speak of; one that rewrites rows must copy the spool first.
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
