@@ -19,9 +19,10 @@ from typing import Any
 import aiohttp
 
 from relay import telemetry
-from relay.aws import remote_call
+from relay.aws import readable_answer, remote_call
 from relay.config.model import Alarms
 from relay.errors import RemoteError
+from relay.proof import check_message_id, is_taken
 from relay.standing import Alarm, Standing, build_standing_json, parse_standing_json
 from relay.waiting import is_set_within
 
@@ -205,7 +206,7 @@ class AlarmSender:
                 aiohttp.ClientSession(timeout=timeout) as client,
                 client.post(self._config.webhook, json=document, allow_redirects=False) as answer,
             ):
-                return f"status {answer.status}" if answer.status >= 300 else ""
+                return "" if is_taken(answer.status) else f"status {answer.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             return type(exc).__name__
 
@@ -220,14 +221,16 @@ class AlarmSender:
         words = {"alarm": kind, "raised": json.dumps(raised)}
         try:
             async with remote_call("sns", timeout_seconds=_SECONDS):
-                await self._sns.publish(
-                    TopicArn=self._config.sns_topic_arn,
-                    Subject=subject,
-                    Message=json.dumps(document),
-                    MessageAttributes={
-                        name: {"DataType": "String", "StringValue": word} for name, word in words.items()
-                    },
-                )
+                with readable_answer("sns"):
+                    answer = await self._sns.publish(
+                        TopicArn=self._config.sns_topic_arn,
+                        Subject=subject,
+                        Message=json.dumps(document),
+                        MessageAttributes={
+                            name: {"DataType": "String", "StringValue": word} for name, word in words.items()
+                        },
+                    )
+            check_message_id(answer)
         except RemoteError as exc:
             return exc.code
         return ""

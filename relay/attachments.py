@@ -4,7 +4,8 @@ Owns *stored attachment*: keys, uploads, URLs and how long those live. Never hol
 reads a mail on the event loop, never deletes (Connect fetches after its answer, and nobody knows how late).
 
 Each object carries a signed `x-amz-checksum-sha256` made of the digest that the plan already has. S3 checks what
-arrives against it, so the body needs no pass of its own for the signature, over https or not.
+arrives against it, so the body needs no pass of its own for the signature, over https or not. A file counts as stored
+when the answer proves it (`relay.proof`), not when it is 200.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import base64
 import hashlib
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
-from relay.aws import SigningCredentials, remote_call
+from botocore.exceptions import ClientError
+
+from relay.aws import SigningCredentials, is_amazons, readable_answer, remote_call
 from relay.config.model import S3
 from relay.contact.plan import PlannedFile
 from relay.errors import FailureClass, RemoteError
+from relay.proof import check_head, check_put, check_url, unproven
 
 #: Characters of an `S3Url` that Connect takes: service model, shape PreSignedAttachmentUrl.
 MAX_URL_LENGTH = 2_000
@@ -110,17 +115,34 @@ class AttachmentStore:
     async def _put(self, upload: _Upload) -> None:
         small = upload.size <= SMALL_FILE_BYTES
         body = Body(upload.chunks, upload.size)
+        checksum = base64.b64encode(bytes.fromhex(upload.sha256)).decode("ascii")
         try:
-            await self._client.put_object(
-                Bucket=self._config.bucket,
-                Key=upload.key,
-                Body=await asyncio.to_thread(body.readall) if small else body,
-                ContentLength=upload.size,
-                ContentType=upload.content_type,
-                ChecksumSHA256=base64.b64encode(bytes.fromhex(upload.sha256)).decode("ascii"),
-            )
+            octets = await asyncio.to_thread(body.readall) if small else body
+            with readable_answer("s3"):
+                answer = await self._client.put_object(
+                    Bucket=self._config.bucket,
+                    Key=upload.key,
+                    Body=octets,
+                    ContentLength=upload.size,
+                    ContentType=upload.content_type,
+                    # Whoever opens the URL in a browser gets a file, and no page under the bucket's name.
+                    ContentDisposition="attachment",
+                    ChecksumSHA256=checksum,
+                )
+        except Exception as exc:
+            if body.fault is not None:  # whatever the client makes of it: S3 has no part in it
+                raise body.fault from exc
+            raise
         finally:
             body.close()  # waits for a read under way in a thread: a chunk at most
+        await prove_stored(
+            self._client,
+            answer,
+            bucket=self._config.bucket,
+            key=upload.key,
+            checksum=checksum,
+            size=upload.size,
+        )
 
     async def _sign(self, keys: Sequence[str]) -> Stored:
         """URLs for these keys, now; `generate_presigned_url` does no I/O of its own."""
@@ -134,6 +156,14 @@ class AttachmentStore:
             )
             for key in keys
         ]
+        for key, url in zip(keys, urls, strict=True):
+            check_url(
+                url,
+                endpoint=self._client.meta.endpoint_url,
+                bucket=self._config.bucket,
+                key=key,
+                life_seconds=self._config.url_ttl_seconds,
+            )
         longest = max(map(len, urls), default=0)
         if longest > MAX_URL_LENGTH:
             # Every key is as long as every other, so this is no fault of one mail: its owner is an operator.
@@ -147,6 +177,28 @@ class AttachmentStore:
             )
         expires_at = now + timedelta(seconds=self._config.url_ttl_seconds)
         return Stored(urls=tuple(urls), expires_at=min(expires_at, credentials_end_at or expires_at))
+
+
+async def prove_stored(
+    client: Any, answer: Mapping[str, Any], *, bucket: str, key: str, checksum: str, size: int
+) -> None:
+    """Check that an upload which was answered so is stored: by its checksum, else by a HEAD.
+
+    Amazon answers each upload with its checksum; not every other server does.
+
+    Raises:
+        RemoteError, ClientError: it is not, or nobody can tell.
+    """
+    if check_put(answer, checksum=checksum, required=is_amazons(client)):
+        return
+    try:
+        with readable_answer("s3"):
+            head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as exc:
+        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+            raise unproven("s3", f"{key} was uploaded, and a HEAD does not find it") from exc
+        raise
+    check_head(head, etag=answer["ETag"], checksum=checksum, size=size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +226,8 @@ class Body(io.RawIOBase):
         self._chunks = chunks
         self._size = size
         self._lock = threading.Lock()
+        #: What was raised while a chunk was made: a fault of ours, and none of who reads.
+        self.fault: Exception | None = None
         self._rewind()
 
     def _rewind(self) -> None:
@@ -215,7 +269,7 @@ class Body(io.RawIOBase):
         with self._lock:
             self._checkClosed()  # closed while a thread was on its way here
             while not self._rest:
-                chunk = next(self._iterator, None)
+                chunk = self._next()
                 if chunk is None:
                     return b""
                 self._rest = memoryview(chunk)
@@ -223,6 +277,13 @@ class Body(io.RawIOBase):
             self._rest = self._rest[size:]
             self._position += len(piece)
             return piece
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._iterator, None)
+        except Exception as exc:
+            self.fault = exc
+            raise
 
     def readall(self) -> bytes:
         """All octets from here to the end."""

@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import aioboto3
 import aiohttp
@@ -34,11 +36,12 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 
 from relay import __version__
 from relay.config.model import Config
-from relay.errors import ConfigError, FailureClass, RemoteError
+from relay.errors import Blame, ConfigError, FailureClass, RemoteError
 
 #: Credentials nearer to their end than this are renewed before a URL is signed: a URL dies with its token.
 SIGNING_LIFE_SECONDS = 3_600
@@ -295,6 +298,41 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
         ) from exc
 
 
+@contextmanager
+def readable_answer(service: str) -> Iterator[None]:
+    """A call by a client, and no more: an answer that botocore's parsers stumble over is a temporary failure.
+
+    They raise whatever comes of it (a list where an object should be, octets that are no UTF-8).
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as exc:
+        raise RemoteError(
+            service=service,
+            failure=FailureClass.TEMPORARY,
+            code="unknown",
+            detail=f"the answer cannot be read ({type(exc).__name__})",
+            blame=Blame.SERVICE,
+        ) from exc
+
+
+def is_amazons(client: Any) -> bool:
+    """Returns whether a client asks AWS itself, by whatever way, and not a server that is like it."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return any(host.endswith(f".{suffix}") for suffix in _dns_suffixes())
+
+
+@cache
+def _dns_suffixes() -> frozenset[str]:
+    """The domains that AWS's endpoints of every partition end with, as botocore knows them."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    return frozenset(
+        suffix
+        for partition in partitions
+        for suffix in (partition["outputs"]["dnsSuffix"], partition["outputs"]["dualStackDnsSuffix"])
+    )
+
+
 def map_error(service: str, exc: BaseException) -> RemoteError:
     """What a foreign error means to us (design §7); what we do not know is temporary."""
     if isinstance(exc, ClientError):
@@ -304,7 +342,9 @@ def map_error(service: str, exc: BaseException) -> RemoteError:
         return RemoteError(service=service, failure=failure, code="ParamValidationError", detail=_line(exc))
     for kind, failure, code in _BY_EXCEPTION:
         if isinstance(exc, kind):
-            return RemoteError(service=service, failure=failure, code=code, detail=_line(exc))
+            return RemoteError(
+                service=service, failure=failure, code=code, detail=_line(exc), blame=Blame.SERVICE
+            )
     return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
 
 
@@ -325,6 +365,7 @@ def _map_answer(service: str, response: Any) -> RemoteError:
         code=code,
         detail=_line(error.get("Message", "")) + (f" (request {request_id})" if request_id else ""),
         reason=str(reason)[:64],
+        blame=Blame.SERVICE if status >= 500 else Blame.REQUEST,
     )
 
 

@@ -88,6 +88,17 @@ class FailureClass(StrEnum):
     CONFLICT = "conflict"
 
 
+class Blame(StrEnum):
+    """Where a failed call to S3 or Connect went wrong: what it says of other mail."""
+
+    #: Before anything was sent, or in what we know of it.
+    OURS = "ours"
+    #: The service is there, and has answered this request so.
+    REQUEST = "request"
+    #: The service, or the way to it: 5xx, time-outs, no connection, an answer that proves nothing.
+    SERVICE = "service"
+
+
 class RemoteError(RelayError):
     """S3 or Connect refused, or did not answer."""
 
@@ -100,6 +111,7 @@ class RemoteError(RelayError):
         detail: str = "",
         named: tuple[str, ...] = (),
         reason: str = "",
+        blame: Blame = Blame.OURS,
     ) -> None:
         super().__init__(f"{service}: {code}: {detail}" if detail else f"{service}: {code}")
         #: "s3" or "connect".
@@ -113,3 +125,4 @@ class RemoteError(RelayError):
         self.named = named
         #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
         self.reason = reason
+        self.blame = blame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import random
 import socket
@@ -123,6 +124,14 @@ async def read_put(reader) -> bytes:
         digest.update(chunk)
         left -= len(chunk)
     return digest.digest()
+
+
+def stored_headers(digest: bytes) -> dict[str, str]:
+    """The fields by which S3 says that it has stored what hashes to this SHA-256."""
+    return {
+        "ETag": f'"{digest.hex()[:32]}"',
+        "x_amz_checksum_sha256": base64.b64encode(digest).decode(),
+    }
 
 
 def answer(writer, status: str = "200 OK", body: bytes = b"", **headers: str) -> None:

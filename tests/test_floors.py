@@ -29,6 +29,7 @@ FLOORS = {
     "relay.known": 1,
     "relay.routes": 1,
     "relay.policy": 1,
+    "relay.proof": 1,
     "relay.retry": 1,
     "relay.standing": 1,
     "relay.replies": 1,

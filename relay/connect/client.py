@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.aws import remote_call
+from relay.aws import readable_answer, remote_call
 from relay.errors import FailureClass, RemoteError
+from relay.proof import check_contact_id
 
 #: How the service points at a member of a list: "attachments.3.member.fileName" counts from 1, "Attachments[2]" from 0.
 _MEMBER = re.compile(r"\battachments\.(\d{1,3})\.member\b", re.IGNORECASE)
@@ -33,20 +34,13 @@ class ConnectClient:
         """
         try:
             async with remote_call("connect", timeout_seconds=self._timeout_seconds):
-                answer = await self._client.start_email_contact(**request)
+                with readable_answer("connect"):
+                    answer = await self._client.start_email_contact(**request)
         except RemoteError as exc:
             if exc.failure is FailureClass.PAYLOAD:
                 exc.named = named_attachments(exc.detail, request.get("Attachments", ()))
             raise
-        contact_id = answer.get("ContactId")
-        if not contact_id:
-            raise RemoteError(
-                service="connect",
-                failure=FailureClass.TEMPORARY,
-                code="unknown",
-                detail="no ContactId came back",
-            )
-        return str(contact_id)
+        return check_contact_id(answer)
 
 
 def named_attachments(message: str, attachments: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

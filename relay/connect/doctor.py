@@ -7,6 +7,8 @@ small object, always the same. Starts no contact: whether StartEmailContact is a
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import secrets
 import urllib.error
 import urllib.request
@@ -17,11 +19,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.attachments import MAX_URL_LENGTH
-from relay.aws import Clients, SigningCredentials, map_error, open_clients
+from relay.attachments import MAX_URL_LENGTH, prove_stored
+from relay.aws import Clients, SigningCredentials, map_error, open_clients, readable_answer
 from relay.config import Config
 from relay.errors import ConfigError, FailureClass, RemoteError
 from relay.finding import Finding, fail, ok, warn
+from relay.proof import UNPROVEN, unproven
 
 #: AWS refuses signatures that are more than 15 minutes off; URLs suffer earlier.
 _SKEW_SECONDS = 300
@@ -40,6 +43,7 @@ _REMEDIES = {
     "ExpiredToken": "renew the credentials",
     "unreachable": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
     "timeout": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
+    UNPROVEN: "something between here and S3 answers in its place, or AWS_ENDPOINT_URL_S3 is no S3",
 }
 
 
@@ -87,13 +91,20 @@ async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
     subject, key, octets = f"bucket {config.s3.bucket}", config.s3.prefix + _KEY, secrets.token_bytes(16)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            answer = await s3.put_object(Bucket=config.s3.bucket, Key=key, Body=octets)
+            checksum = base64.b64encode(hashlib.sha256(octets).digest()).decode("ascii")
+            with readable_answer("s3"):
+                answer = await s3.put_object(
+                    Bucket=config.s3.bucket, Key=key, Body=octets, ChecksumSHA256=checksum
+                )
+            await prove_stored(
+                s3, answer, bucket=config.s3.bucket, key=key, checksum=checksum, size=len(octets)
+            )
             url = await s3.generate_presigned_url(
                 "get_object", Params={"Bucket": config.s3.bucket, "Key": key}, ExpiresIn=60
             )
             came_back = await asyncio.to_thread(_fetch, url)
-    except (BotoCoreError, ClientError, OSError, TimeoutError) as exc:
-        error = map_error("s3", exc)
+    except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
+        error = exc if isinstance(exc, RemoteError) else map_error("s3", exc)
         yield fail(subject, f"{error}; {_REMEDIES.get(error.code, 'the daemon would wait and try again')}")
         return
     yield _clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
@@ -145,8 +156,8 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             known = await _addresses(connect, instance_id)
-    except (BotoCoreError, ClientError, OSError, TimeoutError) as exc:
-        return _untold(subject, map_error("connect", exc))
+    except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
+        return _untold(subject, exc if isinstance(exc, RemoteError) else map_error("connect", exc))
     if missing := [address for address in wanted if address not in known]:
         return fail(subject, f"has no address {', '.join(missing)}; make it in Connect, or mend the route")
     return ok(subject, f"has the addresses of our routes ({len(wanted)} of its {len(known)})")
@@ -177,8 +188,11 @@ async def _addresses(connect: Any, instance_id: str) -> set[str]:
     known: set[str] = set()
     more: dict[str, str] = {}
     while True:
-        page = await connect.search_email_addresses(InstanceId=instance_id, MaxResults=100, **more)
-        known |= {str(each["EmailAddress"]).lower() for each in page.get("EmailAddresses", [])}
+        with readable_answer("connect"):
+            page = await connect.search_email_addresses(InstanceId=instance_id, MaxResults=100, **more)
+            if "EmailAddresses" not in page:
+                raise unproven("connect", "the answer has no list of addresses")
+            known |= {str(each["EmailAddress"]).lower() for each in page["EmailAddresses"]}
         if not page.get("NextToken"):
             return known
         more = {"NextToken": page["NextToken"]}

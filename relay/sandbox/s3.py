@@ -30,6 +30,7 @@ _BAD_REQUEST = {
 }
 # Made anew by the door: hop-by-hop (RFC 9110 §7.6.1), or the server's own.
 _NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+_CHECKSUM = "x-amz-checksum-sha256"
 _MAX_OBJECT_BYTES = 256 * 1024 * 1024
 
 
@@ -121,16 +122,20 @@ class S3Service:
         except SignatureError as exc:
             return _refuse(exc.code, str(exc), status=400 if exc.code in _BAD_REQUEST else 403)
         answer = await self._moto.call(request.method, request.raw_path, request.headers, body)
+        reply = _pass_on(answer)
         if request.method == "PUT" and answer.status == 200:
             self._sizes[request.path] = len(body)
-        return _drop(request) if self._dice.roll(faults.lose_reply) else _pass_on(answer)
+            if promised := request.headers.get(_CHECKSUM):  # moto says it of some uploads only, Amazon of all
+                reply.headers[_CHECKSUM] = promised
+                reply.headers["x-amz-checksum-type"] = "FULL_OBJECT"
+        return _drop(request) if self._dice.roll(faults.lose_reply) else reply
 
     def _check(self, request: web.Request, body: bytes) -> None:
         url = f"http://{request.host}{request.raw_path}"
         signed = Signed(method=request.method, url=url, headers=request.headers)
         verify(signed, self._keys, service="s3", now=self._now())
         digest = hashlib.sha256(body)
-        promised = request.headers.get("x-amz-checksum-sha256")
+        promised = request.headers.get(_CHECKSUM)
         if promised and promised != base64.b64encode(digest.digest()).decode():
             raise SignatureError(
                 "BadDigest", "The SHA256 you specified did not match the calculated checksum."

@@ -1,0 +1,138 @@
+"""Proof of success: the parts of an answer that show a call has done its work.
+
+Owns what counts as proof of a stored object, of a signed URL, of a contact and of a published alarm (design §7, "200
+without the proof that belongs to it"). A status of 200 alone proves no more than that somebody answered: filters, captive
+portals and load balancers answer so, too. Never does I/O; an answer without its proof is a temporary failure.
+
+An entity-tag is read by RFC 9110 §8.8.3, a presigned URL by AWS's Signature Version 4 for query strings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from relay.errors import Blame, FailureClass, RemoteError
+
+#: The word for an answer without its proof, behind the service's name in reasons and logs.
+UNPROVEN = "unproven"
+
+#: 32 hexadecimal digits, and the number of parts behind the tag of an upload in several; encrypted objects have them, too.
+_ETAG = re.compile(r'"[0-9a-fA-F]{32}(?:-[1-9][0-9]{0,4})?"')
+#: 1 to 256 characters by the service model; a UUID in all of AWS's examples, and so never markup, blanks or a sentence.
+_CONTACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
+_MESSAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+#: The fields of a URL signed by version 4, each of the form that a server asks for.
+_SIGNED = {
+    "X-Amz-Algorithm": re.compile(r"AWS4-HMAC-SHA256"),
+    "X-Amz-Credential": re.compile(r"[^/]+(?:/[^/]+){4}"),
+    "X-Amz-Date": re.compile(r"\d{8}T\d{6}Z"),
+    "X-Amz-Expires": re.compile(r"[1-9]\d{0,6}"),
+    "X-Amz-SignedHeaders": re.compile(r"(?:[^;]+;)*host(?:;[^;]+)*"),
+    "X-Amz-Signature": re.compile(r"[0-9a-f]{64}"),
+}
+#: Of an answer that is none, so much goes into the log.
+_SHOWN = 80
+
+
+def check_put(answer: Mapping[str, Any], *, checksum: str, required: bool) -> bool:
+    """Returns whether the answer to an upload proves that it is stored; false when a HEAD must give the rest.
+
+    `checksum` is the SHA-256 of what was sent, in base64; `required` where the server is known to answer with it.
+
+    Raises:
+        RemoteError: the answer proves that nothing, or something else, was stored.
+    """
+    etag = answer.get("ETag")
+    if not isinstance(etag, str) or not _ETAG.fullmatch(etag):
+        raise unproven("s3", f"the upload was answered without an ETag ({_shown(etag)})")
+    answered = answer.get("ChecksumSHA256")
+    if answered is None and not required:
+        return False
+    if answered != checksum:
+        raise unproven(
+            "s3", f"the upload was answered with another SHA-256 than was sent ({_shown(answered)})"
+        )
+    return True
+
+
+def check_head(answer: Mapping[str, Any], *, etag: str, checksum: str, size: int) -> None:
+    """Check that what is stored is what was sent, where the answer to the upload had no checksum.
+
+    Raises:
+        RemoteError: the length, the ETag or a checksum is not that of the upload.
+    """
+    if answer.get("ContentLength") != size or answer.get("ETag") != etag:
+        raise unproven(
+            "s3",
+            f"{size} bytes were uploaded as {etag}, and a HEAD finds {_shown(answer.get('ContentLength'))} bytes "
+            f"as {_shown(answer.get('ETag'))}",
+        )
+    if answer.get("ChecksumSHA256") not in (None, checksum):
+        raise unproven("s3", "a HEAD finds another SHA-256 than was sent")
+
+
+def check_url(url: str, *, endpoint: str, bucket: str, key: str, life_seconds: int) -> None:
+    """Check a URL that was signed here, before Connect is given it: its place, its signature, its life.
+
+    Raises:
+        RemoteError: nobody could fetch this object by it.
+    """
+    try:
+        parts, place = urlsplit(url), urlsplit(endpoint)
+        fields = parse_qs(parts.query, max_num_fields=50)
+    except ValueError as exc:
+        raise unproven("s3", "a presigned URL cannot be read") from exc
+    is_there = (parts.scheme, parts.netloc, unquote(parts.path)) in (
+        (place.scheme, place.netloc, f"{place.path.rstrip('/')}/{bucket}/{key}"),
+        (place.scheme, f"{bucket}.{place.netloc}", f"/{key}"),
+    )
+    if not is_there:
+        raise unproven("s3", "a presigned URL leads to another place than the object's")
+    for name, form in _SIGNED.items():
+        if len(values := fields.get(name, [])) != 1 or not form.fullmatch(values[0]):
+            raise unproven("s3", f"a presigned URL has no good {name}")
+    if fields["X-Amz-Expires"] != [str(life_seconds)]:
+        raise unproven("s3", f"a presigned URL does not live for {life_seconds} seconds")
+
+
+def check_contact_id(answer: Mapping[str, Any]) -> str:
+    """Returns the id of the contact that Connect's answer tells of.
+
+    Raises:
+        RemoteError: the answer has no id, or something that is none.
+    """
+    return _check_id("connect", answer.get("ContactId"), _CONTACT_ID, "ContactId")
+
+
+def check_message_id(answer: Mapping[str, Any]) -> str:
+    """Returns the id under which a topic has taken a message.
+
+    Raises:
+        RemoteError: the answer has no id, or something that is none.
+    """
+    return _check_id("sns", answer.get("MessageId"), _MESSAGE_ID, "MessageId")
+
+
+def is_taken(status: int) -> bool:
+    """Returns whether a webhook has taken what was posted: a 2xx is all the proof that there is (RFC 9110 §15.3)."""
+    return 200 <= status <= 299
+
+
+def unproven(service: str, detail: str) -> RemoteError:
+    """The failure of an answer that claims success and does not prove it."""
+    return RemoteError(
+        service=service, failure=FailureClass.TEMPORARY, code=UNPROVEN, detail=detail, blame=Blame.SERVICE
+    )
+
+
+def _check_id(service: str, found: object, form: re.Pattern[str], name: str) -> str:
+    if not isinstance(found, str) or not form.fullmatch(found):
+        raise unproven(service, f"the answer has no {name} ({_shown(found)})")
+    return found
+
+
+def _shown(found: object) -> str:
+    return repr(found)[:_SHOWN].encode("ascii", "backslashreplace").decode()
