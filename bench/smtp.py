@@ -41,6 +41,7 @@ connections = 20000
 connections_per_address = 20000
 connections_per_network = 20000
 messages_per_minute = 1000000000
+recipients_per_minute = 1000000000
 messages_per_session = 1000000000
 [s3]
 bucket = "unused"

@@ -77,7 +77,7 @@ ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 #: What RCPT is refused with.
 _TO_RECIPIENTS = (
     replies.BAD_ARGUMENT, replies.BAD_RECIPIENT, replies.NEEDS_SMTPUTF8, replies.NO_RELAYING,
-    replies.PARAMETER_UNKNOWN, replies.TOO_MANY_RECIPIENTS, replies.UNKNOWN_RECIPIENT,
+    replies.PARAMETER_UNKNOWN, replies.TOO_MANY_FOR_A_MINUTE, replies.TOO_MANY_RECIPIENTS, replies.UNKNOWN_RECIPIENT,
 )  # fmt: skip
 #: The last word of a session: every 421, and these.
 _TO_SESSIONS = (

@@ -68,6 +68,7 @@ ENDLESS_LINE = _row(421, "7.0", "A line without end, closing", "a line over limi
 
 # -- try again
 TOO_MANY_MESSAGES = _row(450, "7.1", "Too many messages from your address, try again later", "limits.messages_per_minute from one address")
+TOO_MANY_FOR_A_MINUTE = _row(451, "7.1", "Too many recipients from your address this minute, try again later", "limits.recipients_per_minute from one address, on mx")
 LOCAL_ERROR = _row(451, "3.0", "Local trouble, try again later", "anything unexpected here; nothing was kept")
 NOT_STORED = _row(451, "3.0", "Could not store this mail, try again later", "a write or sync failed; nothing was kept, and new sessions wait until one succeeds")
 TOO_SLOW = _row(451, "4.5", "Storing took too long, try again later", "limits.commit_seconds; a mail stored after all is recognised when it comes again")

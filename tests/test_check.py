@@ -27,7 +27,14 @@ from relay.check.machine import (
     filesystem,
 )
 from relay.check.ports import examine_ports
-from relay.check.rules import covers, examine_destinations, examine_hostname, examine_routes, examine_trust
+from relay.check.rules import (
+    covers,
+    examine_destinations,
+    examine_hostname,
+    examine_rates,
+    examine_routes,
+    examine_trust,
+)
 from relay.config.builtin import builtin_config
 from relay.finding import Level
 from relay.spool.schema import open_database
@@ -426,6 +433,16 @@ def test_route_to_whatever_was_written_to_is_a_warning(pattern):
         assert list(examine_destinations(builtin_config(routes=[route]))) == []
 
 
+def test_rate_of_recipients_is_said():
+    """Where strangers may come in, it is said what one address of theirs may name, and how to raise it."""
+    (finding,) = examine_rates(builtin_config(limits={"recipients_per_minute": 600}))
+    assert (finding.level, finding.subject) == ("ok", "limits")
+    assert "600 recipients a minute" in finding.detail
+    assert "raise limits.recipients_per_minute" in finding.detail
+    trusted = [{"bind": "127.0.0.1:2526", "role": "trusted"}]
+    assert list(examine_rates(builtin_config(listeners=trusted))) == []
+
+
 def test_wide_trust_is_a_warning():
     """Believing everybody's PROXY header, or a public network without auth, is said."""
     config = builtin_config(
@@ -472,6 +489,7 @@ def test_whole_examination_of_this_machine(tmp_path, issue):
     subjects = [finding.subject for finding in examine(config, now=NOW, remote=False)]
     assert list(dict.fromkeys(subjects)) == [
         "routes",
+        "limits",
         "hostname",
         "certificate",
         "data_dir",

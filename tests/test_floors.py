@@ -27,6 +27,7 @@ FLOORS = {
     # 1, rules: values in, values out.
     "relay.config": 1,
     "relay.known": 1,
+    "relay.networks": 1,
     "relay.routes": 1,
     "relay.policy": 1,
     "relay.proof": 1,
@@ -68,7 +69,7 @@ FLOORS = {
 
 #: On one floor a room looks only into itself, and where this table says.
 SIDEWAYS = {
-    "config": {"envelope"},
+    "config": {"envelope", "networks"},
     "routes": {"config"},
     "policy": {"config", "routes", "auth"},
     "contact": {"config", "message", "routes"},

@@ -12,7 +12,13 @@ from datetime import datetime
 from relay.check.certificate import examine_certificate
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
-from relay.check.rules import examine_destinations, examine_hostname, examine_routes, examine_trust
+from relay.check.rules import (
+    examine_destinations,
+    examine_hostname,
+    examine_rates,
+    examine_routes,
+    examine_trust,
+)
 from relay.config import Config
 from relay.config.load import check_files
 from relay.finding import Finding, fail
@@ -23,6 +29,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield from examine_routes(config)
     yield from examine_destinations(config)
     yield from examine_trust(config)
+    yield from examine_rates(config)
     yield examine_hostname(config.hostname)
     wrong = check_files(config)
     yield from (fail("files", sentence) for sentence in wrong)

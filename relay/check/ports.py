@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import http.client
-import ipaddress
 import os
 import re
 import socket
@@ -21,6 +20,7 @@ from relay import replies
 from relay.config import Config, Listener
 from relay.config.words import split_bind
 from relay.finding import Finding, fail, ok, warn
+from relay.networks import normalise_peer, parse_address, parse_network
 
 _PATIENCE_SECONDS = 3.0
 #: Version 2, LOCAL: "the receiver must use the real connection endpoints", which are ours.
@@ -149,8 +149,8 @@ def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
                 timeout=_PATIENCE_SECONDS + config.limits.early_talker_seconds,
             )
         )
-        ours = ipaddress.ip_address(sock.getsockname()[0])
-        if any(ours in ipaddress.ip_network(network) for network in listener.proxy_protocol):
+        ours = parse_address(normalise_peer(sock.getsockname()[0]))
+        if any(ours in parse_network(network) for network in listener.proxy_protocol):
             sock.sendall(_LOCAL)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

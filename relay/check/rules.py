@@ -5,12 +5,12 @@ Owns those judgements. Looks at nothing but the configuration, and asks DNS for 
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterator
 
 from relay.config import Config
 from relay.finding import Finding, ok, warn
+from relay.networks import parse_network
 
 #: The widest network that one site's load balancers need, by IP version; a judgement of ours.
 _WIDEST = {4: 8, 6: 16}
@@ -62,13 +62,23 @@ def examine_trust(config: Config) -> Iterator[Finding]:
         subject = f"listener {listener.bind}"
         for key in ("proxy_protocol", "xclient"):
             for network in getattr(listener, key):
-                wide = ipaddress.ip_network(network)
+                wide = parse_network(network)
                 if wide.prefixlen < _WIDEST[wide.version]:
                     yield warn(subject, f"{key} believes {network}: any of them can claim to be anyone")
         if listener.role == "trusted" and listener.auth != "required":
             for network in listener.allow:
-                if not ipaddress.ip_network(network).is_private:
+                if not parse_network(network).is_private:
                     yield warn(subject, f"trusts {network}, which is no private network, without auth")
+
+
+def examine_rates(config: Config) -> Iterator[Finding]:
+    """Limits by address that the large providers, whose customers share few addresses, may come to."""
+    if any(listener.role == "mx" for listener in config.listeners):
+        yield ok(
+            "limits",
+            f"one address may name {config.limits.recipients_per_minute} recipients a minute on mx, then it gets 451; "
+            "where a large provider or a mail server of yours sends more, raise limits.recipients_per_minute",
+        )
 
 
 def examine_hostname(hostname: str) -> Finding:

@@ -93,6 +93,7 @@ class Limits(Section):
     connections_per_address: int = Field(default=50, ge=1)
     connections_per_network: int = Field(default=200, ge=1)
     messages_per_minute: int = Field(default=600, ge=1)
+    recipients_per_minute: int = Field(default=60, ge=1)
     unknown_recipients_per_minute: int = Field(default=60, ge=1)
     messages_per_session: int = Field(default=1_000, ge=1)
     recipients: int = Field(default=100, ge=100)

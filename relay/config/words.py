@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from relay.networks import parse_network
+
 # The pattern that the Connect service model holds every address to (shape EmailAddress).
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
@@ -47,7 +49,7 @@ def check_hostname(value: str) -> str:
 def check_network(value: str) -> str:
     """An IPv4 or IPv6 network or address, host bits refused."""
     try:
-        return str(ipaddress.ip_network(value))
+        return str(parse_network(value))
     except ValueError as exc:
         raise ValueError(f'is no network ({exc}); write it like "10.0.0.0/8" or "2001:db8::/32"') from exc
 

@@ -38,6 +38,7 @@ def sandbox_config(
         "connections_per_address": 2_000,
         "connections_per_network": 2_000,
         "messages_per_minute": 1_000_000,
+        "recipients_per_minute": 1_000_000,
         "unknown_recipients_per_minute": 1_000_000,
         **changes.pop("limits", {}),
     }

@@ -10,6 +10,7 @@ import asyncio
 from typing import cast
 
 from relay import replies, telemetry
+from relay.networks import normalise_peer
 from relay.smtp.session import Session
 from relay.smtp.site import Site, contains
 from relay.smtp.station import Station
@@ -59,7 +60,7 @@ class Door(Wire):
         """A peer has connected, or a proxy has for it: greet it, or send it away."""
         site, station = self.site, self.station
         self.link = link
-        self._counted_as = address = address.removeprefix("::ffff:")
+        self._counted_as = address = normalise_peer(address)
         self.talk = Session(site=site, house=station.house, address=address, port=port)
         station.sessions.add(self)
         telemetry.session_opened(peer=address, listener=site.listener.bind)

@@ -1,34 +1,23 @@
 """Limits: how many sessions, mails and wrong guesses one peer may have.
 
-Owns the counting by address and by network (/24 and /64, which is what one customer is given), over all receivers of
-a machine where they share a tally. Time is an argument. A limit at its default is meant for the internet, and lets
+Owns the counting by address (of IPv6 the /64) and by network (/24 and /48, which is what one customer is given), over
+all receivers of a machine where they share a tally. Time is an argument. A limit at its default is meant for the internet, and lets
 this machine's own loopback address and trusted listeners pass (a local proxy or test is many peers at one address); a
 limit that the configuration writes down holds for everybody.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from functools import lru_cache
-
 from relay import replies
 from relay.config.model import Limits
+from relay.networks import find_host, find_network
 from relay.smtp.tally import Tally
 from relay.verdict import Reply
 
 _SELF = frozenset({"127.0.0.1", "::1"})
 _WINDOW_SECONDS = 60.0
 _EVERYONE = "*"  # a name that no network has
-
-
-@lru_cache(maxsize=8_192)
-def network_of(address: str) -> str:
-    """The /24 or /64 that an address lies in; what is no address is its own network."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 64), strict=False))
+_BY_MINUTE = ("mails", "recipients", "guesses")
 
 
 def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
@@ -46,8 +35,8 @@ class Limiter:
     def enter(self, address: str, limits: Limits, *, trusted: bool) -> Reply | None:
         """Count a session; the reply that refuses it when it is one too many (it is counted all the same)."""
         in_all = self._tally.add("network", _EVERYONE, 1)
-        by_address = self._tally.add("address", address, 1)
-        by_network = self._tally.add("network", network_of(address), 1)
+        by_address = self._tally.add("address", find_host(address), 1)
+        by_network = self._tally.add("network", find_network(address), 1)
         if in_all > limits.connections:
             return replies.TOO_MANY_SESSIONS
         if (
@@ -63,8 +52,8 @@ class Limiter:
     def leave(self, address: str) -> None:
         """A counted session has ended."""
         self._tally.add("network", _EVERYONE, -1)
-        self._tally.add("address", address, -1)
-        self._tally.add("network", network_of(address), -1)
+        self._tally.add("address", find_host(address), -1)
+        self._tally.add("network", find_network(address), -1)
 
     def may_send(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
         """Whether one more mail may begin this minute."""
@@ -72,16 +61,30 @@ class Limiter:
             return True
         return self._count("mails", address, now=now) <= limits.messages_per_minute
 
+    def may_name(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
+        """Count a recipient that we have; whether the address may have so many this minute.
+
+        Each recipient may be a contact, and those are what is short. Never a limit for trusted listeners: a mail server
+        of ours that passes on everybody's mail is one address.
+        """
+        if trusted or not holds(limits, "recipients_per_minute", address, trusted=False):
+            return True
+        return self._count("recipients", address, now=now) <= limits.recipients_per_minute
+
     def may_guess(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
         """Whether one more unknown recipient may be named this minute."""
         if not holds(limits, "unknown_recipients_per_minute", address, trusted=trusted):
             return True
         return self._count("guesses", address, now=now) <= limits.unknown_recipients_per_minute
 
+    def forgive_guess(self, address: str) -> None:
+        """A mail was accepted that had an unknown recipient among its own: one of those is no guess."""
+        self._tally.add("guesses", find_host(address), -1)
+
     def _count(self, table: str, address: str, *, now: float) -> int:
         """How often an address was counted within the minute, this time included."""
         if now >= self._window_ends_at:
-            self._tally.clear("mails")
-            self._tally.clear("guesses")
+            for each in _BY_MINUTE:
+                self._tally.clear(each)
             self._window_ends_at = now + _WINDOW_SECONDS
-        return self._tally.add(table, address, 1)
+        return self._tally.add(table, find_host(address), 1)

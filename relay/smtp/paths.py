@@ -111,6 +111,8 @@ def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, local
 def _is_literal(text: str) -> bool:
     """Whether `[...]` holds an address (RFC 5321 §4.1.3)."""
     inner = text[1:-1]
+    if "%" in inner:
+        return False  # a scope means nothing on another machine
     try:
         if inner.startswith("ipv6:"):
             ipaddress.IPv6Address(inner[5:])

@@ -104,8 +104,9 @@ class Smtp(Door):
         """The buffer holds the beginning of a line, or nothing."""
         if self.at:
             self.buffer, self.at = self.buffer[self.at :], 0
-        if self.buffer.startswith(b"\x16\x03"):
-            self.hang_up(replies.BAD_LINE)  # a TLS hello in clear: nothing that follows is for us
+        foreign = self.talk.front(self.buffer) if self.buffer and not self._skipping else None
+        if foreign is not None:
+            self.hang_up(foreign.reply)  # a TLS hello in clear, say: nothing that follows is for us
         elif len(self.buffer) > _LINE_BYTES:
             self.buffer = b""
             self._skipping = True

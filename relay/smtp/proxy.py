@@ -8,11 +8,11 @@ from listed networks; everybody else at such a listener is an ordinary peer, and
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable
 from typing import cast
 
 from relay import replies, telemetry
+from relay.networks import normalise_address, normalise_peer, parse_address
 from relay.smtp.protocol import Smtp
 from relay.smtp.site import Site, contains
 from relay.smtp.station import Station
@@ -64,10 +64,11 @@ def _parse_v1(header: bytes) -> Client | None:
         return None
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
         raise ValueError("not six words")
-    version = 4 if words[1] == "TCP4" else 6
-    source, target = ipaddress.ip_address(words[2]), ipaddress.ip_address(words[3])
-    if source.version != version or target.version != version:
-        raise ValueError("an address of another family")
+    source = parse_address(words[2])
+    # The destination is not used: on a socket for both families proxies name one of either.
+    parse_address(words[3])
+    if source.version == 6 and words[1] == "TCP4":
+        raise ValueError("a source of another family")
     return str(source), _port(words[4], words[5])
 
 
@@ -91,7 +92,7 @@ def _parse_v2(header: bytes) -> Client | None:
         return None
     if len(body) < 2 * size + 4:
         raise ValueError("too short for its addresses")
-    return str(ipaddress.ip_address(body[:size])), int.from_bytes(body[2 * size : 2 * size + 2], "big")
+    return normalise_address(body[:size]), int.from_bytes(body[2 * size : 2 * size + 2], "big")
 
 
 class ProxyGate(asyncio.BufferedProtocol):
@@ -111,7 +112,7 @@ class ProxyGate(asyncio.BufferedProtocol):
         """A proxy has connected, or somebody else."""
         self._link = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername") or self._address
-        self._address = (str(name[0]).removeprefix("::ffff:"), int(name[1]))
+        self._address = (normalise_peer(str(name[0])), int(name[1]))
         if not contains(self._site.proxies, self._address[0]):
             self._hand_over(*self._address)
             return

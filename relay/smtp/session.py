@@ -27,7 +27,8 @@ from relay.verdict import Reply
 
 #: Unknown recipients, and other refusals, of one session that are logged one by one: an attack fills no disk.
 _LOGGED_REFUSALS = 5
-#: What every further wrong guess costs.
+#: Wrong guesses between two accepted mails that cost nothing, and what every further one costs.
+_FREE_GUESSES = 5
 _GUESS_SECONDS = 0.25
 _LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
@@ -35,27 +36,47 @@ COMMAND_LINE = 4_096
 # RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # A verb, or a word that could have been one, a header field's name included.
-_WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,80}")
+_WORD_OCTETS = 80
+_WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,%d}" % _WORD_OCTETS)
 # RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 _START_DATA = StartData()
 _BYE = Hangup(replies.BYE)
 _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
-_FOREIGN = frozenset(
-    {b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PROXY", b"SSH-2.0"}
-)
+_FOREIGN = frozenset({
+    b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE", b"PRI",  # RFC 9110, 9113
+    b"PROPFIND", b"PROXY", b"USER", b"PASS", b"NICK", b"CAP", b"REGISTER", b"INVITE", b"DESCRIBE", b"SETUP",
+})  # fmt: skip
+# SSH of any version (RFC 4253 §4.2); XMPP and XML.
+_FOREIGN_FRONTS = (b"SSH-", b"<")
+# The version at the end of a request line, whatever its method: RFC 9112 §3, RFC 3261 §7.1, RFC 7826.
+_REQUEST = re.compile(rb" (?:HTTP|SIP|RTSP|ICAP)/[0-9](?:\.[0-9])?\Z", re.IGNORECASE)
 
 
-def _is_foreign(verb: bytes) -> bool:
-    """Whether this is a word of another protocol, or no word at all."""
-    return verb in _FOREIGN or not _WORD.fullmatch(verb)
+def is_foreign(line: bytes) -> bool:
+    """Return whether a line that is no command of ours begins another protocol, or no word at all."""
+    verb = line.partition(b" ")[0].upper()
+    return (
+        verb in _FOREIGN
+        or verb.startswith(_FOREIGN_FRONTS)
+        or not _WORD.fullmatch(verb)
+        or _REQUEST.search(line, max(len(line) - 12, 0)) is not None
+    )
+
+
+def is_binary(front: bytes) -> bool:
+    """Return whether a line that has no end yet has begun with octets that no command begins with."""
+    word = _WORD.match(front)
+    assert word is not None  # it may be empty
+    end = word.end()
+    return end < _WORD_OCTETS and front[end : end + 1] not in (b"", b" ", b"\r")
 
 
 class Session:
     """One peer's side of the conversation."""
 
     __slots__ = (
-        "_dialog", "_errors", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "caller", "site",
+        "_dialog", "_errors", "_guesses", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "caller", "site",
         "transaction",
     )  # fmt: skip
 
@@ -67,7 +88,7 @@ class Session:
         self._reference: SpoolId | None = None
         #: What takes the next line instead of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
-        self._errors = self._idle = self._messages = self._logged = self._login_tries = 0
+        self._errors = self._guesses = self._idle = self._messages = self._logged = self._login_tries = 0
 
     @property
     def reference(self) -> SpoolId:
@@ -83,7 +104,7 @@ class Session:
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
             peer = self.caller.peer(smtputf8=transaction.parameters.smtputf8)
-            log_end(transaction, peer, transaction.refusal, now=now)
+            log_end(transaction, peer, transaction.deferral or transaction.refusal, now=now)
 
     # -- one line in, one answer out ------------------------------------------------------------------------
 
@@ -96,7 +117,7 @@ class Session:
         verb = verb.upper()
         handler = self._COMMANDS.get(verb)
         if handler is None:
-            return self._unknown_verb(verb)
+            return self._unknown_verb(line)
         if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
             return self.counted(replies.LINE_TOO_LONG)
         if len(line.translate(None, _CONTROLS)) != len(line):
@@ -129,14 +150,17 @@ class Session:
 
     def bare(self, line: bytes) -> Answer:
         """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), its line end removed."""
-        verb = line.partition(b" ")[0].upper()
-        return Hangup(replies.BAD_LINE) if _is_foreign(verb) else self.counted(replies.BAD_LINE)
+        return Hangup(replies.BAD_LINE) if is_foreign(line) else self.counted(replies.BAD_LINE)
 
-    def _unknown_verb(self, verb: bytes) -> Answer:
+    def front(self, front: bytes) -> Hangup | None:
+        """The answer to the beginning of a line that has no end yet: None, unless it is another protocol's."""
+        return Hangup(replies.BAD_LINE) if self._dialog is None and is_binary(front) else None
+
+    def _unknown_verb(self, line: bytes) -> Answer:
         """Another protocol, or binary, is hung up on: whatever follows could be read as commands (RFC 5321 §7.8)."""
-        if _is_foreign(verb):
+        if is_foreign(line):
             return Hangup(replies.BAD_LINE)
-        return self.counted(replies.UNKNOWN_COMMAND if verb else replies.BAD_LINE)
+        return self.counted(replies.UNKNOWN_COMMAND if line.strip() else replies.BAD_LINE)
 
     # -- who is there ---------------------------------------------------------------------------------------
 
@@ -263,8 +287,13 @@ class Session:
             return replies.NOT_NOW
         reply, address = transaction.add_recipient(argument)
         if reply.code < 400:
-            return reply
+            if self._may_name(now):
+                return reply
+            transaction.forward_paths.pop()
+            reply = replies.TOO_MANY_FOR_A_MINUTE
         transaction.refusal = reply
+        if reply.code < 500:
+            transaction.deferral = transaction.deferral or reply
         self._logged += 1
         telemetry.recipient_refused(
             peer=self.caller.address,
@@ -273,11 +302,17 @@ class Session:
             spool_id=transaction.spool_id,
             again=self._logged > _LOGGED_REFUSALS,
         )
-        if reply is replies.UNKNOWN_RECIPIENT and not self._may_guess(now):
+        if reply is not replies.UNKNOWN_RECIPIENT:
+            return reply
+        transaction.guesses += 1
+        self._guesses += 1
+        if not self._may_guess(now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
-        if reply is replies.UNKNOWN_RECIPIENT and self._logged > _LOGGED_REFUSALS:
-            return Delayed(reply, _GUESS_SECONDS)
-        return reply
+        return Delayed(reply, _GUESS_SECONDS) if self._guesses > _FREE_GUESSES else reply
+
+    def _may_name(self, now: float) -> bool:
+        site, limiter = self.site, self._house.limiter
+        return limiter.may_name(self.caller.address, site.limits, trusted=site.trusted, now=now)
 
     def _may_guess(self, now: float) -> bool:
         site, limiter = self.site, self._house.limiter
@@ -289,7 +324,8 @@ class Session:
         if transaction is None:
             return replies.MAIL_FIRST
         if not transaction.forward_paths:
-            return replies.NO_RECIPIENTS if transaction.refusal else replies.RECIPIENT_FIRST
+            no = replies.NO_RECIPIENTS if transaction.refusal else replies.RECIPIENT_FIRST
+            return transaction.deferral or no
         return None
 
     def _data(self, argument: bytes, _now: float) -> Answer:
@@ -320,11 +356,17 @@ class Session:
         return StartChunk(size, last, refusal)
 
     def finished(self, *, accepted: bool) -> None:
-        """The transaction has ended with its reply."""
-        self.transaction = None
+        """The transaction has ended with its reply; mail that was accepted renews what a session may cost, as in Postfix.
+
+        The session of a mail server with a dead recipient in each mail goes on. Guesses are still counted by address, and
+        an accepted mail pays for one of its own: whoever tries out names is stopped, however much he sends along.
+        """
+        transaction, self.transaction = self.transaction, None
         self._messages += 1
         if accepted:
-            self._idle = 0
+            self._idle = self._errors = self._guesses = 0
+            if transaction is not None and transaction.guesses:
+                self._house.limiter.forgive_guess(self.caller.address)
 
     # -- the rest -------------------------------------------------------------------------------------------
 

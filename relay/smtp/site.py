@@ -6,19 +6,18 @@ announced. A reload makes new sites; sessions that are open keep theirs.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from relay import replies
 from relay.config.model import Config, Limits, Listener
+from relay.networks import Network, parse_address, parse_network
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.tls import Certificates
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,15 +99,14 @@ def build_site(
 
 
 def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word) for word in words)
+    return tuple(parse_network(word) for word in words)
 
 
 @lru_cache(maxsize=4_096)
 def contains(networks: tuple[Network, ...], address: str) -> bool:
-    """Whether an address lies in one of the networks; an IPv4 address in IPv6's clothes counts as IPv4."""
+    """Whether an address lies in one of the networks."""
     try:
-        ip = ipaddress.ip_address(address)
+        ip = parse_address(address)
     except ValueError:
         return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return any((mapped or ip) in network for network in networks)
+    return any(ip in network for network in networks)

@@ -19,8 +19,8 @@ from relay import telemetry
 
 _SLOTS = 65_536
 _SALT = 16
-#: What is counted: open sessions by address and by network, mails and wrong guesses within the minute.
-TABLES = ("address", "network", "mails", "guesses")
+#: What is counted: open sessions by address and by network; mails, recipients and wrong guesses within the minute.
+TABLES = ("address", "network", "mails", "recipients", "guesses")
 _MOST = 2**32 - 1
 _ROW = len(TABLES) * _SLOTS
 _ROWS = 64  # server.receivers goes no higher

@@ -7,7 +7,6 @@ reads it later looks at our prefix only, by its size, never for a header's name.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -15,6 +14,7 @@ from functools import lru_cache
 
 from relay.envelope import Envelope, Peer
 from relay.message.headers import FieldFinder
+from relay.networks import parse_address
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 
@@ -34,7 +34,7 @@ def _second(since_1970: int) -> str:
 def _origin(address: str, helo: str | None) -> str:
     """`from helo ([address])`: the name is the peer's claim, the address is what we saw (RFC 5321 §4.4)."""
     try:
-        literal = f"[IPv6:{address}]" if ipaddress.ip_address(address).version == 6 else f"[{address}]"
+        literal = f"[IPv6:{address}]" if parse_address(address).version == 6 else f"[{address}]"
     except ValueError:
         literal = "[unknown]"
     name = _UNSAFE.sub("?", helo or "unknown")[:255]

@@ -36,6 +36,10 @@ class Transaction:
     forward_paths: list[ForwardPath] = field(default_factory=list)
     #: The last refusal of a recipient.
     refusal: Reply | None = None
+    #: The first of those that were refused for now only: there is a better time for the mail.
+    deferral: Reply | None = None
+    #: Recipients refused because we do not have them.
+    guesses: int = 0
     #: What the trusted listener overlooked.
     repairs: set[str] = field(default_factory=set)
     #: Set by the first BDAT; DATA is no longer possible (RFC 3030 §2).

@@ -5,9 +5,10 @@ Owns the attributes of Postfix's XCLIENT command (its README is the specificatio
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
+
+from relay.networks import normalise_address
 
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*")
 _HEX = re.compile(rb"\+([0-9A-Fa-f]{2})")
@@ -44,7 +45,7 @@ def parse_xclient(argument: bytes) -> Told | None:
     address, port = values.get("ADDR"), values.get("PORT")
     try:
         if address is not None:
-            address = str(ipaddress.ip_address(address.lower().removeprefix("ipv6:")))
+            address = normalise_address(address.lower().removeprefix("ipv6:"))
     except ValueError:
         return None
     if port is not None and not (port.isascii() and port.isdigit() and int(port) < 65_536 and len(port) < 6):

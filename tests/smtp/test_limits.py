@@ -7,23 +7,10 @@ import pytest
 from relay import replies
 from relay.config.model import Limits
 from relay.smtp.gates import Gates, Vitals, decide_gate
-from relay.smtp.limits import Limiter, holds, network_of
+from relay.smtp.limits import Limiter, holds
 from relay.smtp.tally import Tally
 
 PEER = "198.51.100.7"
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("192.0.2.77", "192.0.2.0/24"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_network(address, network):
-    """A network is a /24, a /64, or whatever it is."""
-    assert network_of(address) == network
 
 
 def test_a_default_spares_this_machine():
@@ -60,6 +47,55 @@ def test_a_minute_is_a_minute():
     assert limiter.may_send("192.0.2.1", limits, trusted=False, now=69.0)
     assert limiter.may_send(PEER, limits, trusted=False, now=71.0)
     assert limiter.may_guess(PEER, limits, trusted=False, now=71.0)
+
+
+def test_a_host_of_ipv6_is_a_64():
+    """Another address of the same /64 is no other peer: for sessions, mails, recipients and guesses."""
+    limits = Limits(
+        connections_per_address=1,
+        messages_per_minute=1,
+        recipients_per_minute=1,
+        unknown_recipients_per_minute=1,
+    )
+    limiter = Limiter(Tally())
+    first, second, other = "2001:db8:1:2::1", "2001:db8:1:2:ffff::2", "2001:db8:1:3::1"
+    count = {"limits": limits, "trusted": False}
+    assert limiter.enter(first, **count) is None
+    assert limiter.enter(second, **count) is replies.TOO_MANY_FROM_YOU
+    assert limiter.enter(other, **count) is None
+    for may in (limiter.may_send, limiter.may_name, limiter.may_guess):
+        assert [may(each, **count, now=1.0) for each in (first, second, other)] == [True, False, True]
+
+
+def test_a_network_of_ipv6_is_a_48():
+    """Sites are given a /48: its /64s share the sessions of one network."""
+    limits = Limits(connections_per_network=1)
+    limiter = Limiter(Tally())
+    assert limiter.enter("2001:db8:1:2::1", limits, trusted=False) is None
+    assert limiter.enter("2001:db8:1:ffff::1", limits, trusted=False) is replies.TOO_MANY_FROM_YOU
+    assert limiter.enter("2001:db8:2::1", limits, trusted=False) is None
+
+
+def test_recipients_are_limited_for_strangers_alone():
+    """Sixty a minute from one address of the internet; none for a trusted listener, though the file writes it down."""
+    limiter = Limiter(Tally())
+    named = [limiter.may_name(PEER, Limits(), trusted=False, now=1.0) for _ in range(61)]
+    assert named == [True] * 60 + [False]
+    assert all(
+        limiter.may_name(PEER, Limits(recipients_per_minute=1), trusted=True, now=1.0) for _ in range(9)
+    )
+    assert limiter.may_name(PEER, Limits(), trusted=False, now=61.0)
+
+
+def test_accepted_mail_pays_for_one_guess():
+    """Who sends a mail for each dead recipient guesses nothing, and nobody's count falls below nothing."""
+    limits = Limits(unknown_recipients_per_minute=1)
+    limiter = Limiter(Tally())
+    for _ in range(5):
+        assert limiter.may_guess(PEER, limits, trusted=False, now=1.0)
+        limiter.forgive_guess(PEER)
+    limiter.forgive_guess(PEER)
+    assert [limiter.may_guess(PEER, limits, trusted=False, now=1.0) for _ in range(2)] == [True, False]
 
 
 def test_receivers_share_their_counts(tmp_path):

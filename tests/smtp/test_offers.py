@@ -12,8 +12,10 @@ from relay import replies
 from relay.routes import RouteTable
 from relay.smtp.answers import Hangup
 from relay.smtp.auth import Users
+from relay.smtp.limits import Limiter
 from relay.smtp.session import Session
 from relay.smtp.site import build_site
+from relay.smtp.tally import Tally
 from relay.smtp.tls import Certificates
 
 #: What is said to a command that this session does not have, whatever came before it.
@@ -94,7 +96,7 @@ def begin(site, *, secured, known):
         new_id=lambda: "1K0YNSCG5D2XR8Z5",
         room=lambda size: True,
         paused=lambda: False,
-        limiter=SimpleNamespace(may_send=lambda *_, **__: True, may_guess=lambda *_, **__: True),
+        limiter=Limiter(Tally()),
     )
     session = Session(site=site, house=house, address="127.0.0.1", port=4_711)
     if secured:

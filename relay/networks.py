@@ -1,0 +1,97 @@
+"""IP addresses of peers: the one spelling of each, and the networks that are counted as a single customer.
+
+Owns how an address that came as text or octets becomes the address that everybody here compares, counts and shows. An
+IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2: `::ffff:203.0.113.6`, which Python 3.11 writes `::ffff:cb00:7106`) is
+that IPv4 address everywhere. Owns the widths, too: /64 of IPv6 is a single host's, /48 what a site is given (RFC 6177).
+Never asks anybody.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_IPV4_BITS, _IPV6_BITS = 24, 48
+_IPV6_HOST_BITS = 64
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def parse_address(source: str | bytes) -> Address:
+    """The address that a text, or the 4 or 16 octets of a packet, stand for.
+
+    Raises:
+        ValueError: it is no address, or has a scope (`fe80::1%eth0`), which means nothing on another machine.
+    """
+    if isinstance(source, str) and "%" in source:
+        raise ValueError("an address with a scope")
+    address = ipaddress.ip_address(source)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def normalise_address(source: str | bytes) -> str:
+    """The one spelling of an address.
+
+    Raises:
+        ValueError: as `parse_address`.
+    """
+    return str(parse_address(source))
+
+
+@lru_cache(maxsize=8_192)
+def normalise_peer(name: str) -> str:
+    """The one spelling of a peer's address as the kernel names it; its scope is ours to know, and is left out.
+
+    Text that is no address, as a socket without one has, stays as it is.
+    """
+    try:
+        return normalise_address(name.partition("%")[0])
+    except ValueError:
+        return name
+
+
+def parse_network(text: str) -> Network:
+    """The network that a text stands for; one of mapped IPv4 addresses is the IPv4 network.
+
+    Raises:
+        ValueError: it is no network, has host bits, or a scope.
+    """
+    if "%" in text:
+        raise ValueError("a network has no scope")
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        mapped = network.network_address.ipv4_mapped
+        assert mapped is not None
+        return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+@lru_cache(maxsize=8_192)
+def find_host(address: str) -> str:
+    """The name under which an address is counted: itself, and of IPv6 its /64, within which a host chooses freely.
+
+    Text that is no address is its own host.
+    """
+    return _enclose(address, 32, _IPV6_HOST_BITS)
+
+
+@lru_cache(maxsize=8_192)
+def find_network(address: str) -> str:
+    """The /24 or /48 that an address lies in.
+
+    Text that is no address is its own network.
+    """
+    return _enclose(address, _IPV4_BITS, _IPV6_BITS)
+
+
+def _enclose(address: str, ipv4_bits: int, ipv6_bits: int) -> str:
+    try:
+        ip = parse_address(address)
+    except ValueError:
+        return address
+    bits = ipv4_bits if ip.version == 4 else ipv6_bits
+    if bits == ip.max_prefixlen:
+        return str(ip)
+    return str(ipaddress.ip_network((ip, bits), strict=False))
