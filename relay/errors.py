@@ -11,6 +11,7 @@
     │   ├── SpoolBusyError     another deliverer has this spool         -> start later
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
+    ├── NotUnderstoodError     a mail defeats the relay itself    -> the rung `original`
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
 
 Owns the tree and the classes of failure (design §7). Never does I/O. Foreign errors become these at the
@@ -69,6 +70,17 @@ class SpoolCorruptError(SpoolError):
 
 class LeaseLostError(SpoolError):
     """Another runner, or an operator, has the entry now."""
+
+
+class NotUnderstoodError(RelayError):
+    """A mail could not be understood or made to fit, by a fault of the relay and not of S3 or Connect."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        #: A word of `contact.plan.Cause`.
+        self.cause = cause
+        #: For us, never for the wire.
+        self.detail = detail
 
 
 class FailureClass(StrEnum):

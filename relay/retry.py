@@ -17,7 +17,7 @@ from relay.errors import FailureClass
 _MAX_DOUBLINGS = 40
 _THROTTLED_STEPS = 6
 
-_LADDER = (Rung.FULL, Rung.TRIMMED, Rung.TEXT)
+_LADDER = (Rung.FULL, Rung.TRIMMED, Rung.TEXT, Rung.ORIGINAL)
 
 
 def next_rung(rung: Rung) -> Rung | None:

@@ -52,13 +52,8 @@ def test_every_class_is_decided(failure):
 
 
 def test_ladder_ends():
-    """Full, trimmed, text, and nothing after it."""
-    assert [
-        Rung.FULL,
-        next_rung(Rung.FULL),
-        next_rung(next_rung(Rung.FULL)),
-    ] == [Rung.FULL, Rung.TRIMMED, Rung.TEXT]
-    assert next_rung(Rung.TEXT) is None
+    """Full, trimmed, text, the original, and nothing after it."""
+    assert [next_rung(rung) for rung in Rung] == [Rung.TRIMMED, Rung.TEXT, Rung.ORIGINAL, None]
 
 
 @given(st.integers(min_value=0, max_value=10**6), st.floats(min_value=0, max_value=1, exclude_max=True))

@@ -69,6 +69,8 @@ class AdaptationCode(StrEnum):
     THREAD_ID_UNUSABLE = "thread.id_unusable", "A message id cannot be sent: it is longer than 20,000 characters."
     THREAD_LEFT_OUT = "thread.left_out", "At the last rung the threading headers and the related contact are left out."
 
+    MESSAGE_NOT_UNDERSTOOD = "message.not_understood", "The mail could not be understood, or Connect refused it in every other form: the contact has the words of its first 64 KiB, and all of it as the file original.txt where it fits."
+
     ATTRIBUTES_DROPPED = "attributes.dropped", "The attributes together may hold 32,768 bytes; those of the lowest priority were left out."
     ATTRIBUTE_CUT = "attribute.cut", "An attribute's value was cut."
     # fmt: on

@@ -55,7 +55,7 @@ def choose_author(
     own = False
     for mailbox, code in _candidates(message, context, route):
         address = mailbox.address.strip()
-        if not is_usable(address) or (rung is Rung.TEXT and not _PLAIN.fullmatch(address)):
+        if not is_usable(address) or (rung.is_plain and not _PLAIN.fullmatch(address)):
             continue
         if address.lower() == destination:
             own = True
@@ -82,7 +82,7 @@ def choose_author(
             Adaptation(code=Code.FROM_SEVERAL, detail=Code.FROM_SEVERAL.sentence, before=shown, after=address)
         )
     original = mailbox.name or first.name or (first.address if address != first.address.strip() else "")
-    name, changed = _fit_name(original, Code.FROM_NAME, plain=rung is Rung.TEXT)
+    name, changed = _fit_name(original, Code.FROM_NAME, plain=rung.is_plain)
     return address, name, (*changes, *changed)
 
 

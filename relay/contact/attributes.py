@@ -19,8 +19,10 @@ from relay.verdict import Classification
 ATTRIBUTES_LIMIT = 32_768
 #: AttributeValue of the service model holds 32,767; ours are cut well before, so that one does not push out the rest.
 _VALUE_LIMIT = 2_048
-# The last rung carries what an operator needs to find the mail, and the route's own words.
-_LAST_RUNG = frozenset({"spool_id", "message_id", "original", "classification", "adaptations"})
+# The plain rungs carry what an operator needs to find the mail, what was checked of it, and the route's own words.
+_PLAIN = frozenset({
+    "spool_id", "message_id", "original", "classification", "adaptations", "spf", "dkim", "dmarc", "arc",
+})  # fmt: skip
 
 
 def build_attributes(
@@ -44,8 +46,8 @@ def build_attributes(
         ("classification", classification),
         ("adaptations", codes),
     ]
-    if rung is Rung.TEXT:
-        known = [(name, value) for name, value in known if name in _LAST_RUNG]
+    if rung.is_plain:
+        known = [(name, value) for name, value in known if name in _PLAIN]
     pairs = [(key, value, False) for key, value in route.attributes.items()]
     pairs += [(prefix + name, value, True) for name, value in known]
     attributes: dict[str, str] = {}
@@ -53,7 +55,7 @@ def build_attributes(
     changes: list[Adaptation] = []
     room = ATTRIBUTES_LIMIT
     for key, value, ours in pairs:
-        line = clean_line(strip_invisible(value) if rung is Rung.TEXT else value)
+        line = clean_line(strip_invisible(value) if rung.is_plain else value)
         if not line or key in attributes:
             continue
         fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTES_LIMIT - 1)
