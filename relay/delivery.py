@@ -22,11 +22,13 @@ from relay.config import Config, Route
 from relay.connect.client import ConnectClient
 from relay.connect.model import check_request
 from relay.contact.fit import fit
-from relay.contact.plan import Context, Plan
+from relay.contact.original import fit_original
+from relay.contact.plan import Cause, Context, Plan, Rung
 from relay.contact.request import build_request, build_token
 from relay.envelope import Destination
-from relay.errors import FailureClass, RemoteError
+from relay.errors import FailureClass, NotUnderstoodError, RemoteError
 from relay.faults import fault_point
+from relay.isolation import isolated
 from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.pace import Pace
@@ -41,6 +43,9 @@ _URL_MARGIN = timedelta(minutes=10)
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 #: Replies within 90 days join the thread (Amazon Connect administrator guide, e-mail).
 _THREAD_WINDOW = timedelta(days=90)
+#: Refusals of a request by our own look, or by the client's: it never left.
+_OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
+
 #: Ids of a References header that are looked up for a related contact: the newest say most.
 _THREAD_IDS = 20
 
@@ -90,6 +95,18 @@ class _Ready:
     adaptations: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """One payload to be tried."""
+
+    #: At the rung to be tried.
+    entry: Entry
+    #: File names that Connect refused at the rung above.
+    refused: frozenset[str] = frozenset()
+    #: False: the last rung without its file.
+    attach: bool = True
+
+
 class Delivery:
     """What every attempt needs; one for the life of a configuration."""
 
@@ -119,31 +136,55 @@ class Delivery:
         # A request may have megabytes of body: read once, and off the loop.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
-        refused: frozenset[str] = frozenset()
-        renewed = False
+        trial, renewed = _Trial(entry=entry), False
         while True:
+            request: Mapping[str, Any] = {}
             try:
-                ready = await self._ready(entry, route, refused, sent)
+                ready = await self._ready(trial, route, sent)
                 if not isinstance(ready, _Ready):
                     return ready
                 await self._pace.turn()
                 if not self._is_alive(ready.expires_at):
                     # The clock was set while we waited, or the credentials end: once anew, then later.
                     if renewed:
-                        return Failed(error=_dead_urls(), entry=entry)
-                    renewed = True
-                    entry, sent = replace(entry, request=None, request_expires_at=None), None
+                        return Failed(error=_dead_urls(), entry=trial.entry)
+                    renewed, sent = True, None
+                    trial = replace(trial, entry=_without_request(trial.entry))
                     continue
-                contact_id = await self._send(ready.request)
+                request = ready.request
+                contact_id = await self._send(request)
+            except NotUnderstoodError as exc:
+                telemetry.fault_caught(where="delivery.understand", spool_id=entry.spool_id, cause=exc.cause)
+                trial, sent = await self._begin_original(trial.entry, Cause(exc.cause), exc.detail), None
             except RemoteError as exc:
-                below = next_rung(entry.rung) if exc.failure is FailureClass.PAYLOAD else None
+                below = await self._step_down(trial, exc, request)
                 if below is None:
-                    return Failed(error=exc, entry=entry)
-                telemetry.rung_refused(entry=entry, code=exc.code, detail=exc.detail, following=below)
-                refused = frozenset(exc.named)
-                entry = replace(entry, rung=below, request=None, request_expires_at=None)
+                    return Failed(error=exc, entry=trial.entry)
+                trial, sent = below, None
             else:
-                return Delivered(contact_id=contact_id, entry=entry, adaptations=ready.adaptations)
+                return Delivered(contact_id=contact_id, entry=trial.entry, adaptations=ready.adaptations)
+
+    async def _step_down(
+        self, trial: _Trial, error: RemoteError, request: Mapping[str, Any]
+    ) -> _Trial | None:
+        """The next thing to try where a payload was refused; None where nothing is left, or it was not."""
+        if error.failure is not FailureClass.PAYLOAD:
+            return None
+        entry, below = _without_request(trial.entry), next_rung(trial.entry.rung)
+        if below is None and not _refuses_file(error, request):
+            return None
+        following = below or Rung.ORIGINAL  # once more, without its file
+        telemetry.rung_refused(entry=entry, code=error.code, detail=error.detail, following=following)
+        if below is Rung.ORIGINAL:
+            cause = Cause.CHECK if error.code in _OWN_REFUSALS else Cause.REFUSED
+            return await self._begin_original(entry, cause, error.detail)
+        attach = below is not None
+        return _Trial(entry=replace(entry, rung=following), refused=frozenset(error.named), attach=attach)
+
+    async def _begin_original(self, entry: Entry, cause: Cause, detail: str) -> _Trial:
+        """The last rung, which an entry never leaves by itself: what defeated us once is not tried with each attempt."""
+        await self._outbox.begin_original(entry, reason=cause, detail=detail, now=self._now())
+        return _Trial(entry=replace(_without_request(entry), rung=Rung.ORIGINAL))
 
     def _route(self, entry: Entry) -> Route | None:
         """The route of the entry by name, else whichever now matches its first forward-path."""
@@ -179,19 +220,24 @@ class Delivery:
         return contact_id
 
     async def _ready(
-        self, entry: Entry, route: Route, refused: frozenset[str], sent: Mapping[str, Any] | None
+        self, trial: _Trial, route: Route, sent: Mapping[str, Any] | None
     ) -> _Ready | Held | Dropped:
         """The stored request while it is good, else a new one: files in S3, itself in the spool."""
+        entry = trial.entry
         expires_at = entry.request_expires_at
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
         opened = self._outbox.open_raw(entry)
         raw = await asyncio.to_thread(opened.__enter__)
         try:
-            # The CPU of its thread bounds it: a busy machine changes nothing of what is understood.
-            message = await asyncio.to_thread(parse_message, raw, clock=time.thread_time)
+            if entry.rung is Rung.ORIGINAL:  # no policy is asked: nobody knows what it would be asked about
+                plan = await self._original(entry, route, raw, attach=trial.attach)
+                return await self._store_request(entry, plan, raw, attach=trial.attach)
+            message = await asyncio.to_thread(isolated, lambda: _parse(raw))
             related = await self._related(message, route)
-            plan = await asyncio.to_thread(self._plan, entry, route, message, related, refused)
+            plan = await asyncio.to_thread(
+                isolated, lambda: self._plan(entry, route, message, related, trial.refused)
+            )
             if not entry.released and (policy := _policy(route, plan)) is not None:
                 return policy
             return await self._store_request(entry, plan, raw)
@@ -202,7 +248,22 @@ class Delivery:
         self, entry: Entry, route: Route, message: Message, related: str | None, refused: frozenset[str]
     ) -> Plan:
         """Classify and fit: CPU work, in a thread."""
-        context = Context(
+        context = self._context(entry, related)
+        return fit(message, context, route, self._config, rung=entry.rung, refused=refused)
+
+    async def _original(self, entry: Entry, route: Route, raw: memoryview, *, attach: bool) -> Plan:
+        """The plan of the last rung, which asks nothing of the parser."""
+        word = await self._outbox.why_original(entry)
+        why = Cause(word) if word in set(Cause) else Cause.UNKNOWN
+        octets = raw[entry.trace_size :]
+        return await asyncio.to_thread(
+            lambda: fit_original(
+                octets, self._context(entry, None), route, self._config, why=why, attach=attach
+            )
+        )
+
+    def _context(self, entry: Entry, related: str | None) -> Context:
+        return Context(
             spool_id=entry.spool_id,
             envelope=entry.envelope,
             destination=entry.destination,
@@ -211,9 +272,10 @@ class Delivery:
             is_ours=self._is_ours,
             related_contact_id=related,
         )
-        return fit(message, context, route, self._config, rung=entry.rung, refused=refused)
 
-    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
+    async def _store_request(
+        self, entry: Entry, plan: Plan, raw: memoryview, *, attach: bool = True
+    ) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         stored = await self._store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
@@ -222,14 +284,19 @@ class Delivery:
             destination=plan.destination,
             fingerprint=entry.fingerprint,
             # Without a Message-ID two mails may be equal to the octet and still be two (a copier's daily alarm).
-            salt="" if entry.message_id else entry.spool_id,
+            # At the last rung the request without its file is another payload than the one that was refused.
+            salt=("" if entry.message_id else entry.spool_id) + ("" if attach else "-without-file"),
             rung=plan.rung,
         )
         request = build_request(plan, stored.urls, client_token=token)
         problems = await asyncio.to_thread(
             check_request, request, max_attachments=self._config.connect.max_attachments
         )
-        if problems:
+        if problems and plan.rung is Rung.ORIGINAL:
+            # Only Connect's refusal of this rung is the end, so it is asked.
+            detail = "; ".join(problems)
+            telemetry.rung_refused(entry=entry, code="model_check", detail=detail, following=plan.rung)
+        elif problems:
             raise RemoteError(
                 service="connect",
                 failure=FailureClass.PAYLOAD,
@@ -264,6 +331,22 @@ class Delivery:
             since=self._now() - _THREAD_WINDOW,
             instance_id=route.instance_id or self._config.connect.instance_id,
         )
+
+
+def _parse(raw: memoryview) -> Message:
+    fault_point("delivery.understand")
+    # The CPU of its thread bounds it: a busy machine changes nothing of what is understood.
+    return parse_message(raw, clock=time.thread_time)
+
+
+def _refuses_file(error: RemoteError, request: Mapping[str, Any]) -> bool:
+    """Whether Connect refuses a request for a file that is attached to it."""
+    return "Attachments" in request and bool(error.named or error.reason)
+
+
+def _without_request(entry: Entry) -> Entry:
+    """The entry as if no request of it were stored."""
+    return replace(entry, request=None, request_expires_at=None)
 
 
 def _no_route(entry: Entry) -> RemoteError:

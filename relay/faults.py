@@ -6,7 +6,8 @@ step when the process starts. Never does anything else: what the names mean stan
     RELAY_FAULT_POINT=name             SIGKILL at the first pass
     RELAY_FAULT_POINT=name:3           SIGKILL at the third pass
     RELAY_FAULT_POINT=name:eio         OSError(EIO) at every pass; name:eio:3 only at the third
-    RELAY_FAULT_POINT=name:enospc      OSError(ENOSPC); also erofs and edquot
+    RELAY_FAULT_POINT=name:enospc      OSError(ENOSPC); also erofs, edquot, emfile and enomem
+    RELAY_FAULT_POINT=name:raise       an exception that no code expects
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from dataclasses import dataclass
 
 VARIABLE = "RELAY_FAULT_POINT"
 
-_ERRORS = {"eio": errno.EIO, "enospc": errno.ENOSPC, "edquot": errno.EDQUOT, "erofs": errno.EROFS}
+_ERRORS = {
+    "eio": errno.EIO, "enospc": errno.ENOSPC, "edquot": errno.EDQUOT, "erofs": errno.EROFS,
+    "emfile": errno.EMFILE, "enomem": errno.ENOMEM,
+    "raise": 0,
+}  # fmt: skip
+
+
+class UnexpectedError(Exception):
+    """An exception as a bug raises it: none that any code knows."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +35,7 @@ class Fault:
     """One fault that waits for its step."""
 
     name: str
-    #: errno to raise; None ends the process.
+    #: errno to raise, 0 an exception of no kind; None ends the process.
     error: int | None
     #: The pass that it strikes at; 0 strikes at every pass.
     nth: int
@@ -39,6 +48,8 @@ class Fault:
             return
         if self.error is None:
             os.kill(os.getpid(), signal.SIGKILL)
+        elif self.error == 0:
+            raise UnexpectedError(f"fault point {self.name}")
         else:
             raise OSError(self.error, os.strerror(self.error), f"fault point {self.name}")
 
@@ -59,7 +70,9 @@ def parse_fault(text: str) -> Fault | None:
     if words and words[0].isdigit() and len(words) == 1:
         nth = int(words.pop())
     if words or not name:
-        raise ValueError(f'{VARIABLE} = "{text}": write it like "name", "name:3", "name:eio" or "name:eio:3"')
+        raise ValueError(
+            f'{VARIABLE} = "{text}": write it like "name", "name:3", "name:eio", "name:eio:3" or "name:raise"'
+        )
     return Fault(name=name, error=error, nth=nth)
 
 

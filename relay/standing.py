@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+#: How long a fault of ours stays an alarm after the last mail that it struck.
+FAULT_HOURS = 24
+
 
 class AlarmKind(StrEnum):
     """What a person is woken for."""
@@ -20,6 +23,8 @@ class AlarmKind(StrEnum):
     HELD = "held"
     #: Mail of a route waits because its configuration is wrong: one alarm for each route.
     ROUTE_HELD = "route_held"
+    #: Mail defeated the relay itself and went out as its original.
+    NOT_UNDERSTOOD = "not_understood"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
     #: The spool cannot be read or written.
@@ -42,6 +47,9 @@ class Standing:
     #: leave the counts as they were. 0 when there is none.
     newest_held: float = 0.0
     newest_dead: float = 0.0
+    #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last did.
+    not_understood: int = 0
+    newest_not_understood: float = 0.0
     #: Routes that an error of configuration holds.
     held_routes: tuple[str, ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
@@ -128,6 +136,13 @@ def _compare(before: Standing, now: Standing) -> Iterator[Alarm]:
         (before.held, before.newest_held),
         (now.held, now.newest_held),
         command="relay queue list --state held",
+    )
+    yield from _compare_aside(
+        AlarmKind.NOT_UNDERSTOOD,
+        "misunderstood mail",
+        (before.not_understood, before.newest_not_understood),
+        (now.not_understood, now.newest_not_understood),
+        command="fault.caught in the log, and report it",
     )
     yield from _compare_routes(before, now)
     if now.overdue != before.overdue:

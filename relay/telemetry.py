@@ -392,5 +392,5 @@ def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:
-    """An exception that nothing expected; the mail it concerned was deferred, not lost."""
+    """An exception that nothing expected; the mail it concerned was deferred, or went out as its original, not lost."""
     _log.error("fault.caught", where=where, exc_info=True, **facts)

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from relay import telemetry
 from relay.alarms import AlarmMemory, AlarmSender
 from relay.config.model import Config
+from relay.contact.plan import Cause
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.spool.base import Desk, Outbox
 from relay.spool.fitness import diagnosed
 from relay.spool.model import State
-from relay.standing import Standing, compare_standings
+from relay.standing import FAULT_HOURS, Standing, compare_standings
 
 #: A sweep of what is finished every so many looks: retention is counted in days.
 _LOOKS_PER_SWEEP = 20
@@ -177,6 +178,9 @@ class Watch:
         ]
         counts = self._desk.counts()
         aside = self._desk.aside()
+        faults, fault_at = self._desk.originals(
+            reasons=[cause for cause in Cause if cause.is_fault], since=now - timedelta(hours=FAULT_HOURS)
+        )
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         oldest_seconds = max(((now - at).total_seconds() for at in oldest), default=0.0)
         return Standing(
@@ -186,6 +190,8 @@ class Watch:
             dead=dead,
             newest_held=held_at.timestamp() if held_at else 0.0,
             newest_dead=dead_at.timestamp() if dead_at else 0.0,
+            not_understood=faults,
+            newest_not_understood=fault_at.timestamp() if fault_at else 0.0,
             done=counts[State.DONE],
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),

@@ -23,6 +23,7 @@ from relay.connect.client import ConnectClient
 from relay.contact.plan import Rung
 from relay.delivery import Delivered, Delivery, Dropped, Failed, Held
 from relay.errors import FailureClass
+from relay.faults import arm_fault
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox
@@ -46,6 +47,16 @@ def world(box, tmp_path, monkeypatch):
     return SimpleNamespace(box=box, tmp_path=tmp_path, monkeypatch=monkeypatch)
 
 
+@contextlib.contextmanager
+def armed(fault):
+    """A fault point that strikes meanwhile."""
+    arm_fault(fault)
+    try:
+        yield
+    finally:
+        arm_fault("")
+
+
 class Desk:
     """A spool with one delivery before it; an async context manager."""
 
@@ -61,6 +72,7 @@ class Desk:
         self.intake, self.outbox = open_intake(self.config), open_outbox(self.config)
         self._clients = clients_of(self.box.env, self._world.monkeypatch)
         clients = await self._clients.__aenter__()
+        self._s3 = clients.s3
         self.delivery = Delivery(
             config=self.config,
             outbox=self.outbox,
@@ -108,6 +120,11 @@ class Desk:
         """The same entry, deferred and claimed anew."""
         await self.outbox.defer(entry, until=self.now, reason="test", detail="", now=self.now)
         return await self.claim()
+
+    async def keys(self):
+        """The keys of all objects in the bucket."""
+        answer = await self._s3.list_objects_v2(Bucket=self.config.s3.bucket)
+        return [one["Key"] for one in answer.get("Contents", ())]
 
     def requests(self):
         return [contact["request"] for contact in self.box.contacts()]
@@ -225,15 +242,118 @@ async def test_refused_payload_goes_down_the_ladder(world):
     assert "file 4.pdf" in request["EmailMessage"]["RawMessage"]["Body"]
 
 
-async def test_last_rung_that_is_refused_is_the_end(world):
-    """Refused on every rung: the failure says so, and three different tokens were tried."""
+async def test_refused_on_every_rung_is_the_end(world):
+    """Four payloads under four tokens are refused: the failure says so, and a person is told."""
     async with Desk(world) as desk:
         refusal = Refusal(code="InvalidRequestException", message="no")
-        desk.box.connect.planned.extend([refusal] * 3)
+        desk.box.connect.planned.extend([refusal] * 4)
         outcome = await desk.delivery.deliver(await desk.entry(build_mail(5, attachment=PDF)))
         assert isinstance(outcome, Failed)
-        assert (outcome.error.failure, outcome.entry.rung) == (FailureClass.PAYLOAD, Rung.TEXT)
+        assert (outcome.error.failure, outcome.entry.rung) == (FailureClass.PAYLOAD, Rung.ORIGINAL)
         assert desk.box.connect.planned == []
+
+
+async def test_mail_refused_as_text_goes_as_its_original(world):
+    """Where Connect takes no other form, the contact has the mail's words, and all of it as original.txt."""
+    async with Desk(world) as desk:
+        mail = build_mail(5, attachment=PDF)
+        desk.box.connect.planned.extend([Refusal(code="InvalidRequestException", message="no")] * 3)
+        entry = await desk.entry(mail)
+        outcome = await desk.delivery.deliver(entry)
+        await desk.box.settle()
+        (contact,) = desk.box.contacts()
+        stored = await desk.stored(entry)
+    assert isinstance(outcome, Delivered)
+    assert stored.rung is outcome.entry.rung is Rung.ORIGINAL
+    assert "message.not_understood" in outcome.adaptations
+    raw = contact["request"]["EmailMessage"]["RawMessage"]
+    assert raw["Subject"] == mail["Subject"]
+    assert "Amazon Connect did not take it in any other form" in raw["Body"]
+    (file,) = contact["attachments"]
+    octets = mail.as_bytes().replace(b"\n", b"\r\n")
+    assert (file["name"], file["sha256"]) == ("original.txt", hashlib.sha256(octets).hexdigest())
+
+
+async def test_fault_of_ours_becomes_a_contact_in_the_first_attempt(world):
+    """A mail that the relay cannot understand is a contact at once, and its original is in S3 though none is to be kept."""
+    async with Desk(world, s3={"keep_original": "never"}) as desk:
+        entry = await desk.entry(build_mail(5, attachment=PDF))
+        with armed("delivery.understand:raise"):
+            outcome = await desk.delivery.deliver(entry)
+        assert isinstance(outcome, Delivered)
+        assert (outcome.entry.rung, outcome.entry.attempts) == (Rung.ORIGINAL, 1)
+        (request,) = desk.requests()
+        assert request["Attributes"]["relay_original"] in await desk.keys()
+        with contextlib.closing(open_desk(desk.config)) as looking:
+            events = await asyncio.to_thread(looking.history, entry)
+        assert [(event.event, event.reason) for event in events] == [("original", "exception")]
+        assert "UnexpectedError" in events[0].detail
+
+
+async def test_what_defeated_us_is_not_tried_again(world):
+    """When S3 fails after a fault of ours, the next attempt goes on at the last rung, and knows why."""
+    async with Desk(world) as desk:
+        entry = await desk.entry(build_mail(5))
+        await desk.box.set_chaos({"s3": {"error": 1}})
+        with armed("delivery.understand:raise"):
+            assert isinstance(await desk.delivery.deliver(entry), Failed)
+        await desk.box.set_chaos({})
+        outcome = await desk.delivery.deliver(await desk.again(entry))
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.ORIGINAL
+        (request,) = desk.requests()
+    assert "the relay failed to understand it" in request["EmailMessage"]["RawMessage"]["Body"]
+
+
+@pytest.mark.parametrize("trouble", ["eio", "enospc", "emfile", "enomem"])
+async def test_trouble_of_the_machine_is_no_fault_of_the_mail(world, trouble):
+    """A full disk or a full table of files defers the mail; once it is over, the contact is whole."""
+    async with Desk(world) as desk:
+        entry = await desk.entry(build_mail(5, attachment=PDF))
+        with armed(f"delivery.understand:{trouble}"), pytest.raises(OSError, match="fault point"):
+            await desk.delivery.deliver(entry)
+        outcome = await desk.delivery.deliver(await desk.again(entry))
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.FULL
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_original_goes_without_its_file_when_that_is_refused(world, keyed):
+    """A refusal that names original.txt, or gives a reason of attachments, costs the file and no more."""
+    async with Desk(world) as desk:
+        refusal = Refusal(code="InvalidRequestException", message="original.txt: INVALID_FILE_TYPE")
+        if not keyed:
+            refusal = Refusal(code="InvalidRequestException", message="bad attachments[0]")
+        desk.box.connect.planned.append(refusal)
+        entry = replace(await desk.entry(build_mail(5)), rung=Rung.ORIGINAL)
+        outcome = await desk.delivery.deliver(entry)
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.ORIGINAL
+        (request,) = desk.requests()
+        assert "Attachments" not in request
+        body = request["EmailMessage"]["RawMessage"]["Body"]
+        assert request["Attributes"]["relay_original"] in body
+
+
+async def test_policy_is_not_asked_of_what_nobody_understands(world):
+    """A route that drops a class of mail drops none whose class is a guess."""
+    async with Desk(world, routes=[{**SUPPORT, "on": {"auto-reply": "drop"}}]) as desk:
+        mail = build_mail(6)
+        mail["Auto-Submitted"] = "auto-replied"
+        entry = await desk.entry(mail)
+        with armed("delivery.understand:raise"):
+            assert isinstance(await desk.delivery.deliver(entry), Delivered)
+
+
+async def test_our_own_look_goes_down_the_ladder_and_never_buries(world, monkeypatch):
+    """A request that our look does not like is tried lower; at the last rung Connect is asked all the same."""
+    async with Desk(world) as desk:
+        monkeypatch.setattr("relay.delivery.check_request", lambda request, **limits: ("no",))
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(5, attachment=PDF)))
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.ORIGINAL
+        (request,) = desk.requests()
+    assert "could not bring it into a form" in request["EmailMessage"]["RawMessage"]["Body"]
 
 
 @pytest.mark.parametrize(("action", "kind"), [("hold", Held), ("drop", Dropped)])

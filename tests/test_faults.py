@@ -45,6 +45,13 @@ def test_error_at_every_pass(word, number):
         assert caught.value.errno == number
 
 
+def test_exception_of_no_kind():
+    """The word raise stands for a bug: an exception that no code is ready for."""
+    arm_fault("here:raise")
+    with pytest.raises(faults.UnexpectedError, match="here"):
+        fault_point("here")
+
+
 def test_error_at_one_pass():
     """With a number it strikes at that pass only."""
     arm_fault("here:eio:2")

@@ -54,6 +54,7 @@ FLOORS = {
     # 3, stages.
     "relay.smtp": 3,
     "relay.delivery": 3,
+    "relay.isolation": 3,
     "relay.runner": 3,
     "relay.pace": 3,
     "relay.watch": 3,
@@ -81,7 +82,7 @@ SIDEWAYS = {
     "attachments": {"aws", "telemetry"},
     "connect": {"attachments", "aws", "telemetry"},
     "aws": {"config"},
-    "delivery": {"pace"},
+    "delivery": {"isolation", "pace"},
     "runner": {"delivery", "pace"},
     "daemon": {"admin"},
     "cli": {"daemon", "check", "explain", "sandbox", "admin"},

@@ -66,6 +66,14 @@ def standing(
         (standing(routes=("desk",)), standing(), [(AlarmKind.ROUTE_HELD, False)]),
         # A route's end says nothing of the mail that is held.
         (standing(held=1, routes=("desk",)), standing(held=1), [(AlarmKind.ROUTE_HELD, False)]),
+        (standing(), Standing(not_understood=1), [(AlarmKind.NOT_UNDERSTOOD, True)]),
+        (Standing(not_understood=1), Standing(not_understood=1), []),
+        (
+            Standing(not_understood=1, newest_not_understood=7.0),
+            Standing(not_understood=1, newest_not_understood=9.0),
+            [(AlarmKind.NOT_UNDERSTOOD, True)],
+        ),
+        (Standing(not_understood=1), Standing(), [(AlarmKind.NOT_UNDERSTOOD, False)]),
         (standing(minutes=59), standing(minutes=61), [(AlarmKind.OLDEST, True)]),
         (standing(minutes=61), standing(minutes=90), []),
         (standing(minutes=90), standing(minutes=1), [(AlarmKind.OLDEST, False)]),

@@ -144,6 +144,29 @@ async def test_last_that_goes_ends_the_alarm(world, end, kind):
     assert world.told.alarms == [(kind, True), (kind, False)]
 
 
+async def test_fault_of_ours_is_told_for_a_day(world):
+    """A mail that defeated us raises an alarm, once, also when it is done meanwhile; a day without another ends it."""
+    await world.put()
+    entry = await claim(world)
+    await world.outbox.begin_original(entry, reason="exception", detail="KeyError: 'x'", now=NOW)
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.NOT_UNDERSTOOD, True)]
+    assert world.told.details == ["1 misunderstood mail; see fault.caught in the log, and report it"]
+    await world.outbox.finish(entry, contact_id="c", now=NOW)
+    await world.watch.look()
+    world.clock.now += timedelta(hours=25)
+    await world.watch.look()
+    assert world.told.alarms[1:] == [(AlarmKind.NOT_UNDERSTOOD, False)]
+
+
+async def test_refusal_by_connect_is_no_fault_of_ours(world):
+    """A mail that Connect took in no other form wakes nobody: it is a contact."""
+    await world.put()
+    await world.outbox.begin_original(await claim(world), reason="refused", detail="no", now=NOW)
+    await world.watch.look()
+    assert world.told.alarms == []
+
+
 async def test_held_route_is_told_and_its_end(world):
     """A route that is held raises an alarm, and ends it when it delivers again."""
     await world.watch.look()

@@ -138,6 +138,12 @@ class Outbox(Protocol):
     ) -> None:
         """Store the exact request before it is sent."""
 
+    async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+        """Drop the stored request, go on at the rung `original` and remember why (event "original")."""
+
+    async def why_original(self, entry: Entry) -> str:
+        """The reason that `begin_original` was given last; "" when it is not known any more."""
+
     async def finish(
         self, entry: Entry, *, contact_id: str | None, reason: str = "", detail: str = "", now: datetime
     ) -> None:
@@ -254,6 +260,9 @@ class Desk(Protocol):
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         """Of what is stored as held and as dead, at one instant: how many, and when the last came to be so."""
+
+    def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
+        """How many entries have begun the rung `original` since then, for one of these reasons, and when the last did."""
 
     def routes(self) -> Sequence[str]:
         """The names of the routes of the entries that are here, finished ones too; a walk over all of them."""

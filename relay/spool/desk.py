@@ -173,6 +173,11 @@ class LocalDesk:
         with translated():
             return search.aside(self._connection)
 
+    def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
+        """What went out as its original lately."""
+        with translated():
+            return search.originals(self._connection, reasons=reasons, since=since)
+
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         """The age histogram of each route."""
         with translated():

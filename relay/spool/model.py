@@ -205,7 +205,7 @@ class Event:
     """Something that happened to an entry: what `trace` tells."""
 
     at: datetime
-    #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short".
+    #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short", "original".
     event: str
     attempt: int
     reason: str

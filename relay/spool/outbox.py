@@ -156,6 +156,15 @@ class LocalOutbox:
         )
         await self._change("request", saving)
 
+    async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+        """The last rung from now on."""
+        beginning = partial(outcomes.begin_original, entry=entry, reason=reason, detail=detail, now=now)
+        await self._change("rung", beginning)
+
+    async def why_original(self, entry: Entry) -> str:
+        """Why that rung was begun."""
+        return await self._read(partial(outcomes.why_original, entry_id=entry.entry_id))
+
     async def finish(
         self, entry: Entry, *, contact_id: str | None, reason: str = "", detail: str = "", now: datetime
     ) -> None:

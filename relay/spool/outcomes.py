@@ -127,6 +127,26 @@ def save_request(
     )
 
 
+def begin_original(
+    connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime
+) -> None:
+    """Go on at the last rung, in this attempt and all that follow."""
+    check_lease(connection, entry)
+    _begin_at(connection, entry, Rung.ORIGINAL)
+    at, detail = to_microseconds(now), detail[:_DETAIL_LIMIT]
+    remember(connection, entry.entry_id, at=at, event="original", reason=reason, detail=detail)
+
+
+def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
+    """The reason word of the last step to that rung; "" where the history has forgotten it."""
+    rows = query(
+        connection,
+        "SELECT reason FROM history WHERE entry_id = ? AND event = 'original' ORDER BY rowid DESC LIMIT 1",
+        (entry_id,),
+    )
+    return str(rows[0][0]) if rows else ""
+
+
 def finish(
     connection: apsw.Connection,
     entry: Entry,

@@ -115,6 +115,20 @@ def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None
     return {state: found.get(state, (0, None)) for state in (State.HELD, State.DEAD)}
 
 
+def originals(
+    connection: apsw.Connection, *, reasons: Sequence[str], since: datetime
+) -> tuple[int, datetime | None]:
+    """Of the entries at the last rung, those that came there since then for one of these reasons."""
+    ((count, newest),) = query(
+        connection,
+        "SELECT count(DISTINCT entry_id), max(at) FROM entries "
+        "JOIN history USING (entry_id) WHERE rung = 'original' AND event = 'original' AND at >= ? "
+        "AND history.reason IN (SELECT value FROM json_each(?))",
+        (to_microseconds(since), json.dumps(list(reasons))),
+    )
+    return count, from_microseconds(newest) if count else None
+
+
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
     """The undelivered entries of each route, counted by the state that an operator sees, and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first

@@ -53,6 +53,25 @@ def test_mail_becomes_a_contact(box, daemon):
     ]
 
 
+def test_mail_that_defeats_the_relay_is_a_contact_at_once(box, tmp_path):
+    """A fault of ours in understanding: the first attempt brings the words and the original, and an alarm is raised."""
+    mail = build_mail(3, attachment=PDF)
+    fault = {"RELAY_FAULT_POINT": "delivery.understand:raise", "RELAY_ALARMS__EVERY_SECONDS": "0.2"}
+    with Daemon(tmp_path, env=box.environ()).start(**fault) as running:
+        send(running.port, mail)
+        (contact,) = contacts(box, 1)
+        until(lambda: any(line["event"] == "alarm.raised" for line in running.events), so="an alarm")
+        lines = list(running.events)
+    assert "This is the text of mail 3." in contact["request"]["EmailMessage"]["RawMessage"]["Body"]
+    assert [file["name"] for file in contact["attachments"]] == ["original.txt"]
+    (attempt,) = [line for line in lines if line["event"] == "delivery.attempted"]
+    assert (attempt["rung"], attempt["attempt"], attempt["outcome"]) == ("original", 1, "done")
+    assert "message.not_understood" in attempt["adaptations"]
+    assert [line["kind"] for line in lines if line["event"] == "alarm.raised"] == ["not_understood"]
+    (told,) = [line for line in lines if line["event"] == "fault.caught"]
+    assert "UnexpectedError" in told["exception"]
+
+
 def test_log_has_one_line_a_transaction_and_one_a_delivery(box, daemon):
     """Spool id, Message-ID, destination and contact id stand in the two lines, the subject in neither."""
     mail = build_mail(2)
