@@ -46,6 +46,8 @@ def build_submission(
     raw=None,
     references=(),
     trace=b"Received: from x\r\n",
+    peer="192.0.2.7",
+    role="mx",
 ) -> Submission:
     """A mail unlike any other, unless its body is given; message_id "" makes one up, None leaves it out."""
     number = next(_COUNT)
@@ -57,7 +59,7 @@ def build_submission(
         envelope=Envelope(
             reverse_path=reverse_path,
             forward_paths=tuple(ForwardPath(address=d.address) for d in destinations),
-            peer=Peer(address="192.0.2.7", port=4711, helo="mail.customer.example", protocol="ESMTPS"),
+            peer=Peer(address=peer, port=4711, helo="mail.customer.example", protocol="ESMTPS", role=role),
             received_at=at,
         ),
         destinations=tuple(destinations),

@@ -21,6 +21,7 @@ from relay.spool.files import LargeFile
 from relay.spool.model import Receipt, Submission
 from relay.spool.records import build_json, to_microseconds
 from relay.spool.schema import query
+from relay.spool.turns import NEW, REPLY, group_of
 
 #: Rows a statement, the largest first: few different statements, so that each stays prepared.
 _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
@@ -28,8 +29,6 @@ _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 #: A mail whose References lead to a contact of this many days is a reply to an open conversation.
 CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
 _MICROSECONDS_A_DAY = 86_400_000_000
-
-_REPLY, _NEW = 0, 1
 
 _Key = tuple[str, str, str]
 
@@ -44,6 +43,8 @@ class Prepared(NamedTuple):
     file: LargeFile | None
     envelope: str
     accepted_at: int
+    #: The network and the domain whose turn its entries wait for.
+    group: tuple[int, int]
 
 
 class Accepted(NamedTuple):
@@ -71,6 +72,7 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
         file=file,
         envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
+        group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
     )
 
 
@@ -104,12 +106,12 @@ def accept(
         mails.append(_mail_row(mail_id, item))
         if item.file is None:
             raws.append((mail_id, mail.raw))
-        priority = _REPLY if not urgent.isdisjoint(mail.references) else _NEW
+        priority = REPLY if not urgent.isdisjoint(mail.references) else NEW
         entries.extend(_entry_row(mail_id, item, destination, priority) for destination in fresh)
         answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
     _insert(connection, _MAIL_HEAD, 12, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
-    _insert(connection, _ENTRY_HEAD, 9, entries)
+    _insert(connection, _ENTRY_HEAD, 12, entries)
     return answers
 
 
@@ -182,7 +184,7 @@ def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
 
 _ENTRY_HEAD = (
     "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
-    "updated_at) VALUES"
+    "updated_at, network, domain, ready) VALUES"
 )
 
 
@@ -197,6 +199,8 @@ def _entry_row(mail_id: int, item: Prepared, destination: Destination, priority:
         item.accepted_at,
         item.accepted_at,
         item.accepted_at,
+        *item.group,
+        1,
     )
 
 

@@ -1,12 +1,14 @@
-"""Which entries are next: due, fair between routes, not held, their attempt counted as they are leased.
+"""Which entries are next: due, in turn (`turns`), not held, their attempt counted as they are leased.
 
-Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction.
+Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction. An entry is *ready* from
+the claim that found it due (or its acceptance) to its lease: only what is ready has turns, so that no turn is spent on
+what waits for later.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import apsw
@@ -18,6 +20,7 @@ from relay.spool.model import Entry
 from relay.spool.outcomes import record, remember
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
 from relay.spool.schema import query
+from relay.spool.turns import PRIORITIES, Turns
 
 #: Steps from route to route through the index, not over every entry: as many seeks as there are routes.
 _ROUTES = """
@@ -29,11 +32,15 @@ WITH RECURSIVE walk (route) AS (
 )
 SELECT route FROM walk WHERE route IS NOT NULL
 """
-_NEXT = """
-SELECT entry_id, priority, due_at FROM entries
-WHERE state = 'queued' AND route = ? AND priority = ? AND due_at <= ? ORDER BY due_at LIMIT ?
+#: What has fallen due since the last claim, the first due first. A route's whole queue may fall due at once, after an
+#: outage: a claim takes some of it.
+_RIPEN = """
+UPDATE entries SET ready = 1 WHERE entry_id IN (
+    SELECT entry_id FROM entries INDEXED BY entries_unready
+    WHERE state = 'queued' AND ready = 0 AND route = ? AND due_at <= ? ORDER BY due_at LIMIT ?
+)
 """
-PRIORITIES = (0, 1)
+_RIPENED = 200
 #: The next entry of a route for an address that is not among those given; what is due before is for one of these.
 _NEXT_ADDRESS = """
 SELECT due_at, entry_id, address FROM entries INDEXED BY entries_due
@@ -43,23 +50,6 @@ AND address NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at LIMIT 1
 #: Destinations of a held route that are tried at once: more than a few wrong addresses must not hide a right one.
 _PROBES = 10
 _FOREVER = 1 << 62
-
-
-class Turns:
-    """Whose turn it is: the route that was served longest ago comes first. Kept in memory, by one deliverer."""
-
-    def __init__(self) -> None:
-        self._served: dict[str, int] = {}
-        self._count = 0
-
-    def order(self, routes: Iterable[str]) -> list[str]:
-        """The routes, in the order in which each is to get one entry."""
-        return sorted(routes, key=lambda route: (self._served.get(route, 0), route))
-
-    def serve(self, route: str) -> None:
-        """A route got an entry."""
-        self._count += 1
-        self._served[route] = self._count
 
 
 def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool) -> int:
@@ -147,12 +137,13 @@ def claim(
     if paused.delivery or limit <= 0:
         return []
     held = {*held_routes, *(hold.route for hold in paused.holds)} - {*paused.routes}
+    turns.load(connection)
     probed = _queued(connection, probes, held)
     at = to_microseconds(now)
     free = [row[0] for row in query(connection, _ROUTES) if row[0] not in {*held, *paused.routes}]
-    chosen = _share(connection, turns, free, probed, at=at, limit=limit)
     until = to_microseconds(now + timedelta(seconds=lease_seconds))
-    return _lease(connection, chosen, at=at, until=until, now=now)
+    chosen = _lease(connection, turns, free, probed, at=at, until=until, limit=limit)
+    return _read(connection, chosen, now=now)
 
 
 def find_probes(connection: apsw.Connection, route: str) -> list[int]:
@@ -203,53 +194,48 @@ def _queued(connection: apsw.Connection, probes: Sequence[int], held: Container[
     return found
 
 
-def _share(
+def _lease(
     connection: apsw.Connection,
     turns: Turns,
-    routes: list[str],
+    routes: Sequence[str],
     probed: Mapping[str, list[int]],
     *,
     at: int,
+    until: int,
     limit: int,
 ) -> list[int]:
-    """Due entries of these routes and probes of others, one from each in turn until there are enough."""
-    waiting: dict[str, list[int]] = {}
-    for route in turns.order([*routes, *probed]):
-        # Routes come in the order of their turn, so the first `limit` that have something are enough.
-        if len(waiting) >= limit:
-            break
-        if due := probed.get(route) or _due(connection, route, at=at, limit=limit):
-            waiting[route] = due[::-1]
+    """Lease ready entries of these routes and probes of others, one from each in turn until there are enough."""
+    probes = {route: iter(ids) for route, ids in probed.items()}
+    waiting = turns.order([*routes, *probes])
+    ripe: set[str] = set()
     chosen: list[int] = []
     while waiting and len(chosen) < limit:
         for route in tuple(waiting)[: limit - len(chosen)]:
-            chosen.append(waiting[route].pop())
+            if route in probes:
+                entry_id = next(probes[route], None)
+            else:
+                if route not in ripe:
+                    connection.execute(_RIPEN, (route, at, max(_RIPENED, limit)))
+                    ripe.add(route)
+                entry_id = turns.next_entry(connection, route, at=at)
+            if entry_id is None:
+                waiting.remove(route)
+                continue
+            connection.execute(
+                "UPDATE entries SET state = 'leased', ready = 0, lease_until = ?, attempts = attempts + 1, "
+                "updated_at = ? WHERE entry_id = ?",
+                (until, at, entry_id),
+            )
             turns.serve(route)
-            if not waiting[route]:
-                del waiting[route]
+            chosen.append(entry_id)
     return chosen
 
 
-def _due(connection: apsw.Connection, route: str, *, at: int, limit: int) -> list[int]:
-    """A route's next entries: replies first, then by the instant they fell due."""
-    due: list[int] = []
-    for priority in PRIORITIES:
-        if len(due) < limit:
-            due += [row[0] for row in query(connection, _NEXT, (route, priority, at, limit - len(due)))]
-    return due
-
-
-def _lease(
-    connection: apsw.Connection, chosen: Sequence[int], *, at: int, until: int, now: datetime
-) -> list[Entry]:
+def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) -> list[Entry]:
+    """The entries that were leased, in order, but those whose record cannot be read."""
     if not chosen:
         return []
     ids = json.dumps(chosen)
-    connection.execute(
-        "UPDATE entries SET state = 'leased', lease_until = ?, attempts = attempts + 1, updated_at = ? "
-        "WHERE entry_id IN (SELECT value FROM json_each(?))",
-        (until, at, ids),
-    )
     rows = query(
         connection,
         f"SELECT {ENTRY_COLUMNS} FROM json_each(?) AS j JOIN {ENTRY_TABLES} "  # noqa: S608 - constants of ours
@@ -288,7 +274,7 @@ def next_due_at(connection: apsw.Connection, *, held_routes: Sequence[str]) -> d
         for priority in PRIORITIES
         for row in query(
             connection,
-            "SELECT due_at FROM entries WHERE state = 'queued' AND route = ? AND priority = ? "
+            "SELECT due_at FROM entries INDEXED BY entries_due WHERE state = 'queued' AND route = ? AND priority = ? "
             "ORDER BY due_at LIMIT 1",
             (route, priority),
         )

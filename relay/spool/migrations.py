@@ -164,6 +164,34 @@ _FOURTH = """
 CREATE INDEX entries_original ON entries (entry_id) WHERE rung = 'original';
 """
 
+_FIFTH = """
+-- Whose turn an entry waits for: numbers made of the peer's network and of the reverse-path's domain (`turns.group_of`).
+-- What an earlier version accepted is one group.
+ALTER TABLE entries ADD COLUMN network INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entries ADD COLUMN domain INTEGER NOT NULL DEFAULT 0;
+-- Whether it was found to be due, and has had no lease since.
+ALTER TABLE entries ADD COLUMN ready INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entries_turn ON entries (route, priority, network, domain, due_at) WHERE state = 'queued' AND ready = 1;
+CREATE INDEX entries_unready ON entries (route, due_at) WHERE state = 'queued' AND ready = 0;
+-- The domain that was served last, of the networks served lately; `served` counts up, over all of them.
+CREATE TABLE turns (
+    route    TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    network  INTEGER NOT NULL,
+    domain   INTEGER NOT NULL,
+    served   INTEGER NOT NULL,
+    PRIMARY KEY (route, priority, network)
+) WITHOUT ROWID;
+-- The author's address; NULL: none could be read, or accepted before. With `sender` it says whose conversation a contact
+-- is. Each index leads past all that strangers made of one Message-ID to the first contact of its author, or sender.
+ALTER TABLE mails ADD COLUMN author TEXT;
+ALTER TABLE ledger ADD COLUMN author TEXT;
+CREATE INDEX ledger_author ON ledger (message_id, author, accepted_at)
+    WHERE author IS NOT NULL AND contact_id IS NOT NULL;
+CREATE INDEX ledger_sender ON ledger (message_id, sender, accepted_at)
+    WHERE sender IS NOT NULL AND contact_id IS NOT NULL;
+"""
+
 #: Each brings a database from the version of its index to the next; never edited once released. ADD COLUMN and CREATE
 #: change no row, so they need no copy and no room to speak of; one that rewrites rows must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)

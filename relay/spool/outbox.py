@@ -33,6 +33,7 @@ from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.schema import close_database, open_database, query, restart_log, savepoint
 from relay.spool.translate import translate_error, translated
+from relay.spool.turns import Turns
 from relay.spool.writer import Job, Writer
 
 Answer = TypeVar("Answer")
@@ -67,7 +68,7 @@ class LocalOutbox:
         self._gate = Gate(self._layout.gate)
         self._gauge = Gauge(self._layout, self._limits)
         self._readers = Readers(self._layout.database)
-        self._turns = claims.Turns()
+        self._turns = Turns()
         self._writer: Writer[tuple[str, _Change], object] = Writer(
             self._commit, name="spool-outbox", close=self._drop
         )

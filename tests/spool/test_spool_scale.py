@@ -14,6 +14,7 @@ from relay.contact.plan import Rung
 from relay.spool import accept, claims, listing, named, outcomes, retention, search
 from relay.spool.model import Filter
 from relay.spool.schema import open_database, query, transaction
+from relay.spool.turns import Turns
 
 ENTRIES = 3_000
 
@@ -62,7 +63,7 @@ def watched(connection, work) -> list[str]:
 def claim(connection, *, limit=8):
     return claims.claim(
         connection,
-        claims.Turns(),
+        Turns(),
         now=NOW,
         limit=limit,
         lease_seconds=60,
