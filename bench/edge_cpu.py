@@ -25,7 +25,7 @@ from typing import Any
 import uvloop
 
 from bench.smtp import CONFIG
-from relay import telemetry
+from relay import process_facts, telemetry
 from relay.config.load import load_config
 from relay.smtp.limits import Limiter
 from relay.smtp.listeners import Server
@@ -185,6 +185,7 @@ def main() -> None:
     loads = [load for load in LOADS if load.name.startswith(options.only)]
     stderr = sys.stderr
     with Path("/dev/null").open("w", encoding="utf-8") as sys.stderr:
+        process_facts.queue_log()
         telemetry.configure("json", "info", process="receiver-0")
         profile = cProfile.Profile()
         if options.profile:

@@ -179,7 +179,7 @@ class AlarmSender:
         message = _Message(alarm=alarm, document=self._document(alarm), since=_steady())
         if self._config.webhook:
             self._webhook.tell(message)
-        if self._config.sns_topic_arn:
+        if self._config.sns_topic_arn and self._sns is not None:
             self._topic.tell(message)
 
     async def close(self) -> None:
@@ -211,7 +211,7 @@ class AlarmSender:
             return type(exc).__name__
 
     async def _publish(self, document: dict[str, Any]) -> str:
-        if not self._config.sns_topic_arn:
+        if not self._config.sns_topic_arn or self._sns is None:
             return ""
         kind, raised = document["alarm"], document["raised"]
         host = self._hostname.encode("ascii", "replace").decode()[

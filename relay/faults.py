@@ -5,6 +5,8 @@ step when the process starts. Never does anything else: what the names mean stan
 
     RELAY_FAULT_POINT=name             SIGKILL at the first pass
     RELAY_FAULT_POINT=name:3           SIGKILL at the third pass
+    RELAY_FAULT_POINT=name:spin        a C call that never ends and keeps the interpreter's lock; name:spin:3
+    RELAY_FAULT_POINT=name:stop        SIGSTOP; name:stop:3
     RELAY_FAULT_POINT=name:eio         OSError(EIO) at every pass; name:eio:3 only at the third
     RELAY_FAULT_POINT=name:enospc      OSError(ENOSPC); also erofs, edquot, emfile and enomem
     RELAY_FAULT_POINT=name:raise       an exception that no code expects
@@ -15,7 +17,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 
 VARIABLE = "RELAY_FAULT_POINT"
 
@@ -30,13 +35,30 @@ class UnexpectedError(Exception):
     """An exception as a bug raises it: none that any code knows."""
 
 
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _spin() -> None:
+    deque(repeat(None), maxlen=0)  # a loop in C: no thread of ours runs beside it, and no handler of a signal
+
+
+_DEEDS: dict[str, Callable[[], None]] = {"spin": _spin, "stop": _stop}
+
+
 @dataclass(slots=True, kw_only=True)
 class Fault:
     """One fault that waits for its step."""
 
     name: str
-    #: errno to raise, 0 an exception of no kind; None ends the process.
+    #: errno to raise, 0 an exception of no kind; None when the process is to do something instead.
     error: int | None
+    #: That something.
+    deed: Callable[[], None] = _kill
     #: The pass that it strikes at; 0 strikes at every pass.
     nth: int
     passes: int = 0
@@ -47,7 +69,7 @@ class Fault:
         if self.nth not in (0, self.passes):
             return
         if self.error is None:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.deed()
         elif self.error == 0:
             raise UnexpectedError(f"fault point {self.name}")
         else:
@@ -64,8 +86,11 @@ def parse_fault(text: str) -> Fault | None:
         return None
     name, *words = text.split(":")
     error: int | None = None
+    deed: Callable[[], None] = _kill
     if words and words[0] in _ERRORS:
         error = _ERRORS[words.pop(0)]
+    elif words and words[0] in _DEEDS:
+        deed = _DEEDS[words.pop(0)]
     nth = 0 if error is not None else 1
     if words and words[0].isdigit() and len(words) == 1:
         nth = int(words.pop())
@@ -73,7 +98,7 @@ def parse_fault(text: str) -> Fault | None:
         raise ValueError(
             f'{VARIABLE} = "{text}": write it like "name", "name:3", "name:eio", "name:eio:3" or "name:raise"'
         )
-    return Fault(name=name, error=error, nth=nth)
+    return Fault(name=name, error=error, deed=deed, nth=nth)
 
 
 _armed: Fault | None = parse_fault(os.environ.get(VARIABLE, ""))

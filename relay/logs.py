@@ -16,13 +16,18 @@ import re
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
 import structlog
 
+from relay.log_queue import QueuedStream
+
+#: What the end of a process waits for a sink that has stalled: its last words are worth a moment, and no more.
+_LAST_SECONDS = 1.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -128,9 +133,22 @@ class Lines:
 _lines = Lines(sys.stderr)
 
 
+def queue_stderr(*, count: Callable[[int], object], tell: Callable[[int], object]) -> None:
+    """Have all that this process writes to sys.stderr from now on, log or not, wait in a queue: see QueuedStream.
+
+    To be called before `configure_logs`.
+    """
+    if isinstance(sys.stderr, QueuedStream):
+        return
+    with suppress(OSError):  # a stream in memory has no descriptor, and cannot stall
+        sys.stderr = QueuedStream(sys.stderr.fileno(), count=count, tell=tell)
+
+
 def _flush_last() -> None:
     """The last words of a process whose loop has ended."""
     _lines.flush()
+    if isinstance(sys.stderr, QueuedStream):
+        sys.stderr.drain(_LAST_SECONDS)
 
 
 atexit.register(_flush_last)

@@ -72,6 +72,8 @@ SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or writ
 SPOOL_DISK_FULL = Known(
     "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
 )
+HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
+LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 #: What RCPT is refused with.

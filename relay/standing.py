@@ -31,6 +31,8 @@ class AlarmKind(StrEnum):
     SPOOL_SICK = "spool_sick"
     #: The disk is full: mail goes out, and none comes in.
     DISK_FULL = "disk_full"
+    #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
+    HUNG = "hung"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,39 +54,14 @@ def configure(log_format: str = "auto", level: str = "info", *, process: str = "
     globals()["_log"] = structlog.get_logger().bind(**({"process": process} if process else {}))
 
 
+def current_log() -> Any:
+    """The log as `configure` set it, for the facts of other modules."""
+    return _log
+
+
 def exposition() -> str:
     """The metrics of this process in Prometheus's text format."""
     return generate_latest().decode()
-
-
-def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
-    """The supervisor runs."""
-    _log.info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
-
-
-def daemon_ready() -> None:
-    """Every child works: mail can come in, contacts can go out."""
-    _log.info("daemon.ready")
-
-
-def daemon_stopped(*, seconds: float) -> None:
-    """The supervisor has stopped everything it started."""
-    _log.info("daemon.stopped", seconds=round(seconds, 3))
-
-
-def child_started(*, name: str, pid: int) -> None:
-    """A receiver or the deliverer runs."""
-    _log.info("child.started", child=name, pid=pid)
-
-
-def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
-    """A receiver or the deliverer has ended; unexpected ends are restarted."""
-    (_log.info if expected else _log.error)("child.ended", child=name, pid=pid, code=code, expected=expected)
-
-
-def child_cannot_work(*, why: str, **child: str) -> None:
-    """A child could not begin, or go on; it is started again. The supervisor says which, as `child`."""
-    _log.error("child.cannot_work", why=why, **child)
 
 
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:

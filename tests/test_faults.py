@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from relay import faults
+from relay.daemon.stacks import process_state
 from relay.faults import arm_fault, fault_point, parse_fault
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +78,26 @@ def test_kill_at_its_pass(spec, passes):
     )
     assert ended.returncode == -signal.SIGKILL
     assert len(ended.stdout.split()) == passes
+
+
+@pytest.mark.parametrize(("deed", "state"), [("spin", "running"), ("stop", "stopped")])
+def test_process_that_hangs_at_its_pass(deed, state):
+    """A point can stop the process, or keep it in C with the interpreter's lock: a thread beside it says no more."""
+    program = (
+        "import threading, time\nfrom relay.faults import fault_point\nfault_point('here'); print(1, flush=True)\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('beside', flush=True))).start()\nfault_point('here')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "RELAY_FAULT_POINT": f"here:{deed}:2", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "1\n"
+        time.sleep(0.6)  # the thread's time, and as much again
+        assert process_state(process.pid) == state
+        process.kill()
+        assert process.stdout.read() == ""
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,10 @@ FLOORS = {
     "relay.connect": 2,
     "relay.aws": 2,
     "relay.scan": 2,
+    "relay.log_queue": 2,
     "relay.logs": 2,
     "relay.metrics": 2,
+    "relay.process_facts": 2,
     "relay.telemetry": 2,
     "relay.waiting": 2,
     # 3, stages.
@@ -77,6 +79,8 @@ SIDEWAYS = {
     "retry": {"config", "contact"},
     "auth": {"message"},
     "telemetry": {"logs", "metrics", "spool"},  # the entry that a log line is about
+    "logs": {"log_queue"},
+    "process_facts": {"logs", "metrics", "telemetry"},
     "spool": {"faults", "telemetry"},
     "alarms": {"aws", "telemetry", "waiting"},
     "attachments": {"aws", "telemetry"},

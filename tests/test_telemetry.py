@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from relay import replies, telemetry
+from relay import process_facts, replies, telemetry
 from relay.contact.adaptations import AdaptationCode
 from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
@@ -39,10 +39,11 @@ ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud
 #: Every function of the log; the rest of the module's are about the log itself.
 FACTS = {
     name: function
-    for name, function in inspect.getmembers(telemetry, inspect.isfunction)
-    if function.__module__ == "relay.telemetry"
+    for module in (telemetry, process_facts)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__
     and not name.startswith("_")
-    and name not in ("configure", "exposition")
+    and name not in ("configure", "current_log", "exposition", "queue_log")
 }
 
 
@@ -81,6 +82,9 @@ def entry(text="x"):
         rung=Rung.FULL,
         request=None,
         request_expires_at=None,
+        token=None,
+        sent=False,
+        in_doubt_since=None,
         contact_id=None,
         reason="",
         detail="",

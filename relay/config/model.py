@@ -83,6 +83,7 @@ class Server(Section):
 
     receivers: int = Field(default=0, ge=0, le=64)
     drain_seconds: float = Field(default=30.0, gt=0, le=600)
+    hang_seconds: float = Field(default=30.0, ge=1, le=3_600)
     users_file: Path | None = None
 
 

@@ -1,8 +1,9 @@
 """What a receiver and the deliverer have in common: how they are told, and how they end.
 
-A child is started as `python -m relay.daemon.receiver FD` (or deliverer), with FD its end of the line. It hears
-{"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, says {"said": "problem", "why"} when what
-keeps mail out has changed, and stops at {"do": "stop"} or when the line ends.
+A child is started as `python -m relay.daemon.receiver FD FD` (or deliverer), with its end of the line and of a pipe for
+its stacks. It hears {"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, says {"said": "problem",
+"why"} when what keeps mail out has changed, {"said": "alive"} as long as its loop turns, and stops at {"do": "stop"} or
+when the line ends.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from relay import telemetry
+from relay import process_facts, telemetry
 from relay.config import Config
 from relay.daemon.link import Link
+from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
 from relay.metrics import INTAKE_CLOSED
 from relay.spool.files import Layout
@@ -25,6 +27,10 @@ from relay.spool.place import Place
 
 #: Between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
+#: Between two signs of life, until the configuration asks for more.
+_ALIVE_SECONDS = 0.5
+#: Signs of life in `server.hang_seconds`: a late one is no hang.
+_SIGNS = 8
 #: Between two looks at whether the spool that is open still has its name.
 _PLACE_SECONDS = 2.0
 
@@ -38,6 +44,8 @@ class Order:
     sockets: Mapping[int, Sequence[int]]
     #: A process in this place has worked before, and ended by itself while the supervisor lived.
     after_crash: bool
+    #: It hung, and the supervisor ended it.
+    after_hang: bool
     #: Which receiver this is, and of how many.
     index: int
     receivers: int
@@ -66,6 +74,8 @@ def run_child(make: Callable[[], Half]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
+    write_stacks_to(int(sys.argv[2]))
+    process_facts.queue_log()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(_live(make(), end)))
 
@@ -83,12 +93,16 @@ async def _live(half: Half, end: socket.socket) -> int:
     link = await Link.open(end)
     config: Config | None = None
     tasks = [asyncio.create_task(_tell_problems(half, link))]
+    living = asyncio.create_task(_show_life(link, _ALIVE_SECONDS))
     try:
         async for words in link.hear():
             match words["do"]:
                 case "start":
                     config = Config.model_validate(words["config"])
                     telemetry.configure(config.log.format, config.log.level, process=words["name"])
+                    living.cancel()
+                    seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
+                    living = asyncio.create_task(_show_life(link, seconds))
                     await half.start(_order(config, words))
                     tasks.append(asyncio.create_task(_watch_place(config, link)))
                     link.say(said="ready")
@@ -105,15 +119,24 @@ async def _live(half: Half, end: socket.socket) -> int:
         return 2
     except SpoolError as exc:
         # Another deliverer still ends, or the disk is away: the supervisor tries again.
-        telemetry.child_cannot_work(why=str(exc))
+        process_facts.child_cannot_work(why=str(exc))
         return 1
     finally:
         for task in tasks:
             task.cancel()
         if config is not None:
             await half.stop(config.server.drain_seconds)
+        living.cancel()
         link.close()
     return 0
+
+
+async def _show_life(link: Link, seconds: float) -> None:
+    """Say again and again that this loop turns; not while the supervisor does not listen, or what waits for it would grow."""
+    while True:
+        if not link.is_behind:
+            link.say(said="alive")
+        await asyncio.sleep(seconds)
 
 
 async def _tell_problems(half: Half, link: Link) -> None:
@@ -135,7 +158,9 @@ async def _watch_place(config: Config, link: Link) -> None:
     while not changed:
         await asyncio.sleep(_PLACE_SECONDS)
         changed = await asyncio.to_thread(place.has_changed)
-    telemetry.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
+    process_facts.child_cannot_work(
+        why=f"another spool lies in {config.data_dir} than was opened: begins anew"
+    )
     link.close()
 
 
@@ -145,6 +170,7 @@ def _order(config: Config, words: Mapping[str, Any]) -> Order:
         config=config,
         sockets=sockets,
         after_crash=words["after_crash"],
+        after_hang=words["after_hang"],
         index=words["index"],
         receivers=words["receivers"],
     )

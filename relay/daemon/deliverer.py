@@ -49,7 +49,9 @@ class Deliverer:
         config = order.config
         with diagnosed(config.data_dir):
             self._outbox = open_outbox(config)
-            recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash)
+            recovered = await self._outbox.recover(
+                now=utc_now(), blame=order.after_crash, hung=order.after_hang
+            )
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))

@@ -1,7 +1,7 @@
 """The line between the supervisor and a child: JSON objects, one a line, over a socket pair.
 
 Owns the framing and the two ends. The supervisor says {"do": "start" | "reload" | "stop" | "metrics", ...}, the
-child says {"said": "ready" | "problem" | "metrics", ...}. The end of the line means that the other side is gone.
+child says {"said": "ready" | "alive" | "problem" | "metrics", ...}. The end of the line means that the other side is gone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ class Link:
         """Send one object; silently nothing when the other side is gone (its end is seen by who listens)."""
         if not self._writer.is_closing():
             self._writer.write(json.dumps(words).encode() + b"\n")
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the other side has yet to take what was said: it is stopped, or busy."""
+        return self._writer.transport.get_write_buffer_size() > 0
 
     async def hear(self) -> AsyncIterator[dict[str, Any]]:
         """Every object of the other side, until it is gone."""

@@ -1,4 +1,4 @@
-"""A child process as the supervisor sees it: started, told, awaited, and killed only when it will not stop."""
+"""A child process as the supervisor sees it: started, told, awaited, and killed only when it hangs or will not stop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from relay.config import Config
 from relay.daemon.link import Link
+from relay.daemon.stacks import Stacks
 
 _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
 
@@ -18,11 +20,18 @@ class ChildProcess:
     """One running receiver or deliverer."""
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, link: Link, on_ready: Callable[[], None]
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        link: Link,
+        stacks: Stacks,
+        on_ready: Callable[[], None],
     ) -> None:
         self._name = name
         self._process = process
         self._link = link
+        self._stacks = stacks
+        self._heard = False
         self._listening = asyncio.create_task(self._listen())
         self._asked: dict[int, asyncio.Future[str]] = {}
         self._on_ready = on_ready
@@ -30,6 +39,13 @@ class ChildProcess:
         self.refused: tuple[str, ...] = ()
         #: Why no mail can come in by this child now; "" when it can.
         self.problem = ""
+        self.has_ended = False
+        #: What it wrote of its stacks when it crashed.
+        self.last_stacks: Sequence[str] = ()
+        #: Whether it has said that it works.
+        self.is_ready = False
+        #: Whether it was told to stop, or has hung up to end by itself: it says nothing more, and has `stop`'s patience.
+        self.is_leaving = False
 
     @classmethod
     async def start(
@@ -39,18 +55,25 @@ class ChildProcess:
         sockets: Mapping[int, Sequence[socket.socket]],
         *,
         after_crash: bool,
+        after_hang: bool,
         receivers: int,
         on_ready: Callable[[], None],
     ) -> ChildProcess:
         """Start the child and tell it what to do; `on_ready` is called when it says that it works."""
         ours, theirs = socket.socketpair()
+        stacks = Stacks()
         descriptors = {str(index): [sock.fileno() for sock in socks] for index, socks in sockets.items()}
-        kept = [theirs.fileno(), *(number for numbers in descriptors.values() for number in numbers)]
+        kept = [
+            theirs.fileno(),
+            stacks.writing_end,
+            *(number for numbers in descriptors.values() for number in numbers),
+        ]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             _MODULES[name.partition("-")[0]],
             str(theirs.fileno()),
+            str(stacks.writing_end),
             pass_fds=kept,
             stdin=asyncio.subprocess.DEVNULL,
             # NOTIFY_SOCKET is ours alone: a child's word must not count as the daemon's.
@@ -61,14 +84,16 @@ class ChildProcess:
             },
         )
         theirs.close()
+        stacks.begin()
         link = await Link.open(ours)
-        child = cls(name, process, link, on_ready)
+        child = cls(name, process, link, stacks, on_ready)
         link.say(
             do="start",
             name=name,
             config=config.pack(),
             sockets=descriptors,
             after_crash=after_crash,
+            after_hang=after_hang,
             index=int(name.partition("-")[2] or 0),
             receivers=receivers,
         )
@@ -102,24 +127,50 @@ class ChildProcess:
     async def wait(self) -> int:
         """Its exit code, when it ends; negative for a signal."""
         code = await self._process.wait()
+        self.has_ended = True
         await self._listening  # its last words
         self._link.close()
+        self.last_stacks = self._stacks.take()
+        self._stacks.close()
         return code
+
+    def take_sign(self) -> bool:
+        """Returns whether it has said anything since the last time that this was asked."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    async def ask_stacks(self) -> None:
+        """Have it write the stacks of its threads, also while it keeps the interpreter's lock; two seconds at most."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(self._stacks.SIGNAL)
+            await self._stacks.settle()
+
+    def take_stacks(self) -> Sequence[str]:
+        """What it has written of the stacks of its threads, by itself (a crash) or because it was asked to."""
+        return self._stacks.take()
+
+    def kill(self) -> None:
+        """End it at once."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     async def stop(self, patience_seconds: float) -> None:
         """Ask it to stop, wait, and kill it when its patience is over."""
+        self.is_leaving = True
         self._link.say(do="stop")
         try:
             async with asyncio.timeout(patience_seconds):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            self.kill()
             await self._process.wait()
 
     async def _listen(self) -> None:
         async for words in self._link.hear():
+            self._heard = True
             match words["said"]:
                 case "ready":
+                    self.is_ready = True
                     self._on_ready()
                 case "problem":
                     self.problem = words["why"]
@@ -128,3 +179,4 @@ class ChildProcess:
                 case "metrics":
                     if (answer := self._asked.get(words["ask"])) and not answer.done():
                         answer.set_result(words["text"])
+        self.is_leaving = True

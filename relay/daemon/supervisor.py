@@ -13,16 +13,19 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 import relay
-from relay import telemetry
+from relay import process_facts, telemetry
 from relay.admin import build_application, open_admin
 from relay.config import Config
 from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import Role, systemd
+from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import open_all
+from relay.daemon.vigil import Vigil
 from relay.errors import ConfigError
 from relay.waiting import is_set_within
 
@@ -53,13 +56,20 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._up: dict[str, asyncio.Event] = {}
         self._refused: tuple[str, ...] = ()
+        self._alarms = HangAlarms(config)
+        self._vigil = Vigil(
+            hang_seconds=config.server.hang_seconds,
+            patience_seconds=self._patience,
+            on_hang=self._alarms.tell_hang,
+        )
 
     async def run(self) -> int:
         """Until SIGTERM or SIGINT: start, keep, stop. The exit code: 2 when a child refused the configuration."""
         begun = time.monotonic()
         config = self._config
+        process_facts.queue_log()
         telemetry.configure(config.log.format, config.log.level, process="supervisor")
-        telemetry.daemon_started(
+        process_facts.daemon_started(
             role=self._role,
             hostname=config.hostname,
             data_dir=str(config.data_dir),
@@ -73,7 +83,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             await self._open_admin(stack)
             await self._until_stopped(names)
-        telemetry.daemon_stopped(seconds=time.monotonic() - begun)
+        process_facts.daemon_stopped(seconds=time.monotonic() - begun)
         if self._refused:
             raise ConfigError(*self._refused)
         return 0
@@ -81,11 +91,17 @@ class Supervisor:
     async def _until_stopped(self, names: list[str]) -> None:
         keepers = [asyncio.create_task(self._keep(name)) for name in names]
         announcing = asyncio.create_task(self._announce())
-        await self._stopping.wait()
+        stopping = asyncio.create_task(self._stopping.wait())
+        watching = asyncio.create_task(self._vigil.run())
+        await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()  # a supervisor that cannot see its children ends, and so do they
+        watching.cancel()
         announcing.cancel()
         systemd.notify("STOPPING=1")
         await self._stop()
         await asyncio.gather(*keepers)
+        await self._alarms.close()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         """Health and metrics, from before the first child works until after the last has stopped."""
@@ -103,18 +119,20 @@ class Supervisor:
         """Why mail should not be sent here now."""
         if self._stopping.is_set():
             return ("stopping",)
-        down = [name for name, up in self._up.items() if not up.is_set()]
+        hung = tuple(self._vigil.problems())
+        down = [name for name, up in self._up.items() if not (up.is_set() or self._vigil.has_hung(name))]
         kept_out = {name: child.problem for name, child in self._children.items() if name not in down}
         return (
+            *hung,
             *(f"{name} is not up" for name in down),
             *(f"{name}: {problem}" for name, problem in kept_out.items() if problem),
         )
 
     async def _metrics(self) -> Mapping[str, str]:
-        """The metrics of every child that answers in time."""
+        """The metrics of every child that answers in time, and our own."""
         children = dict(self._children)
         texts = await asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values()))
-        return dict(zip(children, texts, strict=True))
+        return {"supervisor": telemetry.exposition(), **dict(zip(children, texts, strict=True))}
 
     def _names(self) -> list[str]:
         names = [f"receiver-{number}" for number in range(self._receivers)] if self._role != "deliver" else []
@@ -150,6 +168,7 @@ class Supervisor:
             )
             return
         self._config = config
+        self._alarms.reload(config)
         for child in self._children.values():
             child.reload(config)
         telemetry.config_reloaded()
@@ -157,22 +176,26 @@ class Supervisor:
     async def _keep(self, name: str) -> None:
         """Run a child, and run it again when it crashes, until we stop."""
         crashes = 0
-        has_worked = (
-            False  # one that never has, as it waits for another's lock, say, has cut no delivery short
-        )
+        # One that never has worked, as it waits for another's lock, say, has cut no delivery short.
+        has_worked = has_hung = False
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
-                child = await self._start(name, after_crash=has_worked)
+                child = await self._start(name, after_crash=has_worked, after_hang=has_hung)
             except OSError as exc:  # no memory, no file handle: a matter of the moment
-                telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
+                process_facts.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
             code = await child.wait()
-            telemetry.child_ended(
+            process_facts.child_ended(
                 name=name, pid=child.pid, code=code, expected=self._stopping.is_set() and code == 0
             )
             has_worked = has_worked or self._up[name].is_set()
+            has_hung = self._vigil.has_hung(name)
+            if child.last_stacks:
+                process_facts.child_stacks(
+                    name=name, pid=child.pid, why="it crashed", stacks=child.last_stacks
+                )
             if child.refused:
                 self._weigh_refusal(name, child.refused, has_worked=has_worked)
             if self._stopping.is_set():
@@ -182,7 +205,7 @@ class Supervisor:
             pause = _RESTART_SECONDS[min(crashes, len(_RESTART_SECONDS)) - 1]
             await is_set_within(self._stopping, pause)
 
-    async def _start(self, name: str, *, after_crash: bool) -> ChildProcess:
+    async def _start(self, name: str, *, after_crash: bool, after_hang: bool) -> ChildProcess:
         """Start a child by the configuration in force; what came while it was being started reaches it too."""
         config = self._config
         child = await ChildProcess.start(
@@ -190,21 +213,28 @@ class Supervisor:
             config,
             self._sockets if name != "deliverer" else {},
             after_crash=after_crash,
+            after_hang=after_hang,
             receivers=self._receivers,
-            on_ready=self._up[name].set,
+            on_ready=partial(self._works, name),
         )
         self._children[name] = child
-        telemetry.child_started(name=name, pid=child.pid)
+        self._vigil.watch(name, child)
+        process_facts.child_started(name=name, pid=child.pid)
         if self._config is not config:
             child.reload(self._config)
         if self._stopping.is_set():  # `_stop` has gone by, and knew only the one before
             await child.stop(self._patience)
         return child
 
+    def _works(self, name: str) -> None:
+        """A child has said that it works."""
+        self._up[name].set()
+        self._alarms.tell_return(name)
+
     def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
         """A configuration that never worked ends the daemon; later it is a file or a role that is away for a while."""
         if has_worked:
-            telemetry.child_cannot_work(child=name, why="; ".join(sentences))
+            process_facts.child_cannot_work(child=name, why="; ".join(sentences))
         else:
             self._refused = sentences
             self._stopping.set()
@@ -223,16 +253,17 @@ class Supervisor:
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
-        telemetry.daemon_ready()
+        process_facts.daemon_ready()
         systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 
     async def _watchdog(self) -> None:
-        """Tell systemd that we live, while this loop turns."""
+        """Tell systemd that we live, while this loop turns and no child that was ended is missing for long."""
         if (seconds := systemd.watchdog_seconds()) is None:
             return
         while True:
-            systemd.notify("WATCHDOG=1")
+            if self._vigil.is_well:
+                systemd.notify("WATCHDOG=1")
             await asyncio.sleep(seconds)
 
     async def _stop(self) -> None:

@@ -87,11 +87,12 @@ class Intake(Protocol):
 class Outbox(Protocol):
     """The delivering half's view of the spool. A change of an entry whose lease was lost raises LeaseLostError."""
 
-    async def recover(self, *, now: datetime, blame: bool = False) -> int:
+    async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Return what dead runners left leased to the queue, sweep S2; how many entries came back.
 
         `blame`: the runner before us ended by itself, so one of its leased mails may have killed it: each is
         counted as cut short and comes back after a delay that grows with that count. A recorded outcome clears it.
+        `hung`: that end was a hang, which no mail need have brought about: only one that was leased alone is counted.
         """
 
     async def claim(

@@ -96,28 +96,33 @@ def bring_back(connection: apsw.Connection, *, now: datetime, longest_seconds: f
     )
 
 
-def blame_leases(connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float) -> int:
+def blame_leases(
+    connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float, hung: bool
+) -> int:
     """S4 to S3, or to S5 after `limit` such ends in a row, for all that a runner had when it ended by itself.
 
     Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
     and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
+    `hung`: the runner hung and was ended, which no mail need have brought about: what had company is not counted.
     """
     at = to_microseconds(now)
     leased = query(
         connection, "SELECT entry_id, cut_short FROM entries WHERE state = 'leased' ORDER BY entry_id"
     )
+    counted = len(leased) == 1 or not hung
+    reason = "cut_short" if counted else "hung"
     for place, (entry_id, earlier) in enumerate(leased):
-        count = earlier + 1
-        held = count >= limit
+        count = earlier + counted
+        held = counted and count >= limit
         delay = timedelta(seconds=delay_seconds * (2**earlier + place))
         detail = f"the runner ended by itself during delivery, {count} times in a row" if held else ""
         connection.execute(
-            "UPDATE entries SET state = ?, due_at = ?, lease_until = NULL, cut_short = ?, reason = 'cut_short', "
+            "UPDATE entries SET state = ?, due_at = ?, lease_until = NULL, cut_short = ?, reason = ?, "
             "detail = ?, updated_at = ? WHERE entry_id = ?",
-            ("held" if held else "queued", to_microseconds(now + delay), count, detail, at, entry_id),
+            ("held" if held else "queued", to_microseconds(now + delay), count, reason, detail, at, entry_id),
         )
-        event = "held" if held else "cut_short"
-        remember(connection, entry_id, at=at, event=event, reason="cut_short", detail=detail)
+        event = "held" if held else "cut_short" if counted else "interrupted"
+        remember(connection, entry_id, at=at, event=event, reason=reason, detail=detail)
     return len(leased)
 
 

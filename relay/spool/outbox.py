@@ -73,7 +73,7 @@ class LocalOutbox:
             self._commit, name="spool-outbox", close=self._drop
         )
 
-    async def recover(self, *, now: datetime, blame: bool = False) -> int:
+    async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Every lease is a dead runner's, for we hold the lock; then the sweep."""
         returning: Callable[[apsw.Connection], int] = partial(claims.return_leases, now=now, everyone=True)
         if blame:
@@ -82,6 +82,7 @@ class LocalOutbox:
                 now=now,
                 limit=self._deliver.max_attempts_cut_short,
                 delay_seconds=self._deliver.backoff_min_seconds,
+                hung=hung,
             )
 
         def recovering(connection: apsw.Connection) -> int:

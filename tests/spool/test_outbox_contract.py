@@ -317,6 +317,33 @@ async def test_mail_that_always_ends_the_runner_is_held(put, outbox, spool):
     assert (entry.state, entry.reason, entry.cut_short) == (State.HELD, "cut_short", limit)
 
 
+async def test_hang_blames_only_what_was_alone(put, outbox):
+    """A hang counts against the one mail that was under way; of several each comes back apart, with its count as it was."""
+    ids = [await put() for _ in range(3)]
+    await claim(outbox)
+    assert await outbox.recover(now=NOW, blame=True, hung=True) == 3
+    now = await outbox.next_due_at()
+    (entry,) = await claim(outbox, now=now)
+    assert (entry.spool_id, entry.cut_short, entry.reason) == (ids[0], 0, "hung")
+    assert await outbox.recover(now=now, blame=True, hung=True) == 1
+    entries = await claim(outbox, now=now + timedelta(hours=1))
+    found = {entry.spool_id: (entry.cut_short, entry.reason) for entry in entries}
+    assert found == {ids[0]: (1, "cut_short"), ids[1]: (0, "hung"), ids[2]: (0, "hung")}
+
+
+async def test_mail_that_always_hangs_the_runner_is_held(put, outbox, spool):
+    """A mail that hangs the runner whenever it is alone is held after max_attempts_cut_short times, and not before."""
+    await put()
+    limit = spool.config.deliver.max_attempts_cut_short
+    now = NOW
+    for times in range(limit):
+        now += timedelta(hours=1)
+        assert (await claim_one(outbox, now=now)).cut_short == times
+        await outbox.recover(now=now, blame=True, hung=True)
+    (entry,) = spool.open_desk().select(Filter())
+    assert (entry.state, entry.reason, entry.cut_short) == (State.HELD, "cut_short", limit)
+
+
 async def test_outcome_clears_the_blame(put, outbox):
     """A mail whose delivery failed in the ordinary way is not one that kills."""
     await put()

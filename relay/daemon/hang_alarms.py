@@ -1,0 +1,95 @@
+"""Alarms of hung children, told by the supervisor itself: the deliverer, which tells all others, may be the one that hangs.
+
+Owns the supervisor's way out to the webhook and the SNS topic, opened with the first alarm: a supervisor whose children
+never hang loads nothing of AWS. The log line, the metric and `/readyz` do not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from relay import telemetry
+from relay.config import Config
+from relay.errors import ConfigError, RemoteError
+from relay.standing import Alarm, AlarmKind
+
+if TYPE_CHECKING:
+    from relay.alarms import AlarmSender
+
+#: What is waited for credentials and clients: a webhook is not to wait for a metadata service that is away.
+_OPEN_SECONDS = 10.0
+
+
+class HangAlarms:
+    """One in each supervisor."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        #: Children that an alarm was raised for, and not ended.
+        self._raised: set[str] = set()
+        self._waiting: list[Alarm] = []
+        self._sender: AlarmSender | None = None
+        self._stack = AsyncExitStack()
+        self._telling: asyncio.Task[None] | None = None
+
+    def reload(self, config: Config) -> None:
+        """From the next alarm on, tell whom this configuration names, as far as a way out is open already."""
+        self._config = config
+        if self._sender:
+            self._sender.reload(config.alarms, hostname=config.hostname)
+
+    def tell_hang(self, name: str, detail: str) -> None:
+        """Have the alarm told, without waiting for it."""
+        self._raised.add(name)
+        self._tell(Alarm(kind=AlarmKind.HUNG, raised=True, detail=detail, subject=name))
+
+    def tell_return(self, name: str) -> None:
+        """Have the end of the alarm told, where one was raised for this child."""
+        if name in self._raised:
+            self._raised.discard(name)
+            self._tell(Alarm(kind=AlarmKind.HUNG, raised=False, detail=f"{name} works again", subject=name))
+
+    async def close(self) -> None:
+        """Try once more what waits to be taken, in ten seconds at most."""
+        if self._telling:
+            await asyncio.wait({self._telling}, timeout=_OPEN_SECONDS)
+        if self._sender:
+            await self._sender.close()
+        await self._stack.aclose()
+
+    def _tell(self, alarm: Alarm) -> None:
+        self._waiting.append(alarm)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        if self._sender is None:
+            self._sender = await self._open()
+        while self._waiting:
+            self._sender.tell(self._waiting.pop(0))
+
+    async def _open(self) -> AlarmSender:
+        alarms: Any = await asyncio.to_thread(importlib.import_module, "relay.alarms")
+        config = self._config
+        sender: AlarmSender = alarms.AlarmSender(
+            config.alarms, hostname=config.hostname, now=lambda: datetime.now(UTC), sns=await self._open_sns()
+        )
+        return sender
+
+    async def _open_sns(self) -> Any:
+        """The client of SNS, where a topic is named; None where there is none, or it cannot be had now."""
+        if not self._config.alarms.sns_topic_arn:
+            return None
+        aws: Any = await asyncio.to_thread(importlib.import_module, "relay.aws")
+        try:
+            async with asyncio.timeout(_OPEN_SECONDS):
+                clients = await self._stack.enter_async_context(aws.open_clients(self._config))
+        except (ConfigError, RemoteError, TimeoutError) as exc:
+            why = str(exc) or type(exc).__name__
+            telemetry.alarm_untold(to="sns", why=why, kind=AlarmKind.HUNG, given_up=True)
+            return None
+        return clients.sns
