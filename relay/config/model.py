@@ -106,6 +106,7 @@ class Limits(Section):
     session_seconds: float = Field(default=3_600.0, gt=0)
     data_seconds: float = Field(default=120.0, gt=0)
     min_bytes_per_second: int = Field(default=500, ge=0)
+    transfer_seconds: float = Field(default=3_600.0, gt=0)
     commit_seconds: float = Field(default=60.0, gt=0, le=290)
     early_talker_seconds: float = Field(default=0.0, ge=0, le=60)
     hops: int = Field(default=50, ge=5, le=250)  # more may not be counted: relay.message.headers.LOOKS

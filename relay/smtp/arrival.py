@@ -9,6 +9,7 @@ that makes it anything else.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Protocol
 
 from relay import replies, telemetry
@@ -38,7 +39,7 @@ class Arrival:
     """One mail, its octets and what becomes of them."""
 
     __slots__ = (
-        "_began_at", "_host", "_moving", "_over", "_station", "_trim", "committing", "content", "reception", "transaction",
+        "_due_at", "_ends_at", "_host", "_measured", "_moving", "_over", "_station", "_trim", "committing", "content", "reception", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +48,6 @@ class Arrival:
         site, spool_id = transaction.site, transaction.spool_id
         self._station = station
         self._host = host
-        self._began_at = now
         self.transaction = transaction
         self.reception: Reception = begin_reception(transaction, peer)
         self.content = Content(
@@ -59,6 +59,11 @@ class Arrival:
             open_file=lambda: station.intake.open_file(spool_id),
             prefix=self.reception.prefix,
         )
+        limits = site.limits
+        #: When the peer is too slow, unless more has come by then; it is put off with each octet.
+        self._due_at = now + limits.data_seconds if limits.min_bytes_per_second else math.inf
+        self._ends_at = now + limits.transfer_seconds
+        self._measured = 0  # octets that have put it off
         #: From the end of the data to the reply.
         self.committing = False
         self._moving = False
@@ -71,12 +76,24 @@ class Arrival:
         return self._moving and self.content.full
 
     def deadline(self, heard_at: float) -> float:
-        """Until when more must come: the time grows with what has come, and nobody falls silent for long."""
+        """Until when more must come: nobody is slow, or falls silent, for long, and nobody sends for ever."""
+        return min(self._due_at, heard_at + self.transaction.site.limits.command_seconds, self._ends_at)
+
+    def measure(self, now: float) -> None:
+        """More has come: each octet buys the time that it takes at the least rate, and nobody saves more than a window.
+
+        So the rate holds over any `limits.data_seconds`, and who was fast at first cannot be slow for hours after.
+        """
         limits = self.transaction.site.limits
-        least = self._began_at + limits.data_seconds
         if limits.min_bytes_per_second:
-            least += self.content.received / limits.min_bytes_per_second
-        return min(least, heard_at + limits.command_seconds)
+            bought = (self.content.received - self._measured) / limits.min_bytes_per_second
+            self._due_at = min(self._due_at + bought, now + limits.data_seconds)
+        self._measured = self.content.received
+
+    def excuse(self, now: float) -> None:
+        """The peer had to wait for our disk: it begins a new window."""
+        if self.transaction.site.limits.min_bytes_per_second:
+            self._due_at = now + self.transaction.site.limits.data_seconds
 
     def look(self) -> Reply | None:
         """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
@@ -99,6 +116,7 @@ class Arrival:
 
     def _moved(self, done: asyncio.Future[None]) -> None:
         self._moving = False
+        self.excuse(self._station.loop.time())
         error = None if done.cancelled() else done.exception()
         if error is not None:
             telemetry.fault_caught(where="smtp.move", error=repr(error))

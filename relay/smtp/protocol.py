@@ -121,7 +121,10 @@ class Smtp(Door):
             return False
         taken = sink.feed(octets)
         if taken < 0:
-            last_word = self._arrival.look() if self._arrival is not None else None
+            last_word = None
+            if self._arrival is not None:
+                self._arrival.measure(self.heard_at)
+                last_word = self._arrival.look()
             if last_word is not None:
                 self.hang_up(last_word)
             return False
@@ -196,6 +199,7 @@ class Smtp(Door):
             if chunk.last:
                 self._end_arrival(0)
                 return
+            arrival.measure(self.heard_at)
             last_word = arrival.look()
             if last_word is not None:
                 self.hang_up(last_word)
@@ -205,6 +209,8 @@ class Smtp(Door):
                 arrival.transaction.failed = True
         self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
         self.rest()
+        if arrival is not None:
+            self.deadline = min(self.deadline, arrival.deadline(self.heard_at))
 
     def _end_arrival(self, trim: int) -> None:
         assert self._arrival is not None
@@ -263,13 +269,16 @@ class Smtp(Door):
             self.arrived(arrival, replies.TOO_SLOW, None)
         elif arrival is not None and arrival.full:
             self.heard_at = now  # the disk is slow, not the peer
+            arrival.excuse(now)
             self.deadline = now + self.site.limits.commit_seconds
+        elif arrival is not None and arrival.deadline(self.heard_at) <= now:
+            self.hang_up(replies.TIMED_OUT)
         elif arrival is not None and self._sink is not None:
             self.deadline = arrival.deadline(self.heard_at)
-            if self.deadline <= now:
-                self.hang_up(replies.TIMED_OUT)
         else:
             self.overstay(now)
+            if arrival is not None:  # between two chunks
+                self.deadline = min(self.deadline, arrival.deadline(self.heard_at))
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
