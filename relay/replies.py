@@ -75,6 +75,7 @@ TOO_SLOW = _row(451, "4.5", "Storing took too long, try again later", "limits.co
 NO_ROOM = _row(452, "3.1", "No room for this mail now, try again later", "disk, inodes or a quota (RFC 1870 §6.1)")
 TOO_MANY_RECIPIENTS = _row(452, "5.3", "Too many recipients, send the rest in another transaction", "limits.recipients (RFC 5321 §4.5.3.1.10, RFC 9422)")
 TLS_UNAVAILABLE = _row(454, "7.0", "TLS not available now", "STARTTLS while no certificate could be read (RFC 3207 §4)")
+TOO_MANY_LOGINS = _row(454, "7.0", "Too many failed logins, try again later", "limits.failed_logins: AUTH of a login that failed too often from this network (RFC 4954 §6); the password was not looked at")
 AUTH_UNAVAILABLE = _row(454, "7.0", "Cannot check passwords now", "the users file cannot be read (RFC 4954 §6)")
 
 # -- no

@@ -135,10 +135,10 @@ def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
     _log.warning("proxy.refused", peer=peer, listener=listener, reason=reason)
 
 
-def login_refused(*, peer: str, login: str) -> None:
-    """AUTH with a wrong login or password."""
+def login_refused(*, peer: str, login: str, unseen: bool = False) -> None:
+    """AUTH with a wrong login or password; `unseen`: one of too many, put off before it was looked at."""
     LOGINS_REFUSED.inc()
-    _log.warning("login.refused", peer=peer, login=login)
+    (_log.debug if unseen else _log.warning)("login.refused", peer=peer, login=login, unseen=unseen)
 
 
 def handshake_failed(*, peer: str, listener: str, reason: str) -> None:

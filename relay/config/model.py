@@ -96,6 +96,7 @@ class Limits(Section):
     messages_per_minute: int = Field(default=600, ge=1)
     recipients_per_minute: int = Field(default=60, ge=1)
     unknown_recipients_per_minute: int = Field(default=60, ge=1)
+    failed_logins: int = Field(default=10, ge=1)
     messages_per_session: int = Field(default=1_000, ge=1)
     recipients: int = Field(default=100, ge=100)
     errors: int = Field(default=20, ge=1)

@@ -14,7 +14,7 @@ from relay.networks import find_host, find_network
 from relay.smtp.tally import Tally
 from relay.verdict import Reply
 
-_SELF = frozenset({"127.0.0.1", "::1"})
+SELF = frozenset({"127.0.0.1", "::1"})
 _WINDOW_SECONDS = 60.0
 _EVERYONE = "*"  # a name that no network has
 _BY_MINUTE = ("mails", "recipients", "guesses")
@@ -22,21 +22,21 @@ _BY_MINUTE = ("mails", "recipients", "guesses")
 
 def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
     """Whether a limit by address concerns this peer."""
-    return key in limits.model_fields_set or not (trusted or address in _SELF)
+    return key in limits.model_fields_set or not (trusted or address in SELF)
 
 
 class Limiter:
     """The limits as one process keeps them."""
 
     def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+        self.tally = tally
         self._window_ends_at = 0.0
 
     def enter(self, address: str, limits: Limits, *, trusted: bool) -> Reply | None:
         """Count a session; the reply that refuses it when it is one too many (it is counted all the same)."""
-        in_all = self._tally.add("network", _EVERYONE, 1)
-        by_address = self._tally.add("address", find_host(address), 1)
-        by_network = self._tally.add("network", find_network(address), 1)
+        in_all = self.tally.add("network", _EVERYONE, 1)
+        by_address = self.tally.add("address", find_host(address), 1)
+        by_network = self.tally.add("network", find_network(address), 1)
         if in_all > limits.connections:
             return replies.TOO_MANY_SESSIONS
         if (
@@ -51,9 +51,9 @@ class Limiter:
 
     def leave(self, address: str) -> None:
         """A counted session has ended."""
-        self._tally.add("network", _EVERYONE, -1)
-        self._tally.add("address", find_host(address), -1)
-        self._tally.add("network", find_network(address), -1)
+        self.tally.add("network", _EVERYONE, -1)
+        self.tally.add("address", find_host(address), -1)
+        self.tally.add("network", find_network(address), -1)
 
     def may_send(self, address: str, limits: Limits, *, trusted: bool, now: float) -> bool:
         """Whether one more mail may begin this minute."""
@@ -79,12 +79,12 @@ class Limiter:
 
     def forgive_guess(self, address: str) -> None:
         """A mail was accepted that had an unknown recipient among its own: one of those is no guess."""
-        self._tally.add("guesses", find_host(address), -1)
+        self.tally.add("guesses", find_host(address), -1)
 
     def _count(self, table: str, address: str, *, now: float) -> int:
         """How often an address was counted within the minute, this time included."""
         if now >= self._window_ends_at:
             for each in _BY_MINUTE:
-                self._tally.clear(each)
+                self.tally.clear(each)
             self._window_ends_at = now + _WINDOW_SECONDS
-        return self._tally.add(table, find_host(address), 1)
+        return self.tally.add(table, find_host(address), 1)

@@ -245,12 +245,20 @@ class Smtp(Door):
         self.start_handshake()
 
     async def _check(self, credentials: Credentials) -> None:
-        """A password, in a thread: its hash is made to take long."""
-        session, users = self.talk, self.site.users
+        """A password, in its turn and in a thread: its hash is made to take long."""
+        session, users, station = self.talk, self.site.users, self.station
         assert users is not None
         self.deadline = NEVER
+
+        async def verify() -> bool | None:
+            if self.closing or self.link is None:
+                return None
+            return await self.loop.run_in_executor(station.checkers, users.verify, credentials)
+
         try:
-            good = await self.loop.run_in_executor(self.station.checkers, users.verify, credentials)
+            good = await station.logins.check(
+                credentials.login, session.caller.address, self.site.limits, verify=verify, now=self.loop.time
+            )
         except OSError:
             telemetry.fault_caught(where="smtp.users")
             self.say(replies.AUTH_UNAVAILABLE)

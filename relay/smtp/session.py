@@ -235,16 +235,16 @@ class Session:
             return step.line
         return step
 
-    def logged_in(self, login: str, *, good: bool) -> Answer:
-        """The users file has answered."""
+    def logged_in(self, login: str, *, good: bool | None) -> Answer:
+        """The users file has answered; None: it was not asked, as too many have failed."""
         if good:
             self.caller.logs_in(login)
             return replies.AUTH_OK
         self._login_tries += 1
-        telemetry.login_refused(peer=self.caller.address, login=login)
+        telemetry.login_refused(peer=self.caller.address, login=login, unseen=good is None)
         if self._login_tries >= _LOGIN_TRIES:
             return Hangup(replies.TOO_MANY_ERRORS)
-        return self.counted(replies.BAD_CREDENTIALS)
+        return replies.TOO_MANY_LOGINS if good is None else self.counted(replies.BAD_CREDENTIALS)
 
     # -- mail -----------------------------------------------------------------------------------------------
 

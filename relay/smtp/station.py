@@ -19,6 +19,7 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.smtp.gates import Gates
 from relay.smtp.house import House
 from relay.smtp.limits import Limiter
+from relay.smtp.logins import Logins
 from relay.smtp.site import Site
 from relay.spool.base import Intake
 from relay.verdict import Reply
@@ -35,8 +36,8 @@ _TOLD_TICKS = 240
 _MOST_TOLD = 10_000
 #: Threads that write large mail; the disk is one, and each session has one block under way at most.
 _WRITERS = 4
-#: Threads that check passwords: each check takes 64 MiB by argon2's defaults.
-_CHECKERS = 2
+#: Threads that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
+_CHECKERS = 1
 #: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and two of ours.
 _PROBLEMS = {
     "spool": "a write to the spool failed",
@@ -67,6 +68,7 @@ class Station:
         self.loop = asyncio.get_running_loop()
         self.intake = intake
         self.limiter = limiter
+        self.logins = Logins(limiter.tally)
         self.limits = limits
         self.gates = Gates()
         self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")

@@ -19,8 +19,9 @@ from relay import telemetry
 
 _SLOTS = 65_536
 _SALT = 16
-#: What is counted: open sessions by address and by network; mails, recipients and wrong guesses within the minute.
-TABLES = ("address", "network", "mails", "recipients", "guesses")
+#: What is counted: open sessions by address and by network; mails, recipients and wrong guesses within the minute; wrong
+#: passwords within ten. The last table holds instants, and outlives a restart.
+TABLES = ("address", "network", "mails", "recipients", "guesses", "logins", "marks")
 _MOST = 2**32 - 1
 _ROW = len(TABLES) * _SLOTS
 _ROWS = 64  # server.receivers goes no higher
@@ -44,7 +45,8 @@ class Tally:
         self._cells = memoryview(self._map)[_SALT:].cast("I")
         self._mine = index * _ROW
         self._tables = {table: at * _SLOTS for at, table in enumerate(TABLES)}
-        self._cells[self._mine : self._mine + _ROW] = memoryview(bytes(4 * _ROW)).cast("I")
+        for table in TABLES[:-1]:
+            self.clear(table)
         self._slot = lru_cache(maxsize=8_192)(self._hash)
 
     def _hash(self, name: str) -> int:
@@ -59,6 +61,19 @@ class Tally:
         if self._processes == 1:
             return count
         return sum(cells[row * _ROW + at] for row in range(self._processes))
+
+    def mark(self, table: str, name: str, value: int) -> None:
+        """Set this process's count."""
+        self._cells[self._mine + self._tables[table] + self._slot(name)] = min(max(value, 0), _MOST)
+
+    def forget(self, table: str, name: str) -> None:
+        """Set this process's count to nothing."""
+        self.mark(table, name, 0)
+
+    def latest(self, table: str, name: str) -> int:
+        """The largest count of all processes: of instants, the latest."""
+        at = self._tables[table] + self._slot(name)
+        return max(self._cells[row * _ROW + at] for row in range(self._processes))
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""

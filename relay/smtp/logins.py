@@ -1,0 +1,134 @@
+"""Logins: who may try a password now, who waits, and who is put off before it is looked at.
+
+Owns the counts of wrong passwords over ten minutes, over all receivers that share a tally, and the turns of those who
+try. A login is refused to a network that has failed at it too often. By the login alone, or by the network alone, only
+pairs that never passed are slowed: whoever guesses elsewhere locks nobody out of a network that he logs in from. One
+network has one password looked at at a time, in each receiver: its hash takes the processor for as long as it was made to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from relay.config.model import Limits
+from relay.networks import find_network
+from relay.smtp.limits import SELF
+from relay.smtp.tally import Tally
+
+_WINDOW_SECONDS = 600.0
+#: What a try costs that is slowed.
+_SLOW_SECONDS = 3.0
+#: Wrong passwords of one network, whatever the login, that slow it: so many times `limits.failed_logins`.
+_LOGINS_OF_A_NETWORK = 3
+#: Slowed tries of one network that wait for their turn; more are put off.
+_MOST_WAITING = 10
+
+#: The look at a password; None when its peer is gone, and nobody wants to know.
+Verify = Callable[[], Awaitable[bool | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One try of a login from a network, as the names of its counts."""
+
+    network: str
+    login: str
+    pair: str
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+
+
+def name_try(login: str, address: str) -> Try:
+    """The names of a try's counts; a login is as long as a peer likes, and its digest is not."""
+    digest = hashlib.blake2b(login.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    network = find_network(address)
+    return Try(network=f"* {network}", login=f"{digest} *", pair=f"{digest} {network}")
+
+
+class Logins:
+    """The tries of one process, counted with its siblings'."""
+
+    def __init__(self, tally: Tally, *, slow_seconds: float = _SLOW_SECONDS) -> None:
+        self._tally = tally
+        self._slow_seconds = slow_seconds
+        self._window_ends_at = 0.0
+        #: Those that somebody has or waits for, so no more than there are sessions.
+        self._turns: dict[str, _Turn] = {}
+
+    def decide(self, tried: Try, limits: Limits, *, now: float) -> float | None:
+        """The seconds that a try waits before its password is looked at; None when it is put off."""
+        if now >= self._window_ends_at:
+            self._tally.clear("logins")
+            self._window_ends_at = now + _WINDOW_SECONDS
+        most = limits.failed_logins
+        if self._failures(tried.pair) >= most:
+            return None
+        if self.has_passed(tried):
+            return 0.0
+        slowed = (
+            self._failures(tried.login) >= most
+            or self._failures(tried.network) >= most * _LOGINS_OF_A_NETWORK
+        )
+        return self._slow_seconds if slowed else 0.0
+
+    def has_passed(self, tried: Try) -> bool:
+        """Return whether the login's password was once given from this network."""
+        return self._tally.latest("marks", tried.pair) > 0
+
+    def note(self, tried: Try, *, good: bool, now: float) -> None:
+        """A password was looked at."""
+        if good:
+            self._tally.mark("marks", tried.pair, int(now) + 1)
+            self._tally.forget("logins", tried.pair)
+        else:
+            for name in (tried.pair, tried.login, tried.network):
+                self._tally.add("logins", name, 1)
+
+    async def check(
+        self, login: str, address: str, limits: Limits, *, verify: Verify, now: Callable[[], float]
+    ) -> bool | None:
+        """The answer of `verify`, asked in turn; None when it was not asked.
+
+        Raises:
+            OSError: from `verify`; nothing is counted.
+        """
+        if address in SELF:
+            return await verify()
+        tried = name_try(login, address)
+        # Who has passed before waits for none of his neighbours.
+        key = tried.pair if self.has_passed(tried) else tried.network
+        turn = self._turns.setdefault(key, _Turn())
+        if turn.waiting >= _MOST_WAITING and self.decide(tried, limits, now=now()):
+            return None
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                return await self._check(tried, limits, verify=verify, now=now)
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[key]
+
+    async def _check(
+        self, tried: Try, limits: Limits, *, verify: Verify, now: Callable[[], float]
+    ) -> bool | None:
+        """The same, its turn come: others of the network may have failed meanwhile."""
+        seconds = self.decide(tried, limits, now=now())
+        if seconds is None:
+            return None
+        if seconds:
+            await asyncio.sleep(seconds)
+        good = await verify()
+        if good is not None:
+            self.note(tried, good=good, now=now())
+        return good
+
+    def _failures(self, name: str) -> int:
+        return self._tally.add("logins", name, 0)
