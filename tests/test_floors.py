@@ -23,10 +23,10 @@ FLOORS = {
     "relay.envelope": 0,
     "relay.verdict": 0,
     "relay.finding": 0,
+    "relay.terminal": 0,
     "relay.clock": 0,
     # 1, rules: values in, values out.
     "relay.config": 1,
-    "relay.duplicates": 1,
     "relay.known": 1,
     "relay.networks": 1,
     "relay.routes": 1,

@@ -16,6 +16,7 @@ import click
 
 from relay import __version__
 from relay.errors import ConfigError, RelayError
+from relay.terminal import write_out
 
 
 class Command(NamedTuple):
@@ -86,10 +87,10 @@ class Program(click.Group):
             return super().invoke(ctx)
         except ConfigError as exc:
             for sentence in exc.sentences:
-                click.echo(f"relay: {sentence}", err=True)
+                click.echo(f"relay: {write_out(sentence)}", err=True)
             ctx.exit(2)
         except RelayError as exc:
-            click.echo(f"relay: {exc}", err=True)
+            click.echo("\n".join(f"relay: {write_out(line)}" for line in str(exc).split("\n")), err=True)
             ctx.exit(1)
 
 

@@ -15,16 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import (
-    Office,
-    count_entries,
-    echo_json,
-    echo_note,
-    id_of,
-    json_option,
-    office_of,
-    printable,
-)
+from relay.cli.entries import Office, count_entries, echo, echo_json, echo_note, id_of, json_option, office_of
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
 from relay.spool.model import Changed, Entry, Filter, State
@@ -203,7 +194,7 @@ def _tell(office: Office, change: Change, outcome: _Outcome, *, as_json: bool, b
         echo_json(record)
     else:
         but = f", but {'; '.join(stop.sentence for stop in stops)}" if stops else ""
-        click.echo(printable(f"{count_entries(outcome.changed)} {change.done}{but}"))
+        echo(f"{count_entries(outcome.changed)} {change.done}{but}")
     _note_unchanged(outcome, by_id=by_id)
     if outcome.changed:
         note_unattended(office.desk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -10,6 +9,7 @@ import click
 
 from relay.check import examine
 from relay.cli import config_option
+from relay.cli.entries import encode_json, printable
 from relay.config.load import find_config, load_config
 from relay.errors import ConfigError
 from relay.finding import Finding, Level, fail, ok
@@ -34,10 +34,10 @@ def check_command(ctx: click.Context, config_path: str | None, as_json: bool, of
         nonlocal failed
         failed |= finding.level is Level.FAIL
         if as_json:
-            click.echo(json.dumps(asdict(finding), ensure_ascii=False))
+            click.echo(encode_json(asdict(finding)))
         else:
             level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
-            click.echo(f"{level} {finding.subject}: {finding.detail}")
+            click.echo(f"{level} {printable(f'{finding.subject}: {finding.detail}')}")
 
     try:
         config = load_config(config_path)

@@ -15,6 +15,7 @@ import click
 
 from relay.spool.base import Desk
 from relay.spool.model import Entry, Paused
+from relay.terminal import write_out, write_out_json
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -55,9 +56,19 @@ def id_of(entry: Entry) -> str:
 def echo_json(value: object) -> None:
     """One JSON document on standard output; a list with one object a line, for grep and for long queues."""
     if isinstance(value, list):
-        click.echo("[" + ",\n ".join(map(_encode, value)) + "]")
+        click.echo("[" + ",\n ".join(map(encode_json, value)) + "]")
     else:
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(write_out_json(json.dumps(value, ensure_ascii=False, indent=2)))
+
+
+def encode_json(value: object) -> str:
+    """A value as one line of JSON, safe for a terminal."""
+    return write_out_json(_encode(value))
+
+
+def echo(*lines: str) -> None:
+    """Lines for a person on standard output, each safe for a terminal, and one at least."""
+    click.echo("\n".join(map(printable, lines)))
 
 
 def echo_note(sentence: str) -> None:
@@ -66,8 +77,8 @@ def echo_note(sentence: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text that a peer chose, safe for a terminal: one line, control characters and direction marks escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Text that a peer chose, safe for a terminal: on one line; controls, direction marks and unseen characters escaped."""
+    return write_out(text)
 
 
 def span(seconds: float) -> str:

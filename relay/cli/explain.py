@@ -1,6 +1,7 @@
 """`relay explain`: what mails would become, as a page for a person or as JSON lines.
 
-Owns the look of the page. A file that cannot be read has its line and ends nothing.
+Owns the look of the page. A file that cannot be read has its line and ends nothing. What the sender chose is shown with its
+bidirectional and invisible characters written out: a name must not look like another.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import click
 
+from relay.cli.entries import echo
 from relay.cli.mail_file import MailFileError, read_mail
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
@@ -21,6 +23,7 @@ from relay.contact.note import count_bytes
 from relay.contact.plan import Plan
 from relay.explain import Explainer, Explanation, build_record
 from relay.message.model import Message
+from relay.terminal import write_out_json
 from relay.verdict import Disposition
 
 _WIDTH = 100
@@ -62,9 +65,9 @@ def explain_command(
         for explanation in _explain_file(explainer, file):
             failed = failed or explanation.error is not None
             if as_json:
-                click.echo(json.dumps(build_record(explanation)))
+                click.echo(write_out_json(json.dumps(build_record(explanation))))
             else:
-                click.echo("\n".join(_build_page(explanation)) + "\n")
+                echo(*_build_page(explanation), "")
     ctx.exit(1 if failed else 0)
 
 

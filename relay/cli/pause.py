@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import Office, echo_json, json_option, office_of, printable
+from relay.cli.entries import Office, echo, echo_json, json_option, office_of
 from relay.cli.records import build_paused
 from relay.cli.waiting import note_unattended, pause_sentences
 
@@ -72,9 +72,9 @@ def _tell(office: Office, subject: Subject, *, changed: bool, said: str, as_json
             }
         )
     else:
-        click.echo(printable(f"{subject} {said}"))
+        echo(f"{subject} {said}")
         for sentence in pause_sentences(paused, datetime.now(UTC)):
-            click.echo(sentence)
+            echo(sentence)
     if changed:
         note_unattended(office.desk)
 

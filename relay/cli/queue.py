@@ -17,14 +17,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.changes import CHANGES, build_command
-from relay.cli.entries import (
-    count_entries,
-    echo_json,
-    echo_note,
-    json_option,
-    office_of,
-    printable,
-)
+from relay.cli.entries import count_entries, echo, echo_json, echo_note, json_option, office_of, printable
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.pages import build_page, build_table
 from relay.cli.records import build_details, build_record
@@ -103,7 +96,7 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
             lines.append(_fitting(fit))
             totals = f"in all: {totals}"
         still = pause_sentences(paused, now, attended=office.desk.attended())
-        click.echo("\n".join([*lines, totals, *still]))
+        echo(*lines, totals, *still)
 
 
 def _fitting(fit: Mapping[State, int]) -> str:
@@ -130,7 +123,7 @@ def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str]
         else:
             attended, now = desk.attended(), datetime.now(UTC)
             for entry, record in zip(entries, details, strict=True):
-                click.echo("\n".join(build_page(entry, record, paused, attended=attended, now=now)) + "\n")
+                echo(*build_page(entry, record, paused, attended=attended, now=now), "")
         unknown = {*desk.unknown(ids)}
         shown = {word for record in details for word in (record["spool_id"], record["entry"])}
         for word in dict.fromkeys(ids):

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import echo_json, json_option, office_of, printable
+from relay.cli.entries import echo, echo_json, json_option, office_of, printable
 from relay.cli.records import build_paused
 from relay.cli.waiting import pause_sentences
 from relay.spool.model import Backlog, Filter, Paused, State
@@ -44,7 +44,7 @@ def summary_command(config_path: str | None, *, as_json: bool) -> None:
         lines.append(row + "".join(f"{age:>6}" for age in backlog.ages) + f"{backlog.dead:>6}")
     lines.append(", ".join(f"{count} {state}" for state, count in counts.items()))
     lines += pause_sentences(paused, now, attended=attended)
-    click.echo("\n".join(lines))
+    echo(*lines)
 
 
 def _summary_record(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import Office, echo_json, echo_note, id_of, json_option, office_of, printable
+from relay.cli.entries import Office, echo, echo_json, echo_note, id_of, json_option, office_of, printable
 from relay.cli.pages import because
 from relay.cli.records import build_details
 from relay.cli.waiting import build_standing
@@ -56,7 +56,7 @@ def trace_command(
             _echo_records(office, found, limit=limit or _LIMIT)
         else:
             for line in found.remembered:
-                click.echo(_remembered_line(line))
+                echo(_remembered_line(line))
             _echo_stories(office, found, limit=limit or _SHOWN)
     if not found.entries and not found.remembered:
         if not as_json:
@@ -98,15 +98,15 @@ def _echo_stories(office: Office, found: _Found, *, limit: int) -> None:
     hidden = len(found.entries[:-limit])
     if found.cut:
         more = f"more than {hidden} older entries are not shown" if hidden else "there are older entries"
-        click.echo(f"({more}; --limit N shows the newest N)")
+        echo(f"({more}; --limit N shows the newest N)")
     elif hidden:
-        click.echo(f"({hidden} older entries are not shown; --limit {len(found.entries)} shows them)")
+        echo(f"({hidden} older entries are not shown; --limit {len(found.entries)} shows them)")
     paused = office.desk.paused()
     attended, now = office.desk.attended(), datetime.now(UTC)
     for entry in found.entries[-limit:]:
         standing = build_standing(entry, paused, attended=attended, now=now)
         lines = [*_story(entry), *map(_event_line, office.desk.history(entry)), f"  now       {standing}"]
-        click.echo("\n".join(map(printable, lines)) + "\n")
+        echo(*lines, "")
 
 
 def _story(entry: Entry) -> Iterator[str]:
