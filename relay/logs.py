@@ -12,11 +12,10 @@ import asyncio
 import atexit
 import json
 import logging
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TextIO
@@ -25,30 +24,79 @@ import orjson
 import structlog
 
 from relay.log_queue import QueuedStream
+from relay.terminal import write_out
 
 #: What the end of a process waits for a sink that has stalled: its last words are worth a moment, and no more.
 _LAST_SECONDS = 1.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-# Controls of C0 and C1, marks that turn the writing direction, line separators, lone surrogates.
-_ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters of one value; more is a peer that fills our disk. A sentence of ours, which may quote a peer, has more.
+_VALUE = 200
+_SENTENCE = 1_000
+_SENTENCES = frozenset({"detail", "why"})
+#: Characters of all values of a list together, and lines of a traceback: its beginning and its end say most.
+_LIST = 4_000
+_FIRST_LINES, _LAST_LINES = 20, 80
+
+
+def _shorten(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut every value to its limit, whoever chose it: what was cut says how long it was."""
+    for name, value in event.items():
+        kind = type(value)
+        if kind is int or kind is float or kind is bool or value is None:
+            continue
+        limit = _SENTENCE if name in _SENTENCES else _VALUE
+        if isinstance(value, str):
+            if name == "exception":
+                event[name] = _shorten_lines(value)
+            elif len(value) > limit:
+                event[name] = _cut(value, limit)
+        elif isinstance(value, (list, tuple)):
+            event[name] = _shorten_list(value, limit)
+        elif name != "exc_info":
+            event[name] = _cut(repr(value), limit)
+    return event
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def _shorten_list(values: Sequence[Any], limit: int) -> list[str]:
+    """The first values of a list, and how many more there are."""
+    kept: list[str] = []
+    room = _LIST
+    for value in values:
+        text = _cut(str(value), limit)
+        room -= len(text)
+        if room < 0:
+            return [*kept, f"… and {len(values) - len(kept):,} more"]
+        kept.append(text)
+    return kept
+
+
+def _shorten_lines(text: str) -> str:
+    lines = [_cut(line, _SENTENCE) for line in text.split("\n")]
+    if len(lines) > _FIRST_LINES + _LAST_LINES:
+        lines[_FIRST_LINES:-_LAST_LINES] = [f"… {len(lines) - _FIRST_LINES - _LAST_LINES:,} lines more"]
+    return "\n".join(lines)
+
+
+def _shorten_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return _shorten(event)
 
 
 def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
     for name, value in event.items():
         if name == "exception":
-            event[name] = "\n".join(map(_written, value.split("\n")))
+            event[name] = "\n".join(map(write_out, value.split("\n")))
         elif isinstance(value, str):
-            event[name] = _written(value)
+            event[name] = write_out(value)
         elif isinstance(value, list):
-            event[name] = [_written(str(each)) for each in value]
+            event[name] = [write_out(str(each)) for each in value]
     return event
-
-
-def _written(text: str) -> str:
-    return _ARMED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 # For what orjson does not take: lone surrogates, integers beyond 64 bits.
@@ -75,11 +123,23 @@ def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     event["at"] = f"{_second(now // 1_000_000_000)}.{now // 1_000 % 1_000_000:06d}Z"
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
-    line = _encode(event)
+    line = _encode(_shorten(event))
     # JSON writes out C0, with a backslash; beyond ASCII there may be anything.
     if line.isascii() and "\\" not in line and "\x7f" not in line:
         return line
     return _encode(_disarm(logger, method, event))
+
+
+class _OfLibraries(logging.Formatter):
+    """What a library has to say, which may quote a peer: disarmed and cut as our own lines are."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The message on one line."""
+        return write_out(_cut(super().formatMessage(record), _SENTENCE))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        """The traceback, whose lines stay lines."""
+        return "\n".join(map(write_out, _shorten_lines(super().formatException(ei)).split("\n")))
 
 
 class Lines:
@@ -166,6 +226,7 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="at"),
             structlog.processors.format_exc_info,
+            _shorten_event,
             _disarm,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
         ]
@@ -176,6 +237,8 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
         cache_logger_on_first_use=False,
     )
     # Libraries speak through logging; what they say below WARNING is theirs to keep.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    speaker = logging.StreamHandler(sys.stderr)
+    speaker.setFormatter(_OfLibraries("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[speaker], force=True)
     for noisy in ("mail.log", "aiobotocore", "botocore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -32,9 +32,11 @@ from relay.standing import AlarmKind, Standing
 from relay.verdict import Disposition, Reply
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-HOSTILE = '\x1b[2J\x1b]0;owned\x07 ok\r\n{"event": "forged"}\u2028\x9b31m\u202egpj.exe\ud800\x00'
+HOSTILE = '\x1b[2J\x1b]0;owned\x07 ok\r\n{"event": "forged"}\u2028\x9b31m\u202egpj.exe\u200b\ufeff\U000e0041\u061c\ud800\x00'
 #: What a terminal obeys, or a log reader takes for the end of a line.
-ARMED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+ARMED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 #: Every function of the log; the rest of the module's are about the log itself.
 FACTS = {
@@ -158,6 +160,54 @@ def test_fact_on_a_terminal_is_disarmed(name):
     line = record(name, HOSTILE, io.StringIO(), "console")
     assert line.count("\n") == 1
     assert not ARMED.search(line.rstrip("\n"))
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("name", FACTS)
+def test_fact_is_short_whatever_a_peer_chose(name, log_format):
+    """A value of 125 KB costs the log 200 characters, one of our own sentences that quotes it 1,000."""
+    line = record(name, "\u00e9x" * 64_000, io.StringIO(), log_format)
+    assert len(line) < 6_000
+    if log_format == "json":
+        for key, value in json.loads(line).items():
+            for each in value if isinstance(value, list) else [value]:
+                assert len(str(each)) < (1_100 if key in ("detail", "why") else 250), key
+
+
+class Loud(json.JSONDecoder):
+    """A library whose exceptions quote all of what it was given."""
+
+    def decode(self, text):
+        """Fail with many words."""
+        raise ValueError("line\n" * 50_000 + "y" * 100_000 + text)
+
+
+def test_long_list_and_long_traceback_are_cut():
+    """Ten thousand addresses, or the traceback of a deep recursion with a mail in its words, are no flood."""
+    out = io.StringIO()
+    with contextlib.redirect_stderr(out):
+        telemetry.configure("json", "debug")
+        try:
+            json.loads("{", cls=Loud)
+        except ValueError:
+            telemetry.fault_caught(where="session", thing={"x": "y" * 99_999}, some=["a@b.example"] * 10_000)
+    line = json.loads(out.getvalue())
+    assert len(out.getvalue()) < 20_000
+    assert len(line["thing"]) < 250
+    assert re.fullmatch(r"… and 9,\d\d\d more", line["some"][-1])
+    assert line["exception"].startswith("Traceback")
+    assert "lines more" in line["exception"]
+
+
+def test_libraries_obey_the_same_rule():
+    """What a library says of a peer is disarmed and short, like our own words."""
+    out = io.StringIO()
+    with contextlib.redirect_stderr(out):
+        telemetry.configure("json", "info")
+        logging.getLogger("some.library").warning("bad peer %s", HOSTILE + "z" * 100_000)
+    assert out.getvalue().count("\n") == 1
+    assert len(out.getvalue()) < 1_200
+    assert not ARMED.search(out.getvalue().rstrip("\n"))
 
 
 @given(st.text())
