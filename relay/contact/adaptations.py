@@ -63,6 +63,7 @@ class AdaptationCode(StrEnum):
     ATTACHMENT_UNPACKED = "attachment.unpacked", "The file is a container (winmail.dat, opaque S/MIME) whose content goes in its place; the container is stored."
     ATTACHMENT_RENAMED = "attachment.renamed", "The file name was changed: NFC, without control or invisible characters, at most 256 characters, unique, with an extension that fits its type."
     ATTACHMENT_NAMED = "attachment.named", "The file came without a name and was given one."
+    FILE_CONTENT_CONTRADICTS_NAME = "file.content_contradicts_name", "The file is a program by its content (Windows, Linux, macOS, Java, a script, a shortcut) under a name of another kind; it goes as it is, and the desk should not open it."
     ATTACHMENT_RENDERED = "attachment.rendered", "An attached message is shown as a text file, its own attachments beside it; the message itself is stored."
 
     THREAD_CUT = "thread.cut", "The References header was cut to the 20,000 characters that Connect takes, keeping the first and the newest ids."

@@ -7,7 +7,7 @@ guide, "feature specifications": 20 MB each, 25 MB with the body, the instance's
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.config.model import Config
@@ -16,9 +16,17 @@ from relay.contact.candidates import Candidate, Role, default_name
 from relay.contact.names import clean_name, complete_extension, cut_name, get_extension, make_unique
 from relay.contact.plan import Adaptation, PlannedFile, Rung
 from relay.contact.ranking import rank_candidate
+from relay.message.sniff import EXECUTABLES
 
 #: What every Region takes; AWS began to raise it to 50 in 2026.
 _OLD_PLACES = 10
+
+#: Extensions under which a person expects a program, or nothing in particular.
+_OF_PROGRAMS = frozenset({
+    "", "apk", "app", "bash", "bat", "bin", "cgi", "class", "cmd", "com", "command", "cpl", "csh", "dex", "dll", "drv",
+    "dylib", "efi", "elf", "exe", "ksh", "lnk", "mui", "node", "o", "ocx", "out", "pif", "pl", "ps1", "py", "rb", "run",
+    "scr", "sh", "so", "sys", "tcl", "wasm", "xll", "zsh",
+})  # fmt: skip
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 
@@ -60,6 +68,7 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
     allowed = frozenset(choice.config.connect.allowed_extensions)
     changes: list[Adaptation] = []
     files = _name_files(candidates, choice, allowed, changes)
+    changes += _contradictions(candidates, files)
     reasons = _check_each(candidates, files, choice, allowed)
     _choose(candidates, files, reasons, choice)
     attached, left = [], []
@@ -125,6 +134,19 @@ def _name_files(
             chunks=candidate.chunks,
         )
     return files
+
+
+def _contradictions(
+    candidates: Sequence[Candidate], files: Mapping[int, PlannedFile]
+) -> Iterator[Adaptation]:
+    """A word on each file that a machine would execute, and whose name says something else."""
+    code = Code.FILE_CONTENT_CONTRADICTS_NAME
+    for candidate in candidates:
+        file, kind = files.get(candidate.number), candidate.detected_type or ""
+        if file is not None and kind in EXECUTABLES and get_extension(file.name) not in _OF_PROGRAMS:
+            yield Adaptation(
+                code=code, detail=f'"{file.name}": {code.sentence}', before=file.name, after=kind
+            )
 
 
 def _check_each(

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urljoin
 
 from relay.contact.markup import unescape
 from relay.message.model import Message, Part
+from relay.message.sniff import EXECUTABLES
 
 #: What Connect shows inline (administrator guide, feature specifications), by the types that mails declare.
 IMAGE_TYPES: Mapping[str, str] = {
@@ -57,7 +58,9 @@ class Reference:
 
 
 def image_type(part: Part) -> str | None:
-    """The type under which a part can be shown inline; None when it is no such picture."""
+    """The type under which a part can be shown inline; None when it is no such picture, or a program that says it is."""
+    if part.detected_type in EXECUTABLES:
+        return None
     declared = IMAGE_TYPES.get(part.detected_type or "") or IMAGE_TYPES.get(part.content_type)
     if declared is None and part.detected_type is None and part.content_type == "application/octet-stream":
         return _TYPE_OF_EXTENSION.get((part.name or "").rpartition(".")[2].lower())

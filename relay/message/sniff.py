@@ -7,6 +7,14 @@ from __future__ import annotations
 
 import re
 
+_PE = "application/vnd.microsoft.portable-executable"
+_MACH_O = "application/x-mach-binary"
+#: Types of what a machine executes when a person opens it.
+EXECUTABLES = frozenset({
+    _PE, _MACH_O, "application/x-dosexec", "application/x-elf", "application/java-vm", "application/wasm",
+    "application/x-dex", "application/x-ms-shortcut", "text/x-script",
+})  # fmt: skip
+
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "application/pdf"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -26,6 +34,18 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (b"Rar!\x1a\x07", "application/vnd.rar"),
     (b"\x7fELF", "application/x-elf"),
+    (b"\xfe\xed\xfa\xce", _MACH_O),
+    (b"\xfe\xed\xfa\xcf", _MACH_O),
+    (b"\xce\xfa\xed\xfe", _MACH_O),
+    (b"\xcf\xfa\xed\xfe", _MACH_O),
+    (b"\xca\xfe\xba\xbe", "application/java-vm"),  # or Mach-O for several processors: it runs, either way
+    (b"\x00asm", "application/wasm"),
+    (b"dex\n", "application/x-dex"),
+    (
+        b"L\x00\x00\x00\x01\x14\x02\x00",
+        "application/x-ms-shortcut",
+    ),  # [MS-SHLLINK] §2.1: it starts what it points to
+    (b"#!", "text/x-script"),  # behind "#!AMR" above
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
     (b"%!PS", "application/postscript"),
     (b"BEGIN:VCALENDAR", "text/calendar"),
@@ -71,14 +91,21 @@ def detect_type(first: bytes) -> str | None:
         return {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(first[8:12])
     if start[:2] == b"BM" and first[6:10] == b"\0\0\0\0":
         return "image/bmp"
-    if start[:2] == b"MZ" and len(first) > 64 and b"PE\0\0" in first[:1024]:
-        return "application/vnd.microsoft.portable-executable"
+    if start[:2] in (b"MZ", b"ZM") and b"\0" in first[2:64]:  # words that begin so have no NUL
+        return _detect_dos(first)
     if start[:1] == b"\xff" and len(start) > 1 and start[1] & 0xE6 == 0xE2:
         return "audio/mpeg"
     for signature, kind in _SIGNATURES:
         if first.startswith(signature):
             return kind
     return "text/html" if _HTML.match(first, 0, 512) else None
+
+
+def _detect_dos(first: bytes) -> str:
+    """A program of Windows where the header at e_lfanew says so (PE format, "MS-DOS stub"), else one of DOS or older Windows."""
+    at = int.from_bytes(first[60:64], "little")
+    # A header that lies behind what we see is an executable's all the same.
+    return _PE if first[at : at + 4] == b"PE\0\0" or at > len(first) - 4 else "application/x-dosexec"
 
 
 def _detect_zip(first: bytes) -> str:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
+import pytest
 from factory import FOLDER, make_config, make_hollow, make_message, make_part
 
 from relay.contact.candidates import collect_candidates
 from relay.contact.files import Choice, choose_files
+from relay.contact.inline import image_type
 from relay.contact.plan import Rung
+from relay.message.parse import parse_message
 
 MIB = 1_048_576
+#: A program for Windows, as far as its first octets go.
+PROGRAM = b"MZ\x90\0".ljust(60, b"\0") + b"\x40\0\0\0PE\0\0" + bytes(64)
+
+
+def build(octets, name):
+    """A mail whose one attachment this is."""
+    head = (
+        b'Content-Type: application/octet-stream; name="%b"\r\nContent-Disposition: attachment\r\n'
+        % name.encode()
+    )
+    return head + b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(octets)
 
 
 def choose(message, *, rung=Rung.FULL, refused=(), inlined=(), shown=(), room=25 * MIB, **connect):
@@ -61,6 +76,38 @@ def test_reasons_to_store():
         },
         ["attachment.type_not_allowed", "attachment.too_large", "attachment.empty"],
     )
+
+
+@pytest.mark.parametrize(
+    "first", [PROGRAM, b"\x7fELF\2\1\1", b"\xcf\xfa\xed\xfe\7", b"#!/bin/sh\n", b"L\0\0\0\1\x14\2\0"]
+)
+@pytest.mark.parametrize(
+    "name", ["invoice.pdf", "Letter.DOCX", "photo.exe.jpg", "data.csv", "x.zip", "note.txt"]
+)
+def test_program_under_the_name_of_a_document_is_told(first, name):
+    """Whatever a machine would execute is told when its name says something else, attached or only stored."""
+    (part,) = parse_message(build(first, name)).attachments
+    assert choose(mail(part))[2].count("file.content_contradicts_name") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [(PROGRAM, "setup.exe"), (PROGRAM, "lib.dll"), (PROGRAM, "setup"), (b"#!/bin/sh\n", "run.sh"), (b"%PDF-1.7\n", "a.pdf"), (b"#!AMR\n", "a.amr")],
+)  # fmt: skip
+def test_name_that_says_what_it_is_is_not_told(first, name):
+    """A program under a program's name, and a document under a document's, contradict nothing."""
+    (part,) = parse_message(build(first, name)).attachments
+    assert "file.content_contradicts_name" not in choose(mail(part))[2]
+
+
+def test_program_is_no_picture():
+    """A program that calls itself a picture is not shown inline: it is a file, and told."""
+    part = make_part(
+        name="a.png", content_type="image/png", detected_type="application/x-elf", content_id="x"
+    )
+    message = make_message(html='<img src="cid:x">', attachments=[part])
+    assert image_type(part) is None
+    assert "image.inlined" not in choose(message)[2]
 
 
 def test_instance_decides_the_types():
