@@ -335,7 +335,7 @@ def test_wrong_variable_is_named(minimal, name, sentence):
 
 
 def test_variables_that_are_no_keys_are_left_alone(minimal):
-    """A Kubernetes service named "relay" puts variables into every pod; they are no keys, as some of our own are not."""
+    """Kubernetes Services named "relay" or "relay-…" put variables into every pod; they are no keys, as some of our own are not."""
     environ = {
         "RELAY_SERVICE_HOST": "10.0.0.1",
         "RELAY_SERVICE_PORT": "25",
@@ -347,6 +347,32 @@ def test_variables_that_are_no_keys_are_left_alone(minimal):
         "RELAY_FAULT_POINT": "intake.synced",
     }
     assert load_config(minimal, environ=environ).s3.bucket == "example-mail"
+
+
+@pytest.mark.parametrize(
+    "service", ["relay", "relay-smtp", "relay-s3", "relay-admin", "relay-2-tls", "relay--x", "relay-port"]
+)
+def test_services_of_kubernetes_are_no_keys(minimal, service):
+    """All variables that Kubernetes derives of a Service are passed over, whatever follows "relay-"."""
+    stem = service.upper().replace("-", "_")
+    url = "tcp://10.0.0.1:25"
+    environ = {
+        f"{stem}_SERVICE_HOST": "10.0.0.1",
+        f"{stem}_SERVICE_PORT": "25",
+        f"{stem}_SERVICE_PORT_SMTP": "25",
+    }
+    environ |= {f"{stem}_PORT": url, f"{stem}_PORT_25_TCP": url, f"{stem}_PORT_53_UDP": "udp://[fd00::1]:53"}
+    for word in ("PROTO", "PORT", "ADDR"):
+        environ[f"{stem}_PORT_25_TCP_{word}"] = "25"
+    assert load_config(minimal, environ=environ).s3.bucket == "example-mail"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RELAY_ADMIN__PORT", "8026"), ("RELAY_PORT", "25"), ("RELAY_S3_BUCKET", "x")]
+)
+def test_mistyped_key_is_not_taken_for_a_service(minimal, name, value):
+    """What an operator means as a key is told as none, also where Kubernetes has a variable of that name."""
+    assert sentences_of(minimal, {name: value})
 
 
 @given(

@@ -19,8 +19,14 @@ PREFIX = "RELAY_"
 CONFIG = "RELAY_CONFIG"
 # Not keys either: relay.faults reads the second, for tests of crashes.
 _NOT_KEYS = {CONFIG, "RELAY_FAULT_POINT"}
-# Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a service named "relay".
-_KUBERNETES = re.compile(r"RELAY_(SERVICE_(HOST|PORT(_.*)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+# Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a Service named "relay", and
+# RELAY_SMTP_SERVICE_HOST for one named "relay-smtp".
+_KUBERNETES = re.compile(
+    r"RELAY_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
+)
+# RELAY_SMTP_PORT would pass for anybody's variable; its value, "tcp://10.0.0.1:25", is Kubernetes' own.
+_KUBERNETES_PORT = re.compile(r"RELAY_(?:[A-Z0-9_]+_)?PORT")
+_KUBERNETES_URL = re.compile(r"(?:tcp|udp|sctp)://[0-9A-Za-z.:\[\]-]+:\d+")
 
 KeyPath = tuple[str | int, ...]
 
@@ -28,6 +34,13 @@ KeyPath = tuple[str | int, ...]
 def _path(name: str) -> KeyPath:
     steps = name.removeprefix(PREFIX).lower().split("__")
     return tuple(int(step) if step.isascii() and step.isdigit() else step for step in steps)
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    """Returns whether a variable tells of a Service of the cluster, and is no key."""
+    if _KUBERNETES.fullmatch(name):
+        return True
+    return _KUBERNETES_PORT.fullmatch(name) is not None and _KUBERNETES_URL.fullmatch(value) is not None
 
 
 def _parse_value(text: str, kind: Any) -> Any:
@@ -74,7 +87,7 @@ def lay_over(
     names = (name for name in environ if name.startswith(PREFIX) and name not in _NOT_KEYS)
     # Lists grow in the order of their numbers: 2 before 10.
     for path, name in sorted(
-        ((_path(name), name) for name in names if not _KUBERNETES.fullmatch(name)),
+        ((_path(name), name) for name in names if not _is_of_kubernetes(name, environ[name])),
         key=lambda pair: [(isinstance(step, str), step) for step in pair[0]],
     ):
         wrong = _put(data, path, _parse_value(environ[name], type_at(path)))

@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from relay.duplicates import normalise_reverse_path
 from relay.envelope import Destination
 from relay.errors import SpoolError
-from relay.spool.conversations import find_answers, normalise_author
 from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
 from relay.spool.model import Receipt, Submission
@@ -27,6 +25,10 @@ from relay.spool.turns import NEW, REPLY, group_of
 
 #: Rows a statement, the largest first: few different statements, so that each stays prepared.
 _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
+
+#: A mail whose References lead to a contact of this many days is a reply to an open conversation.
+CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
+_MICROSECONDS_A_DAY = 86_400_000_000
 
 _Key = tuple[str, str, str]
 
@@ -41,9 +43,6 @@ class Prepared(NamedTuple):
     file: LargeFile | None
     envelope: str
     accepted_at: int
-    #: The reverse-path and the author as they are compared.
-    sender: str
-    author: str | None
     #: The network and the domain whose turn its entries wait for.
     group: tuple[int, int]
 
@@ -73,8 +72,6 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
         file=file,
         envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
-        sender=normalise_reverse_path(submission.envelope.reverse_path),
-        author=normalise_author(submission.author),
         group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
     )
 
@@ -84,17 +81,13 @@ def accept(
 ) -> list[Accepted]:
     """Store the group, within the caller's transaction; one answer for each, in order."""
     known = _known(connection, group)
-    answers = find_answers(
-        connection,
-        [(item.submission.references, item.author, item.sender) for item in group],
-        at=max(item.accepted_at for item in group),
-    )
+    urgent = _conversations(connection, group)
     mail_id: int = connection.execute("SELECT coalesce(max(mail_id), 0) FROM mails").get
     mails: list[Sequence[Any]] = []
     raws: list[Sequence[Any]] = []
     entries: list[Sequence[Any]] = []
-    accepted: list[Accepted] = []
-    for number, item in enumerate(group):
+    answers: list[Accepted] = []
+    for item in group:
         mail = item.submission
         fresh: list[Destination] = []
         first = mail.spool_id
@@ -107,19 +100,19 @@ def accept(
             fresh.append(destination)
             known[key] = (mail.spool_id, item.accepted_at, 0)
         if not fresh:
-            accepted.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
+            answers.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
             continue
         mail_id += 1
         mails.append(_mail_row(mail_id, item))
         if item.file is None:
             raws.append((mail_id, mail.raw))
-        priority = REPLY if number in answers else NEW
+        priority = REPLY if not urgent.isdisjoint(mail.references) else NEW
         entries.extend(_entry_row(mail_id, item, destination, priority) for destination in fresh)
-        accepted.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
-    _insert(connection, _MAIL_HEAD, 14, mails)
+        answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
+    _insert(connection, _MAIL_HEAD, 12, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
     _insert(connection, _ENTRY_HEAD, 12, entries)
-    return accepted
+    return answers
 
 
 def _is_duplicate(earlier: Sequence[Any], item: Prepared, window_microseconds: int) -> bool:
@@ -150,9 +143,24 @@ def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key,
     return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in rows}
 
 
+def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> set[str]:
+    """Those of the group's references that became contacts lately."""
+    references = [reference for item in group for reference in item.submission.references]
+    if not references:
+        return set()
+    since = max(item.accepted_at for item in group) - CONVERSATION_DAYS * _MICROSECONDS_A_DAY
+    rows = query(
+        connection,
+        "SELECT message_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
+        "AND contact_id IS NOT NULL AND accepted_at >= ?",
+        (json.dumps(references), since),
+    )
+    return {row[0] for row in rows}
+
+
 _MAIL_HEAD = (
     "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
-    "trace_size, trace_sha256, filed, accepted_at, sender, author) VALUES"
+    "trace_size, trace_sha256, filed, accepted_at) VALUES"
 )
 
 
@@ -171,8 +179,6 @@ def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
         item.trace_sha256,
         int(item.file is not None),
         item.accepted_at,
-        item.sender,
-        item.author,
     )
 
 

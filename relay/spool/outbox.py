@@ -22,7 +22,7 @@ from relay.contact.plan import Rung
 from relay.errors import SpoolBusyError, SpoolError, SpoolFullError
 from relay.faults import fault_point
 from relay.retry import longest_wait
-from relay.spool import claims, control, conversations, outcomes, retention
+from relay.spool import claims, control, outcomes, retention
 from relay.spool.ballast import Ballast
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.gate import Gate
@@ -214,17 +214,13 @@ class LocalOutbox:
         return await self._change("bury", burying)
 
     async def find_contact(
-        self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
+        self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
-        """The contact that the newest known of these Message-IDs became, of the entry's own."""
+        """The contact that the newest known of these Message-IDs became."""
         if not message_ids:
             return None
         finding = partial(
-            conversations.find_contact,
-            entry=entry,
-            message_ids=message_ids,
-            since=since,
-            instance_id=instance_id,
+            outcomes.find_contact, message_ids=message_ids, since=since, instance_id=instance_id
         )
         return await self._read(finding)
 

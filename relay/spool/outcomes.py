@@ -6,6 +6,8 @@ attempt number. Runs within the caller's transaction.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -35,9 +37,9 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 #: An entry as the ledger remembers it, with the instant when it was dropped.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
-dropped_at, route, tag, sender, dmarc, token, author)
+dropped_at, route, tag, sender, dmarc, token)
 SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
-?1, route, tag, sender, json_extract(results, '$.relay_dmarc'), token, author
+?1, route, tag, sender, json_extract(results, '$.relay_dmarc'), token
 FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
 """
 
@@ -230,3 +232,17 @@ def bury_aged(
         with suppress(SpoolCorruptError):
             buried.append(parse_entry(rows[0]))
     return buried
+
+
+def find_contact(
+    connection: apsw.Connection, *, message_ids: Sequence[str], since: datetime, instance_id: str | None
+) -> str | None:
+    """The contact of the newest of these mails, of any instance or of this one."""
+    rows = query(
+        connection,
+        "SELECT contact_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
+        "AND contact_id IS NOT NULL AND accepted_at >= ? AND coalesce(instance_id = ?, 1) "
+        "ORDER BY accepted_at DESC LIMIT 1",
+        (json.dumps(message_ids), to_microseconds(since), instance_id),
+    )
+    return str(rows[0][0]) if rows else None
