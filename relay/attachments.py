@@ -23,9 +23,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.aws import SigningCredentials, is_amazons, readable_answer, remote_call
+from relay.aws import is_amazons, readable_answer, remote_call
 from relay.config.model import S3
 from relay.contact.plan import PlannedFile
+from relay.credentials import SigningCredentials
 from relay.errors import FailureClass, RemoteError
 from relay.proof import check_head, check_put, check_url, unproven
 

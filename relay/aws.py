@@ -14,7 +14,6 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,22 +40,15 @@ from botocore.parsers import ResponseParserError
 
 from relay import __version__
 from relay.config.model import Config
+from relay.credentials import ChainCredentials
 from relay.errors import Blame, ConfigError, FailureClass, RemoteError
 
-#: Credentials nearer to their end than this are renewed before a URL is signed: a URL dies with its token.
-SIGNING_LIFE_SECONDS = 3_600
-#: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
-RENEWAL_PAUSE_SECONDS = 300
 #: From here on aiohttp warns that octets hold up the event loop.
 _LARGE_REQUEST_BYTES = 1_048_576
 
 _NO_REGION = (
     "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
     'to the Region of the Connect instance, like "eu-central-1"'
-)
-_NO_CREDENTIALS = (
-    "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in "
-    "AWS_PROFILE, or run where a role is attached"
 )
 
 
@@ -68,14 +60,16 @@ class Clients:
     connect: Any
     #: Made whether or not alarms go to a topic: a reload may name one.
     sns: Any
+    #: What all of them sign with.
+    credentials: ChainCredentials
 
 
 @asynccontextmanager
 async def open_clients(config: Config) -> AsyncIterator[Clients]:
-    """The clients for S3 and Connect; closed at the end.
+    """The clients for S3 and Connect; closed at the end. Nobody is asked for credentials before the first call.
 
     Raises:
-        ConfigError: no Region, no credentials, or an endpoint or profile that is none.
+        ConfigError: no Region, or an endpoint or profile that is none.
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
@@ -83,15 +77,21 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             if not session.region_name:
                 raise ConfigError(_NO_REGION)
             await asyncio.to_thread(_warm, session)
-            if await session.get_credentials() is None:
-                raise ConfigError(_NO_CREDENTIALS)
+            # Clients take botocore's own credentials when they are made, and would never look for others.
+            credentials = ChainCredentials(_find_credentials)
+            session._session._credentials = credentials  # noqa: SLF001  # there is no other way to hand them in
             s3 = await _open_s3(session, stack, config)
             connect = await stack.enter_async_context(
                 session.client("connect", config=_connect_config(config))
             )
             connect.meta.events.register("before-send.connect", _send_in_pieces)
             sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
-        yield Clients(s3=s3, connect=connect, sns=sns)
+        yield Clients(s3=s3, connect=connect, sns=sns, credentials=credentials)
+
+
+async def _find_credentials() -> Any:
+    """Ask the whole chain by a session of its own, which reads every file and variable anew; None when nobody has any."""
+    return await aioboto3.Session(region_name=_region()).get_credentials()
 
 
 def _region() -> str | None:
@@ -174,32 +174,6 @@ def _connect_config(config: Config) -> AioConfig:
     )
 
 
-class SigningCredentials:
-    """How long what a client signs now will be good."""
-
-    def __init__(self, client: Any) -> None:
-        self._credentials: Any = client._request_signer._credentials  # noqa: SLF001  # botocore has no other way to ask
-        self._renewed_at: datetime | None = None
-
-    async def renew(self, *, now: datetime) -> datetime | None:
-        """Renew credentials that end within the hour, where they can be; when they end, None for never."""
-        credentials = self._credentials
-        if not hasattr(credentials, "refresh_needed"):
-            return None
-        if self._renewed_at is None or (now - self._renewed_at).total_seconds() >= RENEWAL_PAUSE_SECONDS:
-            usual = credentials._advisory_refresh_timeout  # noqa: SLF001  # 15 minutes, for calls that take seconds
-            credentials._advisory_refresh_timeout = SIGNING_LIFE_SECONDS  # noqa: SLF001
-            try:
-                await credentials.get_frozen_credentials()
-            finally:
-                credentials._advisory_refresh_timeout = usual  # noqa: SLF001
-            self._renewed_at = now
-        else:
-            await credentials.get_frozen_credentials()
-        ends_at: datetime = credentials._expiry_time  # noqa: SLF001
-        return ends_at.astimezone(UTC)
-
-
 # What a service's own word means, whatever its status (S3 says ExpiredToken with 400, SlowDown with 503).
 _BY_CODE = {
     # The errors of StartEmailContact in the service model; InternalServiceException, the seventh, is temporary.
@@ -274,8 +248,6 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
 )
 _FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
-#: What botocore says, as a bare RuntimeError, when whoever renews credentials hands out ended ones.
-_STILL_EXPIRED = "Credentials were refreshed, but"
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
@@ -290,12 +262,6 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
             yield
     except _FOREIGN as exc:
         raise map_error(service, exc) from exc
-    except RuntimeError as exc:
-        if not str(exc).startswith(_STILL_EXPIRED):
-            raise
-        raise RemoteError(
-            service=service, failure=FailureClass.CONFIGURATION, code="credentials", detail=_line(exc)
-        ) from exc
 
 
 @contextmanager

@@ -57,6 +57,8 @@ class Delivered:
     contact_id: str
     entry: Entry
     adaptations: tuple[str, ...] = ()
+    #: Whether S3 has proved in this attempt that it stored something.
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Failed:
 
     error: RemoteError
     entry: Entry
+    #: Whether S3 has proved in this attempt that it stored something.
+    stored: bool = False
 
 
 Outcome = Delivered | Held | Dropped | Failed
@@ -93,6 +97,7 @@ class _Ready:
     request: Mapping[str, Any]
     expires_at: datetime
     adaptations: tuple[str, ...]
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +141,19 @@ class Delivery:
         # A request may have megabytes of body: read once, and off the loop.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
-        trial, renewed = _Trial(entry=entry), False
+        trial, renewed, stored = _Trial(entry=entry), False, False
         while True:
             request: Mapping[str, Any] = {}
             try:
                 ready = await self._ready(trial, route, sent)
                 if not isinstance(ready, _Ready):
                     return ready
+                stored |= ready.stored
                 await self._pace.turn()
                 if not self._is_alive(ready.expires_at):
                     # The clock was set while we waited, or the credentials end: once anew, then later.
                     if renewed:
-                        return Failed(error=_dead_urls(), entry=trial.entry)
+                        return Failed(error=_dead_urls(), entry=trial.entry, stored=stored)
                     renewed, sent = True, None
                     trial = replace(trial, entry=_without_request(trial.entry))
                     continue
@@ -159,10 +165,15 @@ class Delivery:
             except RemoteError as exc:
                 below = await self._step_down(trial, exc, request)
                 if below is None:
-                    return Failed(error=exc, entry=trial.entry)
+                    return Failed(error=exc, entry=trial.entry, stored=stored)
                 trial, sent = below, None
             else:
-                return Delivered(contact_id=contact_id, entry=trial.entry, adaptations=ready.adaptations)
+                return Delivered(
+                    contact_id=contact_id,
+                    entry=trial.entry,
+                    adaptations=ready.adaptations,
+                    stored=stored,
+                )
 
     async def _step_down(
         self, trial: _Trial, error: RemoteError, request: Mapping[str, Any]
@@ -311,7 +322,12 @@ class Delivery:
             now=self._now(),
         )
         adaptations = tuple(adaptation.code for adaptation in plan.adaptations)
-        return _Ready(request=request, expires_at=stored.expires_at, adaptations=adaptations)
+        return _Ready(
+            request=request,
+            expires_at=stored.expires_at,
+            adaptations=adaptations,
+            stored=bool(plan.files) or original is not None,
+        )
 
     def _is_alive(self, expires_at: datetime, *, margin: timedelta = timedelta()) -> bool:
         """Whether URLs that end then can be fetched for so long yet, and now: not when a clock that was ahead signed them."""

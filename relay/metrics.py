@@ -68,6 +68,7 @@ ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
 SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
 ROUTES_HELD = Known("relay_routes_held", "Routes that wait for their configuration to be right.")
+SERVICES_AWAY = Gauge("relay_service_away", "1 while a service is away for everyone.", ["service"])
 SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or written.")
 SPOOL_DISK_FULL = Known(
     "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."

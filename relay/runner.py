@@ -20,6 +20,7 @@ from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorrupt
 from relay.faults import fault_point
 from relay.known import KnownAddresses
 from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
+from relay.services import Services
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
 from relay.waiting import is_set_within
@@ -68,6 +69,7 @@ class Runner:
         #: The entries to try of each held route that were not taken up yet.
         self._probes: dict[str, tuple[int, ...]] = {}
         self._known = KnownAddresses()
+        self.services = Services(outbox, limits, now=now, steady=steady)
         self._holds_read_at: datetime | None = None
         #: Holds change in the spool and here, or are read there, one at a time.
         self._holding = asyncio.Lock()
@@ -105,6 +107,7 @@ class Runner:
         self._delivery = delivery
         self._limits = limits
         self._known.forget()
+        self.services.reload(limits)
         for route in self._probe_at:
             self._probe_at[route] = self._now()
 
@@ -152,7 +155,7 @@ class Runner:
 
     async def _claim(self) -> int:
         """Take up due entries while there is room; how many were taken."""
-        free = self._limits.concurrency - len(self._running)
+        free = self.services.places(self._limits.concurrency - len(self._running))
         if free <= 0:
             return 0
         try:
@@ -165,6 +168,7 @@ class Runner:
             return 0
         self._trouble = ""
         for entry in entries:
+            self.services.claimed(entry)
             task = asyncio.create_task(self._attempt(entry))
             self._running[task] = entry
             task.add_done_callback(self._ended)
@@ -194,6 +198,8 @@ class Runner:
         """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
         if len(self._running) >= self._limits.concurrency:
             return self._limits.poll_seconds
+        if seconds := self.services.wait_seconds():
+            return min(max(seconds, 0.01), self._limits.poll_seconds)
         try:
             due_at = await self._outbox.next_due_at()
         except SpoolError:
@@ -207,12 +213,13 @@ class Runner:
     async def _attempt(self, entry: Entry) -> None:
         """Deliver one entry and record what came of it."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun, begun_at = loop.time(), self._steady()
         fault_point("runner.claimed")
         keeping = asyncio.create_task(self._keep_lease(entry))
         try:
             outcome = await self._outcome(entry)
-            recorded = await self._record(entry, outcome)
+            shared = await self.services.judge(entry, outcome, begun_at=begun_at)
+            recorded = await self._record(entry, outcome, shared)
         except LeaseLostError:
             telemetry.delivery_attempted(
                 entry=entry, outcome="lost", reason="lease_lost", detail="", seconds=loop.time() - begun
@@ -251,7 +258,9 @@ class Runner:
             )
             return Failed(error=fault, entry=entry)
 
-    async def _record(self, entry: Entry, outcome: Outcome) -> Callable[[float], None]:
+    async def _record(
+        self, entry: Entry, outcome: Outcome, delay_seconds: float | None
+    ) -> Callable[[float], None]:
         """Write the outcome to the spool; gives the log line that is due afterwards, to be told the seconds."""
         now = self._now()
         match outcome:
@@ -275,21 +284,28 @@ class Runner:
                 )
                 return _line(entry, "done", outcome.reason, outcome.detail)
             case Failed():
-                return await self._record_failure(entry, outcome, now)
+                return await self._record_failure(entry, outcome, delay_seconds, now)
             case _:
                 assert_never(outcome)
 
-    async def _record_failure(self, entry: Entry, failed: Failed, now: datetime) -> Callable[[float], None]:
+    async def _record_failure(
+        self, entry: Entry, failed: Failed, delay_seconds: float | None, now: datetime
+    ) -> Callable[[float], None]:
+        """`delay_seconds` where the failure is everyone's: the entry is put off so long, whatever its age."""
         error = failed.error
         reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
         if self._is_of_the_address(failed, now):
             failure, detail = FailureClass.TEMPORARY, _unknown_address(failed)
-        decision = decide_failure(
-            failure,
-            attempt=entry.attempts,
-            age_seconds=(now - entry.accepted_at).total_seconds(),
-            limits=self._limits,
-            chance=self._rng.random(),
+        decision = (
+            decide_failure(
+                failure,
+                attempt=entry.attempts,
+                age_seconds=(now - entry.accepted_at).total_seconds(),
+                limits=self._limits,
+                chance=self._rng.random(),
+            )
+            if delay_seconds is None
+            else Retry(delay_seconds=delay_seconds)
         )
         if failure in _OF_THE_MAIL and error.service == "connect":
             await self._resume_route(entry)

@@ -6,9 +6,13 @@ Owns *standing* and *alarm*. Never does I/O: two looks at the queue in, the alar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
+
+#: How an alarm speaks of what is away.
+_NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS credentials cannot be had"}
 
 #: How long a fault of ours stays an alarm after the last mail that it struck.
 FAULT_HOURS = 24
@@ -25,6 +29,8 @@ class AlarmKind(StrEnum):
     ROUTE_HELD = "route_held"
     #: Mail defeated the relay itself and went out as its original.
     NOT_UNDERSTOOD = "not_understood"
+    #: A service is away for everyone: one alarm for each of "s3", "connect" and "credentials".
+    SERVICE_AWAY = "service_away"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
     #: The spool cannot be read or written.
@@ -54,6 +60,8 @@ class Standing:
     newest_not_understood: float = 0.0
     #: Routes that an error of configuration holds.
     held_routes: tuple[str, ...] = ()
+    #: The services that are away for everyone, each with why.
+    away: tuple[tuple[str, str], ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
     oldest_seconds: float = 0.0
     #: Whether that was longer than `alarms.oldest_minutes`, as it was when this look was taken.
@@ -88,7 +96,9 @@ def parse_standing_json(text: str) -> Standing:
     """The standing that `build_standing_json` wrote; what cannot be read is one in which all is well."""
     try:
         record = json.loads(text)
-        standing = Standing(**{**record, "held_routes": tuple(record["held_routes"])})
+        earlier: dict[str, Any] = {"away": ()} | dict(record)  # a version that knew no outages
+        away = tuple((str(service), str(why)) for service, why in earlier["away"])
+        standing = Standing(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
     except (ValueError, TypeError, KeyError):
         return Standing()
     plain = asdict(Standing())
@@ -147,6 +157,7 @@ def _compare(before: Standing, now: Standing) -> Iterator[Alarm]:
         command="fault.caught in the log, and report it",
     )
     yield from _compare_routes(before, now)
+    yield from _compare_services(dict(before.away), dict(now.away))
     if now.overdue != before.overdue:
         minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
         detail = minutes if now.overdue else "no mail waits for long"
@@ -163,6 +174,18 @@ def _compare_aside(
         yield Alarm(kind=kind, raised=True, detail=detail, count=count)
     elif count_before and not count:
         yield Alarm(kind=kind, raised=False, detail=f"no {what} is left", count=0)
+
+
+def _compare_services(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:
+    kind = AlarmKind.SERVICE_AWAY
+    for service, why in now.items():
+        if service not in before:
+            detail = (
+                f"{_NAMES.get(service, service)} for everyone: mail is received, and delivered later ({why})"
+            )
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=service)
+    for service in before.keys() - now.keys():
+        yield Alarm(kind=kind, raised=False, detail=f"{service}: mail is delivered again", subject=service)
 
 
 def _compare_routes(before: Standing, now: Standing) -> Iterator[Alarm]:

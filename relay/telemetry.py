@@ -27,6 +27,7 @@ from relay.metrics import (
     RECEIVED_BYTES,
     RECIPIENTS_REFUSED,
     ROUTES_HELD,
+    SERVICES_AWAY,
     SESSIONS,
     SESSIONS_REFUSED,
     SPOOL_DISK_FULL,
@@ -256,9 +257,7 @@ def delivery_attempted(
     for code in adaptations:
         ADAPTATIONS.labels(code).inc()
     fields: dict[str, Any] = {
-        "spool_id": entry.spool_id,
-        "message_id": entry.message_id,
-        "destination": entry.destination.address,
+        **_about(entry),
         "route": entry.destination.route,
         "outcome": outcome,
         "attempt": entry.attempts,
@@ -268,10 +267,8 @@ def delivery_attempted(
     }
     if reason:
         fields |= {"reason": reason, "detail": detail}
-    if next_attempt_at:
-        fields["next_attempt_at"] = next_attempt_at
-    if adaptations:
-        fields["adaptations"] = list(adaptations)
+    fields |= {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
+    fields |= {"adaptations": list(adaptations)} if adaptations else {}
     level = {"done": _log.info, "deferred": _log.warning}.get(outcome, _log.error)
     if reason == "already_there":  # done, and nobody can say which contact it is
         level = _log.warning
@@ -280,16 +277,21 @@ def delivery_attempted(
 
 def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
     """Connect refused a payload; the next rung of the ladder is tried."""
-    _log.warning(
-        "rung.refused",
-        spool_id=entry.spool_id,
-        message_id=entry.message_id,
-        destination=entry.destination.address,
-        rung=str(entry.rung),
-        code=code,
-        detail=detail,
-        following=following,
-    )
+    facts = {"rung": str(entry.rung), "code": code, "detail": detail, "following": following}
+    _log.warning("rung.refused", **_about(entry), **facts)
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    to = entry.destination.address
+    return {"spool_id": entry.spool_id, "message_id": entry.message_id, "destination": to}
+
+
+def service_moved(*, service: str, why: str) -> None:
+    """A service is away for everyone, and why, or back ("")."""
+    if why:
+        _log.error("service.away", service=service, why=why)
+    else:
+        _log.info("service.back", service=service)
 
 
 def route_held(*, route: str, reason: str, detail: str) -> None:
@@ -340,6 +342,8 @@ def queue_seen(standing: Standing) -> None:
     SPOOL_OLDEST.set(standing.oldest_seconds)
     SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))
+    for service in ("s3", "connect", "credentials"):
+        SERVICES_AWAY.labels(service).set(service in dict(standing.away))
 
 
 def clock_moved(*, seconds: float) -> None:

@@ -7,7 +7,7 @@ Owns when to look, and what of room, retention and age is carried out meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -44,7 +44,9 @@ class Watch:
         memory: AlarmMemory,
         now: Callable[[], datetime],
         wait: Callable[[float], Awaitable[bool]],
+        away: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`away` gives the services that are away for everyone, and why."""
         self._config = config
         self._outbox = outbox
         self._desk = desk
@@ -52,6 +54,7 @@ class Watch:
         self._memory = memory
         self._now = now
         self._wait = wait
+        self._away = away
         self._standing = Standing()
         #: The one that a restart would begin with.
         self._remembered: Standing | None = None
@@ -148,6 +151,7 @@ class Watch:
             hangs = self._probing is not None
             why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
             return replace(self._standing, sick=why or type(exc).__name__)
+        seen = replace(seen, away=tuple(sorted(self._away().items())))
         self._ballast_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)
 

@@ -78,8 +78,9 @@ def test_missing_credentials_are_a_fail(account):
     account.setenv("AWS_EC2_METADATA_DISABLED", "true")
     account.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     found = examine()
-    assert found["aws"].level is Level.FAIL
-    assert "no AWS credentials were found" in found["aws"].detail
+    assert found["credentials"].level is Level.FAIL
+    assert "no AWS credentials were found" in found["credentials"].detail
+    assert not [subject for subject in found if subject.startswith(("bucket", "instance"))]
 
 
 def test_long_token_is_a_fail(account):

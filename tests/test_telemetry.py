@@ -455,6 +455,7 @@ def test_gauge_is_shown_by_who_knows_it():
         "relay_spool_disk_full": 0,
         "relay_spool_sick": 0,
         "relay_routes_held": 0,
+        "relay_service_away": 0,
     }
 
 

@@ -20,10 +20,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.attachments import MAX_URL_LENGTH, prove_stored
-from relay.aws import Clients, SigningCredentials, map_error, open_clients, readable_answer
+from relay.aws import Clients, map_error, open_clients, readable_answer, remote_call
 from relay.config import Config
+from relay.credentials import SigningCredentials
 from relay.errors import ConfigError, FailureClass, RemoteError
-from relay.finding import Finding, fail, ok, warn
+from relay.finding import Finding, Level, fail, ok, warn
 from relay.proof import UNPROVEN, unproven
 
 #: AWS refuses signatures that are more than 15 minutes off; URLs suffer earlier.
@@ -60,8 +61,10 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
     try:
         async with open_clients(config) as clients:
             yield ok("region", clients.s3.meta.region_name)
-            async for finding in _credentials(clients, now):
-                yield finding
+            found = await _credentials(clients, now)
+            yield found
+            if found.level is Level.FAIL:
+                return  # all that follows is signed
             async for finding in _bucket(clients.s3, config):
                 yield finding
             for instance_id in dict.fromkeys(
@@ -76,14 +79,17 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
             yield fail("aws", sentence)
 
 
-async def _credentials(clients: Clients, now: datetime) -> AsyncIterator[Finding]:
+async def _credentials(clients: Clients, now: datetime) -> Finding:
     """What signs, and for how long its URLs will live."""
-    ends_at = await SigningCredentials(clients.s3).renew(now=now)
+    try:
+        async with remote_call("aws", timeout_seconds=2 * _PATIENCE_SECONDS):
+            ends_at = await SigningCredentials(clients.s3).renew(now=now)
+    except RemoteError as exc:
+        return fail("credentials", f"{exc.detail}; the daemon receives, and delivers when they can be had")
     if ends_at is None:
-        yield ok("credentials", "found; they have no end of their own")
-    else:
-        minutes = int((ends_at - now).total_seconds() // 60)
-        yield ok("credentials", f"found; good for {minutes} minutes, and so are URLs signed now")
+        return ok("credentials", "found; they have no end of their own")
+    minutes = int((ends_at - now).total_seconds() // 60)
+    return ok("credentials", f"found; good for {minutes} minutes, and so are URLs signed now")
 
 
 async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:

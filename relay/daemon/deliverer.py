@@ -12,11 +12,13 @@ from random import Random
 from relay import telemetry
 from relay.alarms import AlarmMemory, AlarmSender
 from relay.attachments import AttachmentStore
-from relay.aws import Clients, open_clients
+from relay.aws import Clients, open_clients, remote_call
 from relay.config import Config
 from relay.connect.client import ConnectClient
+from relay.credentials import ChainCredentials
 from relay.daemon.child import Order, run_child
 from relay.delivery import Delivery
+from relay.errors import RemoteError
 from relay.pace import Pace
 from relay.runner import Runner
 from relay.spool.fitness import diagnosed
@@ -24,6 +26,10 @@ from relay.spool.local import LocalOutbox, open_desk, open_outbox
 from relay.spool.wake import Bell
 from relay.waiting import is_set_within
 from relay.watch import Watch
+
+#: Between two looks at the credentials: where they can be had, and where they cannot.
+_LOOK_SECONDS = 60.0
+_AGAIN_SECONDS = 2.0
 
 
 def utc_now() -> datetime:
@@ -66,12 +72,16 @@ class Deliverer:
             steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
         )
-        self._watch = self._open_watch(config, self._outbox, self._clients)
-        self._tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._watch.run())]
+        self._watch = self._open_watch(config, self._outbox, self._clients, self._runner)
+        self._tasks = [
+            asyncio.create_task(self._runner.run()),
+            asyncio.create_task(self._watch.run()),
+            asyncio.create_task(self._watch_credentials(self._runner, self._clients.credentials)),
+        ]
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
 
-    def _open_watch(self, config: Config, outbox: LocalOutbox, clients: Clients) -> Watch:
+    def _open_watch(self, config: Config, outbox: LocalOutbox, clients: Clients, runner: Runner) -> Watch:
         desk = open_desk(config)
         self._stack.callback(desk.close)
         return Watch(
@@ -82,7 +92,21 @@ class Deliverer:
             memory=AlarmMemory(config.data_dir),
             now=utc_now,
             wait=partial(is_set_within, self._stopped),
+            away=lambda: runner.services.away,
         )
+
+    async def _watch_credentials(self, runner: Runner, credentials: ChainCredentials) -> None:
+        """Look whether there are credentials, mail or not: that they cannot be had yet is told, and ends nothing."""
+        pause = 0.0
+        while not await is_set_within(self._stopped, pause):
+            why = ""
+            try:
+                async with remote_call("aws", timeout_seconds=_LOOK_SECONDS):
+                    await credentials.get_frozen_credentials()
+            except RemoteError as exc:
+                why = exc.detail
+            await runner.services.heed_credentials(why)
+            pause = _AGAIN_SECONDS if why else _LOOK_SECONDS
 
     def _delivery(self, config: Config) -> Delivery:
         assert self._clients is not None

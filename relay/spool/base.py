@@ -162,6 +162,9 @@ class Outbox(Protocol):
     ) -> None:
         """S4 to S3, due again at `until`; with a `rung`, the stored request is dropped and that rung is next."""
 
+    async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
+        """Those of these entries that are queued for later are due now: what put them off is over."""
+
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S5."""
 

@@ -192,6 +192,10 @@ class LocalOutbox:
         )
         await self._change("defer", deferring)
 
+    async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
+        """S3, due now."""
+        await self._change("recall", partial(outcomes.recall, entry_ids=entry_ids, now=now))
+
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S5."""
         holding = partial(outcomes.hold, entry=entry, reason=reason, detail=detail, now=now)

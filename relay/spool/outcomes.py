@@ -186,6 +186,15 @@ def defer(
         _begin_at(connection, entry, rung)
 
 
+def recall(connection: apsw.Connection, *, entry_ids: Sequence[int], now: datetime) -> None:
+    """S3, due now, where it was due later."""
+    connection.execute(
+        "UPDATE entries SET due_at = ?1 WHERE state = 'queued' AND due_at > ?1 "
+        "AND entry_id IN (SELECT value FROM json_each(?2))",
+        (to_microseconds(now), json.dumps([*entry_ids])),
+    )
+
+
 def _begin_at(connection: apsw.Connection, entry: Entry, rung: Rung) -> None:
     """The next attempt makes a new request, on this rung."""
     connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))

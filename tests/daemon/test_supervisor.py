@@ -62,7 +62,7 @@ def test_child_that_cannot_be_started_is_started_later(box, daemon):
 
 
 def test_credentials_that_go_away_end_no_daemon(box, tmp_path):
-    """A deliverer that finds no credentials after a crash is tried again, and mail is accepted meanwhile."""
+    """A deliverer that finds no credentials after a crash looks again, and mail is accepted meanwhile."""
     file = tmp_path / "credentials"
     keys = box.env["AWS_ACCESS_KEY_ID"], box.env["AWS_SECRET_ACCESS_KEY"]
     text = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n".format(*keys)
@@ -76,7 +76,7 @@ def test_credentials_that_go_away_end_no_daemon(box, tmp_path):
     with Daemon(tmp_path, env=env).start() as daemon:
         file.write_text("")
         os.kill(pid_of(daemon, "deliverer"), signal.SIGKILL)
-        daemon.wait_for("child.cannot_work", child="deliverer")
+        daemon.wait_for("service.away", service="credentials")
         send(daemon.port, build_mail("patient"))
         file.write_text(text)
         assert subjects(box.wait(1)) == ["Mail patient"]

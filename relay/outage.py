@@ -1,0 +1,169 @@
+"""Outages: a service that is away for everyone, told apart from a mail that fails by itself.
+
+Owns *outage*: when one begins, who may try meanwhile, and when it is over. While a service is away nothing is claimed but
+one entry at a time, so that a night without S3 costs the queue a few attempts and not each mail its own, up to an hour's
+backoff. Never does I/O: instants are arguments, in seconds of a clock that nobody can set.
+
+The law: an outage begins when several different entries have failed by the service's fault with no success of it between.
+One mail alone, however often it fails, is never evidence: its size or content may be the cause. A success ends it at once,
+and so does a refusal, for who refuses is there. Attempts that began before the last success say nothing of the time after.
+What an outage put off is recalled at its end; an entry that then fails again is no evidence for an hour.
+Credentials are a service of their own, which one failure proves away: no mail has a part in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from relay.config.model import Deliver
+from relay.errors import Blame, RemoteError
+
+#: The word for credentials that cannot be had, as service and as code of a failure.
+CREDENTIALS = "credentials"
+SERVICES = ("s3", "connect", CREDENTIALS)
+#: Different entries that prove an outage together.
+_EVIDENCE = 3
+#: Entries that are remembered of an outage, to be due when it is over: those under way when it began, and its probes.
+_REMEMBERED = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is known of a service since its last success."""
+
+    #: The entries that failed by it, the latest last.
+    entries: tuple[int, ...] = ()
+    #: Why, in the words of the last of them.
+    why: str = ""
+    #: Whether it is away for everyone.
+    is_away: bool = False
+    #: While it is away: when one may try again, and how long after that the next.
+    probe_at: float = -math.inf
+    step_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one attempt says of the services."""
+
+    #: Where the attempt failed by a service that is away, seconds to put its entry off for, without giving it up; else None.
+    delay_seconds: float | None = None
+    #: Entries that failed by an outage which is over now: they are due at once.
+    recalled: tuple[int, ...] = ()
+
+
+class Outages:
+    """What is away, kept in memory by one runner."""
+
+    def __init__(self, limits: Deliver) -> None:
+        self._limits = limits
+        self._troubles: dict[str, Trouble] = {}
+        self._passed_at: dict[str, float] = {}
+        self._recalled_at: dict[int, float] = {}
+        #: The entry that tries for all, and until when nobody else may.
+        self._probe: tuple[int, float] | None = None
+
+    def reload(self, limits: Deliver) -> None:
+        """Go on by other limits; what is away gets its chance at once."""
+        self._limits = limits
+        self._troubles = {
+            service: replace(trouble, probe_at=-math.inf) for service, trouble in self._troubles.items()
+        }
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services that are away for everyone, and why."""
+        return {service: trouble.why for service, trouble in self._troubles.items() if trouble.is_away}
+
+    def judge(
+        self,
+        entry_id: int,
+        *,
+        answered: frozenset[str],
+        error: RemoteError | None,
+        begun_at: float,
+        now: float,
+    ) -> Judgement:
+        """Learn from an attempt that has ended: which services have done their work in it, and how it failed."""
+        if self._probe is not None and self._probe[0] == entry_id:
+            self._probe = None
+        passed = set(answered)
+        if error is not None and error.blame is Blame.REQUEST:
+            passed.add(error.service)
+        recalled = [entry for service in sorted(passed) for entry in self.passed(service, now=now)]
+        delay = None
+        if error is not None and error.blame is Blame.SERVICE:
+            service = CREDENTIALS if error.code == CREDENTIALS else error.service
+            delay = self._failed(service, entry_id, str(error), begun_at=begun_at, now=now)
+        return Judgement(delay_seconds=delay, recalled=tuple(recalled))
+
+    def passed(self, service: str, *, now: float) -> tuple[int, ...]:
+        """A service has done what it was asked for, and whoever asked had credentials. Returns the entries to recall."""
+        entries: tuple[int, ...] = ()
+        for name in (service, CREDENTIALS):
+            self._passed_at[name] = now
+            trouble = self._troubles.pop(name, None)
+            if trouble is not None and trouble.is_away:
+                entries += trouble.entries
+        recalled = tuple(entry for entry in entries if not self._was_recalled(entry, now))
+        if recalled:
+            self._recalled_at = {
+                entry: at for entry, at in self._recalled_at.items() if self._was_recalled(entry, now)
+            } | dict.fromkeys(recalled, now)
+        return recalled
+
+    def lost(self, service: str, *, why: str, now: float) -> None:
+        """A service is away, found without any mail; whoever found it looks again before `probe_at`."""
+        trouble = self._troubles.get(service, Trouble())
+        step = self._limits.probe_seconds
+        self._troubles[service] = replace(
+            trouble, why=why, is_away=True, probe_at=now + step, step_seconds=step
+        )
+
+    def wait_seconds(self, now: float) -> float:
+        """Seconds until an entry may be claimed; 0.0 when one may now."""
+        instants = [trouble.probe_at for trouble in self._troubles.values() if trouble.is_away]
+        if instants and self._probe is not None:
+            instants.append(self._probe[1])
+        return max([*(at - now for at in instants), 0.0])
+
+    def places(self, free: int, *, now: float) -> int:
+        """How many entries may be claimed where so many places are free: one where it tries for all."""
+        if not self.away:
+            return free
+        return min(free, 1) if self.wait_seconds(now) <= 0.0 else 0
+
+    def claimed(self, entry_id: int, *, now: float) -> None:
+        """While something is away this entry tries for all; one that hangs does so for one step and no longer."""
+        if self.away:
+            self._probe = entry_id, now + self._limits.probe_seconds
+
+    def _was_recalled(self, entry_id: int, now: float) -> bool:
+        """Returns whether the entry was recalled so lately that a further failure is its own."""
+        return now - self._recalled_at.get(entry_id, -math.inf) < self._limits.backoff_max_seconds
+
+    def _failed(self, service: str, entry_id: int, why: str, *, begun_at: float, now: float) -> float | None:
+        """Returns the seconds to put the entry off for where the service is away for everyone, else None."""
+        trouble = self._troubles.get(service, Trouble())
+        if begun_at < self._passed_at.get(service, -math.inf):
+            return None
+        if not trouble.is_away and self._was_recalled(entry_id, now):
+            return None  # it had its second chance while the service was there: perhaps it is the cause
+        others = tuple(other for other in trouble.entries if other != entry_id)
+        entries = (*others, entry_id)[-_REMEMBERED:]
+        is_away = trouble.is_away or service == CREDENTIALS or len(entries) >= _EVIDENCE
+        probe_at, step = trouble.probe_at, trouble.step_seconds
+        if is_away and now >= probe_at:
+            # The first, or the probe: those that were under way when it began fail before the first probe is due.
+            step = min(
+                step * 2 if trouble.is_away else self._limits.backoff_min_seconds, self._limits.probe_seconds
+            )
+            probe_at = now + step
+        self._troubles[service] = Trouble(
+            entries=entries, why=why, is_away=is_away, probe_at=probe_at, step_seconds=step
+        )
+        # Longer than each of the others that failed has had its turn, so that whoever is due first next time is another:
+        # were one of them the cause, and tried again and again, it would keep all other mail waiting.
+        return min(step * (len(entries) + 0.5), self._limits.backoff_max_seconds) if is_away else None
