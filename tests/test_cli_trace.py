@@ -39,6 +39,16 @@ def test_trace_tells_the_whole_story(spool):
     assert len(printed.splitlines()) < 24
 
 
+def test_last_rung_is_shown_with_its_cause(spool):
+    """A mail that goes out as its original says so, and why, wherever an operator looks."""
+    spool_id = spool.put()
+    spool.deliver(outcome="begin_original", reason="exception", detail="KeyError: 'x'")
+    assert "attempt 1 original: exception: KeyError: 'x'" in spool.run("trace", spool_id).stdout
+    shown = spool.run("queue", "show", spool_id).stdout
+    assert "original  exception: KeyError: 'x'" in shown
+    assert spool.json("queue", "list")[0]["rung"] == "original"
+
+
 @pytest.mark.parametrize(
     "word",
     [

@@ -290,6 +290,20 @@ async def test_fault_of_ours_becomes_a_contact_in_the_first_attempt(world):
         assert "UnexpectedError" in events[0].detail
 
 
+async def test_large_mail_goes_as_its_original_too(world):
+    """A mail that lies in a file of its own is read in place, and arrives to the octet, without our trace header."""
+    async with Desk(world) as desk:
+        mail = build_mail(5, attachment=PDF * 4_000)
+        entry = await desk.entry(mail)
+        assert entry.size > desk.config.spool.large_message_bytes
+        with armed("delivery.understand:raise"):
+            assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        await desk.box.settle()
+        ((file,),) = [contact["attachments"] for contact in desk.box.contacts()]
+    octets = mail.as_bytes().replace(b"\n", b"\r\n")
+    assert (file["size"], file["sha256"]) == (len(octets), hashlib.sha256(octets).hexdigest())
+
+
 async def test_what_defeated_us_is_not_tried_again(world):
     """When S3 fails after a fault of ours, the next attempt goes on at the last rung, and knows why."""
     async with Desk(world) as desk:

@@ -173,6 +173,16 @@ def test_file_that_the_instance_does_not_take_is_only_stored(connect, said):
     assert plan(MAIL, attach=False).files == ()
 
 
+@pytest.mark.parametrize(("size", "attached"), [(20_971_520, True), (20_971_521, False)])
+def test_original_is_attached_up_to_20_mb(size, attached):
+    """The largest file that Connect takes is attached; one octet more, and the original is only stored and named."""
+    made = plan(b"Subject: x\r\n\r\n".ljust(size, b"\n"))
+    assert problems(made) == ()
+    assert [file.size for file in made.files] == ([size] if attached else [])
+    assert ("attached as original.txt" in made.body) is attached
+    assert made.original_key in made.body
+
+
 @pytest.mark.parametrize("keep", ["never", "adapted", "always"])
 def test_original_is_kept_whatever_the_configuration_says(keep):
     """`keep_original = "never"` is for mail that was understood."""
