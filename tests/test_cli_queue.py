@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import stat
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -401,10 +402,34 @@ def test_export_in_json_has_the_octets_in_base64(spool, tmp_path):
     assert (tmp_path / "out.eml").read_bytes() == whole
 
 
+def test_export_is_for_the_eyes_of_its_owner(spool, tmp_path):
+    """Whatever the umask, a file with a mail in it has mode 0600; one that is there, or a link, is left alone without --force."""
+    spool_id, file = spool.put(), tmp_path / "out.eml"
+    before = os.umask(0)
+    try:
+        spool.run("queue", "export", spool_id, "-o", str(file))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        file.write_text("mine")
+        file.chmod(0o644)
+        link = tmp_path / "link.eml"
+        link.symlink_to(tmp_path / "elsewhere")
+        for there in (file, link):
+            result = spool.run("queue", "export", spool_id, "-o", str(there), code=1)
+            assert (
+                result.stderr == f"relay: {there}: cannot be written: File exists; --force writes over it\n"
+            )
+        assert (file.read_text(), (tmp_path / "elsewhere").exists()) == ("mine", False)
+        spool.run("queue", "export", spool_id, "-o", str(file), "--force")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert file.read_bytes().startswith(b"Received: ")
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("file", ["/nonexistent/x", "/dev/full", "/", "a\0b"])
 def test_export_to_a_file_that_cannot_be_written(spool, file):
     """A folder that is not there, or a full disk, is a sentence."""
-    result = spool.run("queue", "export", spool.put(), "-o", file, code=1)
+    result = spool.run("queue", "export", spool.put(), "-o", file, "--force", code=1)
     assert result.stderr.startswith(f"relay: {printable(file)}: cannot be written: ")
 
 

@@ -7,10 +7,11 @@ spool itself, so it works while the daemon runs and while it does not. Changes a
 from __future__ import annotations
 
 import base64
+import os
+import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -136,11 +137,17 @@ def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str]
 @queue_group.command("export", short_help="Print the mail as it was received.")
 @config_option
 @click.argument("word", metavar="ID")
-@click.option("--output", "-o", metavar="FILE", help="A file; default: standard output.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="A new file, which only its owner may read; default: standard output.",
+)
+@click.option("--force", is_flag=True, help="Write over a FILE that is there.")
 @json_option
 @click.pass_context
 def export_command(
-    ctx: click.Context, config_path: str | None, word: str, output: str | None, as_json: bool
+    ctx: click.Context, config_path: str | None, word: str, output: str | None, *, force: bool, as_json: bool
 ) -> None:
     """Print the mail as it was received, after our own Received line.
 
@@ -153,7 +160,7 @@ def export_command(
         ctx.exit(1)
     to_file = output not in {None, "-"}
     if output is not None and to_file:
-        _write(output, raw)
+        _write(output, raw, force=force)
     if as_json:
         record = {
             "spool_id": word.partition(".")[0],
@@ -166,9 +173,18 @@ def export_command(
         click.echo(raw, nl=False)
 
 
-def _write(path: str, raw: bytes) -> None:
+def _write(path: str, raw: bytes, *, force: bool) -> None:
+    """Write a mail to a file of its owner alone; without `force` no file, and no link that lies there, is followed."""
+    over = os.O_TRUNC if force else os.O_EXCL
     try:
-        Path(path).write_bytes(raw)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | over, 0o600), "wb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                os.fchmod(file.fileno(), 0o600)  # one that was there may have been open to all
+            file.write(raw)
+    except FileExistsError as exc:
+        raise OutputError(
+            f"{printable(path)}: cannot be written: {exc.strerror}; --force writes over it"
+        ) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise OutputError(f"{printable(path)}: cannot be written: {reason}") from exc
