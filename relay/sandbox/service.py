@@ -32,6 +32,7 @@ from relay.sandbox.book import Book
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
 from relay.sandbox.fetcher import Fetcher
+from relay.sandbox.guard import guard_of
 from relay.sandbox.page import Page
 from relay.sandbox.rules import Settings
 from relay.sandbox.s3 import S3Service, open_s3
@@ -114,7 +115,7 @@ class Sandbox:
             clock=self._loop.time,
         )
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
-        app = web.Application()
+        app = web.Application(middlewares=[guard_of(self._http[0])])
         app.add_routes([*Api(self).routes(), *Page(self).routes()])
         self.http_url = await self._serve(app, *self._http)
 

@@ -125,7 +125,8 @@ async def test_chaos_is_set_and_read(http, box):
 )
 async def test_a_mistake_in_chaos_is_a_sentence(http, box, body, sentence):
     """400 with what would be right, and nothing is changed."""
-    async with http.post(f"{box.http_url}/api/chaos", data=body) as answer:
+    headers = {"Content-Type": "application/json"}
+    async with http.post(f"{box.http_url}/api/chaos", data=body, headers=headers) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"].startswith(sentence)
     assert not any(share for table in box.chaos().values() for share in table.values())
@@ -134,3 +135,45 @@ async def test_a_mistake_in_chaos_is_a_sentence(http, box, body, sentence):
 async def test_other_clients_find_their_account(http, box):
     """What points an AWS client at this sandbox can be asked for."""
     assert await get(http, f"{box.http_url}/api/env") == (200, box.env)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:9000", 200),
+        ("LocalHost", 200),
+        ("[::1]:8025", 200),
+        ("evil.example", 403),
+        ("evil.example:8025", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("[::1].evil.example", 403),
+        ("192.0.2.1", 403),
+        ("", 403),
+    ],
+)
+@pytest.mark.parametrize("page", ["/", "/rows", "/api/contacts", "/api/env", "/static/page.js", "/nothing"])
+async def test_page_of_another_name_gets_nothing(http, box, host, status, page):
+    """A name that somebody's DNS leads here is none of ours, whatever is asked for."""
+    async with http.get(f"{box.http_url}{page}", headers={"Host": host}) as answer:
+        assert answer.status == (404 if (status, page) == (200, "/nothing") else status)
+        assert status == 200 or "error" in await answer.json()
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_form_of_another_page_changes_nothing(http, box, method, kind):
+    """What a browser sends to foreign hosts without asking them, a form or plain text, is no change."""
+    for page in ("/api/chaos", "/api/contacts"):
+        async with http.request(
+            method,
+            f"{box.http_url}{page}",
+            data=b'{"s3": {"refuse": 1}}',
+            headers={"Content-Type": kind},
+            skip_auto_headers=["Content-Type"],
+        ) as answer:
+            assert answer.status == 415
+    assert box.chaos()["s3"]["refuse"] == 0
