@@ -6,8 +6,10 @@
 #
 # Inside, listen on a port from 1024 up (bind = "0.0.0.0:2525") and publish it as 25: the user is not root. The
 # volume must be a local disk: a 250 rests on what it has synced.
+#
+# The base is pinned by digest, once for both stages: move both together.
 
-FROM python:3.13-slim AS build
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
 COPY requirements.lock requirements-run.lock ./
 RUN python -m venv /build \
@@ -19,7 +21,7 @@ COPY relay relay
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . \
  && /opt/relay/bin/pip install --no-cache-dir --no-deps --no-index /dist/*.whl
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 COPY --from=build /opt/relay /opt/relay
 RUN useradd --system --uid 10001 --home-dir /var/lib/relay --shell /usr/sbin/nologin relay \
  && install -d -o relay -g relay -m 0700 /var/lib/relay

@@ -35,7 +35,10 @@ from relay.check.rules import (
     examine_routes,
     examine_trust,
 )
+from relay.check.secrets import examine_secrets
 from relay.config.builtin import builtin_config
+from relay.config.model import Server as ServerSection
+from relay.config.model import Tls
 from relay.finding import Level
 from relay.spool.schema import open_database
 
@@ -511,3 +514,36 @@ def test_wrong_files_are_said_once(tmp_path):
     )
     found = [finding for finding in examine(config, now=NOW, remote=False) if finding.level is Level.FAIL]
     assert levels(found) == [("fail", "files")] * 3
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        ("certificate", "tls.key"),
+        ("logins", "server.users_file"),
+        ("environment", "the environment file"),
+        ("credentials", "AWS_SHARED_CREDENTIALS_FILE"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("mode", "verb"),
+    [(0o600, ""), (0o640, ""), (0o644, "read"), (0o604, "read"), (0o602, "change"), (0o666, "read")],
+)
+def test_secret_that_others_can_read_is_a_warning(tmp_path, monkeypatch, subject, name, mode, verb):
+    """A key, the logins, the environment and AWS's credentials are nobody else's to read or to change."""
+    file = tmp_path / "secret"
+    file.write_text("x")
+    file.chmod(mode)
+    missing = tmp_path / "missing"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file if name.startswith("AWS") else "/dev/null"))
+    config = builtin_config().model_copy(
+        update={
+            "tls": Tls(key=file if name == "tls.key" else missing, certificate=missing),
+            "server": ServerSection(users_file=file if name == "server.users_file" else None),
+        }
+    )
+    found = list(examine_secrets(config, environment_file=file if subject == "environment" else missing))
+    assert levels(found) == ([("warn", subject)] if verb else [])
+    if verb:
+        start = f"{name}, {file}, has mode {mode:04o}, so every user of this machine can {verb} it"
+        assert found[0].detail == f"{start}; run chmod o= {file}"

@@ -97,3 +97,22 @@ def test_state_directory_is_the_default_data_dir():
 def test_limits_leave_room_for_the_sessions():
     """The files that the unit allows are more than the sessions that the configuration allows."""
     assert int(settings("relay.service")["LimitNOFILE"]) > 2 * builtin_config().limits.connections
+
+
+def test_configuration_is_not_for_everybody():
+    """The directory with keys, logins and credentials is closed to others."""
+    assert settings("relay.service")["ConfigurationDirectoryMode"] == "0750"
+
+
+def test_actions_are_pinned_by_commit():
+    """A tag of an action can be moved; each step names a commit, and says of which version."""
+    used = re.findall(r"uses: *(.+)", (UNITS.parent / ".github" / "workflows" / "ci.yml").read_text())
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", each)] == []
+
+
+def test_base_image_is_pinned_by_digest():
+    """A tag of an image can be moved; both stages name one digest."""
+    used = set(re.findall(r"^FROM (\S+)", (UNITS.parent / "Dockerfile").read_text(), re.MULTILINE))
+    assert len(used) == 1
+    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", used.pop())

@@ -19,6 +19,7 @@ from relay.check.rules import (
     examine_routes,
     examine_trust,
 )
+from relay.check.secrets import examine_secrets
 from relay.config import Config
 from relay.config.load import check_files
 from relay.finding import Finding, fail
@@ -33,6 +34,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield examine_hostname(config.hostname)
     wrong = check_files(config)
     yield from (fail("files", sentence) for sentence in wrong)
+    yield from examine_secrets(config)
     if not any(sentence.startswith("tls.") for sentence in wrong):
         yield from examine_certificate(config, now=now)
     if not any(sentence.startswith("data_dir ") for sentence in wrong):

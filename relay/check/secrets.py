@@ -1,0 +1,46 @@
+"""Files with secrets: whether users of this machine who have no business with them can read or change them.
+
+Owns that examination, and which files it is about. Reads none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from relay.config import Config
+from relay.finding import Finding, warn
+
+#: Where the unit's EnvironmentFile= is, with the keys of AWS where no role is attached.
+ENVIRONMENT_FILE = Path("/etc/relay/environment")
+
+
+def examine_secrets(config: Config, *, environment_file: Path = ENVIRONMENT_FILE) -> Iterator[Finding]:
+    """A warning for each file with a secret that others can read or write; nothing for one that is not there."""
+    files = (
+        ("certificate", "tls.key", config.tls.key),
+        ("logins", "server.users_file", config.server.users_file),
+        ("environment", "the environment file", environment_file),
+        ("credentials", "AWS_SHARED_CREDENTIALS_FILE", os.environ.get("AWS_SHARED_CREDENTIALS_FILE")),
+    )
+    for subject, name, path in files:
+        if path and (mode := _open_mode(Path(path))):
+            verb = "read" if mode & stat.S_IROTH else "change"
+            yield warn(
+                subject,
+                f"{name}, {path}, has mode {mode:04o}, so every user of this machine can {verb} it; run chmod o= {path}",
+            )
+
+
+def _open_mode(path: Path) -> int:
+    """The mode of a file that others may read or write; 0 for any other, and where there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return 0
+    if not stat.S_ISREG(found.st_mode):
+        return 0  # /dev/null, for none
+    mode = stat.S_IMODE(found.st_mode)
+    return mode if mode & (stat.S_IROTH | stat.S_IWOTH) else 0
