@@ -38,25 +38,33 @@ _SENTENCES = frozenset({"detail", "why"})
 #: Characters of all values of a list together, and lines of a traceback: its beginning and its end say most.
 _LIST = 4_000
 _FIRST_LINES, _LAST_LINES = 20, 80
+#: Values of a list that are under its limit when each is under its own.
+_FEW = _LIST // _VALUE
+#: Types whose values are short, and stay what they are.
+_SHORT = frozenset({int, float, bool, type(None)})
 
 
 def _shorten(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Cut every value to its limit, whoever chose it: what was cut says how long it was."""
     for name, value in event.items():
         kind = type(value)
-        if kind is int or kind is float or kind is bool or value is None:
-            continue
-        limit = _SENTENCE if name in _SENTENCES else _VALUE
-        if isinstance(value, str):
-            if name == "exception":
-                event[name] = _shorten_lines(value)
-            elif len(value) > limit:
-                event[name] = _cut(value, limit)
-        elif isinstance(value, (list, tuple)):
-            event[name] = _shorten_list(value, limit)
-        elif name != "exc_info":
-            event[name] = _cut(repr(value), limit)
+        if kind is str:
+            if len(value) > _VALUE:
+                event[name] = _shorten_text(name, value)
+        elif kind is list or kind is tuple:
+            event[name] = _shorten_list(value, _limit(name))
+        elif kind not in _SHORT and name != "exc_info":
+            words = value if isinstance(value, str) else repr(value)
+            event[name] = _shorten_text(name, words)
     return event
+
+
+def _limit(name: str) -> int:
+    return _SENTENCE if name in _SENTENCES else _VALUE
+
+
+def _shorten_text(name: str, text: str) -> str:
+    return _shorten_lines(text) if name == "exception" else _cut(text, _limit(name))
 
 
 def _cut(text: str, limit: int) -> str:
@@ -65,6 +73,12 @@ def _cut(text: str, limit: int) -> str:
 
 def _shorten_list(values: Sequence[Any], limit: int) -> list[str]:
     """The first values of a list, and how many more there are."""
+    for each in values:
+        if type(each) is not str or len(each) > _VALUE:
+            break
+    else:
+        if len(values) <= _FEW:
+            return list(values)
     kept: list[str] = []
     room = _LIST
     for value in values:
