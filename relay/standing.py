@@ -17,6 +17,9 @@ _NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS 
 #: How long a fault of ours stays an alarm after the last mail that it struck.
 FAULT_HOURS = 24
 
+#: Why a receiver takes no more sessions, as `/readyz` has it; the supervisor knows it by this.
+PLACES_TAKEN = "all places for sessions are taken (limits.connections)"
+
 
 class AlarmKind(StrEnum):
     """What a person is woken for."""
@@ -37,6 +40,8 @@ class AlarmKind(StrEnum):
     SPOOL_SICK = "spool_sick"
     #: The disk is full: mail goes out, and none comes in.
     DISK_FULL = "disk_full"
+    #: Newcomers find no free place for a session: told by the supervisor.
+    SESSIONS_FULL = "sessions_full"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"
 

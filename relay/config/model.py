@@ -103,6 +103,7 @@ class Limits(Section):
     idle_commands: int = Field(default=100, ge=1)
     line_bytes: int = Field(default=1_048_576, ge=1_000)
     command_seconds: float = Field(default=300.0, gt=0)
+    stressed_command_seconds: float = Field(default=10.0, gt=0)
     handshake_seconds: float = Field(default=30.0, gt=0)
     session_seconds: float = Field(default=3_600.0, gt=0)
     data_seconds: float = Field(default=120.0, gt=0)

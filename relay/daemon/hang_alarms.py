@@ -45,13 +45,13 @@ class HangAlarms:
     def tell_hang(self, name: str, detail: str) -> None:
         """Have the alarm told, without waiting for it."""
         self._raised.add(name)
-        self._tell(Alarm(kind=AlarmKind.HUNG, raised=True, detail=detail, subject=name))
+        self.tell(Alarm(kind=AlarmKind.HUNG, raised=True, detail=detail, subject=name))
 
     def tell_return(self, name: str) -> None:
         """Have the end of the alarm told, where one was raised for this child."""
         if name in self._raised:
             self._raised.discard(name)
-            self._tell(Alarm(kind=AlarmKind.HUNG, raised=False, detail=f"{name} works again", subject=name))
+            self.tell(Alarm(kind=AlarmKind.HUNG, raised=False, detail=f"{name} works again", subject=name))
 
     async def close(self) -> None:
         """Try once more what waits to be taken, in ten seconds at most."""
@@ -61,7 +61,8 @@ class HangAlarms:
             await self._sender.close()
         await self._stack.aclose()
 
-    def _tell(self, alarm: Alarm) -> None:
+    def tell(self, alarm: Alarm) -> None:
+        """Have an alarm told, without waiting for it."""
         self._waiting.append(alarm)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._run())

@@ -16,6 +16,10 @@ from relay.daemon.stacks import Stacks
 _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
 
 
+def _pass() -> None:
+    """Nobody wants to know."""
+
+
 class ChildProcess:
     """One running receiver or deliverer."""
 
@@ -39,6 +43,8 @@ class ChildProcess:
         self.refused: tuple[str, ...] = ()
         #: Why no mail can come in by this child now; "" when it can.
         self.problem = ""
+        #: Called when that has changed.
+        self.on_problem: Callable[[], None] = _pass
         self.has_ended = False
         #: What it wrote of its stacks when it crashed.
         self.last_stacks: Sequence[str] = ()
@@ -174,6 +180,7 @@ class ChildProcess:
                     self._on_ready()
                 case "problem":
                     self.problem = words["why"]
+                    self.on_problem()
                 case "refused":
                     self.refused = tuple(words["sentences"])
                 case "metrics":

@@ -22,11 +22,13 @@ from relay.config import Config
 from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import Role, systemd
+from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import open_all
 from relay.daemon.vigil import Vigil
 from relay.errors import ConfigError
+from relay.standing import PLACES_TAKEN
 from relay.waiting import is_set_within
 
 #: A child that ends in its first seconds, again and again, is started at this pace, not faster.
@@ -57,6 +59,7 @@ class Supervisor:
         self._up: dict[str, asyncio.Event] = {}
         self._refused: tuple[str, ...] = ()
         self._alarms = HangAlarms(config)
+        self._full_alarm = FullAlarm(self._alarms.tell)
         self._vigil = Vigil(
             hang_seconds=config.server.hang_seconds,
             patience_seconds=self._patience,
@@ -101,6 +104,7 @@ class Supervisor:
         systemd.notify("STOPPING=1")
         await self._stop()
         await asyncio.gather(*keepers)
+        self._full_alarm.close()
         await self._alarms.close()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
@@ -218,6 +222,7 @@ class Supervisor:
             on_ready=partial(self._works, name),
         )
         self._children[name] = child
+        child.on_problem = self._weigh_full
         self._vigil.watch(name, child)
         process_facts.child_started(name=name, pid=child.pid)
         if self._config is not config:
@@ -230,6 +235,11 @@ class Supervisor:
         """A child has said that it works."""
         self._up[name].set()
         self._alarms.tell_return(name)
+        self._weigh_full()
+
+    def _weigh_full(self) -> None:
+        """Raise or end the alarm that all places for sessions are taken."""
+        self._full_alarm.see(full=any(child.problem == PLACES_TAKEN for child in self._children.values()))
 
     def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
         """A configuration that never worked ends the daemon; later it is a file or a role that is away for a while."""

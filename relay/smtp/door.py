@@ -15,7 +15,7 @@ from relay.smtp.session import Session
 from relay.smtp.site import Site, contains
 from relay.smtp.station import Station
 from relay.smtp.tls import client_name, describe_tls
-from relay.smtp.wire import Wire
+from relay.smtp.wire import NEVER, Wire
 from relay.verdict import Reply
 
 
@@ -34,6 +34,12 @@ class Door(Wire):
         #: When the last command was answered.
         self.rested_at = self.opened_at
         self._counted_as = ""
+        #: Whether it may have one of the places that are kept.
+        self.known = False
+        #: Whether mail of this session was accepted.
+        self.proved = False
+        #: In a TLS handshake.
+        self.shaking = False
 
     def wake(self) -> None:
         """What was waited for is here."""
@@ -64,12 +70,18 @@ class Door(Wire):
         self.talk = Session(site=site, house=station.house, address=address, port=port)
         station.sessions.add(self)
         telemetry.session_opened(peer=address, listener=site.listener.bind)
-        refusal = station.limiter.enter(address, site.limits, trusted=site.trusted)
+        self.known = site.trusted or station.limiter.has_delivered(address, now=self.opened_at)
+        refusal = station.limiter.enter(address, site.limits, trusted=site.trusted, known=self.known)
         if site.allow and not contains(site.allow, address):
             refusal = replies.ACCESS_DENIED
         refusal = station.refusal() or refusal
+        if refusal is replies.TOO_MANY_SESSIONS and station.places.make_room(
+            station.sessions, known=self.known, now=self.opened_at
+        ):
+            refusal = None
         if refusal is not None:
             self.hang_up(refusal, linger=False)
+            self._free()  # hundreds may be sent away before the loop sees the first of them closed
         elif site.listener.tls == "implicit":
             self.start_handshake()
         elif site.limits.early_talker_seconds and not site.trusted:
@@ -89,20 +101,61 @@ class Door(Wire):
         """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
         limits = self.site.limits
         self.rested_at = self.heard_at
-        self.deadline = min(self.heard_at + limits.command_seconds, self.opened_at + limits.session_seconds)
+        seconds = self.station.places.command_seconds(limits)
+        self.deadline = min(self.heard_at + seconds, self.opened_at + limits.session_seconds)
 
     def overstay(self, now: float) -> None:
         """No command has come by the deadline; where one came after it was set, there is a later one."""
-        ends_at = self.opened_at + self.site.limits.session_seconds
-        self.deadline = min(self.rested_at + self.site.limits.command_seconds, ends_at)
+        limits, places = self.site.limits, self.station.places
+        if self.shaking:
+            # The handshake keeps its own time, but for the stress that has begun within it.
+            self.deadline = self.rested_at + places.handshake_seconds(limits) if places.stressed else NEVER
+            if self.deadline <= now:
+                self.cut()
+            return
+        ends_at = self.opened_at + limits.session_seconds
+        self.deadline = min(self.rested_at + places.command_seconds(limits), ends_at)
         if self.deadline <= now:
             self.hang_up(replies.SESSION_OVER if now >= ends_at else replies.TIMED_OUT)
+
+    def idle_since(self) -> float:
+        """Since when the peer is waited for: octets of a command that does not end are no word of it."""
+        if self.closing or self.quiet or (self.busy and not self.shaking):
+            return NEVER
+        return self.rested_at
+
+    def hurry(self) -> None:
+        """The stress has begun: the next tick looks how long the peer may be silent."""
+        if self.idle_since() < NEVER:
+            self.deadline = min(self.deadline, self.rested_at)
+
+    def make_way(self) -> None:
+        """End for a newcomer's sake; the place is free at once."""
+        if self.shaking:
+            self.why = "made way"
+            self.cut()
+        else:
+            self.hang_up(replies.MADE_WAY, linger=False)
+        self._free()
+
+    def _free(self) -> None:
+        """Have this session counted no more."""
+        if self._counted_as:
+            self.station.limiter.leave(self._counted_as)
+            self._counted_as = ""
+
+    def prove(self) -> None:
+        """Mail of this session was accepted: its peer is known from now on."""
+        if not self.proved:
+            self.proved = self.known = True
+            self.station.limiter.delivered(self._counted_as, now=self.heard_at)
 
     def start_handshake(self) -> None:
         """Go over to TLS, whatever came in clear forgotten."""
         self.hold()
         self.flush()
-        self.busy = True
+        self.busy = self.shaking = True
+        self.rested_at = self.loop.time()
         self.station.work(self._secure())
 
     async def _secure(self) -> None:
@@ -112,12 +165,13 @@ class Door(Wire):
         try:
             if context is not None:
                 connection = await self.start_tls(
-                    context, handshake_seconds=self.site.limits.handshake_seconds
+                    context, handshake_seconds=self.station.places.handshake_seconds(self.site.limits)
                 )
         except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
             self.why = "handshake failed"
             peer, reason = session.caller.address, type(exc).__name__
             telemetry.handshake_failed(peer=peer, listener=self.site.listener.bind, reason=reason)
+        self.shaking = False
         if connection is None:
             self.cut()
             self.connection_lost(None)
@@ -158,7 +212,7 @@ class Door(Wire):
             return
         session = self.talk
         self.station.sessions.discard(self)
-        self.station.limiter.leave(self._counted_as)
+        self._free()
         self.closing = True
         self.part(self.why)
         now = self.loop.time()

@@ -16,6 +16,8 @@ from relay.verdict import Reply
 
 SELF = frozenset({"127.0.0.1", "::1"})
 _WINDOW_SECONDS = 60.0
+#: How long a peer that delivered mail is known: most that write at all write within a day.
+_LATELY_SECONDS = 86_400.0
 _EVERYONE = "*"  # a name that no network has
 _BY_MINUTE = ("mails", "recipients", "guesses")
 
@@ -25,6 +27,11 @@ def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
     return key in limits.model_fields_set or not (trusted or address in SELF)
 
 
+def most_sessions(limits: Limits, *, known: bool) -> int:
+    """The sessions among which a newcomer finds a free place: a tenth is kept for those that are known."""
+    return limits.connections if known else limits.connections - limits.connections // 10
+
+
 class Limiter:
     """The limits as one process keeps them."""
 
@@ -32,13 +39,14 @@ class Limiter:
         self.tally = tally
         self._window_ends_at = 0.0
 
-    def enter(self, address: str, limits: Limits, *, trusted: bool) -> Reply | None:
-        """Count a session; the reply that refuses it when it is one too many (it is counted all the same)."""
+    def enter(self, address: str, limits: Limits, *, trusted: bool, known: bool = False) -> Reply | None:
+        """Count a session; the reply that refuses it when it is one too many (it is counted all the same).
+
+        That all places are taken is said only to a peer that has not too many itself: for it others may make way.
+        """
         in_all = self.tally.add("network", _EVERYONE, 1)
         by_address = self.tally.add("address", find_host(address), 1)
         by_network = self.tally.add("network", find_network(address), 1)
-        if in_all > limits.connections:
-            return replies.TOO_MANY_SESSIONS
         if (
             by_address > limits.connections_per_address
             and holds(limits, "connections_per_address", address, trusted=trusted)
@@ -47,7 +55,21 @@ class Limiter:
             and holds(limits, "connections_per_network", address, trusted=trusted)
         ):
             return replies.TOO_MANY_FROM_YOU
-        return None
+        return replies.TOO_MANY_SESSIONS if in_all > most_sessions(limits, known=known) else None
+
+    def sessions(self) -> int:
+        """The sessions that are open, in all receivers."""
+        return self.tally.add("network", _EVERYONE, 0)
+
+    def delivered(self, address: str, *, now: float) -> None:
+        """Remember that a peer's mail was accepted."""
+        self.tally.mark("marks", f"mail {find_network(address)}", int(now) + 1)
+
+    def has_delivered(self, address: str, *, now: float) -> bool:
+        """Return whether mail of the peer's network was accepted lately."""
+        at = self.tally.latest("marks", f"mail {find_network(address)}")
+        # An instant to come is one from before the machine was started.
+        return 0 < at <= now + 1 and now - at < _LATELY_SECONDS
 
     def leave(self, address: str) -> None:
         """A counted session has ended."""

@@ -224,6 +224,8 @@ class Smtp(Door):
         self._arrival = None
         for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
             self.say(reply)
+        if reply.positive:
+            self.prove()
         session.finished(accepted=reply.positive)
         self.flush()
         self._unconfirmed = spool_id
@@ -287,6 +289,18 @@ class Smtp(Door):
             self.overstay(now)
             if arrival is not None:  # between two chunks
                 self.deadline = min(self.deadline, arrival.deadline(self.heard_at))
+
+    def idle_since(self) -> float:
+        """Since when the peer is waited for, whose octets count while a mail's data comes."""
+        arrival = self._arrival
+        if arrival is None or self._sink is None or self.closing:
+            return super().idle_since()
+        return NEVER if self.busy or arrival.full or arrival.committing else self.heard_at
+
+    def hurry(self) -> None:
+        """The stress has begun: commands are waited for no longer, a mail's data as before."""
+        if self._arrival is None:
+            super().hurry()
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""

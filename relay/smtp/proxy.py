@@ -100,6 +100,7 @@ class ProxyGate(asyncio.BufferedProtocol):
 
     def __init__(self, site: Site, station: Station, make: Callable[[], Smtp]) -> None:
         self.deadline = NEVER
+        self.known = True
         self._site = site
         self._station = station
         self._make = make
@@ -156,6 +157,16 @@ class ProxyGate(asyncio.BufferedProtocol):
             self._link.abort()
         else:
             self._refuse("late")
+
+    def idle_since(self) -> float:
+        """It has no place that it could free: the session has, which begins with the header."""
+        return NEVER
+
+    def hurry(self) -> None:
+        """A proxy sends its header at once, and has little time for it at any time."""
+
+    def make_way(self) -> None:
+        """Nothing to free."""
 
     def stop(self, *, urgent: bool) -> None:  # noqa: ARG002 - nothing is under way here
         """We are shutting down."""

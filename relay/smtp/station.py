@@ -16,12 +16,15 @@ from relay import replies, telemetry
 from relay.config.model import Limits
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError
+from relay.networks import find_host
 from relay.smtp.gates import Gates
 from relay.smtp.house import House
 from relay.smtp.limits import Limiter
 from relay.smtp.logins import Logins
+from relay.smtp.places import Places, Sitting
 from relay.smtp.site import Site
 from relay.spool.base import Intake
+from relay.standing import PLACES_TAKEN
 from relay.verdict import Reply
 
 #: How exactly deadlines are kept.
@@ -38,18 +41,19 @@ _MOST_TOLD = 10_000
 _WRITERS = 4
 #: Threads that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
 _CHECKERS = 1
-#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and two of ours.
+#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and three of ours.
 _PROBLEMS = {
     "spool": "a write to the spool failed",
     "lag": "the event loop lags",
     "files": "file handles are used up",
     "memory": "memory is short",
     "paused": "the intake is paused",
+    "full": PLACES_TAKEN,
     "room": "the spool has no room",
 }
 
 
-class Watched(Protocol):
+class Watched(Sitting, Protocol):
     """A session as the tick sees it."""
 
     deadline: float
@@ -69,6 +73,7 @@ class Station:
         self.intake = intake
         self.limiter = limiter
         self.logins = Logins(limiter.tally)
+        self.places = Places(limiter)
         self.limits = limits
         self.gates = Gates()
         self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
@@ -103,13 +108,15 @@ class Station:
         word = self.gates.why()
         if not word and self.intake.paused():
             word = "paused"
+        if not word and self.places.full:
+            word = "full"
         if not word and not self.intake.room(1):
             word = "room"
         return _PROBLEMS[word] if word else ""
 
     def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
         """Note that a peer was sent away; the same to the same address is said once a minute."""
-        told = (address, reply.text)
+        told = (find_host(address), reply.text)
         again = told in self._told or len(self._told) >= _MOST_TOLD
         if not again:
             self._told.add(told)
@@ -148,6 +155,7 @@ class Station:
         now = self.loop.time()
         lag = now - self._due
         self._ticks += 1
+        self.places.tick(self.sessions, self.limits, now=now)
         for session in [session for session in self.sessions if session.deadline <= now]:
             session.expire(now)
         if self._ticks % _GATE_TICKS == 0:

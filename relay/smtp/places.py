@@ -1,0 +1,117 @@
+"""Places: which sessions are served when more want to be than `limits.connections`.
+
+Owns the stress (four fifths of the places are taken), in which silence is borne for seconds; who makes way for a newcomer,
+the idlest first; and the tenth of the places that is kept for listeners of ours and for peers that delivered mail lately.
+Sessions are counted over all receivers that share a tally; each receiver ends sessions of its own. Never touches a socket:
+a session that is to make way is told so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from relay.config.model import Limits
+from relay.smtp.limits import Limiter, most_sessions
+
+#: A session that is idle for less makes way for nobody: it has hardly begun.
+_GRACE_SECONDS = 1.0
+#: From the last session that found no free place until the relay counts as full no more, once the stress is over.
+_CALM_SECONDS = 2.0
+
+
+class Sitting(Protocol):
+    """A session as it is seen here."""
+
+    #: Whether it may have one of the places that are kept.
+    known: bool
+
+    def idle_since(self) -> float:
+        """Since when the peer is waited for; infinity while it is not, or cannot make way."""
+
+    def hurry(self) -> None:
+        """The stress has begun: look again how long the peer may be silent."""
+
+    def make_way(self) -> None:
+        """End now, and free the place."""
+
+
+class Places:
+    """The places as one process gives them."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        #: Whether silence is borne for seconds only.
+        self.stressed = False
+        #: Whether newcomers find no free place.
+        self.full = False
+        self._full_at = -math.inf
+        #: Those that may make way, the idlest first, as they were at the last look; one look a tick.
+        self._idle: dict[bool, deque[tuple[float, Sitting]]] = {False: deque(), True: deque()}
+        self._looked = False
+
+    def command_seconds(self, limits: Limits) -> float:
+        """How long a command is waited for now."""
+        if self.stressed:
+            return min(limits.command_seconds, limits.stressed_command_seconds)
+        return limits.command_seconds
+
+    def handshake_seconds(self, limits: Limits) -> float:
+        """How long a TLS handshake may take now."""
+        if self.stressed:
+            return min(limits.handshake_seconds, limits.stressed_command_seconds)
+        return limits.handshake_seconds
+
+    def tick(self, sessions: Iterable[Sitting], limits: Limits, *, now: float) -> None:
+        """Look how many places are taken; called a few times a second."""
+        self._looked = False
+        taken = self._limiter.sessions()
+        stressed = taken * 5 >= limits.connections * 4
+        if stressed and not self.stressed:
+            self.stressed = True
+            for session in tuple(sessions):
+                session.hurry()
+        self.stressed = stressed
+        if taken >= most_sessions(limits, known=False):
+            self._fill(now)
+        elif not stressed and now - self._full_at > _CALM_SECONDS:
+            self.full = False
+
+    def make_room(self, sessions: Iterable[Sitting], *, known: bool, now: float) -> bool:
+        """Have the idlest session make way for a newcomer that found no free place; whether there is one now.
+
+        A stranger takes the place of a stranger only.
+        """
+        self._fill(now)
+        for group in (False, True)[: 1 + known]:
+            if (found := self._idlest(sessions, group, now=now)) is not None:
+                found.make_way()
+                return True
+        return False
+
+    def _fill(self, now: float) -> None:
+        self.full, self._full_at = True, now
+
+    def _idlest(self, sessions: Iterable[Sitting], group: bool, *, now: float) -> Sitting | None:
+        waiting = self._idle[group]
+        while waiting or not self._looked:
+            if not waiting:
+                self._look(sessions)
+                continue
+            since, session = waiting[0]
+            if now - since < _GRACE_SECONDS:
+                return None
+            waiting.popleft()
+            if session.idle_since() == since:  # it has said nothing since the look
+                return session
+        return None
+
+    def _look(self, sessions: Iterable[Sitting]) -> None:
+        self._looked = True
+        found = [(since, each) for each in sessions if (since := each.idle_since()) < math.inf]
+        found.sort(key=lambda pair: pair[0])
+        for group, waiting in self._idle.items():
+            waiting.clear()
+            waiting.extend(pair for pair in found if pair[1].known is group)
