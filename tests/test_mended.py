@@ -179,7 +179,7 @@ async def test_lost_reply_and_another_destination_make_one_contact(box, world):
 async def test_retried_dead_letter_is_whole_again(box, world):
     """A mail that Connect refused down to the last rung is tried whole when an operator says so."""
     spool_id = await world.put(1, world.config())
-    box.connect.planned.extend([Refusal(code="InvalidRequestException", message="No")] * 3)
+    box.connect.planned.extend([Refusal(code="InvalidRequestException", message="No")] * 4)
     async with world.running(world.config()):
         await world.until(lambda: world.entry(spool_id).state is State.DEAD)
         world.desk.retry([spool_id], now=datetime.now(UTC))

@@ -36,17 +36,17 @@ class AdaptationCode(StrEnum):
     RECIPIENT_REPEATED = "recipient.repeated", "An address that To and Cc name more than once is listed once."
     RECIPIENT_NAME = "recipient.name", "A recipient's display name was cleaned or cut to the 256 characters that Connect takes."
     RECIPIENTS_TOO_MANY = "recipients.too_many", "Connect takes 49 additional recipients; those after them are counted in the attributes only."
-    RECIPIENTS_LEFT_OUT = "recipients.left_out", "At the last rung the additional recipients stand in the note of the body instead of in their field."
+    RECIPIENTS_LEFT_OUT = "recipients.left_out", "At the rung `text` the additional recipients stand in the note of the body instead of in their field."
 
-    SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced; at the last rung also invisible characters."
+    SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced; at the rungs `text` and `original` also invisible characters."
     SUBJECT_TOO_LONG = "subject.too_long", "The subject was cut to the 998 characters that Connect takes."
 
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."
     BODY_ALTERNATIVE = "body.alternative", "The mail came in plain text and in HTML; Connect takes one of them, and the other stays in the stored original."
     BODY_JOINED = "body.joined", "Text and HTML follow one another in the mail instead of saying the same; the text stands in the HTML, or the HTML's text in the text."
-    BODY_CLEANED = "body.cleaned", "Characters in the body that cannot be sent, such as NUL, were replaced; at the last rung also controls and invisible ones."
-    BODY_TO_TEXT = "body.to_text", "The HTML body was turned into plain text: the route, or the last rung, asks for text."
+    BODY_CLEANED = "body.cleaned", "Characters in the body that cannot be sent, such as NUL, were replaced; at the rung `text` also controls and invisible ones."
+    BODY_TO_TEXT = "body.to_text", "The HTML body was turned into plain text: the route, or the rung `text`, asks for text."
     BODY_TOO_LARGE = "body.too_large", "The body is larger than the 5,242,880 bytes that Connect takes; it was turned into plain text or cut, and the whole is a file beside it."
     BODY_NOTE = "body.note", "A note at the end of the body names what could not go with the contact, and where it is kept."
     BODY_CLOSED = "body.closed", "The HTML ends inside a comment or a tag; it was closed so that the note after it can be seen."
@@ -68,7 +68,7 @@ class AdaptationCode(StrEnum):
 
     THREAD_CUT = "thread.cut", "The References header was cut to the 20,000 characters that Connect takes, keeping the first and the newest ids."
     THREAD_ID_UNUSABLE = "thread.id_unusable", "A message id cannot be sent: it is longer than 20,000 characters."
-    THREAD_LEFT_OUT = "thread.left_out", "At the last rung the threading headers and the related contact are left out."
+    THREAD_LEFT_OUT = "thread.left_out", "At the rung `text` the threading headers and the related contact are left out."
 
     MESSAGE_NOT_UNDERSTOOD = "message.not_understood", "The mail could not be understood, or Connect refused it in every other form: the contact has the words of its first 64 KiB, and all of it as the file original.txt where it fits."
 

@@ -23,7 +23,7 @@ NAME_LIMIT = 256
 RECIPIENT_LIMIT = 49
 
 _PATTERN = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
-# What no mail system has ever refused: the last rung's From.
+# What no mail system has ever refused: the From of the plain rungs.
 _PLAIN = re.compile(r"[A-Za-z0-9._+=-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
 
 

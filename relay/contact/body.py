@@ -22,7 +22,7 @@ from relay.contact.plan import Adaptation, Rung
 from relay.message.model import Defect, Message, Part
 
 BODY_LIMIT = 5_242_880
-#: What the "Get stored content" block of a flow reads (administrator guide): the last rung asks for no more.
+#: What the "Get stored content" block of a flow reads (administrator guide): the rung `text` asks for no more.
 TEXT_RUNG_LIMIT = 32_768
 
 HTML = "text/html"

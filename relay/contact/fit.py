@@ -119,7 +119,7 @@ def _choose_flow(route: Route, classification: Classification) -> str | None:
 def _leave_out(
     recipients: Recipients, context: Context, *, has_headers: bool
 ) -> tuple[tuple[str, ...], tuple[Adaptation, ...]]:
-    """What the last rung says in its note instead of in fields, and that it does."""
+    """The recipients and the thread as the note of the rung `text` tells them, and the adaptations that say so."""
     facts = tuple(
         f"{field}: {', '.join(address for address, _ in pairs)}"
         for field, pairs in (("To", recipients.to), ("Cc", recipients.cc))
