@@ -30,7 +30,8 @@ from relay.attachments import AttachmentStore
 from relay.aws import open_clients
 from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
-from relay.delivery import Delivered, Delivery
+from relay.delivery import Delivery
+from relay.outcome import Delivered
 from relay.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import LocalIntake, LocalOutbox, open_intake, open_outbox

@@ -26,7 +26,7 @@ from relay.config.builtin import builtin_config
 from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.plan import Context
-from relay.contact.request import build_request, build_token
+from relay.contact.request import build_earlier_token, build_request
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
@@ -147,7 +147,7 @@ class Ours:
         """Parsed, classified, fitted, the request built and checked."""
         plan = fit(parse_message(raw), self._context, self._route, self._config)
         urls = ["https://bucket.s3.eu-central-1.amazonaws.com/".ljust(1_500, "0")] * len(plan.files)
-        token = build_token(
+        token = build_earlier_token(
             instance_id=plan.instance_id,
             destination=plan.destination,
             fingerprint="0" * 64,

@@ -227,9 +227,6 @@ _BY_STATUS = {
         429: FailureClass.THROTTLED,
     },
 }
-# What a status means that comes alone. With another word than Connect's own for it, 409 is no proof of a contact
-# (ResourceNotReadyException is of the same service), and nothing may be lost for it.
-_BY_STATUS_ALONE = {"connect": {409: FailureClass.CONFLICT}}
 # What never became an answer; the first row that fits. What stands in no row is temporary, code "unknown".
 _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (TimeoutError, FailureClass.TEMPORARY, "timeout"),
@@ -336,12 +333,13 @@ def _map_answer(service: str, response: Any) -> RemoteError:
 
 
 def _classify(service: str, status: int, code: str) -> FailureClass:
-    """By the word, else by the status; what stands in no table is temporary."""
+    """By the word, else by the status; what stands in no table is temporary.
+
+    So is 409 in any words but Connect's IdempotencyException: a proxy's page is no proof of a contact.
+    """
     if code in _BY_CODE:
         return _BY_CODE[code]
-    alone = _BY_STATUS_ALONE if code == str(status) else {}
-    known = _BY_STATUS.get(service, {}) | alone.get(service, {})
-    return known.get(status, FailureClass.TEMPORARY)
+    return _BY_STATUS.get(service, {}).get(status, FailureClass.TEMPORARY)
 
 
 def _line(text: object) -> str:

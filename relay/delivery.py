@@ -24,15 +24,18 @@ from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.original import fit_original
 from relay.contact.plan import Cause, Context, Plan, Rung
-from relay.contact.request import build_request, build_token
+from relay.contact.request import build_earlier_token, build_request
+from relay.doubt import FATE_UNKNOWN, is_refusal, is_settled, is_too_old, refuses_file, tell_doubt
+from relay.duplicates import build_next_token
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
 from relay.faults import fault_point
 from relay.isolation import isolated
 from relay.message.model import Message
 from relay.message.parse import parse_message
+from relay.outcome import Delivered, Dropped, Failed, Held, Outcome
 from relay.pace import Pace
-from relay.retry import next_rung
+from relay.retry import next_rung, rung_number
 from relay.routes import RouteTable
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
@@ -48,46 +51,6 @@ _OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
 
 #: Ids of a References header that are looked up for a related contact: the newest say most.
 _THREAD_IDS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
-    """Connect has the contact."""
-
-    contact_id: str
-    entry: Entry
-    adaptations: tuple[str, ...] = ()
-    #: Whether S3 has proved in this attempt that it stored something.
-    stored: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """The route's policy wants a person to look first."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """The route's policy wants no contact for this class of mail."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """S3 or Connect refused, or did not answer."""
-
-    error: RemoteError
-    entry: Entry
-    #: Whether S3 has proved in this attempt that it stored something.
-    stored: bool = False
-
-
-Outcome = Delivered | Held | Dropped | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +116,7 @@ class Delivery:
                 if not self._is_alive(ready.expires_at):
                     # The clock was set while we waited, or the credentials end: once anew, then later.
                     if renewed:
-                        return Failed(error=_dead_urls(), entry=trial.entry, stored=stored)
+                        return Failed(error=_dead_urls(), entry=trial.entry, stored=stored, settled=True)
                     renewed, sent = True, None
                     trial = replace(trial, entry=_without_request(trial.entry))
                     continue
@@ -163,9 +126,11 @@ class Delivery:
                 telemetry.fault_caught(where="delivery.understand", spool_id=entry.spool_id, cause=exc.cause)
                 trial, sent = await self._begin_original(trial.entry, Cause(exc.cause), exc.detail), None
             except RemoteError as exc:
+                trial = replace(trial, entry=await self._note_answer(trial.entry, exc, request))
                 below = await self._step_down(trial, exc, request)
                 if below is None:
-                    return Failed(error=exc, entry=trial.entry, stored=stored)
+                    settled = not request or is_settled(exc)
+                    return Failed(error=exc, entry=trial.entry, stored=stored, settled=settled)
                 trial, sent = below, None
             else:
                 return Delivered(
@@ -182,7 +147,7 @@ class Delivery:
         if error.failure is not FailureClass.PAYLOAD:
             return None
         entry, below = _without_request(trial.entry), next_rung(trial.entry.rung)
-        if below is None and not _refuses_file(error, request):
+        if below is None and not refuses_file(error, request):
             return None
         following = below or Rung.ORIGINAL  # once more, without its file
         telemetry.rung_refused(entry=entry, code=error.code, detail=error.detail, following=following)
@@ -196,6 +161,21 @@ class Delivery:
         """The last rung, which an entry never leaves by itself: what defeated us once is not tried with each attempt."""
         await self._outbox.begin_original(entry, reason=cause, detail=detail, now=self._now())
         return _Trial(entry=replace(_without_request(entry), rung=Rung.ORIGINAL))
+
+    async def _note_answer(self, entry: Entry, error: RemoteError, request: Mapping[str, Any]) -> Entry:
+        """The entry as it goes on after this answer: under another token when Connect itself has refused the payload."""
+        if not request:
+            return entry  # nothing went out
+        entry = replace(entry, token=request["ClientToken"])
+        if not is_refusal(error):
+            return entry
+        rung = next_rung(entry.rung) or entry.rung
+        token = build_next_token(request["ClientToken"], rung=rung_number(rung))
+        reason = f"{error.service}.{error.code}"
+        await self._outbox.refuse(
+            entry, rung=rung, token=token, reason=reason, detail=error.detail, now=self._now()
+        )
+        return replace(entry, token=token, sent=False, in_doubt_since=None)
 
     def _route(self, entry: Entry) -> Route | None:
         """The route of the entry by name, else whichever now matches its first forward-path."""
@@ -235,15 +215,18 @@ class Delivery:
     ) -> _Ready | Held | Dropped:
         """The stored request while it is good, else a new one: files in S3, itself in the spool."""
         entry = trial.entry
-        expires_at = entry.request_expires_at
+        since, expires_at = entry.in_doubt_since, entry.request_expires_at
+        if since is not None and is_too_old(since, now=self._now()):
+            return Held(reason=FATE_UNKNOWN, detail=tell_doubt(since))
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
+            await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
         opened = self._outbox.open_raw(entry)
         raw = await asyncio.to_thread(opened.__enter__)
         try:
             if entry.rung is Rung.ORIGINAL:  # no policy is asked: nobody knows what it would be asked about
                 plan = await self._original(entry, route, raw, attach=trial.attach)
-                return await self._store_request(entry, plan, raw, attach=trial.attach)
+                return await self._store_request(entry, plan, raw)
             message = await asyncio.to_thread(isolated, lambda: _parse(raw))
             related = await self._related(message, route)
             plan = await asyncio.to_thread(
@@ -284,19 +267,15 @@ class Delivery:
             related_contact_id=related,
         )
 
-    async def _store_request(
-        self, entry: Entry, plan: Plan, raw: memoryview, *, attach: bool = True
-    ) -> _Ready:
+    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         stored = await self._store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
-        token = build_token(
+        token = entry.token or build_earlier_token(
             instance_id=plan.instance_id,
             destination=plan.destination,
             fingerprint=entry.fingerprint,
-            # Without a Message-ID two mails may be equal to the octet and still be two (a copier's daily alarm).
-            # At the last rung the request without its file is another payload than the one that was refused.
-            salt=("" if entry.message_id else entry.spool_id) + ("" if attach else "-without-file"),
+            salt="" if entry.message_id else entry.spool_id,
             rung=plan.rung,
         )
         request = build_request(plan, stored.urls, client_token=token)
@@ -318,6 +297,7 @@ class Delivery:
             entry,
             request=await asyncio.to_thread(_octets, request),
             rung=plan.rung,
+            token=token,
             expires_at=stored.expires_at,
             now=self._now(),
         )
@@ -353,11 +333,6 @@ def _parse(raw: memoryview) -> Message:
     fault_point("delivery.understand")
     # The CPU of its thread bounds it: a busy machine changes nothing of what is understood.
     return parse_message(raw, clock=time.thread_time)
-
-
-def _refuses_file(error: RemoteError, request: Mapping[str, Any]) -> bool:
-    """Whether Connect refuses a request for a file that is attached to it."""
-    return "Attachments" in request and bool(error.named or error.reason)
 
 
 def _without_request(entry: Entry) -> Entry:

@@ -96,7 +96,7 @@ class FailureClass(StrEnum):
     PAYLOAD = "payload"
     #: 403, 404, no such bucket, bad credentials: hold the route, alarm, probe.
     CONFIGURATION = "configuration"
-    #: 409: the same token was used with another payload; the contact is already there.
+    #: IdempotencyException: the same token was used with another payload, by whomever.
     CONFLICT = "conflict"
 
 

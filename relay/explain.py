@@ -16,8 +16,9 @@ from relay.config.model import Config, Route
 from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.plan import Context, Plan
-from relay.contact.refusal import refusals
-from relay.contact.request import build_request, build_token
+from relay.contact.refusal import TYPE_HOLD, refusals, tell_refused
+from relay.contact.request import build_request
+from relay.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import find_hops
@@ -30,6 +31,9 @@ from relay.verdict import Disposition
 SPOOL_ID = SpoolId("0EXP1A1N00000000")
 #: Presigned URLs with a session token have about this many characters; 2,000 are allowed.
 URL_LENGTH = 1_500
+
+#: What becomes of a mail at the door, and why; "" when it just goes on.
+_Verdict = tuple[Disposition, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +87,32 @@ class Explainer:
             peer=Peer(address="", port=0),
             received_at=datetime.now(UTC),
         )
-        at_door = self._refuse(raw)
+        ours = self._routes.destinations(paths)
+        verdicts = self._judge(raw, message, ours)
         found.extend(
-            self._explain_one(file, raw, message, envelope, destination, at_door)
-            for destination in self._routes.destinations(paths)
+            self._explain_one(file, raw, message, envelope, destination, verdicts[destination.route])
+            for destination in ours
         )
         return tuple(found)
+
+    def _judge(self, raw: bytes, message: Message, ours: Sequence[Destination]) -> Mapping[str, _Verdict]:
+        """By route, what becomes of the mail at the door: one reply speaks for all of them, and refuses what all refuse."""
+        routes = {destination.route: self._routes.route(destination.route) for destination in ours}
+        if at_door := self._refuse(raw):
+            return dict.fromkeys(routes, (Disposition.REJECT, at_door))
+        refused = {name: refusals(message, route, self._config) for name, route in routes.items() if route}
+        verdicts = {}
+        for name, files in refused.items():
+            if not files:
+                verdicts[name] = (Disposition.ACCEPT, "")
+            elif all(refused.values()):
+                verdicts[name] = (Disposition.REJECT, tell_refused(files))
+            else:
+                reason = (
+                    f"held for a person ({TYPE_HOLD}), because other recipients get it: {tell_refused(files)}"
+                )
+                verdicts[name] = (Disposition.QUARANTINE, reason)
+        return verdicts
 
     def _choose_paths(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The forward-paths that routes know, and those asked for that none does."""
@@ -115,7 +139,7 @@ class Explainer:
         message: Message,
         envelope: Envelope,
         destination: Destination,
-        at_door: str,
+        verdict: _Verdict,
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
@@ -129,21 +153,22 @@ class Explainer:
         )
         plan = fit(message, context, route, self._config)
         attached = [file for file in plan.files if file.attached]
-        token = build_token(
-            instance_id=plan.instance_id,
-            destination=plan.destination,
+        likeness = Likeness(
             fingerprint=hashlib.sha256(raw).hexdigest(),
-            salt="",
-            rung=plan.rung,
+            instance_id=destination.instance_id,
+            address=destination.address,
+            route=destination.route,
+            tag=destination.tag,
+            sender=normalise_reverse_path(envelope.reverse_path),
         )
+        token = build_token(likeness, salt="")
         request = build_request(plan, [_placeholder_url(file.key) for file in attached], client_token=token)
         problems = check_request(
             request,
             max_attachments=self._config.connect.max_attachments,
             sizes=[file.size for file in attached],
         )
-        refused = refusals(message, route, self._config)
-        reason = at_door or (f"file types not allowed: {', '.join(refused)}" if refused else "")
+        disposition, reason = verdict
         action = route.on.get(plan.classification.value, "deliver")
         return Explanation(
             file=file,
@@ -152,7 +177,7 @@ class Explainer:
             message=message,
             plan=plan,
             request=request,
-            disposition=Disposition.REJECT if reason else Disposition.ACCEPT,
+            disposition=disposition,
             reason=reason or (f"the route says {action} for this class" if action != "deliver" else ""),
             error="; ".join(problems) or None,
         )

@@ -49,3 +49,11 @@ class KnownAddresses:
 
 def _key(destination: Destination) -> tuple[str, str]:
     return destination.instance_id, destination.address.lower()
+
+
+def tell_unknown(destination: Destination, detail: str) -> str:
+    """What an operator does about an address that Connect does not have."""
+    return (
+        f"{destination.address} is not known to Connect, which has others of this route: make it there, "
+        f"or give the route a destination ({detail})"
+    )

@@ -26,6 +26,11 @@ def next_rung(rung: Rung) -> Rung | None:
     return _LADDER[position] if position < len(_LADDER) else None
 
 
+def rung_number(rung: Rung) -> int:
+    """The place of a rung on the ladder, from 0."""
+    return _LADDER.index(rung)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """Due again after so many seconds, the same payload."""
@@ -49,10 +54,17 @@ class Bury:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyThere:
-    """The contact exists; only its id is unknown to us."""
+    """The contact exists: this relay has sent its token before."""
 
 
-Decision = Retry | HoldRoute | Bury | AlreadyThere
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldEntry:
+    """Waits for a person, with this reason."""
+
+    reason: str
+
+
+Decision = Retry | HoldRoute | Bury | AlreadyThere | HoldEntry
 
 
 def backoff_seconds(attempt: int, *, limits: Deliver, chance: float) -> float:
@@ -77,12 +89,17 @@ def decide_failure(
     age_seconds: float,
     limits: Deliver,
     chance: float,
+    explained: bool = False,
 ) -> Decision:
-    """What becomes of an entry after a failure of this class (design §7)."""
+    """What becomes of an entry after a failure of this class (design §7).
+
+    `explained`: who used the token of a conflict is known: this entry before, or one that the ledger remembers.
+    """
     too_old = age_seconds > limits.max_age_hours * 3_600
     match failure:
         case FailureClass.CONFLICT:
-            return AlreadyThere()
+            # Two MX hosts that know nothing of each other, or a spool restored from a copy: a person looks.
+            return AlreadyThere() if explained else HoldEntry(reason="conflict_unexplained")
         case FailureClass.CONFIGURATION:
             # Never buried: the mail is good, and somebody is mending what is not.
             return HoldRoute(delay_seconds=limits.probe_seconds)

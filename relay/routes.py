@@ -108,16 +108,20 @@ class RouteTable:
         return self._by_name.get(name)
 
     def destinations(self, forward_paths: Iterable[str]) -> tuple[Destination, ...]:
-        """One destination for each distinct (instance, address), in the order of the first path that led there."""
+        """One destination for each distinct (instance, address, route, tag), in the order of the first path that led there.
+
+        Forward-paths that another route takes, or that have another tag, are entries of their own, also at one address:
+        one may not decide what becomes of the other.
+        """
         return self._destinations_of(tuple(forward_paths))
 
     def _find_destinations(self, forward_paths: tuple[str, ...]) -> tuple[Destination, ...]:
-        found: dict[tuple[str, str], tuple[Routed, list[str]]] = {}
+        found: dict[tuple[str, str, str, str], tuple[Routed, list[str]]] = {}
         for path in forward_paths:
             routed = self.match(path)
             if routed is not None:
                 # Two spellings of one address would be two contacts for one mail.
-                key = (routed.instance_id, routed.address.lower())
+                key = (routed.instance_id, routed.address.lower(), routed.route.name, routed.tag)
                 _, paths = found.setdefault(key, (routed, []))
                 paths.append(path)
         return tuple(
@@ -126,6 +130,7 @@ class RouteTable:
                 address=routed.address,
                 forward_paths=tuple(paths),
                 route=routed.route.name,
+                tag=routed.tag,
             )
             for routed, paths in found.values()
         )

@@ -15,11 +15,13 @@ from typing import Protocol, assert_never
 from relay import telemetry
 from relay.clock import ClockSteps
 from relay.config.model import Deliver
-from relay.delivery import Delivered, Delivery, Dropped, Failed, Held, Outcome
+from relay.delivery import Delivery
+from relay.doubt import is_void
 from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
 from relay.faults import fault_point
-from relay.known import KnownAddresses
-from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, decide_failure
+from relay.known import KnownAddresses, tell_unknown
+from relay.outcome import Delivered, Dropped, Failed, Held, Outcome, build_line
+from relay.retry import AlreadyThere, Bury, HoldEntry, HoldRoute, Retry, decide_failure
 from relay.services import Services
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
@@ -28,8 +30,6 @@ from relay.waiting import is_set_within
 #: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
 
-#: What the request names does not exist: instance, e-mail address or flow.
-_NOT_THERE = frozenset({"ResourceNotFoundException", "404"})
 #: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
 _OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
 
@@ -277,12 +277,13 @@ class Runner:
                 )
             case Held():
                 await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)
-                return _line(entry, "held", outcome.reason, outcome.detail)
+                return build_line(entry, "held", outcome.reason, outcome.detail)
             case Dropped():
+                reason, detail = outcome.reason, outcome.detail
                 await self._outbox.finish(
-                    entry, contact_id=None, reason=outcome.reason, detail=outcome.detail, now=now
+                    entry, contact_id=None, reason=reason, detail=detail, dropped=True, now=now
                 )
-                return _line(entry, "done", outcome.reason, outcome.detail)
+                return build_line(entry, "done", outcome.reason, outcome.detail)
             case Failed():
                 return await self._record_failure(entry, outcome, delay_seconds, now)
             case _:
@@ -295,7 +296,9 @@ class Runner:
         error = failed.error
         reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
         if self._is_of_the_address(failed, now):
-            failure, detail = FailureClass.TEMPORARY, _unknown_address(failed)
+            failure = FailureClass.TEMPORARY
+            detail = tell_unknown(failed.entry.destination, detail)
+        explained, contact_id = await self._explain(failed)
         decision = (
             decide_failure(
                 failure,
@@ -303,6 +306,7 @@ class Runner:
                 age_seconds=(now - entry.accepted_at).total_seconds(),
                 limits=self._limits,
                 chance=self._rng.random(),
+                explained=explained,
             )
             if delay_seconds is None
             else Retry(delay_seconds=delay_seconds)
@@ -312,13 +316,23 @@ class Runner:
         match decision:
             case AlreadyThere():
                 reason = "already_there"
-                await self._outbox.finish(entry, contact_id=None, reason=reason, detail=detail, now=now)
-                return _line(failed.entry, "done", reason, detail, error=error)
+                await self._outbox.finish(entry, contact_id=contact_id, reason=reason, detail=detail, now=now)
+                return build_line(failed.entry, "done", reason, detail, error=error)
+            case HoldEntry():
+                reason = f"{error.service}.{decision.reason}"
+                await self._outbox.hold(entry, reason=reason, detail=detail, now=now)
+                return build_line(failed.entry, "held", reason, detail, error=error)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
-                afresh = failure is FailureClass.PAYLOAD
-                await self._outbox.bury(entry, reason=reason, detail=detail, afresh=afresh, now=now)
-                return _line(failed.entry, "buried", reason, detail, error=error)
+                await self._outbox.bury(
+                    failed.entry,
+                    reason=reason,
+                    detail=detail,
+                    afresh=failure is FailureClass.PAYLOAD,
+                    settled=failed.settled,
+                    now=now,
+                )
+                return build_line(failed.entry, "buried", reason, detail, error=error)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -326,10 +340,25 @@ class Runner:
                 until = now + timedelta(seconds=decision.delay_seconds)
             case _:
                 assert_never(decision)
-        rebuilt = failed.entry.rung is not entry.rung or _is_void(entry, error)
-        rung = failed.entry.rung if rebuilt else None
-        await self._outbox.defer(entry, until=until, reason=reason, detail=detail, rung=rung, now=now)
-        return _line(failed.entry, "deferred", reason, detail, until=until, error=error)
+        await self._outbox.defer(
+            failed.entry,
+            until=until,
+            reason=reason,
+            detail=detail,
+            rung=failed.entry.rung if failed.entry.rung is not entry.rung else None,
+            void=is_void(error, stored=entry.request is not None),
+            settled=failed.settled,
+            now=now,
+        )
+        return build_line(failed.entry, "deferred", reason, detail, until=until, error=error)
+
+    async def _explain(self, failed: Failed) -> tuple[bool, str | None]:
+        """Whether it is known who used the token of a conflict, and the contact that came of it where that is known."""
+        entry = failed.entry
+        if failed.error.failure is not FailureClass.CONFLICT or entry.token is None:
+            return False, None
+        remembered, contact_id = await self._outbox.find_token(entry.token)
+        return remembered or entry.sent, contact_id
 
     def _is_of_the_address(self, failed: Failed, now: datetime) -> bool:
         """Whether what Connect does not find is this one address: it has taken mail for another of its route."""
@@ -354,43 +383,3 @@ class Runner:
                 # First: a hold that stays in the spool is to be probed.
                 await self._outbox.resume_route(route)
                 self._forget_hold(route)
-
-
-def _is_void(entry: Entry, error: RemoteError) -> bool:
-    """Whether the stored request can be no contact and never will be: the next one is made by the mended configuration.
-
-    One that was sent before, with a fate unknown, is void only where what it names does not exist.
-    """
-    if error.failure is not FailureClass.CONFIGURATION or error.service != "connect":
-        return False
-    return entry.request is None or error.code in _NOT_THERE
-
-
-def _unknown_address(failed: Failed) -> str:
-    return (
-        f"{failed.entry.destination.address} is not known to Connect, which has others of this route: make it there, "
-        f"or give the route a destination ({failed.error.detail})"
-    )
-
-
-def _line(
-    entry: Entry,
-    outcome: telemetry.Outcome,
-    reason: str,
-    detail: str,
-    *,
-    until: datetime | None = None,
-    error: RemoteError | None = None,
-) -> Callable[[float], None]:
-    def tell(seconds: float) -> None:
-        telemetry.delivery_attempted(
-            entry=entry,
-            outcome=outcome,
-            reason=reason,
-            detail=detail,
-            seconds=seconds,
-            next_attempt_at=until.isoformat() if until else None,
-            error=error,
-        )
-
-    return tell

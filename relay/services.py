@@ -12,9 +12,9 @@ from datetime import datetime
 
 from relay import telemetry
 from relay.config.model import Deliver
-from relay.delivery import Delivered, Failed, Outcome
 from relay.errors import SpoolError
 from relay.outage import CREDENTIALS, Outages
+from relay.outcome import Delivered, Failed, Outcome
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
 

@@ -202,7 +202,7 @@ T, Q, C, P, F, X = (
         ("connect", answered("SomethingOverException", 402), C, "SomethingOverException"),
         ("connect", answered("RequestEntityTooLargeException", 413), P, "RequestEntityTooLargeException"),
         ("connect", answered("413", 413), P, "413"),
-        ("connect", answered("409", 409), X, "409"),
+        ("connect", answered("409", 409), T, "409"),
         ("connect", answered("ResourceNotReadyException", 409), T, "ResourceNotReadyException"),
         ("connect", answered("FancyNewException", 400), T, "FancyNewException"),
         ("connect", answered("400", 400), T, "400"),

@@ -21,9 +21,10 @@ from relay.attachments import AttachmentStore
 from relay.config.builtin import builtin_config
 from relay.connect.client import ConnectClient
 from relay.contact.plan import Rung
-from relay.delivery import Delivered, Delivery, Dropped, Failed, Held
+from relay.delivery import Delivery
 from relay.errors import FailureClass
 from relay.faults import arm_fault
+from relay.outcome import Delivered, Dropped, Failed, Held
 from relay.pace import Pace
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from relay.config.model import Deliver
 from relay.contact.plan import Rung
 from relay.errors import FailureClass
-from relay.retry import AlreadyThere, Bury, HoldRoute, Retry, backoff_seconds, decide_failure, next_rung
+from relay.retry import (
+    AlreadyThere,
+    Bury,
+    HoldEntry,
+    HoldRoute,
+    Retry,
+    backoff_seconds,
+    decide_failure,
+    next_rung,
+)
 
 LIMITS = Deliver()
 FOUR_DAYS = 96 * 3_600
@@ -37,12 +46,22 @@ def decide(failure, *, attempt=1, age=0.0, chance=MIDDLE):
         (FailureClass.PAYLOAD, 1, 0, Bury(reason="payload_refused")),
         (FailureClass.CONFIGURATION, 1, 0, HoldRoute(delay_seconds=60)),
         (FailureClass.CONFIGURATION, 900, FOUR_DAYS + 1, HoldRoute(delay_seconds=60)),  # never buried
-        (FailureClass.CONFLICT, 1, 0, AlreadyThere()),
+        (FailureClass.CONFLICT, 1, 0, HoldEntry(reason="conflict_unexplained")),
     ],
 )
 def test_decision_by_class(failure, attempt, age, decision):
     """Each class of failure has the treatment that design §7 gives it."""
     assert decide(failure, attempt=attempt, age=age) == decision
+
+
+def test_explained_conflict_is_done():
+    """Where this relay has sent the token before, the contact is there; where it has not, a person looks."""
+    limits, chance = LIMITS, MIDDLE
+    for explained, decision in ((True, AlreadyThere()), (False, HoldEntry(reason="conflict_unexplained"))):
+        found = decide_failure(
+            FailureClass.CONFLICT, attempt=1, age_seconds=0, limits=limits, chance=chance, explained=explained
+        )
+        assert found == decision
 
 
 @pytest.mark.parametrize("failure", list(FailureClass))

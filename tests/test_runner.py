@@ -19,8 +19,8 @@ from spoolkit import build_config, build_destination, build_submission
 
 from relay import metrics, telemetry
 from relay.contact.plan import Rung
-from relay.delivery import Delivered, Dropped, Failed, Held
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
+from relay.outcome import Delivered, Dropped, Failed, Held
 from relay.runner import Runner
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Entry, Filter, State
@@ -145,7 +145,7 @@ async def test_delivered_is_done(world):
             State.DEAD,
             "connect.InvalidRequestException",
         ),
-        (refusal(FailureClass.CONFLICT), State.DONE, "already_there"),
+        (refusal(FailureClass.CONFLICT), State.HELD, "connect.conflict_unexplained"),
         (refusal(FailureClass.TEMPORARY, "timeout"), State.QUEUED, "connect.timeout"),
         (refusal(FailureClass.THROTTLED), State.QUEUED, "connect.Word"),
         (refusal(FailureClass.CAPACITY), State.QUEUED, "connect.Word"),
@@ -583,7 +583,7 @@ async def test_request_that_names_what_is_not_there_is_made_anew(world, code, ke
     (entry,) = await world.outbox.claim(now=world.clock.now, limit=1, lease_seconds=60)
     expires_at = world.clock.now + timedelta(hours=1)
     await world.outbox.save_request(
-        entry, request=b"{}", rung=Rung.FULL, expires_at=expires_at, now=world.clock.now
+        entry, request=b"{}", rung=Rung.FULL, token="t", expires_at=expires_at, now=world.clock.now
     )
     await world.outbox.recover(now=world.clock.now)
     script = Script(lambda _: refusal(FailureClass.CONFIGURATION, code))

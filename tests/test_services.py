@@ -12,8 +12,8 @@ import pytest
 from spoolkit import build_config, build_destination, build_submission
 
 from relay import telemetry
-from relay.delivery import Delivered, Failed
 from relay.errors import Blame, FailureClass, RemoteError
+from relay.outcome import Delivered, Failed
 from relay.runner import Runner
 from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter, State

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from relay.cli import config_option
 from relay.cli.entries import Office, count_entries, echo, echo_json, echo_note, id_of, json_option, office_of
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
-from relay.spool.model import Changed, Entry, Filter, State
+from relay.doubt import tell_doubt
+from relay.spool.model import Changed, Entry, Filter, Left, State
 
 #: More than a spool of any size that was measured.
 _MOST = 1_000_000
@@ -99,7 +100,11 @@ def build_command(change: Change) -> click.Command:
     @config_option
     @click.argument("ids", nargs=-1, metavar="[ID]...")
     @filters
-    @click.option("--yes", is_flag=True, help="Do not ask before what the filters choose is changed.")
+    @click.option(
+        "--yes",
+        is_flag=True,
+        help="Do not ask: neither before what the filters choose is changed, nor where a second contact may come.",
+    )
     @json_option
     @click.pass_context
     def command(
@@ -120,9 +125,11 @@ def build_command(change: Change) -> click.Command:
             if is_chosen(chosen):
                 note_unknown_route(office, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)
-                outcome = _change_found(office, change, wanted, yes=yes or bool(ids), silent=as_json)
+                outcome = _change_found(
+                    office, change, wanted, asked=yes or bool(ids), yes=yes, silent=as_json
+                )
             else:
-                outcome = _change_named(office, change, ids)
+                outcome = _change_named(office, change, ids, yes=yes, silent=as_json)
             _tell(office, change, outcome, as_json=as_json, by_id=bool(ids))
         if not outcome.changed:
             ctx.exit(1)
@@ -139,19 +146,49 @@ class _Outcome(NamedTuple):
     unchanged: list[tuple[str, str]]
 
 
-def _change_named(office: Office, change: Change, ids: Sequence[str]) -> _Outcome:
-    """Change what these ids name, readable or not."""
-    changed: Changed = getattr(office.desk, change.name)(ids, now=datetime.now(UTC))
-    return _Outcome(changed.count, changed.routes, [(left.id, _WHY[left.state]) for left in changed.left])
+def _change_named(office: Office, change: Change, ids: Sequence[str], *, yes: bool, silent: bool) -> _Outcome:
+    """Change what these ids name, readable or not; what may become a second contact only when a person agrees."""
+    act: Callable[..., Changed] = getattr(office.desk, change.name)
+    if not change.lets_go:
+        return _outcome_of(act(ids, now=datetime.now(UTC)))
+    outcome = _outcome_of(changed := act(ids, now=datetime.now(UTC), agreed=yes))
+    doubtful = [left for left in changed.left if left.in_doubt_since is not None]
+    if doubtful and not silent and sys.stdin.isatty() and _agree(change, doubtful):
+        more = _outcome_of(act([left.id for left in doubtful], now=datetime.now(UTC), agreed=True))
+        gone = {left.id for left in doubtful}
+        left = [(word, why) for word, why in outcome.unchanged if word not in gone]
+        routes = tuple(sorted({*outcome.routes, *more.routes}))
+        return _Outcome(outcome.changed + more.changed, routes, [*left, *more.unchanged])
+    return outcome
 
 
-def _change_found(office: Office, change: Change, wanted: Filter, *, yes: bool, silent: bool) -> _Outcome:
+def _outcome_of(changed: Changed) -> _Outcome:
+    return _Outcome(changed.count, changed.routes, [(left.id, _why(left)) for left in changed.left])
+
+
+def _why(left: Left) -> str:
+    """Why an entry was left as it was."""
+    if left.in_doubt_since is not None:
+        return f"{tell_doubt(left.in_doubt_since)} (--yes agrees to it)"
+    return _WHY[left.state]
+
+
+def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
+    """Whether a person takes the risk of second contacts."""
+    for left in doubtful:
+        echo_note(f"{left.id}: {_why(left)}")
+    return click.confirm(f"{change.name} {count_entries(len(doubtful))} all the same?", err=True)
+
+
+def _change_found(
+    office: Office, change: Change, wanted: Filter, *, asked: bool, yes: bool, silent: bool
+) -> _Outcome:
     """Change what the filter chooses, among the ids where there are any."""
     found = office.desk.select(wanted)
     able = [entry for entry in found if _takes(change, entry)]
-    if able and not yes:
+    if able and not asked:
         _ask(change, able, silent=silent)
-    outcome = _change_named(office, change, [id_of(entry) for entry in able])
+    outcome = _change_named(office, change, [id_of(entry) for entry in able], yes=yes, silent=silent)
     unchanged = [(id_of(entry), _WHY[entry.shown_state]) for entry in found if not _takes(change, entry)]
     unknown = {*office.desk.unknown(wanted.ids)}
     chosen = {word for entry in found for word in (entry.spool_id, id_of(entry))}

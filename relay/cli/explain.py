@@ -93,7 +93,7 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
         yield from _fact("Route", explanation.route.name)
     if plan:
         yield from _fact("Class", str(plan.classification))
-        if explanation.disposition is Disposition.ACCEPT:
+        if explanation.disposition is not Disposition.REJECT:
             yield from _fact("Checks", "SPF, DKIM, DMARC and ARC are not asked for in a dry run")
     yield ""
     yield "The mail"

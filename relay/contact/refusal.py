@@ -6,12 +6,17 @@ its user learns at once that the file must come in another form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from relay.config.model import Config, Route
 from relay.contact.candidates import Role, collect_candidates
 from relay.contact.files import fit_name
 from relay.contact.inline import find_shown, image_type
 from relay.contact.names import get_extension
 from relay.message.model import Message
+
+#: The reason of an entry that is held because its route refuses the file types, and another takes the mail.
+TYPE_HOLD = "policy.disallowed_types"
 
 
 def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
@@ -38,3 +43,8 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
         if get_extension(name) not in allowed:
             refused.append(name)
     return tuple(refused)
+
+
+def tell_refused(files: Sequence[str]) -> str:
+    """The files that a route refuses, in words."""
+    return f"file types not allowed: {', '.join(files)}"

@@ -52,8 +52,10 @@ def _address(address: str, name: str) -> dict[str, str]:
     return {"EmailAddress": address, "DisplayName": name} if name else {"EmailAddress": address}
 
 
-def build_token(*, instance_id: str, destination: str, fingerprint: str, salt: str, rung: Rung) -> str:
-    """The client token of one mail for one destination at one rung: the same whenever its arguments are.
+def build_earlier_token(
+    *, instance_id: str, destination: str, fingerprint: str, salt: str, rung: Rung
+) -> str:
+    """The client token of mail that a relay before `relay.duplicates` accepted: of one rung, whenever it is made.
 
     68 characters of the 500 that ClientToken holds.
     """

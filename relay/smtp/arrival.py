@@ -212,7 +212,23 @@ class Arrival:
             message_id=reception.message_id,
             spool_id=spool_id,
             duplicate=duplicate,
+            held=bool(reception.holds) and not duplicate,
         )
+        for forward_path, refusal in reception.refused.items():
+            telemetry.recipient_refused(
+                peer=reception.peer.address,
+                forward_path=forward_path,
+                reply=refusal,
+                spool_id=self.transaction.spool_id,
+                again=False,
+            )
+
+    def replies(self, reply: Reply) -> list[Reply]:
+        """What the peer is told: one reply, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
+        if not self.transaction.site.lmtp:
+            return [reply]
+        refused = self.reception.refused
+        return [refused.get(path.address, reply) for path in self.transaction.forward_paths]
 
     def give_up(self) -> None:
         """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""

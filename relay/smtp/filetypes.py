@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relay.config.model import Config, Route
 from relay.contact.refusal import refusals
@@ -17,18 +17,22 @@ from relay.message.parse import parse_message
 from relay.routes import RouteTable
 from relay.spool.model import RawFile
 
+#: By the name of a route, the names of the files that it refuses: never none.
+Refused = Mapping[str, tuple[str, ...]]
+
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
     """The routes of these destinations that refuse files at the door: most have none."""
+    names = dict.fromkeys(destination.route for destination in destinations)
     return [
         route
-        for route in (routes.route(destination.route) for destination in destinations)
+        for route in map(routes.route, names)
         if route is not None and route.disallowed_types == "reject"
     ]
 
 
-async def find_refused(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
-    """The names of the files that one of these routes refuses; empty when the mail is taken.
+async def find_refused(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
+    """The routes that refuse the mail, each with the names of the files; empty when all of them take it.
 
     Raises:
         SpoolError: a large mail cannot be read back.
@@ -36,13 +40,14 @@ async def find_refused(raw: bytes | RawFile, strict: Sequence[Route], config: Co
     return await asyncio.to_thread(_look, raw, strict, config)
 
 
-def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
+def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
     if isinstance(raw, bytes):
         return _names(memoryview(raw), strict, config)
     with raw.view() as octets:
         return _names(octets, strict, config)
 
 
-def _names(octets: memoryview, strict: Sequence[Route], config: Config) -> tuple[str, ...]:
+def _names(octets: memoryview, strict: Sequence[Route], config: Config) -> Refused:
     message = parse_message(octets, clock=time.thread_time)
-    return tuple(name for route in strict for name in refusals(message, route, config))
+    found = {route.name: refusals(message, route, config) for route in strict}
+    return {name: files for name, files in found.items() if files}

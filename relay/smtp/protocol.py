@@ -222,8 +222,8 @@ class Smtp(Door):
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self.talk
         self._arrival = None
-        for _ in range(len(arrival.transaction.forward_paths) if self.site.lmtp else 1):
-            self.say(reply)
+        for one in arrival.replies(reply):
+            self.say(one)
         if reply.positive:
             self.prove()
         session.finished(accepted=reply.positive)

@@ -7,22 +7,23 @@ outcome means for the peer. `receive` does all of it in one; a session's small m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from relay import replies, telemetry
 from relay.config.model import Route
+from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.smtp.content import Content
-from relay.smtp.filetypes import find_refused, strict_routes
+from relay.smtp.filetypes import Refused, find_refused, strict_routes
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake
-from relay.spool.model import Receipt, Submission
+from relay.spool.model import PolicyHold, Receipt, Submission
 from relay.verdict import Disposition, Reply
 
 #: A mail may come by us again (a desk forwards it, and back), but not for ever.
@@ -42,6 +43,10 @@ class Reception:
     hops: Hops = _NO_HOPS
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
+    #: What routes of this mail hold for a person, while others take it.
+    holds: tuple[PolicyHold, ...] = ()
+    #: LMTP: the forward-paths that are refused while others are taken, each with its reply.
+    refused: dict[str, Reply] = field(default_factory=dict)
     _envelope: Envelope | None = None
     _destinations: tuple[Destination, ...] | None = None
 
@@ -133,11 +138,35 @@ async def receive(reception: Reception, content: Content, *, trim: int, intake: 
     offered = complete(reception, content, trim=trim)
     if isinstance(offered, Reply):
         return offered
-    site = reception.transaction.site
     strict = reception.strict_routes()
-    if strict and await find_refused(offered.raw, strict, site.config):
-        return replies.TYPE_REFUSED
+    if strict:
+        refused = await find_refused(offered.raw, strict, reception.transaction.site.config)
+        if all(destination.route in refused for destination in offered.destinations):
+            return replies.TYPE_REFUSED
+        offered = _spare(reception, offered, refused)
     return await intake.put(offered)
+
+
+def _spare(reception: Reception, offered: Submission, refused: Refused) -> Submission:
+    """The mail for those that take it, while some routes refuse it.
+
+    One reply speaks for all recipients of SMTP: it is 250, and what goes to a route that refuses is held for a person.
+    LMTP has a reply for each.
+    """
+    if not refused:
+        return offered
+    if not reception.transaction.site.lmtp:
+        holds = tuple(
+            PolicyHold(route=name, reason=TYPE_HOLD, detail=tell_refused(files))
+            for name, files in refused.items()
+        )
+        reception.holds = holds
+        return replace(offered, holds=holds)
+    for destination in offered.destinations:
+        if destination.route in refused:
+            reception.refused.update(dict.fromkeys(destination.forward_paths, replies.TYPE_REFUSED))
+    taken = tuple(one for one in offered.destinations if one.route not in refused)
+    return replace(offered, destinations=taken)
 
 
 def reply_to(error: SpoolError) -> Reply:
@@ -166,10 +195,11 @@ def log_end(
     message_id: str | None = None,
     spool_id: SpoolId | None = None,
     duplicate: bool = False,
+    held: bool = False,
 ) -> None:
-    """The one line of a transaction."""
+    """The one line of a transaction; `held`: it was accepted, and some of it waits for a person."""
     telemetry.transaction_ended(
-        disposition=disposition_of(reply),
+        disposition=Disposition.QUARANTINE if held and reply.positive else disposition_of(reply),
         reply=reply,
         spool_id=spool_id or transaction.spool_id,
         message_id=message_id,

@@ -1,6 +1,6 @@
 """The instant of acceptance: a group of mails becomes rows, all in one transaction.
 
-Owns the rule of duplicates and the inserts of `put`. Never opens a connection or a transaction; runs in the
+Owns the inserts of `put`, and how the rule of duplicates (`relay.duplicates`) is asked of many mails at once. Never opens a connection or a transaction; runs in the
 writer's thread. Rows go in by the dozen: each statement gives up the interpreter lock once, and taking it back
 from a busy event loop costs more than the row.
 """
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from relay.envelope import Destination
+from relay.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
+from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
 from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
@@ -30,7 +31,18 @@ _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
 _MICROSECONDS_A_DAY = 86_400_000_000
 
+#: Octets and destination: what is looked up before the rest of the rule is asked.
 _Key = tuple[str, str, str]
+
+
+class _Earlier(NamedTuple):
+    """A mail that was here before, for one destination."""
+
+    likeness: Likeness
+    spool_id: SpoolId
+    accepted_at: int
+    #: Whether its peer has shown that it saw our 250.
+    confirmed: bool
 
 
 class Prepared(NamedTuple):
@@ -45,6 +57,20 @@ class Prepared(NamedTuple):
     accepted_at: int
     #: The network and the domain whose turn its entries wait for.
     group: tuple[int, int]
+    #: The reverse-path as the rule of duplicates compares it.
+    sender: str
+
+    def likeness(self, destination: Destination) -> Likeness:
+        """What the rule compares of the mail for one of its destinations."""
+        return Likeness(
+            fingerprint=self.submission.fingerprint,
+            instance_id=destination.instance_id,
+            address=destination.address,
+            route=destination.route,
+            tag=destination.tag,
+            sender=self.sender,
+            dmarc=self.submission.results.get("relay_dmarc", ""),
+        )
 
 
 class Accepted(NamedTuple):
@@ -73,6 +99,7 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
         envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
         group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
+        sender=normalise_reverse_path(submission.envelope.reverse_path),
     )
 
 
@@ -83,22 +110,24 @@ def accept(
     known = _known(connection, group)
     urgent = _conversations(connection, group)
     mail_id: int = connection.execute("SELECT coalesce(max(mail_id), 0) FROM mails").get
+    first_mail_id = mail_id + 1
     mails: list[Sequence[Any]] = []
     raws: list[Sequence[Any]] = []
     entries: list[Sequence[Any]] = []
     answers: list[Accepted] = []
     for item in group:
         mail = item.submission
-        fresh: list[Destination] = []
+        fresh: list[tuple[Destination, Likeness]] = []
         first = mail.spool_id
         for destination in mail.destinations:
-            key = (mail.fingerprint, destination.instance_id, destination.address)
-            earlier = known.get(key)
-            if earlier is not None and _is_duplicate(earlier, item, window_microseconds):
-                first = earlier[0]
+            likeness = item.likeness(destination)
+            before = known.setdefault(_key_of(likeness), [])
+            earlier = _find_earlier(likeness, before, item, window_microseconds)
+            if earlier is not None:
+                first = earlier
                 continue
-            fresh.append(destination)
-            known[key] = (mail.spool_id, item.accepted_at, 0)
+            fresh.append((destination, likeness))
+            before.append(_Earlier(likeness, mail.spool_id, item.accepted_at, confirmed=False))
         if not fresh:
             answers.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
             continue
@@ -107,40 +136,73 @@ def accept(
         if item.file is None:
             raws.append((mail_id, mail.raw))
         priority = REPLY if not urgent.isdisjoint(mail.references) else NEW
-        entries.extend(_entry_row(mail_id, item, destination, priority) for destination in fresh)
+        entries.extend(_entry_row(mail_id, item, *one, priority=priority) for one in fresh)
         answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
-    _insert(connection, _MAIL_HEAD, 12, mails)
+    _insert(connection, _MAIL_HEAD, 13, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
-    _insert(connection, _ENTRY_HEAD, 12, entries)
+    _insert(connection, _ENTRY_HEAD, 17, entries)
+    if any(item.submission.holds for item in group):
+        _remember_holds(connection, first_mail_id)
     return answers
 
 
-def _is_duplicate(earlier: Sequence[Any], item: Prepared, window_microseconds: int) -> bool:
-    """Whether a mail with this fingerprint and destination is the one that was here before."""
-    _, accepted_at, confirmed = earlier
-    if item.accepted_at - accepted_at > window_microseconds:
-        return False
-    # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one again.
-    return item.submission.message_id is not None or not confirmed
+def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
+    """Have the history tell of what is held from the beginning, from this mail on."""
+    connection.execute(
+        "INSERT INTO history SELECT entry_id, accepted_at, 'held', 0, reason, detail FROM entries "
+        "WHERE mail_id >= ? AND state = 'held'",
+        (mail_id,),
+    )
 
 
-#: The newest comes last, and counts.
+def _key_of(likeness: Likeness) -> _Key:
+    return likeness.fingerprint, likeness.instance_id, likeness.address.lower()
+
+
+def _find_earlier(
+    likeness: Likeness, before: Sequence[_Earlier], item: Prepared, window_microseconds: int
+) -> SpoolId | None:
+    """The spool id of the mail that this one repeats: of several the newest, which counts alone."""
+    for earlier in reversed(before):
+        if is_retransmission(likeness, earlier.likeness):
+            within = item.accepted_at - earlier.accepted_at <= window_microseconds
+            # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one again.
+            told = item.submission.message_id is not None or not earlier.confirmed
+            return earlier.spool_id if within and told else None
+    return None
+
+
+#: What was dropped, by a policy or by a person, vouches for nothing. The newest comes last.
 _EARLIER = """
-WITH wanted AS (SELECT value AS fingerprint FROM json_each(?))
-SELECT fingerprint, instance_id, address, spool_id, mails.accepted_at AS accepted_at, confirmed
+WITH wanted AS (SELECT DISTINCT value AS fingerprint FROM json_each(?))
+SELECT fingerprint, instance_id, address, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id,
+mails.accepted_at AS accepted_at, confirmed
 FROM wanted JOIN mails USING (fingerprint) JOIN entries USING (mail_id)
-WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12)
+WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12) AND dropped_at IS NULL
 UNION ALL
-SELECT fingerprint, instance_id, address, spool_id, accepted_at, confirmed
+SELECT fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
 FROM wanted JOIN ledger USING (fingerprint) WHERE dropped_at IS NULL
 ORDER BY accepted_at
 """
 
 
-def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, Sequence[Any]]:
-    """What the spool and its ledger know of the group's fingerprints."""
-    rows = query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),))
-    return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in rows}
+def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, list[_Earlier]]:
+    """What the spool and its ledger know of the group's fingerprints, the newest last."""
+    known: dict[_Key, list[_Earlier]] = {}
+    for row in query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),)):
+        fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed = row
+        likeness = Likeness(
+            fingerprint=fingerprint,
+            instance_id=instance_id,
+            address=address,
+            route=route,
+            tag=tag,
+            sender=sender,
+            dmarc=dmarc or "",
+        )
+        earlier = _Earlier(likeness, SpoolId(spool_id), accepted_at, bool(confirmed))
+        known.setdefault(_key_of(likeness), []).append(earlier)
+    return known
 
 
 def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> set[str]:
@@ -160,7 +222,7 @@ def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> se
 
 _MAIL_HEAD = (
     "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
-    "trace_size, trace_sha256, filed, accepted_at) VALUES"
+    "trace_size, trace_sha256, filed, accepted_at, sender) VALUES"
 )
 
 
@@ -179,16 +241,21 @@ def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
         item.trace_sha256,
         int(item.file is not None),
         item.accepted_at,
+        item.sender,
     )
 
 
 _ENTRY_HEAD = (
     "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
-    "updated_at, network, domain, ready) VALUES"
+    "updated_at, network, domain, ready, tag, token, state, reason, detail) VALUES"
 )
 
 
-def _entry_row(mail_id: int, item: Prepared, destination: Destination, priority: int) -> Sequence[Any]:
+def _entry_row(
+    mail_id: int, item: Prepared, destination: Destination, likeness: Likeness, *, priority: int
+) -> Sequence[Any]:
+    mail = item.submission
+    hold = next((hold for hold in mail.holds if hold.route == destination.route), None)
     return (
         mail_id,
         destination.instance_id,
@@ -201,6 +268,11 @@ def _entry_row(mail_id: int, item: Prepared, destination: Destination, priority:
         item.accepted_at,
         *item.group,
         1,
+        destination.tag,
+        build_token(likeness, salt=mail.spool_id if mail.message_id is None else ""),
+        "queued" if hold is None else "held",
+        "" if hold is None else hold.reason,
+        "" if hold is None else hold.detail,
     )
 
 

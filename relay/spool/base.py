@@ -56,9 +56,9 @@ class Intake(Protocol):
     async def put(self, submission: Submission) -> Receipt:
         """Accept a mail: when this returns, it is on disk, whatever happens next (group commit).
 
-        The same fingerprint for the same destination within the window is a duplicate (a sender that lost
-        our 250): it answers with the first spool id and stores nothing for that destination. A mail without a
-        Message-ID is only a duplicate while the peer has not shown that it saw our 250 (`confirm`).
+        A retransmission within the window (`relay.duplicates`: a sender that lost our 250) answers with the first
+        spool id and stores nothing for that destination. A mail without a Message-ID is only a duplicate while the
+        peer has not shown that it saw our 250 (`confirm`). What was dropped vouches for nothing; what is held does.
 
         Raises:
             SpoolFullError, SpoolSickError: nothing was stored.
@@ -135,9 +135,30 @@ class Outbox(Protocol):
         """
 
     async def save_request(
-        self, entry: Entry, *, request: bytes, rung: Rung, expires_at: datetime, now: datetime
+        self,
+        entry: Entry,
+        *,
+        request: bytes,
+        rung: Rung,
+        token: str,
+        expires_at: datetime,
+        now: datetime,
     ) -> None:
-        """Store the exact request before it is sent."""
+        """Store the exact request before it is sent, and note that it goes out: `begin_sending` is in it."""
+
+    async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
+        """Note that a request under this token goes out: it is in doubt from the first such note until a definite answer."""
+
+    async def refuse(
+        self, entry: Entry, *, rung: Rung, token: str, reason: str, detail: str, now: datetime
+    ) -> None:
+        """Connect has refused the payload: the stored request goes, and what comes next has this rung and this token.
+
+        Only this replaces a token. Nothing is in doubt any more.
+        """
+
+    async def find_token(self, token: str) -> tuple[bool, str | None]:
+        """Whether an entry that the ledger remembers has sent this token, and its contact id where that is known."""
 
     async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """Drop the stored request, go on at the rung `original` and remember why (event "original")."""
@@ -146,9 +167,16 @@ class Outbox(Protocol):
         """The reason that `begin_original` was given last; "" when it is not known any more."""
 
     async def finish(
-        self, entry: Entry, *, contact_id: str | None, reason: str = "", detail: str = "", now: datetime
+        self,
+        entry: Entry,
+        *,
+        contact_id: str | None,
+        reason: str = "",
+        detail: str = "",
+        dropped: bool = False,
+        now: datetime,
     ) -> None:
-        """S4 to S7, and the ledger learns the contact id."""
+        """S4 to S7, and the ledger learns the contact id; what is `dropped` by a policy vouches for no other mail."""
 
     async def defer(
         self,
@@ -158,9 +186,14 @@ class Outbox(Protocol):
         reason: str,
         detail: str,
         rung: Rung | None = None,
+        void: bool = False,
+        settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S3, due again at `until`; with a `rung`, the stored request is dropped and that rung is next."""
+        """S4 to S3, due again at `until`; with a `rung`, that is where the next request is made.
+
+        `void`: the stored request is dropped, since it can be no contact and never will be. `settled`: nothing came of what went out in this attempt, so that only `entry.in_doubt_since` is in doubt.
+        """
 
     async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
         """Those of these entries that are queued for later are due now: what put them off is over."""
@@ -169,9 +202,16 @@ class Outbox(Protocol):
         """S4 to S5."""
 
     async def bury(
-        self, entry: Entry, *, reason: str, detail: str, afresh: bool = False, now: datetime
+        self,
+        entry: Entry,
+        *,
+        reason: str,
+        detail: str,
+        afresh: bool = False,
+        settled: bool = False,
+        now: datetime,
     ) -> None:
-        """S4 to S6; `afresh`, a retry by an operator begins with a new request on the first rung."""
+        """S4 to S6; `afresh`, a retry by an operator begins with a new request on the first rung; `settled` as above."""
 
     async def find_contact(
         self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
@@ -223,14 +263,21 @@ class Desk(Protocol):
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Queued, held or dead entries become due now."""
+    def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+        """Queued, held or dead entries become due now.
+
+        What has been in doubt for too long (`relay.doubt`) only where a person has `agreed` to a second contact: then
+        it is in doubt from now on.
+        """
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued entries become held."""
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Held entries become due now, those too that only their route holds: they wait for it all the same."""
+    def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+        """Held entries become due now, those too that only their route holds: they wait for it all the same.
+
+        Doubt is as in `retry`.
+        """
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Entries not under way are removed for good, some hundreds at a time, the raw mail with the last of them.

@@ -41,6 +41,14 @@ UPDATE entries SET ready = 1 WHERE entry_id IN (
 )
 """
 _RIPENED = 200
+#: Mail of an earlier version whose request is stored: that one's token wins. For all that anybody knows it went out as
+#: soon as the mail was here (`records`).
+_INHERIT = """
+UPDATE entries SET token = json_extract(CAST(request AS TEXT), '$.ClientToken'), sent_at = accepted_at,
+in_doubt_since = coalesce(in_doubt_since, accepted_at) FROM requests
+WHERE requests.entry_id = entries.entry_id AND token IS NULL AND json_valid(CAST(request AS TEXT))
+AND entries.entry_id IN (SELECT value FROM json_each(?))
+"""
 #: The next entry of a route for an address that is not among those given; what is due before is for one of these.
 _NEXT_ADDRESS = """
 SELECT due_at, entry_id, address FROM entries INDEXED BY entries_due
@@ -241,6 +249,7 @@ def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) 
     if not chosen:
         return []
     ids = json.dumps(chosen)
+    connection.execute(_INHERIT, (ids,))
     rows = query(
         connection,
         f"SELECT {ENTRY_COLUMNS} FROM json_each(?) AS j JOIN {ENTRY_TABLES} "  # noqa: S608 - constants of ours

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import apsw
 
 from relay.config.model import Config
+from relay.doubt import is_too_old
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool import control, listing, search
@@ -43,7 +45,7 @@ _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
 reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
 released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
-AND history.event = 'held' AND substr(history.reason, 1, 6) = 'class.')
+AND history.event = 'held' AND (substr(history.reason, 1, 6) = 'class.' OR substr(history.reason, 1, 7) = 'policy.'))
 WHERE entry_id = ?2
 """
 
@@ -69,24 +71,29 @@ class LocalDesk:
         with self._view() as connection:
             return listing.select(connection, wanted)
 
-    def retry(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         """Queued, held or dead entries become due now."""
-        return self._requeue(ids, lambda one: one.state in _RETRIABLE, event="retried", now=now)
+        return self._requeue(
+            ids, lambda one: one.state in _RETRIABLE, event="retried", now=now, agreed=agreed
+        )
 
-    def release(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         """Held entries become due now, those too that only their route holds."""
-        return self._requeue(ids, lambda one: one.shown is State.HELD, event="released", now=now)
+        return self._requeue(
+            ids, lambda one: one.shown is State.HELD, event="released", now=now, agreed=agreed
+        )
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Queued entries become held."""
+        at = to_microseconds(now)
 
-        def change(entry_id: int) -> None:
+        def change(one: Named) -> None:
             self._connection.execute(
                 "UPDATE entries SET state = 'held', reason = 'operator', detail = '', updated_at = ? "
                 "WHERE entry_id = ?",
-                (to_microseconds(now), entry_id),
+                (at, one.entry_id),
             )
-            remember(self._connection, entry_id, at=to_microseconds(now), event="held", reason="operator")
+            remember(self._connection, one.entry_id, at=at, event="held", reason="operator")
 
         return self._each(ids, lambda one: one.state is State.QUEUED, change)
 
@@ -225,22 +232,42 @@ class LocalDesk:
         with translated(), self._connection:
             yield self._connection
 
-    def _requeue(self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime) -> Changed:
-        def change(entry_id: int) -> None:
-            at = to_microseconds(now)
-            self._connection.execute(_REQUEUE, (at, entry_id))
-            remember(self._connection, entry_id, at=at, event=event)
+    def _requeue(
+        self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime, agreed: bool
+    ) -> Changed:
+        at = to_microseconds(now)
 
-        changed = self._each(ids, takes, change)
+        def doubtful(one: Named) -> bool:
+            return is_too_old(one.in_doubt_since, now=now)
+
+        def change(one: Named) -> None:
+            self._connection.execute(_REQUEUE, (at, one.entry_id))
+            if doubtful(one):
+                self._connection.execute(
+                    "UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (at, one.entry_id)
+                )
+            remember(self._connection, one.entry_id, at=at, event=event)
+
+        changed = self._each(ids, takes, change, refuses=None if agreed else doubtful)
         ring(self._layout.data_dir)
         return changed
 
-    def _each(self, ids: Sequence[str], takes: _Takes, change: Callable[[int], None]) -> Changed:
+    def _each(
+        self,
+        ids: Sequence[str],
+        takes: _Takes,
+        change: Callable[[Named], None],
+        *,
+        refuses: _Takes | None = None,
+    ) -> Changed:
         def run() -> Changed:
             able, changed = self._sort(ids, takes)
+            doubtful = [one for one in able if refuses and refuses(one)]
             for one in able:
-                change(one.entry_id)
-            return changed
+                if one not in doubtful:
+                    change(one)
+            left = (Left(id=one.id, state=one.shown, in_doubt_since=one.in_doubt_since) for one in doubtful)
+            return replace(changed, count=len(able) - len(doubtful), left=(*changed.left, *left))
 
         changed = self._change(run)
         with translated():

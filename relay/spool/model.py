@@ -48,12 +48,22 @@ class RawFile(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyHold:
+    """A route that would have refused the mail, of which others were to get it: its entries wait for a person."""
+
+    route: str
+    #: `policy.<rule>`.
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A mail whole and checked, about to be accepted."""
 
     spool_id: SpoolId
     envelope: Envelope
-    #: Never empty; distinct by (instance_id, address).
+    #: Never empty; distinct by (instance_id, address, route, tag).
     destinations: tuple[Destination, ...]
     #: Our own trace header, then the octets as received (CRLF intact, dot-stuffing undone).
     raw: bytes | RawFile = field(repr=False)
@@ -69,6 +79,8 @@ class Submission:
     references: tuple[str, ...] = ()
     #: Authentication results by attribute name; see `contact.plan.Context.results`.
     results: Mapping[str, str] = field(default_factory=dict)
+    #: Routes whose entries are held from the beginning; each stands here once.
+    holds: tuple[PolicyHold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +199,8 @@ class Left:
     id: str
     #: What stood in the way, as an operator sees it; None: no entry has this id.
     state: State | None
+    #: Since when its request is in doubt, where that alone stood in the way: nobody has agreed to a second contact.
+    in_doubt_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +236,7 @@ class Remembered:
     message_id: str | None
     contact_id: str | None
     accepted_at: datetime
-    #: When an operator dropped it unfinished; None when it was finished.
+    #: When an operator dropped it unfinished, or the policy of its route; None when it was finished otherwise.
     dropped_at: datetime | None
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import apsw
 
 from relay.spool.control import read_holds
 from relay.spool.model import State
+from relay.spool.records import IN_DOUBT_SINCE, from_microseconds
 from relay.spool.schema import query
 
 #: No entry has it: AUTOINCREMENT begins at 1.
@@ -31,6 +33,8 @@ class Named:
     #: `Entry.shown_state`.
     shown: State
     route: str
+    #: `Entry.in_doubt_since`.
+    in_doubt_since: datetime | None
 
 
 def split_id(word: str) -> tuple[str, int | None]:
@@ -53,13 +57,13 @@ def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Na
         spool_id, number = split_id(word)
         rows = query(
             connection,
-            "SELECT entry_id, mail_id, state, route FROM mails JOIN entries USING (mail_id) WHERE spool_id = ? "
-            "AND coalesce(entry_id = ?, 1) ORDER BY entry_id",
+            f"SELECT entry_id, mail_id, state, route, {IN_DOUBT_SINCE} FROM entries AS e JOIN mails AS m USING (mail_id) "  # noqa: S608 - constants of ours
+            "LEFT JOIN requests AS r USING (entry_id) WHERE spool_id = ? AND coalesce(entry_id = ?, 1) ORDER BY entry_id",
             (spool_id, number),
         )
         if not rows:
             unknown.append(word)
-        for entry_id, mail_id, state, route in rows:
+        for entry_id, mail_id, state, route, since in rows:
             found[entry_id] = Named(
                 id=f"{spool_id}.{entry_id}",
                 entry_id=entry_id,
@@ -67,5 +71,6 @@ def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Na
                 state=State(state),
                 shown=State.HELD if state == State.QUEUED and route in held else State(state),
                 route=route,
+                in_doubt_since=from_microseconds(since) if since is not None else None,
             )
     return list(found.values()), unknown

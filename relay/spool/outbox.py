@@ -12,18 +12,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import apsw
 
 from relay import telemetry
 from relay.config.model import Config
 from relay.contact.plan import Rung
-from relay.errors import SpoolBusyError, SpoolError, SpoolFullError
-from relay.faults import fault_point
+from relay.errors import SpoolBusyError
 from relay.retry import longest_wait
 from relay.spool import claims, control, outcomes, retention
 from relay.spool.ballast import Ballast
+from relay.spool.changes import Changes
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
 from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
@@ -31,13 +31,11 @@ from relay.spool.model import Entry, Paused
 from relay.spool.probe import probe_spool
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
-from relay.spool.schema import close_database, open_database, query, restart_log, savepoint
-from relay.spool.translate import translate_error, translated
+from relay.spool.schema import open_database, query
+from relay.spool.translate import translated
 from relay.spool.turns import Turns
-from relay.spool.writer import Job, Writer
 
 Answer = TypeVar("Answer")
-_Change = Callable[[apsw.Connection], object]
 
 #: Later than any mail was finished, by whatever clock.
 _EVER = datetime.max.replace(tzinfo=UTC)
@@ -59,9 +57,7 @@ class LocalOutbox:
             raise SpoolBusyError(f"another process delivers from {self._layout.root}")
         self._lock = lock
         try:
-            self._connection: apsw.Connection | None = self._ballast.pay(
-                lambda: open_database(self._layout.database, create=True)
-            )
+            connection = self._ballast.pay(lambda: open_database(self._layout.database, create=True))
         except BaseException:
             os.close(lock)
             raise
@@ -69,9 +65,7 @@ class LocalOutbox:
         self._gauge = Gauge(self._layout, self._limits)
         self._readers = Readers(self._layout.database)
         self._turns = Turns()
-        self._writer: Writer[tuple[str, _Change], object] = Writer(
-            self._commit, name="spool-outbox", close=self._drop
-        )
+        self._changes = Changes(connection, self._layout, self._gate, self._ballast)
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Every lease is a dead runner's, for we hold the lock; then the sweep."""
@@ -150,11 +144,24 @@ class LocalOutbox:
         return open_raw(self._readers, self._layout, entry.spool_id)
 
     async def save_request(
-        self, entry: Entry, *, request: bytes, rung: Rung, expires_at: datetime, now: datetime
+        self,
+        entry: Entry,
+        *,
+        request: bytes,
+        rung: Rung,
+        token: str,
+        expires_at: datetime,
+        now: datetime,
     ) -> None:
         """Store the exact request before it is sent."""
         saving = partial(
-            outcomes.save_request, entry=entry, request=request, rung=rung, expires_at=expires_at, now=now
+            outcomes.save_request,
+            entry=entry,
+            request=request,
+            rung=rung,
+            token=token,
+            expires_at=expires_at,
+            now=now,
         )
         await self._change("request", saving)
 
@@ -167,12 +174,42 @@ class LocalOutbox:
         """Why that rung was begun."""
         return await self._read(partial(outcomes.why_original, entry_id=entry.entry_id))
 
+    async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
+        """A stored request goes out again."""
+        await self._change("send", partial(outcomes.begin_sending, entry=entry, token=token, now=now))
+
+    async def refuse(
+        self, entry: Entry, *, rung: Rung, token: str, reason: str, detail: str, now: datetime
+    ) -> None:
+        """Connect has refused the payload."""
+        refusing = partial(
+            outcomes.refuse, entry=entry, rung=rung, token=token, reason=reason, detail=detail, now=now
+        )
+        await self._change("refuse", refusing)
+
+    async def find_token(self, token: str) -> tuple[bool, str | None]:
+        """Whether the ledger has the token, and its contact id."""
+        return await self._read(partial(outcomes.find_token, token=token))
+
     async def finish(
-        self, entry: Entry, *, contact_id: str | None, reason: str = "", detail: str = "", now: datetime
+        self,
+        entry: Entry,
+        *,
+        contact_id: str | None,
+        reason: str = "",
+        detail: str = "",
+        dropped: bool = False,
+        now: datetime,
     ) -> None:
         """S4 to S7."""
         finishing = partial(
-            outcomes.finish, entry=entry, contact_id=contact_id, reason=reason, detail=detail, now=now
+            outcomes.finish,
+            entry=entry,
+            contact_id=contact_id,
+            reason=reason,
+            detail=detail,
+            dropped=dropped,
+            now=now,
         )
         await self._change("finish", finishing)
 
@@ -184,11 +221,21 @@ class LocalOutbox:
         reason: str,
         detail: str,
         rung: Rung | None = None,
+        void: bool = False,
+        settled: bool = False,
         now: datetime,
     ) -> None:
         """S4 to S3."""
         deferring = partial(
-            outcomes.defer, entry=entry, until=until, reason=reason, detail=detail, rung=rung, now=now
+            outcomes.defer,
+            entry=entry,
+            until=until,
+            reason=reason,
+            detail=detail,
+            rung=rung,
+            void=void,
+            settled=settled,
+            now=now,
         )
         await self._change("defer", deferring)
 
@@ -202,10 +249,25 @@ class LocalOutbox:
         await self._change("hold", holding)
 
     async def bury(
-        self, entry: Entry, *, reason: str, detail: str, afresh: bool = False, now: datetime
+        self,
+        entry: Entry,
+        *,
+        reason: str,
+        detail: str,
+        afresh: bool = False,
+        settled: bool = False,
+        now: datetime,
     ) -> None:
         """S4 to S6."""
-        burying = partial(outcomes.bury, entry=entry, reason=reason, detail=detail, afresh=afresh, now=now)
+        burying = partial(
+            outcomes.bury,
+            entry=entry,
+            reason=reason,
+            detail=detail,
+            afresh=afresh,
+            settled=settled,
+            now=now,
+        )
         await self._change("bury", burying)
 
     async def bury_aged(
@@ -297,7 +359,7 @@ class LocalOutbox:
 
     async def close(self) -> None:
         """Commit what was begun and let the spool go; harmless when called twice."""
-        await self._writer.close()
+        await self._changes.close()
         self._readers.close()
         self._gauge.close()
         self._gate.close()
@@ -313,61 +375,4 @@ class LocalOutbox:
         return await asyncio.to_thread(self._ballast.pay, borrowed)
 
     async def _change(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
-        job: Job[tuple[str, _Change], object] = Job((name, change))
-        self._writer.submit(job)
-        return cast("Answer", await job.future)
-
-    def _commit(self, group: Sequence[Job[tuple[str, _Change], object]]) -> None:
-        """In the writer's thread: all changes in one transaction, each able to fail alone."""
-        error = self._try(group)
-        if error is not None and self._win_room(error):
-            error = self._try(group)
-        if error is not None:
-            for job in group:
-                job.error = type(error)(*error.args)
-
-    def _try(self, group: Sequence[Job[tuple[str, _Change], object]]) -> SpoolError | None:
-        """What stopped the whole transaction, if anything did."""
-        for job in group:
-            job.error = None
-        try:
-            if self._connection is None:
-                self._connection = open_database(self._layout.database)
-            with self._gate.transaction(self._connection):
-                for job in group:
-                    try:
-                        with savepoint(self._connection):
-                            job.answer = job.payload[1](self._connection)
-                    except SpoolError as exc:
-                        job.error = exc
-                    except (
-                        ValueError,
-                        TypeError,
-                    ) as exc:  # a value that no row can hold: the others can be stored
-                        job.error = SpoolError(f"this change cannot be stored: {exc}")
-            for job in group:
-                fault_point(f"spool.{job.payload[0]}.committed")
-        except (apsw.Error, OSError) as exc:
-            self._drop()
-            return translate_error(exc)
-        except SpoolError as exc:
-            return exc
-        return None
-
-    def _win_room(self, error: SpoolError) -> bool:
-        """Whether a full disk has room for us now: the ballast is given up, and the log begins again at its front."""
-        released = self._ballast.release(error)
-        if not isinstance(error, SpoolFullError):
-            return released
-        try:
-            with translated():
-                self._connection = self._connection or open_database(self._layout.database)
-                return restart_log(self._connection) or released
-        except SpoolError:
-            self._drop()
-            return released
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            close_database(self._connection)
-            self._connection = None
+        return await self._changes.run(name, change)

@@ -34,12 +34,13 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 ) ORDER BY entry_id LIMIT ?3
 """
 
-#: An entry as the ledger remembers it, with the instant when it was dropped.
+#: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says nothing.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
 dropped_at, route, tag, sender, dmarc, token)
 SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
-?1, route, tag, sender, json_extract(results, '$.relay_dmarc'), token
+?1, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''),
+iif(sent_at IS NULL, NULL, token)
 FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
 """
 
@@ -111,11 +112,12 @@ def save_request(
     *,
     request: bytes,
     rung: Rung,
+    token: str,
     expires_at: datetime,
     now: datetime,
 ) -> None:
-    """The request as it will go out."""
-    check_lease(connection, entry)
+    """The request as it will go out, and from now on in doubt."""
+    begin_sending(connection, entry, token=token, now=now)
     connection.execute(
         "INSERT INTO requests VALUES (?, ?, ?) "
         "ON CONFLICT DO UPDATE SET request = excluded.request, expires_at = excluded.expires_at",
@@ -147,6 +149,59 @@ def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
     return str(rows[0][0]) if rows else ""
 
 
+def begin_sending(connection: apsw.Connection, entry: Entry, *, token: str, now: datetime) -> None:
+    """A request goes out under this token: until its answer comes nobody knows whether it is a contact."""
+    check_lease(connection, entry)
+    connection.execute(
+        "UPDATE entries SET token = ?1, sent_at = coalesce(sent_at, ?2), in_doubt_since = coalesce(in_doubt_since, ?2) "
+        "WHERE entry_id = ?3",
+        (token, to_microseconds(now), entry.entry_id),
+    )
+
+
+def refuse(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    rung: Rung,
+    token: str,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """Connect has refused the payload: a definite answer. The next request is another, on this rung, under this token."""
+    check_lease(connection, entry)
+    remember(
+        connection,
+        entry.entry_id,
+        at=to_microseconds(now),
+        event="refused",
+        reason=reason,
+        detail=detail[:_DETAIL_LIMIT],
+    )
+    connection.execute(
+        "UPDATE entries SET token = ?, sent_at = NULL, in_doubt_since = NULL, updated_at = ? WHERE entry_id = ?",
+        (token, to_microseconds(now), entry.entry_id),
+    )
+    _begin_at(connection, entry, rung)
+
+
+def _settle(connection: apsw.Connection, entry: Entry) -> None:
+    """Nothing came of what went out in this attempt: what is in doubt was so before it."""
+    since = to_microseconds(entry.in_doubt_since) if entry.in_doubt_since else None
+    connection.execute("UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (since, entry.entry_id))
+
+
+def find_token(connection: apsw.Connection, token: str) -> tuple[bool, str | None]:
+    """Whether an entry that the ledger remembers has sent this token, and the contact id where it is known."""
+    rows = query(
+        connection,
+        "SELECT contact_id FROM ledger WHERE token = ? ORDER BY contact_id IS NULL LIMIT 1",
+        (token,),
+    )
+    return bool(rows), rows[0][0] if rows else None
+
+
 def finish(
     connection: apsw.Connection,
     entry: Entry,
@@ -154,14 +209,19 @@ def finish(
     contact_id: str | None,
     reason: str,
     detail: str,
+    dropped: bool,
     now: datetime,
 ) -> None:
     """S7. The request has done its work and goes; the ledger remembers the entry, and its contact id."""
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
-    connection.execute("UPDATE entries SET contact_id = ? WHERE entry_id = ?", (contact_id, entry.entry_id))
-    connection.execute(REMEMBER, (None, entry.entry_id))
+    dropped_at = to_microseconds(now) if dropped else None
+    connection.execute(
+        "UPDATE entries SET contact_id = ?, dropped_at = ?, in_doubt_since = NULL WHERE entry_id = ?",
+        (contact_id, dropped_at, entry.entry_id),
+    )
+    connection.execute(REMEMBER, (dropped_at, entry.entry_id))
 
 
 def defer(
@@ -172,18 +232,25 @@ def defer(
     reason: str,
     detail: str,
     rung: Rung | None,
+    void: bool,
+    settled: bool,
     now: datetime,
 ) -> None:
     """Back to S3."""
     check_lease(connection, entry)
+    if settled:
+        _settle(connection, entry)
     record(
         connection, entry.entry_id, state="queued", event="deferred", reason=reason, detail=detail, now=now
     )
     connection.execute(
         "UPDATE entries SET due_at = ? WHERE entry_id = ?", (to_microseconds(until), entry.entry_id)
     )
-    if rung is not None:
-        _begin_at(connection, entry, rung)
+    connection.execute(
+        "UPDATE entries SET rung = coalesce(?, rung) WHERE entry_id = ?", (rung, entry.entry_id)
+    )
+    if void:
+        connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
 
 
 def recall(connection: apsw.Connection, *, entry_ids: Sequence[int], now: datetime) -> None:
@@ -208,10 +275,19 @@ def hold(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str,
 
 
 def bury(
-    connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, afresh: bool, now: datetime
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    reason: str,
+    detail: str,
+    afresh: bool,
+    settled: bool,
+    now: datetime,
 ) -> None:
     """S6."""
     check_lease(connection, entry)
+    if settled:
+        _settle(connection, entry)
     record(connection, entry.entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
     if afresh:
         _begin_at(connection, entry, Rung.FULL)

@@ -20,12 +20,15 @@ from relay.spool.model import Entry, State
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+#: A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was here.
+_INHERITED = "iif(e.token IS NULL AND r.request IS NOT NULL, e.accepted_at, NULL)"
+IN_DOUBT_SINCE = f"coalesce(e.in_doubt_since, {_INHERITED})"
 #: What `parse_entry` wants, in its order; from `entries AS e`, its mail as `m`, its request as `r`.
 ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
-    "e.released, e.tag, e.token, e.token IS NULL AND r.request IS NOT NULL, e.sent_at, e.in_doubt_since"
+    f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}"
 )
 #: The same without the request, which may be large, for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
@@ -60,11 +63,6 @@ def parse_entry(row: Sequence[Any]) -> Entry:
 
 def _parse_entry(row: Sequence[Any]) -> Entry:
     results = json.loads(row[7])
-    # A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was here.
-    inherited, sent_at, in_doubt_since = row[28:31]
-    if inherited:
-        sent_at = sent_at or row[23]
-        in_doubt_since = in_doubt_since or row[23]
     return Entry(
         entry_id=row[0],
         spool_id=SpoolId(row[1]),
@@ -96,6 +94,6 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         updated_at=from_microseconds(row[24]),
         released=bool(row[25]),
         token=row[27],
-        sent=sent_at is not None,
-        in_doubt_since=from_microseconds(in_doubt_since) if in_doubt_since is not None else None,
+        sent=bool(row[28]),
+        in_doubt_since=from_microseconds(row[29]) if row[29] is not None else None,
     )

@@ -59,6 +59,8 @@ STRIKES = (
     Strike(point="spool.request.committed", often=True),
     Strike(point="delivery.before_connect", often=True),
     Strike(point="delivery.after_connect", often=True),
+    Strike(point="spool.send.committed", errors=(_BROKEN,) * 20, often=True),
+    Strike(point="spool.refuse.committed", errors=("InvalidRequestException",)),
     Strike(point="spool.finish.committed", often=True),
     Strike(point="spool.defer.committed", errors=(_BROKEN,) * 20, often=True),
     Strike(point="spool.hold_route.committed", errors=(_GONE,) * 4),

@@ -151,7 +151,7 @@ async def test_a_long_queue_goes_out_on_a_full_disk(disk):
     while entries := await outbox.claim(now=NOW, limit=8, lease_seconds=60):
         for entry in entries:
             await outbox.save_request(
-                entry, request=b"x" * 20_000, rung=entry.rung, expires_at=later(60), now=NOW
+                entry, request=b"x" * 20_000, rung=entry.rung, token="t", expires_at=later(60), now=NOW
             )
             await outbox.finish(entry, contact_id="c", now=NOW)
             done += 1

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
 
 from relay.errors import SpoolError, SpoolFullError
-from relay.spool.model import Filter, State
+from relay.spool.model import Filter, PolicyHold, State
+from relay.spool.schema import open_database
 
 SALES = build_destination("sales@example.com", route="sales")
 SUPPORT = build_destination()
@@ -135,6 +139,134 @@ async def test_same_destination_address_of_another_instance_is_another_destinati
     )
     assert not receipt.duplicate
     assert len(desk.select(Filter())) == 2
+
+
+def same_mail(intake, *, destination=SUPPORT, reverse_path="ann@customer.example", **words):
+    return build_submission(
+        intake.new_id(),
+        body=b"same",
+        message_id="<m@x>",
+        destinations=(destination,),
+        reverse_path=reverse_path,
+        **words,
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"destination": build_destination(route="form")},
+        {"destination": replace(SUPPORT, tag="vip")},
+        {"reverse_path": "eve@stranger.example"},
+        {"reverse_path": None},
+    ],
+)
+async def test_known_octets_of_another_are_another_mail(intake, desk, other):
+    """Whoever sends known octets first, by another route, tag or reverse-path, takes nothing from who comes after.
+
+    Both have their entries, each with its own envelope and token.
+    """
+    first = await intake.put(same_mail(intake, **other))
+    second = await intake.put(same_mail(intake))
+    assert not second.duplicate
+    assert (await intake.put(same_mail(intake))).spool_id == second.spool_id
+    assert (await intake.put(same_mail(intake, **other))).spool_id == first.spool_id
+    theirs, ours = desk.select(Filter())
+    assert ours.envelope.reverse_path == "ann@customer.example"
+    assert ours.destination == SUPPORT
+    assert theirs.token != ours.token
+
+
+async def test_routes_of_one_transaction_are_entries_of_their_own(intake, desk):
+    """Two routes to one address, in one mail: the order of RCPT decides nothing."""
+    both = (build_destination(route="form"), SUPPORT)
+    for destinations in (both, both[::-1]):
+        receipt = await intake.put(build_submission(intake.new_id(), destinations=destinations))
+        entries = desk.select(Filter(ids=(receipt.spool_id,)))
+        assert [entry.destination for entry in entries] == list(destinations)
+        assert len({entry.token for entry in entries}) == 2
+
+
+@pytest.mark.parametrize(
+    "outcome", ["policy drops", "operator drops", "policy holds", "operator holds", "dies", "done"]
+)
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_what_was_dropped_vouches_for_no_other(intake, outbox, desk, spool, outcome, forgotten):
+    """What a policy or a person dropped is gone, so the mail is taken anew; what is held, dead or done is there."""
+    first = await intake.put(same_mail(intake))
+    entry = await claim_one(outbox)
+    if outcome == "policy drops":
+        await outbox.finish(entry, contact_id=None, reason="class.bulk", dropped=True, now=NOW)
+    elif outcome == "done":
+        await outbox.finish(entry, contact_id="c", now=NOW)
+    elif outcome == "dies":
+        await outbox.bury(entry, reason="too_old", detail="", now=NOW)
+    else:
+        await outbox.hold(entry, reason="class.bulk", detail="", now=NOW)
+    if outcome == "operator drops":
+        desk.drop([first.spool_id], now=NOW)
+    if forgotten:  # only the ledger remembers
+        await outbox.expire(now=NOW + timedelta(days=spool.config.spool.retain_days, seconds=1))
+    again = await intake.put(same_mail(intake, at=later(9)))
+    assert again.duplicate is (outcome not in {"policy drops", "operator drops"})
+
+
+async def test_dmarc_decides_whose_octets_they_are(intake, outbox, desk):
+    """Mail that DMARC passes is taken though the same octets failed before; what fails after it stores nothing."""
+
+    async def put(result):
+        mail = same_mail(intake)
+        return await intake.put(replace(mail, results={"relay_dmarc": result}))
+
+    await put("fail")
+    assert (await put("fail")).duplicate
+    assert not (await put("pass")).duplicate
+    assert [(await put(result)).duplicate for result in ("pass", "fail", "none")] == [True, True, True]
+    failed, passed = desk.select(Filter())
+    assert failed.token != passed.token
+
+
+async def test_mail_of_an_earlier_version_vouches_for_every_route(intake, outbox, desk, spool):
+    """Rows without the new columns are taken for any route, tag and reverse-path until their window ends."""
+    await intake.put(same_mail(intake))
+    done = await intake.put(build_submission(intake.new_id(), body=b"done", message_id="<d@x>"))
+    for entry in await outbox.claim(now=NOW, limit=9, lease_seconds=60):
+        if entry.spool_id == done.spool_id:
+            await outbox.finish(entry, contact_id="c", now=NOW)
+    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+        connection.execute(
+            "UPDATE mails SET sender = NULL; UPDATE entries SET tag = NULL, token = NULL;"
+            "UPDATE ledger SET route = NULL, tag = NULL, sender = NULL, token = NULL;"
+            "DELETE FROM entries WHERE state = 'done'"
+        )
+    other = {"destination": build_destination(route="form"), "reverse_path": "eve@stranger.example"}
+    assert (await intake.put(same_mail(intake, **other))).duplicate
+    finished = build_submission(
+        intake.new_id(),
+        body=b"done",
+        message_id="<d@x>",
+        reverse_path=None,
+        destinations=(other["destination"],),
+    )
+    assert (await intake.put(finished)).duplicate
+    hours = spool.config.spool.duplicate_window_hours
+    assert not (await intake.put(same_mail(intake, at=later(hours * 3600 + 1), **other))).duplicate
+
+
+async def test_route_that_refuses_is_held_from_the_beginning(intake, outbox, desk):
+    """Its entry waits for a person and says why; the other goes out; what the person lets go meets no policy."""
+    hold = PolicyHold(route="sales", reason="policy.disallowed_types", detail="file types not allowed: a.zip")
+    mail = build_submission(intake.new_id(), destinations=(SUPPORT, SALES))
+    await intake.put(replace(mail, holds=(hold,)))
+    assert [entry.destination for entry in await outbox.claim(now=NOW, limit=9, lease_seconds=60)] == [
+        SUPPORT
+    ]
+    (held,) = desk.select(Filter(states=(State.HELD,)))
+    assert (held.destination, held.reason, held.detail) == (SALES, hold.reason, hold.detail)
+    assert [(event.event, event.reason) for event in desk.history(held)] == [("held", hold.reason)]
+    assert desk.counts()[State.HELD] == 1
+    assert desk.release([mail.spool_id], now=NOW).count == 1
+    assert (await claim_one(outbox)).released
 
 
 async def test_two_mails_with_one_message_id_are_two(put, desk):

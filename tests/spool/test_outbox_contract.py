@@ -86,7 +86,9 @@ async def test_renewed_lease_lasts_longer(put, outbox):
     await outbox.finish(entry, contact_id="c", now=later(105))
 
 
-@pytest.mark.parametrize("act", ["finish", "defer", "hold", "bury", "save_request", "renew"])
+@pytest.mark.parametrize(
+    "act", ["finish", "defer", "hold", "bury", "save_request", "begin_sending", "refuse", "renew"]
+)
 async def test_change_after_a_lost_lease_is_refused(put, outbox, act):
     """The fence: an outcome of an older attempt changes nothing."""
     await put()
@@ -97,7 +99,9 @@ async def test_change_after_a_lost_lease_is_refused(put, outbox, act):
         "defer": {"until": later(1), "reason": "r", "detail": "d"},
         "hold": {"reason": "r", "detail": "d"},
         "bury": {"reason": "r", "detail": "d"},
-        "save_request": {"request": b"{}", "rung": Rung.TEXT, "expires_at": later(1)},
+        "save_request": {"request": b"{}", "rung": Rung.TEXT, "token": "t", "expires_at": later(1)},
+        "begin_sending": {"token": "t"},
+        "refuse": {"rung": Rung.TEXT, "token": "t", "reason": "r", "detail": "d"},
         "renew": {"lease_seconds": 1},
     }
     with pytest.raises(LeaseLostError):
@@ -122,16 +126,21 @@ async def test_defer_keeps_reason_and_due_time(put, outbox, desk):
     assert len(await claim(outbox, now=later(90))) == 1
 
 
-async def test_request_is_kept_byte_for_byte_until_the_rung_changes(put, outbox):
-    """The stored request comes back with the next claim; another rung drops it."""
+async def test_request_is_kept_byte_for_byte_until_it_is_void(put, outbox):
+    """The stored request comes back with the next claim, whatever rung is next, until it is void."""
     await put()
     entry = await claim_one(outbox)
     request = '{"Subject":"Grüße"}'.encode()
-    await outbox.save_request(entry, request=request, rung=Rung.FULL, expires_at=later(3600), now=NOW)
+    await outbox.save_request(
+        entry, request=request, rung=Rung.FULL, token="t", expires_at=later(3600), now=NOW
+    )
     await outbox.defer(entry, until=NOW, reason="r", detail="", now=NOW)
     entry = await claim_one(outbox)
     assert (entry.request, entry.rung, entry.request_expires_at) == (request, Rung.FULL, later(3600))
     await outbox.defer(entry, until=NOW, reason="r", detail="", rung=Rung.TRIMMED, now=NOW)
+    entry = await claim_one(outbox)
+    assert (entry.request, entry.rung) == (request, Rung.TRIMMED)
+    await outbox.defer(entry, until=NOW, reason="r", detail="", void=True, now=NOW)
     entry = await claim_one(outbox)
     assert (entry.request, entry.rung, entry.request_expires_at) == (None, Rung.TRIMMED, None)
 

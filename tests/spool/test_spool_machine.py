@@ -162,7 +162,9 @@ class SpoolMachine(RuleBasedStateMachine):
             until = now + timedelta(seconds=20)
             await self.outbox.defer(entry, until=until, reason="r", detail="", rung=Rung.TEXT, now=now)
         elif act == "save":
-            await self.outbox.save_request(entry, request=b"{}", rung=Rung.FULL, expires_at=now, now=now)
+            await self.outbox.save_request(
+                entry, request=b"{}", rung=Rung.FULL, token="t", expires_at=now, now=now
+            )
         else:
             await getattr(self.outbox, act)(entry, reason="r", detail="", now=now)
 

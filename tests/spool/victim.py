@@ -65,7 +65,7 @@ async def put(intake, number: int, *, again: bool = False) -> None:
 async def deliver(outbox, entry, now) -> None:
     with outbox.open_raw(entry) as view:
         number = number_of(bytes(view))
-    await outbox.save_request(entry, request=b"{}", rung=Rung.FULL, expires_at=now, now=now)
+    await outbox.save_request(entry, request=b"{}", rung=Rung.FULL, token="t", expires_at=now, now=now)
     if entry.attempts == 1 and number in {1, 2, 4}:
         await outbox.defer(entry, until=now, reason="connect.timeout", detail="", now=now)
     elif entry.attempts == 1 and number == 5:

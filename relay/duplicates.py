@@ -1,0 +1,104 @@
+"""The rule of duplicates: which mail is a retransmission, and the client token that says the same to Connect.
+
+Owns what is compared (design §6): the octets but our Received line, the destination, the route, the subaddress tag
+and the reverse-path without what a forwarder or a sender changes at each try. The token is made of exactly that. Never
+does I/O. Follows draft-levine-smtp-batv (prvs) and the Sender Rewriting Scheme (SRS0, SRS1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+#: `prvs=<tag>=<local part>`.
+_BATV = re.compile(r"prvs=[^=]*=(.+)", re.IGNORECASE | re.DOTALL)
+#: `SRS0=<hash>=<timestamp>=<domain>=<local part>`; the mark behind SRS0 is the forwarder's choice.
+_SRS0 = re.compile(r"SRS0[=+-][^=]*=[^=]*=([^=]+)=(.+)", re.IGNORECASE | re.DOTALL)
+#: `SRS1=<hash>=<first forwarder>=` and the rest of its SRS0.
+_SRS1 = re.compile(r"SRS1[=+-][^=]*=([^=]+)=([=+-].+)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """All of one mail for one destination that the rule compares."""
+
+    fingerprint: str
+    instance_id: str
+    address: str
+    #: None in a record of an earlier version, which vouches for every route, tag and sender.
+    route: str | None
+    tag: str | None
+    #: The reverse-path as `normalise_reverse_path` gives it.
+    sender: str | None
+    #: What DMARC said ("pass", "fail", …); "" where it was not asked.
+    dmarc: str = ""
+
+
+def normalise_reverse_path(reverse_path: str | None) -> str:
+    """The reverse-path as two tries of one mail have it in common; "" for the null one."""
+    local, at, domain = (reverse_path or "").rpartition("@")
+    return f"{_normalise_local(local)}{at}{domain.lower()}"
+
+
+def _normalise_local(local: str) -> str:
+    if batv := _BATV.fullmatch(local):
+        local = batv[1]
+    if srs1 := _SRS1.fullmatch(local):
+        inner = _SRS0.fullmatch(f"SRS0{srs1[2]}")
+        rest = _join_srs0(inner) if inner else srs1[2]
+        return f"SRS1={srs1[1].lower()}={rest}"
+    if srs0 := _SRS0.fullmatch(local):
+        return f"SRS0={_join_srs0(srs0)}"
+    return local
+
+
+def _join_srs0(found: re.Match[str]) -> str:
+    domain, local = found[1], found[2]
+    batv = _BATV.fullmatch(local)
+    return f"{domain.lower()}={batv[1] if batv else local}"
+
+
+def is_retransmission(mail: Likeness, earlier: Likeness) -> bool:
+    """Whether a mail is the one that was here earlier; whether that was lately enough is another question."""
+    if (mail.fingerprint, mail.instance_id, mail.address.lower()) != (
+        earlier.fingerprint,
+        earlier.instance_id,
+        earlier.address.lower(),
+    ):
+        return False
+    if mail.dmarc == "pass" and earlier.dmarc == "fail":
+        return False  # the stranger came first, and says nothing of who is what he claims to be
+    if earlier.tag is None:
+        return True
+    return (mail.route, mail.tag, mail.sender) == (earlier.route, earlier.tag, earlier.sender)
+
+
+def build_token(mail: Likeness, *, salt: str) -> str:
+    """The client token of a mail for one destination: the same for each of its retransmissions, and for nothing else.
+
+    `salt` is the spool id where the mail has no Message-ID: such mails may be equal to the octet and still be two. What
+    DMARC fails has a token apart, because what passes is never its duplicate. 68 characters of the 500 that ClientToken
+    holds.
+    """
+    return _hash(
+        mail.instance_id,
+        mail.address.lower(),
+        mail.fingerprint,
+        mail.route or "",
+        mail.tag or "",
+        mail.sender or "",
+        salt,
+        "dmarc=fail" if mail.dmarc == "fail" else "",
+    )
+
+
+def build_next_token(token: str, *, rung: int) -> str:
+    """The token after one under which Connect refused the payload; `rung` is the number of the rung that is next."""
+    return _hash(token, str(rung))
+
+
+def _hash(*parts: str) -> str:
+    record = json.dumps(parts, separators=(",", ":"))
+    return f"cmr-{hashlib.sha256(record.encode('utf-8')).hexdigest()}"
