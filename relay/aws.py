@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -31,6 +33,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
@@ -73,7 +76,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
-            session = aioboto3.Session(region_name=_region())
+            session = _open_session()
             if not session.region_name:
                 raise ConfigError(_NO_REGION)
             await asyncio.to_thread(_warm, session)
@@ -92,6 +95,28 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
 async def _find_credentials() -> Any:
     """Ask the whole chain by a session of its own, which reads every file and variable anew; None when nobody has any."""
     return await aioboto3.Session(region_name=_region()).get_credentials()
+
+
+def _open_session() -> Any:
+    """A session by AWS_PROFILE, where one is named; without it while the file that has it is not there yet.
+
+    A profile that the files do not have is an operator's mistake; a file that is mounted later is none.
+    """
+    try:
+        return aioboto3.Session(region_name=_region())
+    except ProfileNotFound:
+        if not _awaits_file():
+            raise
+        bare = AioSession(session_vars={"profile": (None, None, None, None)})
+        return aioboto3.Session(region_name=_region(), botocore_session=bare)
+
+
+def _awaits_file() -> bool:
+    """Returns whether a file of profiles may come yet: one that the environment names is missing, or both usual ones are."""
+    named = [os.environ.get(name) for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")]
+    if any(named):
+        return any(name and not Path(name).expanduser().exists() for name in named)
+    return not any(Path(name).expanduser().exists() for name in ("~/.aws/config", "~/.aws/credentials"))
 
 
 def _region() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.config.model import Deliver
@@ -162,6 +162,7 @@ def test_a_reload_lets_one_try_at_once():
     assert outages.places(8, now=0) == 1
 
 
+@settings(max_examples=20)
 @given(causes=st.integers(3, 40), good=st.integers(1, 20))
 def test_mails_that_are_the_cause_never_keep_the_others(causes, good):
     """However many mails fail by themselves, and are always chosen first when due, the others all have their turn."""
