@@ -3,7 +3,8 @@
 Owns the counts of wrong passwords over ten minutes, over all receivers that share a tally, and the turns of those who
 try. A login is refused to a network that has failed at it too often. By the login alone, or by the network alone, only
 pairs that never passed are slowed: whoever guesses elsewhere locks nobody out of a network that he logs in from. One
-network has one password looked at at a time, in each receiver: its hash takes the processor for as long as it was made to.
+network has one password looked at at a time, in each receiver: its hash takes the processor for as long as it was made to. Those who
+passed before have a lane of their own, however many networks guess.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ _LOGINS_OF_A_NETWORK = 3
 #: Slowed tries of one network that wait for their turn; more are put off.
 _MOST_WAITING = 10
 
-#: The look at a password; None when its peer is gone, and nobody wants to know.
-Verify = Callable[[], Awaitable[bool | None]]
+#: The look at a password, in the lane of those who passed before or the other; None when its peer is gone, and nobody
+#: wants to know.
+Verify = Callable[[bool], Awaitable[bool | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Logins:
             OSError: from `verify`; nothing is counted.
         """
         if address in SELF:
-            return await verify()
+            return await verify(True)
         tried = name_try(login, address)
         # Who has passed before waits for none of his neighbours.
         key = tried.pair if self.has_passed(tried) else tried.network
@@ -125,7 +127,7 @@ class Logins:
             return None
         if seconds:
             await asyncio.sleep(seconds)
-        good = await verify()
+        good = await verify(self.has_passed(tried))
         if good is not None:
             self.note(tried, good=good, now=now())
         return good

@@ -252,10 +252,10 @@ class Smtp(Door):
         assert users is not None
         self.deadline = NEVER
 
-        async def verify() -> bool | None:
+        async def verify(passed: bool) -> bool | None:
             if self.closing or self.link is None:
                 return None
-            return await self.loop.run_in_executor(station.checkers, users.verify, credentials)
+            return await self.loop.run_in_executor(station.checkers[passed], users.verify, credentials)
 
         try:
             good = await station.logins.check(

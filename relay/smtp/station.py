@@ -39,7 +39,7 @@ _TOLD_TICKS = 240
 _MOST_TOLD = 10_000
 #: Threads that write large mail; the disk is one, and each session has one block under way at most.
 _WRITERS = 4
-#: Threads that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
+#: Threads of a lane that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
 _CHECKERS = 1
 #: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and three of ours.
 _PROBLEMS = {
@@ -77,7 +77,8 @@ class Station:
         self.limits = limits
         self.gates = Gates()
         self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
-        self.checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth")
+        #: For those who never passed, and for those who did.
+        self.checkers = tuple(ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth") for _ in range(2))
         self.sessions: set[Watched] = set()
         #: Commits, handshakes, passwords and probes; nobody cancels them.
         self.works: set[asyncio.Future[Any]] = set()
@@ -149,7 +150,8 @@ class Station:
             self._timer.cancel()
             self._timer = None
         self.writers.shutdown(wait=False)
-        self.checkers.shutdown(wait=False)
+        for checkers in self.checkers:
+            checkers.shutdown(wait=False)
 
     def _tick(self) -> None:
         now = self.loop.time()

@@ -288,3 +288,39 @@ def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
             replies_to(sock, octets, b"221")
         line = until(lambda: [line for line in log.getvalue().splitlines() if "transaction." in line])[0]
     assert json.loads(line)["protocol"] == "UTF8SMTP"
+
+
+def test_an_ipv4_peer_at_a_dual_stack_socket_is_one():
+    """A socket that systemd opened for both families shows IPv4 peers mapped: allow, envelope and trace know them plainly."""
+    config = build_config(listeners=[{"bind": "[::]:0", "tls": "none", "allow": ["127.0.0.0/8"]}])
+    serving = Serving(config)
+    serving.sockets[0][0].close()
+    both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    both.setblocking(False)
+    serving.sockets, serving.ports = {0: [both]}, [both.getsockname()[1]]
+    with serving, socket.create_connection(("127.0.0.1", serving.ports[0]), timeout=10) as sock:
+        assert sock.recv(1_000).startswith(b"220 ")
+        assert b"250 2.0.0" in replies_to(sock, BEGIN + b"x\r\n.\r\n", b"250 2.0.0")
+        (mail,) = serving.spool.mails
+        assert mail.envelope.peer.address == "127.0.0.1"
+        assert b"from c.example ([127.0.0.1])" in mail.raw
+
+
+def test_an_upstream_with_a_dead_recipient_in_each_mail_loses_none():
+    """A mail server that passes on 60 mails within a minute, each to one good and one dead address, in the way of Postfix."""
+    config = build_config(listeners=[{"bind": "127.0.0.1:0", "tls": "none"}])
+    with Serving(config) as serving:
+        for _ in range(3):
+            with serving.connect(source="127.0.0.2") as sock, sock.makefile("rb") as lines:
+                lines.readline()
+                sock.sendall(b"EHLO upstream.example\r\n")
+                while lines.readline()[3:4] == b"-":
+                    pass
+                for _ in range(20):
+                    sock.sendall(
+                        b"MAIL FROM:<a@b.example>\r\nRCPT TO:<gone@example.com>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
+                    )
+                    assert [lines.readline()[:3] for _ in range(4)] == [b"250", b"550", b"250", b"354"]
+                    sock.sendall(b"x\r\n.\r\n")
+                    assert lines.readline().startswith(b"250 2.0.0 ")
+        assert len(serving.spool.mails) == 60

@@ -100,8 +100,9 @@ async def test_one_password_of_a_network_at_a_time():
     hold = asyncio.Event()
 
     async def attempt(login, address, event=hold):
-        async def verify():
+        async def verify(passed):
             nonlocal most
+            assert passed is (login == "known" or address == "127.0.0.1")
             running.add((login, address))
             most = max(most, sum(each[1] == HERE for each in running))
             await event.wait()

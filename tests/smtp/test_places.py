@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from harness import until
 from serving import Serving, build_config
 
 from relay.config.model import Limits
@@ -18,14 +19,6 @@ from relay.smtp.tally import Tally
 MAIL = (
     b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nBDAT 1 LAST\r\nxQUIT\r\n"
 )
-
-
-def until(condition, seconds: float = 15.0) -> None:
-    """Wait for something that comes about in the server."""
-    ends_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends_at, "has not come about"
-        time.sleep(0.02)
 
 
 def hear(sock: socket.socket) -> bytes:
