@@ -46,7 +46,7 @@ def fit(
     rung: Rung = Rung.FULL,
     refused: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan of a contact at one rung of the ladder; `refused` are the file names, or keys, that Connect named.
+    """The plan of a contact at one rung of the ladder, FULL, TRIMMED or TEXT; `refused` are the file names, or keys, that Connect named.
 
     At TRIMMED without any known name in `refused`, no file is attached. The same arguments give the same plan.
     """

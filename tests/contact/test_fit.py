@@ -301,7 +301,7 @@ CONFIGS = st.builds(
 @given(
     message=messages(),
     config=CONFIGS,
-    rung=st.sampled_from(Rung),
+    rung=st.sampled_from(FITTED),
     refused=st.frozensets(st.sampled_from(["a.pdf", "logo.png", f"{FOLDER}1", "other"])),
     reverse_path=st.one_of(st.none(), ADDRESSES),
 )
