@@ -113,7 +113,6 @@ FENCES = {
     "aiosmtpd": {"smtp"},
     "apsw": {"spool", "check"},
     "argon2": {"smtp", "auth"},
-    "asn1crypto": {"message"},
     "charset_normalizer": {"message"},
     "click": {"cli"},
     "dkim": {"auth"},
