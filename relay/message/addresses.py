@@ -17,16 +17,22 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _ANGLE = re.compile(r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"])*+)>', re.DOTALL)
 _TEXT = re.compile(r'[^"(<>,;:\s\\]++')
 _STOP = re.compile(r"[<>,;]")
+_INSIDE = re.compile(r'[<>"]')
+# Brackets around letters of any kind, quotes among them.
+_PLAIN_ANGLE = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s++")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ROUTE = re.compile(r"^@[^:]*:")
-_AROUND = re.compile(r"\s*([@.])\s*")
+_JOINT = re.compile(r"([@.])")
 _INNER_COMMENT = re.compile(r"\([^()]*+\)")
-_LONE_ADDRESS = re.compile(r"[^\s<>\"(),;:]++@[^\s<>\"(),;:]++")
+# Looked for at the beginning of a word only: from within one it would be read again for each of its letters.
+_LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
 
 #: Ten thousand mailboxes of the usual length; Connect takes fifty.
 MOST_TEXT = 256 << 10
+#: The shortest are three characters long, and each costs a hundred times as much as one of them.
+MOST_MAILBOXES = 10_000
 #: Commas in one unquoted name ("Doe, John, Dr."); beyond, it is a list of names without addresses.
 _MOST_COMMAS = 3
 
@@ -55,7 +61,7 @@ class _Draft:
 def parse_addresses(text: str) -> tuple[Mailbox, ...]:
     """The mailboxes of an unfolded field body, in order, group names left out; encoded words decoded last.
 
-    Linear in the length of the text, of which `MOST_TEXT` characters are read.
+    Linear in the length of the text, of which `MOST_TEXT` characters and about `MOST_MAILBOXES` mailboxes are read.
     """
     return tuple(_Reader(text[:MOST_TEXT]).read())
 
@@ -70,11 +76,12 @@ class _Reader:
         self.before_comma: list[_Draft] = []
         self.last_semicolon = text.rfind(";")
         self.last_quote = text.rfind('"')
+        self.angle = _ANGLE
         self.last_parenthesis = text.rfind(")")
 
     def read(self) -> list[Mailbox]:
         text, at = self.text, 0
-        while at < len(text):
+        while at < len(text) and len(self.mailboxes) < MOST_MAILBOXES:
             at = self._step(text, at)
         self._end()
         self._settle()
@@ -144,7 +151,13 @@ class _Reader:
     def _angle(self, text: str, at: int) -> int:
         if self.draft.angle is not None and "@" in self.draft.angle:
             self._end()
-        found = _ANGLE.match(text, at)
+        found = self.angle.match(text, at)
+        if found is None and self.angle is _ANGLE:
+            inner = _INSIDE.search(text, at + 1)
+            if inner is not None and inner[0] == '"':
+                # A quote within brackets was followed, perhaps to the end and in vain: from here on they are letters.
+                self.angle = _PLAIN_ANGLE
+                found = _PLAIN_ANGLE.match(text, at)
         if found is not None:
             inside, end = found[1], found.end()
         else:  # never closed, or "<<a@b.example>>", or a quote inside that is never closed
@@ -204,13 +217,22 @@ def _split_bare(raw: str, comment: str) -> tuple[str, str]:
     """(address, name) of a mailbox without brackets: "a@b.example (Ann)", "Ann a@b.example", "ann @ b . example"."""
     if " " not in raw:
         return _clean_address(raw), comment
-    joined = _AROUND.sub(r"\1", raw) if raw.count("@") == 1 else raw
+    joined = _join_around(raw) if raw.count("@") == 1 else raw
     if " " not in joined or joined.startswith('"'):
         return _clean_address(joined), comment
     words = joined.split(" ")
     place = next(index for index, word in enumerate(words) if "@" in word)
     name = " ".join(words[:place] + words[place + 1 :]).strip()
     return _clean_address(words[place]), name.strip('"') or comment
+
+
+def _join_around(raw: str) -> str:
+    """The text without the blanks around its @ and dots (RFC 5322 §4.4)."""
+    first, *others = _JOINT.split(raw)
+    if not others:
+        return raw
+    *middle, last = others
+    return "".join((first.rstrip(), *(piece.strip() for piece in middle), last.lstrip()))
 
 
 def _clean_address(text: str) -> str:

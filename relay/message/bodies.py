@@ -20,11 +20,12 @@ _FILES = frozenset({
     "text/calendar", "text/x-vcard", "text/vcard", "text/directory", "text/csv", "text/rfc822-headers", "text/xml",
     "text/css", "text/rtf",
 })  # fmt: skip
-_META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
-_XML = re.compile(rb"\s*<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_META = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_XML = re.compile(rb"\s*+<\?xml[^>]{0,100}?encoding\s*+=\s*+[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
 #: Longer texts are logs, not paragraphs; their lines stay as they are.
 _FLOWED = 4 << 20
+_FLOWED_LINES = 100_000
 _LINE_END = re.compile(r"\r{1,4}\n|\r")
 _RETURNS = re.compile(r"\r*+\n?")
 
@@ -188,6 +189,7 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         node.content_type == "text/plain"
         and node.parameters.get("format", "").lower() == "flowed"
         and len(text) <= _FLOWED
+        and text.count("\n") <= _FLOWED_LINES
     ):
         text = unflow(text, delete_space=node.parameters.get("delsp", "").lower() == "yes")
     elif node.content_type in {"text/enriched", "text/richtext"}:

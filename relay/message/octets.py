@@ -60,6 +60,25 @@ class Region:
             at = window
         return None
 
+    def occurrences(self, octets: bytes, start: int) -> Iterator[int]:
+        """The absolute offsets at which `octets` stand at or after an absolute offset, without overlap.
+
+        A plain search: a pattern made of what a mail says would cost more to compile than to look for.
+        """
+        at = max(start, self.start)
+        while at < self.end:
+            edge = min(at + CHUNK, self.end)
+            last = min(edge + len(octets) - 1, self.end)
+            window = self.buffer if isinstance(self.buffer, bytes) else bytes(self.buffer[at:last])
+            shift = 0 if window is self.buffer else at
+            found = window.find(octets, at - shift, last - shift)
+            behind = edge
+            while found >= 0:
+                yield found + shift
+                behind = max(edge, found + shift + len(octets))
+                found = window.find(octets, found + len(octets), last - shift)
+            at = behind
+
 
 def whole(raw: Buffer) -> Region:
     """All of a buffer as one region; a view of a whole `bytes` or map is looked through."""
@@ -75,18 +94,3 @@ def whole(raw: Buffer) -> Region:
 def slices(text: str) -> Iterator[str]:
     """A text in pieces of at most 2**20 characters, for what would otherwise hold the interpreter for long."""
     return (text[at : at + CHUNK] for at in range(0, len(text), CHUNK))
-
-
-def window(chunks: Chunks, start: int, size: int) -> Iterator[bytes]:
-    """`size` octets from an offset of a stream of chunks; stops reading once it has them."""
-    for chunk in chunks():
-        if start >= len(chunk):
-            start -= len(chunk)
-            continue
-        piece = chunk[start : start + size]
-        start = 0
-        size -= len(piece)
-        if piece:
-            yield piece
-        if size <= 0:
-            return

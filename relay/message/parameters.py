@@ -20,8 +20,9 @@ _NAME = re.compile(r"([^\s;=\"()]{1,127})\s*+=\s*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _COMMENT = re.compile(r"\([^()]*+\)")
 _LAST_COMMENT = re.compile(r"\s\([^()]*+\)$")
-_FORGOTTEN = re.compile(r"\s[A-Za-z][A-Za-z0-9*-]{1,40}=")
-_UNQUOTED = re.compile(r"[^;]*+")
+#: Where a value without quotes ends: at its semicolon, or before a parameter whose semicolon was forgotten
+#: ("charset=utf-8 format=flowed"). Blanks in a file name are kept.
+_UNQUOTED_END = re.compile(r";|\s(?=[A-Za-z][A-Za-z0-9*-]{1,40}=)")
 _ESCAPED = re.compile(r'\\(["\\])')
 _PART = re.compile(r"(.+?)(?:\*([0-9]{1,4}))?(\*)?$", re.DOTALL)
 #: More parameters than this are an attack, not a file name.
@@ -105,17 +106,18 @@ def _value(text: str, at: int) -> tuple[str, int]:
     quoted = _QUOTED.match(text, at)
     if quoted is not None:
         return _ESCAPED.sub(r"\1", quoted[1]), quoted.end()
-    plain = _UNQUOTED.match(text, at)
-    assert plain is not None, "the pattern matches anything"
-    value = plain[0].strip()
+    end = text.find(";", at) if text[at : at + 1] == '"' else _end_of_unquoted(text, at)
+    end = len(text) if end < 0 else end
+    value = text[at:end].strip()
     if value.startswith('"'):  # a quote that is never closed
-        return value[1:].strip(), plain.end()
-    # "charset=utf-8 format=flowed": a semicolon was forgotten. Blanks in a file name are kept.
-    forgotten = _FORGOTTEN.search(value)
-    if forgotten is not None:
-        return value[: forgotten.start()].strip(), text.find(value[:1], at) + forgotten.start()
+        return value[1:].strip(), end
     comment = _LAST_COMMENT.search(value)
-    return (value if comment is None else value[: comment.start()].strip()), plain.end()
+    return (value if comment is None else value[: comment.start()].strip()), end
+
+
+def _end_of_unquoted(text: str, at: int) -> int:
+    found = _UNQUOTED_END.search(text, at)
+    return -1 if found is None else found.start()
 
 
 def _join(pieces: list[tuple[int, bool, str]]) -> str:

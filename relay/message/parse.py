@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from relay.message.addresses import MOST_TEXT, parse_addresses
+from relay.message.addresses import MOST_MAILBOXES, MOST_TEXT, parse_addresses
 from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
 from relay.message.identifiers import parse_identifiers, parse_message_id
 from relay.message.model import Defect, Mailbox, Message, ParseLimits, Part
 from relay.message.octets import Buffer, Region, whole
-from relay.message.tree import Node, TreeBuilder, Work, charset_hint
+from relay.message.tree import Node, TreeBuilder, charset_hint
 from relay.message.unpack import unpack
 from relay.message.words import decode_words, one_line, raw_text
+from relay.message.work import Work
 
 _DEFAULT_LIMITS = ParseLimits()
 
@@ -81,10 +82,14 @@ def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
     for kind, nodes in zip(words, (bodies.texts, bodies.htmls), strict=True):
         for node in nodes:
             assert node.part is not None, "a body is a leaf"
-            text, good = body_text(node, left, builder.work.may_detect)
+            wanted = min(left, node.part.size)
+            limit = builder.work.affordable(wanted)
+            text, good = body_text(node, limit, builder.work.may_detect)
             if not good:
                 builder.note(Defect.CHARSET)
-            if node.part.size > left:
+            if limit < wanted:
+                builder.note(Defect.OVER_BUDGET)
+            if limit < node.part.size:
                 builder.note(Defect.BODY_TOO_LONG)
             left = max(0, left - node.part.size)
             kind.append(text)
@@ -122,6 +127,7 @@ class _Fields:
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
         """The mailboxes of all fields of a name: a second To is read as more of the first (RFC 5322 §3.6.3)."""
         text = ", ".join(self.raw.get(name, ()))
-        if len(text) > MOST_TEXT:
+        found = parse_addresses(text)
+        if len(text) > MOST_TEXT or len(found) >= MOST_MAILBOXES:
             self.note(Defect.HEADER_TOO_LONG)
-        return parse_addresses(text)
+        return found

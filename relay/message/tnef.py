@@ -15,7 +15,8 @@ SIGNATURE = b"\x78\x9f\x3e\x22"
 #: Messages within messages, each a stream of its own; Outlook itself stops long before.
 _DEEPEST = 8
 _MOST_ATTRIBUTES = 20_000
-_MOST_PROPERTIES = 5_000
+#: Properties, and further values of those that have several, of a whole stream with all that is within it.
+_MOST_VALUES = 50_000
 
 _MESSAGE_PROPERTIES = 0x00069003
 _CODE_PAGE = 0x00069007
@@ -106,6 +107,7 @@ class _Reader:
         self.octets = octets
         self.tnef = tnef
         self.attributes = 0
+        self.values_left = _MOST_VALUES
 
     def stream(self, start: int, end: int, depth: int) -> None:
         current: _File | None = None
@@ -138,18 +140,21 @@ class _Reader:
         if attribute == _CODE_PAGE and last - first >= 4:
             tnef.codec = code_page(struct.unpack_from("<I", self.octets, first)[0])
         elif attribute == _BODY and depth == 0:
-            tnef.plain = self.octets[first:last].split(b"\0")[0]
+            tnef.plain = self.octets[first:last].partition(b"\0")[0]
         elif attribute == _MESSAGE_PROPERTIES and depth == 0:
-            for identifier, value in self._properties(first, last):
-                octets = self.octets[value.start : value.end]
-                if identifier == _PR_HTML:
-                    tnef.html = octets
-                elif identifier == _PR_RTF and value.kind == _BINARY:
-                    tnef.rtf = octets
-                elif identifier == _PR_BODY:
-                    tnef.plain, tnef.wide = octets, value.kind == _UNICODE
-                elif identifier == _PR_CODE_PAGE and len(octets) >= 4:
-                    tnef.codec = code_page(struct.unpack_from("<I", octets)[0])
+            self._of_properties(first, last)
+
+    def _of_properties(self, first: int, last: int) -> None:
+        tnef, octets = self.tnef, self.octets
+        for identifier, value in self._properties(first, last):
+            if identifier == _PR_HTML:
+                tnef.html = octets[value.start : value.end]
+            elif identifier == _PR_RTF and value.kind == _BINARY:
+                tnef.rtf = octets[value.start : value.end]
+            elif identifier == _PR_BODY:
+                tnef.plain, tnef.wide = octets[value.start : value.end], value.kind == _UNICODE
+            elif identifier == _PR_CODE_PAGE and value.end - value.start >= 4:
+                tnef.codec = code_page(struct.unpack_from("<I", octets, value.start)[0])
 
     def _of_file(self, current: _File, attribute: int, first: int, last: int) -> None:
         if attribute in {_TITLE, _TRANSPORT_NAME}:
@@ -199,50 +204,60 @@ class _Reader:
     # --- MAPI properties, [MS-OXTNEF] §2.1.3.4
 
     def _properties(self, at: int, end: int) -> Iterator[tuple[int, _Value]]:
+        """The properties between two offsets, each with its first value; no count of the stream is believed."""
         try:
-            (count,) = struct.unpack_from("<I", self.octets, at)
-            at += 4
-            for _ in range(min(count, _MOST_PROPERTIES)):
+            count, at = self._number(at, end), at + 4
+            for _ in range(count):
                 kind, identifier = struct.unpack_from("<HH", self.octets, at)
-                at = self._behind_name(at + 4) if identifier >= 0x8000 else at + 4
-                values, at = self._values(kind, at)
-                if at > end:
-                    self.tnef.sound = False
-                    return
-                if values:
-                    yield identifier, values[0]
-        except struct.error:  # beyond the end of the stream
+                at = self._behind_name(at + 4, end) if identifier >= 0x8000 else at + 4
+                value, at = self._value(kind, at, end)
+                if value is not None:
+                    yield identifier, value
+        except struct.error:  # beyond the end of the attribute, or more than one mail may make us read
             self.tnef.sound = False
 
-    def _behind_name(self, at: int) -> int:
-        (kind,) = struct.unpack_from("<I", self.octets, at + 16)
-        if kind == 0:
-            return at + 24
-        (size,) = struct.unpack_from("<I", self.octets, at + 20)
-        return at + 24 + _padded(int(size))
-
-    def _values(self, kind: int, at: int) -> tuple[list[_Value], int]:
-        multiple, kind = bool(kind & 0x1000), kind & 0xEFFF
-        fixed = _FIXED.get(kind)
-        variable = kind in {_STRING8, _UNICODE, _OBJECT, _BINARY}
-        if fixed is None and not variable:
+    def _number(self, at: int, end: int) -> int:
+        if at + 4 > end:
             raise struct.error
-        count = 1
-        if multiple or variable:
-            (count,) = struct.unpack_from("<I", self.octets, at)
-            at += 4
-        values: list[_Value] = []
-        for index in range(count):
-            size = fixed or 0
-            if variable:
-                (size,) = struct.unpack_from("<I", self.octets, at)
-                at += 4
-            if at + size > len(self.octets):
+        (number,) = struct.unpack_from("<I", self.octets, at)
+        return int(number)
+
+    def _behind_name(self, at: int, end: int) -> int:
+        if self._number(at + 16, end) == 0:
+            return at + 24
+        return at + 24 + _padded(self._number(at + 20, end))
+
+    def _value(self, kind: int, at: int, end: int) -> tuple[_Value | None, int]:
+        """The first value of a property, None where it has none, and the offset behind the last."""
+        self._spend()
+        multiple, kind = bool(kind & 0x1000), kind & 0xEFFF
+        size = _FIXED.get(kind)
+        if size is not None:
+            count = 1
+            if multiple:
+                count, at = self._number(at, end), at + 4
+            behind = at + count * _padded(size)
+            if behind > end:
                 raise struct.error
-            if index == 0:
-                values.append(_Value(kind, at, at + size))
-            at += _padded(size)
-        return values, at
+            return (_Value(kind, at, at + size) if count else None), behind
+        if kind not in {_STRING8, _UNICODE, _OBJECT, _BINARY}:
+            raise struct.error
+        first = None
+        count, at = self._number(at, end), at + 4
+        for _ in range(count):
+            if first is not None:
+                self._spend()
+            length, at = self._number(at, end), at + 4
+            if at + length > end:
+                raise struct.error
+            first = first or _Value(kind, at, at + length)
+            at += _padded(length)
+        return first, at
+
+    def _spend(self) -> None:
+        self.values_left -= 1
+        if self.values_left < 0:
+            raise struct.error
 
 
 def _padded(size: int) -> int:

@@ -28,9 +28,12 @@ class TransferEncoding(StrEnum):
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BLANKS = b" \t\r\n"
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET + b"="))
+_NOT_LETTERS = _NOT_BASE64 + b"="
 _PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
 #: Padded blocks decoded in one part; more are an attack on our time.
 _MOST_BLOCKS = 50_000
+#: Lines of uuencode read in one part: 60 MB at the usual 45 octets a line.
+_MOST_LINES = 1_400_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
 _BEGIN = re.compile(rb"begin(?:(?<=[\r\n]begin)|(?<=\Abegin)) [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
 _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
@@ -113,8 +116,8 @@ def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:
 def _quads(letters: bytes) -> bytes:
     try:
         return pybase64.b64decode(_padded(letters), validate=True)
-    except binascii.Error:  # junk among the letters: out with it
-        return pybase64.b64decode(_padded(letters.translate(None, _NOT_BASE64)))
+    except binascii.Error:  # junk among the letters, or padding past the last block that counts: out with it
+        return pybase64.b64decode(_padded(letters.translate(None, _NOT_LETTERS)))
 
 
 def _padded(letters: bytes) -> bytes:
@@ -171,10 +174,12 @@ def _uuencode(region: Region) -> Iterator[bytes]:
 def decoded_uu_lines(region: Region) -> Iterator[bytes]:
     """The lines up to "end" decoded; junk between them is passed over."""
     pieces: list[bytes] = []
-    size, kept = 0, b""
+    size, kept, left = 0, b"", _MOST_LINES
     for chunk in region.chunks():
-        lines = (kept + chunk).split(b"\n")
-        kept = lines.pop()
+        lines = (kept + chunk).split(b"\n", left)
+        kept, left = lines.pop(), left - len(lines) + 1
+        if left <= 0:
+            break
         if len(kept) > CHUNK:
             kept = b""
         for line in lines:

@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from relay.message.charset import codec_of
 from relay.message.headers import Header, parse_header
-from relay.message.model import Defect, Embedded, Message, ParseLimits, Part
+from relay.message.model import Defect, Embedded, Message, Part
 from relay.message.octets import Chunks, Region, whole
 from relay.message.parameters import Parameterized, parse_content_disposition, parse_content_type
 from relay.message.sniff import detect_type
@@ -25,15 +25,12 @@ from relay.message.transfer import (
     parse_transfer_encoding,
 )
 from relay.message.words import header_text, one_line, raw_text
+from relay.message.work import Work
 
 Path = tuple[int, ...]
 
 #: Python's own stack bounds the depth that a configuration may ask for.
 _DEEPEST = 150
-#: Octets decoded and hashed for each octet of the mail, before messages within are taken as they stand:
-#: messages nested in messages are hashed once for each level.
-_WORK_FACTOR = 16
-_WORK_FLOOR = 16 << 20
 _PARAMETERS = 16_384
 #: A line that opens a part, when the boundary is not the one declared.
 _OPENS = re.compile(
@@ -42,8 +39,9 @@ _OPENS = re.compile(
 )
 #: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything that does not make
 #: them the middle of a longer boundary.
-_LINE_REST = rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)"
-_LINE_REST_SPAN = 206
+_LINE_REST = re.compile(rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)")
+#: RFC 2046 §5.1.1 allows 70 octets in a boundary, and RFC 5322 §2.1.1 a line 998.
+_LONGEST_BOUNDARY = 1_000
 #: Boundaries looked for behind a closing line, each by a search of the rest.
 _MOST_LEVELS = 8
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
@@ -80,36 +78,6 @@ class Node:
             yield self
         for node in (*self.children, *self.inner):
             yield from node.leaves()
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """What the understanding of one mail has used up, and what was wrong; shared with the messages within it."""
-
-    limits: ParseLimits
-    clock: Callable[[], float] | None
-    size: int
-    parts: int = 0
-    octets: int = 0
-    detections: int = 0
-    deadline: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.clock is not None:
-            self.deadline = self.clock() + self.limits.budget_seconds
-
-    def late(self) -> bool:
-        """Whether the time is used up."""
-        return self.clock is not None and self.clock() > self.deadline
-
-    def tired(self) -> bool:
-        """Whether so much was decoded that messages within are no longer opened."""
-        return self.octets > self.size * _WORK_FACTOR + _WORK_FLOOR
-
-    def may_detect(self) -> bool:
-        """Whether one more charset may be guessed by statistics, which is slow."""
-        self.detections += 1
-        return self.detections <= 20 and not self.late()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -181,7 +149,7 @@ class TreeBuilder:
             return self.rest(body, path)
         boundary = header.kind.parameters.get("boundary", "")
         cuts = self._cuts(body, boundary.encode("utf-8", "replace"))
-        if cuts is None and encoding is not TransferEncoding.IDENTITY:
+        if cuts is None and encoding is not TransferEncoding.IDENTITY and self.work.may_hold(len(body)):
             # RFC 2045 §6.4 forbids it; some encode the whole multipart all the same.
             decoded = whole(b"".join(decoded_chunks(body, encoding)))
             cuts = self._cuts(decoded, boundary.encode("utf-8", "replace"))
@@ -207,7 +175,7 @@ class TreeBuilder:
         """Where the parts begin and end; None when no line of the boundary, or of a likely one, opens a part."""
         # RFC 2046 §5.1.1: a boundary does not end in a blank. Where one does, its lines may or may not.
         for likely in dict.fromkeys((boundary, boundary.rstrip())):
-            cuts = self._cut(body, likely) if likely else []
+            cuts = self._cut(body, likely) if 0 < len(likely) <= _LONGEST_BOUNDARY else []
             if cuts:
                 return cuts
         opens = body.search(_OPENS, body.start, span=256)
@@ -217,27 +185,24 @@ class TreeBuilder:
         return self._cut(body, opens[1].rstrip()) or None
 
     def _cut(self, body: Region, boundary: bytes, *, alone: bool = True) -> list[tuple[int, int]]:
-        line = re.escape(b"--" + boundary)
-        # The literal comes first, so that the search runs at the speed of a plain one; that it begins a line, and
-        # that nothing but blanks follows (another boundary may begin like this one), is looked at afterwards.
-        pattern = re.compile(line + rb"(?:(?<=[\r\n]" + line + rb")|(?<=\A" + line + rb"))" + _LINE_REST)
-        span = len(boundary) + 2 + _LINE_REST_SPAN
         cuts: list[tuple[int, int]] = []
         start: int | None = None
         behind = body.start
-        found = body.search(pattern, body.start, span=span)
-        while found is not None and len(cuts) <= self.work.limits.parts:
+        lines = _boundary_lines(body, b"--" + boundary)
+        for begin, end, closing in lines:
+            if len(cuts) > self.work.limits.parts:
+                break
             if start is not None:
-                cuts.append((start, max(start, _before_line_end(body, found.start()))))
+                cuts.append((start, max(start, _before_line_end(body, begin))))
             elif cuts and alone:
-                cuts.extend(self._behind(body.sub(behind, found.start())))
+                cuts.extend(self._behind(body.sub(behind, begin)))
             # Parts behind the closing line are parts too: seen where one boundary was used at two levels.
-            start, behind = None if found[1] else found.end(), found.end()
-            found = body.search(pattern, found.end(), span=span)
+            start, behind = None if closing else end, end
+        else:
+            if start is not None:
+                self.note(Defect.CLOSING_BOUNDARY_MISSING)
         if start is not None:
             cuts.append((start, body.end))
-            if found is None:
-                self.note(Defect.CLOSING_BOUNDARY_MISSING)
         elif cuts and alone:
             cuts.extend(self._behind(body.sub(behind, body.end)))
         return cuts
@@ -297,7 +262,9 @@ class TreeBuilder:
             return
         if self.work.parts >= self.work.limits.parts:
             self.note(Defect.TOO_MANY_PARTS)
-        elif self.work.tired() or self.work.late():
+        elif (
+            self.work.tired() or self.work.late() or (body is None and not self.work.may_hold(node.part.size))
+        ):
             self.note(Defect.OVER_BUDGET)
         elif node.part.size:
             # Encoded against RFC 2046 §5.2.1: decoded in memory, the one place where a large part is.
@@ -361,6 +328,21 @@ class LeafHeader:
         # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
         self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
         self.charset = kind.parameters.get("charset", "").lower() or None
+
+
+def _boundary_lines(body: Region, line: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Where the lines of a boundary begin and end, and whether each is the closing one.
+
+    Such a line begins a line, and nothing but blanks follows: another boundary may begin like this one.
+    """
+    behind = body.start
+    for at in body.occurrences(line, body.start):
+        if at < behind or (at > 0 and bytes(body.buffer[at - 1 : at]) not in (b"\r", b"\n")):
+            continue
+        rest = _LINE_REST.match(body.buffer, at + len(line), body.end)
+        if rest is not None:
+            behind = rest.end()
+            yield at, behind, rest[1] is not None
 
 
 def _before_line_end(body: Region, at: int) -> int:

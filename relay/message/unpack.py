@@ -6,10 +6,11 @@ Owns the choice of what is opened. The leaf itself stays a leaf, so that nothing
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from relay.message.headers import Header
 from relay.message.model import Defect, Part
-from relay.message.octets import Chunks, whole, window
+from relay.message.octets import Region, whole
 from relay.message.parameters import Parameterized
 from relay.message.rtf import decompress_rtf, rtf_words
 from relay.message.smime import LIMIT as SMIME_LIMIT
@@ -49,10 +50,16 @@ def _room(builder: TreeBuilder) -> bool:
     return False
 
 
+def _may_hold(builder: TreeBuilder, part: Part) -> bool:
+    """Returns whether a part may be kept decoded, so that what lies in it is not decoded anew for each file."""
+    if builder.work.may_hold(part.size):
+        return True
+    builder.note(Defect.OVER_BUDGET)
+    return False
+
+
 def _unpack_smime(builder: TreeBuilder, part: Part, depth: int) -> tuple[Node, ...]:
-    if part.size > SMIME_LIMIT:
-        return ()
-    if builder.too_deep(depth):
+    if part.size > SMIME_LIMIT or builder.too_deep(depth) or not _may_hold(builder, part):
         return ()
     content = signed_content(part.read())
     if content is None:
@@ -68,14 +75,15 @@ def _unpack_uuencode(builder: TreeBuilder, node: Node, part: Part) -> Iterator[N
     if part.size > _TEXT_LIMIT:
         return
     octets = node.octets if node.octets is not None else part.read()
-    if b"begin" not in octets:
+    if b"begin" not in octets or not _may_hold(builder, part):
         return
-    for index, file in enumerate(find_files(whole(octets))):
+    region = whole(octets)
+    for index, file in enumerate(find_files(region)):
         if not _room(builder):
             return
         name = one_line(raw_text(file.name, part.charset)).strip("\"'")
         yield builder.measured(
-            _uu_chunks(part, file.start, file.end - file.start),
+            partial(decoded_uu_lines, region.sub(file.start, file.end)),
             "application/octet-stream",
             LeafHeader(_NO_HEADER, Parameterized(word="", parameters={"name": name}), None, "attachment"),
             (*part.path, index),
@@ -83,15 +91,8 @@ def _unpack_uuencode(builder: TreeBuilder, node: Node, part: Part) -> Iterator[N
         )
 
 
-def _uu_chunks(part: Part, start: int, size: int) -> Chunks:
-    def chunks() -> Iterator[bytes]:
-        return decoded_uu_lines(whole(b"".join(window(part.chunks, start, size))))
-
-    return chunks
-
-
 def _unpack_tnef(builder: TreeBuilder, part: Part) -> tuple[Node, ...]:
-    if part.size > _TNEF_LIMIT:
+    if part.size > _TNEF_LIMIT or not _may_hold(builder, part):
         return ()
     octets = part.read()
     if octets[:4] != SIGNATURE:
@@ -104,17 +105,15 @@ def _unpack_tnef(builder: TreeBuilder, part: Part) -> tuple[Node, ...]:
     for file in tnef.files:
         if not _room(builder):
             break
-        nodes.append(_tnef_file(builder, part, file, len(nodes)))
+        nodes.append(_tnef_file(builder, part, whole(octets), file, len(nodes)))
     body = _tnef_body(tnef)
     if body is not None and _room(builder):
         nodes.append(_tnef_body_node(builder, part, *body, len(nodes)))
     return tuple(nodes)
 
 
-def _tnef_file(builder: TreeBuilder, part: Part, file: TnefFile, index: int) -> Node:
-    def chunks() -> Iterator[bytes]:
-        return window(part.chunks, file.offset, file.size)
-
+def _tnef_file(builder: TreeBuilder, part: Part, stream: Region, file: TnefFile, index: int) -> Node:
+    chunks = stream.sub(file.offset, file.offset + file.size).chunks
     parameters = {"name": one_line(file.name)} if file.name else {}
     header = LeafHeader(_NO_HEADER, Parameterized(word="", parameters=parameters), None, "attachment")
     header.content_id = one_line(file.content_id) if file.content_id else None

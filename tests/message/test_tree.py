@@ -10,7 +10,7 @@ import pytest
 
 from relay.message.flowed import unflow
 from relay.message.model import ParseLimits
-from relay.message.octets import CHUNK, whole, window
+from relay.message.octets import CHUNK, whole
 from relay.message.parse import parse_message
 from relay.message.sniff import detect_type
 
@@ -189,14 +189,6 @@ def test_kinds_are_told_by_their_first_octets(octets, expected):
 def test_flowed_paragraphs_are_put_together(text, delete_space, expected):
     """RFC 3676 §4: soft breaks go, depths and signatures part."""
     assert unflow(text, delete_space=delete_space) == expected
-
-
-def test_windows_of_chunks_are_exact():
-    """Any slice of a stream comes out whatever its chunks."""
-    chunks = [b"abc", b"", b"defg", b"h"]
-    for start in range(9):
-        for size in range(9):
-            assert b"".join(window(lambda: iter(chunks), start, size)) == b"abcdefgh"[start : start + size]
 
 
 def test_views_of_other_shapes_are_read_too():
