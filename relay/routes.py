@@ -30,6 +30,8 @@ class Routed:
 
 def _canonical(domain: str) -> str:
     """A domain in the one form that is compared: lower case, and A-labels (RFC 5890 §2.3.2.1) for U-labels."""
+    if len(domain) > 255:  # RFC 5321 §4.5.3.1.2; the codec's time grows with the square of a label
+        return domain.lower()
     try:
         return domain.lower().encode("idna").decode()
     except UnicodeError:  # an empty label, or one over 63 octets: no domain that a route could name

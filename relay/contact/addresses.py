@@ -21,6 +21,8 @@ ADDRESS_LIMIT = 255
 NAME_LIMIT = 256
 #: 50 addresses in all, the destination among them (API reference, InboundAdditionalRecipients).
 RECIPIENT_LIMIT = 49
+#: Addresses of which it is asked whether they are ours: a list of thousands is no list of recipients.
+_MOST_ASKED = 1_000
 
 _PATTERN = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 # What no mail system has ever refused: the From of the plain rungs.
@@ -113,8 +115,10 @@ def fit_recipients(message: Message, context: Context, config: Config) -> Recipi
     seen: set[str] = set()
     left_out: dict[Code, list[str]] = {}
     changes: list[Adaptation] = []
+    asked = 0
 
     def take(mailboxes: Iterable[Mailbox]) -> Iterator[tuple[str, str]]:
+        nonlocal asked
         for mailbox in mailboxes:
             address = mailbox.address.strip()
             key = address.lower()
@@ -125,10 +129,11 @@ def fit_recipients(message: Message, context: Context, config: Config) -> Recipi
                 reason = Code.RECIPIENT_UNUSABLE
             elif key in seen:
                 reason = Code.RECIPIENT_REPEATED
+            elif asked >= _MOST_ASKED or len(seen) >= RECIPIENT_LIMIT:
+                reason = Code.RECIPIENTS_TOO_MANY
             elif strip and context.is_ours(address):
                 reason = Code.RECIPIENT_OWN
-            elif len(seen) >= RECIPIENT_LIMIT:
-                reason = Code.RECIPIENTS_TOO_MANY
+            asked += reason in (None, Code.RECIPIENT_OWN)
             if reason is not None:
                 left_out.setdefault(reason, []).append(address or mailbox.name)
                 continue

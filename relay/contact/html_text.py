@@ -7,6 +7,7 @@ never takes more than linear time.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from relay.contact.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
 
@@ -41,6 +42,11 @@ class _Writer:
             self._open(token)
         elif token.kind is Kind.CLOSE:
             self._close(token.name)
+
+    @property
+    def keeps_lines(self) -> bool:
+        """Whether each line of text is written as one, as in `pre`."""
+        return self._pre > 0
 
     def finish(self) -> str:
         self._break()
@@ -153,5 +159,14 @@ def make_text(source: str, effort: Effort | None = None) -> str:
         if effort.spent:
             return f"{writer.finish()}\n…"
         effort.tokens -= 1
+        if token.kind is Kind.TEXT and writer.keeps_lines:
+            lines = token.value.count("\n")
+            if lines > effort.tokens:
+                token = replace(token, value=_first_lines(token.value, effort.tokens))  # noqa: PLW2901 - its first part
+            effort.tokens -= lines
         writer.take(token)
-    return writer.finish()
+    return writer.finish() + ("\n…" if effort.tokens < 0 else "")
+
+
+def _first_lines(text: str, count: int) -> str:
+    return "\n".join(text.split("\n", count)[:count])

@@ -11,7 +11,7 @@ import re
 from html import escape
 
 from relay.contact.characters import clean_text
-from relay.contact.html_text import make_text
+from relay.contact.html_text import Effort, make_text
 from relay.contact.markup import append_fragment
 from relay.message.charset import decode
 from relay.message.model import Message, Part
@@ -39,8 +39,9 @@ def weave_text(message: Message, source: str, lone: tuple[Part, ...]) -> str:
 def weave_html(message: Message, text: str, lone: tuple[Part, ...]) -> str:
     """The text with the lone pieces of HTML, as text, before or after it."""
     first = min((part.path for part in message.bodies if part.content_type != _HTML), default=())
-    before = [make_text(_read(part)) for part in lone if part.path < first]
-    after = [make_text(_read(part)) for part in lone if part.path > first]
+    effort = Effort()
+    before = [make_text(_read(part), effort) for part in lone if part.path < first]
+    after = [make_text(_read(part), effort) for part in lone if part.path > first]
     return "\n\n".join(piece.strip("\n") for piece in (*before, text, *after) if piece.strip())
 
 

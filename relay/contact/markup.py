@@ -47,7 +47,9 @@ _CLOSERS = {
 }
 #: Raw elements whose text a reader sees all the same.
 _SHOWN = frozenset({"textarea", "xmp"})
-_ATTRIBUTE = re.compile(r"""([A-Za-z_:][\w:.-]{0,60})\s{0,20}=\s{0,20}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_ATTRIBUTE = re.compile(
+    r"""(?<![\w:.-])([A-Za-z_:][\w:.-]{0,60}+)\s{0,20}+=\s{0,20}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))"""
+)
 # int() of more than 4,300 digits raises, and no character has a number this long.
 _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{7,});?")
 # Where a tidy document ends; what is appended goes before it. Only the tail is searched.
@@ -85,6 +87,8 @@ class Scanner:
         self.closer = ""
         # Quotes that do not occur in the rest: searching for them again and again would be quadratic.
         self._exhausted: set[str] = set()
+        # How far a tag with an unclosed quote was read: up to there the quotes of tags mean nothing.
+        self._unquoted = 0
 
     def tokens(self) -> Iterator[Token]:
         """The tokens in order; never raises."""
@@ -140,7 +144,7 @@ class Scanner:
         """Where the ">" of a tag stands, past quoted values; -1 when the tag never ends."""
         source = self._source
         begin = position
-        while True:
+        while position >= self._unquoted:
             found = _TAG_STOP.search(source, position)
             if found is None:
                 return -1
@@ -151,8 +155,10 @@ class Scanner:
             if stop < 0:
                 # The quote is never closed: take the tag as if it had none, as the sender meant.
                 self._exhausted.add(quote)
-                return source.find(">", begin)
+                self._unquoted = found.end()
+                break
             position = stop + 1
+        return source.find(">", begin)
 
     def _raw(self, name: str, position: int) -> Generator[Token, None, int]:
         """The content of an element that holds no markup, and where it is over (as the return value)."""

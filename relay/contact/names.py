@@ -162,15 +162,20 @@ def make_unique(name: str, taken: dict[str, int]) -> str:
 
     `taken` is the memory between calls: begin with an empty one.
     """
-    number = taken.get(name.casefold(), 1)
     candidate = name
+    if name.casefold() not in taken:
+        taken[name.casefold()] = 1
+        return name
+    extension = get_extension(name)
+    ending = name[len(name) - len(extension) - 1 :] if extension else ""
+    # Where to go on when a thousand files are called the same, or alike up to where a number must stand.
+    family = f"{name[: len(name) - len(ending)][: NAME_LIMIT // 2]}\0{ending}".casefold()
+    number = taken.get(family, 1)
     while candidate.casefold() in taken:
         number += 1
-        extension = get_extension(name)
-        ending = name[len(name) - len(extension) - 1 :] if extension else ""
         suffix = f"-{number}{ending}"
         stem = cut_utf16(name[: len(name) - len(ending)], NAME_LIMIT - len(suffix), mark="")
         candidate = stem + suffix
-    taken[name.casefold()] = number  # where to go on when a thousand files are called the same
-    taken.setdefault(candidate.casefold(), 1)
+    taken[family] = number
+    taken[candidate.casefold()] = 1
     return candidate

@@ -48,6 +48,6 @@ def parse_xclient(argument: bytes) -> Told | None:
             address = normalise_address(address.lower().removeprefix("ipv6:"))
     except ValueError:
         return None
-    if port is not None and not (port.isascii() and port.isdigit() and int(port) < 65_536 and len(port) < 6):
+    if port is not None and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
         return None
     return Told(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))
