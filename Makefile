@@ -5,6 +5,7 @@
 #   make test      all tests but the campaigns
 #   make lint      ruff, mypy --strict, the floors
 #   make bench     what it takes, in figures
+#   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader
 #   make crash     campaign: kill it, hundreds of times
 #   make chaos     campaign: faults of S3 and Connect
 
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test sandbox bench lint format crash chaos setup clean
+.PHONY: help demo test sandbox bench lint format fuzz crash chaos setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,9 @@ test: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m bench
+
+fuzz: $(READY)
+	@RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile -m "long or not long" --timeout 7200 --numprocesses 2
 
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/crash -m "long or not long" --timeout 3600
