@@ -55,7 +55,7 @@ def lost(message, made):
     )  # a note stands inside the document
     for part in message.bodies:
         words = message.html if part.content_type == "text/html" else message.text
-        for one in message.attachments:
+        for one in (part for part in message.attachments if part.content_id):
             # What a picture replaced is undone: the rest of the HTML must be as it was sent.
             uri = base64.b64encode(b"".join(one.chunks())).decode()
             seen = re.sub(
