@@ -20,6 +20,7 @@ from relay.spool.model import Entry
 from relay.spool.outcomes import record, remember
 from relay.spool.records import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, parse_entry, to_microseconds
 from relay.spool.schema import query
+from relay.spool.suspects import HUNG, Suspects
 from relay.spool.turns import PRIORITIES, Turns
 
 #: Steps from route to route through the index, not over every entry: as many seeks as there are routes.
@@ -112,16 +113,17 @@ def blame_leases(
     Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
     and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
     `hung`: the runner hung and was ended, which no mail need have brought about: what had company is not counted.
+    Each is delivered alone then (`Suspects`).
     """
     at = to_microseconds(now)
     leased = query(
         connection, "SELECT entry_id, cut_short FROM entries WHERE state = 'leased' ORDER BY entry_id"
     )
     counted = len(leased) == 1 or not hung
-    reason = "cut_short" if counted else "hung"
     for place, (entry_id, earlier) in enumerate(leased):
         count = earlier + counted
         held = counted and count >= limit
+        reason = HUNG if hung and not held else "cut_short"
         delay = timedelta(seconds=delay_seconds * (2**earlier + place))
         detail = f"the runner ended by itself during delivery, {count} times in a row" if held else ""
         connection.execute(
@@ -143,18 +145,25 @@ def claim(
     lease_seconds: float,
     held_routes: Sequence[str],
     probes: Sequence[int],
+    suspects: Suspects,
 ) -> list[Entry]:
-    """Lease up to `limit` entries."""
+    """Lease up to `limit` entries; one that the deliverer may have hung for alone."""
     return_leases(connection, now=now, everyone=False)
     paused = read_paused(connection)
     if paused.delivery or limit <= 0:
         return []
     held = {*held_routes, *(hold.route for hold in paused.holds)} - {*paused.routes}
+    at = to_microseconds(now)
+    until = to_microseconds(now + timedelta(seconds=lease_seconds))
+    suspect = suspects.next_entry(connection, at=at, stopped={*held, *paused.routes})
+    if suspect is not None:
+        _lease_one(connection, suspect, at=at, until=until)
+        return _read(connection, [suspect], now=now)
+    if suspects.keep_waiting:
+        return []
     turns.load(connection)
     probed = _queued(connection, probes, held)
-    at = to_microseconds(now)
     free = [row[0] for row in query(connection, _ROUTES) if row[0] not in {*held, *paused.routes}]
-    until = to_microseconds(now + timedelta(seconds=lease_seconds))
     chosen = _lease(connection, turns, free, probed, at=at, until=until, limit=limit)
     return _read(connection, chosen, now=now)
 
@@ -234,14 +243,18 @@ def _lease(
             if entry_id is None:
                 waiting.remove(route)
                 continue
-            connection.execute(
-                "UPDATE entries SET state = 'leased', ready = 0, lease_until = ?, attempts = attempts + 1, "
-                "updated_at = ? WHERE entry_id = ?",
-                (until, at, entry_id),
-            )
+            _lease_one(connection, entry_id, at=at, until=until)
             turns.serve(route)
             chosen.append(entry_id)
     return chosen
+
+
+def _lease_one(connection: apsw.Connection, entry_id: int, *, at: int, until: int) -> None:
+    connection.execute(
+        "UPDATE entries SET state = 'leased', ready = 0, lease_until = ?, attempts = attempts + 1, "
+        "updated_at = ? WHERE entry_id = ?",
+        (until, at, entry_id),
+    )
 
 
 def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) -> list[Entry]:

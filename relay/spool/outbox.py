@@ -32,6 +32,7 @@ from relay.spool.probe import probe_spool
 from relay.spool.raws import open_raw
 from relay.spool.readers import Readers
 from relay.spool.schema import open_database, query
+from relay.spool.suspects import Suspects
 from relay.spool.translate import translated
 from relay.spool.turns import Turns
 
@@ -64,6 +65,7 @@ class LocalOutbox:
         self._gate = Gate(self._layout.gate)
         self._gauge = Gauge(self._layout, self._limits)
         self._readers = Readers(self._layout.database)
+        self._suspects = Suspects()
         self._turns = Turns()
         self._changes = Changes(connection, self._layout, self._gate, self._ballast)
 
@@ -81,7 +83,9 @@ class LocalOutbox:
 
         def recovering(connection: apsw.Connection) -> int:
             claims.bring_back(connection, now=now, longest_seconds=longest_wait(self._deliver))
-            return returning(connection)
+            returned = returning(connection)
+            self._suspects.load(connection)
+            return returned
 
         entries = await self._change("recover", recovering)
         swept = await asyncio.to_thread(self._sweep)
@@ -117,6 +121,7 @@ class LocalOutbox:
             lease_seconds=lease_seconds,
             held_routes=held_routes,
             probes=probes,
+            suspects=self._suspects,
         )
         return await self._change("claim", claiming)
 
@@ -137,6 +142,8 @@ class LocalOutbox:
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
         """When `claim` will next find something."""
+        if self._suspects.keep_waiting:  # for the end of what is under way, which the runner sees
+            return None
         return await self._read(partial(claims.next_due_at, held_routes=held_routes))
 
     def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:

@@ -335,9 +335,52 @@ async def test_hang_blames_only_what_was_alone(put, outbox):
     (entry,) = await claim(outbox, now=now)
     assert (entry.spool_id, entry.cut_short, entry.reason) == (ids[0], 0, "hung")
     assert await outbox.recover(now=now, blame=True, hung=True) == 1
-    entries = await claim(outbox, now=now + timedelta(hours=1))
-    found = {entry.spool_id: (entry.cut_short, entry.reason) for entry in entries}
-    assert found == {ids[0]: (1, "cut_short"), ids[1]: (0, "hung"), ids[2]: (0, "hung")}
+    later_on = now + timedelta(hours=1)
+    found = {}
+    for _ in ids:
+        (entry,) = await claim(outbox, now=later_on)
+        found[entry.spool_id] = (entry.cut_short, entry.reason)
+        await outbox.defer(entry, until=later(9_000), reason="r", detail="", now=later_on)
+    assert found == {ids[0]: (1, "hung"), ids[1]: (0, "hung"), ids[2]: (0, "hung")}
+
+
+async def test_mail_of_a_hang_is_delivered_alone(put, outbox, spool):
+    """However much other mail is due or under way, what was under way in a hang waits for its end, and then has no company."""
+    suspects = {await put() for _ in range(2)}
+    await claim(outbox)
+    await outbox.recover(now=NOW, blame=True, hung=True)
+    for _ in range(3):
+        await put()
+    others = await claim(outbox, now=NOW)
+    assert len(others) == 3
+    now = later(3600)
+    for _ in range(3):
+        await put()
+    for entry in others:
+        await outbox.renew(entry, lease_seconds=9_000, now=NOW)
+    for entry in others:
+        assert await claim(outbox, now=now) == []
+        await outbox.defer(entry, until=later(9_000), reason="r", detail="", now=now)
+    for _ in range(2):
+        (entry,) = await claim(outbox, now=now)
+        suspects.remove(entry.spool_id)
+        assert await claim(outbox, now=now) == []
+        await outbox.defer(entry, until=later(9_000), reason="r", detail="", now=now)
+    assert len(await claim(outbox, now=now)) == 3
+
+
+async def test_mail_of_a_hang_on_a_held_route_stops_nobody(put, outbox):
+    """A suspect of a held route waits with its route, while others' mail goes out; nobody looks for it meanwhile."""
+    suspect = await put(destinations=(build_destination(route="broken"),))
+    await claim(outbox)
+    await outbox.recover(now=NOW, blame=True, hung=True)
+    other = await put()
+    found = await outbox.claim(now=later(3600), limit=9, lease_seconds=60, held_routes=["broken"])
+    assert [entry.spool_id for entry in found] == [other]
+    assert await claim(outbox, now=later(3600)) == []
+    assert await outbox.next_due_at() is None
+    await outbox.defer(found[0], until=later(9_000), reason="r", detail="", now=later(3600))
+    assert [entry.spool_id for entry in await claim(outbox, now=later(3600))] == [suspect]
 
 
 async def test_mail_that_always_hangs_the_runner_is_held(put, outbox, spool):
