@@ -143,3 +143,28 @@ def test_end_with_a_sink_that_stalls():
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_lines_that_are_missing_are_numbered():
+    """A reader that comes late finds what had room, and log.dropped with the number of those that had none."""
+    program = (
+        "import sys\nfrom relay import process_facts, telemetry\nprocess_facts.queue_log()\n"
+        "telemetry.configure('json', process='p')\n"
+        "for n in range(30000): process_facts.child_stacks(name='n', pid=n, why='w' * 100, stacks=[])\n"
+        "print(telemetry.exposition(), flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        metric = next(line for line in process.stdout if line.startswith("relay_log_lines_dropped_total"))
+        lines = []
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if lines[-1]["event"] == "log.dropped":
+                break
+        process.communicate("")
+    dropped = lines.pop()["lines"]
+    assert dropped == float(metric.split()[1])
+    assert len(lines) + dropped == 30_000
+    assert [line["pid"] for line in lines] == list(range(len(lines)))

@@ -74,21 +74,11 @@ class ChildProcess:
             stacks.writing_end,
             *(number for numbers in descriptors.values() for number in numbers),
         ]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            _MODULES[name.partition("-")[0]],
-            str(theirs.fileno()),
-            str(stacks.writing_end),
-            pass_fds=kept,
-            stdin=asyncio.subprocess.DEVNULL,
-            # NOTIFY_SOCKET is ours alone: a child's word must not count as the daemon's.
-            env={
-                key: value
-                for key, value in os.environ.items()
-                if key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
-            },
-        )
+        try:
+            process = await _start_process(name, theirs.fileno(), stacks.writing_end, kept)
+        except BaseException:  # no memory, no file handle: these are needed for the next try
+            stacks.abandon()
+            raise
         theirs.close()
         stacks.begin()
         link = await Link.open(ours)
@@ -187,3 +177,21 @@ class ChildProcess:
                     if (answer := self._asked.get(words["ask"])) and not answer.done():
                         answer.set_result(words["text"])
         self.is_leaving = True
+
+
+async def _start_process(
+    name: str, line: int, stacks: int, kept: Sequence[int]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        _MODULES[name.partition("-")[0]],
+        str(line),
+        str(stacks),
+        pass_fds=kept,
+        stdin=asyncio.subprocess.DEVNULL,
+        # NOTIFY_SOCKET is ours alone: a child's word must not count as the daemon's.
+        env={
+            key: value for key, value in os.environ.items() if key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+        },
+    )

@@ -66,6 +66,12 @@ class Stacks:
         os.close(self.writing_end)
         asyncio.get_running_loop().add_reader(self._reading_end, self._read)
 
+    def abandon(self) -> None:
+        """Close both ends: the child could not be started."""
+        os.close(self.writing_end)
+        os.close(self._reading_end)
+        self._closed = True
+
     def _read(self) -> None:
         octets = os.read(self._reading_end, 65_536)
         if not octets:

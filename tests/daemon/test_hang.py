@@ -19,6 +19,7 @@ import pytest
 from harness import ROOT, Daemon, build_mail, free_port, send, subjects, until
 
 from relay.config.load import load_config
+from relay.daemon.stacks import process_state
 from relay.spool.local import open_desk
 from relay.spool.model import Filter, State
 
@@ -165,6 +166,25 @@ def test_time_in_which_the_supervisor_stood_still(box, daemon, whom):
     assert "child.hung" not in [event["event"] for event in daemon.events]
     assert len(started(daemon)) == 3
     assert daemon.stop() == 0
+
+
+def test_start_has_a_limit_of_its_own(box, tmp_path):
+    """A receiver that makes the spool's tables for longer than hang_seconds is left to it; its crash shows stacks."""
+    daemon = Daemon(tmp_path, env=box.environ() | {"RELAY_SERVER__HANG_SECONDS": "1"})
+    daemon.args = ["--role", "receive"]
+    with daemon.start(wait=False, RELAY_FAULT_POINT="spool.migrated:stop"):
+        pid = daemon.wait_for("child.started", child="receiver-0")["pid"]
+        until(lambda: process_state(pid) == "stopped")
+        time.sleep(2.5)  # the time itself is what is tried
+        assert process_state(pid) == "stopped"
+        os.kill(pid, signal.SIGCONT)
+        daemon.wait_for("daemon.ready")
+        assert "child.hung" not in [event["event"] for event in daemon.events]
+        os.kill(pid, signal.SIGSEGV)
+        stacks = daemon.wait_for("child.stacks", child="receiver-0")
+        assert stacks["why"] == "it crashed"
+        assert stacks["stacks"][0].startswith("Fatal Python error: Segmentation fault")
+        assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("stage", ["running", "from the start"])
