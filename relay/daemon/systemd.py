@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from functools import lru_cache
 
 #: sd_listen_fds(3): SD_LISTEN_FDS_START.
 _FIRST = 3
@@ -21,13 +23,14 @@ def notify(state: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(
-        socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    ) as sock:
-        try:
-            sock.sendto(state.encode(), address)
-        except OSError:
-            return  # the manager is gone, or has stopped listening: no reason for us to stop
+    with suppress(OSError):  # the manager is gone, or has stopped listening: no reason for us to stop
+        _notifier().sendto(state.encode(), address)
+
+
+@lru_cache(maxsize=1)
+def _notifier() -> socket.socket:
+    """The socket for all words: one that is open needs no free file handle when we must say that we live."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
 
 def watchdog_seconds() -> float | None:

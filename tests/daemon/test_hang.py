@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import select
 import signal
 import smtplib
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +168,34 @@ def test_time_in_which_the_supervisor_stood_still(box, daemon, whom):
     assert "child.hung" not in [event["event"] for event in daemon.events]
     assert len(started(daemon)) == 3
     assert daemon.stop() == 0
+
+
+def _hear_all(manager: socket.socket) -> None:
+    while True:
+        manager.recv(1_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_watchdog_when_a_process_is_not_back(box, daemon, tmp_path):
+    """Systemd hears that we live while a hung child is ended and started, for a minute; then no more until it is back."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="1000000")
+        pid = daemon.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        handles = len([*Path(f"/proc/{pid}/fd").iterdir()])
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (handles - 2, limits[1]))  # none for another child
+        os.kill(pid_of(daemon, "deliverer"), signal.SIGSTOP)
+        daemon.wait_for("child.cannot_work", child="deliverer")
+        begun = time.monotonic()
+        manager.settimeout(5)
+        with pytest.raises(TimeoutError):
+            _hear_all(manager)
+        assert 45 < time.monotonic() - begun < 80
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert manager.recv(1_000) == b"WATCHDOG=1"
+        assert daemon.stop() == 0
 
 
 def test_start_has_a_limit_of_its_own(box, tmp_path):
