@@ -228,7 +228,7 @@ class Delivery:
                 plan = await self._original(entry, route, raw, attach=trial.attach)
                 return await self._store_request(entry, plan, raw)
             message = await asyncio.to_thread(isolated, lambda: _parse(raw))
-            related = await self._related(message, route)
+            related = await self._related(entry, message, route)
             plan = await asyncio.to_thread(
                 isolated, lambda: self._plan(entry, route, message, related, trial.refused)
             )
@@ -317,16 +317,16 @@ class Delivery:
     def _is_ours(self, address: str) -> bool:
         return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
 
-    async def _related(self, message: Message, route: Route) -> str | None:
-        """The contact that this mail answers, where the route wants threads."""
+    async def _related(self, entry: Entry, message: Message, route: Route) -> str | None:
+        """The contact of the same sender that this mail answers, where the route wants threads."""
         ids = (*message.in_reply_to, *reversed(message.references))[:_THREAD_IDS]
         if route.thread == "off" or not ids:
             return None
-        return await self._outbox.find_contact(
-            message_ids=ids,
-            since=self._now() - _THREAD_WINDOW,
-            instance_id=route.instance_id or self._config.connect.instance_id,
+        since, instance_id = (
+            self._now() - _THREAD_WINDOW,
+            route.instance_id or self._config.connect.instance_id,
         )
+        return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)
 
 
 def _parse(raw: memoryview) -> Message:

@@ -45,6 +45,7 @@ def build_submission(
     reverse_path="ann@customer.example",
     raw=None,
     references=(),
+    author=None,
     trace=b"Received: from x\r\n",
     peer="192.0.2.7",
     role="mx",
@@ -69,6 +70,7 @@ def build_submission(
         fingerprint=hashlib.sha256(content).hexdigest(),
         message_id=f"<{number}@customer.example>" if message_id == "" else message_id,
         references=tuple(references),
+        author=author,
         results={"relay_spf": "pass"},
     )
 

@@ -423,6 +423,31 @@ async def test_reply_is_related_to_the_contact_it_answers(world):
     assert request["RelatedContactId"] == outcome.contact_id
 
 
+async def test_stranger_gets_no_part_in_a_customers_thread(world):
+    """A stranger's In-Reply-To relates nothing, and a Message-ID that he used again captures no reply of the customer."""
+    async with Desk(world, routes=[{**SUPPORT, "thread": "references"}]) as desk:
+
+        async def deliver(mail, reverse_path):
+            entry = await desk.entry(mail, reverse_path=reverse_path)
+            outcome = await desk.delivery.deliver(entry)
+            await desk.outbox.finish(entry, contact_id=outcome.contact_id, now=desk.now)
+            return outcome.contact_id
+
+        first = build_mail(9)
+        contact_id = await deliver(first, "ada@customer.example")
+        again = build_mail(10)
+        del again["Message-ID"]
+        again["Message-ID"] = first["Message-ID"]
+        answer, reply = build_mail(11), build_mail(12)
+        answer["In-Reply-To"] = reply["In-Reply-To"] = first["Message-ID"]
+        await deliver(again, "eve@stranger.example")
+        desk.now += timedelta(seconds=1)
+        await deliver(answer, "mallory@stranger.example")
+        await deliver(reply, "ada@CUSTOMER.example")
+        requests = desk.requests()
+    assert [request.get("RelatedContactId") for request in requests] == [None, None, None, contact_id]
+
+
 async def test_equal_mails_without_message_id_have_tokens_of_their_own(world):
     """Two alarms of a copier that are equal to the octet, and have no Message-ID, are two contacts."""
     alarm = b"From: copier@office.example\r\nSubject: Paper jam\r\n\r\nTray 2\r\n"

@@ -27,6 +27,7 @@ FLOORS = {
     "relay.clock": 0,
     # 1, rules: values in, values out.
     "relay.config": 1,
+    "relay.duplicates": 1,
     "relay.known": 1,
     "relay.networks": 1,
     "relay.routes": 1,

@@ -15,6 +15,7 @@ from relay.config.model import Route
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.message.author import find_author
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
@@ -40,6 +41,7 @@ class Reception:
     received_at: datetime
     message_id: str | None = None
     references: tuple[str, ...] = ()
+    author: str | None = None
     hops: Hops = _NO_HOPS
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Reception:
         self.hops = find_hops(found, hostname=site.hostname, most=site.limits.hops + 1)
         self.message_id = find_message_id(found)
         self.references = find_references(found)
+        self.author = find_author(found)
         if site.trusted:
             fields, self.repairs = build_missing(
                 found,
@@ -126,6 +129,7 @@ def complete(reception: Reception, content: Content, *, trim: int) -> Submission
         fingerprint=content.fingerprint,
         message_id=reception.message_id,
         references=reception.references,
+        author=reception.author,
     )
 
 

@@ -17,6 +17,7 @@ import apsw
 from relay.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
+from relay.spool.conversations import find_answers, normalise_author
 from relay.spool.envelopes import build_envelope_json
 from relay.spool.files import LargeFile
 from relay.spool.model import Receipt, Submission
@@ -26,10 +27,6 @@ from relay.spool.turns import NEW, REPLY, group_of
 
 #: Rows a statement, the largest first: few different statements, so that each stays prepared.
 _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
-
-#: A mail whose References lead to a contact of this many days is a reply to an open conversation.
-CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
-_MICROSECONDS_A_DAY = 86_400_000_000
 
 #: Octets and destination: what is looked up before the rest of the rule is asked.
 _Key = tuple[str, str, str]
@@ -55,6 +52,8 @@ class Prepared(NamedTuple):
     file: LargeFile | None
     envelope: str
     accepted_at: int
+    #: The author as it is compared.
+    author: str | None
     #: The network and the domain whose turn its entries wait for.
     group: tuple[int, int]
     #: The reverse-path as the rule of duplicates compares it.
@@ -98,6 +97,7 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
         file=file,
         envelope=envelope,
         accepted_at=to_microseconds(submission.envelope.received_at),
+        author=normalise_author(submission.author),
         group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
         sender=normalise_reverse_path(submission.envelope.reverse_path),
     )
@@ -108,14 +108,18 @@ def accept(
 ) -> list[Accepted]:
     """Store the group, within the caller's transaction; one answer for each, in order."""
     known = _known(connection, group)
-    urgent = _conversations(connection, group)
+    answers = find_answers(
+        connection,
+        [(item.submission.references, item.author, item.sender) for item in group],
+        at=max(item.accepted_at for item in group),
+    )
     mail_id: int = connection.execute("SELECT coalesce(max(mail_id), 0) FROM mails").get
     first_mail_id = mail_id + 1
     mails: list[Sequence[Any]] = []
     raws: list[Sequence[Any]] = []
     entries: list[Sequence[Any]] = []
-    answers: list[Accepted] = []
-    for item in group:
+    accepted: list[Accepted] = []
+    for number, item in enumerate(group):
         mail = item.submission
         fresh: list[tuple[Destination, Likeness]] = []
         first = mail.spool_id
@@ -129,21 +133,21 @@ def accept(
             fresh.append((destination, likeness))
             before.append(_Earlier(likeness, mail.spool_id, item.accepted_at, confirmed=False))
         if not fresh:
-            answers.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
+            accepted.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
             continue
         mail_id += 1
         mails.append(_mail_row(mail_id, item))
         if item.file is None:
             raws.append((mail_id, mail.raw))
-        priority = REPLY if not urgent.isdisjoint(mail.references) else NEW
+        priority = REPLY if number in answers else NEW
         entries.extend(_entry_row(mail_id, item, *one, priority=priority) for one in fresh)
-        answers.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
-    _insert(connection, _MAIL_HEAD, 13, mails)
+        accepted.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
+    _insert(connection, _MAIL_HEAD, 14, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
     _insert(connection, _ENTRY_HEAD, 17, entries)
     if any(item.submission.holds for item in group):
         _remember_holds(connection, first_mail_id)
-    return answers
+    return accepted
 
 
 def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
@@ -205,24 +209,9 @@ def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key,
     return known
 
 
-def _conversations(connection: apsw.Connection, group: Sequence[Prepared]) -> set[str]:
-    """Those of the group's references that became contacts lately."""
-    references = [reference for item in group for reference in item.submission.references]
-    if not references:
-        return set()
-    since = max(item.accepted_at for item in group) - CONVERSATION_DAYS * _MICROSECONDS_A_DAY
-    rows = query(
-        connection,
-        "SELECT message_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
-        "AND contact_id IS NOT NULL AND accepted_at >= ?",
-        (json.dumps(references), since),
-    )
-    return {row[0] for row in rows}
-
-
 _MAIL_HEAD = (
     "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
-    "trace_size, trace_sha256, filed, accepted_at, sender) VALUES"
+    "trace_size, trace_sha256, filed, accepted_at, sender, author) VALUES"
 )
 
 
@@ -242,6 +231,7 @@ def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
         int(item.file is not None),
         item.accepted_at,
         item.sender,
+        item.author,
     )
 
 

@@ -104,9 +104,10 @@ class Outbox(Protocol):
         held_routes: Sequence[str] = (),
         probes: Sequence[int] = (),
     ) -> Sequence[Entry]:
-        """Lease up to `limit` due entries, oldest due first and fair between routes, counting the attempt.
+        """Lease up to `limit` due entries, in turn (docs/spool.md, fairness), counting the attempt.
 
-        Replies to known mails come before other mails of their route. Skipped are the routes that the caller
+        Mail that answers a contact of its own sender comes before other mail of its route, which has one claim in four at
+        least. Within these networks of peers have turns, and domains of reverse-paths. Skipped are the routes that the caller
         holds, that are held in the spool (`hold_route`) and that an operator paused; but of `probes` (from
         `find_probes`) those that still wait are taken, due or not, in the turn of their route, unless it is paused.
         """
@@ -214,11 +215,12 @@ class Outbox(Protocol):
         """S4 to S6; `afresh`, a retry by an operator begins with a new request on the first rung; `settled` as above."""
 
     async def find_contact(
-        self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
+        self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
         """The contact that the newest known of these Message-IDs became, for RelatedContactId.
 
-        A contact can only be related within its own instance: give `instance_id`.
+        A contact counts only where the entry's author or reverse-path is that of the mail that became it, and of several
+        such contacts of one Message-ID the first. It can only be related within its own instance: give `instance_id`.
         """
 
     async def bury_aged(

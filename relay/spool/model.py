@@ -75,8 +75,10 @@ class Submission:
     fingerprint: str
     #: The Message-ID header as sent, with its brackets; None when the mail has none.
     message_id: str | None
-    #: Message-IDs of In-Reply-To and References, with their brackets: a reply to a known mail is claimed first.
+    #: Message-IDs of In-Reply-To and References, with their brackets: who answers a contact of his own is claimed first.
     references: tuple[str, ...] = ()
+    #: The first address of the From header; None where none was read.
+    author: str | None = None
     #: Authentication results by attribute name; see `contact.plan.Context.results`.
     results: Mapping[str, str] = field(default_factory=dict)
     #: Routes whose entries are held from the beginning; each stands here once.

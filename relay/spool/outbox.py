@@ -21,7 +21,7 @@ from relay.config.model import Config
 from relay.contact.plan import Rung
 from relay.errors import SpoolBusyError
 from relay.retry import longest_wait
-from relay.spool import claims, control, outcomes, retention
+from relay.spool import claims, control, conversations, outcomes, retention
 from relay.spool.ballast import Ballast
 from relay.spool.changes import Changes
 from relay.spool.files import Layout, Sweep, lock_file, remove_raw
@@ -287,13 +287,17 @@ class LocalOutbox:
         return await self._change("bury", burying)
 
     async def find_contact(
-        self, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
+        self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
-        """The contact that the newest known of these Message-IDs became."""
+        """The contact that the newest known of these Message-IDs became, of the entry's own."""
         if not message_ids:
             return None
         finding = partial(
-            outcomes.find_contact, message_ids=message_ids, since=since, instance_id=instance_id
+            conversations.find_contact,
+            entry=entry,
+            message_ids=message_ids,
+            since=since,
+            instance_id=instance_id,
         )
         return await self._read(finding)
 

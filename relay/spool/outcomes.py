@@ -37,10 +37,10 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 #: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says nothing.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
-dropped_at, route, tag, sender, dmarc, token)
+dropped_at, route, tag, sender, dmarc, token, author)
 SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
 ?1, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''),
-iif(sent_at IS NULL, NULL, token)
+iif(sent_at IS NULL, NULL, token), author
 FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
 """
 
@@ -317,17 +317,3 @@ def bury_aged(
         with suppress(SpoolCorruptError):
             buried.append(parse_entry(rows[0]))
     return buried
-
-
-def find_contact(
-    connection: apsw.Connection, *, message_ids: Sequence[str], since: datetime, instance_id: str | None
-) -> str | None:
-    """The contact of the newest of these mails, of any instance or of this one."""
-    rows = query(
-        connection,
-        "SELECT contact_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?)) "
-        "AND contact_id IS NOT NULL AND accepted_at >= ? AND coalesce(instance_id = ?, 1) "
-        "ORDER BY accepted_at DESC LIMIT 1",
-        (json.dumps(message_ids), to_microseconds(since), instance_id),
-    )
-    return str(rows[0][0]) if rows else None

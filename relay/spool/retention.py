@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import apsw
 
-from relay.spool.accept import CONVERSATION_DAYS
+from relay.spool.conversations import CONVERSATION_DAYS
 from relay.spool.outcomes import REMEMBER
 from relay.spool.records import to_microseconds
 from relay.spool.schema import query

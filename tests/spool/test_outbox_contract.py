@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
@@ -423,17 +424,19 @@ async def test_contacts_are_found_by_message_id(put, outbox):
     for number, entry in enumerate(await claim(outbox, now=later(20)), 1):
         await outbox.finish(entry, contact_id=f"contact-{number}", now=later(20))
     ids = ["<0@x>", "<1@x>", "<2@x>", "<3@x>"]
-    assert await outbox.find_contact(message_ids=ids, since=NOW) == "contact-3"
-    assert await outbox.find_contact(message_ids=ids, since=NOW, instance_id="instance-1") == "contact-2"
-    assert await outbox.find_contact(message_ids=ids, since=later(15), instance_id="instance-1") is None
-    assert await outbox.find_contact(message_ids=[], since=NOW) is None
+    find = partial(outbox.find_contact, entry)
+    assert await find(message_ids=ids, since=NOW) == "contact-3"
+    assert await find(message_ids=ids, since=NOW, instance_id="instance-1") == "contact-2"
+    assert await find(message_ids=ids, since=later(15), instance_id="instance-1") is None
+    assert await find(message_ids=[], since=NOW) is None
 
 
 async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk, spool):
     """After retain_days a finished mail is gone, its contact is still found, and after 90 days that is gone too."""
     spool_id = await put(message_id="<1@x>", body=b"x" * 300_000)
     waiting = await put(message_id="<2@x>")
-    await outbox.finish(await claim_one(outbox), contact_id="contact-1", now=NOW)
+    entry = await claim_one(outbox)
+    await outbox.finish(entry, contact_id="contact-1", now=NOW)
     day = timedelta(days=1)
     assert await outbox.expire(now=NOW + 13 * day) == 0
     assert await outbox.expire(now=NOW + 15 * day) == 1
@@ -442,7 +445,7 @@ async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk,
     assert raw_files(spool.config.data_dir) == []
     assert desk.trace("<1@x>") == []
     assert [line.contact_id for line in desk.remembered("<1@x>")] == ["contact-1"]
-    assert await outbox.find_contact(message_ids=["<1@x>"], since=NOW) == "contact-1"
+    assert await outbox.find_contact(entry, message_ids=["<1@x>"], since=NOW) == "contact-1"
     await outbox.expire(now=NOW + 91 * day)
     assert desk.remembered("<1@x>") == []
 

@@ -11,7 +11,7 @@ import pytest
 from spoolkit import NOW, build_destination, build_submission, later
 
 from relay.contact.plan import Rung
-from relay.spool import accept, claims, listing, named, outcomes, retention, search
+from relay.spool import accept, claims, conversations, listing, named, outcomes, retention, search
 from relay.spool.model import Filter
 from relay.spool.schema import open_database, query, transaction
 from relay.spool.turns import Turns
@@ -86,7 +86,10 @@ WORK = {
     "save": lambda c: outcomes.save_request(
         c, claim(c)[0], request=b"", rung=Rung.FULL, expires_at=NOW, now=NOW
     ),
-    "find contact": lambda c: outcomes.find_contact(c, message_ids=["<1@x>"], since=NOW, instance_id="i"),
+    "find contact": lambda c: conversations.find_contact(
+        c, claim(c)[0], message_ids=["<1@x>"], since=NOW, instance_id="i"
+    ),
+    "find answers": lambda c: conversations.find_answers(c, [(["<1@x>"], "a@x", "b@x")], at=0),
     "bury aged": lambda c: outcomes.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
