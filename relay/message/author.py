@@ -11,14 +11,14 @@ from relay.message.addresses import parse_addresses
 from relay.message.headers import FieldFinder
 from relay.message.words import raw_text
 
-#: Octets of the header that are read: RFC 5322 §2.1.1 allows 998 in a line.
-_ENOUGH = 2_048
+#: Octets of the header that are read: RFC 5322 §2.1.1 allows 998 in a line. All receivers wait while they are.
+_ENOUGH = 1_024
 #: RFC 5321 §4.5.3.1: 64 octets, an "@", 255 octets.
 _LONGEST = 320
 _ADDRESS = rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
 #: What nearly every author looks like: nothing to unfold, decode or take out.
-_PLAIN = re.compile(rb'[ \t]*(?:"[^"\\\r\n]*"|[^"<>(),:;\\@\r\n]*)[ \t]*<' + _ADDRESS + rb">[ \t]*")
-_BARE = re.compile(rb"[ \t]*" + _ADDRESS + rb"[ \t]*")
+_PLAIN = re.compile(rb'(?:"[^"\\\r\n]*+"[ \t]*+|[^"<>(),:;\\@\r\n]*+)<' + _ADDRESS + rb">")
+_BARE = re.compile(_ADDRESS)
 
 
 def find_author(fields: FieldFinder) -> str | None:
@@ -26,7 +26,7 @@ def find_author(fields: FieldFinder) -> str | None:
     found = fields.find(b"from", most=1)
     if not found:
         return None
-    body = found[0][1][:_ENOUGH]
+    body = found[0][1][:_ENOUGH].strip(b" \t\r\n")
     plain = _PLAIN.fullmatch(body) or _BARE.fullmatch(body)
     if plain is not None and b"=?" not in plain[1]:
         return plain[1].decode("ascii")

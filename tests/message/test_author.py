@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +46,23 @@ def test_only_the_first_from_counts():
     """A second From, or one in the body, is nobody's."""
     assert read(b"From: ann@a.example\r\nFrom: eve@b.example\r\n\r\n") == "ann@a.example"
     assert read(b"Subject: x\r\n\r\nFrom: eve@b.example\r\n") is None
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b" ", b"\t", b'"', b"(", b"<", b"@", b".", b",", b";", b":", b"\\", b"=?", b"\r\n ", b"a", b"\xff"],
+)
+@pytest.mark.parametrize("end", [b"", b"@x", b" <a@b.example", b"x a@b.example"])
+def test_hostile_from_costs_milliseconds(octets, end):
+    """Whatever From is made of, short of its limit, at it or far beyond, receivers lose a few milliseconds by it."""
+    for count in (300, 1_000, 100_000):
+        fields = FieldFinder(header_block(b"From: " + octets * (count // len(octets)) + end + b"\r\n\r\n"))
+        spent = []
+        for _ in range(5):
+            begun = time.thread_time()
+            find_author(fields)
+            spent.append(time.thread_time() - begun)
+        assert min(spent) < 0.02, (count, octets, end)
 
 
 @given(st.text(st.sampled_from('ab "<>@.,;:()\\=?é\t'), max_size=40))
