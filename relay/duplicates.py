@@ -12,6 +12,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from relay.domains import normalise_address, normalise_domain
+
 #: `prvs=<tag>=<local part>`.
 _BATV = re.compile(r"prvs=[^=]*=(.+)", re.IGNORECASE | re.DOTALL)
 #: `SRS0=<hash>=<timestamp>=<domain>=<local part>`; the mark behind SRS0 is the forwarder's choice.
@@ -39,7 +41,7 @@ class Likeness:
 def normalise_reverse_path(reverse_path: str | None) -> str:
     """The reverse-path as two tries of one mail have it in common; "" for the null one."""
     local, at, domain = (reverse_path or "").rpartition("@")
-    return f"{_normalise_local(local)}{at}{domain.lower()}"
+    return f"{_normalise_local(local)}{at}{normalise_domain(domain)}"
 
 
 def _normalise_local(local: str) -> str:
@@ -62,10 +64,10 @@ def _join_srs0(found: re.Match[str]) -> str:
 
 def is_retransmission(mail: Likeness, earlier: Likeness) -> bool:
     """Whether a mail is the one that was here earlier; whether that was lately enough is another question."""
-    if (mail.fingerprint, mail.instance_id, mail.address.lower()) != (
+    if (mail.fingerprint, mail.instance_id, normalise_address(mail.address)) != (
         earlier.fingerprint,
         earlier.instance_id,
-        earlier.address.lower(),
+        normalise_address(earlier.address),
     ):
         return False
     if mail.dmarc == "pass" and earlier.dmarc == "fail":
@@ -84,7 +86,7 @@ def build_token(mail: Likeness, *, salt: str) -> str:
     """
     return _hash(
         mail.instance_id,
-        mail.address.lower(),
+        normalise_address(mail.address),
         mail.fingerprint,
         mail.route or "",
         mail.tag or "",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from relay.domains import normalise_address
 from relay.envelope import Destination
 
 #: An instance, a flow or a permission that worked so lately is there; what came before says little of today.
@@ -48,7 +49,7 @@ class KnownAddresses:
 
 
 def _key(destination: Destination) -> tuple[str, str]:
-    return destination.instance_id, destination.address.lower()
+    return destination.instance_id, normalise_address(destination.address)
 
 
 def tell_unknown(destination: Destination, detail: str) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from relay.config.model import Config, Route
 from relay.config.words import check_address
+from relay.domains import normalise_address, normalise_domain
 from relay.envelope import Destination
 
 
@@ -26,16 +27,6 @@ class Routed:
     address: str
     #: What stood after the first "+" of the local part, "" when nothing did (subaddress, RFC 5233).
     tag: str
-
-
-def _canonical(domain: str) -> str:
-    """A domain in the one form that is compared: lower case, and A-labels (RFC 5890 §2.3.2.1) for U-labels."""
-    if len(domain) > 255:  # RFC 5321 §4.5.3.1.2; the codec's time grows with the square of a label
-        return domain.lower()
-    try:
-        return domain.lower().encode("idna").decode()
-    except UnicodeError:  # an empty label, or one over 63 octets: no domain that a route could name
-        return domain.lower()
 
 
 def _is_connects(address: str) -> bool:
@@ -54,14 +45,14 @@ class RouteTable:
         self._default_instance = config.connect.instance_id
         self._routes = config.routes
         self._rules = tuple(
-            (pattern.rpartition("@")[0], _canonical(pattern.rpartition("@")[2]), route)
+            (pattern.rpartition("@")[0], normalise_domain(pattern.rpartition("@")[2]), route)
             for route in config.routes
             for pattern in route.match
         )
         self._by_name = {route.name: route for route in reversed(config.routes)}  # the first of a name counts
         self._domains = frozenset(domain for _, domain, _ in self._rules)
         self._destinations = frozenset(
-            route.destination.lower() for route in config.routes if route.destination
+            normalise_address(route.destination) for route in config.routes if route.destination
         )
         # A mail server sees the same few addresses all day.
         self.match = lru_cache(maxsize=4_096)(self._match)
@@ -69,7 +60,7 @@ class RouteTable:
 
     def _match(self, forward_path: str) -> Routed | None:
         local, _, domain = forward_path.rpartition("@")
-        local, domain = local.lower(), _canonical(domain)
+        local, domain = local.lower(), normalise_domain(domain)
         if domain not in self._domains:
             return None
         base, _, tag = local.partition("+")
@@ -99,11 +90,11 @@ class RouteTable:
 
     def knows_domain(self, domain: str) -> bool:
         """Whether any route speaks of this domain: an address there is unknown (5.1.1), elsewhere foreign (5.7.1)."""
-        return _canonical(domain) in self._domains
+        return normalise_domain(domain) in self._domains
 
     def is_ours(self, address: str) -> bool:
         """Whether an address would come to us, or is where we deliver to."""
-        return address.lower() in self._destinations or self.match(address) is not None
+        return normalise_address(address) in self._destinations or self.match(address) is not None
 
     def route(self, name: str) -> Route | None:
         """The route of this name; None when the configuration has it no more."""
@@ -123,7 +114,7 @@ class RouteTable:
             routed = self.match(path)
             if routed is not None:
                 # Two spellings of one address would be two contacts for one mail.
-                key = (routed.instance_id, routed.address.lower(), routed.route.name, routed.tag)
+                key = (routed.instance_id, normalise_address(routed.address), routed.route.name, routed.tag)
                 _, paths = found.setdefault(key, (routed, []))
                 paths.append(path)
         return tuple(

@@ -27,12 +27,12 @@ FLOORS = {
     "relay.clock": 0,
     # 1, rules: values in, values out.
     "relay.config": 1,
+    "relay.domains": 1,
     "relay.duplicates": 1,
     "relay.known": 1,
     "relay.networks": 1,
     "relay.routes": 1,
     "relay.outage": 1,
-    "relay.duplicates": 1,
     "relay.doubt": 1,
     "relay.policy": 1,
     "relay.proof": 1,
@@ -80,11 +80,13 @@ FLOORS = {
 
 #: On one floor a room looks only into itself, and where this table says.
 SIDEWAYS = {
-    "config": {"envelope", "networks"},
-    "routes": {"config"},
+    "config": {"domains", "envelope", "networks"},
+    "routes": {"config", "domains"},
+    "known": {"domains"},
+    "duplicates": {"domains"},
     "policy": {"config", "routes", "auth"},
-    "contact": {"config", "message", "routes"},
     "outage": {"config"},
+    "contact": {"config", "domains", "message", "routes"},
     "retry": {"config", "contact"},
     "auth": {"message"},
     "telemetry": {"logs", "metrics", "spool"},  # the entry that a log line is about
@@ -119,6 +121,7 @@ FENCES = {
     "dkim": {"auth"},
     "dns": {"resolver"},
     "flask": {"sandbox"},
+    "idna": {"domains"},
     "jinja2": {"sandbox"},
     "moto": {"sandbox"},
     "orjson": {"logs", "spool"},

@@ -27,6 +27,8 @@ def desk():
         {"match": ["@example.net"], "instance_id": OTHER},
         {"match": ["info@example.com"]},
         {"match": ["@bücher.example"], "destination": "books@example.com"},
+        {"match": ["@straße.example"], "destination": "streets@example.com"},
+        {"match": ["@xn--fa-hia.example"], "destination": "barrels@example.com"},
     )
 
 
@@ -66,6 +68,11 @@ def test_recipient_that_connect_cannot_have_is_unknown(local):
         ("a@bücher.example", "books@example.com", "@bücher.example", ""),
         ("a@xn--bcher-kva.example", "books@example.com", "@bücher.example", ""),
         ("a@BÜCHER.example", "books@example.com", "@bücher.example", ""),
+        ("a@straße.example", "streets@example.com", "@straße.example", ""),
+        ("a@STRAẞE.example", "streets@example.com", "@straße.example", ""),
+        ("a@xn--strae-oqa.example", "streets@example.com", "@straße.example", ""),
+        ("a@XN--STRAE-OQA.example", "streets@example.com", "@straße.example", ""),
+        ("a@faß.example", "barrels@example.com", "@xn--fa-hia.example", ""),
     ],
 )
 def test_path_is_matched(desk, path, address, route, tag):
@@ -88,6 +95,9 @@ def test_path_is_matched(desk, path, address, route, tag):
         "",
         "a@" + "x" * 300,
         "a@b..c",
+        # what a browser takes for another's domain, as older rules took it for ours (RFC 5894 §7.2)
+        "a@strasse.example",
+        "a@fass.example",
     ],
 )
 def test_other_path_is_not_ours(desk, path):

@@ -36,6 +36,7 @@ from relay.config.words import (
     check_url,
     split_bind,
 )
+from relay.domains import normalise_address
 
 #: AWS's default list: Amazon Connect administrator guide, "feature specifications" (facts in docs/limits.md).
 DEFAULT_EXTENSIONS = (
@@ -286,15 +287,16 @@ def _doubled_routes(routes: tuple[Route, ...]) -> Iterator[str]:
     matches: dict[str, int] = {}
     names: dict[str, int] = {}
     for index, route in enumerate(routes):
-        doubled = [pattern for pattern in dict.fromkeys(route.match) if pattern in matches]
-        for pattern in doubled:
-            yield f'routes[{index}].match has "{pattern}", which routes[{matches[pattern]}] takes already; remove one'
+        spelled = {normalise_address(pattern): pattern for pattern in reversed(route.match)}
+        doubled = [form for form in reversed(spelled) if form in matches]
+        for form in doubled:
+            yield f'routes[{index}].match has "{spelled[form]}", which routes[{matches[form]}] takes already; remove one'
         if not doubled and route.name in names:
             yield (
                 f'routes[{index}].name = "{route.name}": routes[{names[route.name]}] has that name already; '
                 "give each its own (default: its first match)"
             )
-        matches |= {pattern: index for pattern in route.match if pattern not in matches}
+        matches |= {form: index for form in spelled if form not in matches}
         names.setdefault(route.name, index)
 
 

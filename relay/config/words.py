@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from relay.domains import encode_domain
 from relay.networks import parse_network
 
 # The pattern that the Connect service model holds every address to (shape EmailAddress).
@@ -35,6 +36,10 @@ def _check_domain(domain: str) -> str:
     for label in labels:
         if not label or (label.isascii() and not _LABEL.fullmatch(label)):
             raise ValueError(f'"{domain}" is no domain; write it like "example.com"')
+    if encode_domain(domain.rstrip(".")) is None:
+        raise ValueError(
+            f'"{domain}" is no domain: a label has at most 63 letters in DNS, and one with xn-- can be read; write it like "example.com"'
+        )
     return domain.rstrip(".").lower()
 
 

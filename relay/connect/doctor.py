@@ -23,6 +23,7 @@ from relay.attachments import MAX_URL_LENGTH, prove_stored
 from relay.aws import Clients, map_error, open_clients, readable_answer, remote_call
 from relay.config import Config
 from relay.credentials import SigningCredentials
+from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
 from relay.finding import Finding, Level, fail, ok, warn
 from relay.proof import UNPROVEN, unproven
@@ -182,7 +183,7 @@ def _untold(subject: str, error: RemoteError) -> Finding:
 def _destinations(config: Config, instance_id: str) -> set[str]:
     """The addresses that routes of this instance name; a catch-all that delivers to the recipient names none."""
     return {
-        address.lower()
+        normalise_address(address)
         for route in config.routes
         if (route.instance_id or config.connect.instance_id) == instance_id
         for address in ([route.destination] if route.destination else route.match)
@@ -198,7 +199,7 @@ async def _addresses(connect: Any, instance_id: str) -> set[str]:
             page = await connect.search_email_addresses(InstanceId=instance_id, MaxResults=100, **more)
             if "EmailAddresses" not in page:
                 raise unproven("connect", "the answer has no list of addresses")
-            known |= {str(each["EmailAddress"]).lower() for each in page["EmailAddresses"]}
+            known |= {normalise_address(str(each["EmailAddress"])) for each in page["EmailAddresses"]}
         if not page.get("NextToken"):
             return known
         more = {"NextToken": page["NextToken"]}

@@ -15,6 +15,7 @@ from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf16, cut_utf16, is_category_c, strip_invisible
 from relay.contact.plan import Adaptation, Context, Rung
+from relay.domains import normalise_address
 from relay.message.model import Mailbox, Message
 
 ADDRESS_LIMIT = 255
@@ -52,14 +53,14 @@ def choose_author(
     message: Message, context: Context, route: Route, config: Config, *, rung: Rung
 ) -> tuple[str, str, tuple[Adaptation, ...]]:
     """The address and display name of the customer, and what was changed to have one."""
-    destination = context.destination.address.lower()
+    destination = normalise_address(context.destination.address)
     changes: list[Adaptation] = []
     own = False
     for mailbox, code in _candidates(message, context, route):
         address = mailbox.address.strip()
         if not is_usable(address) or (rung.is_plain and not _PLAIN.fullmatch(address)):
             continue
-        if address.lower() == destination:
+        if normalise_address(address) == destination:
             own = True
             continue
         if code is Code.FROM_OWN_ADDRESS and not own:
@@ -109,9 +110,9 @@ def _fit_name(name: str, code: Code, *, plain: bool = False) -> tuple[str, tuple
 def fit_recipients(message: Message, context: Context, config: Config) -> Recipients:
     """To and Cc as Connect takes them: without ourselves, each once, 49 together in their order."""
     strip = config.contact.strip_own_recipients
-    ourselves = {context.destination.address.lower()}
+    ourselves = {normalise_address(context.destination.address)}
     if strip:
-        ourselves.update(path.lower() for path in context.destination.forward_paths)
+        ourselves.update(normalise_address(path) for path in context.destination.forward_paths)
     seen: set[str] = set()
     left_out: dict[Code, list[str]] = {}
     changes: list[Adaptation] = []
@@ -121,7 +122,7 @@ def fit_recipients(message: Message, context: Context, config: Config) -> Recipi
         nonlocal asked
         for mailbox in mailboxes:
             address = mailbox.address.strip()
-            key = address.lower()
+            key = normalise_address(address)
             if key in ourselves or not (address or mailbox.name):
                 continue
             reason = None

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from relay import replies
 from relay.config.model import Config, Limits, Listener
+from relay.domains import normalise_address
 from relay.networks import Network, parse_address, parse_network
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
@@ -88,7 +89,9 @@ def build_site(
         proxies=_networks(listener.proxy_protocol),
         domains=tuple(dict.fromkeys(pattern.rpartition("@")[2] for pattern in patterns)),
         exact=frozenset(
-            pattern for pattern in patterns if not pattern.startswith("@") and "*@" not in pattern
+            normalise_address(pattern)
+            for pattern in patterns
+            if not pattern.startswith("@") and "*@" not in pattern
         ),
         greeting=replies.build_reply(greeting),
         hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),

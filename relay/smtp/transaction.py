@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relay import replies
+from relay.domains import normalise_address
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
 from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import Path, parse_path
@@ -132,14 +133,11 @@ def decide_recipient(path: Path, *, site: Site) -> str | Reply:
         return _postmaster(path, site=site)
     address = path.address
     # Other servers' routing in a local part (RFC 5321 §7.9 and Appendix F.2): ours only when a route spells it out.
-    if any(mark in path.local for mark in "@%!") and address.lower() not in site.exact:
+    if any(mark in path.local for mark in "@%!") and normalise_address(address) not in site.exact:
         return replies.NO_RELAYING
     if routes.match(address) is not None:
         return address
-    native = _native(path.domain)
-    if native != path.domain and routes.match(f"{path.local}@{native}") is not None:
-        return f"{path.local}@{native}"
-    if routes.knows_domain(path.domain) or routes.knows_domain(native):
+    if routes.knows_domain(path.domain):
         return replies.UNKNOWN_RECIPIENT
     return replies.NO_RELAYING
 
@@ -157,13 +155,3 @@ def _postmaster(path: Path, *, site: Site) -> str | Reply:
             return wanted
         return replies.UNKNOWN_RECIPIENT
     return replies.BAD_RECIPIENT
-
-
-def _native(domain: str) -> str:
-    """An A-label domain as routes write it, in Unicode; unreadable ones as they are."""
-    if "xn--" not in domain:
-        return domain
-    try:
-        return domain.encode("ascii").decode("idna")
-    except UnicodeError:
-        return domain

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from relay.domains import normalise_address
 from relay.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
@@ -160,7 +161,7 @@ def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
 
 
 def _key_of(likeness: Likeness) -> _Key:
-    return likeness.fingerprint, likeness.instance_id, likeness.address.lower()
+    return likeness.fingerprint, likeness.instance_id, normalise_address(likeness.address)
 
 
 def _find_earlier(

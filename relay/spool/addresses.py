@@ -10,6 +10,8 @@ import json
 import unicodedata
 from collections.abc import Callable
 
+from relay.domains import normalise_domain
+
 Fits = Callable[[str], bool]
 
 
@@ -24,23 +26,31 @@ def _fold(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
 
 
+def _fold_address(address: str) -> str:
+    """The same of an address, whose domain may be written in two ways: `bücher.example` is `xn--bcher-kva.example`."""
+    local, at, domain = address.rpartition("@")
+    return f"{_fold(local)}{at}{normalise_domain(domain)}" if at else _fold(address)
+
+
 def equals(text: str) -> Fits:
     """Whether an address is this one."""
-    wanted = _fold(strip_brackets(text))
-    return lambda address: _fold(address) == wanted
+    wanted = _fold_address(strip_brackets(text))
+    return lambda address: _fold_address(address) == wanted
 
 
 def parse_pattern(text: str) -> Fits:
     """Whether an address fits: `a@b` is all of it, `@b` its domain, `a@` its local part, and `a` a part of it."""
-    wanted = _fold(strip_brackets(text))
-    local, at, domain = wanted.rpartition("@")
-    if not at:
-        return lambda address: wanted in _fold(address)
+    text = strip_brackets(text)
+    if "@" not in text:
+        part = _fold(text)
+        return lambda address: part in _fold(address)
+    wanted = _fold_address(text)
+    local, _, domain = wanted.rpartition("@")
     if not local:
-        return lambda address: _fold(address).endswith(wanted)
+        return lambda address: _fold_address(address).endswith(wanted)
     if not domain:
         return lambda address: _fold(address).rpartition("@")[0] == local
-    return lambda address: _fold(address) == wanted
+    return lambda address: _fold_address(address) == wanted
 
 
 def fits_sender(fits: Fits) -> Callable[..., bool]:

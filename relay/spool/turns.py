@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 import apsw
 
+from relay.domains import normalise_domain
 from relay.envelope import Peer
 from relay.networks import find_network
 from relay.spool.schema import query
@@ -63,7 +64,7 @@ def group_of(peer: Peer, reverse_path: str | None) -> tuple[int, int]:
 
     Behind a trusted listener all mail comes from one relay: its domains are the only groups.
     """
-    domain = (reverse_path or "").rpartition("@")[2].lower()
+    domain = normalise_domain((reverse_path or "").rpartition("@")[2])
     return 0 if peer.role == "trusted" else _key(find_network(peer.address)), _key(domain)
 
 

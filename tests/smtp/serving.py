@@ -28,6 +28,7 @@ ROUTES = [
     },
     {"match": ["@help.example.com"]},
     {"match": ["käse@münchen.example"]},
+    {"match": ["@straße.example"]},
 ]
 
 
