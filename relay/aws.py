@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
@@ -189,9 +190,23 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
     )
 
 
+class _SendsOnce(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    """A session of aiohttp that does not send a PUT again by itself when the connection breaks.
+
+    StartEmailContact is a PUT. Sent twice in one attempt, the answer to the second could be a 409 to the first, which nobody
+    could explain: to the spool nothing had gone out before.
+    """
+
+    async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+        session: aiohttp.ClientSession = await super()._get_session(proxy_url)
+        session._retry_connection = False  # noqa: SLF001  # aiohttp has no other way to say so
+        return session
+
+
 def _connect_config(config: Config) -> AioConfig:
     return AioConfig(
         retries={"mode": "standard", "total_max_attempts": 1},  # the spool retries, at its own pace
+        http_session_cls=_SendsOnce,
         connect_timeout=5,
         read_timeout=config.connect.timeout_seconds,
         max_pool_connections=config.deliver.concurrency + 4,

@@ -156,6 +156,24 @@ async def test_connect_is_asked_once(monkeypatch, status):
     assert await count_tries(monkeypatch, status, start) == 1
 
 
+async def test_connect_is_asked_once_where_the_connection_breaks(monkeypatch):
+    """The HTTP library repeats a PUT by itself when no answer comes: a contact may be there, and only the spool knows."""
+
+    async def hang_up(reader, writer, _number):
+        head = await read_head(reader)
+        await reader.readexactly(int(head["content-length"]))
+        tries.append(head[""])
+
+    tries = []
+    async with (
+        Peer(hang_up) as peer,
+        clients_of(HERE | {"AWS_ENDPOINT_URL": peer.url}, monkeypatch) as clients,
+    ):
+        with pytest.raises(RemoteError):
+            await ConnectClient(clients.connect).start_email_contact(request_for())
+    assert len(tries) == 1
+
+
 def answered(code="", status=400, **extra):
     response = {
         "Error": {"Code": code, "Message": "m"},
