@@ -35,6 +35,7 @@ from relay.outcome import Delivered
 from relay.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.local import LocalIntake, LocalOutbox, open_intake, open_outbox
+from relay.understand.reading import open_reading
 
 #: Seconds; the product's own promise for a mail of 25 MB.
 TARGET = 0.020
@@ -121,12 +122,13 @@ async def open_desk(folder: Path) -> AsyncIterator[Desk]:
     config = builtin_config(data_dir=folder, spool={"min_free_bytes": 0, "min_free_inodes": 0})
     intake, outbox = open_intake(config), open_outbox(config)
     try:
-        async with open_clients(config) as clients:
+        async with open_clients(config) as clients, open_reading(config) as reading:
             delivery = Delivery(
                 config=config,
                 outbox=outbox,
                 store=AttachmentStore(clients.s3, config=config.s3),
                 connect=ConnectClient(clients.connect),
+                understanding=reading,
                 pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
                 now=lambda: datetime.now(UTC),
             )

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from relay import telemetry
@@ -21,7 +21,6 @@ from relay.attachments import AttachmentStore
 from relay.config import Config, Route
 from relay.connect.client import ConnectClient
 from relay.connect.model import check_request
-from relay.contact.fit import fit
 from relay.contact.original import fit_original
 from relay.contact.plan import Cause, Context, Plan, Rung
 from relay.contact.request import build_earlier_token, build_request
@@ -30,15 +29,14 @@ from relay.duplicates import build_next_token
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
 from relay.faults import fault_point
-from relay.isolation import isolated
-from relay.message.model import Message
-from relay.message.parse import parse_message
 from relay.outcome import Delivered, Dropped, Failed, Held, Outcome
 from relay.pace import Pace
 from relay.retry import next_rung, rung_number
 from relay.routes import RouteTable
 from relay.spool.base import Outbox
 from relay.spool.model import Entry
+from relay.understand.raw import opened_raw
+from relay.understand.reading import Task, Thread, Understanding
 
 #: A stored request is sent again only while its URLs have this long to live: Connect fetches after it answers.
 _URL_MARGIN = timedelta(minutes=10)
@@ -85,6 +83,7 @@ class Delivery:
         outbox: Outbox,
         store: AttachmentStore,
         connect: ConnectClient,
+        understanding: Understanding,
         pace: Pace,
         now: Callable[[], datetime],
     ) -> None:
@@ -93,8 +92,14 @@ class Delivery:
         self._outbox = outbox
         self._store = store
         self._connect = connect
+        self._understanding = understanding
         self._pace = pace
         self._now = now
+
+    @property
+    def aside(self) -> int:
+        """Attempts that wait for a mail which is slow to read: they keep no other from being begun."""
+        return self._understanding.aside
 
     async def deliver(self, entry: Entry) -> Outcome:
         """Try once, down the ladder where a payload is refused. Anything raised is a fault of ours."""
@@ -221,29 +226,30 @@ class Delivery:
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
-        opened = self._outbox.open_raw(entry)
-        raw = await asyncio.to_thread(opened.__enter__)
-        try:
+        async with opened_raw(self._outbox, entry) as (raw, handle):
             if entry.rung is Rung.ORIGINAL:  # no policy is asked: nobody knows what it would be asked about
                 plan = await self._original(entry, route, raw, attach=trial.attach)
                 return await self._store_request(entry, plan, raw)
-            message = await asyncio.to_thread(isolated, lambda: _parse(raw))
-            related = await self._related(entry, message, route)
-            plan = await asyncio.to_thread(
-                isolated, lambda: self._plan(entry, route, message, related, trial.refused)
-            )
-            if not entry.released and (policy := _policy(route, plan)) is not None:
-                return policy
-            return await self._store_request(entry, plan, raw)
-        finally:
-            await asyncio.to_thread(opened.__exit__, None, None, None)
+            task = self._task(trial, route, raw, handle)
+            async with self._understanding.plan(task) as plan:
+                if not entry.released and (policy := _policy(route, plan)) is not None:
+                    return policy
+                return await self._store_request(entry, plan, raw)
 
-    def _plan(
-        self, entry: Entry, route: Route, message: Message, related: str | None, refused: frozenset[str]
-    ) -> Plan:
-        """Classify and fit: CPU work, in a thread."""
-        context = self._context(entry, related)
-        return fit(message, context, route, self._config, rung=entry.rung, refused=refused)
+    def _task(self, trial: _Trial, route: Route, raw: memoryview, handle: int | None) -> Task:
+        """The mail as a worker is given it."""
+        entry = trial.entry
+        return Task(
+            raw=raw,
+            handle=handle,
+            context=self._context(entry),
+            route=route,
+            config=self._config,
+            rung=entry.rung,
+            refused=trial.refused,
+            attempts=entry.attempts,
+            find_related=partial(self._related, entry=entry, route=route) if route.thread != "off" else None,
+        )
 
     async def _original(self, entry: Entry, route: Route, raw: memoryview, *, attach: bool) -> Plan:
         """The plan of the last rung, which asks nothing of the parser."""
@@ -251,12 +257,10 @@ class Delivery:
         why = Cause(word) if word in set(Cause) else Cause.UNKNOWN
         octets = raw[entry.trace_size :]
         return await asyncio.to_thread(
-            lambda: fit_original(
-                octets, self._context(entry, None), route, self._config, why=why, attach=attach
-            )
+            lambda: fit_original(octets, self._context(entry), route, self._config, why=why, attach=attach)
         )
 
-    def _context(self, entry: Entry, related: str | None) -> Context:
+    def _context(self, entry: Entry) -> Context:
         return Context(
             spool_id=entry.spool_id,
             envelope=entry.envelope,
@@ -264,7 +268,6 @@ class Delivery:
             results=entry.results,
             raw_size=entry.size - entry.trace_size,
             is_ours=self._is_ours,
-            related_contact_id=related,
         )
 
     async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
@@ -317,22 +320,16 @@ class Delivery:
     def _is_ours(self, address: str) -> bool:
         return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
 
-    async def _related(self, entry: Entry, message: Message, route: Route) -> str | None:
-        """The contact of the same sender that this mail answers, where the route wants threads."""
-        ids = (*message.in_reply_to, *reversed(message.references))[:_THREAD_IDS]
-        if route.thread == "off" or not ids:
+    async def _related(self, thread: Thread, *, entry: Entry, route: Route) -> str | None:
+        """The contact of the same sender that this mail answers."""
+        ids = (*thread.in_reply_to, *reversed(thread.references))[:_THREAD_IDS]
+        if not ids:
             return None
         since, instance_id = (
             self._now() - _THREAD_WINDOW,
             route.instance_id or self._config.connect.instance_id,
         )
         return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)
-
-
-def _parse(raw: memoryview) -> Message:
-    fault_point("delivery.understand")
-    # The CPU of its thread bounds it: a busy machine changes nothing of what is understood.
-    return parse_message(raw, clock=time.thread_time)
 
 
 def _without_request(entry: Entry) -> Entry:

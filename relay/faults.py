@@ -10,6 +10,8 @@ step when the process starts. Never does anything else: what the names mean stan
     RELAY_FAULT_POINT=name:eio         OSError(EIO) at every pass; name:eio:3 only at the third
     RELAY_FAULT_POINT=name:enospc      OSError(ENOSPC); also erofs, edquot, emfile and enomem
     RELAY_FAULT_POINT=name:raise       an exception that no code expects
+    RELAY_FAULT_POINT=name:segv        SIGSEGV; name:allocate takes memory without end
+    RELAY_FAULT_POINT=name:spin:0:@word  at every pass that is about octets with this word in them
 """
 
 from __future__ import annotations
@@ -47,7 +49,17 @@ def _spin() -> None:
     deque(repeat(None), maxlen=0)  # a loop in C: no thread of ours runs beside it, and no handler of a signal
 
 
-_DEEDS: dict[str, Callable[[], None]] = {"spin": _spin, "stop": _stop}
+def _crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _allocate() -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(1 << 24))
+
+
+_DEEDS: dict[str, Callable[[], None]] = {"spin": _spin, "stop": _stop, "segv": _crash, "allocate": _allocate}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,10 +73,14 @@ class Fault:
     deed: Callable[[], None] = _kill
     #: The pass that it strikes at; 0 strikes at every pass.
     nth: int
+    #: What a pass must be about to count.
+    word: bytes = b""
     passes: int = 0
 
-    def pass_by(self) -> None:
+    def pass_by(self, about: bytes) -> None:
         """Count one pass, and strike when it is the one."""
+        if self.word not in about:
+            return
         self.passes += 1
         if self.nth not in (0, self.passes):
             return
@@ -85,6 +101,7 @@ def parse_fault(text: str) -> Fault | None:
     if not text:
         return None
     name, *words = text.split(":")
+    word = words.pop()[1:].encode() if words and words[-1].startswith("@") else b""
     error: int | None = None
     deed: Callable[[], None] = _kill
     if words and words[0] in _ERRORS:
@@ -98,7 +115,7 @@ def parse_fault(text: str) -> Fault | None:
         raise ValueError(
             f'{VARIABLE} = "{text}": write it like "name", "name:3", "name:eio", "name:eio:3" or "name:raise"'
         )
-    return Fault(name=name, error=error, deed=deed, nth=nth)
+    return Fault(name=name, error=error, deed=deed, nth=nth, word=word)
 
 
 _armed: Fault | None = parse_fault(os.environ.get(VARIABLE, ""))
@@ -110,7 +127,7 @@ def arm_fault(text: str) -> None:
     _armed = parse_fault(text)
 
 
-def fault_point(name: str) -> None:
-    """A step that changes something outside has just been made; nothing happens unless a fault waits here."""
+def fault_point(name: str, about: bytes | memoryview = b"") -> None:
+    """A step has just been made, about these octets; nothing happens unless a fault waits here."""
     if _armed is not None and _armed.name == name:
-        _armed.pass_by()
+        _armed.pass_by(bytes(about))

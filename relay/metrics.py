@@ -64,6 +64,10 @@ DELIVERY_FAILURES = Counter(
     ["service", "failure"],
 )
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
+WORKER_DEATHS = Counter(
+    "relay_worker_deaths", "Mails whose worker ended or failed in the middle of them, by kind.", ["kind"]
+)
+SLOW_MAILS = Counter("relay_slow_mails", "Mails that went on in the slow lane.")
 
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
 SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
@@ -101,6 +105,8 @@ for _service in ("s3", "connect", "relay"):
         DELIVERY_FAILURES.labels(_service, _failure)
 for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
+for _death in ("cpu", "memory", "crash", "silent", "killed", "exit", "unborn", "fault"):
+    WORKER_DEATHS.labels(_death)
 for _kind in AlarmKind:
     ALARMS.labels(_kind)
 

@@ -155,7 +155,7 @@ class Runner:
 
     async def _claim(self) -> int:
         """Take up due entries while there is room; how many were taken."""
-        free = self.services.places(self._limits.concurrency - len(self._running))
+        free = self.services.places(self._room())
         if free <= 0:
             return 0
         try:
@@ -173,6 +173,10 @@ class Runner:
             self._running[task] = entry
             task.add_done_callback(self._ended)
         return len(entries)
+
+    def _room(self) -> int:
+        """How many more attempts may be under way; a mail that is slow to read takes nobody's place."""
+        return self._limits.concurrency + self._delivery.aside - len(self._running)
 
     async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
         """Lease so many entries at most: what is due, and what is tried of held routes."""
@@ -196,7 +200,7 @@ class Runner:
 
     async def _idle_seconds(self) -> float:
         """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
-        if len(self._running) >= self._limits.concurrency:
+        if self._room() <= 0:
             return self._limits.poll_seconds
         if seconds := self.services.wait_seconds():
             return min(max(seconds, 0.01), self._limits.poll_seconds)

@@ -15,6 +15,7 @@ import pytest
 from aws_parts import clients_of
 from boxes import fast_settings
 from harness import build_mail
+from readings import reading_here
 from spoolkit import build_destination, build_submission
 
 from relay.attachments import AttachmentStore
@@ -79,6 +80,7 @@ class Desk:
             outbox=self.outbox,
             store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
             connect=ConnectClient(clients.connect),
+            understanding=reading_here(),
             pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
             now=lambda: self.now,
         )
@@ -325,8 +327,10 @@ async def test_trouble_of_the_machine_is_no_fault_of_the_mail(world, trouble):
     """A full disk or a full table of files defers the mail; once it is over, the contact is whole."""
     async with Desk(world) as desk:
         entry = await desk.entry(build_mail(5, attachment=PDF))
-        with armed(f"delivery.understand:{trouble}"), pytest.raises(OSError, match="fault point"):
-            await desk.delivery.deliver(entry)
+        with armed(f"delivery.understand:{trouble}"):
+            failed = await desk.delivery.deliver(entry)
+        assert isinstance(failed, Failed)
+        assert failed.error.failure is FailureClass.TEMPORARY
         outcome = await desk.delivery.deliver(await desk.again(entry))
         assert isinstance(outcome, Delivered)
         assert outcome.entry.rung is Rung.FULL

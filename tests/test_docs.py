@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import Counter, Gauge
 
 from relay import metrics as metrics_module
-from relay import process_facts, telemetry
+from relay import process_facts, telemetry, worker_facts
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
@@ -126,7 +126,7 @@ def test_table_of_commands_leads_to_commands():
 
 def events():
     """Every event that the log knows."""
-    source = inspect.getsource(telemetry) + inspect.getsource(process_facts)
+    source = "".join(map(inspect.getsource, (telemetry, process_facts, worker_facts)))
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {telemetry._ENDED[each] for each in Disposition})
 

@@ -10,6 +10,7 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from readings import reading_here
 from spoolkit import build_submission
 
 from relay.attachments import AttachmentStore
@@ -85,6 +86,7 @@ async def world(box, clients, tmp_path):
             outbox=outbox,
             store=AttachmentStore(clients.s3, config=by.s3),
             connect=ConnectClient(clients.connect),
+            understanding=reading_here(),
             pace=Pace(rate=1_000, burst=1_000, clock=asyncio.get_running_loop().time),
             now=lambda: datetime.now(UTC),
         )

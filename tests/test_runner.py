@@ -33,6 +33,8 @@ def refusal(failure: FailureClass, code: str = "Word") -> RemoteError:
 class Script:
     """A delivery that answers what it is told to, and keeps what it was asked."""
 
+    aside = 0
+
     def __init__(self, answer: Callable[[Entry], object]) -> None:
         self.answer = answer
         self.asked: list[Entry] = []

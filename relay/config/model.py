@@ -154,6 +154,13 @@ class Deliver(Section):
         return self
 
 
+class Understand(Section):
+    """What one mail may cost the process that reads it."""
+
+    cpu_seconds: int = Field(default=15, ge=1, le=600)
+    memory_bytes: int = Field(default=1_073_741_824, ge=268_435_456)
+
+
 class S3(Section):
     """The bucket that attachments go to."""
 
@@ -247,6 +254,7 @@ class Config(Section):
     tls: Tls = Tls()
     spool: SpoolSection = SpoolSection()
     deliver: Deliver = Deliver()
+    understand: Understand = Understand()
     s3: S3
     connect: Connect
     contact: Contact = Contact()

@@ -24,6 +24,7 @@ from relay.runner import Runner
 from relay.spool.fitness import diagnosed
 from relay.spool.local import LocalOutbox, open_desk, open_outbox
 from relay.spool.wake import Bell
+from relay.understand.reading import WorkerReading, open_reading
 from relay.waiting import is_set_within
 from relay.watch import Watch
 
@@ -44,6 +45,7 @@ class Deliverer:
         self._stack = AsyncExitStack()
         self._outbox: LocalOutbox | None = None
         self._clients: Clients | None = None
+        self._reading: WorkerReading | None = None
         self._pace: Pace | None = None
         self._runner: Runner | None = None
         self._watch: Watch | None = None
@@ -61,6 +63,7 @@ class Deliverer:
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
+        self._reading = await self._stack.enter_async_context(open_reading(config))
         self._pace = _pace(config)
         bell = self._stack.enter_context(Bell(config.data_dir))
         self._runner = Runner(
@@ -112,11 +115,13 @@ class Deliverer:
         assert self._clients is not None
         assert self._outbox is not None
         assert self._pace is not None
+        assert self._reading is not None
         return Delivery(
             config=config,
             outbox=self._outbox,
             store=AttachmentStore(self._clients.s3, config=config.s3, now=utc_now),
             connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
+            understanding=self._reading,
             pace=self._pace,
             now=utc_now,
         )

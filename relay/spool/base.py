@@ -135,6 +135,15 @@ class Outbox(Protocol):
             SpoolCorruptError: it is not what was accepted.
         """
 
+    def open_file(self, entry: Entry) -> int | None:
+        """A descriptor of the file that a large raw mail lies in, for the caller to close; None where it lies in none.
+
+        To be asked for while `open_raw` has it open, which checks it. Blocks.
+
+        Raises:
+            SpoolError: it cannot be opened.
+        """
+
     async def save_request(
         self,
         entry: Entry,

@@ -6,6 +6,7 @@ file, sync its directory, and only then the row that names it commits. Never tou
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/tally                   counts that the receivers share (`relay.smtp.tally`)
     <data_dir>/wake                    its doorbell
+    <data_dir>/work                    decoded files of mails under way, without names (`relay.understand.folder`)
     <data_dir>/standing.json           what of the queue a person was told last (`relay.alarms`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
     <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)
@@ -60,6 +61,11 @@ class Layout:
     def tally(self) -> Path:
         """The memory that receivers share; no mail is in it."""
         return self.data_dir / "tally"
+
+    @property
+    def work(self) -> Path:
+        """The folder of files that have no name; what has one was left by a process that died."""
+        return self.data_dir / "work"
 
     @property
     def database(self) -> Path:

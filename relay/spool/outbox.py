@@ -29,7 +29,7 @@ from relay.spool.gate import Gate
 from relay.spool.gauge import Gauge
 from relay.spool.model import Entry, Paused
 from relay.spool.probe import probe_spool
-from relay.spool.raws import open_raw
+from relay.spool.raws import open_file, open_raw
 from relay.spool.readers import Readers
 from relay.spool.schema import open_database, query
 from relay.spool.suspects import Suspects
@@ -149,6 +149,10 @@ class LocalOutbox:
     def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
         """The raw mail, checked."""
         return open_raw(self._readers, self._layout, entry.spool_id)
+
+    def open_file(self, entry: Entry) -> int | None:
+        """The file of a large raw mail."""
+        return open_file(self._layout, entry.spool_id)
 
     async def save_request(
         self,

@@ -67,6 +67,15 @@ def open_raw(readers: Readers, layout: Layout, spool_id: str) -> Iterator[memory
         yield view
 
 
+def open_file(layout: Layout, spool_id: str) -> int | None:
+    """A descriptor of the file of this mail; None where it lies in the database."""
+    with translated():
+        try:
+            return os.open(layout.raw_path(spool_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+
+
 def _read_row(connection: apsw.Connection, spool_id: str) -> _Row:
     found = connection.execute(
         "SELECT r.octets, m.size, m.trace_size, m.trace_sha256, m.fingerprint, m.filed "

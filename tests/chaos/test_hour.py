@@ -40,6 +40,7 @@ from chaos.proxy import (
 from chaos.simulated import SimulatedLoop, Watched, sign_at
 from footprints import Footprint, footprint_of
 from harness import build_mail, sha256
+from readings import reading_here
 from spoolkit import build_destination, build_submission
 
 from relay.attachments import AttachmentStore
@@ -233,6 +234,7 @@ class Hour:
                 outbox=self.outbox,
                 store=AttachmentStore(clients.s3, config=self.config.s3, now=self.now),
                 connect=ConnectClient(clients.connect, timeout_seconds=self.config.connect.timeout_seconds),
+                understanding=reading_here(),
                 pace=Pace(rate=RATE, burst=BURST, clock=self.loop.time),
                 now=self.now,
             )

@@ -1,0 +1,1 @@
+"""Understanding in a process of its own: a mail that hangs, bloats or crashes its reader harms no other mail."""

@@ -1,0 +1,68 @@
+"""What workers are asked to do with a mail: plan its contact, or name the files that a route refuses.
+
+Owns those two jobs: the rules of `message` and `contact` applied to one mail, with plain data on both sides. Never does
+more I/O than writing the planned files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from relay.config import Config
+from relay.contact.fit import fit
+from relay.contact.plan import Context, Rung
+from relay.contact.refusal import refusals
+from relay.message.model import Message
+from relay.message.parse import parse_message
+from relay.routes import RouteTable
+from relay.understand import wire
+from relay.understand.worker import Mail
+
+
+def plan_contact(mail: Mail) -> dict[str, Any]:
+    """The plan of a contact, and where each of its files begins; the files are written in the order of the plan."""
+    order = mail.order
+    route = mail.routes.route(order["route"])
+    if route is None:
+        raise LookupError("no such route")
+    message = parse_message(mail.raw, clock=time.process_time)
+    related = mail.ask(_describe_thread(message))["contact_id"] if order["asks"] else None
+    given = {"is_ours": build_is_ours(mail.config, mail.routes), "related_contact_id": related}
+    context = wire.unpack(Context, order["context"] | given)
+    plan = fit(
+        message,
+        context,
+        route,
+        mail.config,
+        rung=Rung(order["rung"]),
+        refused=frozenset(order["refused"]),
+    )
+    offsets = [mail.files.write(file.chunks(), file.size) for file in plan.files]
+    return {"plan": wire.pack(plan), "offsets": offsets}
+
+
+def find_refused_files(mail: Mail) -> dict[str, Any]:
+    """The names of the files that one of the routes refuses at the door."""
+    routes = [mail.routes.route(name) for name in mail.order["routes"]]
+    message = parse_message(mail.raw, clock=time.process_time)
+    names = [name for route in routes if route for name in refusals(message, route, mail.config)]
+    return {"names": names}
+
+
+def build_is_ours(config: Config, routes: RouteTable) -> Callable[[str], bool]:
+    """The test for addresses that are left out of a contact's recipients."""
+    return lambda address: config.contact.strip_own_recipients and routes.is_ours(address)
+
+
+def _describe_thread(message: Message) -> dict[str, Any]:
+    """What a mail says of the conversation it belongs to."""
+    return {
+        "in_reply_to": list(message.in_reply_to),
+        "references": list(message.references),
+        "authors": [mailbox.address for mailbox in message.author],
+    }
+
+
+JOBS = {"plan": plan_contact, "refused": find_refused_files}

@@ -1,0 +1,305 @@
+"""The pool: at most three workers, two that are quick to have and one that may be slow.
+
+Owns who gets a worker when, and what a death means. An ordinary mail takes milliseconds. One that has used a second of CPU,
+or a tenth while another waits, goes on in the slow lane, where one is at a time: so however many slow mails there are, the
+next ordinary one finds a worker. A first death is tried once more in a fresh worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from relay import worker_facts
+from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenUpError
+from relay.understand.process import Death, DiedError, WorkerProcess
+from relay.understand.supply import BusyError, Supply
+
+#: Between two looks at a worker that has not answered.
+_TICK_SECONDS = 0.02
+#: Seconds that a mail waits for a quick worker before one is freed for it.
+_CROWDED_SECONDS = 0.05
+#: Mails that wait for the slow lane at most, besides the one in it.
+_SLOW_WAITING = 1
+#: Mails remembered as slow, so that a later attempt costs the quick workers nothing.
+_REMEMBERED = 10_000
+#: Deaths of one mail, of whatever kinds, before it is given up.
+_DEATHS = 3
+
+
+class _DemotedError(Exception):
+    """Its quick worker was needed by others, and the slow lane is taken: it begins anew there, later."""
+
+
+class _Lane:
+    """The slow lane: one mail in it, and a few before it."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return sum(not place.done() for place in self._queue)
+
+    def locked(self) -> bool:
+        return self._taken
+
+    def take(self) -> None:
+        """Have it at once: it is free."""
+        self._taken = True
+
+    async def acquire(self) -> None:
+        """Wait for it.
+
+        Raises:
+            BusyError: enough others wait already.
+        """
+        if not self._taken:
+            self._taken = True
+            return
+        if self.waiting >= _SLOW_WAITING:
+            raise BusyError("other slow mails are before it")
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._taken = False
+
+
+class Pool:
+    """All workers of one process."""
+
+    def __init__(
+        self, supply: Supply, *, quick: int = 2, lane: bool = True, silent_seconds: float = SILENT_SECONDS
+    ) -> None:
+        """A pool of so many quick workers, with a slow lane or without; what is silent for so long is ended."""
+        self._supply = supply
+        self._silent_seconds = silent_seconds
+        self._quick = quick
+        self._has_lane = lane
+        self._idle: deque[WorkerProcess] = deque()
+        #: Quick workers that exist: idle or busy.
+        self._quick_count = 0
+        self._waiting: deque[tuple[asyncio.Future[WorkerProcess], float]] = deque()
+        self._lane = _Lane()
+        self._slow: dict[str, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._recovering: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def aside(self) -> int:
+        """Mails in the slow lane or before it: they hold up nobody."""
+        return self._lane.waiting + self._lane.locked()
+
+    async def start(self) -> None:
+        """Have the quick workers ready before the first mail comes.
+
+        Raises:
+            BusyError: there is no room for them.
+        """
+        await self._supply.ready()
+        self._refill()
+
+    async def run(self, call: Call) -> dict[str, Any]:
+        """What the job says of this mail.
+
+        Raises:
+            GivenUpError: nothing, and never will.
+            BusyError: nothing now.
+        """
+        while True:
+            try:
+                if call.spool_id in self._slow:
+                    return await self._run_slowly(call)
+                return await self._run_quickly(call)
+            except _DemotedError:
+                self._remember(call)
+            except DiedError as died:
+                self._judge(call, died)
+
+    def _attend(self, call: Call, worker: WorkerProcess) -> Attendance:
+        return Attendance(call, worker, self._loop.time, silent_seconds=self._silent_seconds)
+
+    def _judge(self, call: Call, died: DiedError) -> None:
+        """Let a mail be tried once more, or raise what becomes of it."""
+        call.deaths[died.death] += 1
+        again = call.deaths[died.death] > 1
+        if died.death is Death.UNBORN or (died.death is Death.KILLED and again and not call.is_last):
+            raise BusyError(f"its worker was ended: {died}")
+        if died.death in (Death.CPU, Death.SILENT):
+            self._remember(call)
+        if again or call.deaths.total() >= _DEATHS:
+            raise GivenUpError(died.death, died.detail)
+
+    def _remember(self, call: Call) -> None:
+        if not self._has_lane or not call.spool_id:
+            raise GivenUpError(Death.CPU, "too slow")
+        self._slow[call.spool_id] = None
+        if len(self._slow) > _REMEMBERED:
+            del self._slow[next(iter(self._slow))]
+
+    # --- the quick lane
+
+    async def _run_quickly(self, call: Call) -> dict[str, Any]:
+        worker = await self._take()
+        attending = self._attend(call, worker)
+        promoted = False
+        try:
+            attending.begin(self._supply)
+            while (answer := await attending.listen(_TICK_SECONDS)) is None:
+                if not promoted and self._has_lane:
+                    promoted = self._promote(attending)
+        except DiedError as died:
+            attending.tell(died, "slow" if promoted else "quick")
+            raise
+        finally:
+            if promoted:
+                self._discard_slow(worker)
+            else:
+                self._give_back(worker, attending)
+        return answer
+
+    def _is_crowded(self) -> bool:
+        """Whether a mail has waited long for a quick worker."""
+        waits = next((since for place, since in self._waiting if not place.done()), None)
+        return waits is not None and self._loop.time() - waits >= _CROWDED_SECONDS
+
+    def _promote(self, attending: Attendance) -> bool:
+        """Let a mail that is slow go on with its worker in the slow lane; a new quick worker takes its place.
+
+        Raises:
+            _DemotedError: the lane is taken; it begins anew there.
+        """
+        if not (attending.is_slow or (attending.is_long and self._is_crowded())):
+            return False
+        worker_facts.mail_was_slow(spool_id=attending.call.spool_id, seconds=attending.cpu)
+        if self._lane.locked():
+            raise _DemotedError
+        self._lane.take()
+        self._quick_count -= 1
+        self._refill()
+        return True
+
+    async def _take(self) -> WorkerProcess:
+        """A quick worker, in the order of asking."""
+        self._refill()
+        if self._idle and not self._waiting:
+            return self._idle.popleft()
+        place: asyncio.Future[WorkerProcess] = self._loop.create_future()
+        self._waiting.append((place, self._loop.time()))
+        self._hand_out()
+        try:
+            if not place.done() and not self._quick_count:
+                await self._supply.ready()  # there is no template: until there is one, or the reason why not
+                self._refill()
+            return await place
+        except BusyError:
+            place.cancel()
+            raise
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._idle.append(place.result())
+                self._hand_out()
+            raise
+
+    def _hand_out(self) -> None:
+        while self._idle and self._waiting:
+            place, _ = self._waiting.popleft()
+            if not place.done():
+                place.set_result(self._idle.popleft())
+
+    def _refill(self) -> None:
+        """Have as many quick workers as there are to be."""
+        while self._quick_count < self._quick and not self._closed:
+            try:
+                worker = self._supply.fork()
+            except BusyError:
+                return
+            self._quick_count += 1
+            self._idle.append(worker)
+            worker.ended.add_done_callback(partial(self._lose_idle, worker))
+        self._hand_out()
+
+    def _lose_idle(self, worker: WorkerProcess, _: asyncio.Future[DiedError]) -> None:
+        """A worker has ended; where it was idle, another takes its place."""
+        with suppress(ValueError):
+            self._idle.remove(worker)
+            self._quick_count -= 1
+            worker.close()
+            self._loop.call_later(_CROWDED_SECONDS, self._recover)
+
+    def _recover(self) -> None:
+        """Replace what was lost while nobody asked for it, the template too."""
+        self._refill()
+        if self._quick_count < self._quick and not self._closed:
+            self._recovering = asyncio.ensure_future(self._restart())
+
+    async def _restart(self) -> None:
+        with suppress(BusyError):  # told; the next mail tries again
+            await self._supply.ready()
+            self._refill()
+
+    def _give_back(self, worker: WorkerProcess, attending: Attendance) -> None:
+        if attending.is_clean and not worker.ended.done() and not self._closed:
+            self._idle.append(worker)
+        else:
+            self._quick_count -= 1
+            attending.discard()
+            self._refill()
+        self._hand_out()
+
+    # --- the slow lane
+
+    async def _run_slowly(self, call: Call) -> dict[str, Any]:
+        await self._lane.acquire()
+        try:
+            await self._supply.ready()
+            worker = self._supply.fork()
+        except BaseException:
+            self._lane.release()
+            raise
+        attending = self._attend(call, worker)
+        try:
+            attending.begin(self._supply)
+            while (answer := await attending.listen(_TICK_SECONDS)) is None:
+                pass
+        except DiedError as died:
+            attending.tell(died, "slow")
+            raise
+        finally:
+            self._discard_slow(worker)
+        return answer
+
+    def _discard_slow(self, worker: WorkerProcess) -> None:
+        """The slow lane is free; a worker of it is not kept."""
+        worker.end(Death.SILENT)
+        worker.close()
+        self._lane.release()
+
+    async def close(self) -> None:
+        """End every worker, whatever it is doing."""
+        self._closed = True
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.gather(self._recovering, return_exceptions=True)
+        await self._supply.close()
+        for worker in self._idle:
+            worker.close()
+        self._idle.clear()

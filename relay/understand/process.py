@@ -1,0 +1,349 @@
+"""A template and its workers as the process that uses them sees them: started, asked, measured, ended.
+
+Owns the other end of the lines that `template` and `worker` read, and the kinds of death. Never decides how many workers
+there are, nor what becomes of a mail whose worker has died: `pool` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from relay.understand import limits, wire
+from relay.understand.worker import PACKET_BYTES, write_all
+
+#: Octets of an answer at most: a body of 5 MiB, its attributes, and room.
+_ANSWER_BYTES = 1 << 28
+#: Answers above this are read in a thread.
+_SMALL_BYTES = 1 << 18
+#: Seconds from a worker's hanging up to the template's word on how it ended.
+_REAP_SECONDS = 5.0
+
+
+class Death(StrEnum):
+    """How a worker ended that was in the middle of a mail."""
+
+    #: SIGXCPU: its CPU seconds were used up.
+    CPU = "cpu"
+    #: Its memory was used up.
+    MEMORY = "memory"
+    #: SIGSEGV and its kin.
+    CRASH = "crash"
+    #: We ended it: it used no CPU for long, or took far too long in all.
+    SILENT = "silent"
+    #: SIGKILL by somebody else: the kernel, short of memory, or an operator.
+    KILLED = "killed"
+    #: It ended by itself, or said what cannot be read.
+    EXIT = "exit"
+    #: It could not be started.
+    UNBORN = "unborn"
+
+
+class DiedError(Exception):
+    """The worker is no more; `death` says why."""
+
+    def __init__(self, death: Death, detail: str) -> None:
+        super().__init__(f"{death}: {detail}" if detail else str(death))
+        self.death = death
+        self.detail = detail
+
+
+def is_runnable(pid: int) -> bool:
+    """Whether a process runs, or would if a processor were free; True where nobody can say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return True
+    return stat.rpartition(b")")[2].split()[:1] == [b"R"]
+
+
+class WorkerProcess:
+    """One worker, from its birth to its last word."""
+
+    def __init__(
+        self,
+        name: int,
+        line: socket.socket,
+        memory: int,
+        *,
+        parent: int,
+        kill: Callable[[int], None],
+        end_template: Callable[[], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._line = line
+        self._memory = memory
+        self._parent = parent
+        self._kill = kill
+        #: Ends the template and so every worker: for when it does not do as it is told.
+        self.end_template = end_template
+        self.name = name
+        self.pid: int | None = None
+        #: The configuration that it has.
+        self.number = 0
+        #: Set when the template has told how it ended.
+        self.ended: asyncio.Future[DiedError] = loop.create_future()
+        self._condemned: Death | None = None
+        self._packet: asyncio.Future[bytes] = loop.create_future()
+        self._born_cpu = 0.0
+        self._closed = False
+        loop.add_reader(line, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            octets = self._line.recv(PACKET_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:
+            self._loop.remove_reader(self._line)
+        if not self._packet.done():
+            self._packet.set_result(octets)
+
+    def send(self, words: dict[str, Any], handles: tuple[int, ...] = ()) -> None:
+        """Say something; what it carries goes by way of the shared memory.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        self._packet = self._loop.create_future()
+        octets = wire.dump(words)
+        write_all(self._memory, octets)
+        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed where it is heard
+            socket.send_fds(self._line, [json.dumps({"length": len(octets)}).encode()], handles)
+
+    async def hear(self, tick_seconds: float) -> dict[str, Any] | None:
+        """What it says next; None when it says nothing within a tick.
+
+        Raises:
+            DiedError: it has ended instead.
+        """
+        if not self._packet.done():
+            either = (self._packet, self.ended)
+            await asyncio.wait(either, timeout=tick_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not self._packet.done() and self.ended.done():
+            self._readable()  # its last word may have come with its end
+        if not self._packet.done():
+            if self.ended.done():
+                raise self.ended.result()
+            return None
+        octets = self._packet.result()
+        if not octets:
+            raise await self.find_death()
+        try:
+            length = int(json.loads(octets)["length"])
+            if not 0 <= length <= _ANSWER_BYTES:
+                raise wire.WireError(f"an answer of {length} octets")
+            return wire.load(await self._read(length))
+        except (ValueError, KeyError, TypeError) as exc:
+            self.end(Death.EXIT)
+            raise DiedError(Death.EXIT, f"what it said cannot be read: {exc}") from None
+
+    async def _read(self, length: int) -> bytes:
+        if length <= _SMALL_BYTES:
+            return os.pread(self._memory, length, 0)
+        return await asyncio.to_thread(os.pread, self._memory, length, 0)
+
+    async def find_death(self) -> DiedError:
+        """How it ended; it has hung up already."""
+        await asyncio.wait((self.ended,), timeout=_REAP_SECONDS)
+        if self.ended.done():
+            return self.ended.result()
+        return DiedError(Death.KILLED, "nobody knows how")
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it has been told to end."""
+        return self._condemned is not None
+
+    def is_runnable(self) -> bool:
+        """Whether it, or while it is not born its template, runs or would if a processor were free."""
+        return is_runnable(self.pid or self._parent)
+
+    def begin_mail(self) -> None:
+        """Measure from here on."""
+        self._born_cpu = self._cpu()
+
+    def cpu_seconds(self) -> float:
+        """CPU that it has used for this mail."""
+        return max(self._cpu() - self._born_cpu, 0.0)
+
+    def _cpu(self) -> float:
+        if self.pid is None:
+            return 0.0
+        try:
+            return limits.cpu_seconds_of(self.pid)
+        except OSError:  # it has just ended
+            return self._born_cpu
+
+    def end(self, death: Death) -> None:
+        """Kill it; `death` is what will be said of it."""
+        if self._condemned is not None:
+            return
+        self._condemned = death
+        self._kill(self.name)
+
+    def bury(self, status: int, error: str) -> None:
+        """The template has told how it ended."""
+        if not self.ended.done():
+            self.ended.set_result(read_status(status, error, self._condemned))
+
+    def close(self) -> None:
+        """Let its line and its memory go; a worker that waits for a mail ends by that."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._line)
+            self._line.close()
+            os.close(self._memory)
+
+
+def read_status(status: int, error: str, condemned: Death | None) -> DiedError:
+    """What an exit status of waitpid(2) says."""
+    if error:
+        return DiedError(Death.UNBORN, error)
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL:
+        return DiedError(condemned or Death.KILLED, "SIGKILL")
+    if code == -signal.SIGXCPU:
+        return DiedError(Death.CPU, "SIGXCPU")
+    if code < 0:
+        return DiedError(Death.CRASH, signal.Signals(-code).name)
+    return DiedError(Death.EXIT, f"exit code {code}")
+
+
+class TemplateProcess:
+    """One template, and the workers it has forked by name."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._line = line
+        self._workers: dict[int, WorkerProcess] = {}
+        self._names = 0
+        self.number = 0
+        #: Set when it hangs up.
+        self.gone = asyncio.Event()
+        self._loop.add_reader(line, self._readable)
+
+    @classmethod
+    async def start(cls, program: str) -> TemplateProcess:
+        """Start `python -m program`; it needs half a second of CPU until it heeds."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    program,
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return cls(process, ours)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def teach(self, number: int, packed: dict[str, Any]) -> None:
+        """Give it the configuration that workers are born with from now on.
+
+        Raises:
+            OSError: there is no room for it, or it is gone.
+        """
+        handle = os.memfd_create("relay-config", os.MFD_CLOEXEC)
+        try:
+            write_all(handle, wire.dump(packed))
+            self._say({"do": "config", "number": number}, handle)
+        finally:
+            os.close(handle)
+        self.number = number
+
+    def fork(self) -> WorkerProcess:
+        """One more worker, which may be asked at once.
+
+        Raises:
+            OSError: there is no descriptor for it, or the template is gone.
+        """
+        self._names += 1
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = -1
+        try:
+            with theirs:
+                memory = os.memfd_create("relay-mail", os.MFD_CLOEXEC)
+                self._say({"do": "fork", "name": self._names}, theirs.fileno(), memory)
+        except BaseException:
+            ours.close()
+            if memory >= 0:
+                os.close(memory)
+            raise
+        ours.setblocking(False)
+        worker = WorkerProcess(
+            self._names, ours, memory, parent=self.pid, kill=self._kill, end_template=self.kill
+        )
+        worker.number = self.number
+        self._workers[self._names] = worker
+        return worker
+
+    def _kill(self, name: int) -> None:
+        with suppress(OSError):  # gone, and its workers with it
+            self._say({"do": "kill", "name": name})
+
+    def _say(self, words: dict[str, Any], *handles: int) -> None:
+        socket.send_fds(self._line, [json.dumps(words).encode()], handles)
+
+    def _readable(self) -> None:
+        try:
+            octets = self._line.recv(PACKET_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:
+            self._bury_all()
+            return
+        words = json.loads(octets)
+        if words["said"] == "forked":
+            if worker := self._workers.get(words["name"]):
+                worker.pid = words["pid"]
+        elif worker := self._workers.pop(words["name"], None):
+            worker.bury(words["status"], words["error"])
+
+    def _bury_all(self) -> None:
+        """It is gone: the kernel has ended every worker with it."""
+        self._loop.remove_reader(self._line)
+        self.gone.set()
+        for worker in self._workers.values():
+            worker.bury(signal.SIGKILL, "")
+        self._workers.clear()
+
+    def kill(self) -> None:
+        """End it at once, and with it whatever its workers are doing."""
+        if not self.gone.is_set():  # else it has ended, and its end is being awaited
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        self.kill()
+        await self._process.wait()
+        self._bury_all()
+        self._line.close()

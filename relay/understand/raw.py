@@ -1,0 +1,33 @@
+"""The raw mail of an entry, opened to be read and to be handed to a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relay.spool.base import Outbox
+from relay.spool.model import Entry
+
+#: A mail up to this size is copied into memory for its worker, wherever it lies: that is sooner done than a look.
+_COPIED_BYTES = 262_144
+
+
+@asynccontextmanager
+async def opened_raw(outbox: Outbox, entry: Entry) -> AsyncIterator[tuple[memoryview, int | None]]:
+    """The raw mail, checked, and a descriptor of its file where it lies in one.
+
+    Raises:
+        SpoolError: it cannot be read, or is not what was accepted.
+    """
+    opened = outbox.open_raw(entry)
+    raw, handle = await asyncio.to_thread(opened.__enter__), None
+    try:
+        if len(raw) > _COPIED_BYTES:
+            handle = await asyncio.to_thread(outbox.open_file, entry)
+        yield raw, handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+        await asyncio.to_thread(opened.__exit__, None, None, None)

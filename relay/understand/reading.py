@@ -1,0 +1,249 @@
+"""What delivery and reception ask of workers: the plan of a contact with its files, or the files that a route refuses.
+
+Owns the way of one mail to a worker and back: descriptors out, values in. What comes back is either a plan, or the reason
+why the mail is not understood; everything that may pass is raised as temporary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from relay import worker_facts
+from relay.config import Config, Route
+from relay.contact.plan import Context, Plan, Rung
+from relay.errors import FailureClass, NotUnderstoodError, RemoteError
+from relay.spool.files import Layout
+from relay.understand import wire
+from relay.understand.attendance import Call, GivenUpError
+from relay.understand.folder import open_memory, open_unnamed, prepare_folder
+from relay.understand.limits import Allowance
+from relay.understand.pool import Pool
+from relay.understand.supply import BusyError, Supply
+
+_CHUNK_BYTES = 1 << 20
+#: Attempts after which a worker that somebody killed counts like one that the mail killed: a kernel that is short of
+#: memory each time would keep the mail for ever.
+_KILLED_ATTEMPTS = 6
+#: What kept a mail from being understood, in the words of `NotUnderstoodError`.
+_CAUSES = {"cpu": "limit", "memory": "limit", "silent": "limit", "files": "limit", "fault": "exception"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """What a mail says of the conversation it belongs to."""
+
+    in_reply_to: tuple[str, ...]
+    references: tuple[str, ...]
+    #: The addresses of From.
+    authors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One mail, and what its contact depends on besides."""
+
+    #: The octets, our own trace header included.
+    raw: memoryview = field(repr=False)
+    #: A descriptor of the file that holds the same, where there is one.
+    handle: int | None
+    context: Context
+    route: Route
+    config: Config
+    rung: Rung
+    refused: frozenset[str] = frozenset()
+    #: Starts of delivery so far, this one included.
+    attempts: int = 1
+    #: Finds the contact that a mail answers; None where the route wants no threads.
+    find_related: Callable[[Thread], Awaitable[str | None]] | None = field(default=None, repr=False)
+
+
+class Understanding(Protocol):
+    """How a delivery has its mail read."""
+
+    def plan(self, task: Task) -> AbstractAsyncContextManager[Plan]:
+        """The plan; its files can be read until the block ends.
+
+        Raises:
+            NotUnderstoodError: there is none, and never will be.
+            RemoteError: there is none now.
+        """
+
+    @property
+    def aside(self) -> int:
+        """Mails that are read slowly, and hold up nobody."""
+
+
+class Readers(Protocol):
+    """Whoever reads mails: a pool."""
+
+    @property
+    def aside(self) -> int:
+        """Mails that are read slowly."""
+
+    async def run(self, call: Call) -> dict[str, Any]:
+        """What the job says of this mail; see `Pool.run`."""
+
+
+class WorkerReading:
+    """Understanding by the workers of a pool."""
+
+    def __init__(self, pool: Readers, folder: Path) -> None:
+        self._pool = pool
+        self._folder = folder
+        #: Held by the one mail whose files are in memory, because the disk is full.
+        self._memory = asyncio.Lock()
+
+    @property
+    def aside(self) -> int:
+        """Mails that are read slowly, and hold up nobody."""
+        return self._pool.aside
+
+    @asynccontextmanager
+    async def plan(self, task: Task) -> AsyncIterator[Plan]:
+        """The plan; see `Understanding`."""
+        with ExitStack() as stack:
+            try:
+                raw = await self._hand_over(task, stack)
+                found = await self._ask(task, raw, open_unnamed(self._folder), stack)
+            except (BusyError, OSError) as exc:
+                if not _is_full(exc):
+                    raise _temporary(str(exc)) from exc
+                # The mail goes out, so that the disk becomes free: its files in memory, one mail at a time.
+                async with self._memory:
+                    yield await self._ask_in_memory(task, stack)
+                return
+            yield found
+
+    async def _ask_in_memory(self, task: Task, stack: ExitStack) -> Plan:
+        try:
+            raw = await self._hand_over(task, stack)
+            return await self._ask(task, raw, open_memory(), stack)
+        except (BusyError, OSError) as exc:
+            raise _temporary(str(exc)) from exc
+
+    async def _hand_over(self, task: Task, stack: ExitStack) -> int:
+        if task.handle is not None:
+            return task.handle
+        handle = open_memory(task.raw)
+        stack.callback(os.close, handle)
+        return handle
+
+    async def _ask(self, task: Task, raw: int, files: int, stack: ExitStack) -> Plan:
+        stack.callback(os.close, files)
+        order = {
+            "context": wire.pack(task.context),
+            "route": task.route.name,
+            "rung": str(task.rung),
+            "refused": sorted(task.refused),
+            "asks": task.find_related is not None,
+        }
+        call = Call(
+            job="plan",
+            order=order,
+            raw=raw,
+            files=files,
+            size=len(task.raw),
+            config=task.config,
+            allowance=build_allowance(task.config),
+            spool_id=task.context.spool_id,
+            answer=partial(_answer, task),
+            is_last=task.attempts >= _KILLED_ATTEMPTS,
+        )
+        try:
+            return build_plan(await self._pool.run(call), files)
+        except GivenUpError as exc:
+            raise NotUnderstoodError(_CAUSES.get(exc.kind, "crash"), str(exc)) from exc
+        except wire.WireError as exc:
+            raise NotUnderstoodError("crash", str(exc)) from exc
+
+
+@asynccontextmanager
+async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
+    """Understanding by workers, which are warm soon after it begins.
+
+    Where `data_dir/work` cannot be made, on a full disk say, files are held in memory, those of one mail at a time.
+    """
+    folder = Layout(data_dir=config.data_dir).work
+    try:
+        prepare_folder(folder)
+    except OSError as exc:
+        worker_facts.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
+    pool = Pool(Supply(config))
+    try:
+        with suppress(BusyError):  # told; the first mail tries again
+            await pool.start()
+        yield WorkerReading(pool, folder)
+    finally:
+        await pool.close()
+
+
+async def _answer(task: Task, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The contact that the mail answers."""
+    assert task.find_related is not None
+    return {"contact_id": await task.find_related(wire.unpack(Thread, dict(question)))}
+
+
+def build_allowance(config: Config) -> Allowance:
+    """What one mail may use."""
+    limits = config.understand
+    return Allowance(
+        cpu_seconds=limits.cpu_seconds,
+        memory_bytes=limits.memory_bytes,
+        files_bytes=2 * config.max_message_bytes,
+    )
+
+
+def build_plan(result: Mapping[str, Any], files: int) -> Plan:
+    """The plan in a worker's words, its files read from where it put them.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        plan, offsets = dict(result["plan"]), list(result["offsets"])
+        planned = list(plan["files"])
+        if len(offsets) != len(planned):
+            raise wire.WireError("files without a place")
+        plan["files"] = [
+            _locate(dict(file), offset, files) for file, offset in zip(planned, offsets, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as exc:
+        raise wire.WireError(f"no plan: {exc!r}") from None
+    return wire.unpack(Plan, plan)
+
+
+def _locate(file: dict[str, Any], offset: Any, files: int) -> dict[str, Any]:
+    """A planned file with the way to its octets."""
+    size, end = file["size"], os.fstat(files).st_size
+    if not (isinstance(offset, int) and isinstance(size, int) and 0 <= offset <= offset + size <= end):
+        raise wire.WireError("a file outside of what was written")
+    return file | {"chunks": partial(_read, files, offset, size)}
+
+
+def _read(files: int, offset: int, size: int) -> Iterator[bytes]:
+    """So many octets from there, in chunks."""
+    end = offset + size
+    while offset < end:
+        chunk = os.pread(files, min(_CHUNK_BYTES, end - offset), offset)
+        if not chunk:
+            raise OSError("a file of a mail under way has become shorter")
+        offset += len(chunk)
+        yield chunk
+
+
+def _is_full(exc: Exception) -> bool:
+    """Whether the disk takes no file: it is full, or read-only, or there is no folder."""
+    error = exc.error if isinstance(exc, BusyError) else errno.errorcode.get(getattr(exc, "errno", 0) or 0)
+    return error in ("ENOSPC", "EDQUOT", "EROFS", "ENOENT")
+
+
+def _temporary(detail: str) -> RemoteError:
+    return RemoteError(service="relay", failure=FailureClass.TEMPORARY, code="busy", detail=detail)

@@ -1,0 +1,108 @@
+"""The supply of workers: one template, started anew when it is gone, and the configurations that workers know.
+
+Owns the template's life. Never hands out a worker twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from relay import worker_facts
+from relay.config import Config
+from relay.understand.process import TemplateProcess, WorkerProcess
+
+#: Seconds between two tries to start a template.
+_PAUSE_SECONDS = 0.5
+#: Tries before those who wait are told that there is none.
+_TRIES = 4
+
+
+class BusyError(Exception):
+    """The machine, or the slow lane, has no room for this mail now; a later attempt may find it."""
+
+    def __init__(self, why: str, *, error: str = "") -> None:
+        super().__init__(why)
+        #: The errno of the machine by name, "" where it was none.
+        self.error = error
+
+
+class Supply:
+    """Where workers come from."""
+
+    def __init__(self, config: Config, *, program: str = "relay.understand") -> None:
+        self._program = program
+        self._config = config
+        self._packed = config.pack()
+        self._number = 1
+        self._template: TemplateProcess | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def number_of(self, config: Config) -> tuple[int, dict[str, Any]]:
+        """The number of a configuration and its plain data; a new one is what workers are born with from now on."""
+        if config is not self._config:
+            self._config, self._packed = config, config.pack()
+            self._number += 1
+            if self._template is not None and not self._template.gone.is_set():
+                self._teach(self._template)
+        return self._number, self._packed
+
+    def _teach(self, template: TemplateProcess) -> None:
+        try:
+            template.teach(self._number, self._packed)
+        except OSError as exc:  # workers are given it with their mail instead
+            worker_facts.workers_failed(
+                why=f"the template cannot be told of the configuration: {exc.strerror}"
+            )
+
+    async def ready(self) -> None:
+        """Wait until there is a template.
+
+        Raises:
+            BusyError: there is none, and starting one fails.
+        """
+        if self._template is not None and not self._template.gone.is_set():
+            return
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        if self._template is not None:
+            await self._template.stop()
+            self._template = None
+        for again in range(_TRIES):
+            try:
+                template = await TemplateProcess.start(self._program)
+            except OSError as exc:
+                worker_facts.workers_failed(why=f"no template can be started: {exc.strerror}")
+            else:
+                self._template = template
+                self._teach(template)
+                return
+            if again + 1 < _TRIES:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        raise BusyError("no worker can be started")
+
+    def fork(self) -> WorkerProcess:
+        """One more worker.
+
+        Raises:
+            BusyError: there is no room for it, or no template.
+        """
+        if self._template is None or self._template.gone.is_set() or self._closed:
+            raise BusyError("there is no template")
+        try:
+            return self._template.fork()
+        except OSError as exc:
+            raise BusyError(f"no worker can be started: {exc.strerror}") from exc
+
+    async def close(self) -> None:
+        """End the template and all workers."""
+        self._closed = True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._template is not None:
+            await self._template.stop()

@@ -1,0 +1,130 @@
+"""The template: a process that has everything imported and does nothing but fork workers and tell how they end.
+
+Owns the birth and the death of workers. A fork takes milliseconds where a start takes half a second, and what is never
+written to stays shared. It has one thread, for a fork copies no other. It hangs on the process that started it: when that
+is gone, it goes, and its workers with it, whatever they are doing (PR_SET_PDEATHSIG).
+
+    {"do": "config", "number"} and a descriptor     the configuration that workers are born with
+    {"do": "fork", "name"} and two descriptors      a worker's end of its line, and its piece of memory
+    {"do": "kill", "name"}
+    {"said": "forked", "name", "pid"}, {"said": "ended", "name", "status", "error"}
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from relay.understand import limits, wire
+from relay.understand.worker import PACKET_BYTES, Job, Worker
+
+
+def run_template(jobs: Mapping[str, Job]) -> NoReturn:
+    """The whole life of a template; its line to the process that wants workers is the descriptor in its first argument."""
+    limits.bind_to_parent(int(sys.argv[2]))
+    limits.be_expendable()
+    # The supervisor has the signals: a Ctrl-C at a terminal reaches the whole group, and ends nobody out of turn.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    template = Template(socket.socket(fileno=int(sys.argv[1])), jobs)
+    gc.collect()
+    gc.freeze()  # what is here now is shared with every worker as long as no collector writes to it
+    template.live()
+
+
+class Template:
+    """The one thread of this process."""
+
+    def __init__(self, line: socket.socket, jobs: Mapping[str, Job]) -> None:
+        self._line = line
+        self._names: dict[int, int] = {}
+        self._model = Worker(jobs)
+        self._bell, self._ring = socket.socketpair()
+        for end in (self._bell, self._ring):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._ring.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def live(self) -> NoReturn:
+        """Do what is asked and tell of the dead, until the other side is gone."""
+        poll = select.poll()
+        poll.register(self._line, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while True:
+            ready = [handle for handle, _ in poll.poll()]
+            if self._bell.fileno() in ready:
+                with suppress(BlockingIOError):
+                    self._bell.recv(4_096)
+                self._reap()
+            if self._line.fileno() in ready:
+                self._heed()
+
+    def _heed(self) -> None:
+        octets, handles, _, _ = socket.recv_fds(self._line, PACKET_BYTES, 2)
+        if not octets:
+            os._exit(0)
+        words = json.loads(octets)
+        match words["do"]:
+            case "config":
+                packed = wire.load(os.pread(handles[0], os.fstat(handles[0]).st_size, 0))
+                self._model.learn(words["number"], packed)  # once here: workers inherit it
+            case "fork":
+                self._fork(words["name"], *handles)
+            case "kill":
+                self._kill(words["name"])
+        for handle in handles:
+            os.close(handle)
+
+    def _fork(self, name: int, line: int, memory: int) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as exc:  # no room for one more process
+            self._say(said="ended", name=name, status=0, error=errno.errorcode.get(exc.errno or 0, "OSError"))
+            return
+        if pid == 0:
+            try:
+                self._become_worker(parent, line, memory)
+            finally:
+                os._exit(1)
+        self._names[pid] = name
+        self._say(said="forked", name=name, pid=pid)
+
+    def _become_worker(self, parent: int, line: int, memory: int) -> NoReturn:
+        limits.bind_to_parent(parent)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in (self._bell, self._ring, self._line):
+            end.close()
+        self._model.begin(socket.socket(fileno=line), memory)
+        self._model.live()
+
+    def _kill(self, name: int) -> None:
+        for pid, each in self._names.items():
+            if each == name:  # not reaped yet, so the number is still its own
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while self._names:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._say(said="ended", name=self._names.pop(pid), status=status, error="")
+
+    def _say(self, **words: Any) -> None:
+        try:
+            self._line.send(json.dumps(words).encode())
+        except OSError:
+            os._exit(0)
