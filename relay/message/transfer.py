@@ -31,7 +31,7 @@ _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET + b"="))
 _NOT_LETTERS = _NOT_BASE64 + b"="
 _PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
 #: Padded blocks decoded in one part; more are an attack on our time.
-_MOST_BLOCKS = 50_000
+_MOST_BLOCKS = 1_000_000
 #: Lines of uuencode read in one part: 60 MB at the usual 45 octets a line.
 _MOST_LINES = 1_400_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
@@ -96,8 +96,10 @@ def _base64(region: Region) -> Iterator[bytes]:
         if not parts or blocks >= _MOST_BLOCKS:
             return
         blocks += len(parts)
-        kept = parts.pop()
+        kept, _, beyond = parts.pop().partition(b"=")
         yield b"".join(map(_quads, parts))
+        if beyond:  # more blocks than count
+            break
         at += len(chunk)
     yield _quads(kept)
 

@@ -8,6 +8,7 @@ for each.
 from __future__ import annotations
 
 import base64
+import binascii
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -109,11 +110,7 @@ def _repeated_rtf(size: int) -> bytes:
 
 def _quoted_tnef(size: int) -> bytes:
     files = [(f"{number}.txt", run(b"x", size // 1_200)) for number in range(1_000)]
-    octets = tnef(files)
-    plain = b"".join(
-        b"=%02X" % octet if octet < 33 or octet > 126 or octet == 61 else bytes((octet,)) for octet in octets
-    )
-    lines = b"=\r\n".join(plain[at : at + 72] for at in range(0, int(size * 0.97), 72))
+    lines = binascii.b2a_qp(tnef(files), istext=False)[: int(size * 0.97)]
     return (
         _HEAD
         + b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
