@@ -8,6 +8,8 @@ limit that the configuration writes down holds for everybody.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from relay import replies
 from relay.config.model import Limits
 from relay.networks import find_host, find_network
@@ -25,6 +27,12 @@ _BY_MINUTE = ("mails", "recipients", "guesses")
 def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
     """Whether a limit by address concerns this peer."""
     return key in limits.model_fields_set or not (trusted or address in SELF)
+
+
+@lru_cache(maxsize=8_192)
+def _deliverer(address: str) -> str:
+    """The name under which it is kept that mail of a network was accepted."""
+    return f"mail {find_network(address)}"
 
 
 def most_sessions(limits: Limits, *, known: bool) -> int:
@@ -63,11 +71,11 @@ class Limiter:
 
     def delivered(self, address: str, *, now: float) -> None:
         """Remember that a peer's mail was accepted."""
-        self.tally.mark("marks", f"mail {find_network(address)}", int(now) + 1)
+        self.tally.mark("marks", _deliverer(address), int(now) + 1)
 
     def has_delivered(self, address: str, *, now: float) -> bool:
         """Return whether mail of the peer's network was accepted lately."""
-        at = self.tally.latest("marks", f"mail {find_network(address)}")
+        at = self.tally.latest("marks", _deliverer(address))
         # An instant to come is one from before the machine was started.
         return 0 < at <= now + 1 and now - at < _LATELY_SECONDS
 
