@@ -8,6 +8,7 @@ from spoolkit import NOW, build_submission
 from relay.spool import claims
 from relay.spool.records import to_microseconds
 from relay.spool.schema import open_database, query, transaction
+from relay.spool.suspects import Suspects
 from relay.spool.turns import Turns
 
 MANY, FEWER = 100_000, 20_000
@@ -55,7 +56,14 @@ def steps(connection, turns) -> tuple[int, int]:
     connection.set_progress_handler(count, 10)
     with transaction(connection):
         entries = claims.claim(
-            connection, turns, now=NOW, limit=8, lease_seconds=60, held_routes=(), probes=()
+            connection,
+            turns,
+            now=NOW,
+            limit=8,
+            lease_seconds=60,
+            held_routes=(),
+            probes=(),
+            suspects=Suspects(),
         )
     claims.next_due_at(connection, held_routes=())
     connection.set_progress_handler(None)

@@ -14,6 +14,7 @@ from relay.contact.plan import Rung
 from relay.spool import accept, claims, conversations, listing, named, outcomes, retention, search
 from relay.spool.model import Filter
 from relay.spool.schema import open_database, query, transaction
+from relay.spool.suspects import Suspects
 from relay.spool.turns import Turns
 
 ENTRIES = 3_000
@@ -69,6 +70,7 @@ def claim(connection, *, limit=8):
         lease_seconds=60,
         held_routes=(),
         probes=(),
+        suspects=Suspects(),
     )
 
 
