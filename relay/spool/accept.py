@@ -186,7 +186,7 @@ FROM wanted JOIN mails USING (fingerprint) JOIN entries USING (mail_id)
 WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12) AND dropped_at IS NULL
 UNION ALL
 SELECT fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
-FROM wanted JOIN ledger USING (fingerprint) WHERE dropped_at IS NULL
+FROM wanted CROSS JOIN ledger USING (fingerprint) WHERE dropped_at IS NULL
 ORDER BY accepted_at
 """
 

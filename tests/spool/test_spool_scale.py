@@ -82,11 +82,13 @@ WORK = {
     "next due": lambda c: claims.next_due_at(c, held_routes=()),
     "return leases": lambda c: claims.return_leases(c, now=NOW, everyone=False),
     "defer": lambda c: outcomes.defer(
-        c, claim(c)[0], until=NOW, reason="r", detail="", rung=Rung.TEXT, now=NOW
+        c, claim(c)[0], until=NOW, reason="r", detail="", rung=Rung.TEXT, settled=True, void=False, now=NOW
     ),
-    "finish": lambda c: outcomes.finish(c, claim(c)[0], contact_id="c", reason="", detail="", now=NOW),
+    "finish": lambda c: outcomes.finish(
+        c, claim(c)[0], contact_id="c", reason="", detail="", dropped=False, now=NOW
+    ),
     "save": lambda c: outcomes.save_request(
-        c, claim(c)[0], request=b"", rung=Rung.FULL, expires_at=NOW, now=NOW
+        c, claim(c)[0], request=b"", rung=Rung.FULL, token="t", expires_at=NOW, now=NOW
     ),
     "find contact": lambda c: conversations.find_contact(
         c, claim(c)[0], message_ids=["<1@x>"], since=NOW, instance_id="i"
