@@ -6,6 +6,7 @@
 #   make lint      ruff, mypy --strict, the floors
 #   make bench     what it takes, in figures
 #   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader
+#   make latency   ordinary mail beside mail that strikes its reader down, in figures
 #   make crash     campaign: kill it, hundreds of times
 #   make chaos     campaign: faults of S3 and Connect
 
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test sandbox bench lint format fuzz crash chaos setup clean
+.PHONY: help demo test sandbox bench lint format fuzz latency crash chaos setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +45,9 @@ bench: $(READY)
 
 fuzz: $(READY)
 	@RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile -m "long or not long" --timeout 7200 --numprocesses 2
+
+latency: $(READY)
+	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py -m long -rP --timeout 600
 
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/crash -m "long or not long" --timeout 3600

@@ -7,24 +7,29 @@ on a mail: whatever goes wrong with a file stands in its explanation.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from relay.config.model import Config, Route
 from relay.connect.model import check_request
 from relay.contact.fit import fit
-from relay.contact.plan import Context, Plan
+from relay.contact.original import fit_original
+from relay.contact.plan import Cause, Context, Plan
 from relay.contact.refusal import TYPE_HOLD, refusals, tell_refused
 from relay.contact.request import build_request
 from relay.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
+from relay.message.glimpse import glimpse_message
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import find_hops
 from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
+from relay.understand.jobs import build_is_ours
 from relay.verdict import Disposition
 
 #: In the place of the spool id; as long as a real one.
@@ -64,12 +69,13 @@ class Explainer:
     def explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
         """One explanation a destination, never none."""
         try:
-            return self._explain(file, raw)
+            return self.read(file, raw)
         except Exception as exc:  # noqa: BLE001 - one file of thousands may not end the run; its line says so
             return (Explanation(file=file, error=f"a fault of the relay: {exc!r}"),)
 
-    def _explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
-        message = parse_message(raw)
+    def read(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
+        """The same; raises what understanding the mail raises, as a worker may."""
+        message = parse_message(raw, clock=time.process_time)
         paths, unknown = self._choose_paths(message)
         found = [
             Explanation(
@@ -81,12 +87,7 @@ class Explainer:
             )
             for path in unknown
         ]
-        envelope = Envelope(
-            reverse_path=_guess_reverse_path(message),
-            forward_paths=tuple(ForwardPath(address=path) for path in paths),
-            peer=Peer(address="", port=0),
-            received_at=datetime.now(UTC),
-        )
+        envelope = _build_envelope(message, paths)
         ours = self._routes.destinations(paths)
         verdicts = self._judge(raw, message, ours)
         found.extend(
@@ -114,13 +115,50 @@ class Explainer:
                 verdicts[name] = (Disposition.QUARANTINE, reason)
         return verdicts
 
+    def explain_original(self, file: str, raw: bytes, *, cause: Cause, why: str) -> tuple[Explanation, ...]:
+        """What a mail becomes that ended the worker which read it: its original, by the look of its head alone."""
+        message = glimpse_message(raw)
+        paths, _ = self._choose_paths(message)
+        envelope = _build_envelope(message, paths)
+        found = []
+        for destination in self._routes.destinations(paths):
+            route = self._routes.route(destination.route)
+            assert route is not None
+            context = self._build_context(envelope, destination, raw)
+            plan = fit_original(raw, context, route, self._config, why=cause)
+            found.append(
+                Explanation(
+                    file=file,
+                    destination=destination.address,
+                    route=route,
+                    message=message,
+                    plan=plan,
+                    request=_build_request(plan, destination, envelope, raw),
+                    reason=f"it is not understood ({why})",
+                )
+            )
+        return tuple(found)
+
+    def _build_context(self, envelope: Envelope, destination: Destination, raw: bytes) -> Context:
+        return Context(
+            spool_id=SPOOL_ID,
+            envelope=envelope,
+            destination=destination,
+            results={},
+            raw_size=len(raw),
+            is_ours=build_is_ours(self._config, self._routes),
+        )
+
     def _choose_paths(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The forward-paths that routes know, and those asked for that none does."""
+        most = (
+            self._config.limits.recipients
+        )  # of one mail: a session takes no more, and each is a contact to be made
         if self._recipients:
-            known = tuple(path for path in self._recipients if self._routes.match(path))
-            return known, tuple(path for path in self._recipients if path not in known)
+            known = tuple(path for path in self._recipients if self._routes.match(path))[:most]
+            return known, tuple(path for path in self._recipients if not self._routes.match(path))[:most]
         named = dict.fromkeys(mailbox.address for mailbox in (*message.to, *message.cc))
-        known = tuple(address for address in named if self._routes.match(address))
+        known = tuple(islice((address for address in named if self._routes.match(address)), most))
         return known or (_example_of(self._config.routes[0]),), ()
 
     def _refuse(self, raw: bytes) -> str:
@@ -143,26 +181,10 @@ class Explainer:
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
-        context = Context(
-            spool_id=SPOOL_ID,
-            envelope=envelope,
-            destination=destination,
-            results={},
-            raw_size=len(raw),
-            is_ours=self._routes.is_ours,
-        )
+        context = self._build_context(envelope, destination, raw)
         plan = fit(message, context, route, self._config)
         attached = [file for file in plan.files if file.attached]
-        likeness = Likeness(
-            fingerprint=hashlib.sha256(raw).hexdigest(),
-            instance_id=destination.instance_id,
-            address=destination.address,
-            route=destination.route,
-            tag=destination.tag,
-            sender=normalise_reverse_path(envelope.reverse_path),
-        )
-        token = build_token(likeness, salt="")
-        request = build_request(plan, [_placeholder_url(file.key) for file in attached], client_token=token)
+        request = _build_request(plan, destination, envelope, raw)
         problems = check_request(
             request,
             max_attachments=self._config.connect.max_attachments,
@@ -181,6 +203,29 @@ class Explainer:
             reason=reason or (f"the route says {action} for this class" if action != "deliver" else ""),
             error="; ".join(problems) or None,
         )
+
+
+def _build_envelope(message: Message, paths: Sequence[str]) -> Envelope:
+    return Envelope(
+        reverse_path=_guess_reverse_path(message),
+        forward_paths=tuple(ForwardPath(address=path) for path in paths),
+        peer=Peer(address="", port=0),
+        received_at=datetime.now(UTC),
+    )
+
+
+def _build_request(plan: Plan, destination: Destination, envelope: Envelope, raw: bytes) -> dict[str, Any]:
+    """The arguments of the call, with URLs that lead nowhere."""
+    likeness = Likeness(
+        fingerprint=hashlib.sha256(raw).hexdigest(),
+        instance_id=destination.instance_id,
+        address=destination.address,
+        route=destination.route,
+        tag=destination.tag,
+        sender=normalise_reverse_path(envelope.reverse_path),
+    )
+    urls = [_placeholder_url(file.key) for file in plan.files if file.attached]
+    return build_request(plan, urls, client_token=build_token(likeness, salt=""))
 
 
 def _guess_reverse_path(message: Message) -> str | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from relay.cli import main
 from relay.config.builtin import builtin_config
 from relay.explain import Explainer, build_record
+from relay.faults import arm_fault
 
 PLAIN = b"""\
 Return-Path: <bounce@customer.example>
@@ -283,15 +284,49 @@ def test_page_never_carries_control_characters(tmp_path):
 
 
 def test_no_network(monkeypatch, tmp_path):
-    """A dry run opens no socket."""
+    """A dry run calls nobody."""
 
     def refuse(*_args, **_kwargs):
-        raise AssertionError("a socket was opened")
+        raise AssertionError("somebody was called")
 
-    monkeypatch.setattr(socket, "socket", refuse)
+    for way in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, way, refuse)
     letter = tmp_path / "letter.eml"
     letter.write_bytes(mail().as_bytes())
     assert run("--json", letter).exit_code == 0
+
+
+@pytest.mark.parametrize("fault", ["spin", "segv", "raise", "allocate"])
+def test_a_hostile_file_harms_no_command(tmp_path, fault):
+    """A file that hangs, bloats or crashes its reader is told as the contact of its original, and the next as it is."""
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        '[s3]\nbucket = "example-mail"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\n'
+        '[understand]\ncpu_seconds = 1\n[[routes]]\nmatch = ["support@example.com"]\n'
+    )
+    hostile, good = tmp_path / "hostile.eml", tmp_path / "good.eml"
+    hostile.write_bytes(mail(Subject="Hostile").as_bytes())
+    good.write_bytes(mail(Subject="Good").as_bytes())
+    arm_fault(f"delivery.understand:{fault}:0:@Hostile")
+    try:
+        result = run("--json", "--config", config, hostile, good)
+        page = run("--config", config, hostile)
+    finally:
+        arm_fault("")
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert (result.exit_code, page.exit_code) == (0, 0)
+    assert "message.not_understood" in [one["code"] for one in first["adaptations"]]
+    assert (
+        first["message"]["subject"] == first["request"]["EmailMessage"]["RawMessage"]["Subject"] == "Hostile"
+    )
+    assert "it is not understood" in page.stdout
+    assert (second["message"]["subject"], second["adaptations"]) == ("Good", [])
+
+
+def test_destinations_are_as_many_as_a_session_takes():
+    """A mail that names thousands of our addresses is explained for as many as limits.recipients."""
+    named = ", ".join(f"desk{number}@example.com" for number in range(3_000))
+    assert len(explain(mail(To=named).as_bytes())) == builtin_config().limits.recipients
 
 
 @settings(deadline=None, max_examples=200)

@@ -7,26 +7,41 @@ bidirectional and invisible characters written out: a name must not look like an
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 import click
 
-from relay.cli.entries import echo
+from relay.cli.entries import printable
 from relay.cli.mail_file import MailFileError, read_mail
+from relay.config import Config
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
 from relay.contact.body import HTML
 from relay.contact.characters import clean_line, count_utf8
 from relay.contact.html_text import make_text
 from relay.contact.note import count_bytes
-from relay.contact.plan import Plan
+from relay.contact.plan import Cause, Plan
 from relay.explain import Explainer, Explanation, build_record
 from relay.message.model import Message
 from relay.terminal import write_out_json
+from relay.understand.alone import LoneWorker
+from relay.understand.attendance import Call, GivenUpError
+from relay.understand.folder import open_memory
+from relay.understand.reading import CAUSES, build_allowance
+from relay.understand.supply import BusyError
+from relay.understand.worker import Mail
 from relay.verdict import Disposition
 
 _WIDTH = 100
+#: What the pages or the JSON of one file may hold: `limits.recipients` times its words.
+_PAGES_BYTES = 1 << 31
+_PIECE_BYTES = 1 << 20
 #: Lines of the body that the page shows.
 _PREVIEW = 12
 #: Levels of the tree that are shown as such.
@@ -59,23 +74,76 @@ def explain_command(
     FILE is a mail as it would be sent; "-" is the standard input.
     """
     config = load_config(config_path) if config_path else builtin_config()
-    explainer = Explainer(config, recipients=recipients)
-    failed = False
-    for file in files:
-        for explanation in _explain_file(explainer, file):
-            failed = failed or explanation.error is not None
-            if as_json:
-                click.echo(write_out_json(json.dumps(build_record(explanation))))
-            else:
-                echo(*_build_page(explanation), "")
+    explaining = _Explaining(config, Explainer(config, recipients=recipients), as_json=as_json)
+    with explaining.worker:
+        failed = [file for file in files if not explaining.explain(file)]
     ctx.exit(1 if failed else 0)
 
 
-def _explain_file(explainer: Explainer, file: str) -> tuple[Explanation, ...]:
-    try:
-        return explainer.explain(file, read_mail(file))
-    except MailFileError as exc:
-        return (Explanation(file=file, error=str(exc)),)
+class _Explaining:
+    """The files of one command, each read by a worker as the deliverer's mails are."""
+
+    def __init__(self, config: Config, explainer: Explainer, *, as_json: bool) -> None:
+        self._config = config
+        self._explainer = explainer
+        self._as_json = as_json
+        self.worker = LoneWorker(self._read)
+
+    def explain(self, file: str) -> bool:
+        """Show what one file would become; returns whether nothing is wrong with it."""
+        try:
+            raw = read_mail(file)
+        except MailFileError as exc:
+            return self._show(Explanation(file=file, error=str(exc)))
+        with ExitStack() as stack:
+            written = stack.enter_context(tempfile.TemporaryFile())
+            handle = open_memory(raw)
+            stack.callback(os.close, handle)
+            call = Call(
+                job="",
+                order={"file": file},
+                raw=handle,
+                files=written.fileno(),
+                size=len(raw),
+                config=self._config,
+                allowance=replace(build_allowance(self._config), files_bytes=_PAGES_BYTES),
+                spool_id="",
+            )
+            try:
+                sound = bool(self.worker.run(call)["sound"])
+            except BusyError as exc:
+                return self._show(Explanation(file=file, error=str(exc)))
+            except GivenUpError as exc:
+                cause = Cause(CAUSES.get(exc.kind, Cause.CRASH))
+                found = self._explainer.explain_original(file, raw, cause=cause, why=str(exc))
+                return self._show(*found)
+            self._copy(written)
+            return sound
+
+    def _copy(self, written: BinaryIO) -> None:
+        """Show what the worker has written: whole lines, a piece at a time."""
+        written.seek(0)
+        while lines := written.readlines(_PIECE_BYTES):
+            click.echo(b"".join(lines), nl=False)
+
+    def _read(self, mail: Mail) -> dict[str, Any]:
+        """In the worker: the explanations of one file, written as they are to be shown."""
+        found = self._explainer.read(mail.order["file"], bytes(mail.raw))
+        for explanation in found:
+            octets = self._render(explanation).encode("utf-8", "backslashreplace")
+            mail.files.write([octets], len(octets))
+        return {"sound": all(explanation.error is None for explanation in found)}
+
+    def _show(self, *found: Explanation) -> bool:
+        for explanation in found:
+            click.echo(self._render(explanation), nl=False)
+        return all(explanation.error is None for explanation in found)
+
+    def _render(self, explanation: Explanation) -> str:
+        """One explanation, its line end included."""
+        if self._as_json:
+            return write_out_json(json.dumps(build_record(explanation))) + "\n"
+        return "\n".join(map(printable, [*_build_page(explanation), ""])) + "\n"
 
 
 def _build_page(explanation: Explanation) -> Iterator[str]:
@@ -93,7 +161,7 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
         yield from _fact("Route", explanation.route.name)
     if plan:
         yield from _fact("Class", str(plan.classification))
-        if explanation.disposition is not Disposition.REJECT:
+        if explanation.disposition is Disposition.ACCEPT:
             yield from _fact("Checks", "SPF, DKIM, DMARC and ARC are not asked for in a dry run")
     yield ""
     yield "The mail"

@@ -19,7 +19,7 @@ from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config, Listener
 from relay.envelope import Peer, SpoolId
 from relay.errors import RelayError, SpoolSickError
-from relay.message.parse import parse_message
+from relay.message.glimpse import glimpse_message
 from relay.routes import RouteTable
 from relay.smtp.content import Content
 from relay.smtp.parameters import MailParameters
@@ -126,7 +126,7 @@ def _reverse_path(site: Site, sender: str | None, raw: bytes) -> str | None:
     """The address given; else that of the author, where it can stand in an envelope."""
     given = sender is not None
     if sender is None:
-        author = parse_message(raw).author
+        author = glimpse_message(raw).author
         sender = author[0].address if author else ""
     path = f"FROM:<{strip_brackets(sender)}> SMTPUTF8"
     decided = decide_sender(path.encode(), site=site, authenticated=False)

@@ -1,24 +1,33 @@
 """Files that a route refuses at the door: `disallowed_types = "reject"`.
 
-Owns the look into a mail before its commit, on those routes only. The parsing runs in a thread; the decision is
-`relay.contact.refusal`'s. Whatever goes wrong here refuses nothing: the delivering half stores such files.
+Owns the look into a mail before its commit, on those routes only. A worker of the receiver reads the mail, within a few
+seconds; the decision is `relay.contact.refusal`'s. Whatever goes wrong here, or takes too long, refuses nothing: the
+delivering half stores such files.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from relay.config.model import Config, Route
-from relay.contact.refusal import refusals
 from relay.envelope import Destination
-from relay.message.parse import parse_message
 from relay.routes import RouteTable
 from relay.spool.model import RawFile
+from relay.understand.attendance import Call, GivenUpError
+from relay.understand.folder import open_memory
+from relay.understand.limits import Allowance
+from relay.understand.pool import Pool
+from relay.understand.supply import BusyError, Supply
 
 #: By the name of a route, the names of the files that it refuses: never none.
 Refused = Mapping[str, tuple[str, ...]]
+
+#: CPU seconds for one mail, and seconds on the clock with the wait for the worker: its sender waits for the reply.
+_CPU_SECONDS = 2
+_PATIENCE_SECONDS = 5.0
 
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
@@ -31,23 +40,66 @@ def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> li
     ]
 
 
-async def find_refused(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
-    """The routes that refuse the mail, each with the names of the files; empty when all of them take it.
+class FileLook:
+    """The one worker of a receiver, started when a mail first needs it."""
 
-    Raises:
-        SpoolError: a large mail cannot be read back.
-    """
-    return await asyncio.to_thread(_look, raw, strict, config)
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+
+    async def find_refused(self, raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
+        """The routes that refuse the mail, each with the names of the files; empty when all take it, or in doubt.
+
+        Raises:
+            SpoolError: a large mail cannot be read back.
+        """
+        if self._pool is None:
+            self._pool = Pool(Supply(config), quick=1, lane=False, silent_seconds=_PATIENCE_SECONDS)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await self._ask(self._pool, raw, strict, config)
+        except (
+            TimeoutError,
+            GivenUpError,
+            BusyError,
+            OSError,
+            KeyError,
+            TypeError,
+        ):  # in doubt, or no answer
+            return {}
+
+    async def _ask(
+        self, pool: Pool, raw: bytes | RawFile, strict: Sequence[Route], config: Config
+    ) -> Refused:
+        with ExitStack() as stack:
+            handle, size = await asyncio.to_thread(_copy, raw)
+            stack.callback(os.close, handle)
+            files = open_memory()
+            stack.callback(os.close, files)
+            call = Call(
+                job="refused",
+                order={"routes": [route.name for route in strict]},
+                raw=handle,
+                files=files,
+                size=size,
+                config=config,
+                allowance=Allowance(
+                    cpu_seconds=_CPU_SECONDS, memory_bytes=config.understand.memory_bytes, files_bytes=0
+                ),
+                spool_id="",
+            )
+            found = (await pool.run(call))["refused"]
+            return {route.name: tuple(map(str, found[route.name])) for route in strict if found[route.name]}
+
+    async def close(self) -> None:
+        """End the worker."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
 
 
-def _look(raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
+def _copy(raw: bytes | RawFile) -> tuple[int, int]:
+    """A descriptor of a copy in memory, and its size."""
     if isinstance(raw, bytes):
-        return _names(memoryview(raw), strict, config)
+        return open_memory(raw), len(raw)
     with raw.view() as octets:
-        return _names(octets, strict, config)
-
-
-def _names(octets: memoryview, strict: Sequence[Route], config: Config) -> Refused:
-    message = parse_message(octets, clock=time.thread_time)
-    found = {route.name: refusals(message, route, config) for route in strict}
-    return {name: files for name, files in found.items() if files}
+        return open_memory(octets), len(octets)

@@ -15,6 +15,7 @@ from relay.config.model import Config, Listener
 from relay.config.words import split_bind
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
+from relay.smtp.filetypes import FileLook
 from relay.smtp.gates import raise_file_limit
 from relay.smtp.limits import Limiter
 from relay.smtp.protocol import Smtp
@@ -67,6 +68,7 @@ class Server:
         self._listening: list[asyncio.Server] = []
         self._sites: dict[int, Site] = {}
         self._draining: asyncio.Task[None] | None = None
+        self._look = FileLook()
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, by the index of their listener in the configuration."""
@@ -116,6 +118,7 @@ class Server:
                 routes=routes,
                 tls=asking if listener.role == "trusted" else plain,
                 users=users,
+                look=self._look,
             )
             for index, listener in enumerate(config.listeners)
         }
@@ -152,4 +155,5 @@ class Server:
                 session.stop(urgent=urgent)
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         station.close()
+        await self._look.close()
         self._tally.close()

@@ -20,7 +20,7 @@ from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.smtp.content import Content
-from relay.smtp.filetypes import Refused, find_refused, strict_routes
+from relay.smtp.filetypes import Refused, strict_routes
 from relay.smtp.trace import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.base import Intake
@@ -144,7 +144,8 @@ async def receive(reception: Reception, content: Content, *, trim: int, intake: 
         return offered
     strict = reception.strict_routes()
     if strict:
-        refused = await find_refused(offered.raw, strict, reception.transaction.site.config)
+        site = reception.transaction.site
+        refused = await site.look.find_refused(offered.raw, strict, site.config)
         if all(destination.route in refused for destination in offered.destinations):
             return replies.TYPE_REFUSED
         offered = _spare(reception, offered, refused)

@@ -16,6 +16,7 @@ from relay.domains import normalise_address
 from relay.networks import Network, parse_address, parse_network
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
+from relay.smtp.filetypes import FileLook
 from relay.smtp.tls import Certificates
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
@@ -54,6 +55,8 @@ class Site:
     tls_first: bool
     #: Whether some route refuses files at the door.
     looks_inside: bool
+    #: Who looks, for all listeners of the process.
+    look: FileLook
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -62,9 +65,15 @@ class Site:
 
 
 def build_site(
-    *, config: Config, listener: Listener, routes: RouteTable, tls: Certificates | None, users: Users | None
+    *,
+    config: Config,
+    listener: Listener,
+    routes: RouteTable,
+    tls: Certificates | None,
+    users: Users | None,
+    look: FileLook | None = None,
 ) -> Site:
-    """The site of a listener."""
+    """The site of a listener; without a `look` it has one of its own."""
     patterns = [pattern for route in config.routes for pattern in route.match]
     trusted = listener.role == "trusted"
     allow = _networks(listener.allow)
@@ -97,6 +106,7 @@ def build_site(
         hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),
         starttls=tls is not None and listener.tls in ("starttls", "required"),
         tls_first=listener.tls == "required",
+        look=look or FileLook(),
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

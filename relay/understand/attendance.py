@@ -84,7 +84,6 @@ def take_answer(words: dict[str, Any], call: Call) -> dict[str, Any]:
             raise BusyError(f"a worker met {words['error']}", error=words["error"])
         case "fault":
             error = str(words["error"])[:200]
-            worker_facts.worker_faulted(error=error, places=words["places"], spool_id=call.spool_id)
             raise GivenUpError("fault", error)
     raise KeyError(words["said"])
 
@@ -160,6 +159,9 @@ class Attendance:
             self.worker.send(await self.call.answer(words["question"]))
             self._last = self._clock()
             return None
+        if words["said"] == "fault":
+            error = str(words["error"])[:200]
+            worker_facts.worker_faulted(error=error, places=words["places"], spool_id=self.call.spool_id)
         self.is_clean = not words["retires"] and words["said"] in ("done", "files", "temporary")
         return take_answer(words, self.call)
 

@@ -44,11 +44,13 @@ def plan_contact(mail: Mail) -> dict[str, Any]:
 
 
 def find_refused_files(mail: Mail) -> dict[str, Any]:
-    """The names of the files that one of the routes refuses at the door."""
-    routes = [mail.routes.route(name) for name in mail.order["routes"]]
+    """By route, the names of the files that it refuses at the door."""
+    routes = {name: mail.routes.route(name) for name in mail.order["routes"]}
     message = parse_message(mail.raw, clock=time.process_time)
-    names = [name for route in routes if route for name in refusals(message, route, mail.config)]
-    return {"names": names}
+    found = {
+        name: list(refusals(message, route, mail.config)) if route else [] for name, route in routes.items()
+    }
+    return {"refused": found}
 
 
 def build_is_ours(config: Config, routes: RouteTable) -> Callable[[str], bool]:

@@ -32,8 +32,8 @@ _CHUNK_BYTES = 1 << 20
 #: Attempts after which a worker that somebody killed counts like one that the mail killed: a kernel that is short of
 #: memory each time would keep the mail for ever.
 _KILLED_ATTEMPTS = 6
-#: What kept a mail from being understood, in the words of `NotUnderstoodError`.
-_CAUSES = {"cpu": "limit", "memory": "limit", "silent": "limit", "files": "limit", "fault": "exception"}
+#: What kept a mail from being understood, in the words of `contact.plan.Cause`; whatever else did is a crash.
+CAUSES = {"cpu": "limit", "memory": "limit", "silent": "limit", "files": "limit", "fault": "exception"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class WorkerReading:
         try:
             return build_plan(await self._pool.run(call), files)
         except GivenUpError as exc:
-            raise NotUnderstoodError(_CAUSES.get(exc.kind, "crash"), str(exc)) from exc
+            raise NotUnderstoodError(CAUSES.get(exc.kind, "crash"), str(exc)) from exc
         except wire.WireError as exc:
             raise NotUnderstoodError("crash", str(exc)) from exc
 

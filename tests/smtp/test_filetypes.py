@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from relay.config.builtin import builtin_config
 from relay.routes import RouteTable
-from relay.smtp.filetypes import find_refused, strict_routes
+from relay.smtp.filetypes import FileLook, strict_routes
 from relay.spool.files import LargeFile
 
 STRICT = {"match": ["support@example.com"], "disallowed_types": "reject"}
@@ -22,7 +24,11 @@ async def refused(raw, *recipients):
     config = builtin_config(routes=[STRICT, LENIENT])
     routes = RouteTable(config)
     strict = strict_routes(routes.destinations(recipients), routes)
-    return await find_refused(raw, strict, config) if strict else {}
+    look = FileLook()
+    try:
+        return await look.find_refused(raw, strict, config) if strict else {}
+    finally:
+        await look.close()
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,18 @@ async def test_large_mail_is_read_back(tmp_path):
     file.write(ZIP)
     assert await refused(file, "support@example.com") == {"support@example.com": ("papers.zip",)}
     file.discard()
+
+
+@pytest.mark.parametrize("fault", ["spin", "segv", "raise", "stop", "allocate", "enospc"])
+async def test_in_doubt_the_mail_is_taken(monkeypatch, fault):
+    """Whatever a mail does to the worker that looks at it, within seconds it is taken, and the next one is looked at."""
+    monkeypatch.setenv("RELAY_FAULT_POINT", f"delivery.understand:{fault}:0:@Hostile")
+    config = builtin_config(routes=[STRICT])
+    look = FileLook()
+    try:
+        begun = asyncio.get_running_loop().time()
+        assert await look.find_refused(ZIP + b"Hostile", config.routes, config) == {}
+        assert asyncio.get_running_loop().time() - begun < 10
+        assert await look.find_refused(ZIP, config.routes, config) == {"support@example.com": ("papers.zip",)}
+    finally:
+        await look.close()
