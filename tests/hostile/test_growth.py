@@ -16,7 +16,7 @@ _SAMPLE = 30
 def test_time_grows_as_the_octets_do(name):
     """Twice the octets of any kind that a reader knows take it less than three times as long."""
     reader = READERS[name]
-    single = [grows_too_fast(reader.read, make, 4_000) and label for label, make in runs(reader, mixed=False)]
+    single = [grows_too_fast(reader.read, make, 3_000) and label for label, make in runs(reader, mixed=False)]
     mixed = list(runs(reader, mixed=True))
     sample = random.Random(name).sample(mixed, min(_SAMPLE, len(mixed)))
     pairs = [grows_too_fast(reader.read, make, 2_000) and label for label, make in sample]

@@ -41,8 +41,8 @@ def test_there_is_a_shape_for_every_idea():
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_hostile_mail_becomes_a_request_in_little_time(name):
-    """A shape of a fifth of its size is understood and fitted without an error, in a fifth of three seconds."""
-    assert _seconds_of(SHAPES[name](SMALL // 5)) < 0.6
+    """A shape of a tenth of its size is understood and fitted without an error, in a fifth of three seconds."""
+    assert _seconds_of(SHAPES[name](SMALL // 10)) < 0.6
 
 
 @pytest.mark.parametrize("name", list(SHAPES)[::6])
