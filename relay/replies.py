@@ -110,7 +110,7 @@ ACCESS_DENIED = _row(554, "7.1", "Access denied", "the peer is outside the liste
 EARLY_TALKER = _row(554, "5.0", "Spoke before the greeting", "RFC 5321 §3.1, with limits.early_talker_seconds")
 NO_RECIPIENTS = _row(554, "5.1", "No valid recipients", "DATA or BDAT after every RCPT was refused (RFC 5321 §3.3)")
 LONG_LINE = _row(554, "3.4", "A line is too long", "a line of the message over limits.line_bytes")
-TYPE_REFUSED = _row(554, "6.1", "A file of a type that is not taken here; please send it in another form", 'a route with disallowed_types = "reject" (RFC 3463, X.6.1)')
+TYPE_REFUSED = _row(554, "6.1", "A file of a type that is not taken here; please send it in another form", 'every route of the transaction refuses the file type (disallowed_types = "reject"); over LMTP that of this recipient (RFC 3463, X.6.1)')
 LOOP = _row(554, "4.6", "Too many hops: this mail goes round in circles", "limits.hops Received lines (RFC 5321 §6.3)")
 PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", "MAIL or RCPT (RFC 5321 §4.1.1.11); BODY=BINARYMIME too")
 # fmt: on

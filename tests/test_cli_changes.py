@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from test_cli_queue import SALES, Spool
 
 from relay.cli import main
+from relay.spool.schema import open_database
 
 NO_DAEMON = "relay: no daemon runs that delivers: nothing goes out until one is started\n"
 
@@ -229,3 +231,19 @@ def test_help_says_what_a_change_is_for():
     for command in ("retry", "hold", "release", "drop"):
         printed = CliRunner().invoke(main, ["queue", command, "--help"]).stdout
         assert f"relay queue {command} " in printed.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("command", ["retry", "release"])
+def test_what_is_in_doubt_goes_out_only_by_a_persons_word(spool, command):
+    """A request of unknown fate, over six days old, may be a second contact: it is told so, and left without --yes."""
+    spool_id, other = spool.put(), spool.put()
+    spool.run("queue", "hold", spool_id, other)
+    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+        connection.execute("UPDATE entries SET in_doubt_since = 0 WHERE entry_id = 1")
+    left = spool.json("queue", command, spool_id, code=1)
+    assert left["changed"] == 0
+    assert "a second contact may come" in left["unchanged"][0]["why"]
+    assert spool.json("queue", command, "--state", "held", "--yes", other)["changed"] == 1
+    assert "0 entries" in answered(spool, b"n\n", "queue", command, spool_id).stdout
+    assert "1 entry" in answered(spool, b"y\n", "queue", command, spool_id).stdout
+    assert {record["state"] for record in spool.json("queue", "list")} == {"queued"}

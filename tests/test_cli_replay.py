@@ -219,3 +219,18 @@ def test_running_daemon_delivers_it(box, tmp_path):
         until(lambda: len(box.book) == 1, so="the contact")
         assert subjects(box.contacts()) == ["Mail replayed"]
         assert daemon.stop() == 0
+
+
+def test_known_mail_from_another_sender_asks_first(home):
+    """Octets that the spool has for that destination, and that are no retransmission, may be a second contact: --yes."""
+    words = (str(home / "mail.eml"), "--rcpt", "support@example.com")
+    first = replay(home, *words).stdout
+    assert replay(home, *words).stdout == first  # from the same sender: a duplicate
+    told = replay(home, *words, "--from", "eve@customer.example", code=2)
+    assert "a second contact may come" in told.stderr
+    assert first.strip() in told.stderr
+    assert len(entries(home)) == 1
+    replay(home, *words, "--from", "eve@customer.example", "--yes")
+    assert len(entries(home)) == 2
+    replay(home, str(home / "mail.eml"), "--rcpt", "sales@example.com")
+    assert len(entries(home)) == 3

@@ -355,3 +355,24 @@ PIECES = st.sampled_from(
 def test_any_structure_is_explained(raw):
     """Headers, boundaries and encodings in any order give a valid request too."""
     assert [record["error"] for record in explain(raw)] == [None]
+
+
+def test_route_that_refuses_beside_one_that_takes_holds():
+    """As at the door: one reply speaks for all, so only what every route refuses is refused."""
+    strict, plain = (
+        {"match": ["form@example.com"], "destination": "support@example.com", "disallowed_types": "reject"},
+        {"match": ["support@example.com"]},
+    )
+    mail = (
+        b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: application/zip; name=x.zip\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nUEsDBBQAAAAIAA==\r\n"
+    )
+    config = builtin_config(routes=[strict, plain])
+    both = Explainer(config, recipients=("form@example.com", "support@example.com")).explain("f", mail)
+    assert [(str(one.disposition), one.route.name) for one in both] == [
+        ("quarantine", "form@example.com"),
+        ("accept", "support@example.com"),
+    ]
+    assert "policy.disallowed_types" in both[0].reason
+    (alone,) = Explainer(config, recipients=("form@example.com",)).explain("f", mail)
+    assert str(alone.disposition) == "reject"

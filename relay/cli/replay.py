@@ -7,6 +7,10 @@ decided by the same code as over SMTP. Works while the daemon runs and while it 
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 
 import click
 
@@ -23,18 +27,22 @@ from relay.message.glimpse import glimpse_message
 from relay.routes import RouteTable
 from relay.smtp.content import Content
 from relay.smtp.parameters import MailParameters
-from relay.smtp.reception import begin_reception, receive
+from relay.smtp.reception import begin_reception, complete, take_in
 from relay.smtp.site import Site, build_site
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.spool.addresses import strip_brackets
 from relay.spool.base import Intake
 from relay.spool.fitness import diagnosed
-from relay.spool.local import open_intake
+from relay.spool.local import open_desk, open_intake
+from relay.spool.model import Receipt, Submission
 from relay.spool.presence import deliverer_runs
 from relay.verdict import Reply
 
 #: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
 _PARAMETERS = MailParameters(smtputf8=True)
+
+
+_Agree = Callable[[Submission], None]
 
 
 class ReplayError(RelayError):
@@ -58,9 +66,16 @@ class ReplayError(RelayError):
     help='The reverse-path, "<>" for the null one; default: the author of the mail.',
 )
 @click.argument("file", metavar="FILE")
+@click.option("--yes", is_flag=True, help="Do not ask where a second contact of a known mail may come.")
 @json_option
 def replay_command(
-    config_path: str | None, recipients: tuple[str, ...], sender: str | None, file: str, *, as_json: bool
+    config_path: str | None,
+    recipients: tuple[str, ...],
+    sender: str | None,
+    file: str,
+    *,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Put a mail from a file into the spool, as if it had just been received, and print its spool id.
 
@@ -70,7 +85,8 @@ def replay_command(
     raw = _read(file)
     make_data_dir(config.data_dir)
     with diagnosed(config.data_dir):
-        spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender))
+        agree = partial(_agree, config, yes=yes, silent=as_json)
+        spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender, agree))
     if as_json:
         echo_json({"spool_id": spool_id, "duplicate": duplicate})
     else:
@@ -93,7 +109,7 @@ def _read(file: str) -> bytes:
 
 
 async def _replay(
-    config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None
+    config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None, agree: _Agree
 ) -> tuple[SpoolId, bool]:
     """Accept the mail; its spool id, and whether it was here before."""
     site = build_site(
@@ -117,7 +133,7 @@ async def _replay(
             reply, _ = transaction.add_recipient(f"TO:<{strip_brackets(recipient)}>".encode())
             if not reply.positive:
                 raise ReplayError(f"{recipient}: {_sentence(reply)}")
-        return await _accept(transaction, raw, intake=intake)
+        return await _accept(transaction, raw, intake=intake, agree=agree)
     finally:
         await intake.close()
 
@@ -137,7 +153,9 @@ def _reverse_path(site: Site, sender: str | None, raw: bytes) -> str | None:
     return None
 
 
-async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake) -> tuple[SpoolId, bool]:
+async def _accept(
+    transaction: Transaction, raw: bytes, *, intake: Intake, agree: _Agree
+) -> tuple[SpoolId, bool]:
     """From the whole mail to the commit, as a session does it; nothing is taken off for dots or an end-of-data."""
     site = transaction.site
     peer = Peer(address="127.0.0.1", port=0, helo=site.hostname, protocol="local", role="mx")
@@ -152,12 +170,36 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake) -> tu
         prefix=reception.prefix,
     )
     content.add(raw)
-    outcome = await receive(reception, content, trim=0, intake=intake)
+    outcome: Submission | Receipt | Reply = complete(reception, content, trim=0)
+    if isinstance(outcome, Submission):
+        await asyncio.to_thread(agree, outcome)
+        outcome = await take_in(reception, outcome, intake=intake)
     if outcome is replies.NOT_STORED:
         raise SpoolSickError(_sentence(outcome))
     if isinstance(outcome, Reply):
         raise ReplayError(_sentence(outcome))
     return outcome.spool_id, outcome.duplicate
+
+
+def _agree(config: Config, submission: Submission, *, yes: bool, silent: bool) -> None:
+    """Have a person agree where the spool knows these octets and would not take them for a retransmission.
+
+    Raises:
+        click.UsageError: there is no person, or none who could see the question.
+        click.Abort: the person says no.
+    """
+    if yes:
+        return
+    with closing(open_desk(config)) as desk:
+        others = desk.others(submission)
+    if not others:
+        return
+    told = (
+        f"this mail was here before ({', '.join(others)}), from another sender, by another route or long ago"
+    )
+    if silent or not sys.stdin.isatty():
+        raise click.UsageError(f"{told}: a second contact may come; say --yes to replay it all the same")
+    click.confirm(f"{told}. A second contact may come. Replay it?", abort=True, err=True)
 
 
 def _sentence(reply: Reply) -> str:

@@ -142,6 +142,11 @@ async def receive(reception: Reception, content: Content, *, trim: int, intake: 
     offered = complete(reception, content, trim=trim)
     if isinstance(offered, Reply):
         return offered
+    return await take_in(reception, offered, intake=intake)
+
+
+async def take_in(reception: Reception, offered: Submission, *, intake: Intake) -> Receipt | Reply:
+    """What `receive` does with a mail that is whole."""
     strict = reception.strict_routes()
     if strict:
         site = reception.transaction.site

@@ -151,6 +151,21 @@ def accept(
     return accepted
 
 
+def find_others(
+    connection: apsw.Connection, submission: Submission, *, window_microseconds: int
+) -> list[SpoolId]:
+    """The mails with these octets for a destination of this one, of which it would be no retransmission: the newest of each."""
+    item = prepare(submission, file=None)
+    known = _known(connection, [item])
+    found: list[SpoolId] = []
+    for destination in submission.destinations:
+        likeness = item.likeness(destination)
+        before = known.get(_key_of(likeness), [])
+        if before and _find_earlier(likeness, before, item, window_microseconds) is None:
+            found.append(before[-1].spool_id)
+    return list(dict.fromkeys(found))
+
+
 def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
     """Have the history tell of what is held from the beginning, from this mail on."""
     connection.execute(

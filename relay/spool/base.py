@@ -296,6 +296,12 @@ class Desk(Protocol):
         Their octets are overwritten. One that was not finished may be sent again; of a finished one its contact stays known.
         """
 
+    def others(self, submission: Submission) -> Sequence[SpoolId]:
+        """The mails with the octets of this one for a destination of it, of which it would be no retransmission.
+
+        They are here, or the ledger remembers them, and none of them was dropped: it would be a second contact.
+        """
+
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
         """Those of the ids that name no entry."""
 

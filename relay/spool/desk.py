@@ -15,13 +15,26 @@ import apsw
 
 from relay.config.model import Config
 from relay.doubt import is_too_old
+from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool import control, listing, search
+from relay.spool.accept import find_others
 from relay.spool.ballast import Ballast
 from relay.spool.files import Layout, remove_raw
 from relay.spool.gate import Gate
-from relay.spool.model import Backlog, Changed, Entry, Event, Filter, Left, Paused, Remembered, State
+from relay.spool.model import (
+    Backlog,
+    Changed,
+    Entry,
+    Event,
+    Filter,
+    Left,
+    Paused,
+    Remembered,
+    State,
+    Submission,
+)
 from relay.spool.named import Named, find_named, split_id
 from relay.spool.outcomes import remember
 from relay.spool.presence import deliverer_runs
@@ -61,6 +74,7 @@ class LocalDesk:
             raise SpoolError(
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
+        self._window = timedelta(hours=config.spool.duplicate_window_hours) // timedelta(microseconds=1)
         self._ballast = Ballast(self._layout)
         self._connection = self._ballast.pay(lambda: open_to_look(self._layout.database))
         self._gate = Gate(self._layout.gate)
@@ -128,6 +142,11 @@ class LocalDesk:
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
         return changed
+
+    def others(self, submission: Submission) -> Sequence[SpoolId]:
+        """The mails that are here or were, and would be another contact of the same octets."""
+        with self._view() as connection:
+            return find_others(connection, submission, window_microseconds=self._window)
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
         """Those of the ids that name no entry."""
