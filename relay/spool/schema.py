@@ -88,7 +88,8 @@ def _open(
                 # The library takes what it gets, and would say so at the first write.
                 raise SpoolSickError(f"{path}: may only be read")  # noqa: TRY301 - closed as after any other error
             _set_up(connection)
-            ready(connection, path)
+            # An empty one was being made when the daemon was killed: no older relay uses it.
+            (_migrate if _is_empty(connection) else ready)(connection, path)
         except BaseException:
             close_database(connection)
             raise
@@ -161,6 +162,10 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             connection.execute(MIGRATIONS[number])
             fault_point("spool.migrated")
         connection.pragma("user_version", len(MIGRATIONS))
+
+
+def _is_empty(connection: apsw.Connection) -> bool:
+    return bool(connection.pragma("schema_version") == 0 and connection.pragma("user_version") == 0)
 
 
 def _stand_in(connection: apsw.Connection, path: Path) -> None:

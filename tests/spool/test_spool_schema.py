@@ -323,3 +323,14 @@ async def test_dropped_mail_cannot_be_read_from_the_database(tmp_path):
     ]
     desk.close()
     await outbox.close()
+
+
+def test_database_whose_making_was_cut_short_is_made_by_whoever_comes(path):
+    """A kill before the first commit leaves an empty file: a command makes the spool, as the daemon would."""
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.close()
+    connection = schema.open_to_look(path)
+    assert query(connection, "SELECT count(*) FROM entries") == [(0,)]
+    assert connection.pragma("user_version") == len(MIGRATIONS)
+    connection.close()
