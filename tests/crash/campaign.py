@@ -247,6 +247,9 @@ class Campaign:
             number = contact["request"]["EmailMessage"]["RawMessage"]["Subject"].removeprefix("Mail ")
             data = file_of(number)
             sums = [file["sha256"] for file in contact["attachments"]]
+            if "attachment.refused" in contact["request"]["Attributes"].get("relay_adaptations", ""):
+                assert sums == [], f"the attachments of {number}, which Connect was told to refuse"
+                continue
             assert sums == ([sha256(data)] if data else []), f"the attachments of {number}"
         self.check(stopped=True)
         return len(promised)
