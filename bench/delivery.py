@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import Daemon, build_mail, until
-from spoolkit import build_destination, build_submission
+from spool_helpers import build_destination, build_submission
 
 from bench.parse import samples
 from bench.smtp import cpu_seconds
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.load import load_config
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.local import open_intake
+from relay.spool.opening import open_intake
 
 DESK = "support@example.com"
 CONFIG = """

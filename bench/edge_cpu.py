@@ -25,15 +25,16 @@ from typing import Any
 import uvloop
 
 from bench.smtp import CONFIG
-from relay import process_facts, telemetry
+from relay import telemetry
 from relay.config.load import load_config
+from relay.smtp.counters import SharedCounters
 from relay.smtp.limits import Limiter
-from relay.smtp.listeners import Server
+from relay.smtp.listeners import Listeners
 from relay.smtp.protocol import Smtp
-from relay.smtp.station import Station
-from relay.smtp.tally import Tally
-from relay.spool.local import LocalIntake
+from relay.smtp.server import Server
 from relay.spool.model import Receipt, Submission
+from relay.spool.opening import LocalIntake
+from relay.telemetry import processes
 
 _SESSIONS = 10  # that many have something to say in one turn of a busy loop
 _CHUNK = 65_536  # what one read of a large mail brings on loopback
@@ -104,19 +105,19 @@ class Bench:
         config = load_config(str(path), environ={})
         config.data_dir.mkdir()
         self.intake = Quick(config)
-        self.server = Server(config=config, intake=self.intake)
-        self.station: Station = Station(
-            intake=self.intake, limits=config.limits, limiter=Limiter(Tally(folder / "tally"))
+        self.server = Listeners(config=config, intake=self.intake)
+        self.server: Server = Server(
+            intake=self.intake, limits=config.limits, limiter=Limiter(SharedCounters(folder / "tally"))
         )
-        self.server._station = self.station  # noqa: SLF001 - a server without sockets
+        self.server._server = self.server  # noqa: SLF001 - a server without sockets
         self.server._compile(config)  # noqa: SLF001 - a server without sockets
-        self.site = self.station.sites[0]
+        self.settings = self.server.settings[0]
         self._port = 40_000
 
     def connect(self) -> tuple[Smtp, Link]:
         """A session that has been greeted and has said HELO."""
         self._port += 1
-        session, link = Smtp(self.site, self.station), Link(self._port)
+        session, link = Smtp(self.settings, self.server), Link(self._port)
         session.connection_made(link)
         session.data_received(b"HELO bench.example\r\n")
         return session, link
@@ -169,7 +170,7 @@ async def compare(loads: list[Load], rounds: int) -> None:
                 found[load.name].append(await bench.run(load))
         for name, spent in found.items():
             print(f"{name:14} best {min(spent):7.1f} µs   median {statistics.median(spent):7.1f} µs")
-        bench.station.close()
+        bench.server.close()
         await bench.intake.close()
 
 
@@ -185,7 +186,7 @@ def main() -> None:
     loads = [load for load in LOADS if load.name.startswith(options.only)]
     stderr = sys.stderr
     with Path("/dev/null").open("w", encoding="utf-8") as sys.stderr:
-        process_facts.queue_log()
+        processes.queue_log()
         telemetry.configure("json", "info", process="receiver-0")
         profile = cProfile.Profile()
         if options.profile:

@@ -23,18 +23,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
-from spoolkit import build_destination, build_submission
+from spool_helpers import build_destination, build_submission
 
 from bench.parse import HEADER, leaf, samples
-from relay.attachments import AttachmentStore
-from relay.aws import open_clients
+from relay.aws.clients import open_clients
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
-from relay.connect.client import ConnectClient
-from relay.delivery import Delivery
-from relay.outcome import Delivered
-from relay.pace import Pace
+from relay.delivery.attempt import Delivery
+from relay.delivery.outcome import Delivered
+from relay.delivery.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.local import LocalIntake, LocalOutbox, open_intake, open_outbox
+from relay.spool.opening import LocalIntake, LocalOutbox, open_intake, open_outbox
 from relay.understand.reading import open_reading
 
 #: Seconds; the product's own promise for a mail of 25 MB.

@@ -22,8 +22,8 @@ import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from relay.aws.request_limits import check_request
 from relay.config.builtin import builtin_config
-from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.plan import Context
 from relay.contact.request import build_earlier_token, build_request

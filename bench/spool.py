@@ -22,11 +22,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from spoolkit import NOW, build_config, build_destination, build_submission
+from spool_helpers import NOW, build_config, build_destination, build_submission
 
 from relay.envelope import SpoolId
-from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter, Submission
+from relay.spool.opening import open_desk, open_intake, open_outbox
 
 WAITERS = (1, 10, 50, 200)
 _THREADS = 16  # the best of those tried for one file a message

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from relay.aws.request_limits import check_request
 from relay.config.model import Config, Route
-from relay.connect.model import check_request
 from relay.contact.fit import fit
 from relay.contact.original import fit_original
-from relay.contact.plan import Cause, Context, Plan
+from relay.contact.plan import Context, Plan
 from relay.contact.refusal import TYPE_HOLD, refusals, tell_refused
 from relay.contact.request import build_request
-from relay.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.message.glimpse import glimpse_message
 from relay.message.headers import FieldFinder, header_block
@@ -29,8 +28,9 @@ from relay.message.hops import find_hops
 from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
+from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.understand.jobs import build_is_ours
-from relay.verdict import Disposition
+from relay.vocabulary import Cause, Disposition
 
 #: In the place of the spool id; as long as a real one.
 SPOOL_ID = SpoolId("0EXP1A1N00000000")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from relay.aws import open_clients
+from relay.aws.clients import open_clients
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.contact.plan import PlannedFile
 

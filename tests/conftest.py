@@ -31,7 +31,7 @@ def pytest_runtest_setup(item):
 @pytest.fixture(scope="session")
 def papers(tmp_path_factory):
     """A certificate authority and what it has signed."""
-    from papers import Papers  # cryptography takes its time, and most tests do without
+    from certificates import Papers  # cryptography takes its time, and most tests do without
 
     return Papers(tmp_path_factory.mktemp("papers"))
 
@@ -39,7 +39,7 @@ def papers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def module_box():
     """One sandbox for a module's tests; they ask for `box`, which puts it right after each."""
-    from boxes import fast_sandbox  # moto takes its time, and most tests do without
+    from sandboxes import fast_sandbox  # moto takes its time, and most tests do without
 
     with fast_sandbox() as running:
         yield running
@@ -48,7 +48,7 @@ def module_box():
 @pytest.fixture
 def box(module_box):
     """A sandbox without faults and contacts."""
-    from boxes import put_right
+    from sandboxes import put_right
 
     yield module_box
     put_right(module_box)

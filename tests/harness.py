@@ -26,7 +26,7 @@ from email.utils import localtime, make_msgid
 from pathlib import Path
 from typing import Any, Self
 
-from footprints import Footprint, footprint_of
+from resources import Footprint, footprint_of
 
 ROOT = Path(__file__).parent.parent
 

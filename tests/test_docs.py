@@ -14,13 +14,13 @@ import click
 import pytest
 from prometheus_client import Counter, Gauge
 
-from relay import metrics as metrics_module
-from relay import process_facts, telemetry, worker_facts
+from relay import telemetry
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
-from relay.standing import AlarmKind
-from relay.verdict import Disposition
+from relay.telemetry import metrics as metrics_module
+from relay.telemetry import processes, workers
+from relay.vocabulary import AlarmKind, Disposition
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -126,7 +126,7 @@ def test_table_of_commands_leads_to_commands():
 
 def events():
     """Every event that the log knows."""
-    source = "".join(map(inspect.getsource, (telemetry, process_facts, worker_facts)))
+    source = "".join(map(inspect.getsource, (telemetry, processes, workers)))
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {telemetry._ENDED[each] for each in Disposition})
 

@@ -14,33 +14,33 @@ from random import Random
 import apsw
 import pytest
 from aws_parts import clients_of
-from boxes import fast_settings
 from harness import build_mail
 from readings import reading_here
-from spoolkit import build_destination, build_submission
+from sandboxes import fast_settings
+from spool_helpers import build_destination, build_submission
 
-from relay.attachments import AttachmentStore
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.connect.client import ConnectClient
-from relay.contact.plan import Rung
-from relay.delivery import Delivery
+from relay.delivery.attempt import Delivery
+from relay.delivery.pace import Pace
+from relay.delivery.runner import Runner
 from relay.faults import arm_fault
-from relay.pace import Pace
-from relay.runner import Runner
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox
-from relay.spool import schema
-from relay.spool.files import Layout
-from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.migrations import MIGRATIONS
+from relay.spool.local import schema
+from relay.spool.local.layout import Layout
+from relay.spool.local.migrations import MIGRATIONS
+from relay.spool.local.schema import close_database, open_database, query
 from relay.spool.model import Filter, State
-from relay.spool.schema import close_database, open_database, query
+from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.vocabulary import Rung
 
 PDF = b"%PDF-1.7\n" + bytes(range(256))
 SUPPORT = {"match": ["support@example.com"], "name": "support"}
 
 
-class Site:
+class ListenerSettings:
     """A relay that is stopped and started over one data_dir, and whose clock a test moves."""
 
     def __init__(self, box, tmp_path, monkeypatch):
@@ -142,7 +142,7 @@ class Polls:
 @pytest.fixture
 async def site(tmp_path, monkeypatch):
     async with Sandbox(settings=fast_settings()) as box:
-        yield Site(box, tmp_path, monkeypatch)
+        yield ListenerSettings(box, tmp_path, monkeypatch)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,13 @@ from pathlib import Path
 from harness import build_mail
 
 from relay.config.builtin import builtin_config
-from relay.contact.plan import Context, Rung
+from relay.contact.plan import Context
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.understand.folder import prepare_folder
 from relay.understand.pool import Pool
 from relay.understand.reading import Task, WorkerReading
 from relay.understand.supply import Supply
+from relay.vocabulary import Rung
 
 ADDRESS = "support@example.com"
 

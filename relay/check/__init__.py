@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from relay.check.certificate import examine_certificate
+from relay.check.finding import Finding, fail
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
 from relay.check.rules import (
@@ -22,7 +23,6 @@ from relay.check.rules import (
 from relay.check.secrets import examine_secrets
 from relay.config import Config
 from relay.config.load import check_files
-from relay.finding import Finding, fail
 
 
 def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[Finding]:
@@ -45,6 +45,6 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield from examine_ports(config)
     if remote:
         # The AWS libraries take most of a second to load, and --offline does without.
-        from relay.connect.doctor import examine_aws  # noqa: PLC0415 - see above
+        from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 
         yield from examine_aws(config, now=now)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
-from relay.finding import Finding, fail, ok, warn
 
 #: Certificates that renew themselves do so a month before; two weeks leave time to repair that.
 _SOON = timedelta(days=14)

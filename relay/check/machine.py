@@ -13,12 +13,12 @@ from pathlib import Path
 
 import apsw
 
+from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 from relay.errors import SpoolError
-from relay.finding import Finding, fail, ok, warn
-from relay.spool.files import Layout
-from relay.spool.fitness import diagnosed, find_unfit
-from relay.spool.schema import check_library, count_entries
+from relay.spool.local.health import diagnosed, find_unfit
+from relay.spool.local.layout import Layout
+from relay.spool.local.schema import check_library, count_entries
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all processes
 #: must be on the same host computer"; tmpfs forgets at a power cut).

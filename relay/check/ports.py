@@ -17,9 +17,9 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from relay import replies
+from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config, Listener
 from relay.config.words import split_bind
-from relay.finding import Finding, fail, ok, warn
 from relay.networks import normalise_peer, parse_address, parse_network
 
 _PATIENCE_SECONDS = 3.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+from relay.check.finding import Finding, ok, warn
 from relay.config import Config
-from relay.finding import Finding, ok, warn
 from relay.networks import parse_network
 
 #: The widest network that one site's load balancers need, by IP version; a judgement of ours.

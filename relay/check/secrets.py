@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from relay.check.finding import Finding, warn
 from relay.config import Config
-from relay.finding import Finding, warn
 
 #: Where the unit's EnvironmentFile= is, with the keys of AWS where no role is attached.
 ENVIRONMENT_FILE = Path("/etc/relay/environment")

@@ -15,10 +15,19 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import Office, count_entries, echo, echo_json, echo_note, id_of, json_option, office_of
+from relay.cli.entries import (
+    SpoolView,
+    count_entries,
+    echo,
+    echo_json,
+    echo_note,
+    id_of,
+    json_option,
+    office_of,
+)
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
-from relay.doubt import tell_doubt
+from relay.spool.doubt import tell_doubt
 from relay.spool.model import Changed, Entry, Filter, Left, State
 
 #: More than a spool of any size that was measured.
@@ -121,16 +130,14 @@ def build_command(change: Change) -> click.Command:
             raise click.UsageError("say which: one or more IDs, or a filter such as --route or --reason")
         if set(chosen["states"]) - {*change.states}:
             raise click.UsageError(f"{change.name} takes entries that are {', '.join(change.states)}")
-        with office_of(config_path) as office:
+        with office_of(config_path) as view:
             if is_chosen(chosen):
-                note_unknown_route(office, chosen["route"])
+                note_unknown_route(view, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)
-                outcome = _change_found(
-                    office, change, wanted, asked=yes or bool(ids), yes=yes, silent=as_json
-                )
+                outcome = _change_found(view, change, wanted, asked=yes or bool(ids), yes=yes, silent=as_json)
             else:
-                outcome = _change_named(office, change, ids, yes=yes, silent=as_json)
-            _tell(office, change, outcome, as_json=as_json, by_id=bool(ids))
+                outcome = _change_named(view, change, ids, yes=yes, silent=as_json)
+            _tell(view, change, outcome, as_json=as_json, by_id=bool(ids))
         if not outcome.changed:
             ctx.exit(1)
 
@@ -146,9 +153,11 @@ class _Outcome(NamedTuple):
     unchanged: list[tuple[str, str]]
 
 
-def _change_named(office: Office, change: Change, ids: Sequence[str], *, yes: bool, silent: bool) -> _Outcome:
+def _change_named(
+    view: SpoolView, change: Change, ids: Sequence[str], *, yes: bool, silent: bool
+) -> _Outcome:
     """Change what these ids name, readable or not; what may become a second contact only when a person agrees."""
-    act: Callable[..., Changed] = getattr(office.desk, change.name)
+    act: Callable[..., Changed] = getattr(view.desk, change.name)
     if not change.lets_go:
         return _outcome_of(act(ids, now=datetime.now(UTC)))
     outcome = _outcome_of(changed := act(ids, now=datetime.now(UTC), agreed=yes))
@@ -181,16 +190,16 @@ def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
 
 
 def _change_found(
-    office: Office, change: Change, wanted: Filter, *, asked: bool, yes: bool, silent: bool
+    view: SpoolView, change: Change, wanted: Filter, *, asked: bool, yes: bool, silent: bool
 ) -> _Outcome:
     """Change what the filter chooses, among the ids where there are any."""
-    found = office.desk.select(wanted)
+    found = view.desk.select(wanted)
     able = [entry for entry in found if _takes(change, entry)]
     if able and not asked:
         _ask(change, able, silent=silent)
-    outcome = _change_named(office, change, [id_of(entry) for entry in able], yes=yes, silent=silent)
+    outcome = _change_named(view, change, [id_of(entry) for entry in able], yes=yes, silent=silent)
     unchanged = [(id_of(entry), _WHY[entry.shown_state]) for entry in found if not _takes(change, entry)]
-    unknown = {*office.desk.unknown(wanted.ids)}
+    unknown = {*view.desk.unknown(wanted.ids)}
     chosen = {word for entry in found for word in (entry.spool_id, id_of(entry))}
     unchanged += [
         (word, _WHY[None] if word in unknown else "does not fit the filter")
@@ -218,9 +227,9 @@ def _ask(change: Change, able: Sequence[Entry], *, silent: bool) -> None:
     click.confirm(f"{change.name} {count_entries(len(able))} ({listed})?", abort=True)
 
 
-def _tell(office: Office, change: Change, outcome: _Outcome, *, as_json: bool, by_id: bool) -> None:
+def _tell(view: SpoolView, change: Change, outcome: _Outcome, *, as_json: bool, by_id: bool) -> None:
     """What was done; beside it what was not, and whether what was let go will go."""
-    stops = stops_of(outcome.routes, office.desk.paused()) if change.lets_go else []
+    stops = stops_of(outcome.routes, view.desk.paused()) if change.lets_go else []
     if as_json:
         record: dict[str, Any] = {
             "changed": outcome.changed,
@@ -234,7 +243,7 @@ def _tell(office: Office, change: Change, outcome: _Outcome, *, as_json: bool, b
         echo(f"{count_entries(outcome.changed)} {change.done}{but}")
     _note_unchanged(outcome, by_id=by_id)
     if outcome.changed:
-        note_unattended(office.desk)
+        note_unattended(view.desk)
 
 
 def _note_unchanged(outcome: _Outcome, *, by_id: bool) -> None:

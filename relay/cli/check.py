@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import click
 
 from relay.check import examine
+from relay.check.finding import Finding, Level, fail, ok
 from relay.cli import config_option
 from relay.cli.entries import encode_json, printable
 from relay.config.load import find_config, load_config
 from relay.errors import ConfigError
-from relay.finding import Finding, Level, fail, ok
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 

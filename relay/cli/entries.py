@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from relay.spool.base import Desk
+from relay.spool.interface import Desk
 from relay.spool.model import Entry, Paused
 from relay.terminal import write_out, write_out_json
 
@@ -22,7 +22,7 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
 
 
-class Office(NamedTuple):
+class SpoolView(NamedTuple):
     """The operator's view of a spool, and what its configuration says of it."""
 
     desk: Desk
@@ -36,16 +36,16 @@ class Office(NamedTuple):
 
 
 @contextmanager
-def office_of(config_path: str | None) -> Iterator[Office]:
+def office_of(config_path: str | None) -> Iterator[SpoolView]:
     """The operator's view of the spool that the configuration names."""
     # Only now: `relay --help` and a mistyped option wait for neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
-    from relay.spool.fitness import diagnosed  # noqa: PLC0415 - see above
-    from relay.spool.local import open_desk  # noqa: PLC0415 - see above
+    from relay.spool.local.health import diagnosed  # noqa: PLC0415 - see above
+    from relay.spool.opening import open_desk  # noqa: PLC0415 - see above
 
     config = load_config(config_path)
     with diagnosed(config.data_dir), closing(open_desk(config)) as desk:
-        yield Office(desk, tuple(route.name for route in config.routes))
+        yield SpoolView(desk, tuple(route.name for route in config.routes))
 
 
 def id_of(entry: Entry) -> str:

@@ -26,7 +26,7 @@ from relay.contact.body import HTML
 from relay.contact.characters import clean_line, count_utf8
 from relay.contact.html_text import make_text
 from relay.contact.note import count_bytes
-from relay.contact.plan import Cause, Plan
+from relay.contact.plan import Plan
 from relay.explain import Explainer, Explanation, build_record
 from relay.message.model import Message
 from relay.terminal import write_out_json
@@ -36,7 +36,7 @@ from relay.understand.folder import open_memory
 from relay.understand.reading import CAUSES, build_allowance
 from relay.understand.supply import BusyError
 from relay.understand.worker import Mail
-from relay.verdict import Disposition
+from relay.vocabulary import Cause, Disposition
 
 _WIDTH = 100
 #: What the pages or the JSON of one file may hold: `limits.recipients` times its words.

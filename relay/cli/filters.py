@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from relay.cli.entries import Office, echo_note
+from relay.cli.entries import SpoolView, echo_note
 from relay.spool.model import Filter, State
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -125,10 +125,10 @@ def build_filter(
     )
 
 
-def note_unknown_route(office: Office, name: str | None) -> None:
+def note_unknown_route(view: SpoolView, name: str | None) -> None:
     """Say it where a filter names a route that is none, and list those there are."""
-    if name is None or name in office.routes:
+    if name is None or name in view.routes:
         return
-    known = office.find_routes()
+    known = view.find_routes()
     if name not in known:
         echo_note(f'no route is named "{name}"; there are: {", ".join(known)}')

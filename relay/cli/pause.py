@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import Office, echo, echo_json, json_option, office_of
+from relay.cli.entries import SpoolView, echo, echo_json, json_option, office_of
 from relay.cli.records import build_paused
 from relay.cli.waiting import note_unattended, pause_sentences
 
@@ -46,22 +46,22 @@ def parse_subject(words: Sequence[str]) -> Subject:
     raise click.UsageError(f'"{" ".join(words)}" is nothing that could stand still; say {_SUBJECT}')
 
 
-def _check_route(office: Office, subject: Subject) -> None:
+def _check_route(view: SpoolView, subject: Subject) -> None:
     """Nothing, where there is such a route.
 
     Raises:
         click.UsageError: there is none.
     """
-    if subject.name is None or subject.name in office.routes:
+    if subject.name is None or subject.name in view.routes:
         return
-    known = office.find_routes(office.desk.paused())
+    known = view.find_routes(view.desk.paused())
     if subject.name not in known:
         raise click.UsageError(f'no route is named "{subject.name}"; there are: {", ".join(known)}')
 
 
-def _tell(office: Office, subject: Subject, *, changed: bool, said: str, as_json: bool) -> None:
+def _tell(view: SpoolView, subject: Subject, *, changed: bool, said: str, as_json: bool) -> None:
     """What was done, and what stands still now."""
-    paused = office.desk.paused()
+    paused = view.desk.paused()
     if as_json:
         echo_json(
             {
@@ -76,7 +76,7 @@ def _tell(office: Office, subject: Subject, *, changed: bool, said: str, as_json
         for sentence in pause_sentences(paused, datetime.now(UTC)):
             echo(sentence)
     if changed:
-        note_unattended(office.desk)
+        note_unattended(view.desk)
 
 
 @click.command("pause", epilog="\b\nExamples:\n  relay pause delivery\n  relay pause route support")
@@ -89,11 +89,11 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
     It lasts, over restarts too, until `relay resume` ends it.
     """
     subject = parse_subject(words)
-    with office_of(config_path) as office:
-        _check_route(office, subject)
-        changed = office.desk.pause(str(subject), now=datetime.now(UTC))
+    with office_of(config_path) as view:
+        _check_route(view, subject)
+        changed = view.desk.pause(str(subject), now=datetime.now(UTC))
         said = "paused" if changed else "was paused before"
-        _tell(office, subject, changed=changed, said=said, as_json=as_json)
+        _tell(view, subject, changed=changed, said=said, as_json=as_json)
 
 
 @click.command("resume", epilog="\b\nExamples:\n  relay resume delivery\n  relay resume route support")
@@ -103,8 +103,8 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
 def resume_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
     """Let it go on; a route that an error of configuration holds, too."""
     subject = parse_subject(words)
-    with office_of(config_path) as office:
-        _check_route(office, subject)
-        changed = office.desk.resume(str(subject))
+    with office_of(config_path) as view:
+        _check_route(view, subject)
+        changed = view.desk.resume(str(subject))
         said = "resumed" if changed else "was not paused"
-        _tell(office, subject, changed=changed, said=said, as_json=as_json)
+        _tell(view, subject, changed=changed, said=said, as_json=as_json)

@@ -77,10 +77,10 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
     """
     # One more than is shown, to know whether that is all.
     wanted = build_filter(limit=limit + 1, **chosen)
-    with office_of(config_path) as office:
-        note_unknown_route(office, chosen["route"])
-        entries = office.desk.select(wanted)
-        paused = office.desk.paused()
+    with office_of(config_path) as view:
+        note_unknown_route(view, chosen["route"])
+        entries = view.desk.select(wanted)
+        paused = view.desk.paused()
         cut = len(entries) > limit
         if cut:
             echo_note(f"only the oldest {limit} are listed; --limit N lists more")
@@ -90,13 +90,13 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
             return
         now = datetime.now(UTC)
         lines = [*build_table(entries, now)]
-        totals = ", ".join(f"{count} {state}" for state, count in office.desk.tally(Filter()).items())
+        totals = ", ".join(f"{count} {state}" for state, count in view.desk.tally(Filter()).items())
         if is_chosen(chosen):
             # Nobody is kept waiting for a second walk over the queue where the first came to its end.
-            fit = office.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)
+            fit = view.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)
             lines.append(_fitting(fit))
             totals = f"in all: {totals}"
-        still = pause_sentences(paused, now, attended=office.desk.attended())
+        still = pause_sentences(paused, now, attended=view.desk.attended())
         echo(*lines, totals, *still)
 
 
@@ -114,8 +114,8 @@ def _fitting(fit: Mapping[State, int]) -> str:
 @click.pass_context
 def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str], as_json: bool) -> None:
     """Show everything that is known of an entry, or of all entries of a mail."""
-    with office_of(config_path) as office:
-        desk = office.desk
+    with office_of(config_path) as view:
+        desk = view.desk
         entries = desk.select(Filter(ids=tuple(ids), limit=1_000_000))
         paused = desk.paused()
         details = [build_details(desk, entry, paused) for entry in entries]
@@ -153,8 +153,8 @@ def export_command(
 
     With --json its octets are in base64, or in the file.
     """
-    with office_of(config_path) as office:
-        raw = office.desk.export(word)
+    with office_of(config_path) as view:
+        raw = view.desk.export(word)
     if raw is None:
         echo_note(f"{word}: no such id, the mail is not in the spool")
         ctx.exit(1)

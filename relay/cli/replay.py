@@ -25,18 +25,18 @@ from relay.envelope import Peer, SpoolId
 from relay.errors import RelayError, SpoolSickError
 from relay.message.glimpse import glimpse_message
 from relay.routes import RouteTable
+from relay.smtp.acceptance import begin_acceptance, complete, take_in
 from relay.smtp.content import Content
 from relay.smtp.parameters import MailParameters
-from relay.smtp.reception import begin_reception, complete, take_in
-from relay.smtp.site import Site, build_site
+from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.transaction import Transaction, decide_sender
-from relay.spool.addresses import strip_brackets
-from relay.spool.base import Intake
-from relay.spool.fitness import diagnosed
-from relay.spool.local import open_desk, open_intake
+from relay.spool.interface import Intake
+from relay.spool.local.health import diagnosed
+from relay.spool.local.patterns import strip_brackets
+from relay.spool.local.presence import deliverer_runs
 from relay.spool.model import Receipt, Submission
-from relay.spool.presence import deliverer_runs
-from relay.verdict import Reply
+from relay.spool.opening import open_desk, open_intake
+from relay.vocabulary import Reply
 
 #: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
 _PARAMETERS = MailParameters(smtputf8=True)
@@ -112,18 +112,18 @@ async def _replay(
     config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None, agree: _Agree
 ) -> tuple[SpoolId, bool]:
     """Accept the mail; its spool id, and whether it was here before."""
-    site = build_site(
+    settings = build_settings(
         config=config,
         listener=Listener(bind="127.0.0.1:0", role="mx", tls="none"),
         routes=RouteTable(config),
         tls=None,
         users=None,
     )
-    reverse_path = _reverse_path(site, sender, raw)
+    reverse_path = _reverse_path(settings, sender, raw)
     intake = await asyncio.to_thread(open_intake, config, by_hand=True)
     try:
         transaction = Transaction(
-            site=site,
+            settings=settings,
             spool_id=intake.new_id(),
             reverse_path=reverse_path,
             parameters=_PARAMETERS,
@@ -138,14 +138,14 @@ async def _replay(
         await intake.close()
 
 
-def _reverse_path(site: Site, sender: str | None, raw: bytes) -> str | None:
+def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) -> str | None:
     """The address given; else that of the author, where it can stand in an envelope."""
     given = sender is not None
     if sender is None:
         author = glimpse_message(raw).author
         sender = author[0].address if author else ""
     path = f"FROM:<{strip_brackets(sender)}> SMTPUTF8"
-    decided = decide_sender(path.encode(), site=site, authenticated=False)
+    decided = decide_sender(path.encode(), settings=settings, authenticated=False)
     if not isinstance(decided, Reply):
         return decided[0].address or None
     if given:
@@ -157,23 +157,23 @@ async def _accept(
     transaction: Transaction, raw: bytes, *, intake: Intake, agree: _Agree
 ) -> tuple[SpoolId, bool]:
     """From the whole mail to the commit, as a session does it; nothing is taken off for dots or an end-of-data."""
-    site = transaction.site
-    peer = Peer(address="127.0.0.1", port=0, helo=site.hostname, protocol="local", role="mx")
-    reception = begin_reception(transaction, peer)
+    settings = transaction.settings
+    peer = Peer(address="127.0.0.1", port=0, helo=settings.hostname, protocol="local", role="mx")
+    acceptance = begin_acceptance(transaction, peer)
     content = Content(
         stuffed=False,
         repair=True,
-        limit=site.max_bytes,
-        line_limit=site.limits.line_bytes,
-        block_bytes=site.config.spool.large_message_bytes,
+        limit=settings.max_bytes,
+        line_limit=settings.limits.line_bytes,
+        block_bytes=settings.config.spool.large_message_bytes,
         open_file=lambda: intake.open_file(transaction.spool_id),
-        prefix=reception.prefix,
+        prefix=acceptance.prefix,
     )
     content.add(raw)
-    outcome: Submission | Receipt | Reply = complete(reception, content, trim=0)
+    outcome: Submission | Receipt | Reply = complete(acceptance, content, trim=0)
     if isinstance(outcome, Submission):
         await asyncio.to_thread(agree, outcome)
-        outcome = await take_in(reception, outcome, intake=intake)
+        outcome = await take_in(acceptance, outcome, intake=intake)
     if outcome is replies.NOT_STORED:
         raise SpoolSickError(_sentence(outcome))
     if isinstance(outcome, Reply):

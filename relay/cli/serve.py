@@ -34,7 +34,7 @@ def serve_command(
         raise ConfigError(*sentences)
     make_data_dir(config.data_dir)
     # The spool brings SQLite, the daemon the event loop and all stages: nobody who mistyped a key waits for them.
-    from relay.spool.fitness import find_unfit  # noqa: PLC0415 - see above
+    from relay.spool.local.health import find_unfit  # noqa: PLC0415 - see above
 
     if sentences := find_unfit(config.data_dir):
         raise ConfigError(*sentences)

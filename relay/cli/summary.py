@@ -27,11 +27,11 @@ _AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
 def summary_command(config_path: str | None, *, as_json: bool) -> None:
     """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
     now = datetime.now(UTC)
-    with office_of(config_path) as office:
-        backlogs = office.desk.backlog(limits=_AGES, now=now)
-        counts = office.desk.tally(Filter())
-        paused = office.desk.paused()
-        attended = office.desk.attended()
+    with office_of(config_path) as view:
+        backlogs = view.desk.backlog(limits=_AGES, now=now)
+        counts = view.desk.tally(Filter())
+        paused = view.desk.paused()
+        attended = view.desk.attended()
     if as_json:
         echo_json(_summary_record(backlogs, counts, paused))
         return

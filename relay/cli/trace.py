@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import Office, echo, echo_json, echo_note, id_of, json_option, office_of, printable
+from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, office_of, printable
 from relay.cli.pages import because
 from relay.cli.records import build_details
 from relay.cli.waiting import build_standing
@@ -50,14 +50,14 @@ def trace_command(
     An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
     """
     word = word.strip()
-    with office_of(config_path) as office:
-        found = _find(office, word, limit=limit or _LIMIT)
+    with office_of(config_path) as view:
+        found = _find(view, word, limit=limit or _LIMIT)
         if as_json:
-            _echo_records(office, found, limit=limit or _LIMIT)
+            _echo_records(view, found, limit=limit or _LIMIT)
         else:
             for line in found.remembered:
                 echo(_remembered_line(line))
-            _echo_stories(office, found, limit=limit or _SHOWN)
+            _echo_stories(view, found, limit=limit or _SHOWN)
     if not found.entries and not found.remembered:
         if not as_json:
             echo_note(f"nothing is known of {word}")
@@ -73,10 +73,10 @@ class _Found(NamedTuple):
     cut: bool
 
 
-def _find(office: Office, word: str, *, limit: int) -> _Found:
+def _find(view: SpoolView, word: str, *, limit: int) -> _Found:
     # One more than is wanted, to know whether that is all.
-    entries = office.desk.trace(word, limit=limit + 1)
-    lines = office.desk.remembered(word, limit=limit + 1)
+    entries = view.desk.trace(word, limit=limit + 1)
+    lines = view.desk.remembered(word, limit=limit + 1)
     known = {(entry.spool_id, entry.destination.address) for entry in entries}
     return _Found(
         entries[-limit:],
@@ -85,15 +85,15 @@ def _find(office: Office, word: str, *, limit: int) -> _Found:
     )
 
 
-def _echo_records(office: Office, found: _Found, *, limit: int) -> None:
-    paused = office.desk.paused()
-    records = [build_details(office.desk, entry, paused) for entry in found.entries]
+def _echo_records(view: SpoolView, found: _Found, *, limit: int) -> None:
+    paused = view.desk.paused()
+    records = [build_details(view.desk, entry, paused) for entry in found.entries]
     if found.cut:
         echo_note(f"only the newest {limit} are listed; --limit N lists more")
     echo_json([*(_remembered_record(line) for line in found.remembered), *records])
 
 
-def _echo_stories(office: Office, found: _Found, *, limit: int) -> None:
+def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
     """The newest in full, as many as are of use; the rest in a sentence."""
     hidden = len(found.entries[:-limit])
     if found.cut:
@@ -101,11 +101,11 @@ def _echo_stories(office: Office, found: _Found, *, limit: int) -> None:
         echo(f"({more}; --limit N shows the newest N)")
     elif hidden:
         echo(f"({hidden} older entries are not shown; --limit {len(found.entries)} shows them)")
-    paused = office.desk.paused()
-    attended, now = office.desk.attended(), datetime.now(UTC)
+    paused = view.desk.paused()
+    attended, now = view.desk.attended(), datetime.now(UTC)
     for entry in found.entries[-limit:]:
         standing = build_standing(entry, paused, attended=attended, now=now)
-        lines = [*_story(entry), *map(_event_line, office.desk.history(entry)), f"  now       {standing}"]
+        lines = [*_story(entry), *map(_event_line, view.desk.history(entry)), f"  now       {standing}"]
         echo(*lines, "")
 
 

@@ -153,6 +153,11 @@ class Deliver(Section):
             )
         return self
 
+    @property
+    def longest_wait_seconds(self) -> float:
+        """Seconds that no failure is ever put off for longer than, jitter included."""
+        return max(self.backoff_max_seconds, self.capacity_seconds, self.probe_seconds) * 1.25
+
 
 class Understand(Section):
     """What one mail may cost the process that reads it."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf16, cut_utf16, is_category_c, strip_invisible
-from relay.contact.plan import Adaptation, Context, Rung
+from relay.contact.plan import Adaptation, Context
 from relay.domains import normalise_address
 from relay.message.model import Mailbox, Message
+from relay.vocabulary import Rung
 
 ADDRESS_LIMIT = 255
 NAME_LIMIT = 256

@@ -12,9 +12,9 @@ from datetime import UTC
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
-from relay.contact.plan import Adaptation, Context, Rung
+from relay.contact.plan import Adaptation, Context
 from relay.message.model import Mailbox, Message
-from relay.verdict import Classification
+from relay.vocabulary import Classification, Rung
 
 ATTRIBUTES_LIMIT = 32_768
 #: AttributeValue of the service model holds 32,767; ours are cut well before, so that one does not push out the rest.

@@ -18,8 +18,9 @@ from relay.contact.inline import choose_images, find_shown, image_type, replace_
 from relay.contact.invitation import find_invitation, render_invitation
 from relay.contact.joined import weave_html, weave_text
 from relay.contact.markup import shows_something
-from relay.contact.plan import Adaptation, Rung
+from relay.contact.plan import Adaptation
 from relay.message.model import Defect, Message, Part
+from relay.vocabulary import Rung
 
 BODY_LIMIT = 5_242_880
 #: What the "Get stored content" block of a flow reads (administrator guide): the rung `text` asks for no more.

@@ -14,9 +14,10 @@ from relay.config.model import Config
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Candidate, Role, default_name
 from relay.contact.names import clean_name, complete_extension, cut_name, get_extension, make_unique
-from relay.contact.plan import Adaptation, PlannedFile, Rung
+from relay.contact.plan import Adaptation, PlannedFile
 from relay.contact.ranking import rank_candidate
 from relay.message.sniff import EXECUTABLES
+from relay.vocabulary import Rung
 
 #: What every Region takes; AWS began to raise it to 50 in 2026.
 _OLD_PLACES = 10

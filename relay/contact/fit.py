@@ -19,12 +19,12 @@ from relay.contact.candidates import collect_bodies, collect_candidates
 from relay.contact.characters import count_utf8
 from relay.contact.files import Choice, Files, choose_files
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
-from relay.contact.plan import Adaptation, Context, Plan, Rung
+from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
 from relay.message.classify import classify
 from relay.message.model import Message
-from relay.verdict import Classification
+from relay.vocabulary import Classification, Rung
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

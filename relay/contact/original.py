@@ -16,14 +16,14 @@ from relay.contact.addresses import choose_author
 from relay.contact.attributes import build_attributes
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, is_blank, strip_invisible
 from relay.contact.note import count_bytes
-from relay.contact.plan import Adaptation, Cause, Context, Plan, PlannedFile, Rung
+from relay.contact.plan import Adaptation, Context, Plan, PlannedFile
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
 from relay.message.classify import classify
 from relay.message.glimpse import glimpse_message
 from relay.message.model import Message
 from relay.message.octets import CHUNK, Buffer
-from relay.verdict import Classification
+from relay.vocabulary import Cause, Classification, Rung
 
 FILE_NAME = "original.txt"
 #: Words of the mail that the body shows, in UTF-8 bytes, and of one line about it.

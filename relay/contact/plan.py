@@ -8,61 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from relay.envelope import Destination, Envelope, SpoolId
-from relay.verdict import Classification
-
-
-class Rung(StrEnum):
-    """The ladder: what is tried in turn when Connect refuses a payload (design §7)."""
-
-    FULL = "full"
-    #: Without the attachments that the refusal named, or without any when it named none.
-    TRIMMED = "trimmed"
-    #: Plain text, no attachments, few headers: nothing that can be refused.
-    TEXT = "text"
-    #: The mail not understood: what its head shows, and all of it as a file (`contact.original`).
-    ORIGINAL = "original"
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether only plain words go: no invisible characters, no unusual addresses, few attributes."""
-        return self in (Rung.TEXT, Rung.ORIGINAL)
-
-
-class Cause(StrEnum):
-    """Why a mail goes out at the rung `original`."""
-
-    #: By Connect, in every other form.
-    REFUSED = "refused"
-    EXCEPTION = "exception"
-    CRASH = "crash"
-    LIMIT = "limit"
-    #: By our own look at the request, in every other form.
-    CHECK = "check"
-    #: It was at that rung before, and why is forgotten.
-    UNKNOWN = "unknown"
-
-    @property
-    def is_fault(self) -> bool:
-        """Whether the relay is to blame: such a mail raises an alarm."""
-        return self not in (Cause.REFUSED, Cause.UNKNOWN)
-
-    @property
-    def sentence(self) -> str:
-        """The cause in words for the agent."""
-        return _CAUSES[self]
-
-
-_CAUSES = {
-    Cause.REFUSED: "Amazon Connect did not take it in any other form.",
-    Cause.EXCEPTION: "the relay failed to understand it.",
-    Cause.CRASH: "the relay broke down when it tried to understand it.",
-    Cause.LIMIT: "to understand it took more time or memory than one mail may have.",
-    Cause.CHECK: "the relay could not bring it into a form that Amazon Connect takes.",
-    Cause.UNKNOWN: "it was not understood before.",
-}
+from relay.vocabulary import Classification, Rung
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.contact.plan import Plan, Rung
+from relay.contact.plan import Plan
+from relay.vocabulary import Rung
 
 
 def build_request(plan: Plan, urls: Sequence[str], *, client_token: str) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _address(address: str, name: str) -> dict[str, str]:
 def build_earlier_token(
     *, instance_id: str, destination: str, fingerprint: str, salt: str, rung: Rung
 ) -> str:
-    """The client token of mail that a relay before `relay.duplicates` accepted: of one rung, whenever it is made.
+    """The client token of mail that a relay before `relay.spool.duplicates` accepted: of one rung, whenever it is made.
 
     68 characters of the 500 that ClientToken holds.
     """

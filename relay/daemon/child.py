@@ -16,14 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from relay import process_facts, telemetry
+from relay import telemetry
 from relay.config import Config
 from relay.daemon.link import Link
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
-from relay.metrics import INTAKE_CLOSED
-from relay.spool.files import Layout
-from relay.spool.place import Place
+from relay.spool.local.layout import Layout
+from relay.spool.local.place import Place
+from relay.telemetry import processes
+from relay.telemetry.metrics import INTAKE_CLOSED
 
 #: Between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
@@ -75,7 +76,7 @@ def run_child(make: Callable[[], Half]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
     write_stacks_to(int(sys.argv[2]))
-    process_facts.queue_log()
+    processes.queue_log()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(_live(make(), end)))
 
@@ -119,7 +120,7 @@ async def _live(half: Half, end: socket.socket) -> int:
         return 2
     except SpoolError as exc:
         # Another deliverer still ends, or the disk is away: the supervisor tries again.
-        process_facts.child_cannot_work(why=str(exc))
+        processes.child_cannot_work(why=str(exc))
         return 1
     finally:
         for task in tasks:
@@ -158,9 +159,7 @@ async def _watch_place(config: Config, link: Link) -> None:
     while not changed:
         await asyncio.sleep(_PLACE_SECONDS)
         changed = await asyncio.to_thread(place.has_changed)
-    process_facts.child_cannot_work(
-        why=f"another spool lies in {config.data_dir} than was opened: begins anew"
-    )
+    processes.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
     link.close()
 
 

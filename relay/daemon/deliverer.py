@@ -10,23 +10,23 @@ from functools import partial
 from random import Random
 
 from relay import telemetry
-from relay.alarms import AlarmMemory, AlarmSender
-from relay.attachments import AttachmentStore
-from relay.aws import Clients, open_clients, remote_call
+from relay.alarms.sender import AlarmMemory, AlarmSender
+from relay.alarms.watch import Watch
+from relay.aws.clients import Clients, open_clients, remote_call
+from relay.aws.connect import ConnectClient
+from relay.aws.credentials import ChainCredentials
+from relay.aws.s3 import AttachmentStore
 from relay.config import Config
-from relay.connect.client import ConnectClient
-from relay.credentials import ChainCredentials
 from relay.daemon.child import Order, run_child
-from relay.delivery import Delivery
+from relay.delivery.attempt import Delivery
+from relay.delivery.pace import Pace
+from relay.delivery.runner import Runner
 from relay.errors import RemoteError
-from relay.pace import Pace
-from relay.runner import Runner
-from relay.spool.fitness import diagnosed
-from relay.spool.local import LocalOutbox, open_desk, open_outbox
-from relay.spool.wake import Bell
+from relay.spool.local.health import diagnosed
+from relay.spool.local.wake import Bell
+from relay.spool.opening import LocalOutbox, open_desk, open_outbox
+from relay.timing import is_set_within
 from relay.understand.reading import WorkerReading, open_reading
-from relay.waiting import is_set_within
-from relay.watch import Watch
 
 #: Between two looks at the credentials: where they can be had, and where they cannot.
 _LOOK_SECONDS = 60.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relay.standing import Alarm, AlarmKind
+from relay.alarms.model import Alarm
+from relay.vocabulary import AlarmKind
 
 _CALM_SECONDS = 60.0
 

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relay import telemetry
+from relay.alarms.model import Alarm
 from relay.config import Config
 from relay.errors import ConfigError, RemoteError
-from relay.standing import Alarm, AlarmKind
+from relay.vocabulary import AlarmKind
 
 if TYPE_CHECKING:
-    from relay.alarms import AlarmSender
+    from relay.alarms.sender import AlarmSender
 
 #: What is waited for credentials and clients: a webhook is not to wait for a metadata service that is away.
 _OPEN_SECONDS = 10.0
@@ -74,7 +75,7 @@ class HangAlarms:
             self._sender.tell(self._waiting.pop(0))
 
     async def _open(self) -> AlarmSender:
-        alarms: Any = await asyncio.to_thread(importlib.import_module, "relay.alarms")
+        alarms: Any = await asyncio.to_thread(importlib.import_module, "relay.alarms.sender")
         config = self._config
         sender: AlarmSender = alarms.AlarmSender(
             config.alarms, hostname=config.hostname, now=lambda: datetime.now(UTC), sns=await self._open_sns()
@@ -85,7 +86,7 @@ class HangAlarms:
         """The client of SNS, where a topic is named; None where there is none, or it cannot be had now."""
         if not self._config.alarms.sns_topic_arn:
             return None
-        aws: Any = await asyncio.to_thread(importlib.import_module, "relay.aws")
+        aws: Any = await asyncio.to_thread(importlib.import_module, "relay.aws.clients")
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 clients = await self._stack.enter_async_context(aws.open_clients(self._config))

@@ -7,19 +7,19 @@ import socket
 
 from relay.config import Config
 from relay.daemon.child import Order, run_child
-from relay.metrics import begin_receiver
-from relay.smtp.listeners import Server
-from relay.spool.files import Layout
-from relay.spool.fitness import diagnosed
-from relay.spool.local import LocalIntake, open_intake
-from relay.spool.translate import translated
+from relay.smtp.listeners import Listeners
+from relay.spool.local.errors import translated
+from relay.spool.local.health import diagnosed
+from relay.spool.local.layout import Layout
+from relay.spool.opening import LocalIntake, open_intake
+from relay.telemetry.metrics import begin_receiver
 
 
 class Receiver:
     """The receiving half."""
 
     def __init__(self) -> None:
-        self._server: Server | None = None
+        self._server: Listeners | None = None
         self._intake: LocalIntake | None = None
 
     async def start(self, order: Order) -> None:
@@ -27,7 +27,7 @@ class Receiver:
         data_dir = order.config.data_dir
         with diagnosed(data_dir), translated():
             self._intake = open_intake(order.config)
-            self._server = Server(
+            self._server = Listeners(
                 config=order.config,
                 intake=self._intake,
                 # Limits by address hold over all receivers: they count in one small file.

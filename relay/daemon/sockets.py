@@ -17,7 +17,7 @@ from relay.config import Config
 from relay.config.words import split_bind
 from relay.errors import ConfigError
 from relay.smtp.listeners import open_socket
-from relay.waiting import is_set_within
+from relay.timing import is_set_within
 
 #: Receivers whose supervisor was killed hold its ports until they see its end: for some 10 ms as a rule, for 2.6 s
 #: when they were being started themselves (measured on two busy cores).

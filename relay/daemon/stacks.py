@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from relay.waiting import is_set_within
+from relay.timing import is_set_within
 
 _SIGNAL = signal.SIGUSR2
 #: faulthandler writes 100 frames of 100 threads at most; who writes more than this is not read on.

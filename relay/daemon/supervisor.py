@@ -16,20 +16,21 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import relay
-from relay import process_facts, telemetry
-from relay.admin import build_application, open_admin
+from relay import telemetry
 from relay.config import Config
 from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import Role, systemd
+from relay.daemon.admin import build_application, open_admin
 from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import open_all
 from relay.daemon.vigil import Vigil
 from relay.errors import ConfigError
-from relay.standing import PLACES_TAKEN
-from relay.waiting import is_set_within
+from relay.telemetry import processes
+from relay.timing import is_set_within
+from relay.vocabulary import PLACES_TAKEN
 
 #: A child that ends in its first seconds, again and again, is started at this pace, not faster.
 _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
@@ -70,9 +71,9 @@ class Supervisor:
         """Until SIGTERM or SIGINT: start, keep, stop. The exit code: 2 when a child refused the configuration."""
         begun = time.monotonic()
         config = self._config
-        process_facts.queue_log()
+        processes.queue_log()
         telemetry.configure(config.log.format, config.log.level, process="supervisor")
-        process_facts.daemon_started(
+        processes.daemon_started(
             role=self._role,
             hostname=config.hostname,
             data_dir=str(config.data_dir),
@@ -86,7 +87,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             await self._open_admin(stack)
             await self._until_stopped(names)
-        process_facts.daemon_stopped(seconds=time.monotonic() - begun)
+        processes.daemon_stopped(seconds=time.monotonic() - begun)
         if self._refused:
             raise ConfigError(*self._refused)
         return 0
@@ -187,19 +188,17 @@ class Supervisor:
             try:
                 child = await self._start(name, after_crash=has_worked, after_hang=has_hung)
             except OSError as exc:  # no memory, no file handle: a matter of the moment
-                process_facts.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
+                processes.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
             code = await child.wait()
-            process_facts.child_ended(
+            processes.child_ended(
                 name=name, pid=child.pid, code=code, expected=self._stopping.is_set() and code == 0
             )
             has_worked = has_worked or self._up[name].is_set()
             has_hung = self._vigil.has_hung(name)
             if child.last_stacks:
-                process_facts.child_stacks(
-                    name=name, pid=child.pid, why="it crashed", stacks=child.last_stacks
-                )
+                processes.child_stacks(name=name, pid=child.pid, why="it crashed", stacks=child.last_stacks)
             if child.refused:
                 self._weigh_refusal(name, child.refused, has_worked=has_worked)
             if self._stopping.is_set():
@@ -224,7 +223,7 @@ class Supervisor:
         self._children[name] = child
         child.on_problem = self._weigh_full
         self._vigil.watch(name, child)
-        process_facts.child_started(name=name, pid=child.pid)
+        processes.child_started(name=name, pid=child.pid)
         if self._config is not config:
             child.reload(self._config)
         if self._stopping.is_set():  # `_stop` has gone by, and knew only the one before
@@ -244,7 +243,7 @@ class Supervisor:
     def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
         """A configuration that never worked ends the daemon; later it is a file or a role that is away for a while."""
         if has_worked:
-            process_facts.child_cannot_work(child=name, why="; ".join(sentences))
+            processes.child_cannot_work(child=name, why="; ".join(sentences))
         else:
             self._refused = sentences
             self._stopping.set()
@@ -263,7 +262,7 @@ class Supervisor:
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
-        process_facts.daemon_ready()
+        processes.daemon_ready()
         systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from relay import process_facts
 from relay.daemon.process import ChildProcess
 from relay.daemon.stacks import process_state
+from relay.telemetry import processes
 
 #: A child that starts may be silent for so long: it brings a spool up to date, or takes back what a crash left.
 START_SECONDS = 300.0
@@ -118,7 +118,7 @@ class Vigil:
     async def _end(self, name: str, child: ChildProcess, silent_seconds: float) -> None:
         """Tell of it, have it show where it is, and end it."""
         state = process_state(child.pid)
-        process_facts.child_hung(name=name, pid=child.pid, seconds=silent_seconds, state=state)
+        processes.child_hung(name=name, pid=child.pid, seconds=silent_seconds, state=state)
         self._on_hang(
             name, f"{name} showed no life for {silent_seconds:.0f} seconds; it is ended and started again"
         )
@@ -127,5 +127,5 @@ class Vigil:
             await child.ask_stacks()
         stacks = child.take_stacks()
         why = why or ("" if stacks else "it wrote none in time")
-        process_facts.child_stacks(name=name, pid=child.pid, why=why, stacks=stacks)
+        processes.child_stacks(name=name, pid=child.pid, why=why, stacks=stacks)
         child.kill()

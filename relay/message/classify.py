@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from relay.message.model import Message
-from relay.verdict import Classification
+from relay.vocabulary import Classification
 
 #: Local parts that write only bounces.
 _DAEMONS = re.compile(

@@ -16,10 +16,10 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.sandbox.book import Book
 from relay.sandbox.chaos import Dice
+from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
-from relay.sandbox.rules import Refusal, Settings, check
+from relay.sandbox.limits import Refusal, Settings, check
 from relay.sandbox.signature import Keys, SignatureError, Signed, verify
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.

@@ -22,7 +22,7 @@ from typing import Any
 from relay.errors import RelayError
 from relay.sandbox.configuration import sandbox_config, write_config
 from relay.sandbox.daemon import open_daemon
-from relay.sandbox.mails import Mail, demo_mails
+from relay.sandbox.demo_mails import Mail, demo_mails
 from relay.sandbox.page import octets
 from relay.sandbox.service import Sandbox, settings_of
 

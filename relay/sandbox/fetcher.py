@@ -15,7 +15,7 @@ from datetime import datetime
 import aiohttp
 from yarl import URL
 
-from relay.sandbox.book import Contact, Fetched
+from relay.sandbox.contacts import Contact, Fetched
 from relay.sandbox.signature import Keys, SignatureError, Signed, verify
 
 #: Seconds between tries while S3 does not answer, about a minute in all. How often Connect tries is not documented.

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import jinja2
 from aiohttp import web
 
-from relay.sandbox.book import Contact
+from relay.sandbox.contacts import Contact
 
 if TYPE_CHECKING:
     from relay.sandbox.service import Sandbox

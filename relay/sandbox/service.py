@@ -28,13 +28,13 @@ from aiohttp import web
 from relay.config.model import Config
 from relay.routes import RouteTable
 from relay.sandbox.api import Api
-from relay.sandbox.book import Book
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
+from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.guard import guard_of
+from relay.sandbox.limits import Settings
 from relay.sandbox.page import Page
-from relay.sandbox.rules import Settings
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
 

@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
 from relay import replies
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 # RFC 4954 §4: 12,288 octets of base64 at most.
 AUTH_LINE = 12_288

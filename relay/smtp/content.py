@@ -14,7 +14,7 @@ from io import IncrementalNewlineDecoder
 from relay import replies, telemetry
 from relay.errors import SpoolError, SpoolFullError
 from relay.spool.model import RawFile
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 #: How much of a mail's beginning is kept to be looked at (its header) once the rest has gone to a file.
 HEAD_BYTES = 262_144

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from relay.smtp.content import Content
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 _END = b"\r\n.\r\n"
 #: Octets of the end-of-data that are no part of the mail: its first CRLF ends the last line.

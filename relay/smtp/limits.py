@@ -13,8 +13,8 @@ from functools import lru_cache
 from relay import replies
 from relay.config.model import Limits
 from relay.networks import find_host, find_network
-from relay.smtp.tally import Tally
-from relay.verdict import Reply
+from relay.smtp.counters import SharedCounters
+from relay.vocabulary import Reply
 
 SELF = frozenset({"127.0.0.1", "::1"})
 _WINDOW_SECONDS = 60.0
@@ -43,7 +43,7 @@ def most_sessions(limits: Limits, *, known: bool) -> int:
 class Limiter:
     """The limits as one process keeps them."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: SharedCounters) -> None:
         self.tally = tally
         self._window_ends_at = 0.0
 

@@ -15,16 +15,16 @@ from relay.config.model import Config, Listener
 from relay.config.words import split_bind
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
+from relay.smtp.counters import SharedCounters
 from relay.smtp.filetypes import FileLook
-from relay.smtp.gates import raise_file_limit
 from relay.smtp.limits import Limiter
+from relay.smtp.overload import raise_file_limit
 from relay.smtp.protocol import Smtp
 from relay.smtp.proxy import ProxyGate
-from relay.smtp.site import Site, build_site
-from relay.smtp.station import Station
-from relay.smtp.tally import Tally
+from relay.smtp.server import Server
+from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.tls import Certificates
-from relay.spool.base import Intake
+from relay.spool.interface import Intake
 
 #: Connections the kernel keeps for us while we are busy: with 100, 200 senders at once collapse to a twentieth.
 BACKLOG = 1_024
@@ -54,19 +54,19 @@ def open_socket(listener: Listener) -> socket.socket:
     return opened
 
 
-class Server:
+class Listeners:
     """The receiving half of one process."""
 
     def __init__(
         self, *, config: Config, intake: Intake, tally: Path | None = None, index: int = 0, receivers: int = 1
     ) -> None:
         """A server; with `tally`, limits by address hold over all `receivers`, of which this is number `index`."""
-        self._tally = Tally(tally, index=index, processes=receivers)
+        self._tally = SharedCounters(tally, index=index, processes=receivers)
         self._config = config
         self._intake = intake
-        self._station: Station | None = None
+        self._server: Server | None = None
         self._listening: list[asyncio.Server] = []
-        self._sites: dict[int, Site] = {}
+        self._settings: dict[int, ListenerSettings] = {}
         self._draining: asyncio.Task[None] | None = None
         self._look = FileLook()
 
@@ -74,7 +74,7 @@ class Server:
         """Take mail at these sockets, by the index of their listener in the configuration."""
         loop = asyncio.get_running_loop()
         raise_file_limit()
-        self._station = Station(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
+        self._server = Server(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
         self._compile(self._config)
         for index, opened in sockets.items():
             for one in opened:
@@ -82,15 +82,15 @@ class Server:
                 self._listening.append(server)
 
     def _factory(self, index: int) -> Callable[[], asyncio.BaseProtocol]:
-        station = self._station
-        assert station is not None
+        server = self._server
+        assert server is not None
 
         def make() -> Smtp:
-            return Smtp(self._sites[index], station)
+            return Smtp(self._settings[index], server)
 
         def guarded() -> asyncio.BaseProtocol:
-            site = self._sites[index]
-            return ProxyGate(site, station, make) if site.proxies else make()
+            settings = self._settings[index]
+            return ProxyGate(settings, server, make) if settings.proxies else make()
 
         return guarded
 
@@ -105,14 +105,14 @@ class Server:
 
     def _compile(self, config: Config) -> None:
         """Sites for all listeners; put in place together, or not at all."""
-        assert self._station is not None
+        assert self._server is not None
         routes = RouteTable(config)
         tls = config.tls
         plain = Certificates(tls, ask_client=False) if tls.certificate else None
         asking = Certificates(tls, ask_client=True) if tls.certificate and tls.client_ca else plain
         users = Users(config.server.users_file) if config.server.users_file else None
-        sites = {
-            index: build_site(
+        settings = {
+            index: build_settings(
                 config=config,
                 listener=listener,
                 routes=routes,
@@ -123,13 +123,13 @@ class Server:
             for index, listener in enumerate(config.listeners)
         }
         # A listener that the new configuration has no more goes on under the old one until the restart.
-        self._sites |= sites
-        self._station.sites = list(self._sites.values())
-        self._station.limits = config.limits
+        self._settings |= settings
+        self._server.settings = list(self._settings.values())
+        self._server.limits = config.limits
 
     def problem(self) -> str:
         """Why no mail can come in now, whatever its size; "" when it can."""
-        return self._station.problem() if self._station is not None else ""
+        return self._server.problem() if self._server is not None else ""
 
     async def drain(self, seconds: float) -> None:
         """Stop: no new sessions, 421 to the idle, `seconds` for mails under way; commits always finish.
@@ -141,19 +141,19 @@ class Server:
         await asyncio.shield(self._draining)
 
     async def _drain(self, seconds: float) -> None:
-        for server in self._listening:
-            server.close()
-        station = self._station
-        if station is None:
+        for listening in self._listening:
+            listening.close()
+        server = self._server
+        if server is None:
             return
-        station.draining = True
+        server.draining = True
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        while station.sessions or station.works:
+        while server.sessions or server.works:
             urgent = loop.time() >= ends_at
-            for session in tuple(station.sessions):
+            for session in tuple(server.sessions):
                 session.stop(urgent=urgent)
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
-        station.close()
+        server.close()
         await self._look.close()
         self._tally.close()

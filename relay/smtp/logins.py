@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from relay.config.model import Limits
 from relay.networks import find_network
+from relay.smtp.counters import SharedCounters
 from relay.smtp.limits import SELF
-from relay.smtp.tally import Tally
 
 _WINDOW_SECONDS = 600.0
 #: What a try costs that is slowed.
@@ -57,7 +57,7 @@ def name_try(login: str, address: str) -> Try:
 class Logins:
     """The tries of one process, counted with its siblings'."""
 
-    def __init__(self, tally: Tally, *, slow_seconds: float = _SLOW_SECONDS) -> None:
+    def __init__(self, tally: SharedCounters, *, slow_seconds: float = _SLOW_SECONDS) -> None:
         self._tally = tally
         self._slow_seconds = slow_seconds
         self._window_ends_at = 0.0

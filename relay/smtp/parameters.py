@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from relay import replies
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 _PARAMETER = re.compile(
     rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff][\x21-\x7e\x80-\xff]*))?"

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
-from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
-from relay.smtp.arrival import Arrival
+from relay.smtp.actions import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.admission import Admission
 from relay.smtp.auth import AUTH_LINE, Credentials
+from relay.smtp.connection import NEVER
 from relay.smtp.data import TRIM, ChunkReader, DataReader
-from relay.smtp.door import Door
-from relay.smtp.site import Site
-from relay.smtp.station import Station
-from relay.smtp.wire import NEVER
-from relay.verdict import Reply
+from relay.smtp.server import Server
+from relay.smtp.settings import ListenerSettings
+from relay.smtp.transfer import Transfer
+from relay.vocabulary import Reply
 
 #: A line without an end is dropped past this: "AUTH PLAIN " and its 12,288 octets (RFC 4954 §4) are the longest.
 _LINE_BYTES = AUTH_LINE + 64
@@ -25,13 +25,13 @@ _LINE_BYTES = AUTH_LINE + 64
 _TURNS = 32
 
 
-class Smtp(Door):
+class Smtp(Admission):
     """One session."""
 
-    def __init__(self, site: Site, station: Station) -> None:
-        super().__init__(site, station)
+    def __init__(self, settings: ListenerSettings, server: Server) -> None:
+        super().__init__(settings, server)
         self._sink: DataReader | ChunkReader | None = None
-        self._arrival: Arrival | None = None
+        self._transfer: Transfer | None = None
         self._unconfirmed: SpoolId | None = None
         self._skipping = False  # in a line without an end
 
@@ -56,7 +56,7 @@ class Smtp(Door):
 
     def _confirm(self) -> None:
         if self._unconfirmed is not None:
-            self.station.intake.confirm(self._unconfirmed)
+            self.server.intake.confirm(self._unconfirmed)
             self._unconfirmed = None
 
     def pump(self) -> None:
@@ -75,8 +75,8 @@ class Smtp(Door):
         self.flush()
         if self.ended and not (self.busy or self.closing):
             self.close(linger=False)
-        elif self.busy or self.paused or self.clogged or self._arrival is not None:
-            self.regulate(full=self._arrival is not None and self._arrival.full)
+        elif self.busy or self.paused or self.clogged or self._transfer is not None:
+            self.regulate(full=self._transfer is not None and self._transfer.full)
 
     def _read_line(self) -> bool:
         """Answer the next command line; whether there may be more to read."""
@@ -92,7 +92,7 @@ class Smtp(Door):
             self._answer(session.counted(replies.LINE_TOO_LONG))
         elif end > start and buffer[end - 1] == 13:
             self._answer(session.command(buffer[start : end - 1], now=self.heard_at))
-        elif self.site.trusted:
+        elif self.settings.trusted:
             self._answer(session.command(buffer[start:end], now=self.heard_at))
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
@@ -122,9 +122,9 @@ class Smtp(Door):
         taken = sink.feed(octets)
         if taken < 0:
             last_word = None
-            if self._arrival is not None:
-                self._arrival.measure(self.heard_at)
-                last_word = self._arrival.look()
+            if self._transfer is not None:
+                self._transfer.measure(self.heard_at)
+                last_word = self._transfer.look()
             if last_word is not None:
                 self.hang_up(last_word)
             return False
@@ -132,15 +132,15 @@ class Smtp(Door):
             self.buffer, self.at = octets, taken
         self._sink = None
         if isinstance(sink, DataReader):
-            self._end_arrival(TRIM)
+            self._end_transfer(TRIM)
         else:
             self._end_chunk(sink)
         return True
 
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
-        session, arrival = self.talk, self._arrival
-        if arrival is not None and session.transaction is not arrival.transaction:
+        session, transfer = self.talk, self._transfer
+        if transfer is not None and session.transaction is not transfer.transaction:
             self.part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
             self.say(answer)
@@ -152,7 +152,7 @@ class Smtp(Door):
             self.busy = True
             self.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
-            self._sink = DataReader(self._begin_arrival(stuffed=True).content)
+            self._sink = DataReader(self._begin_transfer(stuffed=True).content)
             self.say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
@@ -160,7 +160,7 @@ class Smtp(Door):
             self._start_tls()
         else:
             self.busy = True
-            self.station.work(self._check(answer))
+            self.server.work(self._check(answer))
 
     def _say_late(self, reply: Reply) -> None:
         """An answer that was held back on purpose."""
@@ -175,72 +175,72 @@ class Smtp(Door):
         self.rest()
         self.pump()
 
-    def _begin_arrival(self, *, stuffed: bool) -> Arrival:
+    def _begin_transfer(self, *, stuffed: bool) -> Transfer:
         session = self.talk
         transaction = session.transaction
         assert transaction is not None
-        peer = session.caller.peer(smtputf8=transaction.parameters.smtputf8)
-        self._arrival = Arrival(
-            station=self.station, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=self.heard_at
+        peer = session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
+        self._transfer = Transfer(
+            server=self.server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=self.heard_at
         )  # fmt: skip
-        self.deadline = self._arrival.deadline(self.heard_at)
-        return self._arrival
+        self.deadline = self._transfer.deadline(self.heard_at)
+        return self._transfer
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
         content = None
         if chunk.refusal is None:
-            content = (self._arrival or self._begin_arrival(stuffed=False)).content
+            content = (self._transfer or self._begin_transfer(stuffed=False)).content
         self._sink = ChunkReader(content, size=chunk.size, last=chunk.last, refusal=chunk.refusal)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
-        arrival, session = self._arrival, self.talk
+        transfer, session = self._transfer, self.talk
         refusal = chunk.refusal
-        if refusal is None and arrival is not None:
+        if refusal is None and transfer is not None:
             if chunk.last:
-                self._end_arrival(0)
+                self._end_transfer(0)
                 return
-            arrival.measure(self.heard_at)
-            last_word = arrival.look()
+            transfer.measure(self.heard_at)
+            last_word = transfer.look()
             if last_word is not None:
                 self.hang_up(last_word)
                 return
-            refusal = arrival.content.fault
+            refusal = transfer.content.fault
             if refusal is not None:
-                arrival.transaction.failed = True
+                transfer.transaction.failed = True
         self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
         self.rest()
-        if arrival is not None:
-            self.deadline = min(self.deadline, arrival.deadline(self.heard_at))
+        if transfer is not None:
+            self.deadline = min(self.deadline, transfer.deadline(self.heard_at))
 
-    def _end_arrival(self, trim: int) -> None:
-        assert self._arrival is not None
+    def _end_transfer(self, trim: int) -> None:
+        assert self._transfer is not None
         self.busy = True
-        self.deadline = self.heard_at + self.site.limits.commit_seconds
-        self._arrival.end(trim)
+        self.deadline = self.heard_at + self.settings.limits.commit_seconds
+        self._transfer.end(trim)
 
-    def arrived(self, arrival: Arrival, reply: Reply, spool_id: SpoolId | None) -> None:
+    def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self.talk
-        self._arrival = None
-        for one in arrival.replies(reply):
+        self._transfer = None
+        for one in transfer.replies(reply):
             self.say(one)
         if reply.positive:
             self.prove()
         session.finished(accepted=reply.positive)
         self.flush()
         self._unconfirmed = spool_id
-        if self.station.draining:
+        if self.server.draining:
             self.hang_up(replies.SHUTTING_DOWN, linger=False)
         self.wake()
 
     def part(self, why: str) -> None:
         """Leave the mail that was on its way."""
-        arrival, self._arrival, self._sink = self._arrival, None, None
-        if arrival is not None:
-            arrival.leave(why)
+        transfer, self._transfer, self._sink = self._transfer, None, None
+        if transfer is not None:
+            transfer.leave(why)
 
     def _start_tls(self) -> None:
-        if self.site.context is None:
+        if self.settings.context is None:
             self.say(replies.TLS_UNAVAILABLE)
             return
         self.say(replies.TLS_GO)
@@ -248,18 +248,22 @@ class Smtp(Door):
 
     async def _check(self, credentials: Credentials) -> None:
         """A password, in its turn and in a thread: its hash is made to take long."""
-        session, users, station = self.talk, self.site.users, self.station
+        session, users, server = self.talk, self.settings.users, self.server
         assert users is not None
         self.deadline = NEVER
 
         async def verify(passed: bool) -> bool | None:
             if self.closing or self.link is None:
                 return None
-            return await self.loop.run_in_executor(station.checkers[passed], users.verify, credentials)
+            return await self.loop.run_in_executor(server.checkers[passed], users.verify, credentials)
 
         try:
-            good = await station.logins.check(
-                credentials.login, session.caller.address, self.site.limits, verify=verify, now=self.loop.time
+            good = await server.logins.check(
+                credentials.login,
+                session.peer_state.address,
+                self.settings.limits,
+                verify=verify,
+                now=self.loop.time,
             )
         except OSError:
             telemetry.fault_caught(where="smtp.users")
@@ -270,41 +274,41 @@ class Smtp(Door):
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
-        arrival = self._arrival
+        transfer = self._transfer
         if self.closing:
             self.cut()
-        elif arrival is not None and arrival.committing:
+        elif transfer is not None and transfer.committing:
             # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
-            arrival.give_up()
-            self.arrived(arrival, replies.TOO_SLOW, None)
-        elif arrival is not None and arrival.full:
+            transfer.give_up()
+            self.arrived(transfer, replies.TOO_SLOW, None)
+        elif transfer is not None and transfer.full:
             self.heard_at = now  # the disk is slow, not the peer
-            arrival.excuse(now)
-            self.deadline = now + self.site.limits.commit_seconds
-        elif arrival is not None and arrival.deadline(self.heard_at) <= now:
+            transfer.excuse(now)
+            self.deadline = now + self.settings.limits.commit_seconds
+        elif transfer is not None and transfer.deadline(self.heard_at) <= now:
             self.hang_up(replies.TIMED_OUT)
-        elif arrival is not None and self._sink is not None:
-            self.deadline = arrival.deadline(self.heard_at)
+        elif transfer is not None and self._sink is not None:
+            self.deadline = transfer.deadline(self.heard_at)
         else:
             self.overstay(now)
-            if arrival is not None:  # between two chunks
-                self.deadline = min(self.deadline, arrival.deadline(self.heard_at))
+            if transfer is not None:  # between two chunks
+                self.deadline = min(self.deadline, transfer.deadline(self.heard_at))
 
     def idle_since(self) -> float:
         """Since when the peer is waited for, whose octets count while a mail's data comes."""
-        arrival = self._arrival
-        if arrival is None or self._sink is None or self.closing:
+        transfer = self._transfer
+        if transfer is None or self._sink is None or self.closing:
             return super().idle_since()
-        return NEVER if self.busy or arrival.full or arrival.committing else self.heard_at
+        return NEVER if self.busy or transfer.full or transfer.committing else self.heard_at
 
     def hurry(self) -> None:
         """The stress has begun: commands are waited for no longer, a mail's data as before."""
-        if self._arrival is None:
+        if self._transfer is None:
             super().hurry()
 
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
-        arrival = self._arrival
+        transfer = self._transfer
         under_way = self.busy or self.talk.transaction is not None
-        if not (arrival is not None and arrival.committing) and (urgent or not under_way):
+        if not (transfer is not None and transfer.committing) and (urgent or not under_way):
             self.hang_up(replies.SHUTTING_DOWN, linger=False)

@@ -13,10 +13,10 @@ from typing import cast
 
 from relay import replies, telemetry
 from relay.networks import normalise_address, normalise_peer, parse_address
+from relay.smtp.connection import NEVER
 from relay.smtp.protocol import Smtp
-from relay.smtp.site import Site, contains
-from relay.smtp.station import Station
-from relay.smtp.wire import NEVER
+from relay.smtp.server import Server
+from relay.smtp.settings import ListenerSettings, contains
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 #: "PROXY UNKNOWN\r\n": the shortest header of version 1; nothing shorter decides which version it is.
@@ -98,11 +98,11 @@ def _parse_v2(header: bytes) -> Client | None:
 class ProxyGate(asyncio.BufferedProtocol):
     """A connection at a listener behind proxies, until its header is read; then the session takes over."""
 
-    def __init__(self, site: Site, station: Station, make: Callable[[], Smtp]) -> None:
+    def __init__(self, settings: ListenerSettings, server: Server, make: Callable[[], Smtp]) -> None:
         self.deadline = NEVER
         self.known = True
-        self._site = site
-        self._station = station
+        self._settings = settings
+        self._server = server
         self._make = make
         self._link: asyncio.Transport | None = None
         self._address: Client = ("unknown", 0)
@@ -114,11 +114,11 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._link = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername") or self._address
         self._address = (normalise_peer(str(name[0])), int(name[1]))
-        if not contains(self._site.proxies, self._address[0]):
+        if not contains(self._settings.proxies, self._address[0]):
             self._hand_over(*self._address)
             return
-        self._station.sessions.add(self)
-        self.deadline = self._station.loop.time() + self._site.limits.handshake_seconds
+        self._server.sessions.add(self)
+        self.deadline = self._server.loop.time() + self._settings.limits.handshake_seconds
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Room for exactly what the header still needs."""
@@ -175,14 +175,14 @@ class ProxyGate(asyncio.BufferedProtocol):
             self._link.close()
 
     def _refuse(self, reason: str) -> None:
-        telemetry.proxy_refused(peer=self._address[0], listener=self._site.listener.bind, reason=reason)
+        telemetry.proxy_refused(peer=self._address[0], listener=self._settings.listener.bind, reason=reason)
         if self._link is not None:
             self._link.write(replies.build_reply(replies.PROXY_BAD))
             self._link.close()
-            self.deadline = self._station.loop.time() + 1.0
+            self.deadline = self._server.loop.time() + 1.0
 
     def _leave(self) -> None:
-        self._station.sessions.discard(self)
+        self._server.sessions.discard(self)
 
     def _hand_over(self, address: str, port: int) -> None:
         """The session begins, with this peer."""

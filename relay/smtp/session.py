@@ -7,23 +7,23 @@ Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
-from relay.smtp.answers import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.acceptance import log_end
+from relay.smtp.actions import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
-from relay.smtp.caller import Caller
 from relay.smtp.data import parse_bdat
-from relay.smtp.house import House
-from relay.smtp.offers import Offer, build_hello, build_help, decide_offer
-from relay.smtp.reception import log_end
-from relay.smtp.site import Site, contains
+from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
+from relay.smtp.foreign import is_binary, is_foreign
+from relay.smtp.peer import PeerState
+from relay.smtp.settings import ListenerSettings, contains
+from relay.smtp.shared import Shared
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.smtp.xclient import parse_xclient
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 #: Unknown recipients, and other refusals, of one session that are logged one by one: an attack fills no disk.
 _LOGGED_REFUSALS = 5
@@ -35,56 +35,36 @@ _LOGIN_TRIES = 3
 COMMAND_LINE = 4_096
 # RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-# A verb, or a word that could have been one, a header field's name included.
-_WORD_OCTETS = 80
-_WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,%d}" % _WORD_OCTETS)
 # RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 _START_DATA = StartData()
 _BYE = Hangup(replies.BYE)
 _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
-_FOREIGN = frozenset({
-    b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE", b"PRI",  # RFC 9110, 9113
-    b"PROPFIND", b"PROXY", b"USER", b"PASS", b"NICK", b"CAP", b"REGISTER", b"INVITE", b"DESCRIBE", b"SETUP",
-})  # fmt: skip
-# SSH of any version (RFC 4253 §4.2); XMPP and XML.
-_FOREIGN_FRONTS = (b"SSH-", b"<")
-# The version at the end of a request line, whatever its method: RFC 9112 §3, RFC 3261 §7.1, RFC 7826.
-_REQUEST = re.compile(rb" (?:HTTP|SIP|RTSP|ICAP)/[0-9](?:\.[0-9])?\Z", re.IGNORECASE)
-
-
-def is_foreign(line: bytes) -> bool:
-    """Return whether a line that is no command of ours begins another protocol, or no word at all."""
-    verb = line.partition(b" ")[0].upper()
-    return (
-        verb in _FOREIGN
-        or verb.startswith(_FOREIGN_FRONTS)
-        or not _WORD.fullmatch(verb)
-        or _REQUEST.search(line, max(len(line) - 12, 0)) is not None
-    )
-
-
-def is_binary(front: bytes) -> bool:
-    """Return whether a line that has no end yet has begun with octets that no command begins with."""
-    word = _WORD.match(front)
-    assert word is not None  # it may be empty
-    end = word.end()
-    return end < _WORD_OCTETS and front[end : end + 1] not in (b"", b" ", b"\r")
 
 
 class Session:
     """One peer's side of the conversation."""
 
     __slots__ = (
-        "_dialog", "_errors", "_guesses", "_house", "_idle", "_logged", "_login_tries", "_messages", "_reference", "caller", "site",
+        "_dialog",
+        "_errors",
+        "_guesses",
+        "_idle",
+        "_logged",
+        "_login_tries",
+        "_messages",
+        "_reference",
+        "_shared",
+        "peer_state",
+        "settings",
         "transaction",
     )  # fmt: skip
 
-    def __init__(self, *, site: Site, house: House, address: str, port: int) -> None:
-        self.site = site
-        self.caller = Caller(site=site, address=address, port=port)
+    def __init__(self, *, settings: ListenerSettings, shared: Shared, address: str, port: int) -> None:
+        self.settings = settings
+        self.peer_state = PeerState(settings=settings, address=address, port=port)
         self.transaction: Transaction | None = None
-        self._house = house
+        self._shared = shared
         self._reference: SpoolId | None = None
         #: What takes the next line instead of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
@@ -96,14 +76,14 @@ class Session:
         if self.transaction is not None:
             return self.transaction.spool_id
         if self._reference is None:
-            self._reference = self._house.new_id()
+            self._reference = self._shared.new_id()
         return self._reference
 
     def drop(self, *, now: float) -> None:
         """Forget the transaction; when all its recipients were refused, that was its end, and is logged."""
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
-            peer = self.caller.peer(smtputf8=transaction.parameters.smtputf8)
+            peer = self.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
             log_end(transaction, peer, transaction.deferral or transaction.refusal, now=now)
 
     # -- one line in, one answer out ------------------------------------------------------------------------
@@ -122,7 +102,7 @@ class Session:
             return self.counted(replies.LINE_TOO_LONG)
         if len(line.translate(None, _CONTROLS)) != len(line):
             return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
-        if self.site.tls_first and self.caller.tls is None and verb not in _BEFORE_TLS:
+        if self.settings.tls_first and self.peer_state.tls is None and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)
         answer = handler(self, argument.strip(b" "), now)
         if isinstance(answer, Reply) and answer.code < 500:
@@ -137,16 +117,16 @@ class Session:
             told = self.transaction is not None and refusal is self.transaction.refusal
             again = told or self._errors > _LOGGED_REFUSALS
             telemetry.command_refused(
-                peer=self.caller.address, reply=refusal, reference=self.reference, again=again
+                peer=self.peer_state.address, reply=refusal, reference=self.reference, again=again
             )
-            if self._errors > self.site.limits.errors:
+            if self._errors > self.settings.limits.errors:
                 return Hangup(replies.TOO_MANY_ERRORS)
         return answer
 
     def _idled(self, answer: Answer) -> Answer:
         """The answer to a command that brings no mail; a budget of them is renewed with each mail."""
         self._idle += 1
-        return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.site.limits.idle_commands else answer
+        return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.settings.limits.idle_commands else answer
 
     def bare(self, line: bytes) -> Answer:
         """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), its line end removed."""
@@ -167,65 +147,65 @@ class Session:
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
         if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
             return replies.BAD_ARGUMENT
-        self.caller.greets(argument.decode("ascii"), extended=extended)
+        self.peer_state.greets(argument.decode("ascii"), extended=extended)
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
-        return self._idled(build_hello(self.site, self._offer) if extended else self.site.hello)
+        return self._idled(build_hello(self.settings, self._offer) if extended else self.settings.hello)
 
     @property
-    def _offer(self) -> Offer:
-        caller = self.caller
-        return decide_offer(
-            self.site,
-            secured=caller.tls is not None,
-            authenticated=caller.authenticated is not None,
-            address=caller.address,
+    def _offer(self) -> Extensions:
+        peer_state = self.peer_state
+        return decide_extensions(
+            self.settings,
+            secured=peer_state.tls is not None,
+            authenticated=peer_state.authenticated is not None,
+            address=peer_state.address,
         )
 
     def _helo(self, argument: bytes, now: float) -> Answer:
-        return replies.UNKNOWN_COMMAND if self.site.lmtp else self._hello(argument, now, extended=False)
+        return replies.UNKNOWN_COMMAND if self.settings.lmtp else self._hello(argument, now, extended=False)
 
     def _ehlo(self, argument: bytes, now: float) -> Answer:
         # RFC 2033 §4.1: an LMTP server must not take HELO or EHLO.
-        return replies.UNKNOWN_COMMAND if self.site.lmtp else self._hello(argument, now, extended=True)
+        return replies.UNKNOWN_COMMAND if self.settings.lmtp else self._hello(argument, now, extended=True)
 
     def _lhlo(self, argument: bytes, now: float) -> Answer:
-        return self._hello(argument, now, extended=True) if self.site.lmtp else replies.UNKNOWN_COMMAND
+        return self._hello(argument, now, extended=True) if self.settings.lmtp else replies.UNKNOWN_COMMAND
 
     def _starttls(self, argument: bytes, _now: float) -> Answer:
-        if not self.site.starttls:
-            return replies.NOT_NOW if self.caller.tls is not None else replies.NOT_HERE
+        if not self.settings.starttls:
+            return replies.NOT_NOW if self.peer_state.tls is not None else replies.NOT_HERE
         if argument:
             return replies.BAD_ARGUMENT
-        if self.caller.tls is not None or self.transaction is not None:
+        if self.peer_state.tls is not None or self.transaction is not None:
             return replies.NOT_NOW
         return StartTls()
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
         """TLS is up: everything said before it is forgotten (RFC 3207 §4.2)."""
-        self.caller.secured(tls, certificate=certificate)
+        self.peer_state.secured(tls, certificate=certificate)
         self.transaction = None
         self._dialog = None
 
     def _xclient(self, argument: bytes, _now: float) -> Answer:
-        if not contains(self.site.xclient, self.caller.address):
-            return replies.XCLIENT_DENIED if self.site.xclient else replies.UNKNOWN_COMMAND
+        if not contains(self.settings.xclient, self.peer_state.address):
+            return replies.XCLIENT_DENIED if self.settings.xclient else replies.UNKNOWN_COMMAND
         if self.transaction is not None:
             return replies.NOT_NOW
         told = parse_xclient(argument)
         if told is None:
             return replies.BAD_ARGUMENT
-        self.caller.is_another(told)
-        return self.site.greeting
+        self.peer_state.is_another(told)
+        return self.settings.greeting
 
     # -- AUTH (RFC 4954) ------------------------------------------------------------------------------------
 
     def _auth(self, argument: bytes, _now: float) -> Answer:
-        if self.site.users is None:
+        if self.settings.users is None:
             return replies.NOT_HERE
-        caller = self.caller
-        if caller.tls is None:
+        peer_state = self.peer_state
+        if peer_state.tls is None:
             return replies.AUTH_NEEDS_TLS
-        if caller.authenticated is not None or self.transaction is not None or not caller.extended:
+        if peer_state.authenticated is not None or self.transaction is not None or not peer_state.extended:
             return replies.NOT_NOW
         return self._exchange(begin_auth(argument))
 
@@ -238,10 +218,10 @@ class Session:
     def logged_in(self, login: str, *, good: bool | None) -> Answer:
         """The users file has answered; None: it was not asked, as too many have failed."""
         if good:
-            self.caller.logs_in(login)
+            self.peer_state.logs_in(login)
             return replies.AUTH_OK
         self._login_tries += 1
-        telemetry.login_refused(peer=self.caller.address, login=login, unseen=good is None)
+        telemetry.login_refused(peer=self.peer_state.address, login=login, unseen=good is None)
         if self._login_tries >= _LOGIN_TRIES:
             return Hangup(replies.TOO_MANY_ERRORS)
         return replies.TOO_MANY_LOGINS if good is None else self.counted(replies.BAD_CREDENTIALS)
@@ -249,28 +229,30 @@ class Session:
     # -- mail -----------------------------------------------------------------------------------------------
 
     def _mail(self, argument: bytes, now: float) -> Answer:
-        site, caller = self.site, self.caller
-        if caller.helo is None:
-            return replies.fill(replies.HELLO_FIRST, hello="LHLO" if site.lmtp else "EHLO")
-        if site.listener.auth == "required" and caller.authenticated is None:
+        settings, peer_state = self.settings, self.peer_state
+        if peer_state.helo is None:
+            return replies.fill(replies.HELLO_FIRST, hello="LHLO" if settings.lmtp else "EHLO")
+        if settings.listener.auth == "required" and peer_state.authenticated is None:
             return replies.AUTH_FIRST
         if self.transaction is not None:
             return replies.MAIL_TWICE
-        if self._messages >= site.limits.messages_per_session:
+        if self._messages >= settings.limits.messages_per_session:
             return Hangup(replies.ENOUGH_MESSAGES)
-        told = decide_sender(argument, site=site, authenticated=caller.authenticated is not None)
+        told = decide_sender(argument, settings=settings, authenticated=peer_state.authenticated is not None)
         if isinstance(told, Reply):
             return told
         path, parameters = told
-        if self._house.paused():
+        if self._shared.paused():
             return Hangup(replies.PAUSED)
-        if not self._house.limiter.may_send(caller.address, site.limits, trusted=site.trusted, now=now):
+        if not self._shared.limiter.may_send(
+            peer_state.address, settings.limits, trusted=settings.trusted, now=now
+        ):
             return replies.TOO_MANY_MESSAGES
-        if not self._house.room(parameters.size or 0):
+        if not self._shared.room(parameters.size or 0):
             return replies.NO_ROOM
         self.transaction = Transaction(
-            site=site,
-            spool_id=self._house.new_id(),
+            settings=settings,
+            spool_id=self._shared.new_id(),
             reverse_path=path.address or None,
             parameters=parameters,
             started_at=now,
@@ -296,7 +278,7 @@ class Session:
             transaction.deferral = transaction.deferral or reply
         self._logged += 1
         telemetry.recipient_refused(
-            peer=self.caller.address,
+            peer=self.peer_state.address,
             forward_path=address,
             reply=reply,
             spool_id=transaction.spool_id,
@@ -311,12 +293,12 @@ class Session:
         return Delayed(reply, _GUESS_SECONDS) if self._guesses > _FREE_GUESSES else reply
 
     def _may_name(self, now: float) -> bool:
-        site, limiter = self.site, self._house.limiter
-        return limiter.may_name(self.caller.address, site.limits, trusted=site.trusted, now=now)
+        settings, limiter = self.settings, self._shared.limiter
+        return limiter.may_name(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
 
     def _may_guess(self, now: float) -> bool:
-        site, limiter = self.site, self._house.limiter
-        return limiter.may_guess(self.caller.address, site.limits, trusted=site.trusted, now=now)
+        settings, limiter = self.settings, self._shared.limiter
+        return limiter.may_guess(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
 
     def _ready(self) -> Reply | None:
         """Why no data can come now; None when it can."""
@@ -345,8 +327,8 @@ class Session:
             # The octets that follow cannot be told from commands (RFC 3030 §2): nothing sensible comes after this.
             return Hangup(replies.BAD_ARGUMENT)
         size, last = told
-        if size > 2 * self.site.max_bytes:
-            return Hangup(replies.fill(replies.TOO_BIG, octets=self.site.max_bytes))
+        if size > 2 * self.settings.max_bytes:
+            return Hangup(replies.fill(replies.TOO_BIG, octets=self.settings.max_bytes))
         refusal = self._ready()
         transaction = self.transaction
         if refusal is None and transaction is not None:
@@ -366,7 +348,7 @@ class Session:
         if accepted:
             self._idle = self._errors = self._guesses = 0
             if transaction is not None and transaction.guesses:
-                self._house.limiter.forgive_guess(self.caller.address)
+                self._shared.limiter.forgive_guess(self.peer_state.address)
 
     # -- the rest -------------------------------------------------------------------------------------------
 
@@ -386,8 +368,8 @@ class Session:
         return self._idled(replies.CANNOT_VERIFY if argument else replies.BAD_ARGUMENT)
 
     def _help(self, _argument: bytes, _now: float) -> Answer:
-        plain = self.caller.helo is not None and not self.caller.extended
-        return self._idled(build_help(self.site, self._offer, plain=plain))
+        plain = self.peer_state.helo is not None and not self.peer_state.extended
+        return self._idled(build_help(self.settings, self._offer, plain=plain))
 
     def _not_here(self, _argument: bytes, _now: float) -> Answer:
         return replies.NOT_HERE

@@ -16,8 +16,8 @@ from relay.domains import normalise_address
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
 from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import Path, parse_path
-from relay.smtp.site import Site
-from relay.verdict import Reply
+from relay.smtp.settings import ListenerSettings
+from relay.vocabulary import Reply
 
 # VERP and SRS write local parts longer than the 64 octets of RFC 5321 §4.5.3.1.1, and are right to be answered.
 _SENDER_LOCAL_LIMIT = 255
@@ -27,7 +27,7 @@ _SENDER_LOCAL_LIMIT = 255
 class Transaction:
     """What MAIL and RCPT have said so far."""
 
-    site: Site
+    settings: ListenerSettings
     spool_id: SpoolId
     #: None for the null reverse-path.
     reverse_path: str | None
@@ -64,10 +64,12 @@ class Transaction:
 
     def add_recipient(self, argument: bytes) -> tuple[Reply, str]:
         """The answer to one RCPT, and the address as far as it could be read."""
-        reply, address, path, sloppy = read_recipient(argument, self.site, smtputf8=self.parameters.smtputf8)
+        reply, address, path, sloppy = read_recipient(
+            argument, self.settings, smtputf8=self.parameters.smtputf8
+        )
         if path is None:
             return reply, address
-        if len(self.forward_paths) >= self.site.limits.recipients:
+        if len(self.forward_paths) >= self.settings.limits.recipients:
             return replies.TOO_MANY_RECIPIENTS, address
         if sloppy:
             self.repairs.add("path")
@@ -75,24 +77,26 @@ class Transaction:
         return reply, address
 
 
-def decide_sender(argument: bytes, *, site: Site, authenticated: bool) -> tuple[Path, MailParameters] | Reply:
+def decide_sender(
+    argument: bytes, *, settings: ListenerSettings, authenticated: bool
+) -> tuple[Path, MailParameters] | Reply:
     """The reverse-path and parameters of MAIL, or the reply that refuses them."""
-    path = parse_path(argument, b"FROM:", lenient=site.trusted, local_limit=_SENDER_LOCAL_LIMIT)
-    if path is None or (path.local and not path.domain and not site.trusted):
+    path = parse_path(argument, b"FROM:", lenient=settings.trusted, local_limit=_SENDER_LOCAL_LIMIT)
+    if path is None or (path.local and not path.domain and not settings.trusted):
         return replies.BAD_SENDER
     address = path.address
     if "@" in path.local and not path.local.startswith('"'):
         return replies.BAD_SENDER
-    parameters = parse_mail_parameters(path.parameters, auth=site.users is not None or authenticated)
+    parameters = parse_mail_parameters(path.parameters, auth=settings.users is not None or authenticated)
     if isinstance(parameters, Reply):
         return parameters
     if not parameters.smtputf8 and not address.isascii():
         return replies.NEEDS_SMTPUTF8
-    if parameters.size is not None and parameters.size > site.max_bytes:
-        return replies.fill(replies.TOO_BIG, octets=site.max_bytes)
+    if parameters.size is not None and parameters.size > settings.max_bytes:
+        return replies.fill(replies.TOO_BIG, octets=settings.max_bytes)
     if path.local and not path.domain:
         # A legacy system's "MAIL FROM:<root>": nothing can be answered to a name without a domain.
-        path = path._replace(domain=site.hostname, sloppy=True)
+        path = path._replace(domain=settings.hostname, sloppy=True)
     return path, parameters
 
 
@@ -109,9 +113,9 @@ class Recipient(NamedTuple):
 
 
 @lru_cache(maxsize=1_024)  # a mail server sees the same few recipients all day
-def read_recipient(argument: bytes, site: Site, *, smtputf8: bool) -> Recipient:
+def read_recipient(argument: bytes, settings: ListenerSettings, *, smtputf8: bool) -> Recipient:
     """What the argument of RCPT comes to."""
-    path = parse_path(argument, b"TO:", lenient=site.trusted)
+    path = parse_path(argument, b"TO:", lenient=settings.trusted)
     if path is None or not path.local:
         return Recipient(replies.BAD_RECIPIENT, "")
     parameters = parse_rcpt_parameters(path.parameters)
@@ -119,21 +123,21 @@ def read_recipient(argument: bytes, site: Site, *, smtputf8: bool) -> Recipient:
         return Recipient(parameters, path.address)
     if not smtputf8 and not path.address.isascii():
         return Recipient(replies.NEEDS_SMTPUTF8, path.address)
-    address = decide_recipient(path, site=site)
+    address = decide_recipient(path, settings=settings)
     if isinstance(address, Reply):
         return Recipient(address, path.address)
     taken = ForwardPath(address=address, orcpt=parameters.orcpt, notify=parameters.notify)
     return Recipient(replies.RECIPIENT_OK, address, taken, path.sloppy)
 
 
-def decide_recipient(path: Path, *, site: Site) -> str | Reply:
+def decide_recipient(path: Path, *, settings: ListenerSettings) -> str | Reply:
     """The address as routes know it, or the reply that refuses it."""
-    routes = site.routes
+    routes = settings.routes
     if not path.domain:
-        return _postmaster(path, site=site)
+        return _postmaster(path, settings=settings)
     address = path.address
     # Other servers' routing in a local part (RFC 5321 §7.9 and Appendix F.2): ours only when a route spells it out.
-    if any(mark in path.local for mark in "@%!") and normalise_address(address) not in site.exact:
+    if any(mark in path.local for mark in "@%!") and normalise_address(address) not in settings.exact:
         return replies.NO_RELAYING
     if routes.match(address) is not None:
         return address
@@ -142,16 +146,16 @@ def decide_recipient(path: Path, *, site: Site) -> str | Reply:
     return replies.NO_RELAYING
 
 
-def _postmaster(path: Path, *, site: Site) -> str | Reply:
+def _postmaster(path: Path, *, settings: ListenerSettings) -> str | Reply:
     """RFC 5321 §4.5.1: `<postmaster>` without a domain, in any case, is the postmaster of ours."""
     if path.local.lower() == "postmaster":
-        for domain in site.domains:
-            if site.routes.match(f"postmaster@{domain}") is not None:
+        for domain in settings.domains:
+            if settings.routes.match(f"postmaster@{domain}") is not None:
                 return f"postmaster@{domain}"
         return replies.UNKNOWN_RECIPIENT
-    if site.trusted:
-        wanted = f"{path.local}@{site.hostname}"
-        if site.routes.match(wanted) is not None:
+    if settings.trusted:
+        wanted = f"{path.local}@{settings.hostname}"
+        if settings.routes.match(wanted) is not None:
             return wanted
         return replies.UNKNOWN_RECIPIENT
     return replies.BAD_RECIPIENT

@@ -17,7 +17,7 @@ _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Xclient:
     """What a front-end told; None where it said nothing or did not know."""
 
     address: str | None = None
@@ -25,7 +25,7 @@ class Told:
     login: str | None = None
 
 
-def parse_xclient(argument: bytes) -> Told | None:
+def parse_xclient(argument: bytes) -> Xclient | None:
     """The attributes; None when one is malformed or unknown, or there is none."""
     words = argument.split()
     if not words:
@@ -50,4 +50,4 @@ def parse_xclient(argument: bytes) -> Told | None:
         return None
     if port is not None and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
         return None
-    return Told(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))
+    return Xclient(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))

@@ -12,8 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from relay.contact.plan import Rung
 from relay.envelope import Destination, Envelope, SpoolId
+from relay.vocabulary import Rung
+
+#: How long a fault of ours stays an alarm after the last mail that it struck.
+FAULT_HOURS = 24
 
 
 class State(StrEnum):
@@ -255,3 +258,34 @@ class Backlog:
     ages: tuple[int, ...]
     #: When the oldest of those was accepted; None when there is none.
     oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """One look at the queue."""
+
+    #: Entries by state.
+    queued: int = 0
+    leased: int = 0
+    held: int = 0
+    dead: int = 0
+    done: int = 0
+    #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that came
+    #: leave the counts as they were. 0 when there is none.
+    newest_held: float = 0.0
+    newest_dead: float = 0.0
+    #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last did.
+    not_understood: int = 0
+    newest_not_understood: float = 0.0
+    #: Routes that an error of configuration holds.
+    held_routes: tuple[str, ...] = ()
+    #: The services that are away for everyone, each with why.
+    away: tuple[tuple[str, str], ...] = ()
+    #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
+    oldest_seconds: float = 0.0
+    #: Whether that was longer than `alarms.oldest_minutes`, as it was when this look was taken.
+    overdue: bool = False
+    #: Whether the disk ran full, so that mail goes out and none comes in.
+    disk_full: bool = False
+    #: Why the spool could not be looked at; "" when it could.
+    sick: str = ""

@@ -12,13 +12,14 @@ from typing import Any
 
 from relay.config import Config
 from relay.contact.fit import fit
-from relay.contact.plan import Context, Rung
+from relay.contact.plan import Context
 from relay.contact.refusal import refusals
 from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.routes import RouteTable
 from relay.understand import wire
 from relay.understand.worker import Mail
+from relay.vocabulary import Rung
 
 
 def plan_contact(mail: Mail) -> dict[str, Any]:

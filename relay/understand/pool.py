@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from relay import worker_facts
+from relay.telemetry import workers
 from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenUpError
 from relay.understand.process import Death, DiedError, WorkerProcess
 from relay.understand.supply import BusyError, Supply
@@ -189,7 +189,7 @@ class Pool:
         """
         if not (attending.is_slow or (attending.is_long and self._is_crowded())):
             return False
-        worker_facts.mail_was_slow(spool_id=attending.call.spool_id, seconds=attending.cpu)
+        workers.mail_was_slow(spool_id=attending.call.spool_id, seconds=attending.cpu)
         if self._lane.locked():
             raise _DemotedError
         self._lane.take()

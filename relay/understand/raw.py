@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from relay.spool.base import Outbox
+from relay.spool.interface import Outbox
 from relay.spool.model import Entry
 
 #: A mail up to this size is copied into memory for its worker, wherever it lies: that is sooner done than a look.

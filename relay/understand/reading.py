@@ -16,17 +16,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from relay import worker_facts
 from relay.config import Config, Route
-from relay.contact.plan import Context, Plan, Rung
+from relay.contact.plan import Context, Plan
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
-from relay.spool.files import Layout
+from relay.spool.local.layout import Layout
+from relay.telemetry import workers
 from relay.understand import wire
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
 from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
 from relay.understand.supply import BusyError, Supply
+from relay.vocabulary import Rung
 
 _CHUNK_BYTES = 1 << 20
 #: Attempts after which a worker that somebody killed counts like one that the mail killed: a kernel that is short of
@@ -175,7 +176,7 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
     try:
         prepare_folder(folder)
     except OSError as exc:
-        worker_facts.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
+        workers.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
     pool = Pool(Supply(config))
     try:
         with suppress(BusyError):  # told; the first mail tries again

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from boxes import fast_sandbox
 from chaos.proxy import (
     Deed,
     drip,
@@ -31,8 +30,9 @@ from chaos.proxy import (
     truncate,
     xml_error,
 )
-from footprints import check_growth
 from harness import Daemon, build_mail, send, sha256, subjects, until
+from resources import check_growth
+from sandboxes import fast_sandbox
 
 FILE = b"%PDF-1.7\n" + bytes(range(256)) * 40
 LARGE = b"%PDF-1.7\n" + bytes(range(256)) * 1_500

@@ -38,21 +38,21 @@ from chaos.proxy import (
     xml_error,
 )
 from chaos.simulated import SimulatedLoop, Watched, sign_at
-from footprints import Footprint, footprint_of
 from harness import build_mail, sha256
 from readings import reading_here
-from spoolkit import build_destination, build_submission
+from resources import Footprint, footprint_of
+from spool_helpers import build_destination, build_submission
 
-from relay.attachments import AttachmentStore
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.connect.client import ConnectClient
-from relay.delivery import Delivery
-from relay.pace import Pace
-from relay.runner import Runner
+from relay.delivery.attempt import Delivery
+from relay.delivery.pace import Pace
+from relay.delivery.runner import Runner
 from relay.sandbox.service import Sandbox, settings_of
-from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.local.wake import Bell
 from relay.spool.model import Filter, State
-from relay.spool.wake import Bell
+from relay.spool.opening import open_desk, open_intake, open_outbox
 
 SUPPORT, SALES = "support@example.com", "sales@example.com"
 RATE, BURST = 2.0, 5  # Amazon Connect service quotas

@@ -6,9 +6,9 @@ import time
 from collections import Counter
 
 import pytest
-from boxes import fast_sandbox
-from footprints import check_growth
 from harness import Daemon, Senders, build_mail, send, sha256, subjects, until
+from resources import check_growth
+from sandboxes import fast_sandbox
 
 FILE = b"%PDF-1.7\n" + bytes(range(256)) * 100
 S3_AWAY_SECONDS = 30.0

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from harness import Daemon, build_mail, send, subjects, until
 
-from relay.sandbox.rules import Settings
+from relay.sandbox.limits import Settings
 from relay.sandbox.service import running_sandbox
 
 GOOD = ("ann@example.com", "bob@example.com")

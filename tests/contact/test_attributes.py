@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 from factory import DESTINATION, make_config, make_context, make_message, make_route
 
 from relay.contact.attributes import build_attributes
-from relay.contact.plan import Adaptation, Rung
-from relay.verdict import Classification
+from relay.contact.plan import Adaptation
+from relay.vocabulary import Classification, Rung
 
 
 def build(

@@ -9,8 +9,8 @@ from factory import make_config, make_message, make_part, make_route
 
 from relay.contact.body import BODY_LIMIT, TEXT_RUNG_LIMIT, make_body
 from relay.contact.candidates import Role
-from relay.contact.plan import Rung
 from relay.message.model import Defect
+from relay.vocabulary import Rung
 
 
 def body(message, *, rung=Rung.FULL, limit=BODY_LIMIT, **route):

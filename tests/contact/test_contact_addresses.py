@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.contact.addresses import choose_author, fit_recipients, is_usable
-from relay.contact.plan import Rung
 from relay.message.model import Mailbox
+from relay.vocabulary import Rung
 
 
 def choose(message, *, rung=Rung.FULL, context=None, **route):

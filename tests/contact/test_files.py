@@ -11,8 +11,8 @@ from factory import FOLDER, make_config, make_hollow, make_message, make_part
 from relay.contact.candidates import collect_candidates
 from relay.contact.files import Choice, choose_files
 from relay.contact.inline import image_type
-from relay.contact.plan import Rung
 from relay.message.parse import parse_message
+from relay.vocabulary import Rung
 
 MIB = 1_048_576
 #: A program for Windows, as far as its first octets go.

@@ -11,14 +11,13 @@ from factory import FOLDER, make_config, make_context, make_hollow, make_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.connect.model import check_request
+from relay.aws.request_limits import check_request
 from relay.contact.adaptations import AdaptationCode
 from relay.contact.body import BODY_LIMIT
 from relay.contact.fit import fit
-from relay.contact.plan import Rung
 from relay.contact.request import build_request
 from relay.message.model import Mailbox
-from relay.verdict import Classification
+from relay.vocabulary import Classification, Rung
 
 MIB = 1_048_576
 #: The rungs that `fit` makes.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.contact.body import BODY_LIMIT, make_body
 from relay.contact.invitation import render_invitation
-from relay.contact.plan import Rung
+from relay.vocabulary import Rung
 
 INVITE = """\
 BEGIN:VCALENDAR\r

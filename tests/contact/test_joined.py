@@ -6,8 +6,8 @@ import pytest
 from factory import make_config, make_route
 
 from relay.contact.body import BODY_LIMIT, make_body
-from relay.contact.plan import Rung
 from relay.message.parse import parse_message
+from relay.vocabulary import Rung
 
 TEXT, HTML = "text/plain", "text/html"
 

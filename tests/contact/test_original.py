@@ -10,12 +10,11 @@ from factory import make_config, make_context, make_route
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from relay.connect.model import check_request
+from relay.aws.request_limits import check_request
 from relay.contact.original import fit_original
-from relay.contact.plan import Cause, Rung
 from relay.contact.request import build_request
 from relay.message.glimpse import GLIMPSE_BYTES, glimpse_message
-from relay.verdict import Classification
+from relay.vocabulary import Cause, Classification, Rung
 
 URL = "https://bucket.s3.eu-central-1.amazonaws.com/mail/1?" + "x" * 1_400
 MAIL = (

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.contact.fit import fit
-from relay.contact.plan import Rung
 from relay.contact.request import build_earlier_token, build_request
+from relay.vocabulary import Rung
 
 
 def plan(message, **route):

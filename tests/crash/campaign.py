@@ -20,14 +20,14 @@ from pathlib import Path
 
 from crash.points import STRIKES, Strike
 from crash.programs import DESK, ProgramLoad
-from footprints import check_growth
 from harness import Daemon, Senders, build_mail, send, sha256, until
+from resources import check_growth
 
 from relay.config.load import load_config
-from relay.sandbox.rules import Refusal
+from relay.sandbox.limits import Refusal
 from relay.sandbox.service import Sandbox
-from relay.spool.local import open_desk
 from relay.spool.model import Entry, Filter, State
+from relay.spool.opening import open_desk
 
 SUPPORT, SALES, HELD = "support@example.com", "sales@example.com", "held@example.com"
 #: Over and under spool.large_message_bytes, once in base64.

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from boxes import fast_sandbox
+from sandboxes import fast_sandbox
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from crash.campaign import Campaign, strikes_of  # helpers of this folder

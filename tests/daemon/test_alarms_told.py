@@ -6,7 +6,7 @@ import signal
 
 from harness import Daemon, build_mail, send, until
 
-from relay.sandbox.rules import Refusal
+from relay.sandbox.limits import Refusal
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:relay"
 

@@ -13,8 +13,8 @@ import pytest
 from harness import Daemon, build_mail, free_port, send, subjects, until
 
 from relay.config.load import load_config
-from relay.spool.local import open_desk
 from relay.spool.model import Filter, State
+from relay.spool.opening import open_desk
 
 ALARMS = "[alarms]\nevery_seconds = 0.3"
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from harness import Daemon, free_port, until
 
+from relay.check.finding import Level
 from relay.check.ports import examine_ports
 from relay.config.load import load_config
-from relay.finding import Level
-from relay.spool.local import open_desk
+from relay.spool.opening import open_desk
 
 CONFIG = """
 hostname = "mx.test.example"

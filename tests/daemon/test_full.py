@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from harness import Daemon, until
 
 from relay.daemon.full_alarm import FullAlarm
-from relay.standing import AlarmKind
+from relay.vocabulary import AlarmKind
 
 WHY = "all places for sessions are taken (limits.connections)"
 

@@ -22,8 +22,8 @@ from harness import ROOT, Daemon, build_mail, free_port, send, subjects, until
 
 from relay.config.load import load_config
 from relay.daemon.stacks import process_state
-from relay.spool.local import open_desk
 from relay.spool.model import Filter, State
+from relay.spool.opening import open_desk
 
 #: A machine that runs several suites at once leaves a process without a turn for a second.
 HANG_SECONDS = 3.0

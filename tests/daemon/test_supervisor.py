@@ -17,8 +17,8 @@ import pytest
 from harness import Daemon, build_mail, send, subjects, until
 
 from relay.config.load import load_config
-from relay.spool.local import open_desk
 from relay.spool.model import Filter, State
+from relay.spool.opening import open_desk
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Papers
 from harness import until
-from papers import Papers
 from serving import Serving, build_config
 
 FOLDER = Path(__file__).parent

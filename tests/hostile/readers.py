@@ -23,7 +23,6 @@ from relay.contact.invitation import render_invitation
 from relay.contact.joined import weave_html, weave_text
 from relay.contact.markup import append_fragment, read_attributes, shows_something, unescape
 from relay.contact.names import clean_name, complete_extension, cut_name, make_unique
-from relay.contact.plan import Rung
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.contact.subject import fit_subject
@@ -65,6 +64,7 @@ from relay.smtp.parameters import parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import parse_path
 from relay.smtp.proxy import parse_proxy, wanted
 from relay.smtp.xclient import parse_xclient
+from relay.vocabulary import Rung
 
 Context = tuple[bytes, bytes]
 

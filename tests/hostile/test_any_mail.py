@@ -9,12 +9,12 @@ from hostile.readers import READERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.connect.model import check_request
+from relay.aws.request_limits import check_request
 from relay.contact.fit import fit
-from relay.contact.plan import Rung
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.message.parse import parse_message
+from relay.vocabulary import Rung
 
 _FEW = 120
 _EXAMPLES = int(os.environ.get("RELAY_FUZZ_EXAMPLES", _FEW))

@@ -9,12 +9,12 @@ import pytest
 from contact.factory import make_config, make_context, make_route
 from hostile.shapes import GREAT, GREAT_SHAPES, SHAPES, SMALL
 
-from relay.connect.model import check_request
+from relay.aws.request_limits import check_request
 from relay.contact.fit import fit
-from relay.contact.plan import Rung
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.message.parse import parse_message
+from relay.vocabulary import Rung
 
 _CONFIG = make_config()
 _REJECTING = make_config(disallowed_types="reject")

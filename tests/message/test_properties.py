@@ -17,7 +17,7 @@ from relay.message.hops import find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.message.model import Message, ParseLimits
 from relay.message.parse import parse_message
-from relay.verdict import Classification
+from relay.vocabulary import Classification
 
 _QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

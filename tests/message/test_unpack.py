@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailkit import compressed_rtf, enveloped_data, leaf, multipart, signed_data, tnef, tnef_property
+from mail_helpers import compressed_rtf, enveloped_data, leaf, multipart, signed_data, tnef, tnef_property
 
 from relay.message.model import ParseLimits
 from relay.message.octets import whole

@@ -7,9 +7,9 @@ import json
 import pytest
 from aws_parts import octets, planned, request_for
 
-from relay.attachments import AttachmentStore
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
-from relay.connect.client import ConnectClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,7 @@ from aws_parts import request_for
 
 from relay.sandbox.daemon import DaemonError, open_daemon
 from relay.sandbox.demo import differences, run, show
-from relay.sandbox.mails import demo_mails
+from relay.sandbox.demo_mails import demo_mails
 
 ROOT = Path(__file__).parent.parent.parent
 

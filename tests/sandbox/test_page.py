@@ -8,9 +8,9 @@ import re
 import pytest
 from aws_parts import planned, request_for
 
-from relay.attachments import AttachmentStore
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
-from relay.connect.client import ConnectClient
 from relay.sandbox.page import octets as shown_octets
 
 EVIL = "<script>alert('you')</script>\"><img src=x onerror=alert(1)>"

@@ -12,7 +12,7 @@ from aws_parts import clients_of, planned
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 from yarl import URL
 
-from relay.attachments import AttachmentStore
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import BUCKET, builtin_config
 from relay.sandbox.service import Sandbox
 

@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 from aws_parts import clients_of, request_for
 
+from relay.aws.connect import ConnectClient
 from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.connect.client import ConnectClient
 from relay.sandbox.service import Sandbox, running_sandbox, settings_of
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")

@@ -9,9 +9,9 @@ import json
 import pytest
 from aws_parts import clients_of, octets, planned, request_for
 
-from relay.attachments import AttachmentStore
+from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import BUCKET, builtin_config
-from relay.connect.client import ConnectClient
 from relay.errors import FailureClass, RemoteError
 from relay.sandbox import fetcher
 from relay.sandbox.connect import Pace

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
+from certificates import Papers
 from fake_spool import FakeSpool
-from papers import Papers
 
 from relay import telemetry
 from relay.config.model import Config
-from relay.smtp.listeners import Server, open_socket
+from relay.smtp.listeners import Listeners, open_socket
 
 ROUTES = [
     {
@@ -78,7 +78,7 @@ class Serving:
         self.loop.run_forever()
 
     async def _start(self) -> None:
-        self.server = Server(config=self.config, intake=self.spool, **self._options)
+        self.server = Listeners(config=self.config, intake=self.spool, **self._options)
         await self.server.start(self.sockets)
 
     def call(self, coroutine: Any, *, seconds: float = 30.0) -> Any:

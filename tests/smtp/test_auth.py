@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from relay import replies
 from relay.smtp.auth import AUTH_LINE, Challenge, Credentials, Users, begin_auth
-from relay.smtp.xclient import Told, parse_xclient
-from relay.verdict import Reply
+from relay.smtp.xclient import Xclient, parse_xclient
+from relay.vocabulary import Reply
 
 
 def test_plain():
@@ -95,13 +95,13 @@ def test_users_file_that_never_was(tmp_path):
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        (b"ADDR=192.0.2.9 PORT=25 LOGIN=me NAME=x", Told(address="192.0.2.9", port=25, login="me")),
-        (b"addr=IPV6:2001:db8::1", Told(address="2001:db8::1")),
-        (b"ADDR=[UNAVAILABLE] HELO=a+20b", Told()),
+        (b"ADDR=192.0.2.9 PORT=25 LOGIN=me NAME=x", Xclient(address="192.0.2.9", port=25, login="me")),
+        (b"addr=IPV6:2001:db8::1", Xclient(address="2001:db8::1")),
+        (b"ADDR=[UNAVAILABLE] HELO=a+20b", Xclient()),
         (b"", None),
         (b"ADDR", None),
         (b"ADDR=x", None),
-        (b"PORT=+31", Told(port=1)),
+        (b"PORT=+31", Xclient(port=1)),
         (b"PORT=99999", None),
         (b"HELO=a+0Ab", None),
         (b"SHOE=44", None),

@@ -9,7 +9,7 @@ import pytest
 from relay.config.builtin import builtin_config
 from relay.routes import RouteTable
 from relay.smtp.filetypes import FileLook, strict_routes
-from relay.spool.files import LargeFile
+from relay.spool.local.layout import LargeFile
 
 STRICT = {"match": ["support@example.com"], "disallowed_types": "reject"}
 LENIENT = {"match": ["sales@example.com"]}

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from serving import Serving, build_config
 
-from relay.smtp.wire import BUFFER_BYTES
+from relay.smtp.connection import BUFFER_BYTES
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 #: What one read of a socket can bring on top of a full buffer.
@@ -157,8 +157,8 @@ def serving(papers, request):
     )
     with Serving(config, loop=request.param) as serving:
         yield serving
-        station = serving.server._station
-        until(lambda: not station.sessions and not station.works)
+        server = serving.server._server
+        until(lambda: not server.sessions and not server.works)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def secure(sock: socket.socket, place: Place, context: ssl.SSLContext) -> ssl.SS
 
 def check_next(serving: Serving) -> None:
     """The next session sends a mail and gets it accepted; nobody holds more than he may."""
-    sessions = [session for session in tuple(serving.server._station.sessions) if hasattr(session, "buffer")]
+    sessions = [session for session in tuple(serving.server._server.sessions) if hasattr(session, "buffer")]
     assert all(len(session.buffer) <= MOST_BUFFERED for session in sessions)
     with serving.connect(0) as sock:
         got = talk(sock, [HELLO + BOTH + b"DATA\r\nx\r\n.\r\nQUIT\r\n"])
@@ -301,7 +301,7 @@ def test_memory_is_bounded(serving, context):
         serving.spool.mails.clear()
         serving.spool.files.clear()
         # A password of the last sessions may still be looked at: 64 MiB for each.
-        until(lambda: not serving.server._station.works)
+        until(lambda: not serving.server._server.works)
         gc.collect()
         held.append(resident())
     assert held[-1] - held[0] < MOST_GROWTH

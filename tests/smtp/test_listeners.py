@@ -110,8 +110,8 @@ def test_a_peer_that_waits_in_vain_is_cut_off():
     config = build_config(limits={"command_seconds": 0.3})
     with Serving(config) as serving, greeted(serving) as sock:
         assert sock.recv(1_000).startswith(b"421 4.4.2 ")
-        station = serving.server._station
-        until(lambda: not station.sessions)
+        server = serving.server._server
+        until(lambda: not server.sessions)
 
 
 def test_a_slow_and_honest_sender_lives():
@@ -148,8 +148,8 @@ def test_a_peer_that_leaves_while_the_disk_is_slow():
             sock.sendall(b"0123456789abcd\r\n" * 200)
             until(lambda: serving.spool.files)
             sock.sendall(b".\r\n")
-            station = serving.server._station
-            until(lambda: any(session._arrival.committing for session in station.sessions))
+            server = serving.server._server
+            until(lambda: any(session._transfer.committing for session in server.sessions))
         serving.spool.disk.set()
         until(lambda: len(serving.spool.mails) == 1)
         assert serving.spool.body() == b"0123456789abcd\r\n" * 200
@@ -226,8 +226,8 @@ def test_no_task_is_left_behind():
         for octets in (b"", b"QUIT\r\n", BEGIN, BEGIN + b"x\r\n.\r\n", b"GET / HTTP/1.0\r\n"):
             with greeted(serving) as sock:
                 sock.sendall(octets)
-        station = serving.server._station
-        until(lambda: not station.sessions and not station.works)
+        server = serving.server._server
+        until(lambda: not server.sessions and not server.works)
 
 
 def test_a_bug_in_a_session_is_a_421(monkeypatch):

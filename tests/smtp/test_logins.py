@@ -12,8 +12,8 @@ import pytest
 from serving import Serving, build_config
 
 from relay.config.model import Limits
+from relay.smtp.counters import SharedCounters
 from relay.smtp.logins import Logins, name_try
-from relay.smtp.tally import Tally
 
 LIMITS = Limits(failed_logins=3)
 HERE, NEAR, FAR = "198.51.100.7", "198.51.100.8", "203.0.113.9"
@@ -30,7 +30,7 @@ def waits(logins: Logins, login: str, address: str, *, now: float = 1.0) -> floa
 
 def test_a_login_is_put_off_for_the_network_that_fails():
     """After so many failures the network, a neighbour within it too, is put off for ten minutes."""
-    logins = Logins(Tally(), slow_seconds=5.0)
+    logins = Logins(SharedCounters(), slow_seconds=5.0)
     assert waits(logins, "me", HERE) == 0.0
     fail(logins, "me", HERE, 3)
     assert waits(logins, "me", HERE) is None
@@ -41,7 +41,7 @@ def test_a_login_is_put_off_for_the_network_that_fails():
 
 def test_guesses_elsewhere_lock_nobody_out():
     """By the login alone, networks that never passed are slowed, and the user's own is not."""
-    logins = Logins(Tally(), slow_seconds=5.0)
+    logins = Logins(SharedCounters(), slow_seconds=5.0)
     logins.note(name_try("me", HERE), good=True, now=1.0)
     waits(logins, "me", HERE)
     for number in range(40):
@@ -53,7 +53,7 @@ def test_guesses_elsewhere_lock_nobody_out():
 
 def test_many_logins_of_one_network_slow_it():
     """Who tries each login once is slowed by his network; a user who logged in there before is not."""
-    logins = Logins(Tally(), slow_seconds=5.0)
+    logins = Logins(SharedCounters(), slow_seconds=5.0)
     logins.note(name_try("me", HERE), good=True, now=1.0)
     waits(logins, "me", HERE)
     for number in range(9):
@@ -65,7 +65,7 @@ def test_many_logins_of_one_network_slow_it():
 
 def test_a_good_password_ends_the_count():
     """A user who mistypes now and then is never near the limit."""
-    logins = Logins(Tally())
+    logins = Logins(SharedCounters())
     for _ in range(5):
         assert waits(logins, "me", HERE) == 0.0
         fail(logins, "me", HERE, 2)
@@ -75,7 +75,9 @@ def test_a_good_password_ends_the_count():
 def test_receivers_count_failures_together(tmp_path):
     """What one receiver sees fail, another knows; who logged in is known after a restart, too."""
     path = tmp_path / "tally"
-    first, second = (Logins(Tally(path, index=index, processes=2), slow_seconds=5.0) for index in range(2))
+    first, second = (
+        Logins(SharedCounters(path, index=index, processes=2), slow_seconds=5.0) for index in range(2)
+    )
     for logins in (first, second):
         waits(logins, "me", FAR)
     fail(first, "me", HERE, 2)
@@ -83,7 +85,7 @@ def test_receivers_count_failures_together(tmp_path):
     assert waits(first, "me", HERE) is None
     assert waits(second, "me", HERE) is None
     second.note(name_try("you", HERE), good=True, now=1.0)
-    restarted = Logins(Tally(path, index=1, processes=2))
+    restarted = Logins(SharedCounters(path, index=1, processes=2))
     assert restarted.has_passed(name_try("you", HERE))
 
 
@@ -94,7 +96,7 @@ def test_a_long_login_takes_no_memory():
 
 async def test_one_password_of_a_network_at_a_time():
     """Tries of one network take turns; another network's, a known user's and loopback's do not wait for them."""
-    logins = Logins(Tally())
+    logins = Logins(SharedCounters())
     logins.note(name_try("known", HERE), good=True, now=1.0)
     running, most = set(), 0
     hold = asyncio.Event()

@@ -17,7 +17,7 @@ import time
 import pytest
 from serving import ROUTES, Serving, build_config
 
-from relay.spool.local import open_intake
+from relay.spool.opening import open_intake
 
 LIMIT = 0.005
 #: What a callback of ours takes is there in each round; a collection of garbage is not.

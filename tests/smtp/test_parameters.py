@@ -13,7 +13,7 @@ from relay.smtp.parameters import (
     parse_mail_parameters,
     parse_rcpt_parameters,
 )
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 
 def test_all_of_mail():

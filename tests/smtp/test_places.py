@@ -11,10 +11,10 @@ from harness import until
 from serving import Serving, build_config
 
 from relay.config.model import Limits
-from relay.smtp.gates import raise_file_limit
+from relay.smtp.counters import SharedCounters
 from relay.smtp.limits import Limiter
+from relay.smtp.overload import raise_file_limit
 from relay.smtp.places import Places
-from relay.smtp.tally import Tally
 
 MAIL = (
     b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nBDAT 1 LAST\r\nxQUIT\r\n"
@@ -80,7 +80,7 @@ def test_a_silent_handshake_makes_way(papers):
     with serve(papers, tls="implicit") as serving, ExitStack() as stack:
         for number in range(18):
             stack.enter_context(serving.connect(source=f"127.1.{1 + number}.9"))
-        until(lambda: len(serving.server._station.sessions) == 18)
+        until(lambda: len(serving.server._server.sessions) == 18)
         until(lambda: is_open(stack, serving, "127.99.1.1"))
 
 
@@ -121,7 +121,7 @@ def test_no_way_is_made_for_whom_has_too_many():
 
 async def _all_idle(serving: Serving) -> bool:
     now = serving.loop.time()
-    return all(now - each.idle_since() > 1.0 for each in serving.server._station.sessions)
+    return all(now - each.idle_since() > 1.0 for each in serving.server._server.sessions)
 
 
 @pytest.mark.parametrize("words", [b"", b"EHLO c.example\r\n"])
@@ -130,7 +130,7 @@ def test_silence_is_borne_for_seconds_under_stress(words):
     with serve(stressed_command_seconds=0.3) as serving, ExitStack() as stack:
         calm = crowd(stack, serving, 15, words)
         until(lambda: serving.call(_all_idle(serving)))
-        assert len(serving.server._station.sessions) == 15
+        assert len(serving.server._server.sessions) == 15
         (last,) = crowd(stack, serving, 1)
         for sock in (*calm, last):
             assert b"421 4.4.2 " in hear(sock)
@@ -141,8 +141,8 @@ def test_a_handshake_is_borne_for_seconds_under_stress(papers):
     with serve(papers, tls="implicit", stressed_command_seconds=0.3) as serving, ExitStack() as stack:
         for number in range(16):
             stack.enter_context(serving.connect(source=f"127.1.{1 + number}.9"))
-        until(lambda: len(serving.server._station.sessions) == 16)
-        until(lambda: not serving.server._station.sessions)
+        until(lambda: len(serving.server._server.sessions) == 16)
+        until(lambda: not serving.server._server.sessions)
 
 
 def test_two_thousand_silent_sessions_shut_nobody_out():
@@ -165,7 +165,7 @@ def test_two_thousand_silent_sessions_shut_nobody_out():
 def test_receivers_share_places_and_who_delivered(tmp_path):
     """Another receiver's sessions take places, too, and whose mail it accepted is known here, after a restart as well."""
     path, limits = tmp_path / "tally", Limits(connections=10)
-    first, second = (Limiter(Tally(path, index=index, processes=2)) for index in range(2))
+    first, second = (Limiter(SharedCounters(path, index=index, processes=2)) for index in range(2))
     for number in range(8):
         first.enter(f"198.51.{number}.7", limits, trusted=False)
     places = Places(second)
@@ -176,7 +176,7 @@ def test_receivers_share_places_and_who_delivered(tmp_path):
     places.tick((), limits, now=2.0)
     assert places.full
     first.delivered("2001:db8:7::1", now=100.0)
-    again = Limiter(Tally(path, index=0, processes=2))
+    again = Limiter(SharedCounters(path, index=0, processes=2))
     for limiter in (second, again):
         assert limiter.has_delivered("2001:db8:7:ffff::2", now=101.0)
         assert not limiter.has_delivered("2001:db8:8::1", now=101.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay import replies
-from relay.verdict import Reply
+from relay.vocabulary import Reply
 
 ROOT = Path(__file__).parent.parent.parent
 #: RFC 2034 §4: no enhanced code before EHLO, in the reply to it, or where the reply is not a verdict.

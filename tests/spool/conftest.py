@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from spoolkit import LocalSpool, build_config, build_submission
+from spool_helpers import LocalSpool, build_config, build_submission
 
 from relay.config.model import Config
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from spoolkit import NOW, build_destination, later
+from spool_helpers import NOW, build_destination, later
 
-from relay.spool import conversations
-from relay.spool.schema import open_database, query
+from relay.spool.local import conversations
+from relay.spool.local.schema import open_database, query
 
 QUESTION = "<question@customer.example>"
 ANN = {"reverse_path": "bounces@esp.example", "author": "ann@customer.example"}

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from spoolkit import NOW, build_destination, claim_one, later, raw_files
+from spool_helpers import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
+from relay.spool.local.schema import open_database
 from relay.spool.model import Changed, Filter, Left, State
-from relay.spool.schema import open_database
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -448,9 +448,9 @@ async def test_resume_ends_the_hold_of_a_route(outbox, desk):
 
 async def test_desk_without_a_spool_says_so(tmp_path):
     """A wrong data_dir is told in a sentence, and nothing is made there."""
-    from spoolkit import build_config
+    from spool_helpers import build_config
 
-    from relay.spool.local import open_desk
+    from relay.spool.opening import open_desk
 
     with pytest.raises(SpoolError, match="there is no spool in"):
         open_desk(build_config(tmp_path / "nowhere"))

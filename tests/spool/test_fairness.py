@@ -6,7 +6,7 @@ import asyncio
 import random
 
 import pytest
-from spoolkit import NOW, build_destination, later
+from spool_helpers import NOW, build_destination, later
 
 FLOOD = "198.51.100.7"
 
@@ -153,7 +153,7 @@ async def test_order_within_a_group_is_that_of_due_times(put, outbox):
 
 async def test_long_outage_is_taken_up_claim_by_claim(put, flood, outbox, monkeypatch):
     """When more falls due at once than a claim looks at, nothing is lost, and what is due is always found."""
-    monkeypatch.setattr("relay.spool.claims._RIPENED", 3)
+    monkeypatch.setattr("relay.spool.local.claims._RIPENED", 3)
     ids = await flood(20)
     for entry in await outbox.claim(now=NOW, limit=20, lease_seconds=60):
         await outbox.defer(entry, until=later(60), reason="r", detail="", now=NOW)

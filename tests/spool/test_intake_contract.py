@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
+from spool_helpers import NOW, build_destination, build_submission, claim_one, later, raw_files
 
 from relay.errors import SpoolError, SpoolFullError
+from relay.spool.local.schema import open_database
 from relay.spool.model import Filter, PolicyHold, State
-from relay.spool.schema import open_database
 
 SALES = build_destination("sales@example.com", route="sales")
 SUPPORT = build_destination()

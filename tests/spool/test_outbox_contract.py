@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from spoolkit import NOW, build_destination, build_submission, claim_one, later, raw_files
+from spool_helpers import NOW, build_destination, build_submission, claim_one, later, raw_files
 
-from relay.contact.plan import Rung
 from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
 from relay.spool.model import Filter, State
+from relay.vocabulary import Rung
 
 
 def on(route):
@@ -526,7 +526,7 @@ async def test_finished_mail_refuses_none(spool):
     assert await outbox.make_room() == 0
     await outbox.finish(first, contact_id="c", now=NOW)
     assert await outbox.make_room() == 0, "there is room enough"
-    intake._gauge._look = None  # a second later
+    intake._room_left._look = None  # a second later
     assert intake.room(400_000)
     desk = spool.open_desk()
     assert {entry.spool_id: entry.state for entry in desk.select(Filter())} == {

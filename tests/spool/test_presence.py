@@ -10,10 +10,10 @@ import threading
 
 import pytest
 
-from relay.spool import presence
-from relay.spool.files import lock_file
-from relay.spool.presence import deliverer_runs
-from relay.spool.wake import Bell, is_listening
+from relay.spool.local import presence
+from relay.spool.local.layout import lock_file
+from relay.spool.local.presence import deliverer_runs
+from relay.spool.local.wake import Bell, is_listening
 
 
 def test_nobody_has_ever_delivered(tmp_path):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import victim
-from spoolkit import NOW, build_config, build_submission, lock_files, raw_files
+from spool_helpers import NOW, build_config, build_submission, lock_files, raw_files
 
-from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter, State
+from relay.spool.opening import open_desk, open_intake, open_outbox
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -133,8 +133,8 @@ def test_every_step_stands_in_the_documentation():
 def test_two_processes_put_at_once(tmp_path):
     """Two receivers put the same and different mails at the same time: each mail is there once."""
     program = (
-        "import asyncio, sys; from pathlib import Path; from spoolkit import *\n"
-        "from relay.spool.local import open_intake\n"
+        "import asyncio, sys; from pathlib import Path; from spool_helpers import *\n"
+        "from relay.spool.opening import open_intake\n"
         "async def main(data_dir, name):\n"
         "    intake = open_intake(build_config(data_dir))\n"
         "    print('ready', flush=True); sys.stdin.readline()\n"

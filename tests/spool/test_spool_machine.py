@@ -12,12 +12,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from spoolkit import NOW, build_config, build_destination, build_submission, raw_files
+from spool_helpers import NOW, build_config, build_destination, build_submission, raw_files
 
-from relay.contact.plan import Rung
 from relay.errors import LeaseLostError
-from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Entry, Filter, State
+from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.vocabulary import Rung
 
 ADDRESSES = ("a@example.com", "b@example.com", "c@example.com")
 LARGE_BYTES = 1_024

@@ -8,14 +8,14 @@ import re
 from datetime import timedelta
 
 import pytest
-from spoolkit import NOW, build_destination, build_submission, later
+from spool_helpers import NOW, build_destination, build_submission, later
 
-from relay.contact.plan import Rung
-from relay.spool import accept, claims, conversations, listing, named, outcomes, retention, search
+from relay.spool.local import accept, claims, conversations, listing, named, outcomes, retention, search
+from relay.spool.local.schema import open_database, query, transaction
+from relay.spool.local.suspects import Suspects
+from relay.spool.local.turns import Turns
 from relay.spool.model import Filter
-from relay.spool.schema import open_database, query, transaction
-from relay.spool.suspects import Suspects
-from relay.spool.turns import Turns
+from relay.vocabulary import Rung
 
 ENTRIES = 3_000
 

@@ -8,15 +8,13 @@ from datetime import timedelta
 
 import apsw
 import pytest
-from spoolkit import NOW, build_config, build_submission
+from spool_helpers import NOW, build_config, build_submission
 
 from relay.errors import SpoolError, SpoolOlderError
-from relay.spool import schema
-from relay.spool.envelopes import build_envelope_json
-from relay.spool.files import Layout
-from relay.spool.local import open_desk, open_intake, open_outbox
-from relay.spool.model import Filter, State
-from relay.spool.schema import (
+from relay.spool.local import schema
+from relay.spool.local.envelopes import build_envelope_json
+from relay.spool.local.layout import Layout
+from relay.spool.local.schema import (
     MIGRATIONS,
     close_database,
     count_entries,
@@ -24,7 +22,9 @@ from relay.spool.schema import (
     query,
     transaction,
 )
-from relay.spool.wake import Bell
+from relay.spool.local.wake import Bell
+from relay.spool.model import Filter, State
+from relay.spool.opening import open_desk, open_intake, open_outbox
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 import structlog.testing
 from disks import fill, remount, small_disk
 from harness import until
-from spoolkit import NOW, build_config, build_submission, claim_one, raw_files
+from spool_helpers import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
 from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError
-from relay.spool.local import open_desk, open_intake, open_outbox
+from relay.spool.local.schema import open_database
 from relay.spool.model import Filter, State
-from relay.spool.schema import open_database
+from relay.spool.opening import open_desk, open_intake, open_outbox
 
 
 class FailingFile(apsw.VFSFile):
@@ -114,7 +114,7 @@ async def test_file_of_a_failed_commit_is_left_to_the_sweep(disk, intake, outbox
 
 async def test_what_a_peer_saw_is_noted_when_the_disk_is_well(disk, spool, intake, monkeypatch):
     """A sick disk at the moment in which a peer shows that it saw our 250: its next mail is its own, all the same."""
-    monkeypatch.setattr("relay.spool.writer._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("relay.spool.local.writer._AGAIN_SECONDS", 0.01)
     other = spool.open_intake()
 
     def alarm(receiver):

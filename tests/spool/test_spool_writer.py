@@ -9,7 +9,7 @@ from queue import SimpleQueue
 import pytest
 
 from relay.errors import SpoolSickError
-from relay.spool.writer import Job, Writer
+from relay.spool.local.writer import Job, Writer
 
 
 class Recorder:
@@ -74,7 +74,7 @@ async def test_group_has_a_limit(writer, recorder):
 async def test_a_busy_writer_lets_its_next_group_grow(writer, recorder, monkeypatch):
     """After a large group the next takes in what comes a moment later; after a small one nobody waits."""
     grown = threading.Event()
-    monkeypatch.setattr("relay.spool.writer.time.sleep", lambda _seconds: grown.wait(10))
+    monkeypatch.setattr("relay.spool.local.writer.time.sleep", lambda _seconds: grown.wait(10))
     recorder.gate.set()
     assert await submit(writer, "alone") == "alone"
     recorder.gate.clear()
@@ -178,7 +178,7 @@ def test_loop_that_is_gone_is_no_fault():
 async def test_idle_work_is_tried_until_it_is_done(recorder, monkeypatch):
     """What is left after a group is done when nothing else is, as often as it takes, and then the thread sleeps."""
     waits, answers, done = [], [False, False, True], threading.Event()
-    monkeypatch.setattr("relay.spool.writer._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("relay.spool.local.writer._AGAIN_SECONDS", 0.01)
 
     def idle():
         answer = answers.pop(0)
@@ -191,7 +191,7 @@ async def test_idle_work_is_tried_until_it_is_done(recorder, monkeypatch):
             waits.append(timeout)
             return super().get(block, timeout)
 
-    monkeypatch.setattr("relay.spool.writer.SimpleQueue", Watched)
+    monkeypatch.setattr("relay.spool.local.writer.SimpleQueue", Watched)
     writer = Writer(recorder.commit, name="test", idle=idle, close=recorder.close)
     recorder.gate.set()
     await submit(writer, "group")

@@ -7,9 +7,9 @@ import socket
 import time
 
 import pytest
-from spoolkit import build_submission
+from spool_helpers import build_submission
 
-from relay.spool.wake import Bell, Ringer, ring
+from relay.spool.local.wake import Bell, Ringer, ring
 
 
 async def is_rung(bell) -> bool:

@@ -14,11 +14,11 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from spoolkit import NOW, build_config, build_destination, build_submission, later
+from spool_helpers import NOW, build_config, build_destination, build_submission, later
 
-from relay.contact.plan import Rung
-from relay.spool.local import open_desk, open_intake, open_outbox
 from relay.spool.model import Filter
+from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.vocabulary import Rung
 
 LARGE_BYTES = 4_096
 SUPPORT = build_destination()

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from footprints import footprint_of
 from harness import ROOT, until
+from resources import footprint_of
 from understanding import is_stopped, octets, task_of, workshop
 
 from relay.config.builtin import builtin_config
 from relay.contact.fit import fit
-from relay.contact.plan import Rung
 from relay.errors import NotUnderstoodError, RemoteError
 from relay.message.parse import parse_message
+from relay.vocabulary import Rung
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4_000
 HOSTILE = octets("Hostile")

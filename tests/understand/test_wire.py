@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.contact.plan import Adaptation, Context, Plan, PlannedFile, Rung
+from relay.contact.plan import Adaptation, Context, Plan, PlannedFile
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.understand.wire import WireError, dump, load, pack, unpack
-from relay.verdict import Classification
+from relay.vocabulary import Classification, Rung
 
 TEXTS = st.text(max_size=20) | st.just("\udc80 lone")
 PAIRS = st.tuples(TEXTS, TEXTS)

@@ -1,0 +1,144 @@
+"""How the queue stands, and what of it is worth waking a person for.
+
+Owns *standing* and *alarm*. Never does I/O: two looks at the queue in, the alarms between them out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from relay.spool.model import QueueState
+from relay.vocabulary import AlarmKind
+
+#: How an alarm speaks of what is away.
+_NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS credentials cannot be had"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A change for the worse, or the end of one."""
+
+    kind: AlarmKind
+    #: False when what was wrong is right again.
+    raised: bool
+    #: One sentence for a person.
+    detail: str
+    #: What of its kind it is about: the route's name, "" where there is but one. With the kind it pairs an alarm and its end.
+    subject: str = ""
+    #: How many there are, where it is about a number.
+    count: int | None = None
+
+
+def build_standing_json(standing: QueueState) -> str:
+    """A standing as one line of JSON, for who must remember it."""
+    return json.dumps(asdict(standing))
+
+
+def parse_standing_json(text: str) -> QueueState:
+    """The standing that `build_standing_json` wrote; what cannot be read is one in which all is well."""
+    try:
+        record = json.loads(text)
+        earlier: dict[str, Any] = {"away": ()} | dict(record)  # a version that knew no outages
+        away = tuple((str(service), str(why)) for service, why in earlier["away"])
+        standing = QueueState(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
+    except (ValueError, TypeError, KeyError):
+        return QueueState()
+    plain = asdict(QueueState())
+    return (
+        standing
+        if all(_is_like(value, plain[name]) for name, value in asdict(standing).items())
+        else QueueState()
+    )
+
+
+def _is_like(value: object, plain: object) -> bool:
+    return isinstance(value, (int, float) if isinstance(plain, float) else type(plain))
+
+
+def compare_standings(before: QueueState, now: QueueState) -> tuple[Alarm, ...]:
+    """What is to be told of the step from one look to the next.
+
+    Dead letters and held mail that are new since then are told each time, and once when none is left; a route, an age
+    and a sickness once, and once when over.
+    """
+    return tuple(_compare(before, now))
+
+
+def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
+    if bool(now.sick) != bool(before.sick):
+        detail = now.sick or "the spool works again"
+        yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
+    if now.sick:
+        return  # nothing else was seen
+    if now.disk_full != before.disk_full:
+        detail = (
+            "the disk is full: accepted mail is delivered, and new mail is put off; make room on it"
+            if now.disk_full
+            else "the disk has room again"
+        )
+        yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
+    yield from _compare_aside(
+        AlarmKind.DEAD_LETTERS,
+        "dead letter",
+        (before.dead, before.newest_dead),
+        (now.dead, now.newest_dead),
+        command="relay queue list --state dead",
+    )
+    yield from _compare_aside(
+        AlarmKind.HELD,
+        "held mail",
+        (before.held, before.newest_held),
+        (now.held, now.newest_held),
+        command="relay queue list --state held",
+    )
+    yield from _compare_aside(
+        AlarmKind.NOT_UNDERSTOOD,
+        "misunderstood mail",
+        (before.not_understood, before.newest_not_understood),
+        (now.not_understood, now.newest_not_understood),
+        command="fault.caught in the log, and report it",
+    )
+    yield from _compare_routes(before, now)
+    yield from _compare_services(dict(before.away), dict(now.away))
+    if now.overdue != before.overdue:
+        minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
+        detail = minutes if now.overdue else "no mail waits for long"
+        yield Alarm(kind=AlarmKind.OLDEST, raised=now.overdue, detail=detail)
+
+
+def _compare_aside(
+    kind: AlarmKind, what: str, before: tuple[int, float], now: tuple[int, float], *, command: str
+) -> Iterator[Alarm]:
+    """What waits for a person: how many, and when the last came to be so."""
+    (count_before, newest_before), (count, newest) = before, now
+    if count > count_before or newest > newest_before:
+        detail = f"{count} {what}{'' if count == 1 else 's'}; see {command}"
+        yield Alarm(kind=kind, raised=True, detail=detail, count=count)
+    elif count_before and not count:
+        yield Alarm(kind=kind, raised=False, detail=f"no {what} is left", count=0)
+
+
+def _compare_services(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:
+    kind = AlarmKind.SERVICE_AWAY
+    for service, why in now.items():
+        if service not in before:
+            detail = (
+                f"{_NAMES.get(service, service)} for everyone: mail is received, and delivered later ({why})"
+            )
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=service)
+    for service in before.keys() - now.keys():
+        yield Alarm(kind=kind, raised=False, detail=f"{service}: mail is delivered again", subject=service)
+
+
+def _compare_routes(before: QueueState, now: QueueState) -> Iterator[Alarm]:
+    kind = AlarmKind.ROUTE_HELD
+    for route in now.held_routes:
+        if route not in before.held_routes:
+            detail = f"the route {route} is held; see relay queue list --state held, and relay check"
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=route)
+    for route in before.held_routes:
+        if route not in now.held_routes:
+            yield Alarm(kind=kind, raised=False, detail=f"the route {route} delivers again", subject=route)

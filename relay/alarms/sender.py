@@ -1,0 +1,237 @@
+"""The way out for alarms: a webhook, and an SNS topic where one is configured.
+
+Owns how an alarm leaves the machine, how often that is tried, and what was told last. Never says which mail it is about:
+only numbers and route names go out. What cannot be told for minutes is given up; the log line and the metric of the
+alarm are there all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from time import monotonic as _steady
+from typing import Any
+
+import aiohttp
+
+from relay import telemetry
+from relay.alarms.model import Alarm, build_standing_json, parse_standing_json
+from relay.aws.clients import readable_answer, remote_call
+from relay.aws.proof import check_message_id, is_taken
+from relay.config.model import Alarms
+from relay.errors import RemoteError
+from relay.spool.model import QueueState
+from relay.timing import is_set_within
+
+#: What one try may take, and what a stop of the relay waits for alarms.
+_SECONDS = 10.0
+#: Between two tries, doubling; a receiver that is restarted is back within the first, one that is mended within the last.
+_LEAST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+#: An alarm that nobody took for so long is given up. What raised it stands in the log and the metrics, and who watches
+#: over the receiver has been told by now.
+_PATIENCE_SECONDS = 600.0
+
+
+class AlarmMemory:
+    """What was told of last, kept in a file: a restart neither repeats an alarm nor swallows one."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "standing.json"
+        self._last = ""
+
+    def load(self) -> QueueState:
+        """The standing at the last look of whoever ran before; one in which all is well when nobody did."""
+        try:
+            return parse_standing_json(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return QueueState()
+
+    def save(self, standing: QueueState) -> None:
+        """Keep it; what cannot be kept is told again after a restart."""
+        text = build_standing_json(standing)
+        if text == self._last:
+            return
+        fresh = self._path.with_suffix(".new")
+        try:
+            fresh.touch(mode=0o600)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError:
+            return
+        self._last = text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    """An alarm that waits to be told."""
+
+    alarm: Alarm
+    document: dict[str, Any]
+    #: By a clock that nobody can set.
+    since: float
+
+
+class _Way:
+    """One way out: each alarm before its end, again and again until it is taken.
+
+    Of what is not taken yet, the newest raise and the newest end of each alarm are kept, so what waits is bounded.
+    """
+
+    def __init__(self, name: str, send: Callable[[dict[str, Any]], Awaitable[str]]) -> None:
+        """`send` gives why it was not taken, and "" when it was."""
+        self._name = name
+        self._send = send
+        self._waiting: list[_Message] = []
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether something waits to be taken."""
+        return bool(self._waiting)
+
+    def tell(self, message: _Message) -> None:
+        """Have it told, after all that waits."""
+        same = _pair(message), message.alarm.raised
+        self._waiting = [each for each in self._waiting if (_pair(each), each.alarm.raised) != same]
+        self._waiting.append(message)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Try once more what waits, in ten seconds at most."""
+        self._closing.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_SECONDS)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = _LEAST_PAUSE_SECONDS
+        while self._waiting:
+            message = self._waiting[0]
+            if why := await self._try(message):
+                self._put_off(message, why)
+                if self._closing.is_set():
+                    return
+                await is_set_within(self._closing, pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            else:
+                self._waiting = [each for each in self._waiting if each is not message]
+                pause = _LEAST_PAUSE_SECONDS
+
+    async def _try(self, message: _Message) -> str:
+        try:
+            return await self._send(message.document)
+        except Exception as exc:  # noqa: BLE001 - an unknown fault must not keep all further alarms from being told
+            telemetry.fault_caught(where=f"alarms.{self._name}")
+            return type(exc).__name__
+
+    def _put_off(self, message: _Message, why: str) -> None:
+        """Not taken: give up what is too old, and let others go first, for it may be this one that is not liked."""
+        too_old = _steady() - _PATIENCE_SECONDS
+        given_up = [each for each in self._waiting if each.since <= too_old]
+        left = [each for each in self._waiting if each.since > too_old]
+        self._waiting = sorted(left, key=lambda each: _pair(each) == _pair(message))
+        if message not in given_up:
+            telemetry.alarm_untold(to=self._name, why=why, kind=message.alarm.kind, given_up=False)
+        for each in given_up:
+            telemetry.alarm_untold(to=self._name, why=why, kind=each.alarm.kind, given_up=True)
+
+
+def _pair(message: _Message) -> tuple[str, str]:
+    """What an alarm and its end have in common."""
+    return message.alarm.kind, message.alarm.subject
+
+
+class AlarmSender:
+    """Tells alarms to whoever the configuration names, to a topic by way of the client `sns`."""
+
+    def __init__(
+        self, config: Alarms, *, hostname: str, now: Callable[[], datetime], sns: Any = None
+    ) -> None:
+        self._config = config
+        self._hostname = hostname
+        self._now = now
+        self._sns = sns
+        self._webhook = _Way("webhook", self._post)
+        self._topic = _Way("sns", self._publish)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether an alarm waits to be taken by somebody."""
+        return self._webhook.is_telling or self._topic.is_telling
+
+    def reload(self, config: Alarms, *, hostname: str) -> None:
+        """From the next try on, tell others; those who are named no more are told nothing."""
+        self._config = config
+        self._hostname = hostname
+
+    def tell(self, alarm: Alarm) -> None:
+        """Have all told, without waiting for it; what is not taken is tried again for ten minutes."""
+        telemetry.alarm_told(
+            kind=alarm.kind, raised=alarm.raised, detail=alarm.detail, route=alarm.subject, count=alarm.count
+        )
+        message = _Message(alarm=alarm, document=self._document(alarm), since=_steady())
+        if self._config.webhook:
+            self._webhook.tell(message)
+        if self._config.sns_topic_arn and self._sns is not None:
+            self._topic.tell(message)
+
+    async def close(self) -> None:
+        """Try once more what waits to be taken, in ten seconds at most."""
+        await asyncio.gather(self._webhook.close(), self._topic.close())
+
+    def _document(self, alarm: Alarm) -> dict[str, Any]:
+        return {
+            "host": self._hostname,
+            "alarm": str(alarm.kind),
+            "subject": alarm.subject,
+            "raised": alarm.raised,
+            "detail": alarm.detail,
+            **({"count": alarm.count} if alarm.count is not None else {}),
+            "at": self._now().isoformat(),
+        }
+
+    async def _post(self, document: dict[str, Any]) -> str:
+        if not self._config.webhook:
+            return ""
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as client,
+                client.post(self._config.webhook, json=document, allow_redirects=False) as answer,
+            ):
+                return "" if is_taken(answer.status) else f"status {answer.status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            return type(exc).__name__
+
+    async def _publish(self, document: dict[str, Any]) -> str:
+        if not self._config.sns_topic_arn or self._sns is None:
+            return ""
+        kind, raised = document["alarm"], document["raised"]
+        host = self._hostname.encode("ascii", "replace").decode()[
+            :60
+        ]  # SNS: ASCII, under 100 characters in all
+        subject = f"relay on {host}: {kind}{'' if raised else ' ended'}"
+        words = {"alarm": kind, "raised": json.dumps(raised)}
+        try:
+            async with remote_call("sns", timeout_seconds=_SECONDS):
+                with readable_answer("sns"):
+                    answer = await self._sns.publish(
+                        TopicArn=self._config.sns_topic_arn,
+                        Subject=subject,
+                        Message=json.dumps(document),
+                        MessageAttributes={
+                            name: {"DataType": "String", "StringValue": word} for name, word in words.items()
+                        },
+                    )
+            check_message_id(answer)
+        except RemoteError as exc:
+            return exc.code
+        return ""

@@ -1,0 +1,204 @@
+"""The watch: looks at the queue now and then, keeps the metrics of it, and has alarms told.
+
+Owns when to look, and what of room, retention and age is carried out meanwhile. Decides nothing about alarms
+(`standing` does) and delivers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from relay import telemetry
+from relay.alarms.model import compare_standings
+from relay.alarms.sender import AlarmMemory, AlarmSender
+from relay.config.model import Config
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.spool.interface import Desk, Outbox
+from relay.spool.local.health import diagnosed
+from relay.spool.model import FAULT_HOURS, QueueState, State
+from relay.vocabulary import Cause
+
+#: A sweep of what is finished every so many looks: retention is counted in days.
+_LOOKS_PER_SWEEP = 20
+#: Between two looks at the room that is left: senders who are put off come again in minutes.
+_ROOM_SECONDS = 1.0
+#: Between two looks at a spool that is sick: a person waits for the end of it, and so does a load balancer.
+_SICK_SECONDS = 5.0
+#: A write that takes longer than a disk that only has much to do.
+_PROBE_SECONDS = 30.0
+
+
+class Watch:
+    """One in each deliverer."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        outbox: Outbox,
+        desk: Desk,
+        sender: AlarmSender,
+        memory: AlarmMemory,
+        now: Callable[[], datetime],
+        wait: Callable[[float], Awaitable[bool]],
+        away: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`away` gives the services that are away for everyone, and why."""
+        self._config = config
+        self._outbox = outbox
+        self._desk = desk
+        self._sender = sender
+        self._memory = memory
+        self._now = now
+        self._wait = wait
+        self._away = away
+        self._standing = QueueState()
+        #: The one that a restart would begin with.
+        self._remembered: QueueState | None = None
+        #: Whether the ballast was out at the last look.
+        self._ballast_out = False
+        #: The write that the last look was waiting for.
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether the spool could not be read or written at the last look."""
+        return bool(self._standing.sick)
+
+    def reload(self, config: Config) -> None:
+        """From the next look on by another configuration."""
+        self._config = config
+        self._sender.reload(config.alarms, hostname=config.hostname)
+
+    async def run(self) -> None:
+        """Look again and again until `wait` answers True (stop)."""
+        # What a person was told of before a restart need not wake them again; what came about meanwhile must.
+        self._standing = await asyncio.to_thread(self._memory.load)
+        await self.look()
+        looks, waited = 0, 0.0
+        while not await self._wait(step := min(_ROOM_SECONDS, self._config.alarms.every_seconds)):
+            waited += step
+            every = self._config.alarms.every_seconds
+            enough = min(every, _SICK_SECONDS) if self.is_sick else every
+            await self._remember()
+            if not await self.make_room() and waited < enough:
+                continue
+            await self.look()
+            looks, waited = looks + 1, 0.0
+            if looks % _LOOKS_PER_SWEEP == 0:
+                await self.sweep()
+        await self._sender.close()
+        await self._remember()
+
+    async def look(self) -> None:
+        """One look, its metrics and its alarms."""
+        before, self._standing = self._standing, await self._look()
+        telemetry.queue_seen(self._standing)
+        alarms = compare_standings(before, self._standing)
+        for alarm in alarms:
+            self._sender.tell(alarm)
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """Keep what was told, once it was: what a restart finds waiting is told after it."""
+        if self._standing is not self._remembered and not self._sender.is_telling:
+            self._remembered = self._standing
+            await asyncio.to_thread(self._memory.save, self._standing)
+
+    async def make_room(self) -> bool:
+        """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""
+        try:
+            mails = await self._outbox.make_room()
+        except SpoolError:
+            return False  # what is wrong with the spool, the next look tells
+        if mails:
+            telemetry.spool_expired(mails=mails, early=True)
+        return await asyncio.to_thread(self._desk.disk_full) != self._ballast_out
+
+    async def sweep(self) -> None:
+        """Remove finished mail past its retention; give up what waited past the last limit, whatever its state."""
+        now = self._now()
+        limit = timedelta(hours=self._config.deliver.max_hold_hours)
+        detail = (
+            f"waited for more than {self._config.deliver.max_hold_hours:g} hours (deliver.max_hold_hours)"
+        )
+        try:
+            mails = await self._outbox.expire(now=now)
+            buried = await self._outbox.bury_aged(
+                accepted_before=now - limit, reason="too_old", detail=detail, now=now
+            )
+        except SpoolError as exc:
+            telemetry.spool_failed(where="watch.sweep", why=str(exc))
+            return
+        if mails:
+            telemetry.spool_expired(mails=mails)
+        for entry in buried:
+            telemetry.delivery_attempted(
+                entry=entry, outcome="buried", reason="too_old", detail=detail, seconds=0.0
+            )
+
+    async def _look(self) -> QueueState:
+        """The queue as it stands; while the spool is sick, as it was before, so that nothing is told again after it."""
+        now = self._now()
+        try:
+            full = await self._probe()
+            seen = await asyncio.to_thread(self._read, now)
+        except SpoolError as exc:
+            # While the disk hangs, a look at it would hang as well.
+            hangs = self._probing is not None
+            why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
+            return replace(self._standing, sick=why or type(exc).__name__)
+        seen = replace(seen, away=tuple(sorted(self._away().items())))
+        self._ballast_out = seen.disk_full
+        return replace(seen, disk_full=seen.disk_full or full)
+
+    def _explain(self, error: SpoolError) -> str:
+        """What failed, in one line: what of the spool is unfit for use, where that is why."""
+        try:
+            with diagnosed(self._config.data_dir):
+                raise error
+        except SpoolError as exc:
+            return str(exc).replace("\n", "; ")
+
+    async def _probe(self) -> bool:
+        """Write to the spool, for a disk that takes nothing may answer each question from memory; whether it is full."""
+        self._probing = self._probing or asyncio.create_task(self._outbox.probe())
+        done, _ = await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
+        if not done:
+            raise SpoolSickError(f"a write has not come to its end within {_PROBE_SECONDS:g} seconds")
+        probing, self._probing = self._probing, None
+        try:
+            probing.result()
+        except SpoolFullError:
+            return True
+        return False
+
+    def _read(self, now: datetime) -> QueueState:
+        oldest = [
+            backlog.oldest_at for backlog in self._desk.backlog(limits=(), now=now) if backlog.oldest_at
+        ]
+        counts = self._desk.counts()
+        aside = self._desk.aside()
+        faults, fault_at = self._desk.originals(
+            reasons=[cause for cause in Cause if cause.is_fault], since=now - timedelta(hours=FAULT_HOURS)
+        )
+        (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
+        oldest_seconds = max(((now - at).total_seconds() for at in oldest), default=0.0)
+        return QueueState(
+            queued=counts[State.QUEUED],
+            leased=counts[State.LEASED],
+            held=held,
+            dead=dead,
+            newest_held=held_at.timestamp() if held_at else 0.0,
+            newest_dead=dead_at.timestamp() if dead_at else 0.0,
+            not_understood=faults,
+            newest_not_understood=fault_at.timestamp() if fault_at else 0.0,
+            done=counts[State.DONE],
+            held_routes=tuple(hold.route for hold in self._desk.paused().holds),
+            disk_full=self._desk.disk_full(),
+            oldest_seconds=oldest_seconds,
+            overdue=oldest_seconds > self._config.alarms.oldest_minutes * 60,
+        )

@@ -1,0 +1,387 @@
+"""Sessions, clients and credentials: the one module that makes them, and the one table of what their errors mean.
+
+Owns how we talk to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Nothing of it uses more
+of the session than `client(...)`, so another maker of clients is one line. Never calls an operation itself.
+Credentials, Region and endpoints come from the standard chain (environment, shared files, container, instance).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004  # botocore's, which is not the built-in one
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.loaders import create_loader
+from botocore.parsers import ResponseParserError
+
+from relay import __version__
+from relay.aws.credentials import ChainCredentials
+from relay.config.model import Config
+from relay.errors import Blame, ConfigError, FailureClass, RemoteError
+
+#: From here on aiohttp warns that octets hold up the event loop.
+_LARGE_REQUEST_BYTES = 1_048_576
+
+_NO_REGION = (
+    "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
+    'to the Region of the Connect instance, like "eu-central-1"'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """The clients of the delivering half, made once and kept for the life of the process."""
+
+    s3: Any
+    connect: Any
+    #: Made whether or not alarms go to a topic: a reload may name one.
+    sns: Any
+    #: What all of them sign with.
+    credentials: ChainCredentials
+
+
+@asynccontextmanager
+async def open_clients(config: Config) -> AsyncIterator[Clients]:
+    """The clients for S3 and Connect; closed at the end. Nobody is asked for credentials before the first call.
+
+    Raises:
+        ConfigError: no Region, or an endpoint or profile that is none.
+    """
+    async with AsyncExitStack() as stack:
+        with _operators_mistakes():
+            session = _open_session()
+            if not session.region_name:
+                raise ConfigError(_NO_REGION)
+            await asyncio.to_thread(_warm, session)
+            # Clients take botocore's own credentials when they are made, and would never look for others.
+            credentials = ChainCredentials(_find_credentials)
+            session._session._credentials = credentials  # noqa: SLF001  # there is no other way to hand them in
+            s3 = await _open_s3(session, stack, config)
+            connect = await stack.enter_async_context(
+                session.client("connect", config=_connect_config(config))
+            )
+            connect.meta.events.register("before-send.connect", _send_in_pieces)
+            sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
+        yield Clients(s3=s3, connect=connect, sns=sns, credentials=credentials)
+
+
+async def _find_credentials() -> Any:
+    """Ask the whole chain by a session of its own, which reads every file and variable anew; None when nobody has any."""
+    return await aioboto3.Session(region_name=_region()).get_credentials()
+
+
+def _open_session() -> Any:
+    """A session by AWS_PROFILE, where one is named; without it while the file that has it is not there yet.
+
+    A profile that the files do not have is an operator's mistake; a file that is mounted later is none.
+    """
+    try:
+        return aioboto3.Session(region_name=_region())
+    except ProfileNotFound:
+        if not _awaits_file():
+            raise
+        bare = AioSession(session_vars={"profile": (None, None, None, None)})
+        return aioboto3.Session(region_name=_region(), botocore_session=bare)
+
+
+def _awaits_file() -> bool:
+    """Returns whether a file of profiles may come yet: one that the environment names is missing, or both usual ones are."""
+    named = [os.environ.get(name) for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")]
+    if any(named):
+        return any(name and not Path(name).expanduser().exists() for name in named)
+    return not any(Path(name).expanduser().exists() for name in ("~/.aws/config", "~/.aws/credentials"))
+
+
+def _region() -> str | None:
+    """AWS_REGION, which containers and the other SDKs set and botocore does not read; None leaves it the choice."""
+    return None if os.environ.get("AWS_DEFAULT_REGION") else os.environ.get("AWS_REGION") or None
+
+
+@contextmanager
+def _operators_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except (BotoCoreError, ValueError) as exc:  # ValueError: an AWS_ENDPOINT_URL that is no URL
+        raise ConfigError(f"the AWS set-up cannot be used: {exc}") from exc
+
+
+def _warm(session: Any) -> None:
+    """Read the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
+    loader = session._session.get_component("data_loader")  # noqa: SLF001  # the loader that the clients will ask
+    for service in ("s3", "connect", "sns"):
+        loader.load_service_model(service, "service-2")
+        loader.load_service_model(service, "endpoint-rule-set-1")
+        loader.load_service_model(service, "paginators-1")
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+
+
+async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
+    """The S3 client: `bucket.s3.<region>.amazonaws.com` at Amazon, `endpoint/bucket` where an endpoint is set.
+
+    The two are made and compared, since only botocore knows all the places an endpoint may be set in.
+    """
+    own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
+    custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
+    client = own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
+    client.meta.events.register_last("before-call.s3", _do_not_ask_first)
+    return client
+
+
+def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
+    """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
+    params["headers"].pop("Expect", None)
+
+
+def _send_in_pieces(request: Any, **_: object) -> None:
+    """Hand a large request over as a file: as octets it would be written to the socket in one go, on the loop."""
+    if isinstance(request.body, bytes) and len(request.body) > _LARGE_REQUEST_BYTES:
+        request.body = io.BytesIO(request.body)
+
+
+def _s3_config(config: Config, *, custom: bool) -> AioConfig:
+    return AioConfig(
+        signature_version="s3v4",  # presigning falls back to SigV2 in us-east-1 otherwise
+        s3={
+            # Explicit "virtual" gives presigned URLs the regional host; without it they carry the global one,
+            # which redirects and then fails the signature.
+            "addressing_style": "path" if custom else "virtual",
+            "us_east_1_regional_endpoint": "regional",
+            # The body is bound by a signed x-amz-checksum-sha256 instead: see relay.aws.s3.
+            "payload_signing_enabled": False,
+        },
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        ignore_configured_endpoint_urls=not custom,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=5,
+        read_timeout=60,
+        # Waiting for a place in the pool has no time-out: there is one for every call that can be under way.
+        max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
+        user_agent_extra=f"connect-mail-relay/{__version__}",
+    )
+
+
+class _SendsOnce(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    """A session of aiohttp that does not send a PUT again by itself when the connection breaks.
+
+    StartEmailContact is a PUT. Sent twice in one attempt, the answer to the second could be a 409 to the first, which nobody
+    could explain: to the spool nothing had gone out before.
+    """
+
+    async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
+        session: aiohttp.ClientSession = await super()._get_session(proxy_url)
+        session._retry_connection = False  # noqa: SLF001  # aiohttp has no other way to say so
+        return session
+
+
+def _connect_config(config: Config) -> AioConfig:
+    return AioConfig(
+        retries={"mode": "standard", "total_max_attempts": 1},  # the spool retries, at its own pace
+        http_session_cls=_SendsOnce,
+        connect_timeout=5,
+        read_timeout=config.connect.timeout_seconds,
+        max_pool_connections=config.deliver.concurrency + 4,
+        user_agent_extra=f"connect-mail-relay/{__version__}",
+    )
+
+
+# What a service's own word means, whatever its status (S3 says ExpiredToken with 400, SlowDown with 503).
+_BY_CODE = {
+    # The errors of StartEmailContact in the service model; InternalServiceException, the seventh, is temporary.
+    "AccessDeniedException": FailureClass.CONFIGURATION,
+    "IdempotencyException": FailureClass.CONFLICT,
+    "InvalidRequestException": FailureClass.PAYLOAD,
+    "ResourceNotFoundException": FailureClass.CONFIGURATION,
+    "ServiceQuotaExceededException": FailureClass.CAPACITY,
+    "ThrottlingException": FailureClass.THROTTLED,
+    # Those of every service, and of S3.
+    "SerializationException": FailureClass.PAYLOAD,  # the protocol's own: these octets cannot be read
+    "TooManyRequestsException": FailureClass.THROTTLED,
+    "AccessDenied": FailureClass.CONFIGURATION,
+    "AuthorizationHeaderMalformed": FailureClass.CONFIGURATION,  # the bucket is in another Region
+    "ExpiredToken": FailureClass.CONFIGURATION,
+    "ExpiredTokenException": FailureClass.CONFIGURATION,
+    "IllegalLocationConstraintException": FailureClass.CONFIGURATION,
+    "IncompleteSignature": FailureClass.CONFIGURATION,
+    "InvalidAccessKeyId": FailureClass.CONFIGURATION,
+    "InvalidBucketName": FailureClass.CONFIGURATION,
+    "InvalidClientTokenId": FailureClass.CONFIGURATION,
+    "InvalidSignatureException": FailureClass.CONFIGURATION,
+    "InvalidToken": FailureClass.CONFIGURATION,
+    "KMS.DisabledException": FailureClass.CONFIGURATION,
+    "KMS.NotFoundException": FailureClass.CONFIGURATION,
+    "MissingAuthenticationTokenException": FailureClass.CONFIGURATION,
+    "NotAuthorized": FailureClass.CONFIGURATION,
+    "OptInRequired": FailureClass.CONFIGURATION,
+    "PermanentRedirect": FailureClass.CONFIGURATION,
+    "RequestExpired": FailureClass.CONFIGURATION,
+    "SignatureDoesNotMatch": FailureClass.CONFIGURATION,
+    "TokenRefreshRequired": FailureClass.CONFIGURATION,
+    "UnrecognizedClientException": FailureClass.CONFIGURATION,
+    "EntityTooLarge": FailureClass.PAYLOAD,
+}
+# What a status means that comes with a word that we do not know, or with none. 400 is not here: a word that is new
+# to us may speak of anything, and a mail that is put off can still be delivered; one that is buried waits for a person.
+_BY_STATUS = {
+    "s3": {
+        301: FailureClass.CONFIGURATION,
+        307: FailureClass.CONFIGURATION,
+        403: FailureClass.CONFIGURATION,
+        404: FailureClass.CONFIGURATION,
+        429: FailureClass.THROTTLED,
+    },
+    "connect": {
+        402: FailureClass.CAPACITY,
+        403: FailureClass.CONFIGURATION,
+        404: FailureClass.CONFIGURATION,
+        413: FailureClass.PAYLOAD,
+        429: FailureClass.THROTTLED,
+    },
+}
+# What never became an answer; the first row that fits. What stands in no row is temporary, code "unknown".
+_BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
+    (TimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (ConnectTimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (ReadTimeoutError, FailureClass.TEMPORARY, "timeout"),
+    (NoCredentialsError, FailureClass.CONFIGURATION, "credentials"),
+    (PartialCredentialsError, FailureClass.CONFIGURATION, "credentials"),
+    (CredentialRetrievalError, FailureClass.CONFIGURATION, "credentials"),
+    (ProxyConnectionError, FailureClass.TEMPORARY, "unreachable"),
+    (SSLError, FailureClass.TEMPORARY, "tls"),
+    (HTTPClientError, FailureClass.TEMPORARY, "unreachable"),
+    (ConnectionError, FailureClass.TEMPORARY, "unreachable"),
+    (aiohttp.ClientError, FailureClass.TEMPORARY, "unreachable"),
+    (OSError, FailureClass.TEMPORARY, "unreachable"),
+    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page where an answer should be
+    (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
+)
+_FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
+_WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
+
+
+@asynccontextmanager
+async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[None]:
+    """A call to S3 or Connect: what it raises leaves as a RemoteError, and it ends in time.
+
+    The time-out stands around everything, the wait for a place in the pool too, which has none of its own.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            yield
+    except _FOREIGN as exc:
+        raise map_error(service, exc) from exc
+
+
+@contextmanager
+def readable_answer(service: str) -> Iterator[None]:
+    """A call by a client, and no more: an answer that botocore's parsers stumble over is a temporary failure.
+
+    They raise whatever comes of it (a list where an object should be, octets that are no UTF-8).
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError) as exc:
+        raise RemoteError(
+            service=service,
+            failure=FailureClass.TEMPORARY,
+            code="unknown",
+            detail=f"the answer cannot be read ({type(exc).__name__})",
+            blame=Blame.SERVICE,
+        ) from exc
+
+
+def is_amazons(client: Any) -> bool:
+    """Returns whether a client asks AWS itself, by whatever way, and not a server that is like it."""
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    return any(host.endswith(f".{suffix}") for suffix in _dns_suffixes())
+
+
+@cache
+def _dns_suffixes() -> frozenset[str]:
+    """The domains that AWS's endpoints of every partition end with, as botocore knows them."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    return frozenset(
+        suffix
+        for partition in partitions
+        for suffix in (partition["outputs"]["dnsSuffix"], partition["outputs"]["dualStackDnsSuffix"])
+    )
+
+
+def map_error(service: str, exc: BaseException) -> RemoteError:
+    """What a foreign error means to us (design §7); what we do not know is temporary."""
+    if isinstance(exc, ClientError):
+        return _map_answer(service, exc.response)
+    if isinstance(exc, ParamValidationError):  # it never left: too wrong even for the client's own check
+        failure = FailureClass.PAYLOAD if service == "connect" else FailureClass.CONFIGURATION
+        return RemoteError(service=service, failure=failure, code="ParamValidationError", detail=_line(exc))
+    for kind, failure, code in _BY_EXCEPTION:
+        if isinstance(exc, kind):
+            return RemoteError(
+                service=service, failure=failure, code=code, detail=_line(exc), blame=Blame.SERVICE
+            )
+    return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
+
+
+def _map_answer(service: str, response: Any) -> RemoteError:
+    error = response.get("Error", {})
+    about = response.get("ResponseMetadata", {})
+    status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
+    if not _WORD.fullmatch(code):
+        code = str(status)  # as botocore says it where an answer has no word
+    failure = _classify(service, status, code)
+    reason = next(iter((response.get("Reason") or {}).values()), "")
+    if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
+        failure = FailureClass.PAYLOAD
+    request_id = about.get("RequestId", "")
+    return RemoteError(
+        service=service,
+        failure=failure,
+        code=code,
+        detail=_line(error.get("Message", "")) + (f" (request {request_id})" if request_id else ""),
+        reason=str(reason)[:64],
+        blame=Blame.SERVICE if status >= 500 else Blame.REQUEST,
+    )
+
+
+def _classify(service: str, status: int, code: str) -> FailureClass:
+    """By the word, else by the status; what stands in no table is temporary.
+
+    So is 409 in any words but Connect's IdempotencyException: a proxy's page is no proof of a contact.
+    """
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    return _BY_STATUS.get(service, {}).get(status, FailureClass.TEMPORARY)
+
+
+def _line(text: object) -> str:
+    """One line of at most 500 characters that any encoding takes (JSON may escape half a surrogate pair)."""
+    return " ".join(str(text).split())[:500].encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,121 @@
+"""Credentials of the standard AWS chain, looked up when something is signed, and asked for again until they can be had.
+
+Owns who is asked, for how long, and how long what is signed will be good. A metadata service that is not there yet, a role
+that STS does not give, a file that is not mounted: each may pass, so none of them is a mistake of the configuration, at a
+start or later. All are one condition, `CredentialRetrievalError`, which `relay.aws.clients` turns into ours. Never signs anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import CredentialRetrievalError
+
+#: Credentials nearer to their end than this are renewed before a URL is signed: a URL dies with its token.
+SIGNING_LIFE_SECONDS = 3_600
+#: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
+RENEWAL_PAUSE_SECONDS = 300
+#: botocore asks STS for up to a minute, three times; calls that sign would wait for it with their own time-outs running.
+_PATIENCE_SECONDS = 20.0
+
+NOT_FOUND = (
+    "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in "
+    "AWS_PROFILE, or run where a role is attached"
+)
+
+
+class ChainCredentials:
+    """What every client signs with; in the place of botocore's own credentials, which it looks for but once."""
+
+    #: Where they came from, as botocore's clients ask.
+    method = "relay"
+
+    def __init__(
+        self, find: Callable[[], Awaitable[Any]], *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        """`find` asks the whole chain, and gives botocore's credentials, or None."""
+        self._find = find
+        self._patience_seconds = patience_seconds
+        self._found: Any = None
+        self._asking: asyncio.Task[Any] | None = None
+
+    @property
+    def found(self) -> Any:
+        """What was found, which may renew itself; None before that."""
+        return self._found
+
+    async def get_frozen_credentials(self) -> Any:
+        """The key, secret and token to sign with now; all who ask at once share one answer.
+
+        Raises:
+            CredentialRetrievalError: they cannot be had now.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        answer = await asyncio.shield(self._asking)
+        if isinstance(answer, str):
+            raise CredentialRetrievalError(provider="the AWS chain", error_msg=answer)
+        return answer
+
+    async def get_account_id(self) -> None:
+        """None: no endpoint of ours hangs on it."""
+
+    def get_deferred_property(self, _name: str) -> Callable[[], Awaitable[None]]:
+        """What botocore's clients ask for the account id by, when they are made."""
+        return self.get_account_id
+
+    async def _ask(self) -> Any:
+        """What is to be signed with, or in one sentence why there is nothing."""
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                if self._found is None:
+                    self._found = await self._find()
+                if self._found is None:
+                    return NOT_FOUND
+                frozen = await self._found.get_frozen_credentials()
+        except TimeoutError:
+            return f"no answer within {self._patience_seconds:g} seconds"
+        except Exception as exc:  # noqa: BLE001 - files, processes, metadata, STS and SSO each raise their own
+            return f"{type(exc).__name__}: {exc}"
+        is_whole = frozen is not None and frozen.access_key and frozen.secret_key
+        return frozen if is_whole else "what was found has no key, or no secret"
+
+
+class SigningCredentials:
+    """How long what a client signs now will be good."""
+
+    def __init__(self, client: Any) -> None:
+        self._credentials: Any = client._request_signer._credentials  # noqa: SLF001  # botocore has no other way to ask
+        self._renewed_at: datetime | None = None
+
+    async def renew(self, *, now: datetime) -> datetime | None:
+        """Renew credentials that end within the hour, where they can be; when they end, None for never.
+
+        Raises:
+            CredentialRetrievalError: they cannot be had now, or have ended.
+        """
+        credentials = self._credentials
+        if isinstance(credentials, ChainCredentials):
+            await credentials.get_frozen_credentials()
+            credentials = credentials.found
+        if not hasattr(credentials, "refresh_needed"):
+            return None
+        if self._renewed_at is None or (now - self._renewed_at).total_seconds() >= RENEWAL_PAUSE_SECONDS:
+            usual = credentials._advisory_refresh_timeout  # noqa: SLF001  # 15 minutes, for calls that take seconds
+            credentials._advisory_refresh_timeout = SIGNING_LIFE_SECONDS  # noqa: SLF001
+            try:
+                await self._credentials.get_frozen_credentials()
+            finally:
+                credentials._advisory_refresh_timeout = usual  # noqa: SLF001
+            self._renewed_at = now
+        else:
+            await self._credentials.get_frozen_credentials()
+        ends_at: datetime = credentials._expiry_time.astimezone(UTC)  # noqa: SLF001
+        if ends_at <= now:
+            raise CredentialRetrievalError(
+                provider="the AWS chain", error_msg=f"what was found ended {ends_at:%FT%TZ}"
+            )
+        return ends_at

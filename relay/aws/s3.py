@@ -1,0 +1,297 @@
+"""The edge to S3: files go up from the mail they are in, and come back as presigned URLs.
+
+Owns *stored attachment*: keys, uploads, URLs and how long those live. Never holds a large file in memory, never
+reads a mail on the event loop, never deletes (Connect fetches after its answer, and nobody knows how late).
+
+Each object carries a signed `x-amz-checksum-sha256` made of the digest that the plan already has. S3 checks what
+arrives against it, so the body needs no pass of its own for the signature, over https or not. A file counts as stored
+when the answer proves it (`relay.aws.proof`), not when it is 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from relay.aws.clients import is_amazons, readable_answer, remote_call
+from relay.aws.credentials import SigningCredentials
+from relay.aws.proof import check_head, check_put, check_url, unproven
+from relay.config.model import S3
+from relay.contact.plan import PlannedFile
+from relay.errors import FailureClass, RemoteError
+
+#: Characters of an `S3Url` that Connect takes: service model, shape PreSignedAttachmentUrl.
+MAX_URL_LENGTH = 2_000
+#: Up to here a file is read at once: one hop to a thread instead of several.
+SMALL_FILE_BYTES = 262_144
+_CHUNK_BYTES = 1_048_576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What `put_all` gives."""
+
+    #: One presigned URL for each attached file, in the order of the plan.
+    urls: tuple[str, ...] = field(repr=False)
+    #: When the first of the URLs dies: with its own time, or with the credentials that signed it. Aware, UTC.
+    expires_at: datetime
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class AttachmentStore:
+    """A bucket; the client under it is made once, by `relay.aws.clients`."""
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        config: S3,
+        timeout_seconds: float = 300.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._timeout_seconds = timeout_seconds  # for all files of a mail together; a lease is longer
+        self._now = now
+        self._credentials = SigningCredentials(client)
+
+    async def put_all(
+        self, files: Sequence[PlannedFile], *, original: tuple[str, memoryview] | None = None
+    ) -> Stored:
+        """Store every file, and the untouched mail as (key, octets), then sign a URL for each attached one.
+
+        The same keys again overwrite the same octets. When this returns or raises, nothing reads the mail any more.
+
+        Raises:
+            RemoteError: nothing can be said of what was stored; all of it can be stored again.
+        """
+        uploads = [
+            _Upload(file.key, file.content_type, file.size, file.chunks, file.sha256) for file in files
+        ]
+        if original is not None:
+            key, octets = original
+            digest = await asyncio.to_thread(lambda: hashlib.sha256(octets).hexdigest())
+            uploads.append(_Upload(key, "message/rfc822", len(octets), lambda: _slices(octets), digest))
+        async with remote_call("s3", timeout_seconds=self._timeout_seconds):
+            await self._put_several(uploads)
+            return await self._sign([file.key for file in files if file.attached])
+
+    async def probe(self) -> None:
+        """Whether the bucket is there and ours, and whether its URLs are short enough for Connect.
+
+        Raises:
+            RemoteError: what stands in the way.
+        """
+        async with remote_call("s3", timeout_seconds=30):
+            await self._client.head_bucket(Bucket=self._config.bucket)
+            await self._sign([f"{self._config.prefix}{26 * '0'}/00"])  # as long as the longest real one
+
+    async def _put_several(self, uploads: Sequence[_Upload]) -> None:
+        places = asyncio.Semaphore(self._config.uploads)
+
+        async def put(upload: _Upload) -> None:
+            async with places:
+                await self._put(upload)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for upload in uploads:
+                    group.create_task(put(upload))
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
+
+    async def _put(self, upload: _Upload) -> None:
+        small = upload.size <= SMALL_FILE_BYTES
+        body = Body(upload.chunks, upload.size)
+        checksum = base64.b64encode(bytes.fromhex(upload.sha256)).decode("ascii")
+        try:
+            octets = await asyncio.to_thread(body.readall) if small else body
+            with readable_answer("s3"):
+                answer = await self._client.put_object(
+                    Bucket=self._config.bucket,
+                    Key=upload.key,
+                    Body=octets,
+                    ContentLength=upload.size,
+                    ContentType=upload.content_type,
+                    # Whoever opens the URL in a browser gets a file, and no page under the bucket's name.
+                    ContentDisposition="attachment",
+                    ChecksumSHA256=checksum,
+                )
+        except Exception as exc:
+            if body.fault is not None:  # whatever the client makes of it: S3 has no part in it
+                raise body.fault from exc
+            raise
+        finally:
+            body.close()  # waits for a read under way in a thread: a chunk at most
+        await prove_stored(
+            self._client,
+            answer,
+            bucket=self._config.bucket,
+            key=upload.key,
+            checksum=checksum,
+            size=upload.size,
+        )
+
+    async def _sign(self, keys: Sequence[str]) -> Stored:
+        """URLs for these keys, now; `generate_presigned_url` does no I/O of its own."""
+        now = self._now()
+        credentials_end_at = await self._credentials.renew(now=now)
+        urls = [
+            await self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._config.bucket, "Key": key},
+                ExpiresIn=self._config.url_ttl_seconds,
+            )
+            for key in keys
+        ]
+        for key, url in zip(keys, urls, strict=True):
+            check_url(
+                url,
+                endpoint=self._client.meta.endpoint_url,
+                bucket=self._config.bucket,
+                key=key,
+                life_seconds=self._config.url_ttl_seconds,
+            )
+        longest = max(map(len, urls), default=0)
+        if longest > MAX_URL_LENGTH:
+            # Every key is as long as every other, so this is no fault of one mail: its owner is an operator.
+            raise RemoteError(
+                service="s3",
+                failure=FailureClass.CONFIGURATION,
+                code="url_too_long",
+                detail=f"a presigned URL has {longest} characters, Connect takes {MAX_URL_LENGTH}: the session token "
+                "of these credentials is too long; sign with an IAM user's key or a role session without tags, "
+                "or shorten s3.prefix",
+            )
+        expires_at = now + timedelta(seconds=self._config.url_ttl_seconds)
+        return Stored(urls=tuple(urls), expires_at=min(expires_at, credentials_end_at or expires_at))
+
+
+async def prove_stored(
+    client: Any, answer: Mapping[str, Any], *, bucket: str, key: str, checksum: str, size: int
+) -> None:
+    """Check that an upload which was answered so is stored: by its checksum, else by a HEAD.
+
+    Amazon answers each upload with its checksum; not every other server does.
+
+    Raises:
+        RemoteError, ClientError: it is not, or nobody can tell.
+    """
+    if check_put(answer, checksum=checksum, required=is_amazons(client)):
+        return
+    try:
+        with readable_answer("s3"):
+            head = await client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as exc:
+        if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+            raise unproven("s3", f"{key} was uploaded, and a HEAD does not find it") from exc
+        raise
+    check_head(head, etag=answer["ETag"], checksum=checksum, size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    key: str
+    content_type: str
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+    sha256: str
+
+
+def _slices(octets: memoryview) -> Iterator[bytes]:
+    for start in range(0, len(octets), _CHUNK_BYTES):
+        yield bytes(octets[start : start + _CHUNK_BYTES])
+
+
+class Body(io.RawIOBase):
+    """A file of known size made of chunks that can be asked for anew: what a client reads, measures and rewinds.
+
+    One chunk is in memory at a time. Reads may come from several threads, one after the other.
+    """
+
+    def __init__(self, chunks: Callable[[], Iterator[bytes]], size: int) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._size = size
+        self._lock = threading.Lock()
+        #: What was raised while a chunk was made: a fault of ours, and none of who reads.
+        self.fault: Exception | None = None
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._iterator = self._chunks()
+        self._rest = memoryview(b"")
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Only to where a client goes: the start, the end, and where it stands."""
+        return True
+
+    def __len__(self) -> int:
+        return self._size
+
+    def tell(self) -> int:
+        """Octets read since the start."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to the start or the end; anything between is refused, for it would mean reading up to there."""
+        wanted = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence] + offset
+        with self._lock:
+            if wanted == 0:
+                self._rewind()
+            elif wanted == self._size:
+                self._iterator, self._rest, self._position = iter(()), memoryview(b""), self._size
+            elif wanted != self._position:
+                raise io.UnsupportedOperation(f"cannot seek to {wanted} of {self._size}")
+        return wanted
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` octets, b"" at the end; fewer than asked for at the seam of two chunks."""
+        if size < 0:
+            return self.readall()
+        with self._lock:
+            self._checkClosed()  # closed while a thread was on its way here
+            while not self._rest:
+                chunk = self._next()
+                if chunk is None:
+                    return b""
+                self._rest = memoryview(chunk)
+            piece = bytes(self._rest[:size])
+            self._rest = self._rest[size:]
+            self._position += len(piece)
+            return piece
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._iterator, None)
+        except Exception as exc:
+            self.fault = exc
+            raise
+
+    def readall(self) -> bytes:
+        """All octets from here to the end."""
+        return b"".join(iter(lambda: self.read(_CHUNK_BYTES), b""))
+
+    def close(self) -> None:
+        """End it; waits for a read under way."""
+        with self._lock:
+            self._iterator, self._rest = iter(()), memoryview(b"")
+            super().close()

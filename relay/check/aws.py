@@ -1,0 +1,205 @@
+"""AWS as `relay check` meets it: Region, credentials, clock, bucket, URLs, and the addresses in Connect.
+
+Owns those examinations, made with the very clients that the daemon uses: what works here works there. Stores one
+small object, always the same. Starts no contact: whether StartEmailContact is allowed shows with the first mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.aws.clients import Clients, map_error, open_clients, readable_answer, remote_call
+from relay.aws.credentials import SigningCredentials
+from relay.aws.proof import UNPROVEN, unproven
+from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
+from relay.check.finding import Finding, Level, fail, ok, warn
+from relay.config import Config
+from relay.domains import normalise_address
+from relay.errors import ConfigError, FailureClass, RemoteError
+
+#: AWS refuses signatures that are more than 15 minutes off; URLs suffer earlier.
+_SKEW_SECONDS = 300
+_PATIENCE_SECONDS = 20
+#: What a real key has and the sample has not: a spool id of up to 32 characters, "/" and a number.
+_KEY = "relay-check"
+_LONGEST_KEY = 32 + 4
+
+_REMEDIES = {
+    "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix, and kms:GenerateDataKey and kms:Decrypt",
+    "NoSuchBucket": "make it, or mend s3.bucket",
+    "AuthorizationHeaderMalformed": "the bucket is in another Region; set the Region to it",
+    "PermanentRedirect": "the bucket is in another Region; set the Region to it",
+    "SignatureDoesNotMatch": "mend the secret access key",
+    "InvalidAccessKeyId": "mend the access key",
+    "ExpiredToken": "renew the credentials",
+    "unreachable": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
+    "timeout": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
+    UNPROVEN: "something between here and S3 answers in its place, or AWS_ENDPOINT_URL_S3 is no S3",
+}
+
+
+def examine_aws(config: Config, *, now: datetime) -> Iterator[Finding]:
+    """Every finding about AWS."""
+    yield from asyncio.run(_gather(config, now))
+
+
+async def _gather(config: Config, now: datetime) -> list[Finding]:
+    return [finding async for finding in _examine(config, now)]
+
+
+async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
+    try:
+        async with open_clients(config) as clients:
+            yield ok("region", clients.s3.meta.region_name)
+            found = await _credentials(clients, now)
+            yield found
+            if found.level is Level.FAIL:
+                return  # all that follows is signed
+            async for finding in _bucket(clients.s3, config):
+                yield finding
+            for instance_id in dict.fromkeys(
+                [
+                    config.connect.instance_id,
+                    *(route.instance_id for route in config.routes if route.instance_id),
+                ]
+            ):
+                yield await _instance(clients.connect, config, instance_id)
+    except ConfigError as exc:
+        for sentence in exc.sentences:
+            yield fail("aws", sentence)
+
+
+async def _credentials(clients: Clients, now: datetime) -> Finding:
+    """What signs, and for how long its URLs will live."""
+    try:
+        async with remote_call("aws", timeout_seconds=2 * _PATIENCE_SECONDS):
+            ends_at = await SigningCredentials(clients.s3).renew(now=now)
+    except RemoteError as exc:
+        return fail("credentials", f"{exc.detail}; the daemon receives, and delivers when they can be had")
+    if ends_at is None:
+        return ok("credentials", "found; they have no end of their own")
+    minutes = int((ends_at - now).total_seconds() // 60)
+    return ok("credentials", f"found; good for {minutes} minutes, and so are URLs signed now")
+
+
+async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
+    """A small object goes up, and comes back by its URL as Connect would fetch it."""
+    subject, key, octets = f"bucket {config.s3.bucket}", config.s3.prefix + _KEY, secrets.token_bytes(16)
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            checksum = base64.b64encode(hashlib.sha256(octets).digest()).decode("ascii")
+            with readable_answer("s3"):
+                answer = await s3.put_object(
+                    Bucket=config.s3.bucket, Key=key, Body=octets, ChecksumSHA256=checksum
+                )
+            await prove_stored(
+                s3, answer, bucket=config.s3.bucket, key=key, checksum=checksum, size=len(octets)
+            )
+            url = await s3.generate_presigned_url(
+                "get_object", Params={"Bucket": config.s3.bucket, "Key": key}, ExpiresIn=60
+            )
+            came_back = await asyncio.to_thread(_fetch, url)
+    except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
+        error = exc if isinstance(exc, RemoteError) else map_error("s3", exc)
+        yield fail(subject, f"{error}; {_REMEDIES.get(error.code, 'the daemon would wait and try again')}")
+        return
+    yield _clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    if came_back != octets:
+        yield fail(
+            subject,
+            f"{key} went up, and its presigned URL answers {came_back!r:.80}; allow s3:GetObject",
+        )
+        return
+    yield ok(subject, f"{key} went up and came back by its presigned URL")
+    longest = len(url) - len(_KEY) + _LONGEST_KEY
+    if longest > MAX_URL_LENGTH:
+        yield fail(
+            "presigned URL",
+            f"{longest} characters, and Connect takes {MAX_URL_LENGTH}: sign with credentials that have a shorter token",
+        )
+    else:
+        yield ok("presigned URL", f"{longest} characters at most; Connect takes {MAX_URL_LENGTH}")
+
+
+def _fetch(url: str) -> bytes | str:
+    """What the URL gives, or the status that it answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - S3's URL, http in the sandbox
+            octets: bytes = answer.read(64)
+            return octets
+    except urllib.error.HTTPError as exc:
+        return f"HTTP {exc.code}"
+
+
+def _clock(date: str) -> Finding:
+    """Our clock against S3's own Date (RFC 9110 §6.6.1)."""
+    try:
+        theirs = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        return warn("clock", "S3 gave no date to compare with")
+    seconds = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(seconds) > _SKEW_SECONDS:
+        return fail(
+            "clock", f"{seconds:+.0f} seconds from S3's; AWS refuses what is signed 15 minutes off; use NTP"
+        )
+    return ok("clock", f"{seconds:+.0f} seconds from S3's")
+
+
+async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
+    """Whether the instance knows the addresses that its routes deliver to; without permission, nobody can tell."""
+    subject = f"instance {instance_id}"
+    wanted = sorted(_destinations(config, instance_id))
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            known = await _addresses(connect, instance_id)
+    except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
+        return _untold(subject, exc if isinstance(exc, RemoteError) else map_error("connect", exc))
+    if missing := [address for address in wanted if address not in known]:
+        return fail(subject, f"has no address {', '.join(missing)}; make it in Connect, or mend the route")
+    return ok(subject, f"has the addresses of our routes ({len(wanted)} of its {len(known)})")
+
+
+def _untold(subject: str, error: RemoteError) -> Finding:
+    if error.code == "ResourceNotFoundException":
+        return fail(subject, "does not exist in this Region, or not for this account")
+    if error.failure is FailureClass.TEMPORARY and error.code in ("unreachable", "timeout", "tls"):
+        return fail(subject, f"cannot be reached: {error.detail}")
+    return warn(
+        subject, f"cannot be looked at ({error.code}); allow connect:SearchEmailAddresses to have it checked"
+    )
+
+
+def _destinations(config: Config, instance_id: str) -> set[str]:
+    """The addresses that routes of this instance name; a catch-all that delivers to the recipient names none."""
+    return {
+        normalise_address(address)
+        for route in config.routes
+        if (route.instance_id or config.connect.instance_id) == instance_id
+        for address in ([route.destination] if route.destination else route.match)
+        if not address.startswith("@") and "*" not in address
+    }
+
+
+async def _addresses(connect: Any, instance_id: str) -> set[str]:
+    known: set[str] = set()
+    more: dict[str, str] = {}
+    while True:
+        with readable_answer("connect"):
+            page = await connect.search_email_addresses(InstanceId=instance_id, MaxResults=100, **more)
+            if "EmailAddresses" not in page:
+                raise unproven("connect", "the answer has no list of addresses")
+            known |= {normalise_address(str(each["EmailAddress"])) for each in page["EmailAddresses"]}
+        if not page.get("NextToken"):
+            return known
+        more = {"NextToken": page["NextToken"]}

@@ -1,0 +1,121 @@
+"""What becomes of an entry whose delivery failed: again later, wait for the route, or give up.
+
+Owns the treatment of each class of failure (design §7) and the arithmetic of backoff. Never does I/O: the age,
+the attempt and the chance are arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from relay.config.model import Deliver
+from relay.errors import FailureClass
+from relay.vocabulary import Rung
+
+#: 2**_MAX_DOUBLINGS seconds is longer than any limit; larger exponents would overflow a float at attempt 1,024.
+_MAX_DOUBLINGS = 40
+_THROTTLED_STEPS = 6
+
+_LADDER = (Rung.FULL, Rung.TRIMMED, Rung.TEXT, Rung.ORIGINAL)
+
+
+def next_rung(rung: Rung) -> Rung | None:
+    """What to try when Connect refuses the payload of this rung; None after the last."""
+    position = _LADDER.index(rung) + 1
+    return _LADDER[position] if position < len(_LADDER) else None
+
+
+def rung_number(rung: Rung) -> int:
+    """The place of a rung on the ladder, from 0."""
+    return _LADDER.index(rung)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Due again after so many seconds, the same payload."""
+
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRoute:
+    """Nothing of this route will pass until somebody mends the configuration; the entry waits for the probe."""
+
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bury:
+    """Given up: a dead letter, with this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyThere:
+    """The contact exists: this relay has sent its token before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldEntry:
+    """Waits for a person, with this reason."""
+
+    reason: str
+
+
+Decision = Retry | HoldRoute | Bury | AlreadyThere | HoldEntry
+
+
+def backoff_seconds(attempt: int, *, limits: Deliver, chance: float) -> float:
+    """Seconds before the next attempt: doubling from the least to the most, spread by a quarter either way.
+
+    `attempt` counts from 1; `chance` lies in [0, 1). Before the spread it never falls as attempts rise.
+    """
+    doublings = min(max(attempt, 1) - 1, _MAX_DOUBLINGS)
+    plain = min(limits.backoff_min_seconds * 2.0**doublings, limits.backoff_max_seconds)
+    return plain * (0.75 + 0.5 * chance)
+
+
+def decide_failure(
+    failure: FailureClass,
+    *,
+    attempt: int,
+    age_seconds: float,
+    limits: Deliver,
+    chance: float,
+    explained: bool = False,
+) -> Decision:
+    """What becomes of an entry after a failure of this class (design §7).
+
+    `explained`: who used the token of a conflict is known: this entry before, or one that the ledger remembers.
+    """
+    too_old = age_seconds > limits.max_age_hours * 3_600
+    match failure:
+        case FailureClass.CONFLICT:
+            # Two MX hosts that know nothing of each other, or a spool restored from a copy: a person looks.
+            return AlreadyThere() if explained else HoldEntry(reason="conflict_unexplained")
+        case FailureClass.CONFIGURATION:
+            # Never buried: the mail is good, and somebody is mending what is not.
+            return HoldRoute(delay_seconds=limits.probe_seconds)
+        case FailureClass.PAYLOAD:
+            # The delivery has gone down the whole ladder before it says so.
+            return Bury(reason="payload_refused")
+        case FailureClass.CAPACITY:
+            # Minutes, not seconds: the room is made by agents who end contacts.
+            return (
+                Bury(reason="too_old")
+                if too_old
+                else Retry(delay_seconds=limits.capacity_seconds * (0.75 + 0.5 * chance))
+            )
+        case FailureClass.THROTTLED:
+            # The pace already slows all of us; doubling besides would punish a mail for its neighbours.
+            steps = min(max(attempt, 1), _THROTTLED_STEPS)
+            delay = limits.backoff_min_seconds * steps * (0.75 + 0.5 * chance)
+            return Bury(reason="too_old") if too_old else Retry(delay_seconds=delay)
+        case FailureClass.TEMPORARY:
+            if too_old:
+                return Bury(reason="too_old")
+            return Retry(delay_seconds=backoff_seconds(attempt, limits=limits, chance=chance))
+        case _:
+            assert_never(failure)

@@ -1,0 +1,389 @@
+"""The runner: claims due entries, has them delivered, and records what came of each.
+
+Owns how many deliveries go on at once, which routes are held, and the step from an outcome to the entry's next
+state. It never loses an entry: what goes wrong in a way nobody expected is deferred like a temporary failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from random import Random
+from typing import Protocol, assert_never
+
+from relay import telemetry
+from relay.config.model import Deliver
+from relay.delivery.attempt import Delivery
+from relay.delivery.clock import ClockSteps
+from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, build_line
+from relay.delivery.proven import ProvenAddresses, tell_unknown
+from relay.delivery.retry import AlreadyThere, Bury, HoldEntry, HoldRoute, Retry, decide_failure
+from relay.delivery.services import Services
+from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
+from relay.faults import fault_point
+from relay.spool.doubt import is_void
+from relay.spool.interface import Outbox
+from relay.spool.model import Entry
+from relay.timing import is_set_within
+
+#: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
+_SPOOL_PAUSE_SECONDS = 2.0
+
+#: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
+_OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
+
+
+class Wake(Protocol):
+    """Something that tells of new entries; a lost word costs one poll."""
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when rung, or after the time-out."""
+
+
+class Runner:
+    """The delivering half's loop; one in each deliverer."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        delivery: Delivery,
+        wake: Wake,
+        limits: Deliver,
+        now: Callable[[], datetime],
+        steady: Callable[[], float],
+        rng: Random,
+    ) -> None:
+        """`now` is the wall clock, `steady` one in seconds that nobody can set."""
+        self._outbox = outbox
+        self._delivery = delivery
+        self._wake = wake
+        self._limits = limits
+        self._now = now
+        self._steady = steady
+        self._rng = rng
+        self._running: dict[asyncio.Task[None], Entry] = {}
+        #: When each held route is probed next.
+        self._probe_at: dict[str, datetime] = {}
+        #: The entries to try of each held route that were not taken up yet.
+        self._probes: dict[str, tuple[int, ...]] = {}
+        self._known = ProvenAddresses()
+        self.services = Services(outbox, limits, now=now, steady=steady)
+        self._holds_read_at: datetime | None = None
+        #: Holds change in the spool and here, or are read there, one at a time.
+        self._holding = asyncio.Lock()
+        self._clock_steps = ClockSteps()
+        #: What the clock was set by, and the spool was not told yet.
+        self._clock_moved = timedelta()
+        #: Why nothing could be claimed at the last try.
+        self._trouble = ""
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until `stop`; returns when nothing is claimed any more."""
+        waiting = asyncio.create_task(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                if await self._claim():
+                    continue
+                nudge = asyncio.create_task(self._wake.wait(await self._idle_seconds()))
+                await asyncio.wait({nudge, waiting, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                nudge.cancel()
+        finally:
+            waiting.cancel()
+
+    async def stop(self, seconds: float) -> None:
+        """Claim nothing more; let what runs end within so many seconds. What does not stays leased, and is safe."""
+        self._stopping.set()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=seconds)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def reload(self, delivery: Delivery, limits: Deliver) -> None:
+        """From the next entry on, deliver by another configuration; held routes get their chance at once."""
+        self._delivery = delivery
+        self._limits = limits
+        self._known.forget()
+        self.services.reload(limits)
+        for route in self._probe_at:
+            self._probe_at[route] = self._now()
+
+    async def _heed_clock(self, now: datetime) -> None:
+        """What waits does not wait for an hour longer, and no lease ends, because somebody has set the clock."""
+        step = self._clock_steps.see(wall=now, steady=self._steady())
+        if step:
+            telemetry.clock_moved(seconds=step.total_seconds())
+            self._holds_read_at = None
+            if step < timedelta():  # set forward, a probe comes early, which harms nobody
+                self._probe_at = {route: at + step for route, at in self._probe_at.items()}
+        self._clock_moved += step
+        if self._clock_moved:
+            lease_seconds = self._limits.lease_seconds
+            await self._outbox.move_clock(by=self._clock_moved, lease_seconds=lease_seconds, now=now)
+            self._clock_moved = timedelta()
+
+    async def _learn_holds(self, now: datetime) -> None:
+        """What the spool holds is probed, from before a restart too; what it holds no more, an operator has let go."""
+        read_at = self._holds_read_at
+        if self._probe_at or read_at is None or read_at + self._probe_interval <= now:
+            async with self._holding:
+                held = {hold.route for hold in (await self._outbox.paused()).holds}
+                for route in held:
+                    self._probe_at.setdefault(route, now)
+                for route in self._probe_at.keys() - held:
+                    self._forget_hold(route)
+            self._holds_read_at = now
+
+    async def _find_probes(self, now: datetime) -> None:
+        """Choose anew what to try of each held route whose time has come; it is taken up as places become free."""
+        async with self._holding:
+            for route in [route for route, at in self._probe_at.items() if at <= now]:
+                self._probes[route] = tuple(await self._outbox.find_probes(route))
+                self._probe_at[route] = now + self._probe_interval  # where nothing was found to send, too
+
+    def _forget_hold(self, route: str) -> None:
+        self._probes.pop(route, None)
+        if self._probe_at.pop(route, None) is not None:
+            telemetry.route_resumed(route=route)
+
+    @property
+    def _probe_interval(self) -> timedelta:
+        return timedelta(seconds=self._limits.probe_seconds)
+
+    async def _claim(self) -> int:
+        """Take up due entries while there is room; how many were taken."""
+        free = self.services.places(self._room())
+        if free <= 0:
+            return 0
+        try:
+            entries = await self._take(free, self._now())
+        except SpoolError as exc:
+            if (why := str(exc)) != self._trouble:  # once, and not with each try
+                self._trouble = why
+                telemetry.spool_failed(where="runner.claim", why=why)
+            await is_set_within(self._stopping, _SPOOL_PAUSE_SECONDS)
+            return 0
+        self._trouble = ""
+        for entry in entries:
+            self.services.claimed(entry)
+            task = asyncio.create_task(self._attempt(entry))
+            self._running[task] = entry
+            task.add_done_callback(self._ended)
+        return len(entries)
+
+    def _room(self) -> int:
+        """How many more attempts may be under way; a mail that is slow to read takes nobody's place."""
+        return self._limits.concurrency + self._delivery.aside - len(self._running)
+
+    async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
+        """Lease so many entries at most: what is due, and what is tried of held routes."""
+        await self._heed_clock(now)
+        await self._learn_holds(now)
+        await self._find_probes(now)
+        probes = [entry_id for ids in self._probes.values() for entry_id in ids]
+        entries = await self._outbox.claim(
+            now=now, limit=free, lease_seconds=self._limits.lease_seconds, probes=probes
+        )
+        taken = {entry.entry_id for entry in entries}
+        self._probes = {  # where a place is left, what was not taken waits no more
+            route: tuple(entry_id for entry_id in ids if entry_id not in taken)
+            for route, ids in self._probes.items()
+            if len(entries) == free
+        }
+        return entries
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+
+    async def _idle_seconds(self) -> float:
+        """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
+        if self._room() <= 0:
+            return self._limits.poll_seconds
+        if seconds := self.services.wait_seconds():
+            return min(max(seconds, 0.01), self._limits.poll_seconds)
+        try:
+            due_at = await self._outbox.next_due_at()
+        except SpoolError:
+            return _SPOOL_PAUSE_SECONDS
+        probes = self._probe_at.values()
+        soonest = min([due_at, *probes] if due_at else probes, default=None)
+        if soonest is None:
+            return self._limits.poll_seconds
+        return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
+
+    async def _attempt(self, entry: Entry) -> None:
+        """Deliver one entry and record what came of it."""
+        loop = asyncio.get_running_loop()
+        begun, begun_at = loop.time(), self._steady()
+        fault_point("runner.claimed")
+        keeping = asyncio.create_task(self._keep_lease(entry))
+        try:
+            outcome = await self._outcome(entry)
+            shared = await self.services.judge(entry, outcome, begun_at=begun_at)
+            recorded = await self._record(entry, outcome, shared)
+        except LeaseLostError:
+            telemetry.delivery_attempted(
+                entry=entry, outcome="lost", reason="lease_lost", detail="", seconds=loop.time() - begun
+            )
+            return
+        except SpoolError as exc:
+            # The outcome could not be written. The lease will end, and the same request will be sent again.
+            telemetry.spool_failed(where="runner.record", why=str(exc), spool_id=entry.spool_id)
+            return
+        finally:
+            keeping.cancel()
+        recorded(loop.time() - begun)
+
+    async def _keep_lease(self, entry: Entry) -> None:
+        """Renew the lease while the attempt goes on: slow uploads and a slow pace may outlast one, and nobody else may begin."""
+        while True:
+            await asyncio.sleep(self._limits.lease_seconds / 3)
+            try:
+                await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
+            except LeaseLostError:
+                return  # told where the outcome is recorded
+            except SpoolError as exc:
+                telemetry.spool_failed(where="runner.renew", why=str(exc), spool_id=entry.spool_id)
+
+    async def _outcome(self, entry: Entry) -> Outcome:
+        try:
+            return await self._delivery.deliver(entry)
+        except SpoolCorruptError as exc:
+            return Held(reason="spool_corrupt", detail=str(exc))
+        except SpoolError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the runner's loop: an unknown fault is a temporary one, and told
+            telemetry.fault_caught(where="runner.deliver", spool_id=entry.spool_id)
+            fault = RemoteError(
+                service="relay", failure=FailureClass.TEMPORARY, code="fault", detail=f"{type(exc).__name__}"
+            )
+            return Failed(error=fault, entry=entry)
+
+    async def _record(
+        self, entry: Entry, outcome: Outcome, delay_seconds: float | None
+    ) -> Callable[[float], None]:
+        """Write the outcome to the spool; gives the log line that is due afterwards, to be told the seconds."""
+        now = self._now()
+        match outcome:
+            case Delivered():
+                self._known.add(outcome.entry.destination, now=now)
+                await self._resume_route(entry)
+                await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
+                return lambda seconds: telemetry.delivery_attempted(
+                    entry=outcome.entry,
+                    outcome="done",
+                    contact_id=outcome.contact_id,
+                    adaptations=outcome.adaptations,
+                    seconds=seconds,
+                )
+            case Held():
+                await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)
+                return build_line(entry, "held", outcome.reason, outcome.detail)
+            case Dropped():
+                reason, detail = outcome.reason, outcome.detail
+                await self._outbox.finish(
+                    entry, contact_id=None, reason=reason, detail=detail, dropped=True, now=now
+                )
+                return build_line(entry, "done", outcome.reason, outcome.detail)
+            case Failed():
+                return await self._record_failure(entry, outcome, delay_seconds, now)
+            case _:
+                assert_never(outcome)
+
+    async def _record_failure(
+        self, entry: Entry, failed: Failed, delay_seconds: float | None, now: datetime
+    ) -> Callable[[float], None]:
+        """`delay_seconds` where the failure is everyone's: the entry is put off so long, whatever its age."""
+        error = failed.error
+        reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
+        if self._is_of_the_address(failed, now):
+            failure = FailureClass.TEMPORARY
+            detail = tell_unknown(failed.entry.destination, detail)
+        explained, contact_id = await self._explain(failed)
+        decision = (
+            decide_failure(
+                failure,
+                attempt=entry.attempts,
+                age_seconds=(now - entry.accepted_at).total_seconds(),
+                limits=self._limits,
+                chance=self._rng.random(),
+                explained=explained,
+            )
+            if delay_seconds is None
+            else Retry(delay_seconds=delay_seconds)
+        )
+        if failure in _OF_THE_MAIL and error.service == "connect":
+            await self._resume_route(entry)
+        match decision:
+            case AlreadyThere():
+                reason = "already_there"
+                await self._outbox.finish(entry, contact_id=contact_id, reason=reason, detail=detail, now=now)
+                return build_line(failed.entry, "done", reason, detail, error=error)
+            case HoldEntry():
+                reason = f"{error.service}.{decision.reason}"
+                await self._outbox.hold(entry, reason=reason, detail=detail, now=now)
+                return build_line(failed.entry, "held", reason, detail, error=error)
+            case Bury():
+                reason = reason if decision.reason == "payload_refused" else decision.reason
+                await self._outbox.bury(
+                    failed.entry,
+                    reason=reason,
+                    detail=detail,
+                    afresh=failure is FailureClass.PAYLOAD,
+                    settled=failed.settled,
+                    now=now,
+                )
+                return build_line(failed.entry, "buried", reason, detail, error=error)
+            case HoldRoute():
+                await self._hold_route(entry, reason, detail, now)
+                until = now + timedelta(seconds=decision.delay_seconds)
+            case Retry():
+                until = now + timedelta(seconds=decision.delay_seconds)
+            case _:
+                assert_never(decision)
+        await self._outbox.defer(
+            failed.entry,
+            until=until,
+            reason=reason,
+            detail=detail,
+            rung=failed.entry.rung if failed.entry.rung is not entry.rung else None,
+            void=is_void(error, stored=entry.request is not None),
+            settled=failed.settled,
+            now=now,
+        )
+        return build_line(failed.entry, "deferred", reason, detail, until=until, error=error)
+
+    async def _explain(self, failed: Failed) -> tuple[bool, str | None]:
+        """Whether it is known who used the token of a conflict, and the contact that came of it where that is known."""
+        entry = failed.entry
+        if failed.error.failure is not FailureClass.CONFLICT or entry.token is None:
+            return False, None
+        remembered, contact_id = await self._outbox.find_token(entry.token)
+        return remembered or entry.sent, contact_id
+
+    def _is_of_the_address(self, failed: Failed, now: datetime) -> bool:
+        """Whether what Connect does not find is this one address: it has taken mail for another of its route."""
+        error = failed.error
+        if error.service != "connect" or error.code != "ResourceNotFoundException":
+            return False
+        return self._known.is_alone(failed.entry.destination, now=now)
+
+    async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
+        route = entry.destination.route
+        async with self._holding:
+            if await self._outbox.hold_route(route, reason=reason, detail=detail, now=now):
+                self._forget_hold(route)  # an operator ended it while this attempt went on
+                telemetry.route_held(route=route, reason=reason, detail=detail)
+            self._probe_at.setdefault(route, now + self._probe_interval)  # a failed probe puts off no other
+
+    async def _resume_route(self, entry: Entry) -> None:
+        """Connect took a request of this route, or refused it for a reason of its own: the route works."""
+        route = entry.destination.route
+        if route in self._probe_at:
+            async with self._holding:
+                # First: a hold that stays in the spool is to be probed.
+                await self._outbox.resume_route(route)
+                self._forget_hold(route)

@@ -1,0 +1,100 @@
+"""The services that deliveries hang on: what attempts say of them, told to people, and whom that keeps or recalls.
+
+Owns the step from outcomes to outages (`outage` decides) and from their end to the entries they had put off. Never
+claims, and never changes what became of an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+from relay import telemetry
+from relay.config.model import Deliver
+from relay.delivery.outage import CREDENTIALS, Outages
+from relay.delivery.outcome import Delivered, Failed, Outcome
+from relay.errors import SpoolError
+from relay.spool.interface import Outbox
+from relay.spool.model import Entry
+
+
+class Services:
+    """One for each runner, and known to it alone."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        limits: Deliver,
+        *,
+        now: Callable[[], datetime],
+        steady: Callable[[], float],
+    ) -> None:
+        """`now` is the wall clock, `steady` one in seconds that nobody can set."""
+        self._outbox = outbox
+        self._outages = Outages(limits)
+        self._now = now
+        self._steady = steady
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services that are away for everyone, and why."""
+        return self._outages.away
+
+    def reload(self, limits: Deliver) -> None:
+        """Go on by other limits; what is away gets its chance at once."""
+        self._outages.reload(limits)
+
+    def places(self, free: int) -> int:
+        """How many entries may be claimed where so many places are free."""
+        return self._outages.places(free, now=self._steady())
+
+    def claimed(self, entry: Entry) -> None:
+        """An entry was claimed: while something is away, it tries for all."""
+        self._outages.claimed(entry.entry_id, now=self._steady())
+
+    def wait_seconds(self) -> float:
+        """Seconds until an entry may be claimed; 0.0 when one may now."""
+        return self._outages.wait_seconds(self._steady())
+
+    async def judge(self, entry: Entry, outcome: Outcome, *, begun_at: float) -> float | None:
+        """Learn from an attempt. Returns the seconds to put its entry off for where it failed by an outage, else None."""
+        answered = {"connect"} if isinstance(outcome, Delivered) else set()
+        if isinstance(outcome, Delivered | Failed) and outcome.stored:
+            answered.add("s3")
+        with self._telling():
+            judgement = self._outages.judge(
+                entry.entry_id,
+                answered=frozenset(answered),
+                error=outcome.error if isinstance(outcome, Failed) else None,
+                begun_at=begun_at,
+                now=self._steady(),
+            )
+        await self._recall(judgement.recalled)
+        return judgement.delay_seconds
+
+    async def heed_credentials(self, why: str) -> None:
+        """Credentials cannot be had, and why; or they can ("")."""
+        recalled: tuple[int, ...] = ()
+        with self._telling():
+            if why:
+                self._outages.lost(CREDENTIALS, why=why, now=self._steady())
+            else:
+                recalled = self._outages.passed(CREDENTIALS, now=self._steady())
+        await self._recall(recalled)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        before = self.away
+        yield
+        for service in before.keys() ^ self.away.keys():
+            telemetry.service_moved(service=service, why=self.away.get(service, ""))
+
+    async def _recall(self, entry_ids: tuple[int, ...]) -> None:
+        """What an outage has put off is due now that it is over; where the spool fails, it comes by itself."""
+        if not entry_ids:
+            return
+        try:
+            await self._outbox.recall(entry_ids, now=self._now())
+        except SpoolError as exc:
+            telemetry.spool_failed(where="services.recall", why=str(exc))

@@ -1,0 +1,119 @@
+"""What Connect refuses in a StartEmailContact: everything documented, told in the service's own errors.
+
+Owns the order of the checks and the words of the refusals. Never does I/O: what depends on the world (which
+addresses exist, how large an object is) is an argument. The limits of the fields, one by one and together, are those
+of `relay.aws.request_limits`; here are those of the instance and of the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.aws.request_limits import check_request
+from relay.config.model import DEFAULT_EXTENSIONS
+
+#: Attachments that the newest service model takes; an instance's own limit, below it, is a quota (402).
+_MODEL_ATTACHMENTS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an administrator of the instance, or a quota, decides; the defaults are AWS's."""
+
+    instance_ids: frozenset[str] | None = None
+    #: Whether an instance has an e-mail address.
+    has_address: Callable[[str, str], bool] = field(default=lambda _instance_id, _address: True)
+    extensions: tuple[str, ...] = DEFAULT_EXTENSIONS
+    max_attachments: int = 10
+    max_file_bytes: int = 20 * 1024 * 1024
+    max_total_bytes: int = 25 * 1024 * 1024
+    requests_per_second: float = 2.0
+    burst: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A modelled error of StartEmailContact."""
+
+    code: str
+    message: str
+    reason: Mapping[str, str] | None = None
+
+
+def check(params: object, settings: Settings, *, size_of: Callable[[str], int | None]) -> Refusal | None:
+    """Why the service would refuse these arguments; None when it would not.
+
+    `size_of` gives the octets behind an S3Url, None where that cannot be said before it is fetched.
+    """
+    if not isinstance(params, dict):
+        return _invalid("The arguments must be a JSON object")
+    sentences = check_request(params, max_attachments=max(settings.max_attachments, _MODEL_ATTACHMENTS))
+    if sentences:
+        return _invalid("; ".join(sentences))
+    instance_id = _bare(params["InstanceId"])
+    if settings.instance_ids is not None and instance_id not in {
+        _bare(known) for known in settings.instance_ids
+    }:
+        return Refusal(code="ResourceNotFoundException", message=f"Instance {instance_id} was not found")
+    if not settings.has_address(params["InstanceId"], params["DestinationEmailAddress"]):
+        return Refusal(
+            code="ResourceNotFoundException",
+            message=f"Email address {params['DestinationEmailAddress']} was not found in the instance",
+        )
+    return _check_files(params, settings, size_of)
+
+
+def _check_files(
+    params: Mapping[str, Any], settings: Settings, size_of: Callable[[str], int | None]
+) -> Refusal | None:
+    """Reasons of the shapes AttachedFile…ExceptionReason, which the errors of this call carry in the model."""
+    files: Sequence[Mapping[str, str]] = params.get("Attachments", ())
+    if len(files) > settings.max_attachments:
+        return _over(
+            "TOTAL_FILE_COUNT_EXCEEDED", f"{len(files)} attachments exceed {settings.max_attachments}"
+        )
+    total = _utf8(params["EmailMessage"]["RawMessage"]["Body"])
+    for file in files:
+        name = file["FileName"]
+        extension = name.rpartition(".")[2].lower() if "." in name else ""
+        if extension not in settings.extensions:
+            return _bad_file("INVALID_FILE_TYPE", f"File type of {name} is not allowed")
+        size = size_of(file["S3Url"])
+        # At least one byte: FileSizeInBytes of an attached file, in the service model.
+        if size is not None and not 1 <= size <= settings.max_file_bytes:
+            return _bad_file("INVALID_FILE_SIZE", f"Size of {name}, {size} bytes, is not allowed")
+        total += size or 0
+    if total > settings.max_total_bytes:
+        return _over("TOTAL_FILE_SIZE_EXCEEDED", f"{total} bytes in all exceed {settings.max_total_bytes}")
+    return None
+
+
+def _bare(instance_id: str) -> str:
+    """The UUID at the end of an instance's ARN; a bare one stays."""
+    return instance_id.rpartition("/")[2]
+
+
+def _utf8(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(code="InvalidRequestException", message=message)
+
+
+def _bad_file(reason: str, message: str) -> Refusal:
+    return Refusal(
+        code="InvalidRequestException",
+        message=message,
+        reason={"AttachedFileInvalidRequestExceptionReason": reason},
+    )
+
+
+def _over(reason: str, message: str) -> Refusal:
+    return Refusal(
+        code="ServiceQuotaExceededException",
+        message=message,
+        reason={"AttachedFileServiceQuotaExceededExceptionReason": reason},
+    )

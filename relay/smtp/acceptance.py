@@ -1,0 +1,226 @@
+"""Reception: a whole mail and its transaction in, what the spool is to accept out, or the reply that refuses it.
+
+Owns what is decided between the last octet and the commit: loops, repairs, the trace header; and what the spool's
+outcome means for the peer. `receive` does all of it in one; a session's small mail goes another way (`arrival`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from relay import replies, telemetry
+from relay.config.model import Route
+from relay.contact.refusal import TYPE_HOLD, tell_refused
+from relay.envelope import Destination, Envelope, Peer, SpoolId
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.message.author import find_author
+from relay.message.headers import FieldFinder, header_block
+from relay.message.hops import Hops, find_hops
+from relay.message.identifiers import find_message_id, find_references
+from relay.smtp.content import Content
+from relay.smtp.filetypes import Refused, strict_routes
+from relay.smtp.received import build_missing, build_received
+from relay.smtp.transaction import Transaction
+from relay.spool.interface import Intake
+from relay.spool.model import PolicyHold, Receipt, Submission
+from relay.vocabulary import Disposition, Reply
+
+#: A mail may come by us again (a desk forwards it, and back), but not for ever.
+_OWN_HOPS = 4
+_NO_HOPS = Hops(received=0, ours=0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Acceptance:
+    """One mail on its way in: made when its data begins."""
+
+    transaction: Transaction
+    peer: Peer
+    received_at: datetime
+    message_id: str | None = None
+    references: tuple[str, ...] = ()
+    author: str | None = None
+    hops: Hops = _NO_HOPS
+    trace_size: int = 0
+    repairs: tuple[str, ...] = ()
+    #: What routes of this mail hold for a person, while others take it.
+    holds: tuple[PolicyHold, ...] = ()
+    #: LMTP: the forward-paths that are refused while others are taken, each with its reply.
+    refused: dict[str, Reply] = field(default_factory=dict)
+    _envelope: Envelope | None = None
+    _destinations: tuple[Destination, ...] | None = None
+
+    def prefix(self, head: bytes) -> bytes:
+        """Our own trace header, and on trusted listeners what the mail's header lacks."""
+        settings, spool_id = self.transaction.settings, self.transaction.spool_id
+        trace = build_received(self.envelope(), hostname=settings.hostname, spool_id=spool_id)
+        found = FieldFinder(header_block(head))
+        self.hops = find_hops(found, hostname=settings.hostname, most=settings.limits.hops + 1)
+        self.message_id = find_message_id(found)
+        self.references = find_references(found)
+        self.author = find_author(found)
+        if settings.trusted:
+            fields, self.repairs = build_missing(
+                found,
+                message_id=self.message_id,
+                hostname=settings.hostname,
+                spool_id=spool_id,
+                now=self.received_at,
+            )
+            trace += fields
+            self.transaction.repairs.update(self.repairs)
+            self._envelope = None
+        self.trace_size = len(trace)
+        return trace
+
+    def repaired(self, word: str) -> None:
+        """Note something that the trusted listener set right."""
+        self.transaction.repairs.add(word)
+        self._envelope = None
+
+    def envelope(self) -> Envelope:
+        """The envelope as it stands."""
+        if self._envelope is None:
+            self._envelope = self.transaction.envelope(self.peer, received_at=self.received_at)
+        return self._envelope
+
+    def destinations(self) -> tuple[Destination, ...]:
+        """Where the mail goes."""
+        if self._destinations is None:
+            paths = [path.address for path in self.envelope().forward_paths]
+            self._destinations = self.transaction.settings.routes.destinations(paths)
+        return self._destinations
+
+    def strict_routes(self) -> list[Route]:
+        """The routes among them that refuse files at the door."""
+        if not self.transaction.settings.looks_inside:
+            return []
+        return strict_routes(self.destinations(), self.transaction.settings.routes)
+
+
+def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
+    """The reception of a mail whose data begins now."""
+    return Acceptance(transaction=transaction, peer=peer, received_at=datetime.now(UTC))
+
+
+def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
+    """The whole mail as the spool takes it, or the reply that refuses it.
+
+    `trim` octets of end-of-data are taken off a mail in memory; one in `content.file` is closed already.
+    """
+    transaction = acceptance.transaction
+    whole = content.file or content.finish(trim=trim)
+    if content.fault is not None:
+        return content.fault
+    hops = acceptance.hops
+    if hops.received > transaction.settings.limits.hops or hops.ours > _OWN_HOPS:
+        return replies.LOOP
+    if content.repaired:
+        acceptance.repaired("bare-lf")
+    return Submission(
+        spool_id=transaction.spool_id,
+        envelope=acceptance.envelope(),
+        destinations=acceptance.destinations(),
+        raw=whole,
+        size=content.size + acceptance.trace_size,
+        trace_size=acceptance.trace_size,
+        fingerprint=content.fingerprint,
+        message_id=acceptance.message_id,
+        references=acceptance.references,
+        author=acceptance.author,
+    )
+
+
+async def receive(acceptance: Acceptance, content: Content, *, trim: int, intake: Intake) -> Receipt | Reply:
+    """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one.
+
+    Raises:
+        SpoolError: the spool has not taken it.
+    """
+    offered = complete(acceptance, content, trim=trim)
+    if isinstance(offered, Reply):
+        return offered
+    return await take_in(acceptance, offered, intake=intake)
+
+
+async def take_in(acceptance: Acceptance, offered: Submission, *, intake: Intake) -> Receipt | Reply:
+    """What `receive` does with a mail that is whole."""
+    strict = acceptance.strict_routes()
+    if strict:
+        settings = acceptance.transaction.settings
+        refused = await settings.look.find_refused(offered.raw, strict, settings.config)
+        if all(destination.route in refused for destination in offered.destinations):
+            return replies.TYPE_REFUSED
+        offered = _spare(acceptance, offered, refused)
+    return await intake.put(offered)
+
+
+def _spare(acceptance: Acceptance, offered: Submission, refused: Refused) -> Submission:
+    """The mail for those that take it, while some routes refuse it.
+
+    One reply speaks for all recipients of SMTP: it is 250, and what goes to a route that refuses is held for a person.
+    LMTP has a reply for each.
+    """
+    if not refused:
+        return offered
+    if not acceptance.transaction.settings.lmtp:
+        holds = tuple(
+            PolicyHold(route=name, reason=TYPE_HOLD, detail=tell_refused(files))
+            for name, files in refused.items()
+        )
+        acceptance.holds = holds
+        return replace(offered, holds=holds)
+    for destination in offered.destinations:
+        if destination.route in refused:
+            acceptance.refused.update(dict.fromkeys(destination.forward_paths, replies.TYPE_REFUSED))
+    taken = tuple(one for one in offered.destinations if one.route not in refused)
+    return replace(offered, destinations=taken)
+
+
+def reply_to(error: SpoolError) -> Reply:
+    """What the peer is told when the spool has not taken its mail."""
+    if isinstance(error, SpoolFullError):
+        return replies.NO_ROOM
+    # Anything else is about this one mail, and says nothing of the disk.
+    return replies.NOT_STORED if isinstance(error, SpoolSickError) else replies.LOCAL_ERROR
+
+
+def disposition_of(reply: Reply) -> Disposition:
+    """What a reply means for the mail."""
+    if reply.positive:
+        return Disposition.ACCEPT
+    return Disposition.DEFER if reply.code < 500 else Disposition.REJECT
+
+
+def log_end(
+    transaction: Transaction,
+    peer: Peer,
+    reply: Reply,
+    *,
+    now: float,
+    destinations: Sequence[Destination] = (),
+    size: int = 0,
+    message_id: str | None = None,
+    spool_id: SpoolId | None = None,
+    duplicate: bool = False,
+    held: bool = False,
+) -> None:
+    """The one line of a transaction; `held`: it was accepted, and some of it waits for a person."""
+    telemetry.transaction_ended(
+        disposition=Disposition.QUARANTINE if held and reply.positive else disposition_of(reply),
+        reply=reply,
+        spool_id=spool_id or transaction.spool_id,
+        message_id=message_id,
+        reverse_path=transaction.reverse_path,
+        destinations=[destination.address for destination in destinations],
+        peer=peer.address,
+        helo=peer.helo,
+        protocol=peer.protocol,
+        tls=peer.tls,
+        size=size,
+        seconds=now - transaction.started_at,
+        duplicate=duplicate,
+        repairs=sorted(transaction.repairs),
+    )

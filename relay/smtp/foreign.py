@@ -1,0 +1,39 @@
+"""Other protocols: lines and octets by which a peer shows that it does not speak SMTP.
+
+Owns those words only; a session hangs up on them (RFC 5321 §7.8). Never touches a socket.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A verb, or a word that could have been one, a header field's name included.
+_WORD_OCTETS = 80
+_WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,%d}" % _WORD_OCTETS)
+_FOREIGN = frozenset({
+    b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE", b"PRI",  # RFC 9110, 9113
+    b"PROPFIND", b"PROXY", b"USER", b"PASS", b"NICK", b"CAP", b"REGISTER", b"INVITE", b"DESCRIBE", b"SETUP",
+})  # fmt: skip
+# SSH of any version (RFC 4253 §4.2); XMPP and XML.
+_FOREIGN_FRONTS = (b"SSH-", b"<")
+# The version at the end of a request line, whatever its method: RFC 9112 §3, RFC 3261 §7.1, RFC 7826.
+_REQUEST = re.compile(rb" (?:HTTP|SIP|RTSP|ICAP)/[0-9](?:\.[0-9])?\Z", re.IGNORECASE)
+
+
+def is_foreign(line: bytes) -> bool:
+    """Return whether a line that is no command of ours begins another protocol, or no word at all."""
+    verb = line.partition(b" ")[0].upper()
+    return (
+        verb in _FOREIGN
+        or verb.startswith(_FOREIGN_FRONTS)
+        or not _WORD.fullmatch(verb)
+        or _REQUEST.search(line, max(len(line) - 12, 0)) is not None
+    )
+
+
+def is_binary(front: bytes) -> bool:
+    """Return whether a line that has no end yet has begun with octets that no command begins with."""
+    word = _WORD.match(front)
+    assert word is not None  # it may be empty
+    end = word.end()
+    return end < _WORD_OCTETS and front[end : end + 1] not in (b"", b" ", b"\r")

@@ -1,0 +1,86 @@
+"""The caller: what a session knows of the other side, from its address to its login.
+
+Owns how that knowledge grows and how it is forgotten (RFC 5321 §4.1.4, RFC 3207 §4.2, Postfix's XCLIENT), and the
+frozen `Peer` that a mail carries. Never decides who may say what of themselves: `session` does.
+"""
+
+from __future__ import annotations
+
+from relay.envelope import Peer
+from relay.smtp.settings import ListenerSettings
+from relay.smtp.xclient import Xclient
+
+
+class PeerState:
+    """The other side of one session, as far as it is known."""
+
+    __slots__ = ("_peer", "_settings", "address", "authenticated", "extended", "helo", "port", "tls")
+
+    def __init__(self, *, settings: ListenerSettings, address: str, port: int) -> None:
+        self.address = address
+        self.port = port
+        #: None until it has said who it is.
+        self.helo: str | None = None
+        #: Whether it said so by EHLO or LHLO.
+        self.extended = False
+        self.tls: str | None = None
+        #: The login, or the name of the client's certificate.
+        self.authenticated: str | None = None
+        self._settings = settings
+        #: Kept from mail to mail, until something about it changes.
+        self._peer: Peer | None = None
+
+    def greets(self, helo: str, *, extended: bool) -> None:
+        """It has said its name."""
+        self.helo = helo
+        self.extended = extended
+        self._peer = None
+
+    def secured(self, tls: str, *, certificate: str | None) -> None:
+        """TLS is up: what it said of itself before is forgotten (RFC 3207 §4.2)."""
+        self.tls = tls
+        self.authenticated = certificate
+        self._forget()
+
+    def is_another(self, told: Xclient) -> None:
+        """A front-end speaks for somebody else."""
+        self.address = told.address or self.address
+        self.port = told.port if told.port is not None else self.port
+        self.authenticated = told.login or self.authenticated
+        self._forget()
+
+    def logs_in(self, login: str) -> None:
+        """Its password was good."""
+        self.authenticated = login
+        self._peer = None
+
+    def peer(self, *, smtputf8: bool) -> Peer:
+        """The other side as it stands now, in a transaction with SMTPUTF8 or without."""
+        protocol = self._protocol(smtputf8=smtputf8)
+        if self._peer is None or self._peer.protocol != protocol:
+            self._peer = Peer(
+                address=self.address,
+                port=self.port,
+                helo=self.helo,
+                protocol=protocol,
+                tls=self.tls,
+                login=self.authenticated,
+                role=self._settings.listener.role,
+                listener=self._settings.listener.bind,
+            )
+        return self._peer
+
+    def _forget(self) -> None:
+        self.helo = None
+        self.extended = False
+        self._peer = None
+
+    def _protocol(self, *, smtputf8: bool) -> str:
+        """RFC 3848, RFC 6531 §4.3: the transmission type."""
+        if not self.extended:
+            return "SMTP"
+        suffix = ("S" if self.tls else "") + ("A" if self.authenticated else "")
+        base = "LMTP" if self._settings.lmtp else "SMTP"
+        if smtputf8:
+            return f"UTF8{base}{suffix}"
+        return (base if self._settings.lmtp else "ESMTP") + suffix

@@ -1,0 +1,174 @@
+"""The station: what all sessions of one process share, and the one tick that watches over them.
+
+Owns the set of open sessions, the commits under way, the threads that write and check, and the look at the deadlines:
+one at all sessions four times a second costs less than a timer a session, re-armed at every command. Never knows what
+a session says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from relay import replies, telemetry
+from relay.config.model import Limits
+from relay.envelope import SpoolId
+from relay.errors import SpoolError, SpoolFullError
+from relay.networks import find_host
+from relay.smtp.limits import Limiter
+from relay.smtp.logins import Logins
+from relay.smtp.overload import Overload
+from relay.smtp.places import Places, Sitting
+from relay.smtp.settings import ListenerSettings
+from relay.smtp.shared import Shared
+from relay.spool.interface import Intake
+from relay.vocabulary import PLACES_TAKEN, Reply
+
+#: How exactly deadlines are kept.
+_TICK_SECONDS = 0.25
+#: Ticks between two looks at memory, files and lag.
+_GATE_TICKS = 4
+#: Ticks between two looks at the certificate's files.
+_FILE_TICKS = 8
+#: Ticks after which a refusal is logged anew.
+_TOLD_TICKS = 240
+#: Addresses that a minute's log names at most: whoever sends from more than that is in the metric.
+_MOST_TOLD = 10_000
+#: Threads that write large mail; the disk is one, and each session has one block under way at most.
+_WRITERS = 4
+#: Threads of a lane that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
+_CHECKERS = 1
+#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and three of ours.
+_PROBLEMS = {
+    "spool": "a write to the spool failed",
+    "lag": "the event loop lags",
+    "files": "file handles are used up",
+    "memory": "memory is short",
+    "paused": "the intake is paused",
+    "full": PLACES_TAKEN,
+    "room": "the spool has no room",
+}
+
+
+class Watched(Sitting, Protocol):
+    """A session as the tick sees it."""
+
+    deadline: float
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+
+    def stop(self, *, urgent: bool) -> None:
+        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+
+
+class Server:
+    """One process's receiving half."""
+
+    def __init__(self, *, intake: Intake, limits: Limits, limiter: Limiter) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.intake = intake
+        self.limiter = limiter
+        self.logins = Logins(limiter.tally)
+        self.places = Places(limiter)
+        self.limits = limits
+        self.overload = Overload()
+        self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
+        #: For those who never passed, and for those who did.
+        self.checkers = tuple(ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth") for _ in range(2))
+        self.sessions: set[Watched] = set()
+        #: Commits, handshakes, passwords and probes; nobody cancels them.
+        self.works: set[asyncio.Future[Any]] = set()
+        self.draining = False
+        self.settings: list[ListenerSettings] = []
+        self.shared = Shared(
+            new_id=intake.new_id,
+            room=intake.room,
+            paused=intake.paused,
+            limiter=limiter,
+        )
+        self._probing = False
+        self._ticks = 0
+        self._told: set[tuple[str, str]] = set()
+        self._due = self.loop.time() + _TICK_SECONDS
+        self._timer: asyncio.TimerHandle | None = self.loop.call_at(self._due, self._tick)
+
+    def refusal(self) -> Reply | None:
+        """Why no new session can begin now."""
+        if self.draining:
+            return replies.SHUTTING_DOWN
+        if self.overload.closed():
+            return replies.OVERLOADED
+        return replies.PAUSED if self.intake.paused() else None
+
+    def problem(self) -> str:
+        """Why no mail can come in now, whatever its size; "" when it can."""
+        word = self.overload.why()
+        if not word and self.intake.paused():
+            word = "paused"
+        if not word and self.places.full:
+            word = "full"
+        if not word and not self.intake.room(1):
+            word = "room"
+        return _PROBLEMS[word] if word else ""
+
+    def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
+        """Note that a peer was sent away; the same to the same address is said once a minute."""
+        told = (find_host(address), reply.text)
+        again = told in self._told or len(self._told) >= _MOST_TOLD
+        if not again:
+            self._told.add(told)
+        telemetry.session_refused(
+            peer=address, listener=listener, reply=reply, again=again, reference=reference
+        )
+
+    def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something to its end, whatever becomes of the session that asked for it."""
+        task = self.loop.create_task(coroutine)
+        self.works.add(task)
+        task.add_done_callback(self.works.discard)
+
+    async def _probe(self) -> None:
+        """Whether the spool that failed is well again; full, it says so to each mail, and needs no closed door."""
+        try:
+            await self.intake.probe()
+        except SpoolFullError:
+            self.overload.healed()
+        except SpoolError:
+            self.overload.sickened(now=self.loop.time())
+        else:
+            self.overload.healed()
+        finally:
+            self._probing = False
+
+    def close(self) -> None:
+        """End the tick and the threads; sessions are not touched."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.writers.shutdown(wait=False)
+        for checkers in self.checkers:
+            checkers.shutdown(wait=False)
+
+    def _tick(self) -> None:
+        now = self.loop.time()
+        lag = now - self._due
+        self._ticks += 1
+        self.places.tick(self.sessions, self.limits, now=now)
+        for session in [session for session in self.sessions if session.deadline <= now]:
+            session.expire(now)
+        if self._ticks % _GATE_TICKS == 0:
+            if self.overload.wants_probe(now=now) and not self._probing:
+                self._probing = True
+                self.work(self._probe())
+            self.overload.tick(self.limits, lag=lag, files=len(self.sessions))
+        if self._ticks % _FILE_TICKS == 0:
+            for certificates in {settings.tls for settings in self.settings if settings.tls is not None}:
+                certificates.refresh()
+        if self._ticks % _TOLD_TICKS == 0:
+            self._told.clear()
+        self._due = now + _TICK_SECONDS
+        if self._timer is not None:
+            self._timer = self.loop.call_at(self._due, self._tick)

@@ -1,0 +1,125 @@
+"""A listener as its sessions see it: one configuration, compiled, and never changed under an open session.
+
+Owns what of a configuration is looked at for every command, in the form that is quickest to look at, and what is
+announced. A reload makes new sites; sessions that are open keep theirs.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from relay import replies
+from relay.config.model import Config, Limits, Listener
+from relay.domains import normalise_address
+from relay.networks import Network, parse_address, parse_network
+from relay.routes import RouteTable
+from relay.smtp.auth import Users
+from relay.smtp.filetypes import FileLook
+from relay.smtp.tls import Certificates
+
+_LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ListenerSettings:
+    """One listener under one configuration; compared by identity, so that caches can be keyed by it."""
+
+    config: Config
+    listener: Listener
+    routes: RouteTable
+    limits: Limits
+    hostname: str
+    trusted: bool
+    lmtp: bool
+    max_bytes: int
+    #: None where the listener offers no TLS.
+    tls: Certificates | None
+    #: None where nobody can log in.
+    users: Users | None
+    #: Empty: everyone.
+    allow: tuple[Network, ...]
+    xclient: tuple[Network, ...]
+    proxies: tuple[Network, ...]
+    #: Our domains in the order of the routes, for `<postmaster>` (RFC 5321 §4.5.1).
+    domains: tuple[str, ...]
+    #: Addresses that a route spells out.
+    exact: frozenset[str]
+    greeting: bytes = field(repr=False)
+    #: The reply to HELO.
+    hello: bytes = field(repr=False)
+    #: Whether STARTTLS is offered in clear.
+    starttls: bool
+    #: Whether nothing goes without it.
+    tls_first: bool
+    #: Whether some route refuses files at the door.
+    looks_inside: bool
+    #: Who looks, for all listeners of the process.
+    look: FileLook
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What a handshake needs now; None where there can be none."""
+        return self.tls.context if self.tls is not None else None
+
+
+def build_settings(
+    *,
+    config: Config,
+    listener: Listener,
+    routes: RouteTable,
+    tls: Certificates | None,
+    users: Users | None,
+    look: FileLook | None = None,
+) -> ListenerSettings:
+    """The site of a listener; without a `look` it has one of its own."""
+    patterns = [pattern for route in config.routes for pattern in route.match]
+    trusted = listener.role == "trusted"
+    allow = _networks(listener.allow)
+    greeting = replies.fill(
+        replies.GREETING,
+        hostname=config.hostname,
+        protocol="LMTP" if listener.protocol == "lmtp" else "ESMTP",
+    )
+    return ListenerSettings(
+        config=config,
+        listener=listener,
+        routes=routes,
+        limits=config.limits,
+        hostname=config.hostname,
+        trusted=trusted,
+        lmtp=listener.protocol == "lmtp",
+        max_bytes=config.max_message_bytes,
+        tls=tls if listener.tls != "none" else None,
+        users=users if listener.auth != "none" else None,
+        allow=allow or (_LOOPBACK if trusted else ()),
+        xclient=_networks(listener.xclient),
+        proxies=_networks(listener.proxy_protocol),
+        domains=tuple(dict.fromkeys(pattern.rpartition("@")[2] for pattern in patterns)),
+        exact=frozenset(
+            normalise_address(pattern)
+            for pattern in patterns
+            if not pattern.startswith("@") and "*@" not in pattern
+        ),
+        greeting=replies.build_reply(greeting),
+        hello=replies.build_reply(replies.fill(replies.HELLO, hostname=config.hostname)),
+        starttls=tls is not None and listener.tls in ("starttls", "required"),
+        tls_first=listener.tls == "required",
+        look=look or FileLook(),
+        looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
+    )
+
+
+def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(parse_network(word) for word in words)
+
+
+@lru_cache(maxsize=4_096)
+def contains(networks: tuple[Network, ...], address: str) -> bool:
+    """Whether an address lies in one of the networks."""
+    try:
+        ip = parse_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)

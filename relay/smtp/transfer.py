@@ -1,0 +1,269 @@
+"""An arrival: one mail on its way in, from its first octet to the reply at its end.
+
+Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun is
+cancelled: when the peer goes away in the middle of the commit the mail is accepted all the same, and when it goes
+away before, nothing is kept. Never says 250 before the spool has said that the mail is on disk, and nothing after
+that makes it anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol
+
+from relay import replies, telemetry
+from relay.envelope import Peer, SpoolId
+from relay.errors import SpoolError
+from relay.smtp.acceptance import Acceptance, begin_acceptance, complete, log_end, receive, reply_to
+from relay.smtp.content import Content
+from relay.smtp.server import Server
+from relay.smtp.transaction import Transaction
+from relay.spool.model import Receipt, Submission
+from relay.vocabulary import Reply
+
+_Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Receipt | Reply]
+
+
+class Host(Protocol):
+    """The session that a mail arrives in."""
+
+    def pump(self) -> None:
+        """A block has gone to the file: there is room in memory again."""
+
+    def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
+        """The mail has its reply; the spool id when it was accepted."""
+
+
+class Transfer:
+    """One mail, its octets and what becomes of them."""
+
+    __slots__ = (
+        "_due_at",
+        "_ends_at",
+        "_host",
+        "_measured",
+        "_moving",
+        "_over",
+        "_server",
+        "_trim",
+        "acceptance",
+        "committing",
+        "content",
+        "transaction",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, server: Server, transaction: Transaction, peer: Peer, stuffed: bool, host: Host, now: float
+    ) -> None:
+        settings, spool_id = transaction.settings, transaction.spool_id
+        self._server = server
+        self._host = host
+        self.transaction = transaction
+        self.acceptance: Acceptance = begin_acceptance(transaction, peer)
+        self.content = Content(
+            stuffed=stuffed,
+            repair=settings.trusted,
+            limit=settings.max_bytes,
+            line_limit=settings.limits.line_bytes,
+            block_bytes=settings.config.spool.large_message_bytes,
+            open_file=lambda: server.intake.open_file(spool_id),
+            prefix=self.acceptance.prefix,
+        )
+        limits = settings.limits
+        #: When the peer is too slow, unless more has come by then; it is put off with each octet.
+        self._due_at = now + limits.data_seconds if limits.min_bytes_per_second else math.inf
+        self._ends_at = now + limits.transfer_seconds
+        self._measured = 0  # octets that have put it off
+        #: From the end of the data to the reply.
+        self.committing = False
+        self._moving = False
+        self._trim = -1  # how the content ends, when its end was read while a block was being moved
+        self._over = False  # the session waits for it no more
+
+    @property
+    def full(self) -> bool:
+        """Whether the socket must wait for the disk."""
+        return self._moving and self.content.full
+
+    def deadline(self, heard_at: float) -> float:
+        """Until when more must come: nobody is slow, or falls silent, for long, and nobody sends for ever."""
+        return min(self._due_at, heard_at + self.transaction.settings.limits.command_seconds, self._ends_at)
+
+    def measure(self, now: float) -> None:
+        """More has come: each octet buys the time that it takes at the least rate, and nobody saves more than a window.
+
+        So the rate holds over any `limits.data_seconds`, and who was fast at first cannot be slow for hours after.
+        """
+        limits = self.transaction.settings.limits
+        if limits.min_bytes_per_second:
+            bought = (self.content.received - self._measured) / limits.min_bytes_per_second
+            self._due_at = min(self._due_at + bought, now + limits.data_seconds)
+        self._measured = self.content.received
+
+    def excuse(self, now: float) -> None:
+        """The peer had to wait for our disk: it begins a new window."""
+        if self.transaction.settings.limits.min_bytes_per_second:
+            self._due_at = now + self.transaction.settings.limits.data_seconds
+
+    def look(self) -> Reply | None:
+        """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
+        content = self.content
+        if content.over:
+            if content.endless:
+                return replies.ENDLESS_LINE
+            return content.fault or replies.fill(replies.TOO_BIG, octets=self.transaction.settings.max_bytes)
+        if content.fault is not None:
+            content.refuse(content.fault)
+        elif content.full and not self._moving:
+            self._move()
+        return None
+
+    def _move(self) -> None:
+        self._moving = True
+        server = self._server
+        future = server.loop.run_in_executor(server.writers, self.content.move, self.content.take())
+        future.add_done_callback(self._moved)
+
+    def _moved(self, done: asyncio.Future[None]) -> None:
+        self._moving = False
+        self.excuse(self._server.loop.time())
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            telemetry.fault_caught(where="smtp.move", error=repr(error))
+            self.content.refuse(replies.LOCAL_ERROR)
+        if self._over and not self.committing:
+            self._discard()
+            return
+        if self._trim >= 0:
+            self.end(self._trim)
+        else:
+            self.look()
+            self._host.pump()
+
+    def end(self, trim: int) -> None:
+        """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""
+        self.committing = True
+        if self._moving:
+            self._trim = trim
+            return
+        done: _Outcome
+        if self.content.file is not None or self.acceptance.strict_routes():
+            done = self._server.loop.create_task(self._take_in(trim))
+        else:
+            done = self._begin_put(trim)
+        self._server.works.add(done)
+        done.add_done_callback(self._ended)
+
+    async def _take_in(self, trim: int) -> Receipt | Reply:
+        """The way of mail that lies in a file, or that is looked into; nobody cancels this."""
+        content, server = self.content, self._server
+        if content.file is not None and content.fault is None:
+            await server.loop.run_in_executor(server.writers, content.close, content.take(), trim)
+        return await receive(self.acceptance, content, trim=trim, intake=server.intake)
+
+    def _begin_put(self, trim: int) -> _Outcome:
+        """The way of all other mail: no thread, and so no task; what there is already is told a turn later, too."""
+        decided: asyncio.Future[Reply] = self._server.loop.create_future()
+        try:
+            offered = complete(self.acceptance, self.content, trim=trim)
+            if isinstance(offered, Submission):
+                return self._server.intake.begin_put(offered)
+            decided.set_result(offered)
+        except Exception as exc:  # noqa: BLE001 - for `_ended`, where what the spool's future raises ends up
+            decided.set_exception(exc)
+        return decided
+
+    def _ended(self, done: _Outcome) -> None:
+        """The spool has said what became of the mail, or we have before it."""
+        self._server.works.discard(done)
+        try:
+            outcome = done.result()
+        except SpoolError as exc:
+            outcome = reply_to(exc)
+            if outcome is not replies.NO_ROOM:
+                telemetry.spool_failed(where="smtp.put", why=str(exc), spool_id=self.transaction.spool_id)
+        except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
+            telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
+            outcome = replies.LOCAL_ERROR
+        if isinstance(outcome, Reply):
+            self._settle(outcome)
+        else:
+            self._settle(replies.fill(replies.QUEUED, spool_id=outcome.spool_id), outcome)
+
+    def _settle(self, reply: Reply, receipt: Receipt | None = None) -> None:
+        """The mail has its reply: note it, and tell the host."""
+        server = self._server
+        spool_id = receipt.spool_id if receipt is not None else None
+        duplicate = receipt is not None and receipt.duplicate
+        now = server.loop.time()
+        if reply is replies.NOT_STORED:
+            server.overload.sickened(now=now)
+        if spool_id is None or duplicate:
+            self._discard()
+        if self._over and not self.committing:
+            seconds = now - self.transaction.started_at
+            telemetry.commit_late(spool_id=self.transaction.spool_id, seconds=seconds, stored=reply.positive)
+            return
+        self._log(reply, now=now, spool_id=spool_id, duplicate=duplicate)
+        if not self._over:
+            self._host.arrived(self, reply, spool_id)
+
+    def _log(
+        self, reply: Reply, *, now: float, spool_id: SpoolId | None = None, duplicate: bool = False
+    ) -> None:
+        acceptance = self.acceptance
+        log_end(
+            self.transaction,
+            acceptance.peer,
+            reply,
+            now=now,
+            destinations=acceptance.destinations(),
+            size=self.content.size + acceptance.trace_size,
+            message_id=acceptance.message_id,
+            spool_id=spool_id,
+            duplicate=duplicate,
+            held=bool(acceptance.holds) and not duplicate,
+        )
+        for forward_path, refusal in acceptance.refused.items():
+            telemetry.recipient_refused(
+                peer=acceptance.peer.address,
+                forward_path=forward_path,
+                reply=refusal,
+                spool_id=self.transaction.spool_id,
+                again=False,
+            )
+
+    def replies(self, reply: Reply) -> list[Reply]:
+        """What the peer is told: one reply, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
+        if not self.transaction.settings.lmtp:
+            return [reply]
+        refused = self.acceptance.refused
+        return [refused.get(path.address, reply) for path in self.transaction.forward_paths]
+
+    def give_up(self) -> None:
+        """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""
+        self._over, self.committing = True, False
+        now = self._server.loop.time()
+        self._server.overload.sickened(now=now)
+        self._log(replies.TOO_SLOW, now=now)
+
+    def leave(self, why: str) -> None:
+        """The session has ended, or begun anew: what is not whole is dropped, a commit goes on."""
+        if self._over:
+            return
+        self._over = True
+        if self.committing:
+            return
+        telemetry.transaction_aborted(
+            spool_id=self.transaction.spool_id,
+            peer=self.acceptance.peer.address,
+            size=self.content.received,
+            why=why,
+        )
+        if not self._moving:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self.content.file is not None:
+            self._server.loop.run_in_executor(self._server.writers, self.content.discard)

@@ -1,0 +1,293 @@
+"""The instant of acceptance: a group of mails becomes rows, all in one transaction.
+
+Owns the inserts of `put`, and how the rule of duplicates (`relay.spool.duplicates`) is asked of many mails at once. Never opens a connection or a transaction; runs in the
+writer's thread. Rows go in by the dozen: each statement gives up the interpreter lock once, and taking it back
+from a busy event loop costs more than the row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import apsw
+
+from relay.domains import normalise_address
+from relay.envelope import Destination, SpoolId
+from relay.errors import SpoolError
+from relay.spool.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
+from relay.spool.local.conversations import find_answers, normalise_author
+from relay.spool.local.envelopes import build_envelope_json
+from relay.spool.local.layout import LargeFile
+from relay.spool.local.rows import build_json, to_microseconds
+from relay.spool.local.schema import query
+from relay.spool.local.turns import NEW, REPLY, group_of
+from relay.spool.model import Receipt, Submission
+
+#: Rows a statement, the largest first: few different statements, so that each stays prepared.
+_STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
+
+#: Octets and destination: what is looked up before the rest of the rule is asked.
+_Key = tuple[str, str, str]
+
+
+class _Earlier(NamedTuple):
+    """A mail that was here before, for one destination."""
+
+    likeness: Likeness
+    spool_id: SpoolId
+    accepted_at: int
+    #: Whether its peer has shown that it saw our 250.
+    confirmed: bool
+
+
+class Prepared(NamedTuple):
+    """A submission with what was worked out before the writer's thread had it."""
+
+    submission: Submission
+    #: SHA-256 of our own trace header; with the fingerprint, all of the octets are vouched for.
+    trace_sha256: bytes
+    #: None for a small mail, kept in the database.
+    file: LargeFile | None
+    envelope: str
+    accepted_at: int
+    #: The author as it is compared.
+    author: str | None
+    #: The network and the domain whose turn its entries wait for.
+    group: tuple[int, int]
+    #: The reverse-path as the rule of duplicates compares it.
+    sender: str
+
+    def likeness(self, destination: Destination) -> Likeness:
+        """What the rule compares of the mail for one of its destinations."""
+        return Likeness(
+            fingerprint=self.submission.fingerprint,
+            instance_id=destination.instance_id,
+            address=destination.address,
+            route=destination.route,
+            tag=destination.tag,
+            sender=self.sender,
+            dmarc=self.submission.results.get("relay_dmarc", ""),
+        )
+
+
+class Accepted(NamedTuple):
+    """What became of one submission."""
+
+    receipt: Receipt
+    #: Whether its raw mail is wanted.
+    stored: bool
+
+
+def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
+    """What needs no database.
+
+    Raises:
+        SpoolError: this mail cannot be stored.
+    """
+    raw = submission.raw
+    try:
+        envelope = build_envelope_json(submission.envelope)
+    except ValueError as exc:
+        raise SpoolError(f"this mail cannot be stored: {exc}") from exc
+    return Prepared(
+        submission=submission,
+        trace_sha256=hashlib.sha256(raw[: submission.trace_size]).digest() if isinstance(raw, bytes) else b"",
+        file=file,
+        envelope=envelope,
+        accepted_at=to_microseconds(submission.envelope.received_at),
+        author=normalise_author(submission.author),
+        group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
+        sender=normalise_reverse_path(submission.envelope.reverse_path),
+    )
+
+
+def accept(
+    connection: apsw.Connection, group: Sequence[Prepared], *, window_microseconds: int
+) -> list[Accepted]:
+    """Store the group, within the caller's transaction; one answer for each, in order."""
+    known = _known(connection, group)
+    answers = find_answers(
+        connection,
+        [(item.submission.references, item.author, item.sender) for item in group],
+        at=max(item.accepted_at for item in group),
+    )
+    mail_id: int = connection.execute("SELECT coalesce(max(mail_id), 0) FROM mails").get
+    first_mail_id = mail_id + 1
+    mails: list[Sequence[Any]] = []
+    raws: list[Sequence[Any]] = []
+    entries: list[Sequence[Any]] = []
+    accepted: list[Accepted] = []
+    for number, item in enumerate(group):
+        mail = item.submission
+        fresh: list[tuple[Destination, Likeness]] = []
+        first = mail.spool_id
+        for destination in mail.destinations:
+            likeness = item.likeness(destination)
+            before = known.setdefault(_key_of(likeness), [])
+            earlier = _find_earlier(likeness, before, item, window_microseconds)
+            if earlier is not None:
+                first = earlier
+                continue
+            fresh.append((destination, likeness))
+            before.append(_Earlier(likeness, mail.spool_id, item.accepted_at, confirmed=False))
+        if not fresh:
+            accepted.append(Accepted(receipt=Receipt(spool_id=first, duplicate=True), stored=False))
+            continue
+        mail_id += 1
+        mails.append(_mail_row(mail_id, item))
+        if item.file is None:
+            raws.append((mail_id, mail.raw))
+        priority = REPLY if number in answers else NEW
+        entries.extend(_entry_row(mail_id, item, *one, priority=priority) for one in fresh)
+        accepted.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
+    _insert(connection, _MAIL_HEAD, 14, mails)
+    _insert(connection, "INSERT INTO raws VALUES", 2, raws)
+    _insert(connection, _ENTRY_HEAD, 17, entries)
+    if any(item.submission.holds for item in group):
+        _remember_holds(connection, first_mail_id)
+    return accepted
+
+
+def find_others(
+    connection: apsw.Connection, submission: Submission, *, window_microseconds: int
+) -> list[SpoolId]:
+    """The mails with these octets for a destination of this one, of which it would be no retransmission: the newest of each."""
+    item = prepare(submission, file=None)
+    known = _known(connection, [item])
+    found: list[SpoolId] = []
+    for destination in submission.destinations:
+        likeness = item.likeness(destination)
+        before = known.get(_key_of(likeness), [])
+        if before and _find_earlier(likeness, before, item, window_microseconds) is None:
+            found.append(before[-1].spool_id)
+    return list(dict.fromkeys(found))
+
+
+def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
+    """Have the history tell of what is held from the beginning, from this mail on."""
+    connection.execute(
+        "INSERT INTO history SELECT entry_id, accepted_at, 'held', 0, reason, detail FROM entries "
+        "WHERE mail_id >= ? AND state = 'held'",
+        (mail_id,),
+    )
+
+
+def _key_of(likeness: Likeness) -> _Key:
+    return likeness.fingerprint, likeness.instance_id, normalise_address(likeness.address)
+
+
+def _find_earlier(
+    likeness: Likeness, before: Sequence[_Earlier], item: Prepared, window_microseconds: int
+) -> SpoolId | None:
+    """The spool id of the mail that this one repeats: of several the newest, which counts alone."""
+    for earlier in reversed(before):
+        if is_retransmission(likeness, earlier.likeness):
+            within = item.accepted_at - earlier.accepted_at <= window_microseconds
+            # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one again.
+            told = item.submission.message_id is not None or not earlier.confirmed
+            return earlier.spool_id if within and told else None
+    return None
+
+
+#: What was dropped, by a policy or by a person, vouches for nothing. The newest comes last.
+_EARLIER = """
+WITH wanted AS (SELECT DISTINCT value AS fingerprint FROM json_each(?))
+SELECT fingerprint, instance_id, address, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id,
+mails.accepted_at AS accepted_at, confirmed
+FROM wanted JOIN mails USING (fingerprint) JOIN entries USING (mail_id)
+WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12) AND dropped_at IS NULL
+UNION ALL
+SELECT fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
+FROM wanted CROSS JOIN ledger USING (fingerprint) WHERE dropped_at IS NULL
+ORDER BY accepted_at
+"""
+
+
+def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, list[_Earlier]]:
+    """What the spool and its ledger know of the group's fingerprints, the newest last."""
+    known: dict[_Key, list[_Earlier]] = {}
+    for row in query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),)):
+        fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed = row
+        likeness = Likeness(
+            fingerprint=fingerprint,
+            instance_id=instance_id,
+            address=address,
+            route=route,
+            tag=tag,
+            sender=sender,
+            dmarc=dmarc or "",
+        )
+        earlier = _Earlier(likeness, SpoolId(spool_id), accepted_at, bool(confirmed))
+        known.setdefault(_key_of(likeness), []).append(earlier)
+    return known
+
+
+_MAIL_HEAD = (
+    "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
+    "trace_size, trace_sha256, filed, accepted_at, sender, author) VALUES"
+)
+
+
+def _mail_row(mail_id: int, item: Prepared) -> Sequence[Any]:
+    mail = item.submission
+    return (
+        mail_id,
+        mail.spool_id,
+        mail.fingerprint,
+        mail.message_id,
+        mail.envelope.reverse_path,
+        item.envelope,
+        build_json(dict(mail.results)) if mail.results else "{}",
+        mail.size,
+        mail.trace_size,
+        item.trace_sha256,
+        int(item.file is not None),
+        item.accepted_at,
+        item.sender,
+        item.author,
+    )
+
+
+_ENTRY_HEAD = (
+    "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, due_at, accepted_at, "
+    "updated_at, network, domain, ready, tag, token, state, reason, detail) VALUES"
+)
+
+
+def _entry_row(
+    mail_id: int, item: Prepared, destination: Destination, likeness: Likeness, *, priority: int
+) -> Sequence[Any]:
+    mail = item.submission
+    hold = next((hold for hold in mail.holds if hold.route == destination.route), None)
+    return (
+        mail_id,
+        destination.instance_id,
+        destination.address,
+        build_json(destination.forward_paths),
+        destination.route,
+        priority,
+        item.accepted_at,
+        item.accepted_at,
+        item.accepted_at,
+        *item.group,
+        1,
+        destination.tag,
+        build_token(likeness, salt=mail.spool_id if mail.message_id is None else ""),
+        "queued" if hold is None else "held",
+        "" if hold is None else hold.reason,
+        "" if hold is None else hold.detail,
+    )
+
+
+def _insert(connection: apsw.Connection, head: str, width: int, rows: Sequence[Sequence[Any]]) -> None:
+    """All rows, in as few statements as the steps allow."""
+    rest = list(rows)
+    row = f"({','.join('?' * width)})"
+    for step in _STEPS:
+        statement = f"{head} {','.join([row] * step)}"
+        while len(rest) >= step:
+            connection.execute(statement, [value for values in rest[:step] for value in values])
+            del rest[:step]

@@ -1,0 +1,103 @@
+"""The changes of the delivering half, in groups: one transaction for all that wait, each within a savepoint of it.
+
+Owns the deliverer's connection for writing, and what is done where a disk is full. Never says what a change is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+import apsw
+
+from relay.errors import SpoolError, SpoolFullError
+from relay.faults import fault_point
+from relay.spool.local.errors import translate_error, translated
+from relay.spool.local.layout import Layout
+from relay.spool.local.reserve import Reserve
+from relay.spool.local.schema import close_database, open_database, restart_log, savepoint
+from relay.spool.local.write_lock import WriteLock
+from relay.spool.local.writer import Job, Writer
+
+Answer = TypeVar("Answer")
+_Change = Callable[[apsw.Connection], object]
+#: By name, for the fault point behind it.
+_Named = tuple[str, _Change]
+
+
+class Changes:
+    """One writer's thread, and the connection that only it uses."""
+
+    def __init__(
+        self, connection: apsw.Connection, layout: Layout, gate: WriteLock, reserve: Reserve
+    ) -> None:
+        self._connection: apsw.Connection | None = connection
+        self._layout = layout
+        self._write_lock = gate
+        self._reserve = reserve
+        self._writer: Writer[_Named, object] = Writer(self._commit, name="spool-outbox", close=self._drop)
+
+    async def run(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
+        """What the change gives, once it is on disk."""
+        job: Job[_Named, object] = Job((name, change))
+        self._writer.submit(job)
+        return cast("Answer", await job.future)
+
+    async def close(self) -> None:
+        """Commit what was begun and let the connection go; harmless when called twice."""
+        await self._writer.close()
+
+    def _commit(self, group: Sequence[Job[tuple[str, _Change], object]]) -> None:
+        """In the writer's thread: all changes in one transaction, each able to fail alone."""
+        error = self._try(group)
+        if error is not None and self._win_room(error):
+            error = self._try(group)
+        if error is not None:
+            for job in group:
+                job.error = type(error)(*error.args)
+
+    def _try(self, group: Sequence[Job[tuple[str, _Change], object]]) -> SpoolError | None:
+        """What stopped the whole transaction, if anything did."""
+        for job in group:
+            job.error = None
+        try:
+            if self._connection is None:
+                self._connection = open_database(self._layout.database)
+            with self._write_lock.transaction(self._connection):
+                for job in group:
+                    try:
+                        with savepoint(self._connection):
+                            job.answer = job.payload[1](self._connection)
+                    except SpoolError as exc:
+                        job.error = exc
+                    except (
+                        ValueError,
+                        TypeError,
+                    ) as exc:  # a value that no row can hold: the others can be stored
+                        job.error = SpoolError(f"this change cannot be stored: {exc}")
+            for job in group:
+                fault_point(f"spool.{job.payload[0]}.committed")
+        except (apsw.Error, OSError) as exc:
+            self._drop()
+            return translate_error(exc)
+        except SpoolError as exc:
+            return exc
+        return None
+
+    def _win_room(self, error: SpoolError) -> bool:
+        """Whether a full disk has room for us now: the ballast is given up, and the log begins again at its front."""
+        released = self._reserve.release(error)
+        if not isinstance(error, SpoolFullError):
+            return released
+        try:
+            with translated():
+                self._connection = self._connection or open_database(self._layout.database)
+                return restart_log(self._connection) or released
+        except SpoolError:
+            self._drop()
+            return released
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            close_database(self._connection)
+            self._connection = None

@@ -1,0 +1,85 @@
+"""What stands still on purpose: the operator's pauses and the holds of routes.
+
+Owns the table `control`. Runs within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import apsw
+
+from relay.errors import SpoolError
+from relay.spool.local.rows import from_microseconds, to_microseconds
+from relay.spool.local.schema import query
+from relay.spool.model import Hold, Paused
+
+
+def read_paused(connection: apsw.Connection) -> Paused:
+    """Everything that stands still."""
+    rows = query(
+        connection, "SELECT subject, name, reason, detail, since FROM control ORDER BY subject, name"
+    )
+    return Paused(
+        intake=any(row[0] == "intake" for row in rows),
+        delivery=any(row[0] == "delivery" for row in rows),
+        routes=tuple(row[1] for row in rows if row[0] == "route"),
+        holds=tuple(
+            Hold(route=row[1], reason=row[2], detail=row[3], since=from_microseconds(row[4]))
+            for row in rows
+            if row[0] == "hold"
+        ),
+    )
+
+
+def read_holds(connection: apsw.Connection) -> dict[str, Hold]:
+    """The routes that an error of configuration holds."""
+    return {hold.route: hold for hold in read_paused(connection).holds}
+
+
+def parse_subject(subject: str) -> tuple[str, str]:
+    """The row that "intake", "delivery" or "route NAME" speaks of.
+
+    Raises:
+        SpoolError: it is none of these.
+    """
+    word, _, name = subject.strip().partition(" ")
+    if (word in {"intake", "delivery"} and not name) or (word == "route" and name):
+        return word, name.strip()
+    raise SpoolError(f'"{subject}" cannot be paused; say "intake", "delivery" or "route NAME"')
+
+
+def pause(connection: apsw.Connection, subject: str, *, now: datetime) -> bool:
+    """Add an operator's pause; whether it is new."""
+    connection.execute(
+        "INSERT INTO control (subject, name, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (*parse_subject(subject), to_microseconds(now)),
+    )
+    return bool(connection.changes())
+
+
+def resume(connection: apsw.Connection, subject: str) -> bool:
+    """Remove an operator's pause, and with a route its hold; whether there was one."""
+    word, name = parse_subject(subject)
+    connection.execute("DELETE FROM control WHERE subject = ? AND name = ?", (word, name))
+    found = bool(connection.changes())
+    if word == "route":
+        found = resume_route(connection, name) or found
+    return found
+
+
+def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> bool:
+    """Add a route's hold; one that is there keeps its beginning and learns the new reason. Whether it is new."""
+    known = query(connection, "SELECT 1 FROM control WHERE subject = 'hold' AND name = ?", (route,))
+    connection.execute(
+        "INSERT INTO control VALUES ('hold', ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET reason = excluded.reason, detail = excluded.detail",
+        (route, reason, detail, to_microseconds(now)),
+    )
+    return not known
+
+
+def resume_route(connection: apsw.Connection, route: str) -> bool:
+    """Remove a route's hold; whether there was one."""
+    connection.execute("DELETE FROM control WHERE subject = 'hold' AND name = ?", (route,))
+    return bool(connection.changes())

@@ -1,0 +1,326 @@
+"""The operator's view of the local spool (`Desk`): works while the daemon runs, and while it does not.
+
+Owns what an operator may do to an entry: nothing that is under way is touched. Calls block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import apsw
+
+from relay.config.model import Config
+from relay.envelope import SpoolId
+from relay.errors import SpoolCorruptError, SpoolError
+from relay.faults import fault_point
+from relay.spool.doubt import is_too_old
+from relay.spool.local import control, listing, search
+from relay.spool.local.accept import find_others
+from relay.spool.local.errors import translated
+from relay.spool.local.layout import Layout, remove_raw
+from relay.spool.local.named import Named, find_named, split_id
+from relay.spool.local.outcomes import remember
+from relay.spool.local.presence import deliverer_runs
+from relay.spool.local.raw import open_raw
+from relay.spool.local.readers import Readers
+from relay.spool.local.reserve import Reserve
+from relay.spool.local.retention import Gone, note_dropped, remove_entries
+from relay.spool.local.rows import to_microseconds
+from relay.spool.local.schema import (
+    check_current,
+    check_in_place,
+    close_database,
+    open_to_look,
+    query,
+    tidy_log,
+)
+from relay.spool.local.wake import ring
+from relay.spool.local.write_lock import WriteLock
+from relay.spool.model import (
+    Backlog,
+    Changed,
+    Entry,
+    Event,
+    Filter,
+    Left,
+    Paused,
+    Remembered,
+    State,
+    Submission,
+)
+
+Answer = TypeVar("Answer")
+_Takes = Callable[[Named], bool]
+
+#: Entries dropped in one transaction: their octets are overwritten, and go through the log.
+_DROPS = 200
+_RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
+#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
+#: it is then a matter of the history; what an attempt met stays the last that is known.
+_REQUEUE = """
+UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
+reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
+released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
+AND history.event = 'held' AND (substr(history.reason, 1, 6) = 'class.' OR substr(history.reason, 1, 7) = 'policy.'))
+WHERE entry_id = ?2
+"""
+
+
+class LocalDesk:
+    """`Desk` over SQLite and files; used from one thread at a time."""
+
+    def __init__(self, config: Config) -> None:
+        self._layout = Layout(data_dir=config.data_dir)
+        with translated():
+            there = self._layout.database.exists()
+        if not there:
+            raise SpoolError(
+                f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
+            )
+        self._window = timedelta(hours=config.spool.duplicate_window_hours) // timedelta(microseconds=1)
+        self._reserve = Reserve(self._layout)
+        self._connection = self._reserve.pay(lambda: open_to_look(self._layout.database))
+        self._write_lock = WriteLock(self._layout.gate)
+        self._readers = Readers(self._layout.database)
+
+    def select(self, wanted: Filter) -> Sequence[Entry]:
+        """Entries that fit, oldest accepted first."""
+        with self._view() as connection:
+            return listing.select(connection, wanted)
+
+    def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+        """Queued, held or dead entries become due now."""
+        return self._requeue(
+            ids, lambda one: one.state in _RETRIABLE, event="retried", now=now, agreed=agreed
+        )
+
+    def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+        """Held entries become due now, those too that only their route holds."""
+        return self._requeue(
+            ids, lambda one: one.shown is State.HELD, event="released", now=now, agreed=agreed
+        )
+
+    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Queued entries become held."""
+        at = to_microseconds(now)
+
+        def change(one: Named) -> None:
+            self._connection.execute(
+                "UPDATE entries SET state = 'held', reason = 'operator', detail = '', updated_at = ? "
+                "WHERE entry_id = ?",
+                (at, one.entry_id),
+            )
+            remember(self._connection, one.entry_id, at=at, event="held", reason="operator")
+
+        return self._each(ids, lambda one: one.state is State.QUEUED, change)
+
+    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        """Entries not under way are removed for good; those that were not finished may be sent again."""
+        with self._view() as connection:
+            named, unknown = find_named(connection, ids)
+        parts = [
+            self._drop([one.id for one in named[start : start + _DROPS]], now=now)
+            for start in range(0, len(named), _DROPS)
+        ]
+        with translated():
+            tidy_log(self._connection)  # it has the pages of the mail as they were
+        left = [
+            *(one for part in parts for one in part.left),
+            *(Left(id=word, state=None) for word in unknown),
+        ]
+        routes = {route for part in parts for route in part.routes}
+        return Changed(
+            count=sum(part.count for part in parts), left=tuple(left), routes=tuple(sorted(routes))
+        )
+
+    def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+        def remove() -> tuple[Changed, Gone]:
+            able, changed = self._sort(ids, lambda one: one.state is not State.LEASED)
+            note_dropped(self._connection, [one.entry_id for one in able], now=now)
+            return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
+
+        changed, gone = self._change(remove)
+        with translated():
+            fault_point("spool.drop.committed")
+            for spool_id in gone.filed:
+                remove_raw(self._layout.raw_path(spool_id))
+        return changed
+
+    def others(self, submission: Submission) -> Sequence[SpoolId]:
+        """The mails that are here or were, and would be another contact of the same octets."""
+        with self._view() as connection:
+            return find_others(connection, submission, window_microseconds=self._window)
+
+    def unknown(self, ids: Sequence[str]) -> Sequence[str]:
+        """Those of the ids that name no entry."""
+        with self._view() as connection:
+            return find_named(connection, ids)[1]
+
+    def export(self, word: str) -> bytes | None:
+        """The raw mail that an id names; None when no entry has it."""
+        if self.unknown([word]):
+            return None
+        spool_id, _ = split_id(word)
+        try:
+            with open_raw(self._readers, self._layout, spool_id) as view:
+                return bytes(view)
+        except SpoolCorruptError:
+            if self.unknown([word]):  # it went while we looked
+                return None
+            raise
+
+    def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
+        """The newest entries that the word names, oldest first."""
+        with self._view() as connection:
+            return search.trace(connection, word, limit=limit)
+
+    def history(self, entry: Entry) -> Sequence[Event]:
+        """What happened to an entry."""
+        with translated():
+            return search.history(self._connection, entry.entry_id)
+
+    def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
+        """The newest that the ledger knows of the word, oldest first."""
+        with translated():
+            return search.remembered(self._connection, word, limit=limit)
+
+    def counts(self) -> Mapping[State, int]:
+        """How many entries are stored in each state."""
+        with translated():
+            check_in_place(self._connection)
+            rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
+        return {state: rows[state] for state in State}
+
+    def tally(self, wanted: Filter) -> Mapping[State, int]:
+        """How many entries fit, by the state that an operator sees."""
+        with self._view() as connection:
+            check_in_place(connection)
+            return listing.count(connection, wanted)
+
+    def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
+        """Of what is stored as held and as dead: how many, and since when the last."""
+        with translated():
+            return search.aside(self._connection)
+
+    def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
+        """What went out as its original lately."""
+        with translated():
+            return search.originals(self._connection, reasons=reasons, since=since)
+
+    def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
+        """The age histogram of each route."""
+        with translated():
+            return search.backlog(self._connection, limits=limits, now=now)
+
+    def pause(self, subject: str, *, now: datetime) -> bool:
+        """Stop "intake", "delivery" or "route NAME"."""
+        return self._change(lambda: control.pause(self._connection, subject, now=now))
+
+    def resume(self, subject: str) -> bool:
+        """Let what was paused run again."""
+        found = self._change(lambda: control.resume(self._connection, subject))
+        ring(self._layout.data_dir)
+        return found
+
+    def paused(self) -> Paused:
+        """What stands still on purpose."""
+        with translated():
+            return control.read_paused(self._connection)
+
+    def routes(self) -> Sequence[str]:
+        """The routes of the entries that are here."""
+        with translated():
+            return [
+                row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
+            ]
+
+    def attended(self) -> bool:
+        """Whether a daemon delivers."""
+        return deliverer_runs(self._layout.data_dir)
+
+    def disk_full(self) -> bool:
+        """Whether the disk ran full, and what was kept for that is used up or in use."""
+        return self._reserve.is_out()
+
+    def close(self) -> None:
+        """Let the database go; harmless when called twice."""
+        self._readers.close()
+        self._write_lock.close()
+        close_database(self._connection)
+
+    @contextmanager
+    def _view(self) -> Iterator[apsw.Connection]:
+        """The spool as it is at one instant: entries move while several questions are asked."""
+        with translated(), self._connection:
+            yield self._connection
+
+    def _requeue(
+        self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime, agreed: bool
+    ) -> Changed:
+        at = to_microseconds(now)
+
+        def doubtful(one: Named) -> bool:
+            return is_too_old(one.in_doubt_since, now=now)
+
+        def change(one: Named) -> None:
+            self._connection.execute(_REQUEUE, (at, one.entry_id))
+            if doubtful(one):
+                self._connection.execute(
+                    "UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (at, one.entry_id)
+                )
+            remember(self._connection, one.entry_id, at=at, event=event)
+
+        changed = self._each(ids, takes, change, refuses=None if agreed else doubtful)
+        ring(self._layout.data_dir)
+        return changed
+
+    def _each(
+        self,
+        ids: Sequence[str],
+        takes: _Takes,
+        change: Callable[[Named], None],
+        *,
+        refuses: _Takes | None = None,
+    ) -> Changed:
+        def run() -> Changed:
+            able, changed = self._sort(ids, takes)
+            doubtful = [one for one in able if refuses and refuses(one)]
+            for one in able:
+                if one not in doubtful:
+                    change(one)
+            left = (Left(id=one.id, state=one.shown, in_doubt_since=one.in_doubt_since) for one in doubtful)
+            return replace(changed, count=len(able) - len(doubtful), left=(*changed.left, *left))
+
+        changed = self._change(run)
+        with translated():
+            fault_point("spool.desk.committed")
+        return changed
+
+    def _sort(self, ids: Sequence[str], takes: _Takes) -> tuple[Sequence[Named], Changed]:
+        """The entries that a change may have, and the answer to it: within the transaction of the change."""
+        named, unknown = find_named(self._connection, ids)
+        able = [one for one in named if takes(one)]
+        left = [Left(id=one.id, state=one.shown) for one in named if not takes(one)]
+        return able, Changed(
+            count=len(able),
+            left=(*left, *(Left(id=word, state=None) for word in unknown)),
+            routes=tuple(sorted({one.route for one in able})),
+        )
+
+    def _change(self, change: Callable[[], Answer]) -> Answer:
+        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack.
+
+        Raises:
+            SpoolOlderError: the spool can be looked at, but is an older relay's to change.
+        """
+
+        def run() -> Answer:
+            with translated(), self._write_lock.transaction(self._connection):
+                check_current(self._connection, self._layout.database)
+                return change()
+
+        return self._reserve.pay(run)

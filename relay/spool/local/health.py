@@ -1,0 +1,137 @@
+"""Fitness: what of a spool cannot be used as it is, in sentences for the operator who can change that.
+
+Owns the look at the spool from outside (kind, owner and mode of its folders and files) and the sentence for a database
+that is none. Asked before a start, and when something has failed. Never changes anything, never reads a mail, and never
+opens the database by itself: closing it would take SQLite's locks of this process away (fcntl).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from relay.config.sentences import show
+from relay.errors import SpoolDamagedError, SpoolError, SpoolSickError, SpoolUnfitError
+from relay.spool.local.layout import Layout
+
+_FILE = os.R_OK | os.W_OK
+_FOLDER = os.R_OK | os.W_OK | os.X_OK
+_NEEDS = {_FILE: "read and write it", _FOLDER: "list it and write to it"}
+
+
+def find_unfit(data_dir: Path, *, user: int | None = None) -> tuple[str, ...]:
+    """A sentence for what we cannot use as it is, one for each folder; what is not there yet is fit.
+
+    With `user` (a uid) owner and mode are judged for that user, as far as they tell: root itself may do all.
+    """
+    return tuple(_say(data_dir, path, wrong) for path, wrong in _look(Layout(data_dir=data_dir), user))
+
+
+@contextmanager
+def diagnosed(data_dir: Path) -> Iterator[None]:
+    """Within it, what fails because the spool is unfit says so.
+
+    Raises:
+        SpoolUnfitError: the sentences, in place of what the library or the system said.
+        SpoolError: anything else.
+    """
+    try:
+        yield
+    except SpoolDamagedError as exc:
+        raise SpoolUnfitError(_say_damage(data_dir, exc)) from exc
+    except SpoolError as exc:
+        if type(exc) not in (SpoolError, SpoolSickError):
+            raise
+        if sentences := find_unfit(data_dir):
+            raise SpoolUnfitError(*sentences) from exc
+        raise
+
+
+def _say(data_dir: Path, path: Path, wrong: str) -> str:
+    return f"data_dir = {show(str(data_dir))}: {wrong if path == data_dir else f'{path} {wrong}'}"
+
+
+def _say_damage(data_dir: Path, error: SpoolDamagedError) -> str:
+    layout = Layout(data_dir=data_dir)
+    why = str(error).removeprefix(f"{layout.database}: ")
+    return _say(
+        data_dir,
+        layout.database,
+        f"cannot be read as a database ({why}); stop the relay and bring back a copy, or move {layout.root} away: "
+        "a new one is made, without the mail that was in it",
+    )
+
+
+def _look(layout: Layout, user: int | None) -> Iterator[tuple[Path, str]]:
+    """What is wrong, from the outside in; what lies in an unfit folder is not looked at."""
+    database = layout.database
+    log, index = (database.with_name(f"{database.name}-{word}") for word in ("wal", "shm"))
+    for folder, files in (
+        (layout.data_dir, (layout.deliver_lock, layout.tally)),
+        (layout.root, (database, log, index, layout.gate)),
+    ):
+        if wrong := _judge(folder, _FOLDER, user):
+            yield folder, wrong
+            return
+        yield from _first(files, _FILE, user)
+    for folder, need in ((layout.raw, _FOLDER), (layout.makers, _FILE), (layout.reserve, _FILE)):
+        if wrong := _judge(folder, _FOLDER, user):
+            yield folder, wrong
+        elif folder.is_dir():
+            yield from _first(sorted(folder.iterdir()), need, user)
+
+
+def _first(paths: Iterable[Path], need: int, user: int | None) -> Iterator[tuple[Path, str]]:
+    """The first with something wrong speaks for all: they were made, or spoilt, together."""
+    for path in paths:
+        if wrong := _judge(path, need, user):
+            yield path, wrong
+            return
+
+
+def _judge(path: Path, need: int, user: int | None) -> str:
+    """What is wrong with one part, and what would be right; "" when nothing is, or it is not there."""
+    is_folder = need == _FOLDER
+    try:
+        found = path.stat()
+        disk = os.statvfs(path)
+    except FileNotFoundError:
+        return "is a link to nothing; remove it, or make what it leads to" if path.is_symlink() else ""
+    except OSError as exc:
+        return f"cannot be reached ({exc.strerror}); name a directory that the user relay runs as can get at"
+    if stat.S_ISDIR(found.st_mode) != is_folder or not (is_folder or stat.S_ISREG(found.st_mode)):
+        kind = "directory" if is_folder else "file"
+        return f"is no {kind}; move it away, and the relay makes the {kind} that belongs there"
+    if disk.f_flag & os.ST_RDONLY:
+        return "lies on a file system that is mounted read-only; mount it for writing"
+    may = os.access(path, need, effective_ids=True) if user is None else _may(found, user, need)
+    return "" if may else _refuse(found, os.geteuid() if user is None else user, need)
+
+
+def _may(found: os.stat_result, user: int, need: int) -> bool:
+    """By the mode; who belongs to the group is not known here, so what the group may, everybody may."""
+    mode = found.st_mode >> 6 if found.st_uid == user else found.st_mode >> 3 | found.st_mode
+    return mode & need == need
+
+
+def _refuse(found: os.stat_result, user: int, need: int) -> str:
+    mode = f"mode {stat.S_IMODE(found.st_mode):04o}"
+    if found.st_uid == user:
+        return (
+            f"may not be used by its own owner, {_name(user)} ({mode}); let it {_NEEDS[need]} (chmod u+rwX)"
+        )
+    return (
+        f"belongs to {_name(found.st_uid)} ({mode}), and the user {_name(user)} may not {_NEEDS[need]}; run this as the user relay "
+        "runs as, or give that user all of data_dir (chown -R)"
+    )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

@@ -1,0 +1,256 @@
+"""The receiving half's view of the local spool (`Intake`).
+
+Owns `put`: what is worked out before the group commit, and who is told after it. Never reads a mail back.
+A failed commit closes the database; the next group opens it again, so a disk that recovers needs no restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import apsw
+
+from relay.config.model import Config
+from relay.envelope import SpoolId
+from relay.errors import SpoolError, SpoolFullError, SpoolSickError
+from relay.faults import fault_point
+from relay.spool.local.accept import Prepared, accept, prepare
+from relay.spool.local.errors import translate_error
+from relay.spool.local.ids import IdMaker
+from relay.spool.local.layout import IdLock, LargeFile, Layout
+from relay.spool.local.probe import probe_spool
+from relay.spool.local.reserve import Reserve
+from relay.spool.local.room import Room
+from relay.spool.local.schema import check_in_place, close_database, open_database
+from relay.spool.local.wake import Ringer
+from relay.spool.local.write_lock import WriteLock
+from relay.spool.local.writer import Job, Writer, tell
+from relay.spool.model import RawFile, Receipt, Submission
+
+#: Files that are being synced at once; more would only queue in the disk.
+_SEALERS = 8
+_HOUR_MICROSECONDS = 3_600_000_000
+#: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
+_UNCONFIRMED_LIMIT = 10_000
+
+_PutJob = Job[Prepared, Receipt]
+
+
+class LocalIntake:
+    """`Intake` over SQLite and files; one in each process, used from one event loop."""
+
+    def __init__(self, config: Config, *, by_hand: bool = False) -> None:
+        self._layout = Layout(data_dir=config.data_dir)
+        self._large_bytes = config.spool.large_message_bytes
+        self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
+        self._layout.prepare()
+        reserve = Reserve(self._layout)
+        # Only the daemon brings an older spool up to date: a command would lock out the one that runs.
+        create = not by_hand or not self._layout.database.exists()
+        self._connection: apsw.Connection | None = reserve.pay(
+            lambda: open_database(self._layout.database, create=create)
+        )
+        self._write_lock = WriteLock(self._layout.gate)
+        self._maker = reserve.pay(lambda: IdLock(self._layout.makers))
+        self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
+        self._room_left = Room(self._layout, config.spool)
+        self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
+        self._ringer = Ringer(config.data_dir)
+        self._closed = False
+        #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
+        self._unconfirmed: set[SpoolId] = set()
+        self._confirmed: deque[SpoolId] = deque()
+        self._writer: Writer[Prepared, Receipt] = Writer(
+            self._commit,
+            name="spool-intake",
+            idle=self._confirm,
+            close=self._end,
+        )
+
+    def new_id(self) -> SpoolId:
+        """A fresh id."""
+        return self._ids.new_id()
+
+    def open_file(self, spool_id: SpoolId) -> RawFile:
+        """A file to receive a large mail into."""
+        return LargeFile(self._layout.raw_path(spool_id))
+
+    async def put(self, submission: Submission) -> Receipt:
+        """Accept a mail: on disk when this returns. Cancelling the wait does not undo it."""
+        return await self.begin_put(submission)
+
+    def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
+        """`put` without a task of its own: what it would return, or raise, comes with the future, or is raised here."""
+        if self._closed:
+            raise SpoolSickError("the spool is closed")
+        raw = submission.raw
+        file = raw if isinstance(raw, LargeFile) else None
+        if file is not None:
+            file.take()
+        try:
+            return self._start(submission, file)
+        except SpoolError:
+            if file is not None:
+                self._sealers.submit(file.remove)
+            raise
+
+    def confirm(self, spool_id: SpoolId) -> None:
+        """Note that the peer has seen our 250; costs nothing for a mail with a Message-ID."""
+        if spool_id in self._unconfirmed:
+            self._unconfirmed.discard(spool_id)
+            self._confirmed.append(spool_id)
+            # Now, not in a while: the peer's next mail may be the same, and come to another receiver.
+            self._writer.nudge()
+
+    async def probe(self) -> None:
+        """Bring a write of no meaning to the disk."""
+        await asyncio.to_thread(probe_spool, self._layout)
+
+    def room(self, size: int) -> bool:
+        """Whether a mail of this size finds room."""
+        return self._room_left.fits(size)
+
+    def paused(self) -> bool:
+        """Whether an operator has paused the intake."""
+        return self._room_left.intake_paused()
+
+    async def close(self) -> None:
+        """Commit what was begun, then let everything go; harmless when called twice."""
+        self._closed = True
+        await asyncio.to_thread(self._sealers.shutdown)
+        await self._writer.close()
+        self._ringer.close()
+        self._room_left.close()
+        self._maker.close()
+        self._write_lock.close()
+
+    def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
+        """Set the work going, if there is room; it goes on without whoever waits."""
+        entries = len(submission.destinations)
+        if not self._room_left.fits(submission.size, entries):
+            raise SpoolFullError("a quota or the reserve of free space is reached")
+        self._room_left.took(submission.size, entries)
+        raw = submission.raw
+        job: _PutJob = Job(prepare(submission, file=file))
+        if isinstance(raw, bytes) and len(raw) <= self._large_bytes:
+            self._writer.submit_soon(job)
+        else:
+            self._sealers.submit(self._seal, job)
+        return job.future
+
+    def _seal(self, job: _PutJob) -> None:
+        """In a sealer's thread: a large mail comes to the disk as a file, before the commit that names it."""
+        item = job.payload
+        raw = item.submission.raw
+        file = item.file
+        try:
+            if isinstance(raw, bytes):
+                file = LargeFile(self._layout.raw_path(item.submission.spool_id))
+                file.take()
+                file.write(raw)
+            assert file is not None
+            digest = file.seal(item.submission.trace_size)
+            job.payload = item._replace(trace_sha256=digest, file=file)
+            self._writer.submit(job)
+        except BaseException as exc:  # noqa: BLE001 - handed to the one who waits; a lost one would wait for ever
+            if file is not None:
+                file.remove()
+            job.error = exc
+            tell([job])
+
+    def _commit(self, group: Sequence[_PutJob]) -> None:
+        """In the writer's thread: one transaction for all, or for each when one of them cannot be stored."""
+        try:
+            self._store(group)
+        except (apsw.ConstraintError, ValueError, TypeError) as exc:
+            if len(group) > 1:
+                for job in group:
+                    self._commit([job])
+            else:
+                self._fail(group, SpoolError(f"this mail cannot be stored: {exc}"), certain=True)
+        except (apsw.Error, OSError) as exc:
+            self._drop()
+            error = translate_error(exc)
+            self._fail(group, error, certain=isinstance(error, SpoolFullError))
+        except SpoolError as exc:
+            self._fail(group, exc, certain=True)
+
+    def _store(self, group: Sequence[_PutJob]) -> None:
+        if self._connection is None:
+            self._connection = open_database(self._layout.database)
+        confirmed = tuple(self._confirmed)
+        check_in_place(self._connection)
+        with self._write_lock.transaction(self._connection):
+            _note(self._connection, confirmed)
+            answers = accept(
+                self._connection, [job.payload for job in group], window_microseconds=self._window
+            )
+            fault_point("spool.put.ready")
+        fault_point("spool.put.committed")
+        for _ in confirmed:
+            self._confirmed.popleft()
+        for job, answer in zip(group, answers, strict=True):
+            job.answer = answer.receipt
+            if job.payload.submission.message_id is None:
+                self._expect(answer.receipt.spool_id)
+            if not answer.stored and job.payload.file is not None:
+                job.payload.file.remove()
+        self._ringer.ring()
+
+    def _expect(self, spool_id: SpoolId) -> None:
+        """Note that the peer is about to be told of a mail without a Message-ID."""
+        if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
+            self._unconfirmed.clear()
+        self._unconfirmed.add(spool_id)
+
+    @staticmethod
+    def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:
+        """Tell all of them, each by an exception of its own.
+
+        After a failed sync nobody knows whether a crash would bring the row back (its frames may be in the log),
+        so then the file is left to the sweep.
+        """
+        for job in group:
+            job.error = type(error)(*error.args)
+            if certain and job.payload.file is not None:
+                job.payload.file.remove()
+
+    def _confirm(self) -> bool:
+        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came to the disk."""
+        if confirmed := tuple(self._confirmed):
+            try:
+                self._connection = self._connection or open_database(self._layout.database)
+                with self._write_lock.transaction(self._connection):
+                    _note(self._connection, confirmed)
+            except (apsw.Error, OSError, SpoolError):
+                self._drop()
+                return False
+            for _ in confirmed:
+                self._confirmed.popleft()
+        return True
+
+    def _drop(self) -> None:
+        """Close a database that failed; the next group opens it anew."""
+        if self._connection is not None:
+            close_database(self._connection)
+            self._connection = None
+
+    def _end(self) -> None:
+        """The writer's last act."""
+        self._confirm()
+        self._drop()
+
+
+def _note(connection: apsw.Connection, confirmed: Sequence[SpoolId]) -> None:
+    if confirmed:
+        ids = json.dumps(confirmed)
+        for table in ("mails", "ledger"):
+            connection.execute(
+                f"UPDATE {table} SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constants of ours
+                (ids,),
+            )

@@ -1,0 +1,76 @@
+"""The entries that an operator's ids name, as they stand.
+
+Owns what an id is: a spool id (all entries of the mail), or `<spool id>.<entry id>` as it is printed (one of them).
+Never changes a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import apsw
+
+from relay.spool.local.control import read_holds
+from relay.spool.local.rows import IN_DOUBT_SINCE, from_microseconds
+from relay.spool.local.schema import query
+from relay.spool.model import State
+
+#: No entry has it: AUTOINCREMENT begins at 1.
+_NONE = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """An entry that an id names."""
+
+    #: `<spool id>.<entry id>`.
+    id: str
+    entry_id: int
+    mail_id: int
+    state: State
+    #: `Entry.shown_state`.
+    shown: State
+    route: str
+    #: `Entry.in_doubt_since`.
+    in_doubt_since: datetime | None
+
+
+def split_id(word: str) -> tuple[str, int | None]:
+    """The spool id, and the number of the entry: None where all are meant, -1 where none can be."""
+    spool_id, dot, number = word.partition(".")
+    if not dot:
+        return spool_id, None
+    # One entry, one spelling: no zeros in front, no digits of other scripts, and no more than SQLite counts.
+    if not (number.isascii() and number.isdecimal()) or number.startswith("0") or len(number) > 18:
+        return spool_id, _NONE
+    return spool_id, int(number)
+
+
+def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
+    """The entries that these ids name, each once, and those of the ids that name none."""
+    held = read_holds(connection)
+    found: dict[int, Named] = {}
+    unknown: list[str] = []
+    for word in dict.fromkeys(ids):
+        spool_id, number = split_id(word)
+        rows = query(
+            connection,
+            f"SELECT entry_id, mail_id, state, route, {IN_DOUBT_SINCE} FROM entries AS e JOIN mails AS m USING (mail_id) "  # noqa: S608 - constants of ours
+            "LEFT JOIN requests AS r USING (entry_id) WHERE spool_id = ? AND coalesce(entry_id = ?, 1) ORDER BY entry_id",
+            (spool_id, number),
+        )
+        if not rows:
+            unknown.append(word)
+        for entry_id, mail_id, state, route, since in rows:
+            found[entry_id] = Named(
+                id=f"{spool_id}.{entry_id}",
+                entry_id=entry_id,
+                mail_id=mail_id,
+                state=State(state),
+                shown=State.HELD if state == State.QUEUED and route in held else State(state),
+                route=route,
+                in_doubt_since=from_microseconds(since) if since is not None else None,
+            )
+    return list(found.values()), unknown

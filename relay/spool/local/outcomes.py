@@ -1,0 +1,319 @@
+"""What came of an attempt: the ways out of S4, and what the ledger and the history learn of them.
+
+Owns the fence: a change counts only while the lease that it belongs to is held, and every lease has its own
+attempt number. Runs within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
+from relay.spool.local.schema import query
+from relay.spool.model import Entry
+from relay.vocabulary import Rung
+
+#: Events kept of one entry: the first days of hourly retries, and all that a screen shows.
+_HISTORY_LIMIT = 50
+_DETAIL_LIMIT = 2_000
+_AGED_LIMIT = 100
+#: What an operator has asked for is not given up before its attempt, which gets so long to come about.
+_ASKED = timedelta(hours=2)
+# Entries come in the order of their ids, so the oldest of a state are at the front of its index. Only a person's word
+# counts: a held route has its oldest mail tried again and again, and that would keep it for ever.
+_OLDEST = """
+SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
+    SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
+    AND at >= ?2 AND attempt = entries.attempts
+) ORDER BY entry_id LIMIT ?3
+"""
+
+#: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says nothing.
+REMEMBER = """
+INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
+dropped_at, route, tag, sender, dmarc, token, author)
+SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
+?1, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''),
+iif(sent_at IS NULL, NULL, token), author
+FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
+"""
+
+
+def record(
+    connection: apsw.Connection,
+    entry_id: int,
+    *,
+    state: str,
+    event: str,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """Put an entry into another state, and remember why."""
+    at = to_microseconds(now)
+    detail = detail[:_DETAIL_LIMIT]
+    connection.execute(
+        "UPDATE entries SET state = ?, reason = ?, detail = ?, lease_until = NULL, cut_short = 0, updated_at = ? "
+        "WHERE entry_id = ?",
+        (state, reason, detail, at, entry_id),
+    )
+    remember(connection, entry_id, at=at, event=event, reason=reason, detail=detail)
+
+
+def remember(
+    connection: apsw.Connection, entry_id: int, *, at: int, event: str, reason: str = "", detail: str = ""
+) -> None:
+    """Add to an entry's history, which forgets its middle first: how it began and how it ends are asked for."""
+    connection.execute(
+        "INSERT INTO history SELECT ?1, ?2, ?3, attempts, ?4, ?5 FROM entries WHERE entry_id = ?1",
+        (entry_id, at, event, reason, detail),
+    )
+    connection.execute(
+        "DELETE FROM history WHERE entry_id = ?1 AND rowid IN ("
+        "SELECT rowid FROM history WHERE entry_id = ?1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)",
+        (entry_id, _HISTORY_LIMIT),
+    )
+
+
+def check_lease(connection: apsw.Connection, entry: Entry) -> None:
+    """Nothing, while the entry is leased under this very attempt.
+
+    Raises:
+        LeaseLostError: it is not.
+    """
+    held = query(
+        connection,
+        "SELECT 1 FROM entries JOIN mails USING (mail_id) "
+        "WHERE entry_id = ? AND state = 'leased' AND attempts = ? AND spool_id = ?",
+        (entry.entry_id, entry.attempts, entry.spool_id),
+    )
+    if not held:
+        raise LeaseLostError(
+            f"{entry.spool_id}.{entry.entry_id} is no longer leased under attempt {entry.attempts}"
+        )
+
+
+def renew(connection: apsw.Connection, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
+    """A later end of the lease."""
+    check_lease(connection, entry)
+    until = to_microseconds(now + timedelta(seconds=lease_seconds))
+    connection.execute("UPDATE entries SET lease_until = ? WHERE entry_id = ?", (until, entry.entry_id))
+
+
+def save_request(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    request: bytes,
+    rung: Rung,
+    token: str,
+    expires_at: datetime,
+    now: datetime,
+) -> None:
+    """The request as it will go out, and from now on in doubt."""
+    begin_sending(connection, entry, token=token, now=now)
+    connection.execute(
+        "INSERT INTO requests VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET request = excluded.request, expires_at = excluded.expires_at",
+        (entry.entry_id, request, to_microseconds(expires_at)),
+    )
+    connection.execute(
+        "UPDATE entries SET rung = ?, updated_at = ? WHERE entry_id = ?",
+        (rung, to_microseconds(now), entry.entry_id),
+    )
+
+
+def begin_original(
+    connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime
+) -> None:
+    """Go on at the last rung, in this attempt and all that follow."""
+    check_lease(connection, entry)
+    _begin_at(connection, entry, Rung.ORIGINAL)
+    at, detail = to_microseconds(now), detail[:_DETAIL_LIMIT]
+    remember(connection, entry.entry_id, at=at, event="original", reason=reason, detail=detail)
+
+
+def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
+    """The reason word of the last step to that rung; "" where the history has forgotten it."""
+    rows = query(
+        connection,
+        "SELECT reason FROM history WHERE entry_id = ? AND event = 'original' ORDER BY rowid DESC LIMIT 1",
+        (entry_id,),
+    )
+    return str(rows[0][0]) if rows else ""
+
+
+def begin_sending(connection: apsw.Connection, entry: Entry, *, token: str, now: datetime) -> None:
+    """A request goes out under this token: until its answer comes nobody knows whether it is a contact."""
+    check_lease(connection, entry)
+    connection.execute(
+        "UPDATE entries SET token = ?1, sent_at = coalesce(sent_at, ?2), in_doubt_since = coalesce(in_doubt_since, ?2) "
+        "WHERE entry_id = ?3",
+        (token, to_microseconds(now), entry.entry_id),
+    )
+
+
+def refuse(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    rung: Rung,
+    token: str,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """Connect has refused the payload: a definite answer. The next request is another, on this rung, under this token."""
+    check_lease(connection, entry)
+    remember(
+        connection,
+        entry.entry_id,
+        at=to_microseconds(now),
+        event="refused",
+        reason=reason,
+        detail=detail[:_DETAIL_LIMIT],
+    )
+    connection.execute(
+        "UPDATE entries SET token = ?, sent_at = NULL, in_doubt_since = NULL, updated_at = ? WHERE entry_id = ?",
+        (token, to_microseconds(now), entry.entry_id),
+    )
+    _begin_at(connection, entry, rung)
+
+
+def _settle(connection: apsw.Connection, entry: Entry) -> None:
+    """Nothing came of what went out in this attempt: what is in doubt was so before it."""
+    since = to_microseconds(entry.in_doubt_since) if entry.in_doubt_since else None
+    connection.execute("UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (since, entry.entry_id))
+
+
+def find_token(connection: apsw.Connection, token: str) -> tuple[bool, str | None]:
+    """Whether an entry that the ledger remembers has sent this token, and the contact id where it is known."""
+    rows = query(
+        connection,
+        "SELECT contact_id FROM ledger WHERE token = ? ORDER BY contact_id IS NULL LIMIT 1",
+        (token,),
+    )
+    return bool(rows), rows[0][0] if rows else None
+
+
+def finish(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    contact_id: str | None,
+    reason: str,
+    detail: str,
+    dropped: bool,
+    now: datetime,
+) -> None:
+    """S7. The request has done its work and goes; the ledger remembers the entry, and its contact id."""
+    check_lease(connection, entry)
+    record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
+    connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+    dropped_at = to_microseconds(now) if dropped else None
+    connection.execute(
+        "UPDATE entries SET contact_id = ?, dropped_at = ?, in_doubt_since = NULL WHERE entry_id = ?",
+        (contact_id, dropped_at, entry.entry_id),
+    )
+    connection.execute(REMEMBER, (dropped_at, entry.entry_id))
+
+
+def defer(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    until: datetime,
+    reason: str,
+    detail: str,
+    rung: Rung | None,
+    void: bool,
+    settled: bool,
+    now: datetime,
+) -> None:
+    """Back to S3."""
+    check_lease(connection, entry)
+    if settled:
+        _settle(connection, entry)
+    record(
+        connection, entry.entry_id, state="queued", event="deferred", reason=reason, detail=detail, now=now
+    )
+    connection.execute(
+        "UPDATE entries SET due_at = ? WHERE entry_id = ?", (to_microseconds(until), entry.entry_id)
+    )
+    connection.execute(
+        "UPDATE entries SET rung = coalesce(?, rung) WHERE entry_id = ?", (rung, entry.entry_id)
+    )
+    if void:
+        connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+
+
+def recall(connection: apsw.Connection, *, entry_ids: Sequence[int], now: datetime) -> None:
+    """S3, due now, where it was due later."""
+    connection.execute(
+        "UPDATE entries SET due_at = ?1 WHERE state = 'queued' AND due_at > ?1 "
+        "AND entry_id IN (SELECT value FROM json_each(?2))",
+        (to_microseconds(now), json.dumps([*entry_ids])),
+    )
+
+
+def _begin_at(connection: apsw.Connection, entry: Entry, rung: Rung) -> None:
+    """The next attempt makes a new request, on this rung."""
+    connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))
+    connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+
+
+def hold(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+    """S5."""
+    check_lease(connection, entry)
+    record(connection, entry.entry_id, state="held", event="held", reason=reason, detail=detail, now=now)
+
+
+def bury(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    reason: str,
+    detail: str,
+    afresh: bool,
+    settled: bool,
+    now: datetime,
+) -> None:
+    """S6."""
+    check_lease(connection, entry)
+    if settled:
+        _settle(connection, entry)
+    record(connection, entry.entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
+    if afresh:
+        _begin_at(connection, entry, Rung.FULL)
+
+
+def bury_aged(
+    connection: apsw.Connection, *, accepted_before: datetime, reason: str, detail: str, now: datetime
+) -> list[Entry]:
+    """S6 for what waited too long in S3 or S5."""
+    before = to_microseconds(accepted_before)
+    asked = to_microseconds(now - _ASKED)
+    ids = [
+        entry_id
+        for state in ("queued", "held")
+        for entry_id, accepted_at in query(connection, _OLDEST, (state, asked, _AGED_LIMIT))
+        if accepted_at < before
+    ]
+    buried: list[Entry] = []
+    for entry_id in ids:
+        record(connection, entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
+        rows = query(
+            connection,
+            f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} WHERE e.entry_id = ?",  # noqa: S608 - constants of ours
+            (entry_id,),
+        )
+        # One that cannot be read is buried all the same.
+        with suppress(SpoolCorruptError):
+            buried.append(parse_entry(rows[0]))
+    return buried

@@ -1,0 +1,105 @@
+"""The end of a finished mail: what is kept, for how long, and what goes first when room is short.
+
+Owns S7's way out, and the ledger's. Runs within the caller's transactions, some rows at a time, so that
+receivers never wait long for the write lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay.spool.local.conversations import CONVERSATION_DAYS
+from relay.spool.local.outcomes import REMEMBER
+from relay.spool.local.rows import to_microseconds
+from relay.spool.local.schema import query
+
+#: Rows a transaction: some ten milliseconds of it.
+STEP = 500
+#: Octets a transaction, the mail of the last row besides: what is removed is overwritten, and goes through the log.
+_STEP_BYTES = 4 * 1024 * 1024
+
+#: Pages a transaction that gives space back: 4 MiB through the log.
+_PAGES = 1_000
+#: Free pages that are kept for the mail to come, at least: 64 MiB.
+_PAGES_KEPT = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Mails whose rows are gone: how many, and those of them whose file must follow."""
+
+    mails: int
+    filed: tuple[str, ...]
+
+
+def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool, Gone]:
+    """Remove the oldest finished entries that ended before this instant; whether there may be more, and the mails that went."""
+    found = query(
+        connection,
+        "SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries JOIN mails USING (mail_id) "
+        "WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?",
+        (to_microseconds(before), STEP),
+    )
+    rows: list[tuple[int, int]] = []
+    octets = 0
+    for entry_id, mail_id, size in found:
+        if octets > _STEP_BYTES:
+            break
+        rows.append((entry_id, mail_id))
+        octets += size
+    return len(rows) == STEP or len(rows) < len(found), remove_entries(connection, rows)
+
+
+def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> Gone:
+    """Remove (entry, mail) pairs, and each mail with the last of its entries."""
+    filed: list[str] = []
+    mails = 0
+    connection.executemany("DELETE FROM entries WHERE entry_id = ?", ((entry_id,) for entry_id, _ in rows))
+    for mail_id in sorted({mail_id for _, mail_id in rows}):
+        for spool_id, is_filed in query(
+            connection,
+            "DELETE FROM mails WHERE mail_id = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM entries WHERE mail_id = ?1) RETURNING spool_id, filed",
+            (mail_id,),
+        ):
+            mails += 1
+            if is_filed:
+                filed.append(spool_id)
+    return Gone(mails=mails, filed=tuple(filed))
+
+
+def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: datetime) -> None:
+    """Have the ledger remember what an operator drops unfinished; what is done stands there already."""
+    connection.executemany(
+        f"{REMEMBER} AND state <> 'done'",
+        ((to_microseconds(now), entry_id) for entry_id in entry_ids),
+    )
+
+
+def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
+    """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
+    reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))
+    connection.execute(
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
+        (to_microseconds(now - reach), STEP),
+    )
+    return connection.changes()
+
+
+def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:
+    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to return.
+
+    Kept are by default 64 MiB of them, or a quarter of all pages.
+
+    A jam of days leaves a large file. Its free pages are used again, but nobody else could have them.
+    """
+    free = connection.pragma("freelist_count")
+    if kept is None:
+        kept = max(_PAGES_KEPT, connection.pragma("page_count") // 4) - 1
+    if free <= kept:
+        return False
+    query(connection, f"PRAGMA incremental_vacuum({_PAGES})")
+    return bool(connection.pragma("freelist_count") < free)

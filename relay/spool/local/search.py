@@ -1,0 +1,164 @@
+"""How an operator finds mail by a word, and what is told of it: traces, history, and the age of what waits.
+
+Owns the questions of `Desk` that are no filter; never changes a row. No question touches the octets of mails.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import apsw
+
+from relay.envelope import SpoolId
+from relay.spool.local.control import read_holds
+from relay.spool.local.ids import mark_of
+from relay.spool.local.listing import ask_recipient, ask_sender, read_entries
+from relay.spool.local.named import split_id
+from relay.spool.local.patterns import equals, parse_pattern
+from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds
+from relay.spool.local.schema import query
+from relay.spool.model import Backlog, Entry, Event, Remembered, State
+
+
+def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
+    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first."""
+    spool_id, entry_id = split_id(word)
+    rows = query(
+        connection,
+        "SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id = ?1 AND coalesce(entry_id = ?2, 1) "
+        "UNION SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id IN ("
+        "SELECT spool_id FROM ledger WHERE message_id IN (?3, ?4)) "
+        "UNION SELECT entry_id FROM entries WHERE contact_id = ?3 ORDER BY 1 DESC LIMIT ?5",
+        (spool_id, entry_id, word, _bracketed(word), limit),
+    )
+    if "@" in word or not (rows or mark_of(spool_id)):
+        # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
+        fits = parse_pattern(word) if "@" in word else equals(word)
+        ask_sender(connection, fits)
+        ask_recipient(connection, fits)
+        rows += query(
+            connection,
+            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE fits_sender(reverse_path) "
+            "OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2) ORDER BY entry_id DESC LIMIT ?3",
+            (word, _bracketed(word), limit),
+        )
+    newest = sorted({row[0] for row in rows})[-limit:]
+    return read_entries(
+        query(
+            connection,
+            f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
+            "WHERE e.entry_id IN (SELECT value FROM json_each(?)) ORDER BY e.entry_id",
+            (json.dumps(newest),),
+        ),
+        read_holds(connection),
+    )
+
+
+def _bracketed(word: str) -> str:
+    return word if word.startswith("<") else f"<{word}>"
+
+
+def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
+    """What happened to an entry, oldest first."""
+    rows = query(
+        connection,
+        "SELECT at, event, attempt, reason, detail FROM history WHERE entry_id = ? ORDER BY rowid",
+        (entry_id,),
+    )
+    return [
+        Event(at=from_microseconds(at), event=event, attempt=attempt, reason=reason, detail=detail)
+        for at, event, attempt, reason, detail in rows
+    ]
+
+
+def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
+    return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
+
+
+def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
+    """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+    spool_id, number = split_id(word)
+    if number is not None and (number < 0 or _is_here(connection, spool_id)):
+        spool_id = (
+            ""  # the ledger has no numbers of entries, and the entries that are here speak for themselves
+        )
+    rows = query(
+        connection,
+        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
+        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
+        (spool_id, word, _bracketed(word), limit),
+    )
+    return [
+        Remembered(
+            spool_id=SpoolId(row[0]),
+            instance_id=row[1],
+            address=row[2],
+            message_id=row[3],
+            contact_id=row[4],
+            accepted_at=from_microseconds(row[5]),
+            dropped_at=from_microseconds(row[6]) if row[6] is not None else None,
+        )
+        for row in reversed(rows)
+    ]
+
+
+def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
+    """Of what is held and what is dead: how many, and when the last of them came to be so."""
+    rows = query(
+        connection,
+        "SELECT state, count(*), max(updated_at) FROM entries WHERE state IN ('held', 'dead') GROUP BY state",
+    )
+    found = {State(state): (count, from_microseconds(at)) for state, count, at in rows}
+    return {state: found.get(state, (0, None)) for state in (State.HELD, State.DEAD)}
+
+
+def originals(
+    connection: apsw.Connection, *, reasons: Sequence[str], since: datetime
+) -> tuple[int, datetime | None]:
+    """Of the entries at the last rung, those that came there since then for one of these reasons."""
+    # CROSS JOIN: SQLite keeps the order, few entries before a long history.
+    ((count, newest),) = query(
+        connection,
+        "SELECT count(DISTINCT entry_id), max(at) FROM entries "
+        "CROSS JOIN history USING (entry_id) WHERE rung = 'original' AND event = 'original' AND at >= ? "
+        "AND history.reason IN (SELECT value FROM json_each(?))",
+        (to_microseconds(since), json.dumps(list(reasons))),
+    )
+    return count, from_microseconds(newest) if count else None
+
+
+def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
+    """The undelivered entries of each route, counted by the state that an operator sees, and by age."""
+    bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first
+    counts: dict[str, dict[str, int]] = {}
+    ages: dict[str, list[int]] = {}
+    oldest: dict[str, int] = {}
+    rows = query(
+        connection,
+        "SELECT route, state, accepted_at FROM entries WHERE state IN ('queued', 'leased', 'held', 'dead')",
+    )
+    holds = read_holds(connection)
+    for route, state, accepted_at in rows:
+        of_route = counts.setdefault(route, dict.fromkeys(("queued", "leased", "held", "dead"), 0))
+        of_route["held" if state == State.QUEUED and route in holds else state] += 1
+        buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
+        if state == State.DEAD:
+            continue
+        # The youngest bucket first: an entry younger than the smallest limit is past every bound.
+        buckets[len(bounds) - bisect_right(bounds, accepted_at)] += 1
+        oldest[route] = min(oldest.get(route, accepted_at), accepted_at)
+    return [
+        Backlog(
+            route=route,
+            queued=of_route["queued"],
+            leased=of_route["leased"],
+            held=of_route["held"],
+            dead=of_route["dead"],
+            ages=tuple(ages[route]),
+            oldest_at=from_microseconds(oldest[route]) if route in oldest else None,
+        )
+        for route, of_route in sorted(counts.items())
+    ]

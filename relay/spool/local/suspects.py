@@ -1,0 +1,61 @@
+"""Entries that were under way when the deliverer hung: each is delivered alone, before anything else that is due.
+
+Owns which entries these are, and whose turn it is. Without company the one that hangs the deliverer is found, and counted
+(`blame_leases`), however much other mail comes; an outcome of any kind clears the others. Runs within the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+
+import apsw
+
+from relay.spool.local.schema import query
+
+#: The reason that such an entry has until its next outcome.
+HUNG = "hung"
+
+
+class Suspects:
+    """Those of one deliverer; read from the spool when it starts, and only fewer after that."""
+
+    def __init__(self) -> None:
+        self._ids: frozenset[int] = frozenset()
+        #: Whether something due was left at the last claim, until what is under way has come to its end.
+        self.keep_waiting = False
+
+    def load(self, connection: apsw.Connection) -> None:
+        """Find them: one look at every entry, at a start."""
+        rows = query(
+            connection, "SELECT entry_id FROM entries WHERE state = 'queued' AND reason = ?", (HUNG,)
+        )
+        self._ids = frozenset(row[0] for row in rows)
+
+    def next_entry(self, connection: apsw.Connection, *, at: int, stopped: Container[str]) -> int | None:
+        """The suspect to lease alone, now; None when there is none, or `keep_waiting` says that nothing may be leased.
+
+        `stopped`: routes that are held or paused; their suspects wait with them.
+        """
+        self.keep_waiting = False
+        if not self._ids:
+            return None
+        rows = query(
+            connection,
+            "SELECT entry_id, state, due_at, route FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
+            "WHERE state IN ('queued', 'leased') AND reason = ? ORDER BY due_at, entry_id",
+            (json.dumps(sorted(self._ids)), HUNG),
+        )
+        self._ids = frozenset(row[0] for row in rows)
+        due = [row[0] for row in rows if row[1] == "queued" and row[2] <= at and row[3] not in stopped]
+        leased = any(row[1] == "leased" for row in rows)
+        if due and not leased:
+            leased = bool(
+                query(
+                    connection,
+                    "SELECT 1 FROM entries INDEXED BY entries_leased WHERE state = 'leased' LIMIT 1",
+                )
+            )
+        self.keep_waiting = leased and bool(due or any(row[1] == "leased" for row in rows))
+        return due[0] if due and not leased else None

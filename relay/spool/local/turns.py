@@ -1,0 +1,156 @@
+"""Turns within the queue: routes, then replies and new mail, then peer networks, then domains of reverse-paths.
+
+Owns who is next of those that wait, so that a flood delays the flooder: each of its many mails waits for its own
+network's turn, and for its own domain's within it. Kept in memory by the one deliverer, and written down with each
+claim (table `turns`), so that a start goes on where the one before it ended: no restart is anyone's advantage.
+Each step is a seek in one index (`entries_turn`): a long queue makes no step longer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+import apsw
+
+from relay.domains import normalise_domain
+from relay.envelope import Peer
+from relay.networks import find_network
+from relay.spool.local.schema import query
+
+#: Mail that continues its sender's own conversation, and all other.
+REPLY, NEW = 0, 1
+PRIORITIES = (REPLY, NEW)
+#: Of four claims in a route at least one is new mail while some waits.
+_REPLIES_IN_A_ROW = 3
+#: Networks whose last domain is remembered; of the others the turn begins at a random place again.
+_REMEMBERED = 10_000
+_KEY_BITS = 63  # what SQLite's integers hold without a sign
+
+_WAITING = (
+    "FROM entries INDEXED BY entries_turn WHERE state = 'queued' AND ready = 1 AND route = ? AND priority = ?"
+)
+_NEXT_NETWORK = f"SELECT network {_WAITING} AND network > ? ORDER BY network LIMIT 1"
+_NEXT_DOMAIN = f"SELECT domain {_WAITING} AND network = ? AND domain > ? ORDER BY domain LIMIT 1"
+_FIRST = (
+    f"SELECT entry_id, due_at {_WAITING} AND network = ? AND domain = ? ORDER BY due_at, entry_id LIMIT 1"
+)
+#: A clock that was set back: what was due is not due any more, and has no turns until it is.
+_UNRIPEN = f"""
+UPDATE entries SET ready = 0 WHERE entry_id IN (
+    SELECT entry_id {_WAITING} AND network = ? AND domain = ? AND due_at > ? LIMIT 200
+)
+"""  # noqa: S608 - constants of ours
+_SAVE = (
+    "INSERT INTO turns VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+    "SET domain = excluded.domain, served = excluded.served"
+)
+_FORGET = "DELETE FROM turns WHERE route = ? AND priority = ? AND network = ?"
+#: Groups that a claim finds not due before it gives up until the next.
+_LOOKS = 32
+
+
+@lru_cache(maxsize=8_192)
+def _key(text: str) -> int:
+    """A number for a name, above 0; its place among others is chance, and nobody finds a second name for it."""
+    digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> (64 - _KEY_BITS)) or 1
+
+
+def group_of(peer: Peer, reverse_path: str | None) -> tuple[int, int]:
+    """The keys of the network and of the domain that a mail takes its turn with.
+
+    Behind a trusted listener all mail comes from one relay: its domains are the only groups.
+    """
+    domain = normalise_domain((reverse_path or "").rpartition("@")[2])
+    return 0 if peer.role == "trusted" else _key(find_network(peer.address)), _key(domain)
+
+
+class Turns:
+    """Whose turn it is, as the one deliverer knows it."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+        #: By route: which service it was that it got last; more is later.
+        self._served: dict[str, int] = {}
+        self._count = 0
+        #: By route: replies claimed since the last new mail. A start counts as having had them.
+        self._replies: dict[str, int] = {}
+        #: By route and priority: the network that was served last.
+        self._networks: dict[tuple[str, int], int] = {}
+        #: By route, priority and network: the domain that was served last; the one not used for longest goes first.
+        self._domains: dict[tuple[str, int, int], int] = {}
+
+    def load(self, connection: apsw.Connection) -> None:
+        """Go on where the deliverer before this one ended; the first time only."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for route, priority, network, domain, served in query(
+            connection, "SELECT * FROM turns ORDER BY served"
+        ):
+            self._networks[route, priority] = network
+            self._domains[route, priority, network] = domain
+            self._served[route] = self._count = served
+
+    def order(self, routes: Iterable[str]) -> list[str]:
+        """The routes, in the order in which each is to get one entry: the one served longest ago comes first."""
+        return sorted(routes, key=lambda route: (self._served.get(route, 0), route))
+
+    def serve(self, route: str) -> None:
+        """A route got an entry."""
+        self._count += 1
+        self._served[route] = self._count
+
+    def next_entry(self, connection: apsw.Connection, route: str, *, at: int) -> int | None:
+        """The ready entry of a route whose turn it is, which counts as served; None when no entry is ready."""
+        replies = self._replies.get(route, _REPLIES_IN_A_ROW)
+        for priority in PRIORITIES if replies < _REPLIES_IN_A_ROW else PRIORITIES[::-1]:
+            entry_id = self._next_of(connection, (route, priority), at=at)
+            if entry_id is not None:
+                self._replies[route] = replies + 1 if priority == REPLY else 0
+                return entry_id
+        return None
+
+    def _next_of(self, connection: apsw.Connection, lane: tuple[str, int], *, at: int) -> int | None:
+        for _ in range(_LOOKS):
+            group = self._next_group(connection, lane)
+            if group is None:
+                break
+            entry_id, due_at = query(connection, _FIRST, group)[0]
+            if due_at <= at:
+                self._save(connection, group)
+                return int(entry_id)
+            connection.execute(_UNRIPEN, (*group, at))
+        return None
+
+    def _next_group(
+        self, connection: apsw.Connection, lane: tuple[str, int]
+    ) -> tuple[str, int, int, int] | None:
+        """The network after the one that was served last, and in it the domain after its last; now they are the last."""
+        network = _after(connection, _NEXT_NETWORK, lane, self._networks.get(lane))
+        if network is None:
+            return None
+        within = (*lane, network)
+        domain = _after(connection, _NEXT_DOMAIN, within, self._domains.pop(within, None))
+        assert domain is not None, "a network that was found has an entry, and that a domain"
+        self._networks[lane], self._domains[within] = network, domain
+        return (*within, domain)
+
+    def _save(self, connection: apsw.Connection, group: tuple[str, int, int, int]) -> None:
+        connection.execute(_SAVE, (*group, self._count + 1))
+        if len(self._domains) > _REMEMBERED:
+            oldest = next(iter(self._domains))
+            del self._domains[oldest]
+            connection.execute(_FORGET, oldest)
+
+
+def _after(
+    connection: apsw.Connection, sql: str, within: tuple[str | int, ...], last: int | None
+) -> int | None:
+    """The next key after the last one, around the end; from a random place where it is not known which was the last."""
+    place = secrets.randbits(_KEY_BITS) if last is None else last
+    rows = query(connection, sql, (*within, place)) or query(connection, sql, (*within, -1))
+    return rows[0][0] if rows else None

@@ -1,0 +1,258 @@
+"""How a line of the log looks: JSON for programs, columns for a person, and nothing that a terminal obeys.
+
+Owns the set-up of structlog and of the libraries' own logging. Never decides what is said: `relay.telemetry` does.
+The line of a transaction is on the way of every 250, so its chain is short: one encoder made once, values that are
+plain left as they are, one step instead of structlog's four, and the lines of one turn of the event loop written
+together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TextIO
+
+import orjson
+import structlog
+
+from relay.telemetry.log_queue import QueuedStream
+from relay.terminal import write_out
+
+#: What the end of a process waits for a sink that has stalled: its last words are worth a moment, and no more.
+_LAST_SECONDS = 1.0
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+#: Characters of one value; more is a peer that fills our disk. A sentence of ours, which may quote a peer, has more.
+_VALUE = 200
+_SENTENCE = 1_000
+_SENTENCES = frozenset({"detail", "why"})
+#: Characters of all values of a list together, and lines of a traceback: its beginning and its end say most.
+_LIST = 4_000
+_FIRST_LINES, _LAST_LINES = 20, 80
+#: Values of a list that are under its limit when each is under its own.
+_FEW = _LIST // _VALUE
+#: Types whose values are short, and stay what they are.
+_SHORT = frozenset({int, float, bool, type(None)})
+
+
+def _shorten(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut every value to its limit, whoever chose it: what was cut says how long it was."""
+    for name, value in event.items():
+        kind = type(value)
+        if kind is str:
+            if len(value) > _VALUE:
+                event[name] = _shorten_text(name, value)
+        elif kind is list or kind is tuple:
+            event[name] = _shorten_list(value, _limit(name))
+        elif kind not in _SHORT and name != "exc_info":
+            words = value if isinstance(value, str) else repr(value)
+            event[name] = _shorten_text(name, words)
+    return event
+
+
+def _limit(name: str) -> int:
+    return _SENTENCE if name in _SENTENCES else _VALUE
+
+
+def _shorten_text(name: str, text: str) -> str:
+    return _shorten_lines(text) if name == "exception" else _cut(text, _limit(name))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
+def _shorten_list(values: Sequence[Any], limit: int) -> list[str]:
+    """The first values of a list, and how many more there are."""
+    for each in values:
+        if type(each) is not str or len(each) > _VALUE:
+            break
+    else:
+        if len(values) <= _FEW:
+            return list(values)
+    kept: list[str] = []
+    room = _LIST
+    for value in values:
+        text = _cut(str(value), limit)
+        room -= len(text)
+        if room < 0:
+            return [*kept, f"… and {len(values) - len(kept):,} more"]
+        kept.append(text)
+    return kept
+
+
+def _shorten_lines(text: str) -> str:
+    lines = [_cut(line, _SENTENCE) for line in text.split("\n")]
+    if len(lines) > _FIRST_LINES + _LAST_LINES:
+        lines[_FIRST_LINES:-_LAST_LINES] = [f"… {len(lines) - _FIRST_LINES - _LAST_LINES:,} lines more"]
+    return "\n".join(lines)
+
+
+def _shorten_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return _shorten(event)
+
+
+def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(map(write_out, value.split("\n")))
+        elif isinstance(value, str):
+            event[name] = write_out(value)
+        elif isinstance(value, list):
+            event[name] = [write_out(str(each)) for each in value]
+    return event
+
+
+# For what orjson does not take: lone surrogates, integers beyond 64 bits.
+_encode_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=repr).encode
+
+
+def _encode(event: MutableMapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        return _encode_any(event)
+
+
+@lru_cache(maxsize=4)
+def _second(since_1970: int) -> str:
+    """The date and time of RFC 3339; a second's lines share one."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_1970))
+
+
+def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """One line of JSON, disarmed; most lines are seen to be harmless as a whole, at a tenth of the cost."""
+    event["level"] = method
+    now = time.time_ns()
+    event["at"] = f"{_second(now // 1_000_000_000)}.{now // 1_000 % 1_000_000:06d}Z"
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    line = _encode(_shorten(event))
+    # JSON writes out C0, with a backslash; beyond ASCII there may be anything.
+    if line.isascii() and "\\" not in line and "\x7f" not in line:
+        return line
+    return _encode(_disarm(logger, method, event))
+
+
+class _OfLibraries(logging.Formatter):
+    """What a library has to say, which may quote a peer: disarmed and cut as our own lines are."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The message on one line."""
+        return write_out(_cut(super().formatMessage(record), _SENTENCE))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        """The traceback, whose lines stay lines."""
+        return "\n".join(map(write_out, _shorten_lines(super().formatException(ei)).split("\n")))
+
+
+class Lines:
+    """Where rendered lines go: to a stream, whole, and those of one turn of the event loop with one write.
+
+    A warning or an error is written at once, and what waits before it; so is everything where no loop runs.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        #: The loop that will flush.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()  # threads have things to say, too
+
+    def info(self, line: str) -> None:
+        """Write the line before the loop's next turn ends."""
+        with self._lock:
+            self._waiting.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+
+    debug = info
+
+    def error(self, line: str) -> None:
+        """Write the line now."""
+        with self._lock:
+            self._waiting.append(line)
+        self.flush()
+
+    warning = error
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            self._loop = None
+            if self._waiting:
+                self._waiting.append("")
+                text = "\n".join(self._waiting)
+                self._waiting.clear()
+                self._stream.write(text)
+                self._stream.flush()
+
+
+_lines = Lines(sys.stderr)
+
+
+def queue_stderr(*, count: Callable[[int], object], tell: Callable[[int], object]) -> None:
+    """Have all that this process writes to sys.stderr from now on, log or not, wait in a queue: see QueuedStream.
+
+    To be called before `configure_logs`.
+    """
+    if isinstance(sys.stderr, QueuedStream):
+        return
+    with suppress(OSError):  # a stream in memory has no descriptor, and cannot stall
+        sys.stderr = QueuedStream(sys.stderr.fileno(), count=count, tell=tell)
+
+
+def _flush_last() -> None:
+    """The last words of a process whose loop has ended."""
+    _lines.flush()
+    if isinstance(sys.stderr, QueuedStream):
+        sys.stderr.drain(_LAST_SECONDS)
+
+
+atexit.register(_flush_last)
+
+
+def configure_logs(log_format: str = "auto", level: str = "info") -> None:
+    """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
+    global _lines  # noqa: PLW0603 - one log a process
+    _lines.flush()
+    _lines = Lines(sys.stderr)
+    human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    chain: list[Any] = [_render]
+    if human:
+        chain = [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="at"),
+            structlog.processors.format_exc_info,
+            _shorten_event,
+            _disarm,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
+        ]
+    structlog.configure(
+        processors=chain,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: _lines,
+        cache_logger_on_first_use=False,
+    )
+    # Libraries speak through logging; what they say below WARNING is theirs to keep.
+    speaker = logging.StreamHandler(sys.stderr)
+    speaker.setFormatter(_OfLibraries("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[speaker], force=True)
+    for noisy in ("mail.log", "aiobotocore", "botocore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

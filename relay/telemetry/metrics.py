@@ -1,0 +1,116 @@
+"""The metrics of a process: their names, what they say, and the labels that they begin with.
+
+Owns the registry's families. Never moves one: `telemetry` does, beside the log line of the same fact. Labels come from
+closed vocabularies, and a counter stands at 0 from the start: `increase()` of Prometheus sees no step from nothing to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Metric, disable_created_metrics
+
+from relay import replies
+from relay.contact.adaptations import AdaptationCode
+from relay.errors import FailureClass
+from relay.vocabulary import AlarmKind, Disposition
+
+# The instant at which each counter began, once more for each label: `process_start_time_seconds` says as much.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
+
+
+class Known(Gauge):
+    """A gauge that is there once it was moved: from a process that cannot know, 0 would be a wrong answer."""
+
+    _is_known = False
+
+    def set(self, value: float) -> None:
+        """The value from now on."""
+        super().set(value)
+        self._is_known = True
+
+    def inc(self, amount: float = 1) -> None:
+        """So much more."""
+        super().inc(amount)
+        self._is_known = True
+
+    def collect(self) -> Iterable[Metric]:
+        """The family with its sample, or nothing."""
+        return super().collect() if self._is_known else ()
+
+
+TRANSACTIONS = Counter("relay_transactions", "Transactions by what became of them.", ["disposition"])
+RECIPIENTS_REFUSED = Counter("relay_recipients_refused", "RCPT commands refused, by reply.", ["reply"])
+SESSIONS = Known("relay_sessions", "Sessions open now.")
+SESSIONS_REFUSED = Counter(
+    "relay_sessions_refused", "Sessions ended by us with a 4yz or 5yz, by enhanced code.", ["code"]
+)
+LOGINS_REFUSED = Counter("relay_logins_refused", "AUTH attempts that failed.")
+HANDSHAKES_FAILED = Counter("relay_handshakes_failed", "TLS handshakes that broke or were too slow.")
+TRANSACTIONS_ABORTED = Counter("relay_transactions_aborted", "Mails that ended before they were whole.")
+GATE_CLOSED = Known("relay_gate_closed", "1 while new sessions are sent away.")
+INTAKE_CLOSED = Known(
+    "relay_intake_closed", "1 while no mail can come in: what keeps new sessions out, a pause, no room."
+)
+RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
+DUPLICATES = Counter(
+    "relay_duplicates", "Mails that were here before and were answered with their first spool id."
+)
+DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
+DELIVERY_FAILURES = Counter(
+    "relay_delivery_failures",
+    "Delivery attempts that failed, by who failed and what it means.",
+    ["service", "failure"],
+)
+ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
+WORKER_DEATHS = Counter(
+    "relay_worker_deaths", "Mails whose worker ended or failed in the middle of them, by kind.", ["kind"]
+)
+SLOW_MAILS = Counter("relay_slow_mails", "Mails that went on in the slow lane.")
+
+SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
+SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+ROUTES_HELD = Known("relay_routes_held", "Routes that wait for their configuration to be right.")
+SERVICES_AWAY = Gauge("relay_service_away", "1 while a service is away for everyone.", ["service"])
+SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or written.")
+SPOOL_DISK_FULL = Known(
+    "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
+)
+HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
+LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
+ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
+
+#: What RCPT is refused with.
+_TO_RECIPIENTS = (
+    replies.BAD_ARGUMENT, replies.BAD_RECIPIENT, replies.NEEDS_SMTPUTF8, replies.NO_RELAYING,
+    replies.PARAMETER_UNKNOWN, replies.TOO_MANY_FOR_A_MINUTE, replies.TOO_MANY_RECIPIENTS, replies.UNKNOWN_RECIPIENT,
+)  # fmt: skip
+#: The last word of a session: every 421, and these.
+_TO_SESSIONS = (
+    replies.ACCESS_DENIED, replies.BAD_ARGUMENT, replies.BAD_LINE, replies.EARLY_TALKER, replies.NO_ROOM, replies.TOO_BIG,
+    *(row.reply for row in replies.ROWS if row.reply.code == 421),
+)  # fmt: skip
+
+#: Looked up once: labels() costs more than the counting.
+BY_DISPOSITION = {each: TRANSACTIONS.labels(each) for each in Disposition}
+for _reply in _TO_RECIPIENTS:
+    RECIPIENTS_REFUSED.labels(str(_reply.code))
+for _reply in _TO_SESSIONS:
+    SESSIONS_REFUSED.labels(_reply.enhanced)
+for _outcome in ("done", "deferred", "held", "buried", "lost"):
+    DELIVERIES.labels(_outcome)
+for _service in ("s3", "connect", "relay"):
+    for _failure in FailureClass:
+        DELIVERY_FAILURES.labels(_service, _failure)
+for _code in AdaptationCode:
+    ADAPTATIONS.labels(_code)
+for _death in ("cpu", "memory", "crash", "silent", "killed", "exit", "unborn", "fault"):
+    WORKER_DEATHS.labels(_death)
+for _kind in AlarmKind:
+    ALARMS.labels(_kind)
+
+
+def begin_receiver() -> None:
+    """Show what a process that takes mail knows of itself, before the first session and the first trouble."""
+    for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK):
+        gauge.set(0)

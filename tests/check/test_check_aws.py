@@ -1,0 +1,197 @@
+"""What `relay check` finds of AWS, met with the daemon's own clients in the sandbox."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+from aws_parts import nobody
+
+from relay.check.aws import _clock, _destinations, examine_aws
+from relay.check.finding import Level
+from relay.config.builtin import INSTANCE_ID, builtin_config
+from relay.sandbox.service import running_sandbox
+
+
+@pytest.fixture
+def account(box, monkeypatch):
+    """The environment points to the sandbox, and to nothing else of AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in box.env.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def examine(**overrides):
+    """Findings by subject."""
+    found = examine_aws(builtin_config(**overrides), now=datetime.now(UTC))
+    return {finding.subject: finding for finding in found}
+
+
+def test_a_bucket_that_works_is_found_to_work(account):
+    """An object goes up and comes back by its URL, and all that hangs on it is fine."""
+    found = examine()
+    assert found["bucket relay-sandbox"].level is Level.OK
+    assert (
+        found["bucket relay-sandbox"].detail == "mail/relay-check went up and came back by its presigned URL"
+    )
+    assert found["clock"].level is Level.OK
+    assert found["region"].detail == "eu-central-1"
+    assert "no end of their own" in found["credentials"].detail
+    assert found["presigned URL"].level is Level.OK
+
+
+def test_missing_bucket_is_a_fail(account):
+    """A bucket that is not there fails with S3's word and what to do."""
+    finding = examine(s3={"bucket": "not-there"})["bucket not-there"]
+    assert finding.level is Level.FAIL
+    assert "NoSuchBucket" in finding.detail
+    assert finding.detail.endswith("make it, or mend s3.bucket")
+
+
+def test_wrong_secret_is_a_fail(account):
+    """A secret that is not the key's fails with what to mend."""
+    account.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    finding = examine()["bucket relay-sandbox"]
+    assert finding.level is Level.FAIL
+    assert finding.detail.endswith("mend the secret access key")
+
+
+def test_unreachable_services_are_fails(account):
+    """Endpoints that nobody answers at fail, one line each, and nothing hangs."""
+    with nobody() as url:
+        account.setenv("AWS_ENDPOINT_URL_S3", url)
+        account.setenv("AWS_ENDPOINT_URL_CONNECT", url)
+        found = examine()
+    for finding in (found["bucket relay-sandbox"], found[f"instance {INSTANCE_ID}"]):
+        assert finding.level is Level.FAIL
+        assert f'Could not connect to the endpoint URL: "{url}/' in finding.detail
+
+
+def test_missing_credentials_are_a_fail(account):
+    """Without credentials there is one line, which names the ways to give them."""
+    account.delenv("AWS_ACCESS_KEY_ID")
+    account.delenv("AWS_SECRET_ACCESS_KEY")
+    account.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    account.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    found = examine()
+    assert found["credentials"].level is Level.FAIL
+    assert "no AWS credentials were found" in found["credentials"].detail
+    assert not [subject for subject in found if subject.startswith(("bucket", "instance"))]
+
+
+def test_long_token_is_a_fail(account):
+    """A session token that makes URLs longer than Connect takes is found before the first mail is."""
+    with running_sandbox(session_token="t" * 1_800, bucket="another-sandbox") as other:
+        for name, value in other.env.items():
+            account.setenv(name, value)
+        finding = examine(s3={"bucket": "another-sandbox"})["presigned URL"]
+    assert finding.level is Level.FAIL
+    assert "Connect takes 2000" in finding.detail
+
+
+# --- Addresses in Connect
+
+
+async def search(answer):
+    """A Connect that knows SearchEmailAddresses and answers as told, as (runner, URL)."""
+
+    async def handle(request):
+        return answer(await request.json())
+
+    app = web.Application()
+    app.router.add_post("/search-email-addresses", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, "http://{}:{}".format(*runner.addresses[0])
+
+
+async def instance_finding(account, answer):
+    """What is said of the built-in instance when Connect answers so."""
+    import asyncio
+
+    runner, url = await search(answer)
+    account.setenv("AWS_ENDPOINT_URL_CONNECT", url)
+    try:
+        return (await asyncio.to_thread(examine))[f"instance {INSTANCE_ID}"]
+    finally:
+        await runner.cleanup()
+
+
+def pages(*addresses):
+    """An answer of one address a page."""
+
+    def answer(asked):
+        number = int(asked.get("NextToken", "0"))
+        page = {"EmailAddresses": [{"EmailAddress": addresses[number]}]}
+        return web.json_response(
+            page | ({"NextToken": str(number + 1)} if number + 1 < len(addresses) else {})
+        )
+
+    return answer
+
+
+def refusal(status, name):
+    """An answer that refuses as AWS does."""
+    return lambda asked: web.json_response(
+        {"Message": "no"}, status=status, headers={"x-amzn-ErrorType": f"{name}:"}
+    )
+
+
+async def test_known_addresses_are_fine(account):
+    """Every address of a route that the instance has, over all pages, is one line of ok."""
+    finding = await instance_finding(
+        account, pages("a@example.com", "Support@example.com", "sales@example.com")
+    )
+    assert (finding.level, finding.detail) == (Level.OK, "has the addresses of our routes (2 of its 3)")
+
+
+async def test_unknown_address_is_a_fail(account):
+    """A route to an address that the instance has not would be a 404 for each mail: it is said before."""
+    finding = await instance_finding(account, pages("support@example.com"))
+    assert finding.level is Level.FAIL
+    assert finding.detail.startswith("has no address sales@example.com")
+
+
+async def test_unknown_instance_is_a_fail(account):
+    """An instance that is not there fails."""
+    finding = await instance_finding(account, refusal(404, "ResourceNotFoundException"))
+    assert finding.level is Level.FAIL
+
+
+async def test_missing_permission_is_a_warning(account):
+    """Who may not look cannot tell; the relay itself needs no such permission."""
+    finding = await instance_finding(account, refusal(403, "AccessDeniedException"))
+    assert finding.level is Level.WARN
+    assert "allow connect:SearchEmailAddresses" in finding.detail
+
+
+def test_destinations_are_those_of_the_instance():
+    """Only routes of the instance count, and only those that name whole addresses."""
+    config = builtin_config(
+        routes=[
+            {"match": ["a@example.com", "@example.com", "b*@example.com"]},
+            {"match": ["@example.net"], "destination": "C@example.com"},
+            {"match": ["d@example.com"], "instance_id": "other"},
+        ]
+    )
+    assert _destinations(config, INSTANCE_ID) == {"a@example.com", "c@example.com"}
+    assert _destinations(config, "other") == {"d@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("date", "level"),
+    [
+        ("", Level.WARN),
+        ("yesterday", Level.WARN),
+        ("Tue, 01 Jan 2019 00:00:00 GMT", Level.FAIL),
+    ],
+)
+def test_clock_is_held_against_theirs(date, level):
+    """A clock far from S3's own is a fail; without a date nobody can tell."""
+    assert _clock(date).level is level
