@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from prometheus_client import Counter, Gauge
+from test_floors import FLOORS
 
 from relay import telemetry
 from relay.cli import COMMANDS, main
@@ -199,6 +200,13 @@ def test_make_targets_in_documents_exist(path):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^    |`)make ([a-z]+)", path.read_text(), re.MULTILINE))
     assert named <= targets
+
+
+def test_floors_of_contributing_are_those_of_the_code():
+    """The table of floors in CONTRIBUTING.md names each room on the floor where test_floors.py has it."""
+    rows = re.findall(r"^\| (\d) \w+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    named = {f"relay.{name}": int(number) for number, names in rows for name in re.findall(r"`(\S+)`", names)}
+    assert named == {name: number for name, number in FLOORS.items() if name != "relay"}
 
 
 # --- The tests themselves
