@@ -274,6 +274,11 @@ def build_mail(
     return mail
 
 
+def octets_of(mail: EmailMessage) -> bytes:
+    """The octets that `send` hands over."""
+    return mail.as_bytes().replace(b"\n", b"\r\n")
+
+
 def send(
     port: int,
     mail: EmailMessage | bytes,
@@ -284,7 +289,7 @@ def send(
 ) -> None:
     """Hand over one mail in a session of its own; raises what smtplib raises."""
     with smtplib.SMTP("127.0.0.1", port, timeout=timeout, local_hostname="client.test") as client:
-        octets = mail if isinstance(mail, bytes) else mail.as_bytes().replace(b"\n", b"\r\n")
+        octets = mail if isinstance(mail, bytes) else octets_of(mail)
         client.sendmail(sender, list(to), octets)
 
 

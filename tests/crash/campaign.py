@@ -20,7 +20,7 @@ from pathlib import Path
 
 from crash.points import STRIKES, Strike
 from crash.programs import DESK, ProgramLoad
-from harness import Daemon, Senders, build_mail, send, sha256, until
+from harness import Daemon, Senders, build_mail, octets_of, send, sha256, until
 from resources import check_growth
 
 from relay.config.load import load_config
@@ -61,6 +61,8 @@ class Campaign:
         self.daemon = Daemon(home, env=box.environ(), extra=ROUTES)
         self.config = load_config(str(self.daemon.config_path))
         self._numbers: dict[str, str] = {}
+        #: SHA-256 of each mail as it is sent, by its number.
+        self._sums: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._dropped: set[str] = set()
         #: Of those held, what a person let go: it becomes a contact, once, whatever its route says (spool.md).
@@ -80,6 +82,7 @@ class Campaign:
     def _make(self, number: str) -> EmailMessage:
         mail = build_mail(number, attachment=file_of(number), to=", ".join(recipients_of(number)))
         self._numbers[str(mail["Message-ID"])] = number
+        self._sums[number] = sha256(octets_of(mail))
         return mail
 
     def arrived(self) -> Counter[tuple[str, str]]:
@@ -105,7 +108,7 @@ class Campaign:
             self.daemon.start(wait=False, **fault, **strike.env)
             if strike.held:
                 self._send_held()
-            self._wait_for_end(strike.point)
+            self._wait_for_end(strike)
         self.cut()
         self.struck[strike.point] += 1
         self.box.connect.planned.clear()
@@ -123,14 +126,12 @@ class Campaign:
         self.daemon.kill()
         self.kills += 1
 
-    def _wait_for_end(self, point: str) -> None:
+    def _wait_for_end(self, strike: Strike) -> None:
         def ended() -> bool:
-            return any(
-                line.get("event") == "child.ended" and line.get("code") == -signal.SIGKILL
-                for line in self.daemon.events
-            )
+            told = (line for line in self.daemon.events if line.get("event") == strike.told)
+            return any(line.get("code") == -signal.SIGKILL or line.get("kind") == "killed" for line in told)
 
-        until(ended, seconds=40, so=f"a process killed at {point}: {self.daemon.log()}")
+        until(ended, seconds=40, so=f"a process killed at {strike.point}: {self.daemon.log()}")
 
     def _send_held(self) -> str:
         """A large mail that its route holds, accepted; its Message-ID."""
@@ -138,6 +139,7 @@ class Campaign:
         mail = self._make(number)
         mail.replace_header("To", HELD)
         mail["Auto-Submitted"] = "auto-replied"
+        self._sums[number] = sha256(octets_of(mail))
         end = time.monotonic() + 30
         while True:
             try:
@@ -247,7 +249,11 @@ class Campaign:
             number = contact["request"]["EmailMessage"]["RawMessage"]["Subject"].removeprefix("Mail ")
             data = file_of(number)
             sums = [file["sha256"] for file in contact["attachments"]]
-            if "attachment.refused" in contact["request"]["Attributes"].get("relay_adaptations", ""):
+            adaptations = contact["request"]["Attributes"].get("relay_adaptations", "")
+            if "message.not_understood" in adaptations:
+                assert sums == [self._sums[number]], f"the original of {number}"
+                continue
+            if "attachment.refused" in adaptations:
                 assert sums == [], f"the attachments of {number}, which Connect was told to refuse"
                 continue
             assert sums == ([sha256(data)] if data else []), f"the attachments of {number}"
@@ -257,5 +263,5 @@ class Campaign:
 
 def strikes_of(*, thorough: bool) -> list[tuple[Strike, int]]:
     """Every step once; thorough, those that are taken often at later passes too."""
-    passes = (1, 2, 5) if thorough else (1,)
-    return [(strike, nth) for nth in passes for strike in STRIKES if nth == 1 or strike.often]
+    later = (0, 1, 4) if thorough else (0,)
+    return [(strike, strike.first + more) for more in later for strike in STRIKES if not more or strike.often]

@@ -14,8 +14,8 @@ NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed", "spool.clock.committed"}
 def points() -> frozenset[str]:
     """The names of all fault points in the code; the outbox builds some of its own from the name of a change."""
     texts = {path: path.read_text() for path in (ROOT / "relay").rglob("*.py")}
-    plain = {name for text in texts.values() for name in re.findall(r'fault_point\("([a-z0-9_.]+)"\)', text)}
-    outbox = texts[ROOT / "relay" / "spool" / "outbox.py"]
+    plain = {name for text in texts.values() for name in re.findall(r'fault_point\("([a-z0-9_.]+)"', text)}
+    outbox = texts[ROOT / "relay" / "spool" / "local" / "outbox.py"]
     changes = re.findall(r'_change\(\s*"([a-z_]+)"', outbox)
     return frozenset(plain | {f"spool.{name}.committed" for name in changes})
 
@@ -31,6 +31,10 @@ class Strike:
     env: dict[str, str] = field(default_factory=dict)
     #: A mail that the route's policy holds comes first.
     held: bool = False
+    #: What says that a process was killed: a child of the daemon's, or a worker of the deliverer's.
+    told: str = "child.ended"
+    #: The first pass to be struck; a fresh worker passes by again, so that only its second mail is struck.
+    first: int = 1
     #: The words of `relay` that pass by it, instead of the daemon; "{id}" is a held mail.
     command: tuple[str, ...] = ()
     #: Steps that are taken often are another moment at a later pass.
@@ -39,6 +43,7 @@ class Strike:
 
 _SWEEPING = {"RELAY_ALARMS__EVERY_SECONDS": "0.02", "RELAY_SPOOL__RETAIN_DAYS": "0.00002"}
 _GONE = "ResourceNotFoundException"
+_REFUSED = "InvalidRequestException"
 _BROKEN = "InternalServiceException"
 
 #: In this order: the first one needs a folder without a spool.
@@ -55,14 +60,17 @@ STRIKES = (
     Strike(point="spool.recover.committed"),
     Strike(point="spool.claim.committed", often=True),
     Strike(point="runner.claimed", often=True),
+    Strike(point="delivery.understand", told="worker.died", first=2, often=True),
     Strike(point="delivery.after_s3", often=True),
     Strike(point="spool.request.committed", often=True),
     Strike(point="delivery.before_connect", often=True),
     Strike(point="delivery.after_connect", often=True),
     Strike(point="spool.send.committed", errors=(_BROKEN,) * 20, often=True),
-    Strike(point="spool.refuse.committed", errors=("InvalidRequestException",)),
+    Strike(point="spool.refuse.committed", errors=(_REFUSED,)),
+    Strike(point="spool.rung.committed", errors=(_REFUSED,) * 60),
     Strike(point="spool.finish.committed", often=True),
     Strike(point="spool.defer.committed", errors=(_BROKEN,) * 20, often=True),
+    Strike(point="spool.recall.committed", errors=(_BROKEN,) * 8),
     Strike(point="spool.hold_route.committed", errors=(_GONE,) * 4),
     Strike(point="spool.resume_route.committed", errors=(_GONE,)),
     Strike(point="spool.bury.committed", errors=(_BROKEN,) * 60, env={"RELAY_DELIVER__MAX_AGE_HOURS": "0.000001"}),

@@ -54,6 +54,7 @@ def test_halves_show_what_they_know(halves):
         "relay_spool_disk_full",
         "relay_spool_sick",
         "relay_routes_held",
+        "relay_service_away",
         "relay_intake_closed",
     }
     assert (deliver.stop(), receive.stop()) == (0, 0)

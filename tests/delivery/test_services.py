@@ -60,6 +60,8 @@ async def world(tmp_path, request):
     intake, outbox, desk = open_intake(config), open_outbox(config), open_desk(config)
 
     class Script:
+        aside = 0
+
         async def deliver(self, entry):
             error = world.fails(entry)
             world.tried += 1
