@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from message.mailkit import compressed_rtf, signed_data, tnef, tnef_property
+from message.mail_helpers import compressed_rtf, signed_data, tnef, tnef_property
 
 Make = Callable[[int], bytes]
 

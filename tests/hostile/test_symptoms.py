@@ -10,7 +10,7 @@ import time
 import pytest
 from contact.factory import make_config, make_context, make_route
 from hostile.shapes import SHAPES, SMALL, run
-from message.mailkit import base64_lines, leaf, tnef
+from message.mail_helpers import base64_lines, leaf, tnef
 
 from relay.contact.fit import fit
 from relay.message.addresses import MOST_MAILBOXES, parse_addresses
