@@ -35,9 +35,9 @@ def deliver_backlog(home, mails):
 @pytest.mark.slow
 def test_backlog_of_seconds(tmp_path):
     """Two dozen mails come through at two a second, and not one call is answered 429."""
-    instants = deliver_backlog(tmp_path, 24)
-    # A first call that is half a second late, on a busy machine, is a tenth of the rate over so few; the long form is exact.
-    assert (len(instants) - 1) / instants[-1] == pytest.approx(RATE, abs=0.25)
+    last = deliver_backlog(tmp_path, 24)[-1]
+    # As many as may go at once do so or do not: that is for the pace of the mails to say, and of the machine.
+    assert (24 - BURST) / RATE - 0.5 <= last <= 23 / RATE + 1.5
 
 
 @pytest.mark.long
