@@ -38,6 +38,8 @@ _STATUS = {
     "ThrottlingException": 429,
     "InternalServiceException": 500,
 }
+#: Errors that say something of the payload.
+_OF_PAYLOADS = frozenset({"InvalidRequestException", "SerializationException"})
 _SIGNATURE_WORDS = {
     "AccessDenied": "MissingAuthenticationTokenException",
     "InvalidAccessKeyId": "UnrecognizedClientException",
@@ -89,7 +91,8 @@ class ConnectService:
         self._size_of = size_of
         self._now = now
         self._pace = Pace(per_second=settings.requests_per_second, burst=settings.burst, clock=clock)
-        #: Errors to answer next, before anything else is looked at: for tests of what each one does.
+        #: Errors to answer next, before anything else is looked at: for tests of what each one does. A payload that
+        #: made a contact passes them by: Connect refuses nothing under a token that it has accepted.
         self.planned: list[Refusal] = []
 
     def application(self) -> web.Application:
@@ -110,7 +113,7 @@ class ConnectService:
 
     def _refuse(self, request: web.Request, body: bytes) -> web.Response | None:
         """What is refused before anybody looks at the arguments."""
-        if self.planned:
+        if self.planned and not (self.planned[0].code in _OF_PAYLOADS and self._has_contact(body)):
             return _refusal(self.planned.pop(0))
         faults = self._dice.chaos.connect
         if self._dice.roll(faults.throttle):
@@ -126,6 +129,13 @@ class ConnectService:
         if not self._pace.take():
             return _error("ThrottlingException", "Rate exceeded")
         return None
+
+    def _has_contact(self, body: bytes) -> bool:
+        """Returns whether this request has made a contact before."""
+        try:
+            return self._book.known(json.loads(body).get("ClientToken", "")) is not None
+        except (ValueError, AttributeError, TypeError):
+            return False
 
     def _start(self, body: bytes) -> web.Response:
         try:

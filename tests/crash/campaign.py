@@ -177,7 +177,8 @@ class Campaign:
             entries = [entry for entry in everything if entry.destination.address != DESK]
             self.programs.check(theirs, promised_to_programs, may_be_dead=self._may_be_dead)
             arrived = self.arrived()
-            assert [pair for pair, count in arrived.items() if count > 1] == [], "a mail became two contacts"
+            twice = [pair for pair, count in arrived.items() if count > 1]
+            assert not twice, f"mails became two contacts: {twice}: {self._tell(twice, entries)}"
             found = Counter((self._numbers[e.message_id or ""], e.destination.address) for e in entries)
             assert [pair for pair, count in found.items() if count > 1] == [], "a mail is in the spool twice"
             for number in promised:
@@ -198,6 +199,20 @@ class Campaign:
                     assert entry.state in (State.DONE, State.HELD), entry
         self._check_files(everything, stopped=stopped)
         return everything
+
+    def _tell(self, pairs: list[tuple[str, str]], entries: list[Entry]) -> str:
+        """The contacts and the entries of these mails, for the message of a failing test."""
+        requests = [contact.request for contact in self.box.book.select()]
+        subjects = {f"Mail {number}" for number, _ in pairs}
+        contacts = [
+            (request["DestinationEmailAddress"], request["ClientToken"], request["Attributes"])
+            for request in requests
+            if request["EmailMessage"]["RawMessage"]["Subject"] in subjects
+        ]
+        numbers = {number for number, _ in pairs}
+        return (
+            f"{contacts} {[entry for entry in entries if self._numbers[entry.message_id or ''] in numbers]}"
+        )
 
     def _check_files(self, entries: list[Entry], *, stopped: bool) -> None:
         named = {e.spool_id for e in entries if e.size > self.config.spool.large_message_bytes}

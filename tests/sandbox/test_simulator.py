@@ -15,6 +15,7 @@ from relay.config.builtin import BUCKET, builtin_config
 from relay.errors import FailureClass, RemoteError
 from relay.sandbox import fetcher
 from relay.sandbox.connect import Pace
+from relay.sandbox.limits import Refusal
 from relay.sandbox.service import Sandbox, settings_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -104,6 +105,18 @@ async def test_faults_are_answered_as_the_service_would(connect, box, fault, cod
     box.chaos(connect={fault: 0.5})
     seen = {await outcome(connect.start_email_contact(request_for())) for _ in range(40)}
     assert seen == {code, box.contacts()[0]["contact_id"]}
+
+
+async def test_a_payload_that_made_a_contact_is_not_refused_under_its_token(connect, box):
+    """A refusal that a test has planned waits for another payload; its own contact is what the known one gets."""
+    known = request_for()
+    contact_id = await connect.start_email_contact(known)
+    box.connect.planned.append(Refusal(code="InvalidRequestException", message="as planned"))
+    assert await outcome(connect.start_email_contact(known)) == contact_id
+    assert (
+        await outcome(connect.start_email_contact(known | {"ClientToken": "another"}))
+        == "InvalidRequestException"
+    )
 
 
 async def test_attachments_are_fetched_and_weighed(connect, store, box):
