@@ -41,7 +41,7 @@ def pid_of(daemon: Daemon, child: str) -> int:
 
 def pieces(disk: Path) -> int:
     """How much of the ballast lies."""
-    return len(list((disk / "data" / "spool" / "reserve").glob("*")))
+    return len(list((disk / "data" / "spool" / "ballast").glob("*")))
 
 
 def accept_backlog(daemon: Daemon, disk: Path) -> list[str]:

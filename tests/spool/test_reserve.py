@@ -73,7 +73,7 @@ def test_other_trouble_does_not_take_it(reserve):
 def test_what_was_half_laid_is_finished(reserve, disk):
     """A process that died over it leaves one that is out, and the next look lays the rest."""
     reserve.lay()
-    for piece in sorted((disk / "data" / "spool" / "reserve").iterdir())[5:]:
+    for piece in sorted((disk / "data" / "spool" / "ballast").iterdir())[5:]:
         piece.unlink()
     assert reserve.is_out()
     assert reserve.lay()
