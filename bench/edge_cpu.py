@@ -32,8 +32,8 @@ from relay.smtp.limits import Limiter
 from relay.smtp.listeners import Listeners
 from relay.smtp.protocol import Smtp
 from relay.smtp.server import Server
+from relay.spool.local.intake import LocalIntake
 from relay.spool.model import Receipt, Submission
-from relay.spool.opening import LocalIntake
 from relay.telemetry import processes
 
 _SESSIONS = 10  # that many have something to say in one turn of a busy loop

@@ -34,7 +34,8 @@ from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered
 from relay.delivery.pace import Pace
 from relay.sandbox.service import running_sandbox, settings_of
-from relay.spool.opening import LocalIntake, LocalOutbox, open_intake, open_outbox
+from relay.spool.interface import Intake, Outbox
+from relay.spool.opening import open_intake, open_outbox
 from relay.understand.reading import open_reading
 
 #: Seconds; the product's own promise for a mail of 25 MB.
@@ -71,9 +72,7 @@ def sandbox_beside() -> Iterator[None]:
 class Desk:
     """A spool and one delivery before it."""
 
-    def __init__(
-        self, intake: LocalIntake, outbox: LocalOutbox, delivery: Delivery, instance_id: str
-    ) -> None:
+    def __init__(self, intake: Intake, outbox: Outbox, delivery: Delivery, instance_id: str) -> None:
         self._intake = intake
         self._outbox = outbox
         self._delivery = delivery

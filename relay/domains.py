@@ -63,3 +63,9 @@ def normalise_address(address: str) -> str:
     """The one form in which an address is compared: as routes do, without case of its local part."""
     local, at, domain = address.rpartition("@")
     return f"{local.lower()}{at}{normalise_domain(domain)}" if at else address.lower()
+
+
+def strip_brackets(text: str) -> str:
+    """An address without the angle brackets that mail logs and RFC 5321 paths put around it."""
+    text = text.strip()
+    return text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text

@@ -88,7 +88,7 @@ FENCES = {
     "botocore": {"aws", "check", "sandbox"},
     "aiohttp": {"alarms", "aws", "daemon", "sandbox"},
     "aiosmtpd": {"smtp"},
-    "apsw": {"spool", "check"},
+    "apsw": {"spool"},
     "argon2": {"smtp"},
     "charset_normalizer": {"message"},
     "click": {"cli"},
@@ -116,6 +116,10 @@ IMPURE = {
 }  # fmt: skip
 #: Calls that do I/O or read the clock without an import of their own.
 IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today", "read_text", "read_bytes", "write_bytes"}
+#: Rooms that are somebody's own: whose, and the door that all others take.
+CLOSED = {
+    "relay.spool.local": ("relay.spool", "relay.spool.opening, behind relay.spool.interface"),
+}
 LONGEST = 400  # lines of a module, design §2
 
 
@@ -149,17 +153,18 @@ def imports(tree: ast.AST) -> Iterator[str]:
             base = node.module or ""
             if node.level:
                 yield "." * node.level + base
-            elif base == "relay":  # `from relay import x` names a room, or the version
-                yield from (
-                    f"relay.{alias.name}" if alias.name in rooms() else "relay" for alias in node.names
-                )
-            else:
-                yield base
+            else:  # `from relay.x import y` names a module of the package x, or something in it
+                yield from {
+                    full if is_module(full := f"{base}.{alias.name}") else base for alias in node.names
+                }
 
 
-def rooms() -> set[str]:
-    """The names of all rooms that the table knows."""
-    return {room(name) for name in FLOORS if "." in name}
+def is_module(name: str) -> bool:
+    """Returns whether a file or folder below relay/ has this dotted name."""
+    if not name.startswith("relay."):
+        return False
+    path = ROOT.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
 def calls(tree: ast.AST) -> Iterator[str]:
@@ -207,8 +212,15 @@ def _upwards(module: str, mine: int, name: str) -> Iterator[str]:
         yield f"{module} (floor {mine}) imports {name} (floor {theirs}): imports go down only"
     elif theirs == mine and room(name) not in {room(module), "relay"} | SIDEWAYS.get(room(module), set()):
         yield f"{module} imports {name} on its own floor: move what both need down, or give SIDEWAYS a reason"
+    for closed, (owner, door) in CLOSED.items():
+        if _is_within(name, closed) and not _is_within(module, owner):
+            yield f"{module} imports {name}, which is {owner}'s own: come in by {door}"
     if room(name) == "sandbox" and room(module) != "sandbox" and module != "relay.cli.sandbox":
         yield f"{module} imports {name}: production never imports the sandbox"
+
+
+def _is_within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
 
 
 def _fenced(module: str, library: str) -> Iterator[str]:
@@ -248,6 +260,13 @@ def test_every_module_is_read():
         ("relay.smtp.session", "import structlog", "only telemetry may"),
         ("relay.contact.fit", "import numpy", "needs its fence"),
         ("relay.daemon", "from relay.sandbox.s3 import start", "never imports the sandbox"),
+        ("relay.daemon.child", "from relay.spool.local.layout import Layout", "come in by"),
+        ("relay.cli", "from relay.spool import local", "come in by"),
+        (
+            "relay.alarms.watch",
+            "if TYPE_CHECKING:\n    from relay.spool.local.desk import LocalDesk",
+            "come in by",
+        ),
         ("relay.spool.local", "x = 1\n" * 401, "has 401 lines"),
     ],
 )

@@ -12,7 +12,6 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from time import monotonic as _steady
 from typing import Any
 
@@ -24,6 +23,7 @@ from relay.aws.clients import readable_answer, remote_call
 from relay.aws.proof import check_message_id, is_taken
 from relay.config.model import Alarms
 from relay.errors import RemoteError
+from relay.spool.interface import Outbox
 from relay.spool.model import QueueState
 from relay.timing import is_set_within
 
@@ -38,32 +38,24 @@ _PATIENCE_SECONDS = 600.0
 
 
 class AlarmMemory:
-    """What was told of last, kept in a file: a restart neither repeats an alarm nor swallows one."""
+    """The state of the queue that was told of last, kept by the spool: a restart neither repeats an alarm nor swallows one."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "standing.json"
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._last = ""
 
-    def load(self) -> QueueState:
+    async def load(self) -> QueueState:
         """The standing at the last look of whoever ran before; one in which all is well when nobody did."""
         try:
-            return parse_standing_json(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return parse_standing_json(await self._outbox.load_alarms())
+        except ValueError:
             return QueueState()
 
-    def save(self, standing: QueueState) -> None:
+    async def save(self, standing: QueueState) -> None:
         """Keep it; what cannot be kept is told again after a restart."""
         text = build_standing_json(standing)
-        if text == self._last:
-            return
-        fresh = self._path.with_suffix(".new")
-        try:
-            fresh.touch(mode=0o600)
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(self._path)
-        except OSError:
-            return
-        self._last = text
+        if text != self._last and await self._outbox.save_alarms(text):
+            self._last = text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.spool.interface import Desk, Outbox
-from relay.spool.local.health import diagnosed
 from relay.spool.model import FAULT_HOURS, QueueState, State
 from relay.vocabulary import Cause
 
@@ -76,7 +75,7 @@ class Watch:
     async def run(self) -> None:
         """Look again and again until `wait` answers True (stop)."""
         # What a person was told of before a restart need not wake them again; what came about meanwhile must.
-        self._standing = await asyncio.to_thread(self._memory.load)
+        self._standing = await self._memory.load()
         await self.look()
         looks, waited = 0, 0.0
         while not await self._wait(step := min(_ROOM_SECONDS, self._config.alarms.every_seconds)):
@@ -106,7 +105,7 @@ class Watch:
         """Keep what was told, once it was: what a restart finds waiting is told after it."""
         if self._standing is not self._remembered and not self._sender.is_telling:
             self._remembered = self._standing
-            await asyncio.to_thread(self._memory.save, self._standing)
+            await self._memory.save(self._standing)
 
     async def make_room(self) -> bool:
         """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""
@@ -157,11 +156,7 @@ class Watch:
 
     def _explain(self, error: SpoolError) -> str:
         """What failed, in one line: what of the spool is unfit for use, where that is why."""
-        try:
-            with diagnosed(self._config.data_dir):
-                raise error
-        except SpoolError as exc:
-            return str(exc).replace("\n", "; ")
+        return str(self._desk.explain(error)).replace("\n", "; ")
 
     async def _probe(self) -> bool:
         """Write to the spool, for a disk that takes nothing may answer each question from memory; whether it is full."""

@@ -11,14 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import apsw
-
 from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 from relay.errors import SpoolError
-from relay.spool.local.health import diagnosed, find_unfit
-from relay.spool.local.layout import Layout
-from relay.spool.local.schema import check_library, count_entries
+from relay.spool.opening import check_library, count_entries, find_unfit
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all processes
 #: must be on the same host computer"; tmpfs forgets at a power cut).
@@ -65,15 +61,14 @@ def _room(config: Config, place: Path, kind: str) -> Iterator[Finding]:
 def examine_spool(config: Config) -> Iterator[Finding]:
     """Whether the spool that is there can be used, by us and by the user whose data_dir it is."""
     data_dir = config.data_dir
-    unfit = find_unfit(data_dir)
+    unfit = find_unfit(config)
     yield from (fail("spool", sentence) for sentence in unfit)
     if unfit:
         return
     if os.geteuid() == 0 and data_dir.is_dir() and (owner := data_dir.stat().st_uid):
-        yield from (warn("spool", sentence) for sentence in find_unfit(data_dir, user=owner))
+        yield from (warn("spool", sentence) for sentence in find_unfit(config, user=owner))
     try:
-        with diagnosed(data_dir):
-            entries = count_entries(Layout(data_dir=data_dir).database)
+        entries = count_entries(config)
     except SpoolError as exc:
         yield from (fail("spool", sentence) for sentence in str(exc).splitlines())
     else:
@@ -104,10 +99,9 @@ def filesystem(place: Path, mountinfo: str) -> str:
 def examine_library() -> Finding:
     """The SQLite under the spool."""
     try:
-        check_library()
+        return ok("sqlite", check_library())
     except SpoolError as exc:
         return fail("sqlite", str(exc))
-    return ok("sqlite", apsw.sqlite_lib_version())
 
 
 def examine_files(connections: int) -> Finding:

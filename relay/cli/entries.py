@@ -40,11 +40,10 @@ def office_of(config_path: str | None) -> Iterator[SpoolView]:
     """The operator's view of the spool that the configuration names."""
     # Only now: `relay --help` and a mistyped option wait for neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
-    from relay.spool.local.health import diagnosed  # noqa: PLC0415 - see above
-    from relay.spool.opening import open_desk  # noqa: PLC0415 - see above
+    from relay.spool.opening import diagnosed, open_desk  # noqa: PLC0415 - see above
 
     config = load_config(config_path)
-    with diagnosed(config.data_dir), closing(open_desk(config)) as desk:
+    with diagnosed(config), closing(open_desk(config)) as desk:
         yield SpoolView(desk, tuple(route.name for route in config.routes))
 
 

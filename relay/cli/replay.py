@@ -21,6 +21,7 @@ from relay.cli.mail_file import MailFileError, read_mail
 from relay.cli.waiting import UNATTENDED
 from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config, Listener
+from relay.domains import strip_brackets
 from relay.envelope import Peer, SpoolId
 from relay.errors import RelayError, SpoolSickError
 from relay.message.glimpse import glimpse_message
@@ -31,11 +32,8 @@ from relay.smtp.parameters import MailParameters
 from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.spool.interface import Intake
-from relay.spool.local.health import diagnosed
-from relay.spool.local.patterns import strip_brackets
-from relay.spool.local.presence import deliverer_runs
 from relay.spool.model import Receipt, Submission
-from relay.spool.opening import open_desk, open_intake
+from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
 from relay.vocabulary import Reply
 
 #: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
@@ -84,7 +82,7 @@ def replay_command(
     config = load_config(config_path)
     raw = _read(file)
     make_data_dir(config.data_dir)
-    with diagnosed(config.data_dir):
+    with diagnosed(config):
         agree = partial(_agree, config, yes=yes, silent=as_json)
         spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender, agree))
     if as_json:
@@ -93,7 +91,7 @@ def replay_command(
         click.echo(spool_id)
     if duplicate:
         echo_note("this mail was here before; nothing was stored")
-    elif not deliverer_runs(config.data_dir):
+    elif not is_attended(config):
         echo_note(f"{UNATTENDED}: the mail is stored, and goes out when one is started")
 
 

@@ -34,9 +34,9 @@ def serve_command(
         raise ConfigError(*sentences)
     make_data_dir(config.data_dir)
     # The spool brings SQLite, the daemon the event loop and all stages: nobody who mistyped a key waits for them.
-    from relay.spool.local.health import find_unfit  # noqa: PLC0415 - see above
+    from relay.spool.opening import find_unfit  # noqa: PLC0415 - see above
 
-    if sentences := find_unfit(config.data_dir):
+    if sentences := find_unfit(config):
         raise ConfigError(*sentences)
     from relay.daemon import serve  # noqa: PLC0415 - see above
 

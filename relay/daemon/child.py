@@ -21,8 +21,6 @@ from relay.config import Config
 from relay.daemon.link import Link
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
-from relay.spool.local.layout import Layout
-from relay.spool.local.place import Place
 from relay.telemetry import processes
 from relay.telemetry.metrics import INTAKE_CLOSED
 
@@ -60,6 +58,9 @@ class Half(Protocol):
 
     def problem(self) -> str:
         """Why no mail can come in now; "" when it can. Cheap: it is asked a few times a second."""
+
+    def has_moved(self) -> bool:
+        """Whether another spool has come to lie where the one that is open was. Blocks: asked in a thread."""
 
     async def reload(self, config: Config) -> None:
         """Go on by another configuration."""
@@ -105,7 +106,7 @@ async def _live(half: Half, end: socket.socket) -> int:
                     seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
                     living = asyncio.create_task(_show_life(link, seconds))
                     await half.start(_order(config, words))
-                    tasks.append(asyncio.create_task(_watch_place(config, link)))
+                    tasks.append(asyncio.create_task(_watch_place(half, config, link)))
                     link.say(said="ready")
                 case "reload":
                     config = Config.model_validate(words["config"])
@@ -152,13 +153,12 @@ async def _tell_problems(half: Half, link: Link) -> None:
             link.say(said="problem", why=problem)
 
 
-async def _watch_place(config: Config, link: Link) -> None:
+async def _watch_place(half: Half, config: Config, link: Link) -> None:
     """Hang up, and so end in good order, when another spool has come to lie where ours was: a new process opens it whole."""
-    place = await asyncio.to_thread(Place, Layout(data_dir=config.data_dir))
-    changed = False
-    while not changed:
+    moved = False
+    while not moved:
         await asyncio.sleep(_PLACE_SECONDS)
-        changed = await asyncio.to_thread(place.has_changed)
+        moved = await asyncio.to_thread(half.has_moved)
     processes.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
     link.close()
 

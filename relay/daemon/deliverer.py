@@ -22,9 +22,8 @@ from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
 from relay.delivery.runner import Runner
 from relay.errors import RemoteError
-from relay.spool.local.health import diagnosed
-from relay.spool.local.wake import Bell
-from relay.spool.opening import LocalOutbox, open_desk, open_outbox
+from relay.spool.interface import Outbox
+from relay.spool.opening import diagnosed, open_desk, open_outbox
 from relay.timing import is_set_within
 from relay.understand.reading import WorkerReading, open_reading
 
@@ -43,7 +42,7 @@ class Deliverer:
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
-        self._outbox: LocalOutbox | None = None
+        self._outbox: Outbox | None = None
         self._clients: Clients | None = None
         self._reading: WorkerReading | None = None
         self._pace: Pace | None = None
@@ -55,7 +54,7 @@ class Deliverer:
     async def start(self, order: Order) -> None:
         """Take back what a dead deliverer left, then deliver."""
         config = order.config
-        with diagnosed(config.data_dir):
+        with diagnosed(config):
             self._outbox = open_outbox(config)
             recovered = await self._outbox.recover(
                 now=utc_now(), blame=order.after_crash, hung=order.after_hang
@@ -65,11 +64,10 @@ class Deliverer:
         self._clients = await self._stack.enter_async_context(open_clients(config))
         self._reading = await self._stack.enter_async_context(open_reading(config))
         self._pace = _pace(config)
-        bell = self._stack.enter_context(Bell(config.data_dir))
         self._runner = Runner(
             outbox=self._outbox,
             delivery=self._delivery(config),
-            wake=bell,
+            wake=self._stack.enter_context(self._outbox.open_wake()),
             limits=config.deliver,
             now=utc_now,
             steady=time.monotonic,
@@ -84,7 +82,7 @@ class Deliverer:
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
 
-    def _open_watch(self, config: Config, outbox: LocalOutbox, clients: Clients, runner: Runner) -> Watch:
+    def _open_watch(self, config: Config, outbox: Outbox, clients: Clients, runner: Runner) -> Watch:
         desk = open_desk(config)
         self._stack.callback(desk.close)
         return Watch(
@@ -92,7 +90,7 @@ class Deliverer:
             outbox=outbox,
             desk=desk,
             sender=AlarmSender(config.alarms, hostname=config.hostname, now=utc_now, sns=clients.sns),
-            memory=AlarmMemory(config.data_dir),
+            memory=AlarmMemory(outbox),
             now=utc_now,
             wait=partial(is_set_within, self._stopped),
             away=lambda: runner.services.away,
@@ -129,6 +127,10 @@ class Deliverer:
     def problem(self) -> str:
         """A spool that takes nothing is found here even while no mail comes; all else keeps none from coming in."""
         return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
+
+    def has_moved(self) -> bool:
+        """Whether another spool has come to lie where ours was."""
+        return self._outbox is not None and self._outbox.has_moved()
 
     async def reload(self, config: Config) -> None:
         """From the next entry, and the next look, on by the new configuration; endpoints and credentials stay until a restart."""

@@ -6,12 +6,11 @@ import gc
 import socket
 
 from relay.config import Config
+from relay.config.data_dir import TALLY
 from relay.daemon.child import Order, run_child
 from relay.smtp.listeners import Listeners
-from relay.spool.local.errors import translated
-from relay.spool.local.health import diagnosed
-from relay.spool.local.layout import Layout
-from relay.spool.opening import LocalIntake, open_intake
+from relay.spool.interface import Intake
+from relay.spool.opening import diagnosed, open_intake
 from relay.telemetry.metrics import begin_receiver
 
 
@@ -20,18 +19,17 @@ class Receiver:
 
     def __init__(self) -> None:
         self._server: Listeners | None = None
-        self._intake: LocalIntake | None = None
+        self._intake: Intake | None = None
 
     async def start(self, order: Order) -> None:
         """Open the spool, then the listeners: nobody is greeted before there is a place for mail."""
-        data_dir = order.config.data_dir
-        with diagnosed(data_dir), translated():
+        with diagnosed(order.config, files=True):
             self._intake = open_intake(order.config)
             self._server = Listeners(
                 config=order.config,
                 intake=self._intake,
                 # Limits by address hold over all receivers: they count in one small file.
-                tally=Layout(data_dir=data_dir).tally,
+                tally=order.config.data_dir / TALLY,
                 index=order.index,
                 receivers=order.receivers,
             )
@@ -46,6 +44,10 @@ class Receiver:
     def problem(self) -> str:
         """Why this receiver takes no mail now; "" when it does."""
         return self._server.problem() if self._server else ""
+
+    def has_moved(self) -> bool:
+        """Whether another spool has come to lie where ours was."""
+        return self._intake is not None and self._intake.has_moved()
 
     async def reload(self, config: Config) -> None:
         """New sessions use the new configuration; open ones live on."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from relay import telemetry
 from relay.config.model import Deliver
@@ -23,7 +23,7 @@ from relay.delivery.services import Services
 from relay.errors import FailureClass, LeaseLostError, RemoteError, SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool.doubt import is_void
-from relay.spool.interface import Outbox
+from relay.spool.interface import Outbox, Wake
 from relay.spool.model import Entry
 from relay.timing import is_set_within
 
@@ -32,13 +32,6 @@ _SPOOL_PAUSE_SECONDS = 2.0
 
 #: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
 _OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
-
-
-class Wake(Protocol):
-    """Something that tells of new entries; a lost word costs one poll."""
-
-    async def wait(self, timeout_seconds: float) -> None:
-        """Return when rung, or after the time-out."""
 
 
 class Runner:

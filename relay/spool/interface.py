@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.envelope import SpoolId
+from relay.errors import SpoolError
 from relay.spool.model import (
     Backlog,
     Changed,
@@ -40,6 +41,13 @@ from relay.spool.model import (
 from relay.vocabulary import Rung
 
 
+class Wake(Protocol):
+    """The word that something may have become due; one that is lost costs a poll, never a mail."""
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when rung, at once when it was rung since the last wait, or after the time-out."""
+
+
 class Intake(Protocol):
     """The receiving half's view of the spool."""
 
@@ -54,7 +62,8 @@ class Intake(Protocol):
         """
 
     async def put(self, submission: Submission) -> Receipt:
-        """Accept a mail: when this returns, it is on disk, whatever happens next (group commit).
+        """Accept a mail: when this returns, it is on disk, whatever happens next (group commit). Cancelling the
+        wait does not undo it.
 
         A retransmission within the window (`relay.spool.duplicates`: a sender that lost our 250) answers with the first
         spool id and stores nothing for that destination. A mail without a Message-ID is only a duplicate while the
@@ -82,6 +91,12 @@ class Intake(Protocol):
 
     def paused(self) -> bool:
         """Whether an operator has paused the intake; cheap, at most a second old."""
+
+    def has_moved(self) -> bool:
+        """Returns whether another spool has come to lie where this one was opened. Blocks: use a thread."""
+
+    async def close(self) -> None:
+        """Commit what was begun, then let everything go; harmless when called twice."""
 
 
 class Outbox(Protocol):
@@ -262,6 +277,21 @@ class Outbox(Protocol):
     async def make_room(self) -> int:
         """Where room is short, remove finished mails before their time: how many. Does next to nothing while there is room."""
 
+    def open_wake(self) -> AbstractContextManager[Wake]:
+        """The word of new entries, heard on the running event loop from now until it is closed."""
+
+    async def load_alarms(self) -> str:
+        """The text that `save_alarms` kept last, by whichever runner; "" where there is none."""
+
+    async def save_alarms(self, text: str) -> bool:
+        """Keep a text (what a person was told last) for the runner that comes after. Returns whether it could be kept."""
+
+    def has_moved(self) -> bool:
+        """Returns whether another spool has come to lie where this one was opened. Blocks: use a thread."""
+
+    async def close(self) -> None:
+        """Commit what was begun and let the spool go; harmless when called twice."""
+
 
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
@@ -352,3 +382,9 @@ class Desk(Protocol):
 
     def paused(self) -> Paused:
         """What stands still on purpose."""
+
+    def explain(self, error: SpoolError) -> SpoolError:
+        """The error that an operator understands: what of the spool is unfit for use where that is why, else the error."""
+
+    def close(self) -> None:
+        """Let the spool go; harmless when called twice."""

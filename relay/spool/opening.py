@@ -1,20 +1,28 @@
-"""The local spool: SQLite through apsw, large mails in files (design §2, §3).
+"""The doors of the spool: the backend that the configuration names, opened behind the interface.
 
-Owns the three ways in. Several processes use one spool at the same time: receivers `put`, one deliverer claims,
-and an operator's commands come in between.
+Owns the choice of the backend: today every configuration means the local spool. Several processes use one spool at the
+same time: receivers `put`, one deliverer claims, and an operator's commands come in between. Outside `relay.spool`
+nobody imports a backend: what is asked of a spool that is not open is asked here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 from relay.config.model import Config
+from relay.spool.interface import Desk, Intake, Outbox
+from relay.spool.local import health
+from relay.spool.local import schema as local
 from relay.spool.local.desk import LocalDesk
+from relay.spool.local.errors import translated
 from relay.spool.local.intake import LocalIntake
+from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
+from relay.spool.local.presence import deliverer_runs
 
-__all__ = ["LocalDesk", "LocalIntake", "LocalOutbox", "open_desk", "open_intake", "open_outbox"]
 
-
-def open_intake(config: Config, *, by_hand: bool = False) -> LocalIntake:
+def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
     """The receiving half's view; makes the spool when there is none. Open it after any fork.
 
     With `by_hand` it is a command's: an older spool is left as it is.
@@ -26,7 +34,7 @@ def open_intake(config: Config, *, by_hand: bool = False) -> LocalIntake:
     return LocalIntake(config, by_hand=by_hand)
 
 
-def open_outbox(config: Config) -> LocalOutbox:
+def open_outbox(config: Config) -> Outbox:
     """The delivering half's view; makes the spool when there is none. Open it after any fork.
 
     Raises:
@@ -36,10 +44,54 @@ def open_outbox(config: Config) -> LocalOutbox:
     return LocalOutbox(config)
 
 
-def open_desk(config: Config) -> LocalDesk:
+def open_desk(config: Config) -> Desk:
     """The operator's view of a spool that is there.
 
     Raises:
         SpoolError: there is none, or none that could be used.
     """
     return LocalDesk(config)
+
+
+@contextmanager
+def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
+    """A block in which a failure of a spool that is unfit for use says so; `files`: errors of the system count as well.
+
+    Raises:
+        SpoolUnfitError: what an operator has to mend, in sentences, in place of what the library or the system said.
+        SpoolError: anything else.
+    """
+    with health.diagnosed(config.data_dir), translated() if files else nullcontext():
+        yield
+
+
+def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
+    """Sentences for what of the spool cannot be used as it is; what is not there yet is fit. Opens nothing.
+
+    With `user` (a uid) owner and mode are judged for that user, as far as they tell: root itself may do all.
+    """
+    return health.find_unfit(config.data_dir, user=user)
+
+
+def count_entries(config: Config) -> int | None:
+    """The number of entries of a spool, which is only looked at. Returns None where there is none yet.
+
+    Raises:
+        SpoolError: there is one that cannot be read.
+    """
+    with diagnosed(config):
+        return local.count_entries(Layout(data_dir=config.data_dir).database)
+
+
+def check_library() -> str:
+    """The version of the SQLite library under the spool.
+
+    Raises:
+        SpoolError: it cannot keep the promise.
+    """
+    return local.check_library()
+
+
+def is_attended(config: Config) -> bool:
+    """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell. Never raises."""
+    return deliverer_runs(config.data_dir)

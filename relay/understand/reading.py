@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from relay.config import Config, Route
+from relay.config.data_dir import WORK
 from relay.contact.plan import Context, Plan
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
-from relay.spool.local.layout import Layout
 from relay.telemetry import workers
 from relay.understand import wire
 from relay.understand.attendance import Call, GivenUpError
@@ -172,7 +172,7 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
 
     Where `data_dir/work` cannot be made, on a full disk say, files are held in memory, those of one mail at a time.
     """
-    folder = Layout(data_dir=config.data_dir).work
+    folder = config.data_dir / WORK
     try:
         prepare_folder(folder)
     except OSError as exc:

@@ -55,7 +55,7 @@ async def world(tmp_path):
         return True
 
     def begin(sender=told):
-        memory = AlarmMemory(config.data_dir)
+        memory = AlarmMemory(outbox)
         return Watch(
             config=config,
             outbox=outbox,

@@ -50,7 +50,6 @@ from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
 from relay.delivery.runner import Runner
 from relay.sandbox.service import Sandbox, settings_of
-from relay.spool.local.wake import Bell
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
@@ -241,7 +240,7 @@ class Hour:
             yield Runner(
                 outbox=self.outbox,
                 delivery=delivery,
-                wake=stack.enter_context(Bell(self.config.data_dir)),
+                wake=stack.enter_context(self.outbox.open_wake()),
                 limits=self.config.deliver,
                 now=self.now,
                 steady=self.loop.time,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.spool.local.patterns import equals, fits_recipient, fits_sender, parse_pattern, strip_brackets
+from relay.domains import strip_brackets
+from relay.spool.local.patterns import equals, fits_recipient, fits_sender, parse_pattern
 
 
 @pytest.mark.parametrize(

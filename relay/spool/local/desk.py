@@ -18,9 +18,11 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool.doubt import is_too_old
+from relay.spool.interface import Desk
 from relay.spool.local import control, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.errors import translated
+from relay.spool.local.health import diagnosed
 from relay.spool.local.layout import Layout, remove_raw
 from relay.spool.local.named import Named, find_named, split_id
 from relay.spool.local.outcomes import remember
@@ -70,7 +72,7 @@ WHERE entry_id = ?2
 """
 
 
-class LocalDesk:
+class LocalDesk(Desk):
     """`Desk` over SQLite and files; used from one thread at a time."""
 
     def __init__(self, config: Config) -> None:
@@ -88,24 +90,20 @@ class LocalDesk:
         self._readers = Readers(self._layout.database)
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
-        """Entries that fit, oldest accepted first."""
         with self._view() as connection:
             return listing.select(connection, wanted)
 
     def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        """Queued, held or dead entries become due now."""
         return self._requeue(
             ids, lambda one: one.state in _RETRIABLE, event="retried", now=now, agreed=agreed
         )
 
     def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        """Held entries become due now, those too that only their route holds."""
         return self._requeue(
             ids, lambda one: one.shown is State.HELD, event="released", now=now, agreed=agreed
         )
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Queued entries become held."""
         at = to_microseconds(now)
 
         def change(one: Named) -> None:
@@ -119,7 +117,6 @@ class LocalDesk:
         return self._each(ids, lambda one: one.state is State.QUEUED, change)
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        """Entries not under way are removed for good; those that were not finished may be sent again."""
         with self._view() as connection:
             named, unknown = find_named(connection, ids)
         parts = [
@@ -151,17 +148,14 @@ class LocalDesk:
         return changed
 
     def others(self, submission: Submission) -> Sequence[SpoolId]:
-        """The mails that are here or were, and would be another contact of the same octets."""
         with self._view() as connection:
             return find_others(connection, submission, window_microseconds=self._window)
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
-        """Those of the ids that name no entry."""
         with self._view() as connection:
             return find_named(connection, ids)[1]
 
     def export(self, word: str) -> bytes | None:
-        """The raw mail that an id names; None when no entry has it."""
         if self.unknown([word]):
             return None
         spool_id, _ = split_id(word)
@@ -174,80 +168,72 @@ class LocalDesk:
             raise
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
-        """The newest entries that the word names, oldest first."""
         with self._view() as connection:
             return search.trace(connection, word, limit=limit)
 
     def history(self, entry: Entry) -> Sequence[Event]:
-        """What happened to an entry."""
         with translated():
             return search.history(self._connection, entry.entry_id)
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
-        """The newest that the ledger knows of the word, oldest first."""
         with translated():
             return search.remembered(self._connection, word, limit=limit)
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries are stored in each state."""
         with translated():
             check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
-        """How many entries fit, by the state that an operator sees."""
         with self._view() as connection:
             check_in_place(connection)
             return listing.count(connection, wanted)
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """Of what is stored as held and as dead: how many, and since when the last."""
         with translated():
             return search.aside(self._connection)
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
-        """What went out as its original lately."""
         with translated():
             return search.originals(self._connection, reasons=reasons, since=since)
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
-        """The age histogram of each route."""
         with translated():
             return search.backlog(self._connection, limits=limits, now=now)
 
     def pause(self, subject: str, *, now: datetime) -> bool:
-        """Stop "intake", "delivery" or "route NAME"."""
         return self._change(lambda: control.pause(self._connection, subject, now=now))
 
     def resume(self, subject: str) -> bool:
-        """Let what was paused run again."""
         found = self._change(lambda: control.resume(self._connection, subject))
         ring(self._layout.data_dir)
         return found
 
     def paused(self) -> Paused:
-        """What stands still on purpose."""
         with translated():
             return control.read_paused(self._connection)
 
     def routes(self) -> Sequence[str]:
-        """The routes of the entries that are here."""
         with translated():
             return [
                 row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
             ]
 
     def attended(self) -> bool:
-        """Whether a daemon delivers."""
         return deliverer_runs(self._layout.data_dir)
 
     def disk_full(self) -> bool:
-        """Whether the disk ran full, and what was kept for that is used up or in use."""
         return self._reserve.is_out()
 
+    def explain(self, error: SpoolError) -> SpoolError:
+        try:
+            with diagnosed(self._layout.data_dir):
+                raise error
+        except SpoolError as exc:
+            return exc
+
     def close(self) -> None:
-        """Let the database go; harmless when called twice."""
         self._readers.close()
         self._write_lock.close()
         close_database(self._connection)

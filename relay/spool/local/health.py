@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from relay.config.data_dir import TALLY
 from relay.config.sentences import show
 from relay.errors import SpoolDamagedError, SpoolError, SpoolSickError, SpoolUnfitError
 from relay.spool.local.layout import Layout
@@ -71,7 +72,7 @@ def _look(layout: Layout, user: int | None) -> Iterator[tuple[Path, str]]:
     database = layout.database
     log, index = (database.with_name(f"{database.name}-{word}") for word in ("wal", "shm"))
     for folder, files in (
-        (layout.data_dir, (layout.deliver_lock, layout.tally)),
+        (layout.data_dir, (layout.deliver_lock, layout.data_dir / TALLY)),
         (layout.root, (database, log, index, layout.gate)),
     ):
         if wrong := _judge(folder, _FOLDER, user):

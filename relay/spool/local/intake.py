@@ -19,10 +19,12 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
 from relay.spool.local.errors import translate_error
 from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import IdLock, LargeFile, Layout
+from relay.spool.local.place import Place
 from relay.spool.local.probe import probe_spool
 from relay.spool.local.reserve import Reserve
 from relay.spool.local.room import Room
@@ -41,7 +43,7 @@ _UNCONFIRMED_LIMIT = 10_000
 _PutJob = Job[Prepared, Receipt]
 
 
-class LocalIntake:
+class LocalIntake(Intake):
     """`Intake` over SQLite and files; one in each process, used from one event loop."""
 
     def __init__(self, config: Config, *, by_hand: bool = False) -> None:
@@ -55,6 +57,7 @@ class LocalIntake:
         self._connection: apsw.Connection | None = reserve.pay(
             lambda: open_database(self._layout.database, create=create)
         )
+        self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
         self._maker = reserve.pay(lambda: IdLock(self._layout.makers))
         self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
@@ -73,19 +76,15 @@ class LocalIntake:
         )
 
     def new_id(self) -> SpoolId:
-        """A fresh id."""
         return self._ids.new_id()
 
     def open_file(self, spool_id: SpoolId) -> RawFile:
-        """A file to receive a large mail into."""
         return LargeFile(self._layout.raw_path(spool_id))
 
     async def put(self, submission: Submission) -> Receipt:
-        """Accept a mail: on disk when this returns. Cancelling the wait does not undo it."""
         return await self.begin_put(submission)
 
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
-        """`put` without a task of its own: what it would return, or raise, comes with the future, or is raised here."""
         if self._closed:
             raise SpoolSickError("the spool is closed")
         raw = submission.raw
@@ -100,7 +99,6 @@ class LocalIntake:
             raise
 
     def confirm(self, spool_id: SpoolId) -> None:
-        """Note that the peer has seen our 250; costs nothing for a mail with a Message-ID."""
         if spool_id in self._unconfirmed:
             self._unconfirmed.discard(spool_id)
             self._confirmed.append(spool_id)
@@ -108,19 +106,18 @@ class LocalIntake:
             self._writer.nudge()
 
     async def probe(self) -> None:
-        """Bring a write of no meaning to the disk."""
         await asyncio.to_thread(probe_spool, self._layout)
 
     def room(self, size: int) -> bool:
-        """Whether a mail of this size finds room."""
         return self._room_left.fits(size)
 
     def paused(self) -> bool:
-        """Whether an operator has paused the intake."""
         return self._room_left.intake_paused()
 
+    def has_moved(self) -> bool:
+        return self._place.has_changed()
+
     async def close(self) -> None:
-        """Commit what was begun, then let everything go; harmless when called twice."""
         self._closed = True
         await asyncio.to_thread(self._sealers.shutdown)
         await self._writer.close()

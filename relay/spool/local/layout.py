@@ -4,15 +4,14 @@ Owns the layout below `data_dir`, and the order of system calls that makes a lar
 file, sync its directory, and only then the row that names it commits. Never touches the database.
 
     <data_dir>/deliver.lock            held by the one deliverer
-    <data_dir>/tally                   counts that the receivers share (`relay.smtp.counters`)
-    <data_dir>/wake                    its doorbell
-    <data_dir>/work                    decoded files of mails under way, without names (`relay.understand.folder`)
-    <data_dir>/standing.json           what of the queue a person was told last (`relay.alarms.sender`)
+    <data_dir>/wake                    its doorbell (`wake`)
+    <data_dir>/standing.json           what of the queue a person was told last (`memory`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
-    <data_dir>/spool/write.lock        locked by whoever writes at the moment (`gate`)
+    <data_dir>/spool/write.lock        locked by whoever writes at the moment (`write_lock`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
     <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
-    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`ballast`)
+    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`reserve`)
+What else lies in `data_dir` is not the spool's (`relay.config.data_dir`).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from relay.spool.local.errors import translated
 from relay.spool.local.ids import MARK_LENGTH, build_mark, mark_of
 
 _DIRECTORY_MODE = 0o700
-_FILE_MODE = 0o600
+FILE_MODE = 0o600
 #: Longer than any session may take to send one mail (limits.session_seconds), so nothing younger is removed
 #: while the process that writes it lives.
 _ABANDONED_SECONDS = 3_600.0
@@ -58,14 +57,14 @@ class Layout:
         return self.data_dir / "deliver.lock"
 
     @property
-    def tally(self) -> Path:
-        """The memory that receivers share; no mail is in it."""
-        return self.data_dir / "tally"
+    def wake(self) -> Path:
+        """The socket of the deliverer's doorbell."""
+        return self.data_dir / "wake"
 
     @property
-    def work(self) -> Path:
-        """The folder of files that have no name; what has one was left by a process that died."""
-        return self.data_dir / "work"
+    def standing(self) -> Path:
+        """The file that says what of the queue a person was told last."""
+        return self.data_dir / "standing.json"
 
     @property
     def database(self) -> Path:
@@ -90,7 +89,7 @@ class Layout:
     @property
     def reserve(self) -> Path:
         """The folder of what is given up when the disk is full."""
-        return self.root / "reserve"
+        return self.root / "ballast"
 
     def raw_path(self, spool_id: str) -> Path:
         """Where the large mail of this id lies; two characters that change often spread the folders."""
@@ -141,7 +140,7 @@ def adopt(path: Path) -> None:
 
 def lock_file(path: Path) -> int | None:
     """The handle of a lock file, locked until it is closed or the process ends; None when another holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -198,7 +197,7 @@ class LargeFile:
         with translated():
             make_folder(path.parent)
             self._handle = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE
+                path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
             )
             adopt(path)
             fault_point("spool.raw.created")

@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
 from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError
+from relay.spool.interface import Outbox
 from relay.spool.local import claims, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout, Sweep, lock_file, remove_raw
+from relay.spool.local.memory import load_text, save_text
+from relay.spool.local.place import Place
 from relay.spool.local.probe import probe_spool
 from relay.spool.local.raw import open_file, open_raw
 from relay.spool.local.readers import Readers
@@ -31,17 +34,19 @@ from relay.spool.local.room import Room
 from relay.spool.local.schema import open_database, query
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
+from relay.spool.local.wake import Bell
 from relay.spool.local.write_lock import WriteLock
 from relay.spool.model import Entry, Paused
 from relay.vocabulary import Rung
 
 Answer = TypeVar("Answer")
+Given = ParamSpec("Given")
 
 #: Later than any mail was finished, by whatever clock.
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
-class LocalOutbox:
+class LocalOutbox(Outbox):
     """`Outbox` over SQLite and files; one a spool."""
 
     def __init__(self, config: Config) -> None:
@@ -61,6 +66,7 @@ class LocalOutbox:
         except BaseException:
             os.close(lock)
             raise
+        self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
         self._room_left = Room(self._layout, self._limits)
         self._readers = Readers(self._layout.database)
@@ -69,7 +75,6 @@ class LocalOutbox:
         self._changes = Changes(connection, self._layout, self._write_lock, self._reserve)
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
-        """Every lease is a dead runner's, for we hold the lock; then the sweep."""
         returning: Callable[[apsw.Connection], int] = partial(claims.return_leases, now=now, everyone=True)
         if blame:
             returning = partial(
@@ -111,95 +116,71 @@ class LocalOutbox:
         held_routes: Sequence[str] = (),
         probes: Sequence[int] = (),
     ) -> Sequence[Entry]:
-        """Lease due entries."""
-        claiming = partial(
+        return await self._change(
+            "claim",
             claims.claim,
             turns=self._turns,
+            suspects=self._suspects,
             now=now,
             limit=limit,
             lease_seconds=lease_seconds,
             held_routes=held_routes,
             probes=probes,
-            suspects=self._suspects,
         )
-        return await self._change("claim", claiming)
 
     async def find_probes(self, route: str) -> Sequence[int]:
-        """What to try of a held route; read beside the writer, since it may be a walk over all that waits."""
-        return await self._read(partial(claims.find_probes, route=route))
+        # Beside the writer, since it may be a walk over all that waits.
+        return await self._read(claims.find_probes, route=route)
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-        """What is queued or leased waits no longer than before."""
-        moving = partial(claims.move_clock, by=by, lease_seconds=lease_seconds, now=now)
-        await self._change("clock", moving)
+        await self._change("clock", claims.move_clock, by=by, lease_seconds=lease_seconds, now=now)
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
-        """Keep the lease for longer."""
-        await self._change(
-            "renew", partial(outcomes.renew, entry=entry, lease_seconds=lease_seconds, now=now)
-        )
+        await self._change("renew", outcomes.renew, entry, lease_seconds=lease_seconds, now=now)
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
-        """When `claim` will next find something."""
         if self._suspects.keep_waiting:  # for the end of what is under way, which the runner sees
             return None
-        return await self._read(partial(claims.next_due_at, held_routes=held_routes))
+        return await self._read(claims.next_due_at, held_routes=held_routes)
 
     def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
-        """The raw mail, checked."""
         return open_raw(self._readers, self._layout, entry.spool_id)
 
     def open_file(self, entry: Entry) -> int | None:
-        """The file of a large raw mail."""
         return open_file(self._layout, entry.spool_id)
 
     async def save_request(
-        self,
-        entry: Entry,
-        *,
-        request: bytes,
-        rung: Rung,
-        token: str,
-        expires_at: datetime,
-        now: datetime,
+        self, entry: Entry, *, request: bytes, rung: Rung, token: str, expires_at: datetime, now: datetime
     ) -> None:
-        """Store the exact request before it is sent."""
-        saving = partial(
+        await self._change(
+            "request",
             outcomes.save_request,
-            entry=entry,
+            entry,
             request=request,
             rung=rung,
             token=token,
             expires_at=expires_at,
             now=now,
         )
-        await self._change("request", saving)
 
     async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        """The last rung from now on."""
-        beginning = partial(outcomes.begin_original, entry=entry, reason=reason, detail=detail, now=now)
-        await self._change("rung", beginning)
+        await self._change("rung", outcomes.begin_original, entry, reason=reason, detail=detail, now=now)
 
     async def why_original(self, entry: Entry) -> str:
-        """Why that rung was begun."""
-        return await self._read(partial(outcomes.why_original, entry_id=entry.entry_id))
+        return await self._read(outcomes.why_original, entry_id=entry.entry_id)
 
     async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
-        """A stored request goes out again."""
-        await self._change("send", partial(outcomes.begin_sending, entry=entry, token=token, now=now))
+        await self._change("send", outcomes.begin_sending, entry, token=token, now=now)
 
     async def refuse(
         self, entry: Entry, *, rung: Rung, token: str, reason: str, detail: str, now: datetime
     ) -> None:
-        """Connect has refused the payload."""
-        refusing = partial(
-            outcomes.refuse, entry=entry, rung=rung, token=token, reason=reason, detail=detail, now=now
+        await self._change(
+            "refuse", outcomes.refuse, entry, rung=rung, token=token, reason=reason, detail=detail, now=now
         )
-        await self._change("refuse", refusing)
 
     async def find_token(self, token: str) -> tuple[bool, str | None]:
-        """Whether the ledger has the token, and its contact id."""
-        return await self._read(partial(outcomes.find_token, token=token))
+        return await self._read(outcomes.find_token, token=token)
 
     async def finish(
         self,
@@ -211,17 +192,16 @@ class LocalOutbox:
         dropped: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S7."""
-        finishing = partial(
+        await self._change(
+            "finish",
             outcomes.finish,
-            entry=entry,
+            entry,
             contact_id=contact_id,
             reason=reason,
             detail=detail,
             dropped=dropped,
             now=now,
         )
-        await self._change("finish", finishing)
 
     async def defer(
         self,
@@ -235,10 +215,10 @@ class LocalOutbox:
         settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S3."""
-        deferring = partial(
+        await self._change(
+            "defer",
             outcomes.defer,
-            entry=entry,
+            entry,
             until=until,
             reason=reason,
             detail=detail,
@@ -247,16 +227,12 @@ class LocalOutbox:
             settled=settled,
             now=now,
         )
-        await self._change("defer", deferring)
 
     async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
-        """S3, due now."""
-        await self._change("recall", partial(outcomes.recall, entry_ids=entry_ids, now=now))
+        await self._change("recall", outcomes.recall, entry_ids=entry_ids, now=now)
 
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        """S4 to S5."""
-        holding = partial(outcomes.hold, entry=entry, reason=reason, detail=detail, now=now)
-        await self._change("hold", holding)
+        await self._change("hold", outcomes.hold, entry, reason=reason, detail=detail, now=now)
 
     async def bury(
         self,
@@ -268,57 +244,54 @@ class LocalOutbox:
         settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S6."""
-        burying = partial(
+        await self._change(
+            "bury",
             outcomes.bury,
-            entry=entry,
+            entry,
             reason=reason,
             detail=detail,
             afresh=afresh,
             settled=settled,
             now=now,
         )
-        await self._change("bury", burying)
 
     async def bury_aged(
         self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
     ) -> Sequence[Entry]:
-        """S3 and S5 to S6 for what waited too long."""
-        burying = partial(
-            outcomes.bury_aged, accepted_before=accepted_before, reason=reason, detail=detail, now=now
+        return await self._change(
+            "bury",
+            outcomes.bury_aged,
+            accepted_before=accepted_before,
+            reason=reason,
+            detail=detail,
+            now=now,
         )
-        return await self._change("bury", burying)
 
     async def find_contact(
         self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
-        """The contact that the newest known of these Message-IDs became, of the entry's own."""
         if not message_ids:
             return None
-        finding = partial(
+        return await self._read(
             conversations.find_contact,
             entry=entry,
             message_ids=message_ids,
             since=since,
             instance_id=instance_id,
         )
-        return await self._read(finding)
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
-        """Claim no more of this route."""
-        holding = partial(control.hold_route, route=route, reason=reason, detail=detail, now=now)
-        return await self._change("hold_route", holding)
+        return await self._change(
+            "hold_route", control.hold_route, route, reason=reason, detail=detail, now=now
+        )
 
     async def resume_route(self, route: str) -> bool:
-        """End a route's hold."""
-        return await self._change("resume_route", partial(control.resume_route, route=route))
+        return await self._change("resume_route", control.resume_route, route)
 
     async def paused(self) -> Paused:
-        """What stands still on purpose."""
         return await self._read(control.read_paused)
 
     async def expire(self, *, now: datetime) -> int:
-        """Remove what is finished and past its time, and more of it when room is short."""
         mails = 0
         before = now - timedelta(days=self._limits.retain_days)
         more = True
@@ -327,19 +300,19 @@ class LocalOutbox:
             mails += gone
         mails += await self.make_room()
         hours = self._limits.duplicate_window_hours
-        forgetting = partial(retention.expire_ledger, now=now, window_hours=hours)
-        while await self._change("expire", forgetting) == retention.STEP:
+        while (
+            await self._change("expire", retention.expire_ledger, now=now, window_hours=hours)
+            == retention.STEP
+        ):
             continue
         while await self._change("expire", retention.give_back):
             continue
         return mails
 
     async def probe(self) -> None:
-        """Bring a write of no meaning to the disk; the ballast is not for this."""
         await asyncio.to_thread(probe_spool, self._layout)
 
     async def make_room(self) -> int:
-        """Keep the ballast; finished mail goes for it, and for the mail to come."""
         mails = 0
         more = True
         while more and await asyncio.to_thread(self._lacks_room):
@@ -355,15 +328,14 @@ class LocalOutbox:
 
     async def _give_back_all(self) -> None:
         """Free pages of the database to the disk, until the ballast finds room."""
-        giving = partial(retention.give_back, kept=0)
-        while await self._change("expire", giving):
-            await self._read(lambda connection: query(connection, "PRAGMA wal_checkpoint(PASSIVE)"))
+        while await self._change("expire", retention.give_back, kept=0):
+            await self._read(query, "PRAGMA wal_checkpoint(PASSIVE)")
             if await asyncio.to_thread(self._reserve.lay):
                 return
 
     async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
         """A step of it: how many mails went, and whether there may be more to remove."""
-        more, gone = await self._change("expire", partial(retention.expire_done, before=before))
+        more, gone = await self._change("expire", retention.expire_done, before=before)
         await asyncio.to_thread(self._remove_files, gone.filed)
         return gone.mails, more
 
@@ -371,8 +343,19 @@ class LocalOutbox:
         for spool_id in filed:
             remove_raw(self._layout.raw_path(spool_id))
 
+    def open_wake(self) -> Bell:
+        return Bell(self._layout.data_dir)
+
+    async def load_alarms(self) -> str:
+        return await asyncio.to_thread(load_text, self._layout.standing)
+
+    async def save_alarms(self, text: str) -> bool:
+        return await asyncio.to_thread(save_text, self._layout.standing, text)
+
+    def has_moved(self) -> bool:
+        return self._place.has_changed()
+
     async def close(self) -> None:
-        """Commit what was begun and let the spool go; harmless when called twice."""
         await self._changes.close()
         self._readers.close()
         self._room_left.close()
@@ -381,12 +364,26 @@ class LocalOutbox:
             os.close(self._lock)
             self._lock = -1
 
-    async def _read(self, read: Callable[[apsw.Connection], Answer]) -> Answer:
+    async def _read(
+        self,
+        read: Callable[Concatenate[apsw.Connection, Given], Answer],
+        *given: Given.args,
+        **more: Given.kwargs,
+    ) -> Answer:
+        """The answer of a question, asked in a thread, beside the writer."""
+
         def borrowed() -> Answer:
             with self._readers.borrow() as connection:
-                return read(connection)
+                return read(connection, *given, **more)
 
         return await asyncio.to_thread(self._reserve.pay, borrowed)
 
-    async def _change(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
-        return await self._changes.run(name, change)
+    async def _change(
+        self,
+        name: str,
+        change: Callable[Concatenate[apsw.Connection, Given], Answer],
+        *given: Given.args,
+        **more: Given.kwargs,
+    ) -> Answer:
+        """The answer of a change that is on disk; `name` is that of the fault point behind it."""
+        return await self._changes.run(name, lambda connection: change(connection, *given, **more))

@@ -10,15 +10,9 @@ import json
 import unicodedata
 from collections.abc import Callable
 
-from relay.domains import normalise_domain
+from relay.domains import normalise_domain, strip_brackets
 
 Fits = Callable[[str], bool]
-
-
-def strip_brackets(text: str) -> str:
-    """An address without the angle brackets that mail logs and RFC 5321 paths put around it."""
-    text = text.strip()
-    return text[1:-1].strip() if text.startswith("<") and text.endswith(">") else text
 
 
 def _fold(text: str) -> str:

@@ -36,8 +36,8 @@ _CACHE_KIBIBYTES = 8_192
 _INCREMENTAL = 2
 
 
-def check_library() -> None:
-    """Refuse a SQLite that cannot keep the promise.
+def check_library() -> str:
+    """The version of a SQLite that can keep the promise; any other is refused.
 
     Raises:
         SpoolError: it is too old.
@@ -49,6 +49,7 @@ def check_library() -> None:
             f"SQLite {version} can corrupt its log when two processes write; {oldest} or newer is needed "
             "(the apsw wheel brings its own)"
         )
+    return version
 
 
 def open_database(path: Path, *, create: bool = False) -> apsw.Connection:

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_NAME = "wake"
+from relay.spool.local.layout import Layout
+
 #: sun_path of unix(7) holds 108 octets, the final NUL among them.
 _PATH_LIMIT = 107
 
@@ -23,13 +24,14 @@ _PATH_LIMIT = 107
 @contextlib.contextmanager
 def _address(data_dir: Path) -> Iterator[str]:
     """A path to the socket that is short enough for the system call, however long the folder's own is."""
-    path = str(data_dir / _NAME)
+    wake = Layout(data_dir=data_dir).wake
+    path = str(wake)
     if len(os.fsencode(path)) <= _PATH_LIMIT:
         yield path
         return
     folder = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{folder}/{_NAME}"
+        yield f"/proc/self/fd/{folder}/{wake.name}"
     finally:
         os.close(folder)
 
@@ -84,6 +86,7 @@ class Bell:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
+        self._path = Layout(data_dir=data_dir).wake
         self._rung = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._socket = self._listen()
@@ -94,9 +97,9 @@ class Bell:
             with _address(self._data_dir) as address:
                 # What lies here was left by a dead one (deliver.lock).
                 with contextlib.suppress(FileNotFoundError):
-                    (self._data_dir / _NAME).unlink()
+                    self._path.unlink()
                 bell.bind(address)
-            (self._data_dir / _NAME).chmod(0o600)
+            self._path.chmod(0o600)
             self._loop.add_reader(bell.fileno(), self._hear)
         except (OSError, NotImplementedError):
             bell.close()
@@ -126,7 +129,7 @@ class Bell:
             self._socket.close()
             self._socket = None
             with contextlib.suppress(OSError):
-                (self._data_dir / _NAME).unlink()
+                self._path.unlink()
 
     def __enter__(self) -> Self:
         return self

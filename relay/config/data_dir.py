@@ -1,0 +1,11 @@
+"""The names within `data_dir` of what is no part of the spool.
+
+Owns these names alone: each room says what lies under its own, and the spool the names of its own files.
+"""
+
+from __future__ import annotations
+
+#: The memory that receivers share to count together for `[limits]`; no mail is in it.
+TALLY = "tally"
+#: The folder of decoded files of mails under way. They have no name: what has one was left by a process that died.
+WORK = "work"
