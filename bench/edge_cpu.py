@@ -105,12 +105,12 @@ class Bench:
         config = load_config(str(path), environ={})
         config.data_dir.mkdir()
         self.intake = Quick(config)
-        self.server = Listeners(config=config, intake=self.intake)
+        self.listeners = Listeners(config=config, intake=self.intake)
         self.server: Server = Server(
             intake=self.intake, limits=config.limits, limiter=Limiter(SharedCounters(folder / "tally"))
         )
-        self.server._server = self.server  # noqa: SLF001 - a server without sockets
-        self.server._compile(config)  # noqa: SLF001 - a server without sockets
+        self.listeners._server = self.server  # noqa: SLF001 - a server without sockets
+        self.listeners._compile(config)  # noqa: SLF001 - a server without sockets
         self.settings = self.server.settings[0]
         self._port = 40_000
 

@@ -122,6 +122,7 @@ def header_block(raw: bytes) -> bytes:
 
 #: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
 LOOKS = 1_000
+_LOOKS = range(LOOKS)
 
 
 class FieldFinder:
@@ -137,13 +138,15 @@ class FieldFinder:
         """Where the first `most` fields of this lower-case name stand, and their bodies, still folded; in order."""
         block, lowered = self._block, self._lowered
         found: list[tuple[int, bytes]] = []
-        at = lowered.find(name)
-        for _ in range(LOOKS):
-            if at < 0 or len(found) >= most:
+        at, step = lowered.find(name), len(name)
+        for _ in _LOOKS:
+            if at < 0:
                 break
             if at == 0 or block[at - 1] in b"\r\n":
-                body = _BODY.match(block, at + len(name))
+                body = _BODY.match(block, at + step)
                 if body is not None:
                     found.append((at, body[1]))
-            at = lowered.find(name, at + len(name))
+                    if len(found) >= most:
+                        break
+            at = lowered.find(name, at + step)
         return found

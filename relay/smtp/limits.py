@@ -26,7 +26,7 @@ _BY_MINUTE = ("mails", "recipients", "guesses")
 
 def holds(limits: Limits, key: str, address: str, *, trusted: bool) -> bool:
     """Whether a limit by address concerns this peer."""
-    return key in limits.model_fields_set or not (trusted or address in SELF)
+    return not (trusted or address in SELF) or key in limits.model_fields_set
 
 
 @lru_cache(maxsize=8_192)

@@ -173,6 +173,20 @@ def test_fact_is_short_whatever_a_peer_chose(name, log_format):
                 assert len(str(each)) < (1_100 if key in ("detail", "why") else 250), key
 
 
+@pytest.mark.parametrize("others", [{}, {"a": "b" * 150}, {"zeta": "y" * 199, "a": 17}, {"list": ["p"] * 50}])
+@pytest.mark.parametrize("size", range(197, 206))
+def test_limit_of_a_value_holds_to_the_character(size, others):
+    """A plain value of 200 characters is whole and one of 201 is cut, wherever in the line it stands."""
+    out, value = io.StringIO(), "x" * size
+    with contextlib.redirect_stderr(out):
+        telemetry.configure("json", "debug")
+        for facts in ({"peer": value, **others}, {**others, "peer": value}, {"peer": [value, "z"], **others}):
+            telemetry.current_log().info("made.up", **facts)
+    found = [json.loads(line)["peer"] for line in out.getvalue().splitlines()]
+    cut = value if size <= 200 else "x" * 200 + f"… ({size} characters)"
+    assert found == [cut, cut, [cut, "z"]]
+
+
 class Loud(json.JSONDecoder):
     """A library whose exceptions quote all of what it was given."""
 
