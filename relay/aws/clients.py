@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import (
     BotoCoreError,
@@ -44,6 +43,7 @@ from botocore.parsers import ResponseParserError
 
 from relay import __version__
 from relay.aws.credentials import ChainCredentials
+from relay.aws.transport import SendsOnce, Transport
 from relay.config.model import Config
 from relay.errors import Blame, ConfigError, FailureClass, RemoteError
 
@@ -95,7 +95,10 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
 
 async def _find_credentials() -> Any:
     """Ask the whole chain by a session of its own, which reads every file and variable anew; None when nobody has any."""
-    return await aioboto3.Session(region_name=_region()).get_credentials()
+    session = aioboto3.Session(region_name=_region())
+    # The clients by which botocore asks STS and SSO are made of it, too.
+    session._session.set_default_client_config(AioConfig(http_session_cls=Transport))  # noqa: SLF001 # no other way
+    return await session.get_credentials()
 
 
 def _open_session() -> Any:
@@ -182,6 +185,7 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=not custom,
         retries={"mode": "standard", "total_max_attempts": 3},
+        http_session_cls=Transport,
         connect_timeout=5,
         read_timeout=60,
         # Waiting for a place in the pool has no time-out: there is one for every call that can be under way.
@@ -190,23 +194,10 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
     )
 
 
-class _SendsOnce(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """A session of aiohttp that does not send a PUT again by itself when the connection breaks.
-
-    StartEmailContact is a PUT. Sent twice in one attempt, the answer to the second could be a 409 to the first, which nobody
-    could explain: to the spool nothing had gone out before.
-    """
-
-    async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:
-        session: aiohttp.ClientSession = await super()._get_session(proxy_url)
-        session._retry_connection = False  # noqa: SLF001  # aiohttp has no other way to say so
-        return session
-
-
 def _connect_config(config: Config) -> AioConfig:
     return AioConfig(
         retries={"mode": "standard", "total_max_attempts": 1},  # the spool retries, at its own pace
-        http_session_cls=_SendsOnce,
+        http_session_cls=SendsOnce,
         connect_timeout=5,
         read_timeout=config.connect.timeout_seconds,
         max_pool_connections=config.deliver.concurrency + 4,
@@ -305,11 +296,11 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
 def readable_answer(service: str) -> Iterator[None]:
     """A call by a client, and no more: an answer that botocore's parsers stumble over is a temporary failure.
 
-    They raise whatever comes of it (a list where an object should be, octets that are no UTF-8).
+    They raise whatever comes of it (a list where an object should be, octets that are no UTF-8, brackets without end).
     """
     try:
         yield
-    except (ValueError, TypeError, AttributeError, LookupError) as exc:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
         raise RemoteError(
             service=service,
             failure=FailureClass.TEMPORARY,

@@ -261,6 +261,9 @@ async def test_what_is_stored_opens_as_a_file(clients):
         ("200 OK", b'{"ContactId": "sign in first"}'),
         ("200 OK", b'{"ContactId": "' + 257 * b"a" + b'"}'),
         ("200 OK", b'{"contactId": "12345678-90ab-cdef-1234-567890abcdef"}'),
+        ("200 OK", 50_000 * b"["),
+        ("200 OK", 50_000 * b'{"ContactId":'),
+        ("500 Internal Server Error", 50_000 * b"["),
         ("202 Accepted", b"{}"),
         ("204 No Content", b""),
     ],
@@ -271,6 +274,60 @@ async def test_an_answer_without_a_contact_id_is_no_contact(liar, status, body):
     liar.tell(status, body)
     ended = await outcome(ConnectClient(liar.connect).start_email_contact(request_for()))
     assert ended in (UNPROVEN, (FailureClass.TEMPORARY, "unknown"))
+
+
+@pytest.mark.parametrize(
+    "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
+)
+@in_one_loop
+async def test_no_mail_goes_where_a_redirect_leads(liar, status):
+    """A portal that names another place is sent nothing there: no file, no contact, no alarm."""
+    elsewhere = Liar()
+    elsewhere.tell(body=b'{"ContactId": "12345678-90ab-cdef-1234-567890abcdef"}', headers=GOOD)
+    async with Peer(elsewhere.serve) as peer:
+        liar.tell(status, PAGE, {"Location": f"{peer.url}/elsewhere"})
+        ended = await outcome(ConnectClient(liar.connect).start_email_contact(request_for()))
+        assert (ended[0], liar.asked) == (FailureClass.TEMPORARY, ["PUT"])
+        assert (await outcome(liar.store.put_all([planned(DATA)])))[0] in (
+            FailureClass.TEMPORARY,
+            FailureClass.CONFIGURATION,
+        )
+        topic = Alarms(sns_topic_arn="arn:aws:sns:eu-central-1:123456789012:relay")
+        sender = AlarmSender(topic, hostname="mx1.example.com", now=lambda: NOW, sns=liar.sns)
+        assert await sender._publish({"alarm": "held", "raised": True}) != ""
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("service", ["connect", "s3", "sns"])
+@in_one_loop
+async def test_an_answer_without_end_is_left(liar, service):
+    """No answer fills the memory of all deliveries: past a megabyte it is no answer, whatever it began with."""
+    sent = 0
+
+    async def pour(reader, writer, _number):
+        nonlocal sent
+        await reader.readexactly(int((await read_head(reader)).get("content-length", 0)))
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"ContactId": "12345678-90ab-cdef-1234-567890abcdef"}')
+        while sent < 64 * MEBIBYTE:
+            writer.write(65_536 * b" ")
+            await writer.drain()
+            sent += 65_536
+
+    async with Peer(pour) as peer:
+        with pytest.MonkeyPatch.context() as patch:
+            environ = {f"AWS_ENDPOINT_URL_{service.upper()}": peer.url}
+            async with clients_of(environ, patch) as clients:
+                if service == "connect":
+                    ended = await outcome(ConnectClient(clients.connect).start_email_contact(request_for()))
+                elif service == "s3":
+                    store = AttachmentStore(clients.s3, config=builtin_config().s3)
+                    ended = await outcome(store.put_all([planned(DATA)]))
+                else:
+                    topic = Alarms(sns_topic_arn="arn:aws:sns:eu-central-1:123456789012:relay")
+                    sender = AlarmSender(topic, hostname="mx1.example.com", now=lambda: NOW, sns=clients.sns)
+                    ended = (None, await sender._publish({"alarm": "held", "raised": True}))
+    assert ended[1] == "unreachable"
+    assert sent < 32 * MEBIBYTE
 
 
 @pytest.mark.parametrize("body", [b"", PAGE, b"<PublishResponse/>", b"\xff\xfe", b"{}"])
