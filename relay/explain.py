@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from relay.aws.request_limits import check_request
 from relay.config.model import Config, Route
 from relay.contact.fit import fit
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
-from relay.contact.refusal import TYPE_HOLD, refusals, tell_refused
+from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.message.glimpse import glimpse_message
@@ -27,18 +27,17 @@ from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import find_hops
 from relay.message.model import Message
 from relay.message.parse import parse_message
+from relay.policy.decide import Facts, Ruling, build_terms, decide, decide_class
+from relay.policy.octets import measure_file
 from relay.routes import RouteTable
 from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.understand.jobs import build_is_ours
-from relay.vocabulary import Cause, Disposition
+from relay.vocabulary import Cause, Disposition, Reply
 
 #: In the place of the spool id; as long as a real one.
 SPOOL_ID = SpoolId("0EXP1A1N00000000")
 #: Presigned URLs with a session token have about this many characters; 2,000 are allowed.
 URL_LENGTH = 1_500
-
-#: What becomes of a mail at the door, and why; "" when it just goes on.
-_Verdict = tuple[Disposition, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,8 @@ class Explanation:
     plan: Plan | None = None
     request: Mapping[str, Any] | None = None
     disposition: Disposition = Disposition.ACCEPT
+    #: The reply to its data, where that refuses it.
+    reply: Reply | None = None
     #: Why it would be refused, or what the route does with mail of this class; "" when it just goes on.
     reason: str = ""
     #: What went wrong: the file cannot be read, or the request breaks a limit.
@@ -61,8 +62,17 @@ class Explanation:
 class Explainer:
     """All that explaining files under one configuration needs."""
 
-    def __init__(self, config: Config, *, recipients: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        recipients: Sequence[str] = (),
+        role: Literal["mx", "trusted"] = "mx",
+        lmtp: bool = False,
+    ) -> None:
         self._config = config
+        #: Those of the listener that would take the mail.
+        self._terms = build_terms(config, trusted=role == "trusted", lmtp=lmtp)
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
 
@@ -89,31 +99,31 @@ class Explainer:
         ]
         envelope = _build_envelope(message, paths)
         ours = self._routes.destinations(paths)
-        verdicts = self._judge(raw, message, ours)
+        rulings = self._judge(raw, message, ours)
         found.extend(
-            self._explain_one(file, raw, message, envelope, destination, verdicts[destination.route])
+            self._explain_one(file, raw, message, envelope, destination, rulings[destination.route])
             for destination in ours
         )
         return tuple(found)
 
-    def _judge(self, raw: bytes, message: Message, ours: Sequence[Destination]) -> Mapping[str, _Verdict]:
-        """By route, what becomes of the mail at the door: one reply speaks for all of them, and refuses what all refuse."""
-        routes = {destination.route: self._routes.route(destination.route) for destination in ours}
-        if at_door := self._refuse(raw):
-            return dict.fromkeys(routes, (Disposition.REJECT, at_door))
-        refused = {name: refusals(message, route, self._config) for name, route in routes.items() if route}
-        verdicts = {}
-        for name, files in refused.items():
-            if not files:
-                verdicts[name] = (Disposition.ACCEPT, "")
-            elif all(refused.values()):
-                verdicts[name] = (Disposition.REJECT, tell_refused(files))
-            else:
-                reason = (
-                    f"held for a person ({TYPE_HOLD}), because other recipients get it: {tell_refused(files)}"
-                )
-                verdicts[name] = (Disposition.QUARANTINE, reason)
-        return verdicts
+    def _judge(
+        self, raw: bytes, message: Message | None, ours: Sequence[Destination]
+    ) -> Mapping[str, Ruling]:
+        """The decision over the mail by route, as a session makes it; without a `message` no file type is refused."""
+        config, terms = self._config, self._terms
+        octets, head = measure_file(
+            raw, cut=terms.hard_limit, line_limit=terms.line_bytes, repair=terms.repairs
+        )
+        hops = find_hops(FieldFinder(header_block(head)), hostname=config.hostname)
+        refused = {}
+        for name in dict.fromkeys(destination.route for destination in ours):
+            route = self._routes.route(name)
+            files = refusals(message, route, config) if message is not None and route is not None else ()
+            if files:
+                refused[name] = files
+        routes = tuple(destination.route for destination in ours)
+        verdict = decide(Facts(octets=octets, hops=hops, routes=routes, refused_files=refused), terms)
+        return {name: verdict.rule(name) for name in routes}
 
     def explain_original(self, file: str, raw: bytes, *, cause: Cause, why: str) -> tuple[Explanation, ...]:
         """What a mail becomes that ended the worker which read it: its original, by the look of its head alone."""
@@ -121,7 +131,10 @@ class Explainer:
         paths, _ = self._choose_paths(message)
         envelope = _build_envelope(message, paths)
         found = []
-        for destination in self._routes.destinations(paths):
+        ours = self._routes.destinations(paths)
+        rulings = self._judge(raw, None, ours)
+        for destination in ours:
+            ruling = rulings[destination.route]
             route = self._routes.route(destination.route)
             assert route is not None
             context = self._build_context(envelope, destination, raw)
@@ -134,7 +147,9 @@ class Explainer:
                     message=message,
                     plan=plan,
                     request=_build_request(plan, destination, envelope, raw),
-                    reason=f"it is not understood ({why})",
+                    disposition=ruling.disposition,
+                    reply=ruling.reply,
+                    reason=ruling.reason or f"it is not understood ({why})",
                 )
             )
         return tuple(found)
@@ -161,15 +176,6 @@ class Explainer:
         known = tuple(islice((address for address in named if self._routes.match(address)), most))
         return known or (_example_of(self._config.routes[0]),), ()
 
-    def _refuse(self, raw: bytes) -> str:
-        """Why the session would refuse the mail for every destination; "" when it would not."""
-        if len(raw) > self._config.max_message_bytes:
-            return f"{len(raw):,} octets, max_message_bytes is {self._config.max_message_bytes:,}"
-        hops = find_hops(FieldFinder(header_block(raw))).received
-        if hops > self._config.limits.hops:
-            return f"{hops} Received headers, limits.hops is {self._config.limits.hops}: a loop"
-        return ""
-
     def _explain_one(
         self,
         file: str,
@@ -177,7 +183,7 @@ class Explainer:
         message: Message,
         envelope: Envelope,
         destination: Destination,
-        verdict: _Verdict,
+        ruling: Ruling,
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
@@ -190,8 +196,7 @@ class Explainer:
             max_attachments=self._config.connect.max_attachments,
             sizes=[file.size for file in attached],
         )
-        disposition, reason = verdict
-        action = route.on.get(plan.classification.value, "deliver")
+        action = decide_class(route, plan.classification)
         return Explanation(
             file=file,
             destination=destination.address,
@@ -199,8 +204,10 @@ class Explainer:
             message=message,
             plan=plan,
             request=request,
-            disposition=disposition,
-            reason=reason or (f"the route says {action} for this class" if action != "deliver" else ""),
+            disposition=ruling.disposition,
+            reply=ruling.reply,
+            reason=ruling.reason
+            or (f"the route says {action} for this class" if action != "deliver" else ""),
             error="; ".join(problems) or None,
         )
 

@@ -167,6 +167,23 @@ def test_refusals_at_the_door():
     assert (record["disposition"], record["reason"]) == ("reject", "file types not allowed: x.zip")
 
 
+def test_refusals_that_only_the_wire_knew():
+    """Loops through our own hostname, a line of over 1 MiB and mixed line ends are refused as by a session."""
+    config = builtin_config()
+    own = f"Received: from a by {config.hostname}; Sat, 01 Mar 2025 12:00:00 +0000\n".encode() * 6
+    long_line = b"Subject: x\n\n" + b"x" * 1_100_000 + b"\n"
+    for raw, words in (
+        (own + PLAIN, "own hostname"),
+        (long_line, "limits.line_bytes"),
+        (PLAIN + b"a\r\n", "CRLF"),
+    ):
+        (record,) = explain(raw, rcpt=["support@example.com"])
+        assert record["disposition"] == "reject"
+        assert words in record["reason"]
+        assert record["request"] is not None
+    assert Explainer(config, role="trusted").read("f", PLAIN + b"a\r\n")[0].reply is None
+
+
 def test_policy_of_the_route_is_said():
     """What the route does with mail of its class stands beside the verdict."""
     config = builtin_config(routes=[{"match": ["support@example.com"], "on": {"auto-reply": "drop"}}])

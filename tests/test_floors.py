@@ -33,6 +33,7 @@ FLOORS = {
     "relay.replies": 1,
     "relay.message": 1,
     "relay.contact": 1,
+    "relay.policy": 1,
     "relay.spool.model": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.duplicates": 1,
@@ -69,6 +70,7 @@ SIDEWAYS = {
     "config": {"domains", "networks"},
     "routes": {"config", "domains"},
     "contact": {"config", "domains", "message"},
+    "policy": {"config", "contact", "message", "replies"},
     "spool": {"config", "domains", "faults", "telemetry"},
     "alarms": {"aws", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry"},

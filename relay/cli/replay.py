@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import click
@@ -160,9 +161,7 @@ async def _accept(
     acceptance = begin_acceptance(transaction, peer)
     content = Content(
         stuffed=False,
-        repair=True,
-        limit=settings.max_bytes,
-        line_limit=settings.limits.line_bytes,
+        terms=replace(settings.terms, repairs=True),
         block_bytes=settings.config.spool.large_message_bytes,
         open_file=lambda: intake.open_file(transaction.spool_id),
         prefix=acceptance.prefix,

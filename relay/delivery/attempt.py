@@ -30,6 +30,7 @@ from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
 from relay.faults import fault_point
+from relay.policy.decide import decide_class
 from relay.routes import RouteTable
 from relay.spool.doubt import FATE_UNKNOWN, is_refusal, is_settled, is_too_old, refuses_file, tell_doubt
 from relay.spool.duplicates import build_next_token
@@ -358,7 +359,7 @@ def _dead_urls() -> RemoteError:
 
 def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
     """What the route wants instead of a contact for this class of mail."""
-    action = route.on.get(plan.classification.value, "deliver")
+    action = decide_class(route, plan.classification)
     reason = f"class.{plan.classification}"
     detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"
     match action:

@@ -19,17 +19,14 @@ from relay.message.author import find_author
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
+from relay.policy.decide import Facts, Verdict, decide, decide_files, disposition_of
 from relay.smtp.content import Content
-from relay.smtp.filetypes import Refused, strict_routes
+from relay.smtp.filetypes import strict_routes
 from relay.smtp.received import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyHold, Receipt, Submission
 from relay.vocabulary import Disposition, Reply
-
-#: A mail may come by us again (a desk forwards it, and back), but not for ever.
-_OWN_HOPS = 4
-_NO_HOPS = Hops(received=0, ours=0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,11 +39,11 @@ class Acceptance:
     message_id: str | None = None
     references: tuple[str, ...] = ()
     author: str | None = None
-    hops: Hops = _NO_HOPS
+    hops: Hops | None = None
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
-    #: What routes of this mail hold for a person, while others take it.
-    holds: tuple[PolicyHold, ...] = ()
+    #: Some routes of this mail hold it for a person, while others take it.
+    held: bool = False
     #: LMTP: the forward-paths that are refused while others are taken, each with its reply.
     refused: dict[str, Reply] = field(default_factory=dict)
     _envelope: Envelope | None = None
@@ -56,8 +53,7 @@ class Acceptance:
         """Our own trace header, and on trusted listeners what the mail's header lacks."""
         settings, spool_id = self.transaction.settings, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=settings.hostname, spool_id=spool_id)
-        found = FieldFinder(header_block(head))
-        self.hops = find_hops(found, hostname=settings.hostname, most=settings.limits.hops + 1)
+        found = self.count_hops(head)
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         self.author = find_author(found)
@@ -74,6 +70,13 @@ class Acceptance:
             self._envelope = None
         self.trace_size = len(trace)
         return trace
+
+    def count_hops(self, head: bytes) -> FieldFinder:
+        """Count the mail's Received fields; returns its header, for what else is looked for."""
+        settings = self.transaction.settings
+        found = FieldFinder(header_block(head))
+        self.hops = find_hops(found, hostname=settings.hostname, most=settings.limits.hops + 1)
+        return found
 
     def repaired(self, word: str) -> None:
         """Note something that the trusted listener set right."""
@@ -112,11 +115,15 @@ def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submissi
     """
     transaction = acceptance.transaction
     whole = content.file or content.finish(trim=trim)
-    if content.fault is not None:
+    if content.failed and content.fault is not None:
         return content.fault
-    hops = acceptance.hops
-    if hops.received > transaction.settings.limits.hops or hops.ours > _OWN_HOPS:
-        return replies.LOOP
+    settings = transaction.settings
+    if acceptance.hops is None:
+        acceptance.count_hops(content.head)
+    assert acceptance.hops is not None
+    verdict = decide(Facts(octets=content.octets, hops=acceptance.hops), settings.terms)
+    if verdict.reply is not None:
+        return verdict.reply
     if content.repaired:
         acceptance.repaired("bare-lf")
     return Submission(
@@ -151,31 +158,29 @@ async def take_in(acceptance: Acceptance, offered: Submission, *, intake: Intake
     if strict:
         settings = acceptance.transaction.settings
         refused = await settings.look.find_refused(offered.raw, strict, settings.config)
-        if all(destination.route in refused for destination in offered.destinations):
-            return replies.TYPE_REFUSED
-        offered = _spare(acceptance, offered, refused)
+        routes = tuple(destination.route for destination in offered.destinations)
+        verdict = decide_files(routes, refused, settings.terms)
+        if verdict.reply is not None:
+            return verdict.reply
+        offered = _spare(acceptance, offered, verdict)
     return await intake.put(offered)
 
 
-def _spare(acceptance: Acceptance, offered: Submission, refused: Refused) -> Submission:
-    """The mail for those that take it, while some routes refuse it.
-
-    One reply speaks for all recipients of SMTP: it is 250, and what goes to a route that refuses is held for a person.
-    LMTP has a reply for each.
-    """
-    if not refused:
-        return offered
-    if not acceptance.transaction.settings.lmtp:
+def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:
+    """The mail for the routes that take it: others hold it for a person, or with LMTP refuse it."""
+    if verdict.held:
+        acceptance.held = True
         holds = tuple(
             PolicyHold(route=name, reason=TYPE_HOLD, detail=tell_refused(files))
-            for name, files in refused.items()
+            for name, files in verdict.held.items()
         )
-        acceptance.holds = holds
         return replace(offered, holds=holds)
+    if not verdict.refused:
+        return offered
     for destination in offered.destinations:
-        if destination.route in refused:
+        if destination.route in verdict.refused:
             acceptance.refused.update(dict.fromkeys(destination.forward_paths, replies.TYPE_REFUSED))
-    taken = tuple(one for one in offered.destinations if one.route not in refused)
+    taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
     return replace(offered, destinations=taken)
 
 
@@ -185,13 +190,6 @@ def reply_to(error: SpoolError) -> Reply:
         return replies.NO_ROOM
     # Anything else is about this one mail, and says nothing of the disk.
     return replies.NOT_STORED if isinstance(error, SpoolSickError) else replies.LOCAL_ERROR
-
-
-def disposition_of(reply: Reply) -> Disposition:
-    """What a reply means for the mail."""
-    if reply.positive:
-        return Disposition.ACCEPT
-    return Disposition.DEFER if reply.code < 500 else Disposition.REJECT
 
 
 def log_end(

@@ -222,8 +222,11 @@ class Smtp(Admission):
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         session = self.talk
         self._transfer = None
-        for one in transfer.replies(reply):
-            self.say(one)
+        if reply is replies.ENDLESS_LINE:
+            self.hang_up(reply)
+        else:
+            for one in transfer.replies(reply):
+                self.say(one)
         if reply.positive:
             self.prove()
         session.finished(accepted=reply.positive)

@@ -14,6 +14,7 @@ from relay import replies
 from relay.config.model import Config, Limits, Listener
 from relay.domains import normalise_address
 from relay.networks import Network, parse_address, parse_network
+from relay.policy.decide import Terms, build_terms
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.filetypes import FileLook
@@ -34,6 +35,8 @@ class ListenerSettings:
     trusted: bool
     lmtp: bool
     max_bytes: int
+    #: The limits that decide over a whole mail.
+    terms: Terms
     #: None where the listener offers no TLS.
     tls: Certificates | None
     #: None where nobody can log in.
@@ -91,6 +94,7 @@ def build_settings(
         trusted=trusted,
         lmtp=listener.protocol == "lmtp",
         max_bytes=config.max_message_bytes,
+        terms=build_terms(config, trusted=trusted, lmtp=listener.protocol == "lmtp"),
         tls=tls if listener.tls != "none" else None,
         users=users if listener.auth != "none" else None,
         allow=allow or (_LOOPBACK if trusted else ()),

@@ -31,6 +31,9 @@ class Host(Protocol):
     def pump(self) -> None:
         """A block has gone to the file: there is room in memory again."""
 
+    def hang_up(self, reply: Reply) -> None:
+        """Too much has come: say this as the last word, and close."""
+
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply; the spool id when it was accepted."""
 
@@ -63,9 +66,7 @@ class Transfer:
         self.acceptance: Acceptance = begin_acceptance(transaction, peer)
         self.content = Content(
             stuffed=stuffed,
-            repair=settings.trusted,
-            limit=settings.max_bytes,
-            line_limit=settings.limits.line_bytes,
+            terms=settings.terms,
             block_bytes=settings.config.spool.large_message_bytes,
             open_file=lambda: server.intake.open_file(spool_id),
             prefix=self.acceptance.prefix,
@@ -84,7 +85,7 @@ class Transfer:
     @property
     def full(self) -> bool:
         """Whether the socket must wait for the disk."""
-        return self._moving and self.content.full
+        return self._moving and (self.content.full or self.content.over)
 
     def deadline(self, heard_at: float) -> float:
         """Until when more must come: nobody is slow, or falls silent, for long, and nobody sends for ever."""
@@ -109,13 +110,12 @@ class Transfer:
     def look(self) -> Reply | None:
         """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
         content = self.content
+        if self._moving:
+            return None  # the measures of the block are missing: `_moved` looks again
         if content.over:
-            if content.endless:
-                return replies.ENDLESS_LINE
-            return content.fault or replies.fill(replies.TOO_BIG, octets=self.transaction.settings.max_bytes)
-        if content.fault is not None:
-            content.refuse(content.fault)
-        elif content.full and not self._moving:
+            content.measure()
+            return content.fault
+        if content.full:
             self._move()
         return None
 
@@ -138,8 +138,11 @@ class Transfer:
         if self._trim >= 0:
             self.end(self._trim)
         else:
-            self.look()
-            self._host.pump()
+            last_word = self.look()
+            if last_word is not None:
+                self._host.hang_up(last_word)
+            else:
+                self._host.pump()
 
     def end(self, trim: int) -> None:
         """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""
@@ -148,7 +151,7 @@ class Transfer:
             self._trim = trim
             return
         done: _Outcome
-        if self.content.file is not None or self.acceptance.strict_routes():
+        if self.content.moved or self.acceptance.strict_routes():
             done = self._server.loop.create_task(self._take_in(trim))
         else:
             done = self._begin_put(trim)
@@ -158,7 +161,7 @@ class Transfer:
     async def _take_in(self, trim: int) -> Receipt | Reply:
         """The way of mail that lies in a file, or that is looked into; nobody cancels this."""
         content, server = self.content, self._server
-        if content.file is not None and content.fault is None:
+        if content.moved and not content.failed:
             await server.loop.run_in_executor(server.writers, content.close, content.take(), trim)
         return await receive(self.acceptance, content, trim=trim, intake=server.intake)
 
@@ -223,7 +226,7 @@ class Transfer:
             message_id=acceptance.message_id,
             spool_id=spool_id,
             duplicate=duplicate,
-            held=bool(acceptance.holds) and not duplicate,
+            held=acceptance.held and not duplicate,
         )
         for forward_path, refusal in acceptance.refused.items():
             telemetry.recipient_refused(

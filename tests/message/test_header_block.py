@@ -16,7 +16,7 @@ from relay.message.headers import FieldFinder, header_block, parse_header
 from relay.message.hops import find_hops
 from relay.message.identifiers import find_message_id, find_references, parse_identifiers, parse_message_id
 from relay.message.octets import whole
-from relay.smtp.content import HEAD_BYTES
+from relay.policy.octets import HEAD_BYTES
 
 
 @pytest.mark.parametrize(

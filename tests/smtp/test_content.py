@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from relay import replies
 from relay.errors import SpoolFullError, SpoolSickError
-from relay.smtp.content import Cleaner, Content
+from relay.policy.decide import Terms
+from relay.policy.octets import Cleaner
+from relay.smtp.content import Content
 
 WIRE = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"xyz"]), max_size=40).map(
     b"".join
@@ -23,9 +25,7 @@ def build(spool=None, *, stuffed=True, repair=False, limit=1_000_000, line_limit
     spool = spool or FakeSpool()
     return Content(
         stuffed=stuffed,
-        repair=repair,
-        limit=limit,
-        line_limit=line_limit,
+        terms=Terms(max_bytes=limit, line_bytes=line_limit, hops=50, repairs=repair),
         block_bytes=block,
         open_file=lambda: spool.open_file("x"),
         prefix=lambda _head: b"Received: us\r\n",

@@ -1,0 +1,182 @@
+"""The decision over a whole mail before it is accepted: taken, held for a person, or refused, and with which reply.
+
+Owns the order of the reasons. The wire (`relay.smtp`) and the dry run (`relay.explain`) both ask here, so that they
+cannot disagree. Values in, a frozen verdict out: no socket, no file, no clock. Recipients are decided at RCPT, before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from relay import replies
+from relay.config.model import Config, Route
+from relay.contact.refusal import TYPE_HOLD, tell_refused
+from relay.message.hops import Hops
+from relay.policy.octets import Octets
+from relay.vocabulary import Classification, Disposition, Reply
+
+#: Received fields of ours that a mail may carry: a desk forwards it, and back, but not for ever.
+_OWN_HOPS = 4
+
+Action = Literal["deliver", "hold", "drop"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The limits of a configuration and the role of a listener, as far as they decide over a mail."""
+
+    max_bytes: int
+    line_bytes: int
+    hops: int
+    #: A trusted listener makes CRLF of bare CR and LF.
+    repairs: bool = False
+    #: LMTP has a reply for each recipient (RFC 2033 §4.2), SMTP one for all.
+    replies_each: bool = False
+
+    @property
+    def hard_limit(self) -> int:
+        """Octets past which the session closes, and reads no further."""
+        return 2 * self.max_bytes
+
+
+def build_terms(config: Config, *, trusted: bool = False, lmtp: bool = False) -> Terms:
+    """The terms of a listener of this role and protocol."""
+    limits = config.limits
+    return Terms(
+        max_bytes=config.max_message_bytes,
+        line_bytes=limits.line_bytes,
+        hops=limits.hops,
+        repairs=trusted,
+        replies_each=lmtp,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A whole mail, as far as policy looks at it."""
+
+    octets: Octets
+    hops: Hops
+    #: The names of the routes that the mail goes to.
+    routes: tuple[str, ...] = ()
+    #: By the name of a route, the files whose types it refuses; no route without files.
+    refused_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The verdict on a mail for one route."""
+
+    disposition: Disposition
+    #: The reply that refuses it; None when it is taken.
+    reply: Reply | None = None
+    #: In words for an operator; "" when it just goes on.
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The decision over a mail, for all of its routes."""
+
+    #: The reply that refuses the mail for everybody; None when somebody gets it.
+    reply: Reply | None = None
+    reason: str = ""
+    #: By the name of a route, the files for which it is held for a person while the mail is taken.
+    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: By the name of a route, the files for which its recipients are refused.
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def rule(self, route: str) -> Ruling:
+        """The verdict for one route of the mail."""
+        if files := self.refused.get(route):
+            reply = replies.TYPE_REFUSED
+            return Ruling(disposition=disposition_of(reply), reply=reply, reason=tell_refused(files))
+        if self.reply is not None:
+            return Ruling(disposition=disposition_of(self.reply), reply=self.reply, reason=self.reason)
+        if files := self.held.get(route):
+            told = f"held for a person ({TYPE_HOLD}), because other recipients get it: {tell_refused(files)}"
+            return Ruling(disposition=Disposition.QUARANTINE, reason=told)
+        return Ruling(disposition=Disposition.ACCEPT)
+
+
+_TAKEN = Verdict()
+
+
+def disposition_of(reply: Reply) -> Disposition:
+    """The disposition of a mail whose data got this reply."""
+    if reply.positive:
+        return Disposition.ACCEPT
+    return Disposition.DEFER if reply.code < 500 else Disposition.REJECT
+
+
+def decide(facts: Facts, terms: Terms) -> Verdict:
+    """The verdict on a whole mail."""
+    refusal = (
+        decide_size(facts.octets, terms)
+        or decide_hops(facts.hops, terms)
+        or decide_line_ends(facts.octets, terms)
+    )
+    return refusal or decide_files(facts.routes, facts.refused_files, terms)
+
+
+def decide_octets(octets: Octets, terms: Terms) -> Verdict | None:
+    """The refusal of a mail that is still arriving, for its octets so far; None when there is no reason for one."""
+    return decide_size(octets, terms) or decide_line_ends(octets, terms)
+
+
+def decide_size(octets: Octets, terms: Terms) -> Verdict | None:
+    """The refusal of a mail for its size or the length of a line; None when there is no reason for one."""
+    over = octets.received > terms.hard_limit
+    if over and octets.unfinished_line:
+        told = f"a line without end in the first {terms.hard_limit:,} octets; the session is closed"
+        return Verdict(reply=replies.ENDLESS_LINE, reason=told)
+    if octets.long_line:
+        told = f"a line of more than {terms.line_bytes:,} octets (limits.line_bytes)"
+        return Verdict(reply=replies.LONG_LINE, reason=told)
+    if over or octets.size > terms.max_bytes:
+        told = f"{max(octets.size, octets.received if over else 0):,} octets, max_message_bytes is {terms.max_bytes:,}"
+        return Verdict(reply=replies.fill(replies.TOO_BIG, octets=terms.max_bytes), reason=told)
+    return None
+
+
+def decide_hops(hops: Hops, terms: Terms) -> Verdict | None:
+    """The refusal of a mail that goes round in circles (RFC 5321 §6.3); None when it does not."""
+    if hops.received > terms.hops:
+        told = f"{hops.received} Received headers, limits.hops is {terms.hops}: a loop"
+        return Verdict(reply=replies.LOOP, reason=told)
+    if hops.ours > _OWN_HOPS:
+        told = f"{hops.ours} Received headers of our own hostname, {_OWN_HOPS} are the most: a loop"
+        return Verdict(reply=replies.LOOP, reason=told)
+    return None
+
+
+def decide_line_ends(octets: Octets, terms: Terms) -> Verdict | None:
+    """The refusal of a mail with bare CR or LF, which other servers may read as an end of data; None without them."""
+    if octets.bare_line_end and not terms.repairs:
+        told = "CR or LF stands alone where lines end with CRLF: listeners of role mx refuse that (RFC 5321 §2.3.8)"
+        return Verdict(reply=replies.BARE_LINE_END, reason=told)
+    return None
+
+
+def decide_files(
+    routes: tuple[str, ...], refused_files: Mapping[str, tuple[str, ...]], terms: Terms
+) -> Verdict:
+    """The verdict on a mail of which some routes refuse file types.
+
+    One reply speaks for all recipients of SMTP: it is 250 when any route takes the mail, and what goes to a route that
+    refuses is held for a person. What every route refuses is refused.
+    """
+    if not refused_files:
+        return _TAKEN
+    if all(route in refused_files for route in routes):
+        return Verdict(reply=replies.TYPE_REFUSED, refused=refused_files)
+    if terms.replies_each:
+        return Verdict(refused=refused_files)
+    return Verdict(held=refused_files)
+
+
+def decide_class(route: Route, classification: Classification) -> Action:
+    """The action of a route for mail of this class: taken over SMTP in any case, and acted on when it is delivered."""
+    return route.on.get(classification.value, "deliver")

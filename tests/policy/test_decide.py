@@ -1,0 +1,84 @@
+"""Tests of `relay.policy.decide` and `relay.policy.octets` by themselves; test_same_answer.py runs them beside the wire."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import replies
+from relay.config.builtin import builtin_config
+from relay.message.hops import Hops
+from relay.policy.decide import Facts, Terms, build_terms, decide, decide_class
+from relay.policy.octets import Octets, measure_file
+from relay.vocabulary import Classification, Disposition, Reply
+
+TERMS = Terms(max_bytes=1_000, line_bytes=100, hops=5)
+FINE = Octets(received=500, size=490)
+FEW = Hops(received=5, ours=4)
+FILES = {"a": ("x.zip",)}
+
+
+def octets(**changes: object) -> Octets:
+    return Octets(**{"received": 500, "size": 490, **changes})
+
+
+@pytest.mark.parametrize(
+    ("facts", "reply"),
+    [
+        (Facts(octets=FINE, hops=FEW), None),
+        (Facts(octets=octets(size=1_000), hops=FEW), None),
+        (Facts(octets=octets(size=1_001), hops=FEW), replies.fill(replies.TOO_BIG, octets=1_000)),
+        (Facts(octets=octets(received=2_001), hops=FEW), replies.fill(replies.TOO_BIG, octets=1_000)),
+        (Facts(octets=octets(long_line=True, size=1_001), hops=FEW), replies.LONG_LINE),
+        (
+            Facts(octets=octets(received=2_001, long_line=True, unfinished_line=True), hops=FEW),
+            replies.ENDLESS_LINE,
+        ),
+        (
+            Facts(octets=octets(received=2_000, long_line=True, unfinished_line=True), hops=FEW),
+            replies.LONG_LINE,
+        ),
+        (Facts(octets=FINE, hops=Hops(received=6, ours=0)), replies.LOOP),
+        (Facts(octets=FINE, hops=Hops(received=5, ours=5)), replies.LOOP),
+        (Facts(octets=octets(bare_line_end=True), hops=FEW), replies.BARE_LINE_END),
+        (Facts(octets=octets(bare_line_end=True), hops=Hops(received=6, ours=0)), replies.LOOP),
+        (Facts(octets=FINE, hops=FEW, routes=("a",), refused_files=FILES), replies.TYPE_REFUSED),
+        (Facts(octets=FINE, hops=FEW, routes=("a", "b"), refused_files=FILES), None),
+    ],
+)
+def test_each_reason_and_their_order(facts: Facts, reply: Reply | None):
+    """Each limit refuses one past it, and where several do, the reply is always of the same one."""
+    assert decide(facts, TERMS).reply == reply
+
+
+def test_a_trusted_listener_repairs_line_ends():
+    """Bare CR or LF is a reason on mx only."""
+    facts = Facts(octets=octets(bare_line_end=True), hops=FEW)
+    assert decide(facts, build_terms(builtin_config(), trusted=True)).reply is None
+
+
+@pytest.mark.parametrize(("lmtp", "word"), [(False, Disposition.QUARANTINE), (True, Disposition.REJECT)])
+def test_a_route_that_refuses_beside_one_that_takes(lmtp: bool, word: Disposition):
+    """SMTP has one reply for all, so the mail is held for that route; LMTP refuses its recipients alone."""
+    facts = Facts(octets=FINE, hops=FEW, routes=("a", "b"), refused_files=FILES)
+    verdict = decide(facts, build_terms(builtin_config(), lmtp=lmtp))
+    assert verdict.rule("a").disposition is word
+    assert "x.zip" in verdict.rule("a").reason
+    assert (verdict.rule("b").disposition, verdict.rule("b").reason) == (Disposition.ACCEPT, "")
+
+
+def test_a_route_acts_on_a_class():
+    """The route's word for a class of mail, and "deliver" where it has none."""
+    route = builtin_config(routes=[{"match": ["a@example.com"], "on": {"bounce": "drop"}}]).routes[0]
+    assert decide_class(route, Classification.BOUNCE) == "drop"
+    assert decide_class(route, Classification.HUMAN) == "deliver"
+
+
+@given(st.lists(st.sampled_from([b"\n", b".", b"a", b"xyz\n"]), max_size=30).map(b"".join))
+def test_a_file_with_lf_is_sent_with_crlf(raw: bytes):
+    """A file of this machine has no bare line end, and the size of what a client would send of it."""
+    measured, head = measure_file(raw, cut=1_000_000, line_limit=1_000_000, repair=False)
+    sent = raw.replace(b"\n", b"\r\n")
+    sent += b"" if sent.endswith(b"\r\n") else b"\r\n"
+    assert (measured.bare_line_end, measured.size, head) == (False, len(sent), sent)
