@@ -2,7 +2,9 @@
 #
 #   make demo      a handful of mails through the whole path, on this machine, without AWS
 #   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
-#   make test      all tests but the campaigns
+#   make quick     tests without any process beside pytest's, while one waits (about a minute)
+#   make test      all tests but the campaigns, and those of make system (under four minutes on two cores)
+#   make system    tests with other people's programs: Postfix, Exim, swaks, openssl, radosgw, systemd
 #   make lint      ruff, mypy --strict, the floors
 #   make bench     what it takes, in figures
 #   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader
@@ -15,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test sandbox bench lint format fuzz latency crash chaos setup clean
+.PHONY: help demo quick test system sandbox bench lint format fuzz latency crash chaos setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,8 +39,16 @@ sandbox: $(READY)
 	@$(BIN)/relay sandbox
 
 # Two at a time: the suite waits for processes and syncs more than it computes.
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+quick: $(READY)
+	@$(BIN)/python -m pytest --quick $(TWO)
+
 test: $(READY)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(TWO)
+
+system: $(READY)
+	@$(BIN)/python -m pytest -m "system and not long" $(TWO)
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 
 import pytest
 import pytest_asyncio
 from hypothesis import settings
 
-# A busy machine makes an example slow, not wrong.
-settings.register_profile("relay", deadline=None)
-settings.load_profile("relay")
+# A busy machine makes an example slow, not wrong. `examples.py` has how many there are in either profile.
+settings.register_profile("fast", deadline=None, max_examples=60)
+settings.register_profile("thorough", deadline=None, max_examples=1_000)
+settings.load_profile(os.environ.get("RELAY_HYPOTHESIS", "fast"))
+
+#: What Python tells an audit hook when a process begins.
+_STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 
 
 def pytest_addoption(parser):
-    """`--update-goldens` rewrites what the goldens expect; the diff is to be reviewed."""
+    """`--update-goldens` rewrites what the goldens expect (the diff is to be reviewed); `--quick` is `make quick`."""
     parser.addoption(
         "--update-goldens", action="store_true", help="rewrite tests/mail/*.json; review the diff"
     )
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="only tests that start no process, need no program and take no time",
+    )
+
+
+def pytest_configure(config):
+    """`--quick` chooses by markers, and lets no test start a process that is not marked so."""
+    if not config.option.quick:
+        return
+    config.option.markexpr = "not process and not slow and not system and not long"
+
+    def refuse(event, args):
+        if event in _STARTS and (test := os.environ.get("PYTEST_CURRENT_TEST")):
+            raise AssertionError(f"{test} starts a process ({args[0] if args else event}): mark it `process`")
+
+    sys.addaudithook(refuse)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that need a program of the system are those of `make system`."""
+    for item in items:
+        if item.get_closest_marker("needs"):
+            item.add_marker("system")
 
 
 def pytest_runtest_setup(item):

@@ -63,6 +63,7 @@ def test_error_at_one_pass():
     fault_point("here")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("spec", "passes"), [("here", 1), ("here:3", 3)])
 def test_kill_at_its_pass(spec, passes):
     """Without an error the process ends by SIGKILL, at the pass that was named."""
@@ -80,6 +81,7 @@ def test_kill_at_its_pass(spec, passes):
     assert len(ended.stdout.split()) == passes
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("deed", "state"), [("spin", "running"), ("stop", "stopped")])
 def test_process_that_hangs_at_its_pass(deed, state):
     """A point can stop the process, or keep it in C with the interpreter's lock: a thread beside it says no more."""

@@ -291,6 +291,7 @@ def test_what_is_allowed_is_silent(module, source):
     assert violations(module, source) == []
 
 
+@pytest.mark.process
 def test_production_starts_without_the_libraries_of_others():
     """`relay --help` and the loading of a configuration import neither AWS nor SMTP libraries."""
     import subprocess

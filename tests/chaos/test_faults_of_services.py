@@ -34,6 +34,8 @@ from harness import Daemon, build_mail, send, sha256, subjects, until
 from resources import check_growth
 from sandboxes import fast_sandbox
 
+pytestmark = pytest.mark.process
+
 FILE = b"%PDF-1.7\n" + bytes(range(256)) * 40
 LARGE = b"%PDF-1.7\n" + bytes(range(256)) * 1_500
 MAILS = 3

@@ -11,6 +11,8 @@ import pytest
 from disks import fill, small_disk, small_ext4
 from harness import Daemon, build_mail, send, subjects, until
 
+pytestmark = pytest.mark.process
+
 #: More than one share of the runner, and more than the log would take for nothing.
 BACKLOG = 40
 NO_RESERVE = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}

@@ -9,6 +9,8 @@ import pytest
 from disks import fill, remount, small_disk, starve, thin_disk
 from harness import Daemon, build_mail, send, subjects, until
 
+pytestmark = pytest.mark.process
+
 #: Over spool.large_message_bytes, so that it goes to a file of its own while it comes in.
 LARGE = bytes(range(256)) * 1_600
 MEBIBYTE = 1 << 20

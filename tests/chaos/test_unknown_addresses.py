@@ -13,6 +13,8 @@ from harness import Daemon, build_mail, send, subjects, until
 from relay.sandbox.limits import Settings
 from relay.sandbox.service import running_sandbox
 
+pytestmark = pytest.mark.process
+
 GOOD = ("ann@example.com", "bob@example.com")
 SETTINGS = Settings(
     has_address=lambda _instance_id, address: address in GOOD, requests_per_second=1_000.0, burst=1_000

@@ -191,6 +191,7 @@ def test_check_in_json_is_one_object_a_line(right):
         assert json.loads(line).keys() == {"level", "subject", "detail"}
 
 
+@pytest.mark.process
 def test_module_is_the_same_command():
     """`python -m relay` is `relay`."""
     result = subprocess.run(
@@ -199,6 +200,7 @@ def test_module_is_the_same_command():
     assert result.stdout == f"relay, version {__version__}\n"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["--help"], ["queue", "--help"], ["check", "--offline"]])

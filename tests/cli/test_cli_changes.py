@@ -68,6 +68,7 @@ def answered(spool, answer: bytes, *words: str) -> subprocess.CompletedProcess[s
         os.close(terminal)
 
 
+@pytest.mark.process
 def test_question_counts_what_would_be_changed(spool):
     """A person is asked about as many as would be changed, by their states, and "no" changes none."""
     spool.put()
@@ -233,6 +234,7 @@ def test_help_says_what_a_change_is_for():
         assert f"relay queue {command} " in printed.partition("Examples:")[2]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["retry", "release"])
 def test_what_is_in_doubt_goes_out_only_by_a_persons_word(spool, command):
     """A request of unknown fate, over six days old, may be a second contact: it is told so, and left without --yes."""

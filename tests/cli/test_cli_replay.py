@@ -208,6 +208,7 @@ def test_both_halves_may_be_at_work(home):
     assert len(asyncio.run(claim())) == 1
 
 
+@pytest.mark.process
 def test_running_daemon_delivers_it(box, tmp_path):
     """What is replayed beside a running daemon becomes a contact without further ado."""
     with Daemon(tmp_path, env=box.environ()).start() as daemon:

@@ -81,6 +81,7 @@ def mail(*, kind=b"text/plain"):
     )  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", [b"text/plain", b"text/html"])
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_explain_writes_out(tmp_path, kind, form):
@@ -94,6 +95,7 @@ def test_explain_writes_out(tmp_path, kind, form):
         assert printed.count(escape) > 3, escape
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [("queue", "list"), ("queue", "show", "ID"), ("queue", "summary"), ("trace", "ID"), ("queue", "release", "ID"), ("trace", f"{HOSTILE}@y")],
@@ -110,6 +112,7 @@ def test_queue_and_trace_write_out(tmp_path, words, form):
     assert result.output
 
 
+@pytest.mark.process
 def test_commands_have_one_way_to_the_terminal():
     """Only modules that are named here, each for its reason, write to the terminal past `relay.cli.entries`."""
     allowed = {

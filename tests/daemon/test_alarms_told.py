@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from harness import Daemon, build_mail, send, until
 
 from relay.sandbox.limits import Refusal
+
+pytestmark = pytest.mark.process
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:relay"
 

@@ -16,6 +16,8 @@ from relay.config.load import load_config
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk
 
+pytestmark = pytest.mark.process
+
 ALARMS = "[alarms]\nevery_seconds = 0.3"
 
 

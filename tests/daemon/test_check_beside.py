@@ -14,6 +14,8 @@ from relay.check.ports import examine_ports
 from relay.config.load import load_config
 from relay.spool.opening import open_desk
 
+pytestmark = pytest.mark.process
+
 CONFIG = """
 hostname = "mx.test.example"
 data_dir = "{home}/spool"

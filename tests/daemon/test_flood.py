@@ -8,6 +8,8 @@ import socket
 import pytest
 from harness import CONFIG, Daemon, build_mail, subjects, until
 
+pytestmark = pytest.mark.process
+
 FLOOD = 200
 #: Contacts before the innocent one: what may be under way at once, twice over.
 FEW = 20

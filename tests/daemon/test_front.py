@@ -12,6 +12,8 @@ import ssl
 import pytest
 from harness import Daemon, free_port, until
 
+pytestmark = pytest.mark.process
+
 CONFIG = """
 hostname = "mx.test.example"
 data_dir = "{home}/spool"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
+import pytest
 from harness import Daemon, until
 
 from relay.daemon.full_alarm import FullAlarm
@@ -14,6 +15,7 @@ from relay.vocabulary import AlarmKind
 WHY = "all places for sessions are taken (limits.connections)"
 
 
+@pytest.mark.process
 def test_a_full_house_is_told(box, tmp_path, ear):
     """Silent sessions from other addresses take all places: the load balancer and a person are told, one alarm for all receivers."""
     url, heard = ear

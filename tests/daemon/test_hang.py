@@ -25,6 +25,8 @@ from relay.daemon.stacks import process_state
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk
 
+pytestmark = pytest.mark.process
+
 #: A machine that runs several suites at once leaves a process without a turn for a second.
 HANG_SECONDS = 3.0
 

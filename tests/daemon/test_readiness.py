@@ -9,6 +9,8 @@ import smtplib
 import pytest
 from harness import Daemon, build_mail, send, until
 
+pytestmark = pytest.mark.process
+
 
 def test_failed_write(box, tmp_path):
     """A receiver whose write failed sends peers away, and the load balancer is told to; both end with the trouble."""

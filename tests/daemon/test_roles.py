@@ -8,6 +8,8 @@ import urllib.request
 import pytest
 from harness import Daemon, free_port, until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def halves(box, tmp_path):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import smtplib
 
+import pytest
 from harness import Daemon, build_mail, send, until
+
+pytestmark = pytest.mark.process
 
 #: Five of these are the quota.
 LARGE = bytes(range(256)) * 1_600

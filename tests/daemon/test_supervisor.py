@@ -20,6 +20,8 @@ from relay.config.load import load_config
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def daemon(box, tmp_path):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import uvloop
 
 from bench.lag import TARGET, open_desk, sandbox_beside
 from bench.parse import samples
+
+pytestmark = pytest.mark.process
 
 #: A block of ours is there in each round; that of a busy machine is not.
 ROUNDS = 8

@@ -100,6 +100,7 @@ def daemon(papers, tmp_path_factory):
         ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.stem)
 def test_dialog_with_a_daemon(path, papers, daemon):
     """The daemon answers as the dialog says."""

@@ -8,7 +8,7 @@ import pytest
 from exim import MISSING, PROGRAM, Exim
 from harness import Daemon, build_mail, sha256, subjects
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+pytestmark = [pytest.mark.system, pytest.mark.skipif(PROGRAM is None, reason=MISSING)]
 
 #: The whole certificate is looked at, the name in it too: Exim delivers nothing in clear, and to nobody else.
 TLS = "hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_certificates = {ca}\n  {more}"

@@ -11,7 +11,7 @@ from harness import Daemon, build_mail, free_port, sha256, subjects, until
 
 from bench.postfix import Postfix, missing
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [pytest.mark.system, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 
 @pytest.fixture

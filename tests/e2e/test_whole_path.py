@@ -9,6 +9,8 @@ import subprocess
 import pytest
 from harness import Daemon, Senders, build_mail, send, sha256, subjects, until
 
+pytestmark = pytest.mark.process
+
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
 
 

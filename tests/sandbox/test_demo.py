@@ -19,6 +19,7 @@ from relay.sandbox.demo_mails import demo_mails
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
 def test_the_demo_shows_every_contact_and_exits_0():
     """The first command of a newcomer, as it is typed."""
@@ -37,6 +38,7 @@ def test_the_demo_shows_every_contact_and_exits_0():
     assert done.stderr == ""
 
 
+@pytest.mark.process
 @pytest.mark.timeout(180)
 async def test_a_mail_that_arrives_otherwise_is_told(tmp_path, capsys):
     """A demo that could not fail would show nothing."""
@@ -99,6 +101,7 @@ def test_a_contact_is_shown_in_a_few_lines():
     ]
 
 
+@pytest.mark.process
 async def test_a_daemon_that_does_not_come_up_is_told(tmp_path, box):
     """A configuration that the daemon refuses ends the sandbox in a sentence, not in silence."""
     (tmp_path / "relay.toml").write_text("hostname = 1\n")

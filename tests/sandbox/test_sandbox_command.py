@@ -16,7 +16,8 @@ from harness import build_mail, free_port, send, subjects, until
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
+# seconds on an idle machine; a busy one starts Python slowly
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 
 def command(*arguments):

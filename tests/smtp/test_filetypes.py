@@ -11,6 +11,8 @@ from relay.routes import RouteTable
 from relay.smtp.filetypes import FileLook, strict_routes
 from relay.spool.local.layout import LargeFile
 
+pytestmark = pytest.mark.process
+
 STRICT = {"match": ["support@example.com"], "disallowed_types": "reject"}
 LENIENT = {"match": ["sales@example.com"]}
 ZIP = (

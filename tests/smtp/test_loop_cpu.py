@@ -163,6 +163,7 @@ def best(timed, do):
     return found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", CASES)
 def test_nobody_else_waits(timed, papers, name):
     """One peer's worst is done in pieces of less than five milliseconds, and is answered to its end."""

@@ -211,6 +211,7 @@ def test_database_that_may_only_be_read_is_said_at_the_start(nobodys):
             assert sum(desk.counts().values()) == 1
 
 
+@pytest.mark.process
 def test_read_only_file_system_is_said(tmp_path):
     """A disk that the kernel has mounted read-only is no matter of owners."""
     disk = tmp_path / "disk"

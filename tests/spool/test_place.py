@@ -37,6 +37,7 @@ def test_copy_in_its_place_is_a_change(layout, tmp_path):
     assert place.has_changed()
 
 
+@pytest.mark.process
 def test_other_disk_under_the_name_is_a_change(tmp_path):
     """The same names, and on two fresh disks even the same numbers of files."""
     name = tmp_path / "data"

@@ -37,6 +37,7 @@ async def test_bell_that_is_heard(tmp_path):
     assert not deliverer_runs(tmp_path)
 
 
+@pytest.mark.process
 def test_socket_that_a_dead_one_left(tmp_path):
     """A doorbell without anybody behind it is none."""
     code = "import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).bind(sys.argv[1])"

@@ -16,6 +16,8 @@ from relay.spool.local.reserve import Reserve
 from relay.spool.model import State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
+pytestmark = pytest.mark.process
+
 SIZE = 16 << 20
 
 

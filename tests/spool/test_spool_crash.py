@@ -115,6 +115,7 @@ OFTEN = ("spool.raw.written", "spool.raw.synced", "spool.transaction.ready", "sp
          "spool.finish.committed", "spool.request.committed", "spool.defer.committed")  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [f"{point}:1" for point in POINTS] + [f"{point}:3" for point in OFTEN])
 async def test_kill_at_every_step_loses_nothing(tmp_path, fault):
     """After SIGKILL at a named step every acknowledged mail is delivered once, and no file or entry is left over."""
@@ -130,6 +131,7 @@ def test_every_step_stands_in_the_documentation():
     assert [point for point in POINTS if f"`{point}`" not in text] == []
 
 
+@pytest.mark.process
 def test_two_processes_put_at_once(tmp_path):
     """Two receivers put the same and different mails at the same time: each mail is there once."""
     program = (

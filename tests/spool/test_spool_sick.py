@@ -174,6 +174,7 @@ async def test_database_full_is_told_as_full(intake, desk):
     assert len(desk.select(Filter())) == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("options", "size"),
     [("size=1m", 100), ("size=1m", 20_000), ("size=64m,nr_inodes=40", 20_000)],
@@ -202,6 +203,7 @@ async def test_really_full_disk(tmp_path, options, size):
         await intake.close()
 
 
+@pytest.mark.process
 async def test_queue_on_a_full_disk_can_be_looked_at(tmp_path):
     """Not an octet is free: the operator sees what waits all the same."""
     with small_disk(tmp_path / "disk", "size=4m") as disk:
@@ -216,6 +218,7 @@ async def test_queue_on_a_full_disk_can_be_looked_at(tmp_path):
         await intake.close()
 
 
+@pytest.mark.process
 async def test_really_read_only_disk(tmp_path):
     """On a disk that is read-only nothing can be opened; once it can be written, it can."""
     with small_disk(tmp_path / "disk", "size=16m") as disk:

@@ -111,6 +111,7 @@ def test_descriptor_that_does_not_block(pipe):
     assert (os.read(reading, 100), counts.lost) == (b"late\n", 0)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "end", ["", "raise SystemExit('last words')", "1/0", "import warnings; warnings.warn('x')"]
 )
@@ -129,6 +130,7 @@ def test_last_words(end):
     assert bool(lines[2000:]) == bool(end)
 
 
+@pytest.mark.process
 def test_end_with_a_sink_that_stalls():
     """A process whose stderr nobody reads ends all the same, a moment later."""
     program = (
@@ -145,6 +147,7 @@ def test_end_with_a_sink_that_stalls():
         os.close(writing)
 
 
+@pytest.mark.process
 def test_lines_that_are_missing_are_numbered():
     """A reader that comes late finds what had room, and log.dropped with the number of those that had none."""
     program = (

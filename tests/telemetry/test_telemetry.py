@@ -390,6 +390,7 @@ def begun(family, label):
     return set(re.findall(rf'^relay_{family}_total{{{label}="(.+)"}} 0\.0$', text, re.MULTILINE))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("family", "label", "values"),
     [
@@ -418,6 +419,7 @@ def named(pattern, source):
     return {getattr(replies, name) for name in re.findall(pattern + r"replies\.([A-Z_0-9]+)", source)}
 
 
+@pytest.mark.process
 def test_refusals_of_recipients_stand_at_zero():
     """Each code that RCPT can be refused with is there before the first."""
     judges = (
@@ -432,6 +434,7 @@ def test_refusals_of_recipients_stand_at_zero():
     assert {str(each.code) for each in said if not each.positive} <= begun("recipients_refused", "reply")
 
 
+@pytest.mark.process
 def test_refusals_of_sessions_stand_at_zero():
     """Each enhanced code that a session can end with is there before the first."""
     source = "".join(path.read_text() for path in Path(smtp_transaction.__file__).parent.glob("*.py"))
@@ -454,6 +457,7 @@ def shown(*doing):
     }
 
 
+@pytest.mark.process
 def test_gauge_is_shown_by_who_knows_it():
     """A receiver says nothing of the queue, a deliverer nothing of sessions, and nobody anything before the first look."""
     assert shown("pass") == {}
@@ -470,6 +474,7 @@ def test_gauge_is_shown_by_who_knows_it():
     }
 
 
+@pytest.mark.process
 def test_sick_spool_says_nothing_of_the_queue():
     """A first look that came to nothing shows that the spool is sick, and no figure."""
     assert shown("telemetry.queue_seen(model.QueueState(sick='disk'))") == {"relay_spool_sick": 1}

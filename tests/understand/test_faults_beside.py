@@ -44,6 +44,7 @@ def check_original(box, *, seconds):
     assert "message.not_understood" in json.dumps(contact["request"]["Attributes"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "stop"])
 def test_a_struck_worker_costs_nobody_else(box, tmp_path, fault):
     """While a mail has its way with its workers, others are contacts; it becomes one, too, as its original."""

@@ -20,6 +20,8 @@ from relay.errors import NotUnderstoodError, RemoteError
 from relay.message.parse import parse_message
 from relay.vocabulary import Rung
 
+pytestmark = pytest.mark.process
+
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4_000
 HOSTILE = octets("Hostile")
 BRIEF = {"cpu_seconds": 1}
