@@ -349,7 +349,7 @@ def check_bounds(hour: Hour, *, before: Footprint, turns: int) -> None:
 
 
 def check_mail(hour: Hour) -> None:
-    """Each mail is one contact for each of its desks, with its file; the poisoned are dead, with their reason."""
+    """Each mail is one contact for each of its desks, with its file; what is dead or held has the reason for it."""
     assert hour.sent == list(range(len(hour.sent)))
     whole = {(name_of(number), desk): number for number in hour.sent for desk in desks_of(number)}
     arrived: Counter[tuple[str, str]] = Counter()
@@ -370,6 +370,9 @@ def check_mail(hour: Hour) -> None:
     for entry in entries:
         if (name_of(int(str(entry.message_id)[1:].partition("@")[0])), entry.destination.address) in dead:
             assert (entry.state, entry.reason) == (State.DEAD, "connect.InvalidRequestException"), entry
+        elif entry.state is State.HELD:
+            # Connect said of what had never been sent that it was: a person is asked, for others may use our tokens.
+            assert entry.reason == "connect.conflict_unexplained", entry
         else:
             assert entry.state is State.DONE, entry
             assert entry.contact_id or entry.reason == "already_there", entry

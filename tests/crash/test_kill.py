@@ -51,7 +51,7 @@ def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=F
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_kill_at_every_step(tmp_path):
     """SIGKILL at each named step and at random, 30 times and more, while mail flows: nothing is lost, nothing is twice."""
     began = time.monotonic()
