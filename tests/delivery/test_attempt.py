@@ -139,7 +139,7 @@ async def test_contact_is_started(world):
         entry = await desk.entry(build_mail(1, attachment=PDF))
         outcome = await desk.delivery.deliver(entry)
         assert isinstance(outcome, Delivered)
-        await desk.box.settle()
+        await desk.box.settle(30.0)
         (contact,) = desk.box.contacts()
     assert contact["contact_id"] == outcome.contact_id
     assert f"/mail/{entry.spool_id}/" in contact["request"]["Attachments"][0]["S3Url"]
@@ -263,7 +263,7 @@ async def test_mail_refused_as_text_goes_as_its_original(world):
         desk.box.connect.planned.extend([Refusal(code="InvalidRequestException", message="no")] * 3)
         entry = await desk.entry(mail)
         outcome = await desk.delivery.deliver(entry)
-        await desk.box.settle()
+        await desk.box.settle(30.0)
         (contact,) = desk.box.contacts()
         stored = await desk.stored(entry)
     assert isinstance(outcome, Delivered)
@@ -301,7 +301,7 @@ async def test_large_mail_goes_as_its_original_too(world):
         assert entry.size > desk.config.spool.large_message_bytes
         with armed("delivery.understand:raise"):
             assert isinstance(await desk.delivery.deliver(entry), Delivered)
-        await desk.box.settle()
+        await desk.box.settle(30.0)
         ((file,),) = [contact["attachments"] for contact in desk.box.contacts()]
     octets = mail.as_bytes().replace(b"\n", b"\r\n")
     assert (file["size"], file["sha256"]) == (len(octets), hashlib.sha256(octets).hexdigest())
