@@ -88,7 +88,7 @@ class FailureClass(StrEnum):
 
     #: 5xx, time-outs, refused connections, anything unknown: defer.
     TEMPORARY = "temporary"
-    #: 429: defer, and slow the pace.
+    #: 429: defer, and slow the pace; also what waits for other mail of ours, which has no pace.
     THROTTLED = "throttled"
     #: 402 without a reason: too many concurrent contacts; defer by minutes.
     CAPACITY = "capacity"

@@ -2,7 +2,8 @@
 
 Owns who gets a worker when, and what a death means. An ordinary mail takes milliseconds. One that has used a second of CPU,
 or a tenth while another waits, goes on in the slow lane, where one is at a time: so however many slow mails there are, the
-next ordinary one finds a worker. A first death is tried once more in a fresh worker.
+next ordinary one finds a worker. Slow mails have the lane in the order in which they were found slow: who floods it is
+behind those that came before. A first death is tried once more in a fresh worker.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Any
 
 from relay.telemetry import workers
 from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenUpError
 from relay.understand.process import Death, DiedError, WorkerProcess
-from relay.understand.supply import BusyError, Supply
+from relay.understand.supply import BusyError, LaneTakenError, Supply
 
 #: Between two looks at a worker that has not answered.
 _TICK_SECONDS = 0.02
@@ -35,15 +37,16 @@ class _DemotedError(Exception):
 
 
 class _Lane:
-    """The slow lane: one mail in it, and a few before it."""
+    """The slow lane: one mail in it, and a few before it, of which those go first that were found slow first."""
 
     def __init__(self) -> None:
         self._taken = False
-        self._queue: deque[asyncio.Future[None]] = deque()
+        #: Each with the rank of its mail, which is lower the longer it has been known as slow.
+        self._queue: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def waiting(self) -> int:
-        return sum(not place.done() for place in self._queue)
+        return len(self._queue)
 
     def locked(self) -> bool:
         return self._taken
@@ -52,32 +55,39 @@ class _Lane:
         """Have it at once: it is free."""
         self._taken = True
 
-    async def acquire(self) -> None:
-        """Wait for it.
+    async def acquire(self, rank: int) -> None:
+        """Wait for it; a mail of a higher rank makes way.
 
         Raises:
-            BusyError: enough others wait already.
+            LaneTakenError: enough others of a lower rank wait already.
         """
         if not self._taken:
             self._taken = True
             return
         if self.waiting >= _SLOW_WAITING:
-            raise BusyError("other slow mails are before it")
-        place = asyncio.get_running_loop().create_future()
-        self._queue.append(place)
+            last = max(self._queue, key=lambda waiter: waiter[0])
+            if last[0] <= rank:
+                raise LaneTakenError
+            self._queue.remove(last)
+            last[1].set_exception(LaneTakenError())
+        waiter = rank, asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
         try:
-            await place
+            await waiter[1]
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if waiter in self._queue:
+                self._queue.remove(waiter)
+            elif not waiter[1].cancelled() and waiter[1].exception() is None:
                 self.release()
             raise
 
     def release(self) -> None:
         """Let the next one have it."""
         while self._queue:
-            place = self._queue.popleft()
-            if not place.done():
-                place.set_result(None)
+            first = min(self._queue, key=lambda waiter: waiter[0])
+            self._queue.remove(first)
+            if not first[1].done():
+                first[1].set_result(None)
                 return
         self._taken = False
 
@@ -98,7 +108,8 @@ class Pool:
         self._quick_count = 0
         self._waiting: deque[tuple[asyncio.Future[WorkerProcess], float]] = deque()
         self._lane = _Lane()
-        self._slow: dict[str, None] = {}
+        self._slow: dict[str, int] = {}
+        self._ranks = count()
         self._loop = asyncio.get_running_loop()
         self._recovering: asyncio.Future[None] | None = None
         self._closed = False
@@ -122,12 +133,12 @@ class Pool:
 
         Raises:
             GivenUpError: nothing, and never will.
-            BusyError: nothing now.
+            BusyError: nothing now; LaneTakenError where slow mails are before it.
         """
         while True:
             try:
-                if call.spool_id in self._slow:
-                    return await self._run_slowly(call)
+                if (rank := self._slow.get(call.spool_id)) is not None:
+                    return await self._run_slowly(call, rank)
                 return await self._run_quickly(call)
             except _DemotedError:
                 self._remember(call)
@@ -151,7 +162,7 @@ class Pool:
     def _remember(self, call: Call) -> None:
         if not self._has_lane or not call.spool_id:
             raise GivenUpError(Death.CPU, "too slow")
-        self._slow[call.spool_id] = None
+        self._slow.setdefault(call.spool_id, next(self._ranks))
         if len(self._slow) > _REMEMBERED:
             del self._slow[next(iter(self._slow))]
 
@@ -267,8 +278,8 @@ class Pool:
 
     # --- the slow lane
 
-    async def _run_slowly(self, call: Call) -> dict[str, Any]:
-        await self._lane.acquire()
+    async def _run_slowly(self, call: Call, rank: int) -> dict[str, Any]:
+        await self._lane.acquire(rank)
         try:
             await self._supply.ready()
             worker = self._supply.fork()

@@ -26,7 +26,7 @@ from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
 from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
-from relay.understand.supply import BusyError, Supply
+from relay.understand.supply import BusyError, LaneTakenError, Supply
 from relay.vocabulary import Rung
 
 _CHUNK_BYTES = 1 << 20
@@ -116,7 +116,7 @@ class WorkerReading:
                 found = await self._ask(task, raw, open_unnamed(self._folder), stack)
             except (BusyError, OSError) as exc:
                 if not _is_full(exc):
-                    raise _temporary(str(exc)) from exc
+                    raise _temporary(exc) from exc
                 # The mail goes out, so that the disk becomes free: its files in memory, one mail at a time.
                 async with self._memory:
                     yield await self._ask_in_memory(task, stack)
@@ -128,7 +128,7 @@ class WorkerReading:
             raw = await self._hand_over(task, stack)
             return await self._ask(task, raw, open_memory(), stack)
         except (BusyError, OSError) as exc:
-            raise _temporary(str(exc)) from exc
+            raise _temporary(exc) from exc
 
     async def _hand_over(self, task: Task, stack: ExitStack) -> int:
         if task.handle is not None:
@@ -246,5 +246,7 @@ def _is_full(exc: Exception) -> bool:
     return error in ("ENOSPC", "EDQUOT", "EROFS", "ENOENT")
 
 
-def _temporary(detail: str) -> RemoteError:
-    return RemoteError(service="relay", failure=FailureClass.TEMPORARY, code="busy", detail=detail)
+def _temporary(exc: Exception) -> RemoteError:
+    """The failure that may pass. Who waits for slow mails is asked again soon: doubling would let later ones pass by it."""
+    failure = FailureClass.THROTTLED if isinstance(exc, LaneTakenError) else FailureClass.TEMPORARY
+    return RemoteError(service="relay", failure=failure, code="busy", detail=str(exc))

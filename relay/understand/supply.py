@@ -27,6 +27,13 @@ class BusyError(Exception):
         self.error = error
 
 
+class LaneTakenError(BusyError):
+    """Slow mails are before this one; its turn comes, and soon."""
+
+    def __init__(self) -> None:
+        super().__init__("other slow mails are before it")
+
+
 class Supply:
     """Where workers come from."""
 

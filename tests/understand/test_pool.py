@@ -16,7 +16,7 @@ from understanding import is_stopped, octets, task_of, workshop
 
 from relay.config.builtin import builtin_config
 from relay.contact.fit import fit
-from relay.errors import NotUnderstoodError, RemoteError
+from relay.errors import FailureClass, NotUnderstoodError, RemoteError
 from relay.message.parse import parse_message
 from relay.vocabulary import Rung
 
@@ -135,6 +135,36 @@ async def test_slow_mails_leave_room_for_others(tmp_path, monkeypatch):
         await asyncio.gather(*slow, return_exceptions=True)
         assert shop.pool.aside == 0
         await until_true(lambda: len(shop.workers()) == 2)
+
+
+async def test_a_flood_of_slow_mails_passes_no_slow_mail_by(tmp_path, monkeypatch):
+    """Who was found slow first has the lane first, and is asked again within seconds, however often it was put off."""
+    async with workshop(tmp_path, monkeypatch, "spin", understand={"cpu_seconds": 60}) as shop:
+
+        def begin(name):
+            return asyncio.create_task(shop.subject(HOSTILE, spool_id=name))
+
+        running = begin("0FIRST")
+        await until_true(lambda: shop.pool.aside == 1)
+        early = begin("0EARLY")
+        await until_true(lambda: shop.pool.aside == 2)
+        with pytest.raises(RemoteError, match="before it") as put_off:
+            await begin("0LATER")
+        assert put_off.value.failure is FailureClass.THROTTLED
+        early.cancel()
+        await until_true(lambda: shop.pool.aside == 1)
+        later = begin("0LATER")
+        await until_true(lambda: shop.pool.aside == 2)
+        early = begin("0EARLY")
+        with pytest.raises(RemoteError, match="before it"):
+            await later
+        assert shop.pool.aside == 2
+        running.cancel()
+        await until_true(lambda: shop.pool.aside == 1)
+        assert not early.done()
+        early.cancel()
+        await asyncio.gather(running, early, return_exceptions=True)
+        assert shop.pool.aside == 0
 
 
 async def test_the_template_is_replaced(tmp_path, monkeypatch):
