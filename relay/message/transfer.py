@@ -97,7 +97,8 @@ def _base64(region: Region) -> Iterator[bytes]:
             return
         blocks += len(parts)
         kept, _, beyond = parts.pop().partition(b"=")
-        yield b"".join(map(_quads, parts))
+        # Padding behind padding stands between no letters, and a letter alone is no octet: most of what is hostile.
+        yield b"".join(_quads(part) for part in parts if len(part) > 1)
         if beyond:  # more blocks than count
             break
         at += len(chunk)

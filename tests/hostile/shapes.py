@@ -299,6 +299,8 @@ _BODIES: dict[str, tuple[bytes, bytes, bytes, bytes]] = {
     "a uuencoded part of short lines": (b"Content-Type: a/b\r\nContent-Transfer-Encoding: x-uuencode", b"begin 644 a\n", b"!!\n", b"end"),
     "base64 of padded lines": (b"Content-Type: a/b\r\nContent-Transfer-Encoding: base64", b"", b"eA==\r\n", b""),
     "base64 of padding": (b"Content-Type: a/b\r\nContent-Transfer-Encoding: base64", b"eA", b"=", b"A"),
+    "base64 of lone letters, a calendar": (b"Content-Type: text/calendar\r\nContent-Transfer-Encoding: base64", b"", b"A===", b""),
+    "base64 of blocks of all lengths": (b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64", b"", b"AA==AAA=A===", b""),
     "base64 of padded text": (b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64", b"", b"eA==\r\n", b"e"),
     "base64 of junk": (b"Content-Type: a/b\r\nContent-Transfer-Encoding: base64", b"QUJD", b"-_!", b"="),
     "base64 of single letters": (b"Content-Type: a/b\r\nContent-Transfer-Encoding: base64", b"", b"A=", b""),
