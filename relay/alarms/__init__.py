@@ -1,1 +1,1 @@
-"""Alarms: which states of the queue a person is told of, and the sending of it."""
+"""Alarms: the states of the queue that a person is told of, and the sending of them."""

@@ -1,6 +1,6 @@
-"""How the queue stands, and what of it is worth waking a person for.
+"""The state of the queue, and the changes of it that a person is told of.
 
-Owns *standing* and *alarm*. Never does I/O: two looks at the queue in, the alarms between them out.
+Owns *alarm*. Never does I/O: it compares two looks at the queue and gives the alarms between them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from relay.spool.model import QueueState
 from relay.vocabulary import AlarmKind
 
-#: How an alarm speaks of what is away.
+#: The services as the sentence of an alarm names them.
 _NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS credentials cannot be had"}
 
 
@@ -22,23 +22,27 @@ class Alarm:
     """A change for the worse, or the end of one."""
 
     kind: AlarmKind
-    #: False when what was wrong is right again.
+    #: False at the end of the alarm.
     raised: bool
     #: One sentence for a person.
     detail: str
-    #: What of its kind it is about: the route's name, "" where there is but one. With the kind it pairs an alarm and its end.
+    #: The subject within the kind: the route's name, say; "" where there is only one. Kind and subject pair
+    #: an alarm with its end.
     subject: str = ""
-    #: How many there are, where it is about a number.
+    #: The number of mails, for the kinds that count.
     count: int | None = None
 
 
 def build_standing_json(standing: QueueState) -> str:
-    """A standing as one line of JSON, for who must remember it."""
+    """The state of the queue as one line of JSON, to be remembered over a restart."""
     return json.dumps(asdict(standing))
 
 
 def parse_standing_json(text: str) -> QueueState:
-    """The standing that `build_standing_json` wrote; what cannot be read is one in which all is well."""
+    """The state that `build_standing_json` wrote.
+
+    Text that cannot be read gives a state in which all is well.
+    """
     try:
         record = json.loads(text)
         earlier: dict[str, Any] = {"away": ()} | dict(record)  # a version that knew no outages
@@ -59,10 +63,10 @@ def _is_like(value: object, plain: object) -> bool:
 
 
 def compare_standings(before: QueueState, now: QueueState) -> tuple[Alarm, ...]:
-    """What is to be told of the step from one look to the next.
+    """Compare two looks at the queue. Returns the alarms to be sent.
 
-    Dead letters and held mail that are new since then are told each time, and once when none is left; a route, an age
-    and a sickness once, and once when over.
+    Dead letters and held mail are told each time that new ones came since the look before, and once when none
+    is left. A held route, an outage, an age or a sick spool is told once, and once more when it is over.
     """
     return tuple(_compare(before, now))
 
@@ -72,7 +76,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
         detail = now.sick or "the spool works again"
         yield Alarm(kind=AlarmKind.SPOOL_SICK, raised=bool(now.sick), detail=detail)
     if now.sick:
-        return  # nothing else was seen
+        return  # a sick spool shows nothing else
     if now.disk_full != before.disk_full:
         detail = (
             "the disk is full: accepted mail is delivered, and new mail is put off; make room on it"
@@ -112,7 +116,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
 def _compare_aside(
     kind: AlarmKind, what: str, before: tuple[int, float], now: tuple[int, float], *, command: str
 ) -> Iterator[Alarm]:
-    """What waits for a person: how many, and when the last came to be so."""
+    """The alarm about mail that waits for a person, by the number of mails and the latest instant."""
     (count_before, newest_before), (count, newest) = before, now
     if count > count_before or newest > newest_before:
         detail = f"{count} {what}{'' if count == 1 else 's'}; see {command}"

@@ -1,8 +1,8 @@
 """The way out for alarms: a webhook, and an SNS topic where one is configured.
 
-Owns how an alarm leaves the machine, how often that is tried, and what was told last. Never says which mail it is about:
-only numbers and route names go out. What cannot be told for minutes is given up; the log line and the metric of the
-alarm are there all the same.
+Owns how an alarm leaves the machine, how often that is tried, and the memory of the alarms that were sent. An
+alarm never says which mail it is about: it has numbers and route names only. An alarm that nobody takes for
+`_PATIENCE_SECONDS` is given up; its log line and its metric are there all the same.
 """
 
 from __future__ import annotations
@@ -27,32 +27,36 @@ from relay.spool.interface import Outbox
 from relay.spool.model import QueueState
 from relay.timing import is_set_within
 
-#: What one try may take, and what a stop of the relay waits for alarms.
+#: Time-out of one try, and the time that a stop of the relay waits for alarms.
 _SECONDS = 10.0
-#: Between two tries, doubling; a receiver that is restarted is back within the first, one that is mended within the last.
+#: Pauses between two tries, doubling from the least to the longest: a receiver that restarts is back within
+#: the first, one that is mended within the last.
 _LEAST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-#: An alarm that nobody took for so long is given up. What raised it stands in the log and the metrics, and who watches
-#: over the receiver has been told by now.
+#: Age at which an alarm that nobody took is given up. Its cause stands in the log and the metrics, and
+#: whoever watches over the receiver has noticed by now.
 _PATIENCE_SECONDS = 600.0
 
 
 class AlarmMemory:
-    """The state of the queue that was told of last, kept by the spool: a restart neither repeats an alarm nor swallows one."""
+    """The state of the queue that alarms were last sent for, kept by the spool.
+
+    So a restart neither repeats an alarm nor loses one.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._last = ""
 
     async def load(self) -> QueueState:
-        """The standing at the last look of whoever ran before; one in which all is well when nobody did."""
+        """The state that an earlier process saved; one in which all is well when there is none."""
         try:
             return parse_standing_json(await self._outbox.load_alarms())
         except ValueError:
             return QueueState()
 
     async def save(self, standing: QueueState) -> None:
-        """Keep it; what cannot be kept is told again after a restart."""
+        """Save the state. If it cannot be written, its alarms are sent again after a restart."""
         text = build_standing_json(standing)
         if text != self._last and await self._outbox.save_alarms(text):
             self._last = text
@@ -60,22 +64,23 @@ class AlarmMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Message:
-    """An alarm that waits to be told."""
+    """An alarm that waits to be sent."""
 
     alarm: Alarm
     document: dict[str, Any]
-    #: By a clock that nobody can set.
+    #: Seconds of a clock that nobody can set.
     since: float
 
 
 class _Way:
-    """One way out: each alarm before its end, again and again until it is taken.
+    """One receiver of alarms: each alarm is sent before its end, and tried again until it is taken.
 
-    Of what is not taken yet, the newest raise and the newest end of each alarm are kept, so what waits is bounded.
+    Of what is not taken yet, the newest raise and the newest end of each alarm are kept, so the queue is
+    bounded.
     """
 
     def __init__(self, name: str, send: Callable[[dict[str, Any]], Awaitable[str]]) -> None:
-        """`send` gives why it was not taken, and "" when it was."""
+        """`send` returns why the document was not taken, or "" when it was."""
         self._name = name
         self._send = send
         self._waiting: list[_Message] = []
@@ -84,11 +89,11 @@ class _Way:
 
     @property
     def is_telling(self) -> bool:
-        """Whether something waits to be taken."""
+        """Returns whether an alarm waits to be taken."""
         return bool(self._waiting)
 
     def tell(self, message: _Message) -> None:
-        """Have it told, after all that waits."""
+        """Queue an alarm behind those that wait, in place of an older one with the same subject."""
         same = _pair(message), message.alarm.raised
         self._waiting = [each for each in self._waiting if (_pair(each), each.alarm.raised) != same]
         self._waiting.append(message)
@@ -96,7 +101,7 @@ class _Way:
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Try once more what waits, in ten seconds at most."""
+        """Try once more to send what waits, in ten seconds at most."""
         self._closing.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=_SECONDS)
@@ -120,12 +125,15 @@ class _Way:
     async def _try(self, message: _Message) -> str:
         try:
             return await self._send(message.document)
-        except Exception as exc:  # noqa: BLE001 - an unknown fault must not keep all further alarms from being told
+        except Exception as exc:  # noqa: BLE001 - an unknown fault must not keep back all further alarms
             telemetry.fault_caught(where=f"alarms.{self._name}")
             return type(exc).__name__
 
     def _put_off(self, message: _Message, why: str) -> None:
-        """Not taken: give up what is too old, and let others go first, for it may be this one that is not liked."""
+        """Move the alarm that failed to the end of the queue, in case the receiver rejects only it.
+
+        Give up alarms that are too old.
+        """
         too_old = _steady() - _PATIENCE_SECONDS
         given_up = [each for each in self._waiting if each.since <= too_old]
         left = [each for each in self._waiting if each.since > too_old]
@@ -137,12 +145,14 @@ class _Way:
 
 
 def _pair(message: _Message) -> tuple[str, str]:
-    """What an alarm and its end have in common."""
+    """The key that an alarm and its end share."""
     return message.alarm.kind, message.alarm.subject
 
 
 class AlarmSender:
-    """Tells alarms to whoever the configuration names, to a topic by way of the client `sns`."""
+    """The sender of alarms to the webhook and the topic of the configuration; the client `sns` publishes to
+    the topic.
+    """
 
     def __init__(
         self, config: Alarms, *, hostname: str, now: Callable[[], datetime], sns: Any = None
@@ -156,16 +166,19 @@ class AlarmSender:
 
     @property
     def is_telling(self) -> bool:
-        """Whether an alarm waits to be taken by somebody."""
+        """Returns whether an alarm waits to be taken by any receiver."""
         return self._webhook.is_telling or self._topic.is_telling
 
     def reload(self, config: Alarms, *, hostname: str) -> None:
-        """From the next try on, tell others; those who are named no more are told nothing."""
+        """Adopt other receivers from the next try on. One that is no longer named gets nothing more."""
         self._config = config
         self._hostname = hostname
 
     def tell(self, alarm: Alarm) -> None:
-        """Have all told, without waiting for it; what is not taken is tried again for ten minutes."""
+        """Send an alarm to all receivers without waiting for them.
+
+        What is not taken is tried again for ten minutes.
+        """
         telemetry.alarm_told(
             kind=alarm.kind, raised=alarm.raised, detail=alarm.detail, route=alarm.subject, count=alarm.count
         )
@@ -176,7 +189,7 @@ class AlarmSender:
             self._topic.tell(message)
 
     async def close(self) -> None:
-        """Try once more what waits to be taken, in ten seconds at most."""
+        """Try once more to send what waits, in ten seconds at most."""
         await asyncio.gather(self._webhook.close(), self._topic.close())
 
     def _document(self, alarm: Alarm) -> dict[str, Any]:

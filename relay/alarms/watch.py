@@ -1,7 +1,7 @@
-"""The watch: looks at the queue now and then, keeps the metrics of it, and has alarms told.
+"""The watch: looks at the queue at intervals, sets the metrics of it, and has alarms sent.
 
-Owns when to look, and what of room, retention and age is carried out meanwhile. Decides nothing about alarms
-(`standing` does) and delivers nothing.
+Owns when to look, and when room is made, retention is applied and old mail is given up. Decides nothing about
+alarms (`model` does) and delivers nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from relay.spool.interface import Desk, Outbox
 from relay.spool.model import FAULT_HOURS, QueueState, State
 from relay.vocabulary import Cause
 
-#: A sweep of what is finished every so many looks: retention is counted in days.
+#: Looks between two sweeps of finished mail: retention is counted in days.
 _LOOKS_PER_SWEEP = 20
-#: Between two looks at the room that is left: senders who are put off come again in minutes.
+#: Seconds between two looks at the free room: peers that got 452 come again in minutes.
 _ROOM_SECONDS = 1.0
-#: Between two looks at a spool that is sick: a person waits for the end of it, and so does a load balancer.
+#: Seconds between two looks at a sick spool: a person and a load balancer wait for its end.
 _SICK_SECONDS = 5.0
-#: A write that takes longer than a disk that only has much to do.
+#: A probe that takes longer means a sick disk, not a busy one.
 _PROBE_SECONDS = 30.0
 
 
 class Watch:
-    """One in each deliverer."""
+    """The watch over the queue; one in each deliverer."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Watch:
         wait: Callable[[float], Awaitable[bool]],
         away: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`away` gives the services that are away for everyone, and why."""
+        """`away` returns the services that are away for everyone, and why."""
         self._config = config
         self._outbox = outbox
         self._desk = desk
@@ -55,26 +55,26 @@ class Watch:
         self._wait = wait
         self._away = away
         self._standing = QueueState()
-        #: The one that a restart would begin with.
+        #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
-        #: Whether the ballast was out at the last look.
+        #: True if the reserve was released at the last look.
         self._ballast_out = False
-        #: The write that the last look was waiting for.
+        #: The probe that the last look was waiting for.
         self._probing: asyncio.Task[None] | None = None
 
     @property
     def is_sick(self) -> bool:
-        """Whether the spool could not be read or written at the last look."""
+        """Returns whether the spool could not be read or written at the last look."""
         return bool(self._standing.sick)
 
     def reload(self, config: Config) -> None:
-        """From the next look on by another configuration."""
+        """Adopt another configuration from the next look on."""
         self._config = config
         self._sender.reload(config.alarms, hostname=config.hostname)
 
     async def run(self) -> None:
-        """Look again and again until `wait` answers True (stop)."""
-        # What a person was told of before a restart need not wake them again; what came about meanwhile must.
+        """Look again and again until `wait` returns True (stop)."""
+        # Alarms that were sent before a restart are not sent again; changes since then are.
         self._standing = await self._memory.load()
         await self.look()
         looks, waited = 0, 0.0
@@ -93,7 +93,7 @@ class Watch:
         await self._remember()
 
     async def look(self) -> None:
-        """One look, its metrics and its alarms."""
+        """Look once: set the metrics and send the alarms."""
         before, self._standing = self._standing, await self._look()
         telemetry.queue_seen(self._standing)
         alarms = compare_standings(before, self._standing)
@@ -102,23 +102,28 @@ class Watch:
         await self._remember()
 
     async def _remember(self) -> None:
-        """Keep what was told, once it was: what a restart finds waiting is told after it."""
+        """Save the state once its alarms are sent: those that a restart finds unsent are sent after it."""
         if self._standing is not self._remembered and not self._sender.is_telling:
             self._remembered = self._standing
             await self._memory.save(self._standing)
 
     async def make_room(self) -> bool:
-        """Have the spool keep its room; whether the disk ran full since the last look, or has room again."""
+        """Have the spool make room.
+
+        Returns whether the disk became full, or has room again, since the last look.
+        """
         try:
             mails = await self._outbox.make_room()
         except SpoolError:
-            return False  # what is wrong with the spool, the next look tells
+            return False  # the next look reports what is wrong with the spool
         if mails:
             telemetry.spool_expired(mails=mails, early=True)
         return await asyncio.to_thread(self._desk.disk_full) != self._ballast_out
 
     async def sweep(self) -> None:
-        """Remove finished mail past its retention; give up what waited past the last limit, whatever its state."""
+        """Remove finished mail past its retention, and give up mail that has waited for
+        `deliver.max_hold_hours` in any state.
+        """
         now = self._now()
         limit = timedelta(hours=self._config.deliver.max_hold_hours)
         detail = (
@@ -140,13 +145,16 @@ class Watch:
             )
 
     async def _look(self) -> QueueState:
-        """The queue as it stands; while the spool is sick, as it was before, so that nothing is told again after it."""
+        """Read the state of the queue.
+
+        While the spool is sick, keep the last state, so that its end repeats no alarm.
+        """
         now = self._now()
         try:
             full = await self._probe()
             seen = await asyncio.to_thread(self._read, now)
         except SpoolError as exc:
-            # While the disk hangs, a look at it would hang as well.
+            # While the disk hangs, reading the spool would hang, too.
             hangs = self._probing is not None
             why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
             return replace(self._standing, sick=why or type(exc).__name__)
@@ -155,11 +163,14 @@ class Watch:
         return replace(seen, disk_full=seen.disk_full or full)
 
     def _explain(self, error: SpoolError) -> str:
-        """What failed, in one line: what of the spool is unfit for use, where that is why."""
+        """The error in one line: which part of the spool is unfit for use, where that is the cause."""
         return str(self._desk.explain(error)).replace("\n", "; ")
 
     async def _probe(self) -> bool:
-        """Write to the spool, for a disk that takes nothing may answer each question from memory; whether it is full."""
+        """Write to the spool: a disk that takes no writes may still answer reads from memory.
+
+        Returns whether the disk is full.
+        """
         self._probing = self._probing or asyncio.create_task(self._outbox.probe())
         done, _ = await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
         if not done:

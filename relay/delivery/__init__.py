@@ -1,1 +1,3 @@
-"""The second half of a mail's way: due entries are claimed, tried, and their outcome is recorded."""
+"""The second half of a mail's way: the runner claims due entries, has each tried once, and records its
+outcome.
+"""

@@ -1,9 +1,9 @@
 """One attempt to deliver one entry: raw mail, message, plan, S3, request, Connect.
 
-Owns the order of those steps and the way down the ladder. Decides nothing about other failures (`retry`) and
-changes no state but the stored request: what comes of an attempt is a value. A request that was stored is sent
-again byte for byte while its URLs live, so that a reply that never came is answered by the same token and the
-same payload.
+Owns the order of those steps and the way down the ladder. Decides nothing about other failures (`retry` does)
+and changes no state but the stored request: the outcome of an attempt is returned as a value. A stored
+request is sent again byte for byte while its presigned URLs live. So if the answer to the first send was
+lost, the second carries the same token and the same payload, and Connect recognises it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ from relay.understand.raw import opened_raw
 from relay.understand.reading import Task, Thread, Understanding
 from relay.vocabulary import Cause, Rung
 
-#: A stored request is sent again only while its URLs have this long to live: Connect fetches after it answers.
+#: A stored request is sent again only while its URLs live at least this much longer: Connect fetches the
+#: attachments after it has answered.
 _URL_MARGIN = timedelta(minutes=10)
-#: S3 answers "Request is not yet valid" to URLs dated more than 15 minutes ahead.
+#: Tolerance for a clock that was ahead: S3 answers "Request is not yet valid" to URLs dated over 15 minutes
+#: ahead.
 _CLOCK_TOLERANCE = timedelta(minutes=10)
-#: Replies within 90 days join the thread (Amazon Connect administrator guide, e-mail).
+#: A reply within 90 days joins the thread (Amazon Connect administrator guide, e-mail).
 _THREAD_WINDOW = timedelta(days=90)
-#: Refusals of a request by our own look, or by the client's: it never left.
+#: Codes of requests refused on this machine, by our check or by the client's: such a request never left.
 _OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
 
-#: Ids of a References header that are looked up for a related contact: the newest say most.
+#: Number of ids of a References header that are looked up for a related contact. The newest count.
 _THREAD_IDS = 20
 
 
@@ -65,18 +67,18 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """One payload to be tried."""
+    """A payload to be tried: the entry at a rung, and what was refused before."""
 
-    #: At the rung to be tried.
+    #: The entry, at the rung to be tried.
     entry: Entry
-    #: File names that Connect refused at the rung above.
+    #: The names of the files that Connect refused at the rung above.
     refused: frozenset[str] = frozenset()
-    #: False: the last rung without its file.
+    #: False at the last rung when it is tried once more without its file.
     attach: bool = True
 
 
 class Delivery:
-    """What every attempt needs; one for the life of a configuration."""
+    """The dependencies of all attempts; one instance for the life of a configuration."""
 
     def __init__(
         self,
@@ -100,15 +102,18 @@ class Delivery:
 
     @property
     def aside(self) -> int:
-        """Attempts that wait for a mail which is slow to read: they keep no other from being begun."""
+        """The number of attempts whose mail is slow to read. They take no place of `deliver.concurrency`."""
         return self._understanding.aside
 
     async def deliver(self, entry: Entry) -> Outcome:
-        """Try once, down the ladder where a payload is refused. Anything raised is a fault of ours."""
+        """Try once to deliver an entry; where Connect refuses the payload, go down the ladder.
+
+        Returns the outcome. Anything raised is a fault of ours.
+        """
         route = self._route(entry)
         if route is None:
             return Failed(error=_no_route(entry), entry=entry)
-        # A request may have megabytes of body: read once, and off the loop.
+        # A request can hold megabytes of body: it is parsed once, in a thread.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
         trial, renewed, stored = _Trial(entry=entry), False, False
@@ -121,7 +126,8 @@ class Delivery:
                 stored |= ready.stored
                 await self._pace.turn()
                 if not self._is_alive(ready.expires_at):
-                    # The clock was set while we waited, or the credentials end: once anew, then later.
+                    # The clock was set during the wait, or the credentials end soon. Sign anew once; the
+                    # second time, put off.
                     if renewed:
                         return Failed(error=_dead_urls(), entry=trial.entry, stored=stored, settled=True)
                     renewed, sent = True, None
@@ -150,13 +156,16 @@ class Delivery:
     async def _step_down(
         self, trial: _Trial, error: RemoteError, request: Mapping[str, Any]
     ) -> _Trial | None:
-        """The next thing to try where a payload was refused; None where nothing is left, or it was not."""
+        """Choose the next payload after a refusal.
+
+        Returns None where the rungs are used up, or the error is no refusal of a payload.
+        """
         if error.failure is not FailureClass.PAYLOAD:
             return None
         entry, below = _without_request(trial.entry), next_rung(trial.entry.rung)
         if below is None and not refuses_file(error, request):
             return None
-        following = below or Rung.ORIGINAL  # once more, without its file
+        following = below or Rung.ORIGINAL  # the last rung once more, without its file
         telemetry.rung_refused(entry=entry, code=error.code, detail=error.detail, following=following)
         if below is Rung.ORIGINAL:
             cause = Cause.CHECK if error.code in _OWN_REFUSALS else Cause.REFUSED
@@ -165,14 +174,20 @@ class Delivery:
         return _Trial(entry=replace(entry, rung=following), refused=frozenset(error.named), attach=attach)
 
     async def _begin_original(self, entry: Entry, cause: Cause, detail: str) -> _Trial:
-        """The last rung, which an entry never leaves by itself: what defeated us once is not tried with each attempt."""
+        """Record that the entry is at the last rung, which it never leaves by itself.
+
+        What defeated the relay once is therefore not tried again with each attempt.
+        """
         await self._outbox.begin_original(entry, reason=cause, detail=detail, now=self._now())
         return _Trial(entry=replace(_without_request(entry), rung=Rung.ORIGINAL))
 
     async def _note_answer(self, entry: Entry, error: RemoteError, request: Mapping[str, Any]) -> Entry:
-        """The entry as it goes on after this answer: under another token when Connect itself has refused the payload."""
+        """Record Connect's answer to a request.
+
+        Returns the entry as it goes on: with a new token if Connect refused the payload.
+        """
         if not request:
-            return entry  # nothing went out
+            return entry  # no request went out
         entry = replace(entry, token=request["ClientToken"])
         if not is_refusal(error):
             return entry
@@ -185,7 +200,9 @@ class Delivery:
         return replace(entry, token=token, sent=False, in_doubt_since=None)
 
     def _route(self, entry: Entry) -> Route | None:
-        """The route of the entry by name, else whichever now matches its first forward-path."""
+        """The route of the entry by its name; if the configuration has no such route, the one that matches
+        its first forward-path.
+        """
         named = self._routes.route(entry.destination.route)
         if named is not None:
             return named
@@ -193,9 +210,10 @@ class Delivery:
         return routed.route if routed else None
 
     def _destination(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Destination:
-        """Where the request went that may be a contact by now; without one, where the routes of today say.
+        """The destination of this attempt: that of the stored request, which may be a contact by now, else
+        that of today's routes.
 
-        So a wrong address or instance is mended for the mail that waits, too.
+        So a wrong address or instance, once mended in the configuration, is mended for mail that waits.
         """
         if sent is not None:
             instance_id, address = sent["InstanceId"], sent["DestinationEmailAddress"]
@@ -220,7 +238,12 @@ class Delivery:
     async def _ready(
         self, trial: _Trial, route: Route, sent: Mapping[str, Any] | None
     ) -> _Ready | Held | Dropped:
-        """The stored request while it is good, else a new one: files in S3, itself in the spool."""
+        """Prepare the request: the stored one while its URLs live, else a new one, with its files in S3 and
+        itself in the spool.
+
+        Returns `Held` or `Dropped` instead where the entry's doubt is too old, or the route's policy asks for
+        it.
+        """
         entry = trial.entry
         since, expires_at = entry.in_doubt_since, entry.request_expires_at
         if since is not None and is_too_old(since, now=self._now()):
@@ -229,7 +252,7 @@ class Delivery:
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
         async with opened_raw(self._outbox, entry) as (raw, handle):
-            if entry.rung is Rung.ORIGINAL:  # no policy is asked: nobody knows what it would be asked about
+            if entry.rung is Rung.ORIGINAL:  # no policy is asked: the class of this mail is unknown
                 plan = await self._original(entry, route, raw, attach=trial.attach)
                 return await self._store_request(entry, plan, raw)
             task = self._task(trial, route, raw, handle)
@@ -239,7 +262,7 @@ class Delivery:
                 return await self._store_request(entry, plan, raw)
 
     def _task(self, trial: _Trial, route: Route, raw: memoryview, handle: int | None) -> Task:
-        """The mail as a worker is given it."""
+        """The task for a worker: the mail, its context and its rung."""
         entry = trial.entry
         return Task(
             raw=raw,
@@ -254,7 +277,7 @@ class Delivery:
         )
 
     async def _original(self, entry: Entry, route: Route, raw: memoryview, *, attach: bool) -> Plan:
-        """The plan of the last rung, which asks nothing of the parser."""
+        """The plan of the last rung, made without the parser."""
         word = await self._outbox.why_original(entry)
         why = Cause(word) if word in set(Cause) else Cause.UNKNOWN
         octets = raw[entry.trace_size :]
@@ -288,7 +311,7 @@ class Delivery:
             check_request, request, max_attachments=self._config.connect.max_attachments
         )
         if problems and plan.rung is Rung.ORIGINAL:
-            # Only Connect's refusal of this rung is the end, so it is asked.
+            # Connect is asked all the same: only its own refusal of this rung makes a dead letter.
             detail = "; ".join(problems)
             telemetry.rung_refused(entry=entry, code="model_check", detail=detail, following=plan.rung)
         elif problems:
@@ -315,7 +338,10 @@ class Delivery:
         )
 
     def _is_alive(self, expires_at: datetime, *, margin: timedelta = timedelta()) -> bool:
-        """Whether URLs that end then can be fetched for so long yet, and now: not when a clock that was ahead signed them."""
+        """Returns whether presigned URLs that expire at `expires_at` are valid now and for `margin` longer.
+
+        Also False if they were signed in the future: the clock was ahead then, and has been set back since.
+        """
         left = expires_at - self._now()
         return margin < left <= timedelta(seconds=self._config.s3.url_ttl_seconds) + _CLOCK_TOLERANCE
 
@@ -323,7 +349,7 @@ class Delivery:
         return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
 
     async def _related(self, thread: Thread, *, entry: Entry, route: Route) -> str | None:
-        """The contact of the same sender that this mail answers."""
+        """Look up the contact that this mail answers. Returns its id if the sender is the same, else None."""
         ids = (*thread.in_reply_to, *reversed(thread.references))[:_THREAD_IDS]
         if not ids:
             return None
@@ -335,7 +361,7 @@ class Delivery:
 
 
 def _without_request(entry: Entry) -> Entry:
-    """The entry as if no request of it were stored."""
+    """A copy of the entry without its stored request."""
     return replace(entry, request=None, request_expires_at=None)
 
 
@@ -358,7 +384,7 @@ def _dead_urls() -> RemoteError:
 
 
 def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
-    """What the route wants instead of a contact for this class of mail."""
+    """The outcome that the route's policy asks for in place of a contact; None where it wants a contact."""
     action = decide_class(route, plan.classification)
     reason = f"class.{plan.classification}"
     detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"

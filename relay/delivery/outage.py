@@ -1,14 +1,19 @@
 """Outages: a service that is away for everyone, told apart from a mail that fails by itself.
 
-Owns *outage*: when one begins, who may try meanwhile, and when it is over. While a service is away nothing is claimed but
-one entry at a time, so that a night without S3 costs the queue a few attempts and not each mail its own, up to an hour's
-backoff. Never does I/O: instants are arguments, in seconds of a clock that nobody can set.
+Owns *outage*: when one begins, which entry may try meanwhile, and when it is over. While a service is away,
+one entry at a time is claimed. So a night without S3 costs the queue a few attempts, instead of putting each
+mail off for up to an hour. Never does I/O: instants are arguments, in seconds of a clock that nobody can set.
 
-The law: an outage begins when several different entries have failed by the service's fault with no success of it between.
-One mail alone, however often it fails, is never evidence: its size or content may be the cause. A success ends it at once,
-and so does a refusal, for who refuses is there. Attempts that began before the last success say nothing of the time after.
-What an outage put off is recalled at its end; an entry that then fails again is no evidence for an hour.
-Credentials are a service of their own, which one failure proves away: no mail has a part in it.
+The rules:
+
+- An outage begins when `_EVIDENCE` different entries have failed by the service's fault and no call to it
+  succeeded between. One mail alone is no evidence, however often it fails: its size or content may be the
+  cause.
+- A success ends the outage at once. So does a refusal, for a service that refuses is there.
+- An attempt that began before the last success says nothing of the time after it.
+- Entries that an outage put off are recalled at its end. If one fails again within the longest backoff, it is
+  no evidence.
+- Credentials are a service of their own. One failure to get them is proof, since no mail has a part in it.
 """
 
 from __future__ import annotations
@@ -20,53 +25,55 @@ from dataclasses import dataclass, replace
 from relay.config.model import Deliver
 from relay.errors import Blame, RemoteError
 
-#: The word for credentials that cannot be had, as service and as code of a failure.
+#: The name of credentials as a service, and the code of a failure to get them.
 CREDENTIALS = "credentials"
 SERVICES = ("s3", "connect", CREDENTIALS)
-#: Different entries that prove an outage together.
+#: Number of different entries that prove an outage together.
 _EVIDENCE = 3
-#: Entries that are remembered of an outage, to be due when it is over: those under way when it began, and its probes.
+#: Number of entries that are remembered of an outage, to be due when it is over: those under way when it
+#: began, and its probes.
 _REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What is known of a service since its last success."""
+    """The failures of one service since its last success."""
 
-    #: The entries that failed by it, the latest last.
+    #: The entries that failed by this service, the latest last.
     entries: tuple[int, ...] = ()
-    #: Why, in the words of the last of them.
+    #: The error of the last of them, in words.
     why: str = ""
-    #: Whether it is away for everyone.
+    #: True while the service is away for everyone.
     is_away: bool = False
-    #: While it is away: when one may try again, and how long after that the next.
+    #: While the service is away: when the next entry may try, and how long after that the one behind it.
     probe_at: float = -math.inf
     step_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What one attempt says of the services."""
+    """The conclusions from one attempt."""
 
-    #: Where the attempt failed by a service that is away, seconds to put its entry off for, without giving it up; else None.
+    #: Seconds to put the entry off for, without giving it up, if it failed by a service that is away; else
+    #: None.
     delay_seconds: float | None = None
-    #: Entries that failed by an outage which is over now: they are due at once.
+    #: Entries that failed by an outage that is over now: they are due at once.
     recalled: tuple[int, ...] = ()
 
 
 class Outages:
-    """What is away, kept in memory by one runner."""
+    """The services that are away, kept in memory by one runner."""
 
     def __init__(self, limits: Deliver) -> None:
         self._limits = limits
         self._troubles: dict[str, Trouble] = {}
         self._passed_at: dict[str, float] = {}
         self._recalled_at: dict[int, float] = {}
-        #: The entry that tries for all, and until when nobody else may.
+        #: The entry that tries for all, and the instant until which no other may.
         self._probe: tuple[int, float] | None = None
 
     def reload(self, limits: Deliver) -> None:
-        """Go on by other limits; what is away gets its chance at once."""
+        """Adopt other limits. Services that are away are tried again at once."""
         self._limits = limits
         self._troubles = {
             service: replace(trouble, probe_at=-math.inf) for service, trouble in self._troubles.items()
@@ -86,7 +93,10 @@ class Outages:
         begun_at: float,
         now: float,
     ) -> Judgement:
-        """Learn from an attempt that has ended: which services have done their work in it, and how it failed."""
+        """Learn from an attempt that has ended.
+
+        `answered` names the services that have done their work in it.
+        """
         if self._probe is not None and self._probe[0] == entry_id:
             self._probe = None
         passed = set(answered)
@@ -100,7 +110,10 @@ class Outages:
         return Judgement(delay_seconds=delay, recalled=tuple(recalled))
 
     def passed(self, service: str, *, now: float) -> tuple[int, ...]:
-        """A service has done what it was asked for, and whoever asked had credentials. Returns the entries to recall."""
+        """Record that a service has done its work, for which credentials were had, too.
+
+        Returns the entries to recall.
+        """
         entries: tuple[int, ...] = ()
         for name in (service, CREDENTIALS):
             self._passed_at[name] = now
@@ -115,7 +128,7 @@ class Outages:
         return recalled
 
     def lost(self, service: str, *, why: str, now: float) -> None:
-        """A service is away, found without any mail; whoever found it looks again before `probe_at`."""
+        """Record an outage found out without a mail. The caller looks again before `probe_at`."""
         trouble = self._troubles.get(service, Trouble())
         step = self._limits.probe_seconds
         self._troubles[service] = replace(
@@ -123,20 +136,23 @@ class Outages:
         )
 
     def wait_seconds(self, now: float) -> float:
-        """Seconds until an entry may be claimed; 0.0 when one may now."""
+        """The seconds until an entry may be claimed; 0.0 when one may be claimed now."""
         instants = [trouble.probe_at for trouble in self._troubles.values() if trouble.is_away]
         if instants and self._probe is not None:
             instants.append(self._probe[1])
         return max([*(at - now for at in instants), 0.0])
 
     def places(self, free: int, *, now: float) -> int:
-        """How many entries may be claimed where so many places are free: one where it tries for all."""
+        """The number of entries that may be claimed into `free` places: one at most in an outage."""
         if not self.away:
             return free
         return min(free, 1) if self.wait_seconds(now) <= 0.0 else 0
 
     def claimed(self, entry_id: int, *, now: float) -> None:
-        """While something is away this entry tries for all; one that hangs does so for one step and no longer."""
+        """Record a claim.
+
+        While a service is away this entry tries for all; if it hangs, another may after one step.
+        """
         if self.away:
             self._probe = entry_id, now + self._limits.probe_seconds
 
@@ -150,13 +166,14 @@ class Outages:
         if begun_at < self._passed_at.get(service, -math.inf):
             return None
         if not trouble.is_away and self._was_recalled(entry_id, now):
-            return None  # it had its second chance while the service was there: perhaps it is the cause
+            return None  # the entry failed again after the service was back: its mail may be the cause
         others = tuple(other for other in trouble.entries if other != entry_id)
         entries = (*others, entry_id)[-_REMEMBERED:]
         is_away = trouble.is_away or service == CREDENTIALS or len(entries) >= _EVIDENCE
         probe_at, step = trouble.probe_at, trouble.step_seconds
         if is_away and now >= probe_at:
-            # The first, or the probe: those that were under way when it began fail before the first probe is due.
+            # The first failure, or that of a probe. Entries under way at the beginning fail before the first
+            # probe is due.
             step = min(
                 step * 2 if trouble.is_away else self._limits.backoff_min_seconds, self._limits.probe_seconds
             )
@@ -164,6 +181,7 @@ class Outages:
         self._troubles[service] = Trouble(
             entries=entries, why=why, is_away=is_away, probe_at=probe_at, step_seconds=step
         )
-        # Longer than each of the others that failed has had its turn, so that whoever is due first next time is another:
-        # were one of them the cause, and tried again and again, it would keep all other mail waiting.
+        # The delay is longer than one turn of each entry that failed, so that the next probe is another
+        # entry. If one of them is the cause and were tried again and again, it would keep all other mail
+        # waiting.
         return min(step * (len(entries) + 0.5), self._limits.backoff_max_seconds) if is_away else None

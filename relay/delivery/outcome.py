@@ -1,11 +1,10 @@
-"""The outcome of an attempt: what came of it, as a value, and the line of the log that tells it.
+"""The outcome of an attempt, and what was recorded of it, as values.
 
 Owns these values. Never decides what becomes of the entry, and never changes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,18 +15,18 @@ from relay.spool.model import Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """Connect has the contact."""
+    """The contact exists in Connect."""
 
     contact_id: str
     entry: Entry
     adaptations: tuple[str, ...] = ()
-    #: Whether S3 has proved in this attempt that it stored something.
+    #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A person is to look first: the route's policy says so, or nobody knows whether the contact is there already."""
+    """The entry waits for a person: the route's policy says so, or the fate of its request is unknown."""
 
     reason: str
     detail: str
@@ -43,39 +42,44 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """S3 or Connect refused, or did not answer."""
+    """The attempt failed: S3 or Connect refused, or did not answer."""
 
     error: RemoteError
     entry: Entry
-    #: Whether S3 has proved in this attempt that it stored something.
+    #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
-    #: Whether it is certain that no request of this attempt became a contact.
+    #: True if it is certain that no request of this attempt became a contact.
     settled: bool = False
 
 
 Outcome = Delivered | Held | Dropped | Failed
 
 
-def build_line(
-    entry: Entry,
-    outcome: telemetry.Outcome,
-    reason: str,
-    detail: str,
-    *,
-    until: datetime | None = None,
-    error: RemoteError | None = None,
-) -> Callable[[float], None]:
-    """The line that is due once the outcome is recorded, to be told the seconds that it took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The outcome as it was written to the spool: what its line of the log says, but for the time it took."""
 
-    def tell(seconds: float) -> None:
-        telemetry.delivery_attempted(
-            entry=entry,
-            outcome=outcome,
-            reason=reason,
-            detail=detail,
-            seconds=seconds,
-            next_attempt_at=until.isoformat() if until else None,
-            error=error,
-        )
+    entry: Entry
+    outcome: telemetry.Outcome
+    reason: str = ""
+    detail: str = ""
+    contact_id: str | None = None
+    adaptations: tuple[str, ...] = ()
+    #: The instant of the next attempt, where the entry is deferred.
+    until: datetime | None = None
+    error: RemoteError | None = None
 
-    return tell
+
+def tell(recorded: Recorded, *, seconds: float) -> None:
+    """Write the line of the log for an attempt that took so many seconds, and count it."""
+    telemetry.delivery_attempted(
+        entry=recorded.entry,
+        outcome=recorded.outcome,
+        reason=recorded.reason,
+        detail=recorded.detail,
+        contact_id=recorded.contact_id,
+        adaptations=recorded.adaptations,
+        next_attempt_at=recorded.until.isoformat() if recorded.until else None,
+        error=recorded.error,
+        seconds=seconds,
+    )

@@ -1,6 +1,7 @@
-"""Which addresses Connect has: whether a 404 speaks of one address, or of its whole route.
+"""Addresses that Connect has lately taken mail for: they tell a 404 for one address from a 404 for the whole
+route.
 
-Owns the memory of what was delivered to lately, two addresses a route. Never does I/O: instants are arguments.
+Owns the memory of the last two such addresses of each route. Never does I/O: instants are arguments.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from datetime import datetime, timedelta
 from relay.domains import normalise_address
 from relay.envelope import Destination
 
-#: An instance, a flow or a permission that worked so lately is there; what came before says little of today.
+#: An instance, a flow or a permission that worked within this time is taken to be there still.
 _KEPT = timedelta(hours=24)
-#: The one that was refused may be one of them; the other vouches for the route.
+#: Addresses kept for each route: if one of them gets the 404, the other vouches for the route.
 _EACH = 2
 
 
 class ProvenAddresses:
-    """What Connect took mail for, kept in memory by one runner."""
+    """The addresses that Connect took mail for, kept in memory by one runner."""
 
     def __init__(self) -> None:
-        #: By route, the addresses by (instance, address), the latest last.
+        #: The addresses of each route as (instance, address), the latest last.
         self._delivered: dict[str, dict[tuple[str, str], datetime]] = {}
 
     def add(self, destination: Destination, *, now: datetime) -> None:
-        """Connect has taken mail for this address."""
+        """Record that Connect has taken mail for this address."""
         known = self._delivered.setdefault(destination.route, {})
         known.pop(_key(destination), None)
         known[_key(destination)] = now
@@ -32,9 +33,11 @@ class ProvenAddresses:
             del known[next(iter(known))]
 
     def is_alone(self, destination: Destination, *, now: datetime) -> bool:
-        """Connect does not have this address, and no longer counts as having it: whether it has others of the route.
+        """Record that Connect does not have this address.
 
-        Others of the same instance: one that is there says nothing of one that may not be.
+        Returns whether it took mail for another address of the route.
+
+        Only addresses of the same instance count: a 404 may also mean that the instance is gone.
         """
         known = self._delivered.get(destination.route, {})
         known.pop(_key(destination), None)
@@ -44,7 +47,7 @@ class ProvenAddresses:
         )
 
     def forget(self) -> None:
-        """What worked by another configuration vouches for nothing."""
+        """Forget all addresses: a new configuration may lead elsewhere."""
         self._delivered.clear()
 
 
@@ -53,7 +56,7 @@ def _key(destination: Destination) -> tuple[str, str]:
 
 
 def tell_unknown(destination: Destination, detail: str) -> str:
-    """What an operator does about an address that Connect does not have."""
+    """The sentence for an operator about an address that Connect does not have."""
     return (
         f"{destination.address} is not known to Connect, which has others of this route: make it there, "
         f"or give the route a destination ({detail})"

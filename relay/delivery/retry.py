@@ -1,7 +1,7 @@
-"""What becomes of an entry whose delivery failed: again later, wait for the route, or give up.
+"""The decision about an entry whose delivery failed: again later, wait for the route, or give up.
 
-Owns the treatment of each class of failure (design §7) and the arithmetic of backoff. Never does I/O: the age,
-the attempt and the chance are arguments.
+Owns the treatment of each class of failure (docs/flow.md, Delivery) and the arithmetic of backoff. Never does
+I/O: the age, the attempt and the chance are arguments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from relay.config.model import Deliver
 from relay.errors import FailureClass
 from relay.vocabulary import Rung
 
-#: 2**_MAX_DOUBLINGS seconds is longer than any limit; larger exponents would overflow a float at attempt 1,024.
+#: 2**_MAX_DOUBLINGS seconds is longer than any limit; larger exponents would overflow a float at attempt
+#: 1,024.
 _MAX_DOUBLINGS = 40
 _THROTTLED_STEPS = 6
 
@@ -21,7 +22,7 @@ _LADDER = (Rung.FULL, Rung.TRIMMED, Rung.TEXT, Rung.ORIGINAL)
 
 
 def next_rung(rung: Rung) -> Rung | None:
-    """What to try when Connect refuses the payload of this rung; None after the last."""
+    """The rung below one whose payload Connect refuses. Returns None after the last."""
     position = _LADDER.index(rung) + 1
     return _LADDER[position] if position < len(_LADDER) else None
 
@@ -33,21 +34,21 @@ def rung_number(rung: Rung) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Due again after so many seconds, the same payload."""
+    """The entry is due again after so many seconds, with the same payload."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldRoute:
-    """Nothing of this route will pass until somebody mends the configuration; the entry waits for the probe."""
+    """The route is held: an error of configuration stops all its mail. The entry waits for a probe."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bury:
-    """Given up: a dead letter, with this reason."""
+    """The entry is a dead letter, for this reason."""
 
     reason: str
 
@@ -59,7 +60,7 @@ class AlreadyThere:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldEntry:
-    """Waits for a person, with this reason."""
+    """The entry waits for a person, for this reason."""
 
     reason: str
 
@@ -68,9 +69,11 @@ Decision = Retry | HoldRoute | Bury | AlreadyThere | HoldEntry
 
 
 def backoff_seconds(attempt: int, *, limits: Deliver, chance: float) -> float:
-    """Seconds before the next attempt: doubling from the least to the most, spread by a quarter either way.
+    """The seconds before the next attempt: doubling from the least to the most, spread by a quarter either
+    way.
 
-    `attempt` counts from 1; `chance` lies in [0, 1). Before the spread it never falls as attempts rise.
+    `attempt` counts from 1; `chance` lies in [0, 1). Before the spread, the result never falls as attempts
+    rise.
     """
     doublings = min(max(attempt, 1) - 1, _MAX_DOUBLINGS)
     plain = min(limits.backoff_min_seconds * 2.0**doublings, limits.backoff_max_seconds)
@@ -86,30 +89,30 @@ def decide_failure(
     chance: float,
     explained: bool = False,
 ) -> Decision:
-    """What becomes of an entry after a failure of this class (design §7).
+    """Decide what becomes of an entry after a failure of this class (docs/flow.md, Delivery).
 
-    `explained`: who used the token of a conflict is known: this entry before, or one that the ledger remembers.
+    `explained` is for a conflict: True if this entry has sent the token before, or the ledger remembers it.
     """
     too_old = age_seconds > limits.max_age_hours * 3_600
     match failure:
         case FailureClass.CONFLICT:
-            # Two MX hosts that know nothing of each other, or a spool restored from a copy: a person looks.
+            # Two MX hosts without a common spool, or a spool restored from a copy: a person must look.
             return AlreadyThere() if explained else HoldEntry(reason="conflict_unexplained")
         case FailureClass.CONFIGURATION:
-            # Never buried: the mail is good, and somebody is mending what is not.
+            # The mail is good and the configuration is not, so the entry is not given up here for its age.
             return HoldRoute(delay_seconds=limits.probe_seconds)
         case FailureClass.PAYLOAD:
-            # The delivery has gone down the whole ladder before it says so.
+            # The delivery has gone down the whole ladder before it reports this class.
             return Bury(reason="payload_refused")
         case FailureClass.CAPACITY:
-            # Minutes, not seconds: the room is made by agents who end contacts.
+            # Minutes, not seconds: agents have to end contacts first.
             return (
                 Bury(reason="too_old")
                 if too_old
                 else Retry(delay_seconds=limits.capacity_seconds * (0.75 + 0.5 * chance))
             )
         case FailureClass.THROTTLED:
-            # The pace already slows all of us; doubling besides would punish a mail for its neighbours.
+            # The pace already slows all requests; doubling besides would punish a mail for its neighbours.
             steps = min(max(attempt, 1), _THROTTLED_STEPS)
             delay = limits.backoff_min_seconds * steps * (0.75 + 0.5 * chance)
             return Bury(reason="too_old") if too_old else Retry(delay_seconds=delay)

@@ -1,7 +1,8 @@
-"""The runner: claims due entries, has them delivered, and records what came of each.
+"""The runner: claims due entries, has them delivered, and records the outcome of each.
 
-Owns how many deliveries go on at once, which routes are held, and the step from an outcome to the entry's next
-state. It never loses an entry: what goes wrong in a way nobody expected is deferred like a temporary failure.
+Owns how many deliveries go on at once, which routes are held, and the step from an outcome to the entry's
+next state. An exception that no code expects is handled like a temporary failure, so that no entry is lost by
+it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import assert_never
 
@@ -16,7 +18,7 @@ from relay import telemetry
 from relay.config.model import Deliver
 from relay.delivery.attempt import Delivery
 from relay.delivery.clock import ClockSteps
-from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, build_line
+from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Recorded, tell
 from relay.delivery.proven import ProvenAddresses, tell_unknown
 from relay.delivery.retry import AlreadyThere, Bury, HoldEntry, HoldRoute, Retry, decide_failure
 from relay.delivery.services import Services
@@ -27,15 +29,16 @@ from relay.spool.interface import Outbox, Wake
 from relay.spool.model import Entry
 from relay.timing import is_set_within
 
-#: After the spool itself failed: long enough not to spin, short enough to be back when the disk is.
+#: Pause after the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
 
-#: What Connect only says of a request once it has let us in; a time-out or a 429 says nothing of the configuration.
+#: Failures that Connect reports only after it has let the request in, so that the route works. A time-out or
+#: a 429 says nothing about the configuration.
 _OF_THE_MAIL = frozenset({FailureClass.PAYLOAD, FailureClass.CAPACITY, FailureClass.CONFLICT})
 
 
 class Runner:
-    """The delivering half's loop; one in each deliverer."""
+    """The loop of the delivering half; one in each deliverer."""
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Runner:
         steady: Callable[[], float],
         rng: Random,
     ) -> None:
-        """`now` is the wall clock, `steady` one in seconds that nobody can set."""
+        """`now` is the wall clock; `steady` is a clock in seconds that nobody can set."""
         self._outbox = outbox
         self._delivery = delivery
         self._wake = wake
@@ -57,24 +60,24 @@ class Runner:
         self._steady = steady
         self._rng = rng
         self._running: dict[asyncio.Task[None], Entry] = {}
-        #: When each held route is probed next.
+        #: The instant of each held route's next probe.
         self._probe_at: dict[str, datetime] = {}
-        #: The entries to try of each held route that were not taken up yet.
+        #: The probes of each held route that were chosen and not yet claimed.
         self._probes: dict[str, tuple[int, ...]] = {}
         self._known = ProvenAddresses()
         self.services = Services(outbox, limits, now=now, steady=steady)
         self._holds_read_at: datetime | None = None
-        #: Holds change in the spool and here, or are read there, one at a time.
+        #: One at a time: changes of holds in the spool and here, and the reading of holds.
         self._holding = asyncio.Lock()
         self._clock_steps = ClockSteps()
-        #: What the clock was set by, and the spool was not told yet.
+        #: The step of the wall clock that the spool was not told yet.
         self._clock_moved = timedelta()
-        #: Why nothing could be claimed at the last try.
+        #: Why the last claim failed; "" when it did not.
         self._trouble = ""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Deliver until `stop`; returns when nothing is claimed any more."""
+        """Deliver until `stop`. Returns when no attempt is under way any more."""
         waiting = asyncio.create_task(self._stopping.wait())
         try:
             while not self._stopping.is_set():
@@ -87,7 +90,7 @@ class Runner:
             waiting.cancel()
 
     async def stop(self, seconds: float) -> None:
-        """Claim nothing more; let what runs end within so many seconds. What does not stays leased, and is safe."""
+        """Stop claiming, and let attempts end within so many seconds. Others stay leased, and are safe."""
         self._stopping.set()
         if self._running:
             await asyncio.wait(set(self._running), timeout=seconds)
@@ -96,7 +99,7 @@ class Runner:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def reload(self, delivery: Delivery, limits: Deliver) -> None:
-        """From the next entry on, deliver by another configuration; held routes get their chance at once."""
+        """Deliver by another configuration from the next entry on. Held routes are probed at once."""
         self._delivery = delivery
         self._limits = limits
         self._known.forget()
@@ -105,12 +108,12 @@ class Runner:
             self._probe_at[route] = self._now()
 
     async def _heed_clock(self, now: datetime) -> None:
-        """What waits does not wait for an hour longer, and no lease ends, because somebody has set the clock."""
+        """Shift the queue when somebody has set the clock: no entry waits longer, and no lease ends early."""
         step = self._clock_steps.see(wall=now, steady=self._steady())
         if step:
             telemetry.clock_moved(seconds=step.total_seconds())
             self._holds_read_at = None
-            if step < timedelta():  # set forward, a probe comes early, which harms nobody
+            if step < timedelta():  # a clock set forward brings probes early, which is harmless
                 self._probe_at = {route: at + step for route, at in self._probe_at.items()}
         self._clock_moved += step
         if self._clock_moved:
@@ -119,7 +122,7 @@ class Runner:
             self._clock_moved = timedelta()
 
     async def _learn_holds(self, now: datetime) -> None:
-        """What the spool holds is probed, from before a restart too; what it holds no more, an operator has let go."""
+        """Read the holds in the spool: probe those from before a restart, forget those that were ended."""
         read_at = self._holds_read_at
         if self._probe_at or read_at is None or read_at + self._probe_interval <= now:
             async with self._holding:
@@ -131,11 +134,11 @@ class Runner:
             self._holds_read_at = now
 
     async def _find_probes(self, now: datetime) -> None:
-        """Choose anew what to try of each held route whose time has come; it is taken up as places become free."""
+        """Choose new probes for each held route whose instant has come. They are claimed as places allow."""
         async with self._holding:
             for route in [route for route, at in self._probe_at.items() if at <= now]:
                 self._probes[route] = tuple(await self._outbox.find_probes(route))
-                self._probe_at[route] = now + self._probe_interval  # where nothing was found to send, too
+                self._probe_at[route] = now + self._probe_interval  # also where no entry was found to try
 
     def _forget_hold(self, route: str) -> None:
         self._probes.pop(route, None)
@@ -147,14 +150,14 @@ class Runner:
         return timedelta(seconds=self._limits.probe_seconds)
 
     async def _claim(self) -> int:
-        """Take up due entries while there is room; how many were taken."""
+        """Claim due entries while there are places. Returns how many were claimed."""
         free = self.services.places(self._room())
         if free <= 0:
             return 0
         try:
             entries = await self._take(free, self._now())
         except SpoolError as exc:
-            if (why := str(exc)) != self._trouble:  # once, and not with each try
+            if (why := str(exc)) != self._trouble:  # logged once, not with each try
                 self._trouble = why
                 telemetry.spool_failed(where="runner.claim", why=why)
             await is_set_within(self._stopping, _SPOOL_PAUSE_SECONDS)
@@ -168,11 +171,11 @@ class Runner:
         return len(entries)
 
     def _room(self) -> int:
-        """How many more attempts may be under way; a mail that is slow to read takes nobody's place."""
+        """The number of attempts that may still begin. A mail that is slow to read takes no place."""
         return self._limits.concurrency + self._delivery.aside - len(self._running)
 
     async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
-        """Lease so many entries at most: what is due, and what is tried of held routes."""
+        """Lease at most `free` entries: due ones, and probes of held routes."""
         await self._heed_clock(now)
         await self._learn_holds(now)
         await self._find_probes(now)
@@ -181,7 +184,7 @@ class Runner:
             now=now, limit=free, lease_seconds=self._limits.lease_seconds, probes=probes
         )
         taken = {entry.entry_id for entry in entries}
-        self._probes = {  # where a place is left, what was not taken waits no more
+        self._probes = {  # if a place is left over, probes that were not claimed are not due: forget them
             route: tuple(entry_id for entry_id in ids if entry_id not in taken)
             for route, ids in self._probes.items()
             if len(entries) == free
@@ -192,7 +195,7 @@ class Runner:
         del self._running[task]
 
     async def _idle_seconds(self) -> float:
-        """How long to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
+        """The seconds to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
         if self._room() <= 0:
             return self._limits.poll_seconds
         if seconds := self.services.wait_seconds():
@@ -208,7 +211,7 @@ class Runner:
         return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
 
     async def _attempt(self, entry: Entry) -> None:
-        """Deliver one entry and record what came of it."""
+        """Deliver one entry and record the outcome."""
         loop = asyncio.get_running_loop()
         begun, begun_at = loop.time(), self._steady()
         fault_point("runner.claimed")
@@ -228,16 +231,16 @@ class Runner:
             return
         finally:
             keeping.cancel()
-        recorded(loop.time() - begun)
+        tell(recorded, seconds=loop.time() - begun)
 
     async def _keep_lease(self, entry: Entry) -> None:
-        """Renew the lease while the attempt goes on: slow uploads and a slow pace may outlast one, and nobody else may begin."""
+        """Renew the lease while the attempt goes on: slow uploads or a slow pace may outlast one lease."""
         while True:
             await asyncio.sleep(self._limits.lease_seconds / 3)
             try:
                 await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
             except LeaseLostError:
-                return  # told where the outcome is recorded
+                return  # logged where the outcome is recorded
             except SpoolError as exc:
                 telemetry.spool_failed(where="runner.renew", why=str(exc), spool_id=entry.spool_id)
 
@@ -248,39 +251,36 @@ class Runner:
             return Held(reason="spool_corrupt", detail=str(exc))
         except SpoolError:
             raise
-        except Exception as exc:  # noqa: BLE001 - the runner's loop: an unknown fault is a temporary one, and told
+        except Exception as exc:  # noqa: BLE001 - an unknown fault is a temporary one, and logged
             telemetry.fault_caught(where="runner.deliver", spool_id=entry.spool_id)
             fault = RemoteError(
                 service="relay", failure=FailureClass.TEMPORARY, code="fault", detail=f"{type(exc).__name__}"
             )
             return Failed(error=fault, entry=entry)
 
-    async def _record(
-        self, entry: Entry, outcome: Outcome, delay_seconds: float | None
-    ) -> Callable[[float], None]:
-        """Write the outcome to the spool; gives the log line that is due afterwards, to be told the seconds."""
+    async def _record(self, entry: Entry, outcome: Outcome, delay_seconds: float | None) -> Recorded:
+        """Write the outcome to the spool. Returns what was recorded."""
         now = self._now()
         match outcome:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)
                 await self._resume_route(entry)
                 await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
-                return lambda seconds: telemetry.delivery_attempted(
+                return Recorded(
                     entry=outcome.entry,
                     outcome="done",
                     contact_id=outcome.contact_id,
                     adaptations=outcome.adaptations,
-                    seconds=seconds,
                 )
             case Held():
                 await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)
-                return build_line(entry, "held", outcome.reason, outcome.detail)
+                return Recorded(entry=entry, outcome="held", reason=outcome.reason, detail=outcome.detail)
             case Dropped():
                 reason, detail = outcome.reason, outcome.detail
                 await self._outbox.finish(
                     entry, contact_id=None, reason=reason, detail=detail, dropped=True, now=now
                 )
-                return build_line(entry, "done", outcome.reason, outcome.detail)
+                return Recorded(entry=entry, outcome="done", reason=reason, detail=detail)
             case Failed():
                 return await self._record_failure(entry, outcome, delay_seconds, now)
             case _:
@@ -288,13 +288,17 @@ class Runner:
 
     async def _record_failure(
         self, entry: Entry, failed: Failed, delay_seconds: float | None, now: datetime
-    ) -> Callable[[float], None]:
-        """`delay_seconds` where the failure is everyone's: the entry is put off so long, whatever its age."""
+    ) -> Recorded:
+        """Write a failure to the spool. Returns what was recorded.
+
+        In an outage `delay_seconds` is set: the entry is put off so long, whatever its age.
+        """
         error = failed.error
         reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
         if self._is_of_the_address(failed, now):
             failure = FailureClass.TEMPORARY
             detail = tell_unknown(failed.entry.destination, detail)
+        recorded = partial(Recorded, entry=failed.entry, detail=detail, error=error)
         explained, contact_id = await self._explain(failed)
         decision = (
             decide_failure(
@@ -314,11 +318,11 @@ class Runner:
             case AlreadyThere():
                 reason = "already_there"
                 await self._outbox.finish(entry, contact_id=contact_id, reason=reason, detail=detail, now=now)
-                return build_line(failed.entry, "done", reason, detail, error=error)
+                return recorded(outcome="done", reason=reason)
             case HoldEntry():
                 reason = f"{error.service}.{decision.reason}"
                 await self._outbox.hold(entry, reason=reason, detail=detail, now=now)
-                return build_line(failed.entry, "held", reason, detail, error=error)
+                return recorded(outcome="held", reason=reason)
             case Bury():
                 reason = reason if decision.reason == "payload_refused" else decision.reason
                 await self._outbox.bury(
@@ -329,7 +333,7 @@ class Runner:
                     settled=failed.settled,
                     now=now,
                 )
-                return build_line(failed.entry, "buried", reason, detail, error=error)
+                return recorded(outcome="buried", reason=reason)
             case HoldRoute():
                 await self._hold_route(entry, reason, detail, now)
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -347,10 +351,13 @@ class Runner:
             settled=failed.settled,
             now=now,
         )
-        return build_line(failed.entry, "deferred", reason, detail, until=until, error=error)
+        return recorded(outcome="deferred", reason=reason, until=until)
 
     async def _explain(self, failed: Failed) -> tuple[bool, str | None]:
-        """Whether it is known who used the token of a conflict, and the contact that came of it where that is known."""
+        """Look up who used the token of a conflict.
+
+        Returns whether this relay did, and the contact id if it is known.
+        """
         entry = failed.entry
         if failed.error.failure is not FailureClass.CONFLICT or entry.token is None:
             return False, None
@@ -358,7 +365,7 @@ class Runner:
         return remembered or entry.sent, contact_id
 
     def _is_of_the_address(self, failed: Failed, now: datetime) -> bool:
-        """Whether what Connect does not find is this one address: it has taken mail for another of its route."""
+        """Returns whether a 404 concerns this address alone: Connect took mail for another of the route."""
         error = failed.error
         if error.service != "connect" or error.code != "ResourceNotFoundException":
             return False
@@ -368,15 +375,18 @@ class Runner:
         route = entry.destination.route
         async with self._holding:
             if await self._outbox.hold_route(route, reason=reason, detail=detail, now=now):
-                self._forget_hold(route)  # an operator ended it while this attempt went on
+                self._forget_hold(route)  # an operator ended the hold while this attempt went on
                 telemetry.route_held(route=route, reason=reason, detail=detail)
-            self._probe_at.setdefault(route, now + self._probe_interval)  # a failed probe puts off no other
+            # a failed probe does not delay the other probes
+            self._probe_at.setdefault(route, now + self._probe_interval)
 
     async def _resume_route(self, entry: Entry) -> None:
-        """Connect took a request of this route, or refused it for a reason of its own: the route works."""
+        """End the hold of a route that works: Connect took a request of it, or refused one for a reason of
+        its own.
+        """
         route = entry.destination.route
         if route in self._probe_at:
             async with self._holding:
-                # First: a hold that stays in the spool is to be probed.
+                # The spool first: if it fails, the hold is still probed.
                 await self._outbox.resume_route(route)
                 self._forget_hold(route)

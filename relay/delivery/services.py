@@ -1,7 +1,8 @@
-"""The services that deliveries hang on: what attempts say of them, told to people, and whom that keeps or recalls.
+"""The services that deliveries depend on: the log and the alarm of an outage, and the entries it keeps back
+or recalls.
 
-Owns the step from outcomes to outages (`outage` decides) and from their end to the entries they had put off. Never
-claims, and never changes what became of an entry.
+Owns the step from outcomes to outages (`outage` decides), and the recall of entries at their end. Never
+claims, and never changes the outcome of an entry.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay.spool.model import Entry
 
 
 class Services:
-    """One for each runner, and known to it alone."""
+    """The services as one runner knows them."""
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class Services:
         now: Callable[[], datetime],
         steady: Callable[[], float],
     ) -> None:
-        """`now` is the wall clock, `steady` one in seconds that nobody can set."""
+        """`now` is the wall clock; `steady` is a clock in seconds that nobody can set."""
         self._outbox = outbox
         self._outages = Outages(limits)
         self._now = now
@@ -42,23 +43,26 @@ class Services:
         return self._outages.away
 
     def reload(self, limits: Deliver) -> None:
-        """Go on by other limits; what is away gets its chance at once."""
+        """Adopt other limits. Services that are away are tried again at once."""
         self._outages.reload(limits)
 
     def places(self, free: int) -> int:
-        """How many entries may be claimed where so many places are free."""
+        """The number of entries that may be claimed into `free` places."""
         return self._outages.places(free, now=self._steady())
 
     def claimed(self, entry: Entry) -> None:
-        """An entry was claimed: while something is away, it tries for all."""
+        """Record a claim: while a service is away, this entry tries for all."""
         self._outages.claimed(entry.entry_id, now=self._steady())
 
     def wait_seconds(self) -> float:
-        """Seconds until an entry may be claimed; 0.0 when one may now."""
+        """The seconds until an entry may be claimed; 0.0 when one may be claimed now."""
         return self._outages.wait_seconds(self._steady())
 
     async def judge(self, entry: Entry, outcome: Outcome, *, begun_at: float) -> float | None:
-        """Learn from an attempt. Returns the seconds to put its entry off for where it failed by an outage, else None."""
+        """Learn from an attempt.
+
+        Returns the seconds to put its entry off for if it failed by an outage, else None.
+        """
         answered = {"connect"} if isinstance(outcome, Delivered) else set()
         if isinstance(outcome, Delivered | Failed) and outcome.stored:
             answered.add("s3")
@@ -74,7 +78,7 @@ class Services:
         return judgement.delay_seconds
 
     async def heed_credentials(self, why: str) -> None:
-        """Credentials cannot be had, and why; or they can ("")."""
+        """Record that credentials cannot be had, and why, or that they can ("")."""
         recalled: tuple[int, ...] = ()
         with self._telling():
             if why:
@@ -91,7 +95,7 @@ class Services:
             telemetry.service_moved(service=service, why=self.away.get(service, ""))
 
     async def _recall(self, entry_ids: tuple[int, ...]) -> None:
-        """What an outage has put off is due now that it is over; where the spool fails, it comes by itself."""
+        """Make the entries due that an outage has put off. If the spool fails, their own delay ends later."""
         if not entry_ids:
             return
         try:
