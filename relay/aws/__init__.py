@@ -1,1 +1,1 @@
-"""The edge to AWS: clients, S3, Connect, and their errors turned into ours."""
+"""The edge to AWS: clients, S3, Connect, and the translation of their errors into ours."""

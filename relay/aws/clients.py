@@ -1,8 +1,9 @@
-"""Sessions, clients and credentials: the one module that makes them, and the one table of what their errors mean.
+"""Sessions, clients and credentials of AWS, and the one table of what their errors mean.
 
-Owns how we talk to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Nothing of it uses more
-of the session than `client(...)`, so another maker of clients is one line. Never calls an operation itself.
-Credentials, Region and endpoints come from the standard chain (environment, shared files, container, instance).
+Owns how the relay talks to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Of the
+session only `client(...)` is used, so another maker of clients is one line. Never calls an operation itself.
+Credentials, Region and endpoints come from the standard chain (environment, shared files, container,
+instance).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from relay.aws.transport import SendsOnce, Transport
 from relay.config.model import Config
 from relay.errors import Blame, ConfigError, FailureClass, RemoteError
 
-#: From here on aiohttp warns that octets hold up the event loop.
+#: Size from which aiohttp warns that a request body holds up the event loop.
 _LARGE_REQUEST_BYTES = 1_048_576
 
 _NO_REGION = (
@@ -62,18 +63,20 @@ class Clients:
 
     s3: Any
     connect: Any
-    #: Made whether or not alarms go to a topic: a reload may name one.
+    #: Made even where no alarm goes to a topic: a reload may name one.
     sns: Any
-    #: What all of them sign with.
+    #: The credentials that all clients sign with.
     credentials: ChainCredentials
 
 
 @asynccontextmanager
 async def open_clients(config: Config) -> AsyncIterator[Clients]:
-    """The clients for S3 and Connect; closed at the end. Nobody is asked for credentials before the first call.
+    """Open the clients for S3, Connect and SNS, and close them at the end.
+
+    Credentials are first asked for by the first call.
 
     Raises:
-        ConfigError: no Region, or an endpoint or profile that is none.
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
@@ -81,9 +84,9 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             if not session.region_name:
                 raise ConfigError(_NO_REGION)
             await asyncio.to_thread(_warm, session)
-            # Clients take botocore's own credentials when they are made, and would never look for others.
+            # botocore's clients take its own credentials when they are made, and would never look for others.
             credentials = ChainCredentials(_find_credentials)
-            session._session._credentials = credentials  # noqa: SLF001  # there is no other way to hand them in
+            session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
             s3 = await _open_s3(session, stack, config)
             connect = await stack.enter_async_context(
                 session.client("connect", config=_connect_config(config))
@@ -94,17 +97,21 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
 
 
 async def _find_credentials() -> Any:
-    """Ask the whole chain by a session of its own, which reads every file and variable anew; None when nobody has any."""
+    """Ask the whole chain in a new session, which reads every file and variable again.
+
+    Returns None when there are none.
+    """
     session = aioboto3.Session(region_name=_region())
-    # The clients by which botocore asks STS and SSO are made of it, too.
+    # botocore asks STS and SSO by clients of this session: they use our transport, too.
     session._session.set_default_client_config(AioConfig(http_session_cls=Transport))  # noqa: SLF001 # no other way
     return await session.get_credentials()
 
 
 def _open_session() -> Any:
-    """A session by AWS_PROFILE, where one is named; without it while the file that has it is not there yet.
+    """Open a session with the profile of AWS_PROFILE, or without it while the file that has the profile is
+    missing.
 
-    A profile that the files do not have is an operator's mistake; a file that is mounted later is none.
+    A profile that the files do not have is an operator's mistake; a file may still be mounted later.
     """
     try:
         return aioboto3.Session(region_name=_region())
@@ -116,7 +123,9 @@ def _open_session() -> Any:
 
 
 def _awaits_file() -> bool:
-    """Returns whether a file of profiles may come yet: one that the environment names is missing, or both usual ones are."""
+    """Returns whether a file of profiles may still come: one named by the environment is missing, or both
+    usual ones are.
+    """
     named = [os.environ.get(name) for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")]
     if any(named):
         return any(name and not Path(name).expanduser().exists() for name in named)
@@ -124,7 +133,10 @@ def _awaits_file() -> bool:
 
 
 def _region() -> str | None:
-    """AWS_REGION, which containers and the other SDKs set and botocore does not read; None leaves it the choice."""
+    """The Region of AWS_REGION, which containers and other SDKs set and botocore does not read.
+
+    None leaves it to botocore.
+    """
     return None if os.environ.get("AWS_DEFAULT_REGION") else os.environ.get("AWS_REGION") or None
 
 
@@ -137,8 +149,8 @@ def _operators_mistakes() -> Iterator[None]:
 
 
 def _warm(session: Any) -> None:
-    """Read the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
-    loader = session._session.get_component("data_loader")  # noqa: SLF001  # the loader that the clients will ask
+    """Load the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
+    loader = session._session.get_component("data_loader")  # noqa: SLF001  # the clients ask it, too
     for service in ("s3", "connect", "sns"):
         loader.load_service_model(service, "service-2")
         loader.load_service_model(service, "endpoint-rule-set-1")
@@ -148,9 +160,11 @@ def _warm(session: Any) -> None:
 
 
 async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
-    """The S3 client: `bucket.s3.<region>.amazonaws.com` at Amazon, `endpoint/bucket` where an endpoint is set.
+    """The S3 client: `bucket.s3.<region>.amazonaws.com` at Amazon, `endpoint/bucket` where an endpoint is
+    set.
 
-    The two are made and compared, since only botocore knows all the places an endpoint may be set in.
+    One client of each kind is made and their URLs are compared, since only botocore knows every place that
+    can set an endpoint.
     """
     own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
     custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
@@ -160,12 +174,18 @@ async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
 
 
 def _do_not_ask_first(params: dict[str, Any], **_: object) -> None:
-    """Send a body at once: "Expect: 100-continue" costs a round trip, and a server that ignores it the whole time-out."""
+    """Send the body at once.
+
+    "Expect: 100-continue" costs a round trip, and with a server that ignores it the whole time-out.
+    """
     params["headers"].pop("Expect", None)
 
 
 def _send_in_pieces(request: Any, **_: object) -> None:
-    """Hand a large request over as a file: as octets it would be written to the socket in one go, on the loop."""
+    """Hand over a large request as a file, which is sent in pieces.
+
+    As octets it would be written at once, on the loop.
+    """
     if isinstance(request.body, bytes) and len(request.body) > _LARGE_REQUEST_BYTES:
         request.body = io.BytesIO(request.body)
 
@@ -174,7 +194,7 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
     return AioConfig(
         signature_version="s3v4",  # presigning falls back to SigV2 in us-east-1 otherwise
         s3={
-            # Explicit "virtual" gives presigned URLs the regional host; without it they carry the global one,
+            # Explicit "virtual" gives presigned URLs the regional host. Otherwise they carry the global one,
             # which redirects and then fails the signature.
             "addressing_style": "path" if custom else "virtual",
             "us_east_1_regional_endpoint": "regional",
@@ -188,7 +208,8 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
         http_session_cls=Transport,
         connect_timeout=5,
         read_timeout=60,
-        # Waiting for a place in the pool has no time-out: there is one for every call that can be under way.
+        # Waiting for a connection of the pool has no time-out, so there is one for every call that can be
+        # under way.
         max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
         user_agent_extra=f"connect-mail-relay/{__version__}",
     )
@@ -205,17 +226,19 @@ def _connect_config(config: Config) -> AioConfig:
     )
 
 
-# What a service's own word means, whatever its status (S3 says ExpiredToken with 400, SlowDown with 503).
+# The meaning of a service's own error code, whatever its status (S3 says ExpiredToken with 400, SlowDown with
+# 503).
 _BY_CODE = {
-    # The errors of StartEmailContact in the service model; InternalServiceException, the seventh, is temporary.
+    # The errors of StartEmailContact in the service model; InternalServiceException, the seventh, is
+    # temporary.
     "AccessDeniedException": FailureClass.CONFIGURATION,
     "IdempotencyException": FailureClass.CONFLICT,
     "InvalidRequestException": FailureClass.PAYLOAD,
     "ResourceNotFoundException": FailureClass.CONFIGURATION,
     "ServiceQuotaExceededException": FailureClass.CAPACITY,
     "ThrottlingException": FailureClass.THROTTLED,
-    # Those of every service, and of S3.
-    "SerializationException": FailureClass.PAYLOAD,  # the protocol's own: these octets cannot be read
+    # The errors of every service, and of S3.
+    "SerializationException": FailureClass.PAYLOAD,  # of the protocol: the service cannot read these octets
     "TooManyRequestsException": FailureClass.THROTTLED,
     "AccessDenied": FailureClass.CONFIGURATION,
     "AuthorizationHeaderMalformed": FailureClass.CONFIGURATION,  # the bucket is in another Region
@@ -240,8 +263,8 @@ _BY_CODE = {
     "UnrecognizedClientException": FailureClass.CONFIGURATION,
     "EntityTooLarge": FailureClass.PAYLOAD,
 }
-# What a status means that comes with a word that we do not know, or with none. 400 is not here: a word that is new
-# to us may speak of anything, and a mail that is put off can still be delivered; one that is buried waits for a person.
+# The meaning of a status that comes with an unknown code, or with none. 400 is left out: a new code may mean
+# anything. A mail that is put off can still be delivered; one that is buried waits for a person.
 _BY_STATUS = {
     "s3": {
         301: FailureClass.CONFIGURATION,
@@ -258,7 +281,8 @@ _BY_STATUS = {
         429: FailureClass.THROTTLED,
     },
 }
-# What never became an answer; the first row that fits. What stands in no row is temporary, code "unknown".
+# The meaning of an exception in place of an answer; the first row that fits. Any other is temporary, code
+# "unknown".
 _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (TimeoutError, FailureClass.TEMPORARY, "timeout"),
     (ConnectTimeoutError, FailureClass.TEMPORARY, "timeout"),
@@ -272,7 +296,7 @@ _BY_EXCEPTION: tuple[tuple[type[BaseException], FailureClass, str], ...] = (
     (ConnectionError, FailureClass.TEMPORARY, "unreachable"),
     (aiohttp.ClientError, FailureClass.TEMPORARY, "unreachable"),
     (OSError, FailureClass.TEMPORARY, "unreachable"),
-    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page where an answer should be
+    (ResponseParserError, FailureClass.TEMPORARY, "unknown"),  # a proxy's page in place of an answer
     (BotoCoreError, FailureClass.TEMPORARY, "unknown"),
 )
 _FOREIGN = (ClientError, *(kind for kind, _, _ in _BY_EXCEPTION))
@@ -281,9 +305,9 @@ _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 @asynccontextmanager
 async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[None]:
-    """A call to S3 or Connect: what it raises leaves as a RemoteError, and it ends in time.
+    """Run a call to AWS with a time-out around all of it, and turn what it raises into a RemoteError.
 
-    The time-out stands around everything, the wait for a place in the pool too, which has none of its own.
+    The time-out also covers the wait for a connection of the pool, which has none of its own.
     """
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -294,9 +318,10 @@ async def remote_call(service: str, *, timeout_seconds: float) -> AsyncIterator[
 
 @contextmanager
 def readable_answer(service: str) -> Iterator[None]:
-    """A call by a client, and no more: an answer that botocore's parsers stumble over is a temporary failure.
+    """Turn an answer that botocore's parsers cannot read into a temporary failure.
 
-    They raise whatever comes of it (a list where an object should be, octets that are no UTF-8, brackets without end).
+    The parsers raise whatever comes of such an answer (a list where an object should be, octets that are not
+    UTF-8, brackets without end).
     """
     try:
         yield
@@ -311,14 +336,14 @@ def readable_answer(service: str) -> Iterator[None]:
 
 
 def is_amazons(client: Any) -> bool:
-    """Returns whether a client asks AWS itself, by whatever way, and not a server that is like it."""
+    """Returns whether a client asks AWS itself, at any of its endpoints, and not a compatible server."""
     host = urlsplit(client.meta.endpoint_url).hostname or ""
     return any(host.endswith(f".{suffix}") for suffix in _dns_suffixes())
 
 
 @cache
 def _dns_suffixes() -> frozenset[str]:
-    """The domains that AWS's endpoints of every partition end with, as botocore knows them."""
+    """The domains that the endpoints of every AWS partition end with, as botocore knows them."""
     partitions = create_loader().load_data("partitions")["partitions"]
     return frozenset(
         suffix
@@ -328,10 +353,12 @@ def _dns_suffixes() -> frozenset[str]:
 
 
 def map_error(service: str, exc: BaseException) -> RemoteError:
-    """What a foreign error means to us (design §7); what we do not know is temporary."""
+    """Translate a foreign error into a RemoteError (docs/flow.md, Delivery). An unknown
+    error is temporary.
+    """
     if isinstance(exc, ClientError):
         return _map_answer(service, exc.response)
-    if isinstance(exc, ParamValidationError):  # it never left: too wrong even for the client's own check
+    if isinstance(exc, ParamValidationError):  # the client's own check refused it: it never left
         failure = FailureClass.PAYLOAD if service == "connect" else FailureClass.CONFIGURATION
         return RemoteError(service=service, failure=failure, code="ParamValidationError", detail=_line(exc))
     for kind, failure, code in _BY_EXCEPTION:
@@ -347,10 +374,10 @@ def _map_answer(service: str, response: Any) -> RemoteError:
     about = response.get("ResponseMetadata", {})
     status, code = about.get("HTTPStatusCode", 0), str(error.get("Code", ""))
     if not _WORD.fullmatch(code):
-        code = str(status)  # as botocore says it where an answer has no word
+        code = str(status)  # botocore gives the status as the code of an answer without one
     failure = _classify(service, status, code)
     reason = next(iter((response.get("Reason") or {}).values()), "")
-    if failure is FailureClass.CAPACITY and reason:  # 402 with a reason speaks of this payload
+    if failure is FailureClass.CAPACITY and reason:  # a 402 with a reason is about this payload
         failure = FailureClass.PAYLOAD
     request_id = about.get("RequestId", "")
     return RemoteError(
@@ -364,9 +391,10 @@ def _map_answer(service: str, response: Any) -> RemoteError:
 
 
 def _classify(service: str, status: int, code: str) -> FailureClass:
-    """By the word, else by the status; what stands in no table is temporary.
+    """The class of a failure by its code, else by its status. What stands in no table is temporary.
 
-    So is 409 in any words but Connect's IdempotencyException: a proxy's page is no proof of a contact.
+    So is a 409 with another code than Connect's IdempotencyException: a proxy's page is no proof of a
+    contact.
     """
     if code in _BY_CODE:
         return _BY_CODE[code]
@@ -374,5 +402,7 @@ def _classify(service: str, status: int, code: str) -> FailureClass:
 
 
 def _line(text: object) -> str:
-    """One line of at most 500 characters that any encoding takes (JSON may escape half a surrogate pair)."""
+    """One line of at most 500 characters that any encoding takes (JSON may escape half of a
+    surrogate pair).
+    """
     return " ".join(str(text).split())[:500].encode("utf-8", "replace").decode("utf-8")

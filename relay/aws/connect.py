@@ -1,7 +1,7 @@
-"""The edge to Connect: one call, and what its refusals mean.
+"""The edge to Connect: StartEmailContact, and the meaning of its refusals.
 
-Owns `StartEmailContact` as an operation on the wire. Never builds a request, never retries, never decides what
-becomes of the entry; foreign errors become RemoteError here (the table is in `relay.aws.clients`).
+Owns `StartEmailContact` as an operation on the wire. Never builds a request, never retries, never decides
+what becomes of the entry. Foreign errors become RemoteError here (the table is in `relay.aws.clients`).
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from relay.aws.clients import readable_answer, remote_call
 from relay.aws.proof import check_contact_id
 from relay.errors import FailureClass, RemoteError
 
-#: How the service points at a member of a list: "attachments.3.member.fileName" counts from 1, "Attachments[2]" from 0.
+#: The service's ways to name a member of a list: "attachments.3.member.fileName" counts from 1,
+#: "Attachments[2]" from 0.
 _MEMBER = re.compile(r"\battachments\.(\d{1,3})\.member\b", re.IGNORECASE)
 _INDEX = re.compile(r"\battachments\[(\d{1,3})\]", re.IGNORECASE)
 
 
 class ConnectClient:
-    """StartEmailContact; the client under it is made once, by `relay.aws.clients`."""
+    """StartEmailContact, by a client that `relay.aws.clients` makes once."""
 
     def __init__(self, client: Any, *, timeout_seconds: float = 60.0) -> None:
         self._client = client
         self._timeout_seconds = timeout_seconds
 
     async def start_email_contact(self, request: Mapping[str, Any]) -> str:
-        """The id of the contact that this request started, or that the same token and payload started before.
+        """Start a contact. Returns its id, also where the same token and payload had started it before.
 
         Raises:
-            RemoteError: with `reason` and `named` where the refusal spoke of attachments.
+            RemoteError: with `reason` and `named` where the refusal speaks of attachments.
         """
         try:
             async with remote_call("connect", timeout_seconds=self._timeout_seconds):
@@ -44,7 +45,7 @@ class ConnectClient:
 
 
 def named_attachments(message: str, attachments: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The file names, in the order of the request, that a refusal speaks of: by name or by position."""
+    """The file names that a refusal speaks of, by name or by position, in the order of the request."""
     positions = {int(number) - 1 for number in _MEMBER.findall(message)}
     positions |= {int(number) for number in _INDEX.findall(message)}
     return tuple(
@@ -55,5 +56,7 @@ def named_attachments(message: str, attachments: Sequence[Mapping[str, Any]]) ->
 
 
 def _speaks_of(message: str, name: str) -> bool:
-    """Whether a name stands in a sentence as a word of its own ("a.pdf" does not stand in "data.pdf")."""
+    """Returns whether a name stands in a sentence as a word of its own ("a.pdf" does not stand in
+    "data.pdf").
+    """
     return bool(name) and re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", message) is not None

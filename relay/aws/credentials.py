@@ -1,8 +1,10 @@
-"""Credentials of the standard AWS chain, looked up when something is signed, and asked for again until they can be had.
+"""Credentials of the standard AWS chain: looked up when something is signed, and asked for again until they
+are there.
 
-Owns who is asked, for how long, and how long what is signed will be good. A metadata service that is not there yet, a role
-that STS does not give, a file that is not mounted: each may pass, so none of them is a mistake of the configuration, at a
-start or later. All are one condition, `CredentialRetrievalError`, which `relay.aws.clients` turns into ours. Never signs anything.
+Owns which source is asked, for how long, and how long a signature will be valid. A metadata service that is
+not up yet, a role that STS does not give and a file that is not mounted may all pass by themselves, so none
+is a mistake of the configuration, at a start or later. Each is one condition, `CredentialRetrievalError`,
+which `relay.aws.clients` turns into ours. Never signs anything.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import Any
 
 from botocore.exceptions import CredentialRetrievalError
 
-#: Credentials nearer to their end than this are renewed before a URL is signed: a URL dies with its token.
+#: Credentials that end sooner than this are renewed before a URL is signed: a URL dies with its token.
 SIGNING_LIFE_SECONDS = 3_600
-#: A role whose sessions last an hour would otherwise be asked for new ones before every URL.
+#: Least time between two renewals: a role whose sessions last an hour would otherwise be asked before every
+#: URL.
 RENEWAL_PAUSE_SECONDS = 300
-#: botocore asks STS for up to a minute, three times; calls that sign would wait for it with their own time-outs running.
+#: Time-out of one look: botocore asks STS for up to a minute, three times, while calls that wait to be signed
+#: run out of time.
 _PATIENCE_SECONDS = 20.0
 
 NOT_FOUND = (
@@ -28,15 +32,15 @@ NOT_FOUND = (
 
 
 class ChainCredentials:
-    """What every client signs with; in the place of botocore's own credentials, which it looks for but once."""
+    """The credentials of every client, in place of botocore's own, which are looked up only once."""
 
-    #: Where they came from, as botocore's clients ask.
+    #: The source, as botocore's clients ask for it.
     method = "relay"
 
     def __init__(
         self, find: Callable[[], Awaitable[Any]], *, patience_seconds: float = _PATIENCE_SECONDS
     ) -> None:
-        """`find` asks the whole chain, and gives botocore's credentials, or None."""
+        """`find` asks the whole chain. It returns botocore's credentials, or None."""
         self._find = find
         self._patience_seconds = patience_seconds
         self._found: Any = None
@@ -44,11 +48,11 @@ class ChainCredentials:
 
     @property
     def found(self) -> Any:
-        """What was found, which may renew itself; None before that."""
+        """The credentials of the chain, which may renew themselves; None before they were found."""
         return self._found
 
     async def get_frozen_credentials(self) -> Any:
-        """The key, secret and token to sign with now; all who ask at once share one answer.
+        """The key, secret and token to sign with now. Callers at the same time share one answer.
 
         Raises:
             CredentialRetrievalError: they cannot be had now.
@@ -61,14 +65,14 @@ class ChainCredentials:
         return answer
 
     async def get_account_id(self) -> None:
-        """None: no endpoint of ours hangs on it."""
+        """Returns None: no endpoint that the relay uses depends on the account id."""
 
     def get_deferred_property(self, _name: str) -> Callable[[], Awaitable[None]]:
-        """What botocore's clients ask for the account id by, when they are made."""
+        """The function by which botocore's clients ask for the account id when they are made."""
         return self.get_account_id
 
     async def _ask(self) -> Any:
-        """What is to be signed with, or in one sentence why there is nothing."""
+        """Ask for the credentials to sign with. Returns them, or one sentence about why there are none."""
         try:
             async with asyncio.timeout(self._patience_seconds):
                 if self._found is None:
@@ -78,21 +82,23 @@ class ChainCredentials:
                 frozen = await self._found.get_frozen_credentials()
         except TimeoutError:
             return f"no answer within {self._patience_seconds:g} seconds"
-        except Exception as exc:  # noqa: BLE001 - files, processes, metadata, STS and SSO each raise their own
+        except Exception as exc:  # noqa: BLE001 - each source of credentials raises its own
             return f"{type(exc).__name__}: {exc}"
         is_whole = frozen is not None and frozen.access_key and frozen.secret_key
         return frozen if is_whole else "what was found has no key, or no secret"
 
 
 class SigningCredentials:
-    """How long what a client signs now will be good."""
+    """The lifetime of a client's signatures."""
 
     def __init__(self, client: Any) -> None:
-        self._credentials: Any = client._request_signer._credentials  # noqa: SLF001  # botocore has no other way to ask
+        self._credentials: Any = client._request_signer._credentials  # noqa: SLF001 # botocore's only way
         self._renewed_at: datetime | None = None
 
     async def renew(self, *, now: datetime) -> datetime | None:
-        """Renew credentials that end within the hour, where they can be; when they end, None for never.
+        """Renew credentials that end within the hour, where they can be renewed.
+
+        Returns when they end, None for never.
 
         Raises:
             CredentialRetrievalError: they cannot be had now, or have ended.
@@ -104,7 +110,7 @@ class SigningCredentials:
         if not hasattr(credentials, "refresh_needed"):
             return None
         if self._renewed_at is None or (now - self._renewed_at).total_seconds() >= RENEWAL_PAUSE_SECONDS:
-            usual = credentials._advisory_refresh_timeout  # noqa: SLF001  # 15 minutes, for calls that take seconds
+            usual = credentials._advisory_refresh_timeout  # noqa: SLF001 # 15 minutes
             credentials._advisory_refresh_timeout = SIGNING_LIFE_SECONDS  # noqa: SLF001
             try:
                 await self._credentials.get_frozen_credentials()

@@ -1,8 +1,9 @@
-"""Proof of success: the parts of an answer that show a call has done its work.
+"""Proof of success: the parts of an answer that show that a call has done its work.
 
-Owns what counts as proof of a stored object, of a signed URL, of a contact and of a published alarm (design §7, "200
-without the proof that belongs to it"). A status of 200 alone proves no more than that somebody answered: filters, captive
-portals and load balancers answer so, too. Never does I/O; an answer without its proof is a temporary failure.
+Owns what counts as proof of a stored object, of a signed URL, of a contact and of a published alarm
+(docs/flow.md, "a 200 without its proof"). A status of 200 alone proves only that somebody answered: filters,
+captive portals and load balancers answer so, too. Never does I/O. An answer without its proof is a temporary
+failure.
 
 An entity-tag is read by RFC 9110 §8.8.3, a presigned URL by AWS's Signature Version 4 for query strings.
 """
@@ -16,15 +17,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from relay.errors import Blame, FailureClass, RemoteError
 
-#: The word for an answer without its proof, behind the service's name in reasons and logs.
+#: The code of an answer without its proof; it stands behind the service's name in reasons and logs.
 UNPROVEN = "unproven"
 
-#: 32 hexadecimal digits, and the number of parts behind the tag of an upload in several; encrypted objects have them, too.
+#: An ETag: 32 hexadecimal digits, and the number of parts of an upload in several. Encrypted objects have
+#: such ones, too.
 _ETAG = re.compile(r'"[0-9a-fA-F]{32}(?:-[1-9][0-9]{0,4})?"')
-#: 1 to 256 characters by the service model; a UUID in all of AWS's examples, and so never markup, blanks or a sentence.
+#: A contact id: 1 to 256 characters by the service model, a UUID in all of AWS's examples; never markup,
+#: blanks or a sentence.
 _CONTACT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-#: The fields of a URL signed by version 4, each of the form that a server asks for.
+#: The fields of a URL signed by version 4, each in the form that a server asks for.
 _SIGNED = {
     "X-Amz-Algorithm": re.compile(r"AWS4-HMAC-SHA256"),
     "X-Amz-Credential": re.compile(r"[^/]+(?:/[^/]+){4}"),
@@ -33,17 +36,20 @@ _SIGNED = {
     "X-Amz-SignedHeaders": re.compile(r"(?:[^;]+;)*host(?:;[^;]+)*"),
     "X-Amz-Signature": re.compile(r"[0-9a-f]{64}"),
 }
-#: Of an answer that is none, so much goes into the log.
+#: Characters of a wrong answer that go into the log.
 _SHOWN = 80
 
 
 def check_put(answer: Mapping[str, Any], *, checksum: str, required: bool) -> bool:
-    """Returns whether the answer to an upload proves that it is stored; false when a HEAD must give the rest.
+    """Check the answer to an upload.
 
-    `checksum` is the SHA-256 of what was sent, in base64; `required` where the server is known to answer with it.
+    Returns whether it proves that the file is stored; False when a HEAD must prove the rest.
+
+    `checksum` is the SHA-256 of what was sent, in base64. `required` is for a server that is known to answer
+    with it.
 
     Raises:
-        RemoteError: the answer proves that nothing, or something else, was stored.
+        RemoteError: the answer shows that nothing, or something else, was stored.
     """
     etag = answer.get("ETag")
     if not isinstance(etag, str) or not _ETAG.fullmatch(etag):
@@ -59,7 +65,8 @@ def check_put(answer: Mapping[str, Any], *, checksum: str, required: bool) -> bo
 
 
 def check_head(answer: Mapping[str, Any], *, etag: str, checksum: str, size: int) -> None:
-    """Check that what is stored is what was sent, where the answer to the upload had no checksum.
+    """Check by the answer to a HEAD that the stored object is what was sent, where the upload's answer had no
+    checksum.
 
     Raises:
         RemoteError: the length, the ETag or a checksum is not that of the upload.
@@ -75,10 +82,10 @@ def check_head(answer: Mapping[str, Any], *, etag: str, checksum: str, size: int
 
 
 def check_url(url: str, *, endpoint: str, bucket: str, key: str, life_seconds: int) -> None:
-    """Check a URL that was signed here, before Connect is given it: its place, its signature, its life.
+    """Check a URL that was signed here, before Connect is given it: its place, its signature, its lifetime.
 
     Raises:
-        RemoteError: nobody could fetch this object by it.
+        RemoteError: the object could not be fetched by it.
     """
     try:
         parts, place = urlsplit(url), urlsplit(endpoint)
@@ -99,7 +106,7 @@ def check_url(url: str, *, endpoint: str, bucket: str, key: str, life_seconds: i
 
 
 def check_contact_id(answer: Mapping[str, Any]) -> str:
-    """Returns the id of the contact that Connect's answer tells of.
+    """The id of the contact in Connect's answer.
 
     Raises:
         RemoteError: the answer has no id, or something that is none.
@@ -108,7 +115,7 @@ def check_contact_id(answer: Mapping[str, Any]) -> str:
 
 
 def check_message_id(answer: Mapping[str, Any]) -> str:
-    """Returns the id under which a topic has taken a message.
+    """The id under which a topic has taken a message.
 
     Raises:
         RemoteError: the answer has no id, or something that is none.
@@ -117,7 +124,7 @@ def check_message_id(answer: Mapping[str, Any]) -> str:
 
 
 def is_taken(status: int) -> bool:
-    """Returns whether a webhook has taken what was posted: a 2xx is all the proof that there is (RFC 9110 §15.3)."""
+    """Returns whether a webhook has taken a post: a 2xx is all the proof that there is (RFC 9110 §15.3)."""
     return 200 <= status <= 299
 
 

@@ -1,8 +1,9 @@
-"""StartEmailContact's limits, checked before the call: what the service model says, and what only the documents say.
+"""The limits of StartEmailContact, checked before the call: those of the service model, and those of the
+documents alone.
 
 Owns the validator that both the relay and the sandbox's simulator use. Never calls anything. botocore itself
-checks types, required and unknown members and minimum lengths; maximum lengths, patterns and enums leave the
-client unseen, and come back as a refusal of a mail that was already accepted.
+checks types, required and unknown members and minimum lengths. It does not check maximum lengths, patterns
+and enums: breaches would come back as a refusal of a mail that was already accepted.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from botocore.validate import ParamValidator, ValidationErrors
 
 from relay.contact.characters import count_utf8, is_sendable
 
-# The limits that the service model does not hold; API reference, StartEmailContact and its types, and the
-# administrator guide, "feature specifications".
+# Limits that the service model does not hold, from the API reference (StartEmailContact and its types) and
+# the administrator guide ("feature specifications").
 ADDRESSES = 50
 ATTRIBUTE_BYTES = 32_768
 REFERENCE_BYTES = 4_096
@@ -34,14 +35,14 @@ _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class _Errors(ValidationErrors):  # type: ignore[misc] # botocore has no types
-    """botocore's own list of errors, with room for sentences of ours."""
+    """botocore's list of errors, with room for our sentences."""
 
     def _format_error(self, error: tuple[str, str, dict[str, Any]]) -> str:
         kind, _, facts = error
         return str(facts["sentence"] if kind == "constraint" else super()._format_error(error))
 
     def sentences(self) -> tuple[str, ...]:
-        """One sentence a problem, on one line."""
+        """One sentence for each problem, each on one line."""
         return tuple(self._format_error(error).replace("\n", " ") for error in self._errors)
 
 
@@ -49,7 +50,7 @@ class StrictValidator(ParamValidator):  # type: ignore[misc] # botocore has no t
     """botocore's validator, with maximum lengths, patterns and enums, each in the words that AWS uses.
 
     Lengths count UTF-16 units, as services written in Java do. `maxima` replaces the maximum of single shapes
-    by their name: AWS raised some of them over the years.
+    by their name, for AWS has raised some of them over the years.
     """
 
     def __init__(self, maxima: Mapping[str, int] | None = None) -> None:
@@ -57,7 +58,7 @@ class StrictValidator(ParamValidator):  # type: ignore[misc] # botocore has no t
         self._maxima = dict(maxima or {})
 
     def check(self, params: Any, shape: Shape) -> tuple[str, ...]:
-        """One sentence for each problem of `params` as a value of `shape`."""
+        """Check `params` as a value of `shape`. Returns one sentence for each problem."""
         errors = _Errors()
         self._validate(params, shape, errors, "")
         return errors.sentences()
@@ -107,13 +108,15 @@ class StrictValidator(ParamValidator):  # type: ignore[misc] # botocore has no t
 
 @cache
 def _compile(pattern: str) -> Any:
-    # The patterns are written for Java; `re` does not know \P{C}.
+    # The patterns are written for Java, and `re` does not know \P{C}.
     return regex.compile(pattern, regex.V0)
 
 
 @cache
 def load_service_model() -> ServiceModel:
-    """The service model of Amazon Connect as botocore ships it; read once, about a tenth of a second."""
+    """The service model of Amazon Connect as botocore ships it. Reading it takes a tenth of
+    a second, once.
+    """
     return ServiceModel(Loader().load_service_model("connect", "service-2"), "connect")
 
 
@@ -125,18 +128,18 @@ def input_shape() -> Shape:
 def check_request(
     request: Mapping[str, Any], *, max_attachments: int = 10, sizes: Sequence[int] = ()
 ) -> tuple[str, ...]:
-    """One sentence for each problem of a request; empty when Connect has no reason to refuse it.
+    """Check a request. Returns one sentence for each problem; none when Connect has no reason to refuse it.
 
     `sizes` are the bytes of its attachments where they are known, for the limits of 20 MB and 25 MB.
     """
     validator = StrictValidator({"EmailAttachments": max_attachments})
     problems = validator.check(dict(request), input_shape())
-    # What follows looks into members whose types must be right first.
+    # The limits of the documents look into members whose types must be right first.
     return problems or tuple(_check_documents(request, sizes))
 
 
 def _check_documents(request: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[str]:
-    """The limits that stand only in the documents."""
+    """Check the limits that stand in the documents only."""
     raw = request["EmailMessage"].get("RawMessage")
     body_bytes = 0
     if raw is None:

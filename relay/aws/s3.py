@@ -1,11 +1,12 @@
-"""The edge to S3: files go up from the mail they are in, and come back as presigned URLs.
+"""The edge to S3: files are uploaded from the mail that holds them, and presigned URLs are made for Connect.
 
-Owns *stored attachment*: keys, uploads, URLs and how long those live. Never holds a large file in memory, never
-reads a mail on the event loop, never deletes (Connect fetches after its answer, and nobody knows how late).
+Owns *stored attachment*: keys, uploads, URLs and how long those live. Never holds a large file in memory,
+never reads a mail on the event loop, never deletes (Connect fetches after its answer, at a time that is not
+documented).
 
-Each object carries a signed `x-amz-checksum-sha256` made of the digest that the plan already has. S3 checks what
-arrives against it, so the body needs no pass of its own for the signature, over https or not. A file counts as stored
-when the answer proves it (`relay.aws.proof`), not when it is 200.
+Each object carries a signed `x-amz-checksum-sha256` made of the digest that the plan already has. S3 checks
+what arrives against it, so the body needs no pass of its own for the signature, over https or not. A file
+counts as stored when the answer proves it (`relay.aws.proof`); a status of 200 alone is no proof.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ from relay.config.model import S3
 from relay.contact.plan import PlannedFile
 from relay.errors import FailureClass, RemoteError
 
-#: Characters of an `S3Url` that Connect takes: service model, shape PreSignedAttachmentUrl.
+#: Most characters of an `S3Url`: service model, shape PreSignedAttachmentUrl.
 MAX_URL_LENGTH = 2_000
-#: Up to here a file is read at once: one hop to a thread instead of several.
+#: Size up to which a file is read whole: one hop to a thread instead of several.
 SMALL_FILE_BYTES = 262_144
 _CHUNK_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What `put_all` gives."""
+    """The result of `put_all`."""
 
-    #: One presigned URL for each attached file, in the order of the plan.
+    #: A presigned URL for each attached file, in the order of the plan.
     urls: tuple[str, ...] = field(repr=False)
-    #: When the first of the URLs dies: with its own time, or with the credentials that signed it. Aware, UTC.
+    #: The instant at which the first of the URLs dies, by its own time or by that of its credentials. Aware,
+    #: UTC.
     expires_at: datetime
 
 
@@ -52,7 +54,7 @@ def _utc_now() -> datetime:
 
 
 class AttachmentStore:
-    """A bucket; the client under it is made once, by `relay.aws.clients`."""
+    """A bucket, by a client that `relay.aws.clients` makes once."""
 
     def __init__(
         self,
@@ -73,10 +75,11 @@ class AttachmentStore:
     ) -> Stored:
         """Store every file, and the untouched mail as (key, octets), then sign a URL for each attached one.
 
-        The same keys again overwrite the same octets. When this returns or raises, nothing reads the mail any more.
+        The same keys again overwrite the same octets. After this has returned or raised, the mail is not read
+        any more.
 
         Raises:
-            RemoteError: nothing can be said of what was stored; all of it can be stored again.
+            RemoteError: what was stored is unknown; all of it can be stored again.
         """
         uploads = [
             _Upload(file.key, file.content_type, file.size, file.chunks, file.sha256) for file in files
@@ -90,10 +93,10 @@ class AttachmentStore:
             return await self._sign([file.key for file in files if file.attached])
 
     async def probe(self) -> None:
-        """Whether the bucket is there and ours, and whether its URLs are short enough for Connect.
+        """Check that the bucket is there and readable, and that its URLs are short enough for Connect.
 
         Raises:
-            RemoteError: what stands in the way.
+            RemoteError: the error that stands in the way.
         """
         async with remote_call("s3", timeout_seconds=30):
             await self._client.head_bucket(Bucket=self._config.bucket)
@@ -126,16 +129,17 @@ class AttachmentStore:
                     Body=octets,
                     ContentLength=upload.size,
                     ContentType=upload.content_type,
-                    # Whoever opens the URL in a browser gets a file, and no page under the bucket's name.
+                    # A browser that opens the URL saves a file; it shows no page under the bucket's name.
                     ContentDisposition="attachment",
                     ChecksumSHA256=checksum,
                 )
         except Exception as exc:
-            if body.fault is not None:  # whatever the client makes of it: S3 has no part in it
+            # a fault of ours, whatever the client makes of it: S3 has no part in it
+            if body.fault is not None:
                 raise body.fault from exc
             raise
         finally:
-            body.close()  # waits for a read under way in a thread: a chunk at most
+            body.close()  # waits for a read under way in a thread: one chunk at most
         await prove_stored(
             self._client,
             answer,
@@ -146,7 +150,7 @@ class AttachmentStore:
         )
 
     async def _sign(self, keys: Sequence[str]) -> Stored:
-        """URLs for these keys, now; `generate_presigned_url` does no I/O of its own."""
+        """Sign URLs for these keys now. `generate_presigned_url` does no I/O of its own."""
         now = self._now()
         credentials_end_at = await self._credentials.renew(now=now)
         urls = [
@@ -167,7 +171,7 @@ class AttachmentStore:
             )
         longest = max(map(len, urls), default=0)
         if longest > MAX_URL_LENGTH:
-            # Every key is as long as every other, so this is no fault of one mail: its owner is an operator.
+            # Every key has the same length, so this concerns all mail, and an operator must act.
             raise RemoteError(
                 service="s3",
                 failure=FailureClass.CONFIGURATION,
@@ -183,12 +187,12 @@ class AttachmentStore:
 async def prove_stored(
     client: Any, answer: Mapping[str, Any], *, bucket: str, key: str, checksum: str, size: int
 ) -> None:
-    """Check that an upload which was answered so is stored: by its checksum, else by a HEAD.
+    """Check that an upload which got this answer is stored: by its checksum, else by a HEAD.
 
     Amazon answers each upload with its checksum; not every other server does.
 
     Raises:
-        RemoteError, ClientError: it is not, or nobody can tell.
+        RemoteError, ClientError: it is not stored, or that cannot be told.
     """
     if check_put(answer, checksum=checksum, required=is_amazons(client)):
         return
@@ -217,7 +221,8 @@ def _slices(octets: memoryview) -> Iterator[bytes]:
 
 
 class Body(io.RawIOBase):
-    """A file of known size made of chunks that can be asked for anew: what a client reads, measures and rewinds.
+    """A file of known size made of chunks that can be asked for again, so that a client can read, measure and
+    rewind it.
 
     One chunk is in memory at a time. Reads may come from several threads, one after the other.
     """
@@ -227,7 +232,7 @@ class Body(io.RawIOBase):
         self._chunks = chunks
         self._size = size
         self._lock = threading.Lock()
-        #: What was raised while a chunk was made: a fault of ours, and none of who reads.
+        #: An exception from making a chunk: a fault of ours, not of the reader.
         self.fault: Exception | None = None
         self._rewind()
 
@@ -237,22 +242,25 @@ class Body(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
-        """Only to where a client goes: the start, the end, and where it stands."""
+        """Always True; but see `seek`."""
         return True
 
     def __len__(self) -> int:
         return self._size
 
     def tell(self) -> int:
-        """Octets read since the start."""
+        """The number of octets read since the start."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to the start or the end; anything between is refused, for it would mean reading up to there."""
+        """Go to the start, the end or the present place.
+
+        Others are refused: reaching them would mean reading up to there.
+        """
         wanted = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence] + offset
         with self._lock:
             if wanted == 0:
@@ -264,11 +272,11 @@ class Body(io.RawIOBase):
         return wanted
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` octets, b"" at the end; fewer than asked for at the seam of two chunks."""
+        """Read up to `size` octets: fewer at the seam of two chunks, none at the end."""
         if size < 0:
             return self.readall()
         with self._lock:
-            self._checkClosed()  # closed while a thread was on its way here
+            self._checkClosed()  # closed while the thread was on its way here
             while not self._rest:
                 chunk = self._next()
                 if chunk is None:
@@ -287,11 +295,11 @@ class Body(io.RawIOBase):
             raise
 
     def readall(self) -> bytes:
-        """All octets from here to the end."""
+        """Read all octets from here to the end."""
         return b"".join(iter(lambda: self.read(_CHUNK_BYTES), b""))
 
     def close(self) -> None:
-        """End it; waits for a read under way."""
+        """Close the file, after a read under way has ended."""
         with self._lock:
             self._iterator, self._rest = iter(()), memoryview(b"")
             super().close()

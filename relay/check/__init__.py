@@ -1,7 +1,7 @@
 """The examination of `relay check`: everything that can be wrong, in the order in which a mail would meet it.
 
-Owns which examinations there are. Changes nothing, but for one small object in the bucket. What is examined by
-looking from outside (certificate, listeners, bucket) is met as a peer, or Connect, would meet it.
+Owns which examinations there are. Changes nothing but one small object in the bucket. The certificate, the
+listeners and the bucket are looked at from outside, as a peer or Connect meets them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from relay.config.load import check_files
 
 
 def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[Finding]:
-    """Every finding, each as soon as it is known; `remote` asks AWS too."""
+    """Run every examination, and give each finding as soon as it is known. With `remote`,
+    AWS is asked, too.
+    """
     yield from examine_routes(config)
     yield from examine_destinations(config)
     yield from examine_trust(config)
@@ -44,7 +46,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield examine_files(config.limits.connections)
     yield from examine_ports(config)
     if remote:
-        # The AWS libraries take most of a second to load, and --offline does without.
+        # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 
         yield from examine_aws(config, now=now)

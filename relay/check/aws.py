@@ -1,7 +1,7 @@
 """AWS as `relay check` meets it: Region, credentials, clock, bucket, URLs, and the addresses in Connect.
 
-Owns those examinations, made with the very clients that the daemon uses: what works here works there. Stores one
-small object, always the same. Starts no contact: whether StartEmailContact is allowed shows with the first mail.
+Owns those examinations, made with the same clients as the daemon's. Stores one small object under a key that
+is always the same. Starts no contact: whether StartEmailContact is allowed shows with the first mail.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from relay.config import Config
 from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
 
-#: AWS refuses signatures that are more than 15 minutes off; URLs suffer earlier.
+#: Most seconds between the clocks: AWS refuses signatures that are over 15 minutes off, and URLs suffer
+#: earlier.
 _SKEW_SECONDS = 300
 _PATIENCE_SECONDS = 20
-#: What a real key has and the sample has not: a spool id of up to 32 characters, "/" and a number.
+#: The part of a key that the sample adds to the prefix. A real key has a spool id of up to 32 characters, "/"
+#: and a number.
 _KEY = "relay-check"
 _LONGEST_KEY = 32 + 4
 
@@ -50,7 +52,7 @@ _REMEDIES = {
 
 
 def examine_aws(config: Config, *, now: datetime) -> Iterator[Finding]:
-    """Every finding about AWS."""
+    """Examine AWS, and give every finding."""
     yield from asyncio.run(_gather(config, now))
 
 
@@ -65,7 +67,7 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
             found = await _credentials(clients, now)
             yield found
             if found.level is Level.FAIL:
-                return  # all that follows is signed
+                return  # all that follows needs a signature
             async for finding in _bucket(clients.s3, config):
                 yield finding
             for instance_id in dict.fromkeys(
@@ -81,7 +83,7 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
 
 
 async def _credentials(clients: Clients, now: datetime) -> Finding:
-    """What signs, and for how long its URLs will live."""
+    """Examine the credentials: which kind signs, and how long its URLs live."""
     try:
         async with remote_call("aws", timeout_seconds=2 * _PATIENCE_SECONDS):
             ends_at = await SigningCredentials(clients.s3).renew(now=now)
@@ -94,7 +96,7 @@ async def _credentials(clients: Clients, now: datetime) -> Finding:
 
 
 async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
-    """A small object goes up, and comes back by its URL as Connect would fetch it."""
+    """Examine the bucket: upload a small object, and fetch it by its URL as Connect would."""
     subject, key, octets = f"bucket {config.s3.bucket}", config.s3.prefix + _KEY, secrets.token_bytes(16)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -133,9 +135,9 @@ async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
 
 
 def _fetch(url: str) -> bytes | str:
-    """What the URL gives, or the status that it answers."""
+    """Fetch a URL. Returns the octets, or the status of the answer in words."""
     try:
-        with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - S3's URL, http in the sandbox
+        with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - S3's URL
             octets: bytes = answer.read(64)
             return octets
     except urllib.error.HTTPError as exc:
@@ -143,7 +145,7 @@ def _fetch(url: str) -> bytes | str:
 
 
 def _clock(date: str) -> Finding:
-    """Our clock against S3's own Date (RFC 9110 §6.6.1)."""
+    """Compare our clock with the Date of S3's answer (RFC 9110 §6.6.1)."""
     try:
         theirs = parsedate_to_datetime(date)
     except (TypeError, ValueError):
@@ -157,7 +159,10 @@ def _clock(date: str) -> Finding:
 
 
 async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
-    """Whether the instance knows the addresses that its routes deliver to; without permission, nobody can tell."""
+    """Examine whether the instance has the addresses that its routes deliver to.
+
+    Without permission that stays unknown.
+    """
     subject = f"instance {instance_id}"
     wanted = sorted(_destinations(config, instance_id))
     try:
@@ -181,7 +186,9 @@ def _untold(subject: str, error: RemoteError) -> Finding:
 
 
 def _destinations(config: Config, instance_id: str) -> set[str]:
-    """The addresses that routes of this instance name; a catch-all that delivers to the recipient names none."""
+    """The addresses that routes of this instance name. A catch-all that delivers to the
+    recipient names none.
+    """
     return {
         normalise_address(address)
         for route in config.routes

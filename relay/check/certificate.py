@@ -1,7 +1,7 @@
-"""The certificate as a peer sees it: a handshake in memory, nothing parsed by hand.
+"""The certificate as a peer sees it: a handshake in memory, without a parser of our own.
 
-Owns what is said of expiry, chain and names. RFC 7817 is about names in mail certificates; senders that verify
-at all (DANE, MTA-STS) compare the name of the MX record.
+Owns the findings about expiry, chain and names. RFC 7817 is about names in mail certificates; senders that
+verify at all (DANE, MTA-STS) compare the name of the MX record.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 
-#: Certificates that renew themselves do so a month before; two weeks leave time to repair that.
+#: Certificates that renew themselves do so a month before their end; two weeks leave time for a repair.
 _SOON = timedelta(days=14)
 
 
 def examine_certificate(config: Config, *, now: datetime) -> Iterator[Finding]:
-    """Expiry, chain and host name; the pair itself was loaded before."""
+    """Examine expiry, chain and host name. That the pair can be loaded was examined before."""
     certificate, key = config.tls.certificate, config.tls.key
     if not certificate or not key:
         if any(listener.tls == "starttls" for listener in config.listeners):
@@ -43,7 +43,9 @@ def examine_certificate(config: Config, *, now: datetime) -> Iterator[Finding]:
 
 
 def _trusting(certificate: Path) -> ssl.SSLContext:
-    """A client that takes this very certificate for an authority: what it still refuses is expiry and name."""
+    """A client that takes this very certificate as an authority, so that it refuses only a wrong time or
+    name.
+    """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -63,7 +65,7 @@ def _expiry(server: ssl.SSLContext, certificate: Path, now: datetime) -> Finding
 
 
 def _handshake(server: ssl.SSLContext, client: ssl.SSLContext, hostname: str) -> dict[str, object] | str:
-    """The certificate that the client took, or why it took none."""
+    """Shake hands. Returns the certificate that the client took, or why it took none."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = server.wrap_bio(to_server, to_client, server_side=True)
     theirs = client.wrap_bio(to_client, to_server, server_hostname=hostname or None)

@@ -1,6 +1,6 @@
-"""What an examination finds: a subject, a level, a sentence.
+"""The findings of `relay check`: a subject, a level, a sentence.
 
-Owns the words of `relay check`. Never does I/O.
+Owns these words. Never does I/O.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
-    #: Mail flows, and something should be looked at; or nobody could tell.
+    #: Mail flows, but something should be looked at; or it could not be examined.
     WARN = "warn"
-    #: Mail will not flow, or not all of it.
+    #: Mail does not flow, or not all of it.
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line of `relay check`."""
+    """A line of `relay check`."""
 
     level: Level
-    #: What was looked at: "certificate", "listener 0.0.0.0:25", "bucket".
+    #: The thing examined: "certificate", "listener 0.0.0.0:25", "bucket".
     subject: str
     #: One sentence; for a fail, with what to do.
     detail: str

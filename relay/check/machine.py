@@ -16,13 +16,13 @@ from relay.config import Config
 from relay.errors import SpoolError
 from relay.spool.opening import check_library, count_entries, find_unfit
 
-#: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all processes
-#: must be on the same host computer"; tmpfs forgets at a power cut).
+#: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
+#: processes must be on the same host computer"; tmpfs forgets at a power cut).
 _UNFIT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.s3fs", "tmpfs", "ramfs"}
 
 
 def examine_data_dir(config: Config) -> Iterator[Finding]:
-    """Whether what is synced there stays, and whether there is room."""
+    """Examine whether data_dir keeps what is synced to it, and has room."""
     place = config.data_dir
     while not place.exists():
         place = place.parent
@@ -51,7 +51,7 @@ def _room(config: Config, place: Path, kind: str) -> Iterator[Finding]:
         yield fail(
             "data_dir", f"{place} has {_mb(free)} free; spool.min_free_bytes and one mail need {_mb(wanted)}"
         )
-    # Some file systems (btrfs) count no inodes and say 0 of 0.
+    # Some file systems (btrfs) count no inodes and report 0 of 0.
     elif disk.f_files and inodes < config.spool.min_free_inodes:
         yield fail("data_dir", f"{place} has {inodes} inodes free, below spool.min_free_inodes")
     else:
@@ -59,7 +59,7 @@ def _room(config: Config, place: Path, kind: str) -> Iterator[Finding]:
 
 
 def examine_spool(config: Config) -> Iterator[Finding]:
-    """Whether the spool that is there can be used, by us and by the user whose data_dir it is."""
+    """Examine whether an existing spool can be used, by this user and by the owner of data_dir."""
     data_dir = config.data_dir
     unfit = find_unfit(config)
     yield from (fail("spool", sentence) for sentence in unfit)
@@ -85,19 +85,19 @@ def _mb(octets: int) -> str:
 
 
 def filesystem(place: Path, mountinfo: str) -> str:
-    """The type of the file system that a path lies on, by proc(5)'s mountinfo: the longest mount point wins."""
+    """The type of the file system under a path, by proc(5)'s mountinfo: the longest mount point decides."""
     mounts = []
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         point = before.split()[4].replace("\\040", " ")
         if place.resolve().is_relative_to(point):
             mounts.append((len(point), after.split()[0]))
-    # Of two on one point the later lies on top.
+    # Of two mounts on one point the later lies on top.
     return max(reversed(mounts), key=lambda mount: mount[0])[1] if mounts else "an unknown file system"
 
 
 def examine_library() -> Finding:
-    """The SQLite under the spool."""
+    """Examine the SQLite library under the spool."""
     try:
         return ok("sqlite", check_library())
     except SpoolError as exc:
@@ -105,7 +105,7 @@ def examine_library() -> Finding:
 
 
 def examine_files(connections: int) -> Finding:
-    """Whether a receiver may open a descriptor for every session that the limits allow."""
+    """Examine whether a receiver may open a descriptor for every session that the limits allow."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + 256  # the spool, AWS, DNS, and large mails on their way in
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,7 +1,7 @@
 """The ports: free for us to bind, or taken by a relay of ours that answers as it should.
 
-Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT, and where
-a proxy is expected the header of its health check (proxy-protocol.txt §2.2).
+Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT and, where
+a proxy is expected, the header of its health check (proxy-protocol.txt §2.2).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from relay.config.words import split_bind
 from relay.networks import normalise_peer, parse_address, parse_network
 
 _PATIENCE_SECONDS = 3.0
-#: Version 2, LOCAL: "the receiver must use the real connection endpoints", which are ours.
+#: A header of version 2 with the command LOCAL: "the receiver must use the real connection endpoints", which
+#: are ours.
 _LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
-#: What a relay says to those whom it greets not, for a while.
+#: Replies of a relay that greets nobody for a while.
 _NOT_NOW = frozenset(
     str(reply)
     for reply in (
@@ -36,12 +37,12 @@ _NOT_NOW = frozenset(
         replies.TOO_MANY_FROM_YOU,
     )
 )
-#: Of what another program says, as much as tells it from others.
+#: Characters quoted of another program's greeting, enough to tell which it is.
 _QUOTED = 80
 
 
 def examine_ports(config: Config) -> Iterator[Finding]:
-    """Every listener, and the port for health and metrics."""
+    """Examine every listener, and the address of health and metrics."""
     for listener in config.listeners:
         subject = f"listener {listener.bind}"
         yield _examine(subject, listener.bind, partial(_meet, subject, listener, config))
@@ -51,11 +52,11 @@ def examine_ports(config: Config) -> Iterator[Finding]:
 
 
 def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
-    """What is to be said of an address; `who` says who has it, where it is taken."""
+    """Examine an address. Where it is taken, `who` examines who has it."""
     wrong = _bind(bind)
     if wrong == 0:
         return ok(subject, "free to bind")
-    refused = wrong in (errno.EACCES, errno.EPERM)  # which is said before anybody looks whether it is taken
+    refused = wrong in (errno.EACCES, errno.EPERM)  # said before it is known whether the address is taken
     if wrong == errno.EADDRINUSE or (refused and _is_open(bind)):
         return who()
     if refused:
@@ -68,14 +69,14 @@ def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
 
 
 def _bind(bind: str) -> int:
-    """The errno of a try to bind; 0 when it works."""
+    """Try to bind. Returns the errno, or 0 when it works."""
     host, port = split_bind(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.setsockopt(
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as the daemon does: TIME_WAIT is no owner
+            )  # as the daemon does: an address in TIME_WAIT is free
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((host, port))
@@ -86,13 +87,13 @@ def _bind(bind: str) -> int:
 
 
 def _reachable(bind: str) -> tuple[str, int]:
-    """Where to knock at a bind: the wildcard is answered on loopback."""
+    """The address to connect to for a bind: loopback for the wildcard."""
     host, port = split_bind(bind)
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
 
 
 def _is_open(bind: str) -> bool:
-    """Whether somebody takes calls there."""
+    """Returns whether somebody listens there."""
     try:
         socket.create_connection(_reachable(bind), timeout=_PATIENCE_SECONDS).close()
     except OSError:
@@ -101,7 +102,7 @@ def _is_open(bind: str) -> bool:
 
 
 def _meet(subject: str, listener: Listener, config: Config) -> Finding:
-    """Whether what is said there first is a relay's of ours: its greeting (RFC 5321 §4.2), or a refusal at the door."""
+    """Examine who listens there: a relay of ours greets (RFC 5321 §4.2) or refuses in words that we know."""
     said = _hear(listener, config)
     if said in {
         str(replies.fill(replies.GREETING, hostname=config.hostname, protocol=protocol))
@@ -116,7 +117,7 @@ def _meet(subject: str, listener: Listener, config: Config) -> Finding:
 
 
 def _quote(said: str) -> str:
-    """What another program says, safe for a terminal."""
+    """The greeting of another program, made safe for a terminal."""
     if not said:
         return " (or a relay that hangs: nothing is said there)"
     text = "".join(each if each.isprintable() else "?" for each in said)
@@ -124,28 +125,28 @@ def _quote(said: str) -> str:
 
 
 def _hear(listener: Listener, config: Config) -> str:
-    """The first line that is said at a listener; "" when none is."""
+    """The first line that is sent at a listener; "" when none is."""
     line = b""
     if listener.tls == "implicit":
         with suppress(OSError):
             line = _knock(listener, config, tls=True)
-    if not line:  # whoever is sent away at the door hears so before TLS, too
+    if not line:  # a peer that is sent away hears so before TLS, too
         with suppress(OSError):
             line = _knock(listener, config, tls=False)
     return line.partition(b"\r\n")[0].decode("ascii", "backslashreplace")
 
 
 def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
-    """What is said there first.
+    """Connect, and read the first octets that are sent.
 
     Raises:
-        OSError: nothing is, not in time, or not under TLS; ssl.SSLError is one.
+        OSError: none came, not in time, or not under TLS (ssl.SSLError is one).
     """
     with ExitStack() as opened:
         sock = opened.enter_context(
             socket.create_connection(
                 _reachable(listener.bind),
-                # The banner is held back from those who may be early talkers.
+                # The greeting is delayed for peers that may be early talkers.
                 timeout=_PATIENCE_SECONDS + config.limits.early_talker_seconds,
             )
         )
@@ -158,13 +159,13 @@ def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
             context.verify_mode = ssl.CERT_NONE  # the certificate has its own line
             sock = opened.enter_context(context.wrap_socket(sock))
         line = sock.recv(512)
-        with suppress(OSError):  # who sends us away has closed
+        with suppress(OSError):  # a listener that sends us away has closed
             sock.sendall(b"QUIT\r\n")
     return line
 
 
 def _look(subject: str, bind: str) -> Finding:
-    """Whether /livez there answers as ours does."""
+    """Examine whether /livez there answers as ours does."""
     host, port = _reachable(bind)
     connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
     try:

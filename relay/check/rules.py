@@ -1,6 +1,7 @@
-"""What a valid configuration may still have meant otherwise: routes that never match or match too much, wide trust.
+"""Doubtful parts of a valid configuration: routes that never match or match too much, networks that are too
+wide.
 
-Owns those judgements. Looks at nothing but the configuration, and asks DNS for our own name.
+Owns those judgements. Looks at the configuration alone, and asks DNS for our own name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _WIDEST = {4: 8, 6: 16}
 
 
 def examine_routes(config: Config) -> Iterator[Finding]:
-    """Routes that an earlier route leaves nothing to."""
+    """Examine the routes for patterns that an earlier route covers."""
     seen: list[tuple[str, str]] = []
     shadowed = False
     for route in config.routes:
@@ -31,7 +32,9 @@ def examine_routes(config: Config) -> Iterator[Finding]:
 
 
 def examine_destinations(config: Config) -> Iterator[Finding]:
-    """Routes that take more addresses than anybody has made in Connect, and deliver to the recipient itself."""
+    """Examine the routes for patterns that take more addresses than exist in Connect, and deliver to the
+    recipient itself.
+    """
     for route in config.routes:
         wide = [pattern for pattern in route.match if pattern.startswith("@") or "*" in pattern]
         if wide and not route.destination:
@@ -44,7 +47,7 @@ def examine_destinations(config: Config) -> Iterator[Finding]:
 
 
 def covers(earlier: str, later: str) -> bool:
-    """Whether every address that the later pattern takes is taken by the earlier one."""
+    """Returns whether the earlier pattern takes every address that the later one takes."""
     local, _, domain = earlier.rpartition("@")
     later_local, _, later_domain = later.rpartition("@")
     if domain != later_domain:
@@ -57,7 +60,7 @@ def covers(earlier: str, later: str) -> bool:
 
 
 def examine_trust(config: Config) -> Iterator[Finding]:
-    """Networks that are believed or let in without need."""
+    """Examine the listeners for networks that are believed or let in without need."""
     for listener in config.listeners:
         subject = f"listener {listener.bind}"
         for key in ("proxy_protocol", "xclient"):
@@ -72,7 +75,9 @@ def examine_trust(config: Config) -> Iterator[Finding]:
 
 
 def examine_rates(config: Config) -> Iterator[Finding]:
-    """Limits by address that the large providers, whose customers share few addresses, may come to."""
+    """Examine the limits by address that large providers may reach, since their customers share few
+    addresses.
+    """
     if any(listener.role == "mx" for listener in config.listeners):
         yield ok(
             "limits",
@@ -82,7 +87,7 @@ def examine_rates(config: Config) -> Iterator[Finding]:
 
 
 def examine_hostname(hostname: str) -> Finding:
-    """Whether our name is one that peers can look up."""
+    """Examine whether peers can look up our name."""
     if "." not in hostname:
         return warn("hostname", f'"{hostname}" is no full name; peers expect one like mx1.example.com')
     try:

@@ -1,4 +1,4 @@
-"""Files with secrets: whether users of this machine who have no business with them can read or change them.
+"""Files with secrets: whether other users of this machine can read or change them.
 
 Owns that examination, and which files it is about. Reads none of them.
 """
@@ -13,12 +13,14 @@ from pathlib import Path
 from relay.check.finding import Finding, warn
 from relay.config import Config
 
-#: Where the unit's EnvironmentFile= is, with the keys of AWS where no role is attached.
+#: The unit's EnvironmentFile=, with the keys of AWS where no role is attached.
 ENVIRONMENT_FILE = Path("/etc/relay/environment")
 
 
 def examine_secrets(config: Config, *, environment_file: Path = ENVIRONMENT_FILE) -> Iterator[Finding]:
-    """A warning for each file with a secret that others can read or write; nothing for one that is not there."""
+    """Give a warning for each file with a secret that others can read or write; none for a file that is
+    missing.
+    """
     files = (
         ("certificate", "tls.key", config.tls.key),
         ("logins", "server.users_file", config.server.users_file),
@@ -35,12 +37,12 @@ def examine_secrets(config: Config, *, environment_file: Path = ENVIRONMENT_FILE
 
 
 def _open_mode(path: Path) -> int:
-    """The mode of a file that others may read or write; 0 for any other, and where there is no file."""
+    """The mode of a file that others may read or write; 0 for any other, and for a missing one."""
     try:
         found = path.stat()
     except (OSError, ValueError):
         return 0
     if not stat.S_ISREG(found.st_mode):
-        return 0  # /dev/null, for none
+        return 0  # /dev/null, which stands for none
     mode = stat.S_IMODE(found.st_mode)
     return mode if mode & (stat.S_IROTH | stat.S_IWOTH) else 0

@@ -1,7 +1,8 @@
-"""The command `relay`: what it can be asked, and how it ends.
+"""The command `relay`: its sub-commands and its exit codes.
 
-Owns the list of sub-commands and the exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Imports
-nothing of a sub-command before it is asked for: a receiver never loads the AWS libraries of another command.
+Owns the list of sub-commands and the exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. A
+sub-command is imported only when it is asked for, so a receiver never loads the AWS libraries of another
+command.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay.terminal import write_out
 
 
 class Command(NamedTuple):
-    """Where a sub-command lives, and its line in `relay --help`."""
+    """A sub-command: where its function is, and its line in `relay --help`."""
 
     place: str
     help: str
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 
 
-#: What a write to a file says whose disk takes no more.
+#: Errors of a write to a file on a disk that takes no more.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -53,11 +54,11 @@ class Program(click.Group):
     """A group whose sub-commands are imported when they are asked for."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as a program; output that nobody takes, on a full disk say, is a sentence too."""
+        """Run as a program. Output that cannot be written, on a full disk say, ends in a sentence, too."""
         try:
             return super().main(*args, **kwargs)
         except OSError as exc:
-            # Commands turn what the spool and files say into errors of ours; click ends on EPIPE by itself.
+            # Commands turn the errors of the spool and of files into ours; click handles EPIPE by itself.
             if exc.filename is not None or exc.errno not in _NO_ROOM:
                 raise
             click.echo(f"relay: the output cannot be written: {exc.strerror}", err=True)
@@ -68,16 +69,16 @@ class Program(click.Group):
         """The names, in the order in which a newcomer meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - see above
-        """The sub-command of this name, imported now."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The sub-command of this name, which is imported now."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - see above
-        """The list in `relay --help`, from the table above: asking for help imports nothing."""
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list in `relay --help` from the table above, without any import."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
@@ -95,7 +96,9 @@ class Program(click.Group):
 
 
 def _drop_output() -> None:
-    """Close standard output with what it still holds, or the interpreter would try once more, and fail aloud."""
+    """Close standard output with what it still holds: otherwise the interpreter would try to write it again,
+    and complain.
+    """
     with suppress(OSError):
         sys.stdout.close()
 
@@ -106,7 +109,7 @@ def main() -> None:
     """Turn every accepted mail into an Amazon Connect e-mail contact."""
 
 
-#: `--config` as every command has it.
+#: The option `--config` of every command.
 config_option = click.option(
     "--config",
     "config_path",

@@ -1,7 +1,7 @@
-"""`relay queue retry`, `hold`, `release` and `drop`: an operator's hands on entries.
+"""The commands `relay queue retry`, `hold`, `release` and `drop`, which change entries.
 
-Owns what is asked before many are changed, and what is said of those that were not. What may be changed is decided
-by the spool, in the transaction that changes it: never an entry that is under way.
+Owns the questions before many entries are changed, and the report of those that were not. The spool decides
+what may be changed, in the transaction that changes it: never an entry that is being delivered.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from relay.cli.waiting import note_unattended, stops_of
 from relay.spool.doubt import tell_doubt
 from relay.spool.model import Changed, Entry, Filter, Left, State
 
-#: More than a spool of any size that was measured.
+#: Most entries that a filter can choose: more than any spool that was measured held.
 _MOST = 1_000_000
 
 _WHY = {
@@ -50,9 +50,9 @@ class Change(NamedTuple):
     short: str
     help: str
     done: str
-    #: What it takes, by the state that an operator sees.
+    #: The states that the command takes, as an operator sees them.
     states: tuple[State, ...]
-    #: Whether what it changes is to go out.
+    #: True if the entries are to be delivered then.
     lets_go: bool
     example: str
 
@@ -98,7 +98,7 @@ CHANGES = (
 
 
 def build_command(change: Change) -> click.Command:
-    """The command: it takes IDs, a filter, or IDs among which a filter chooses."""
+    """Build the command. It takes IDs, a filter, or IDs among which a filter chooses."""
 
     @click.command(
         change.name,
@@ -145,18 +145,21 @@ def build_command(change: Change) -> click.Command:
 
 
 class _Outcome(NamedTuple):
-    """What came of a command."""
+    """The result of a command."""
 
     changed: int
     routes: tuple[str, ...]
-    #: What was not changed, and why: (id, reason).
+    #: The entries that were not changed, with the reason: (id, reason).
     unchanged: list[tuple[str, str]]
 
 
 def _change_named(
     view: SpoolView, change: Change, ids: Sequence[str], *, yes: bool, silent: bool
 ) -> _Outcome:
-    """Change what these ids name, readable or not; what may become a second contact only when a person agrees."""
+    """Change the entries of these ids, readable or not.
+
+    Where a second contact may come, a person must agree first.
+    """
     act: Callable[..., Changed] = getattr(view.desk, change.name)
     if not change.lets_go:
         return _outcome_of(act(ids, now=datetime.now(UTC)))
@@ -176,14 +179,14 @@ def _outcome_of(changed: Changed) -> _Outcome:
 
 
 def _why(left: Left) -> str:
-    """Why an entry was left as it was."""
+    """The reason why an entry was not changed."""
     if left.in_doubt_since is not None:
         return f"{tell_doubt(left.in_doubt_since)} (--yes agrees to it)"
     return _WHY[left.state]
 
 
 def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
-    """Whether a person takes the risk of second contacts."""
+    """Ask a person about the risk of second contacts. Returns whether they take it."""
     for left in doubtful:
         echo_note(f"{left.id}: {_why(left)}")
     return click.confirm(f"{change.name} {count_entries(len(doubtful))} all the same?", err=True)
@@ -192,7 +195,7 @@ def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
 def _change_found(
     view: SpoolView, change: Change, wanted: Filter, *, asked: bool, yes: bool, silent: bool
 ) -> _Outcome:
-    """Change what the filter chooses, among the ids where there are any."""
+    """Change the entries that the filter chooses, among the ids where there are any."""
     found = view.desk.select(wanted)
     able = [entry for entry in found if _takes(change, entry)]
     if able and not asked:
@@ -210,7 +213,10 @@ def _change_found(
 
 
 def _takes(change: Change, entry: Entry) -> bool:
-    """Whether the spool would take it as it stands: a hold may become one's own before its route goes on."""
+    """Returns whether this command accepts the entry in its shown or its stored state.
+
+    An entry of a held route is shown as held and stored as queued; both `hold` and `release` accept it.
+    """
     return entry.shown_state in change.states or entry.state in change.states
 
 
@@ -218,7 +224,7 @@ def _ask(change: Change, able: Sequence[Entry], *, silent: bool) -> None:
     """Have a person agree to what a filter chose.
 
     Raises:
-        click.UsageError: there is no person, or none who could see the question.
+        click.UsageError: no person is there, or none who could see the question.
     """
     if silent or not sys.stdin.isatty():
         raise click.UsageError(f"{count_entries(len(able))} would be changed: say --yes")
@@ -228,7 +234,7 @@ def _ask(change: Change, able: Sequence[Entry], *, silent: bool) -> None:
 
 
 def _tell(view: SpoolView, change: Change, outcome: _Outcome, *, as_json: bool, by_id: bool) -> None:
-    """What was done; beside it what was not, and whether what was let go will go."""
+    """Report what was changed and what was not, and what still stops entries that were let go."""
     stops = stops_of(outcome.routes, view.desk.paused()) if change.lets_go else []
     if as_json:
         record: dict[str, Any] = {
@@ -247,7 +253,7 @@ def _tell(view: SpoolView, change: Change, outcome: _Outcome, *, as_json: bool, 
 
 
 def _note_unchanged(outcome: _Outcome, *, by_id: bool) -> None:
-    """Each that was named by a person, or how many of those that a filter found."""
+    """Report each unchanged id that a person named, or the number of those that a filter found."""
     if by_id:
         for word, why in outcome.unchanged:
             echo_note(f"{word}: {why}")

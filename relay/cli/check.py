@@ -1,4 +1,4 @@
-"""`relay check`: one line for everything that was looked at, and an exit code."""
+"""The command `relay check`: a line for everything that was examined, and an exit code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 def check_command(ctx: click.Context, config_path: str | None, as_json: bool, offline: bool) -> None:
     """Say everything that can be wrong, one line each: ok, warn or fail.
 
-    Exits with 1 when a line says fail. With AWS it stores one small object, <prefix>relay-check, and fetches it
-    by a presigned URL as Connect would.
+    Exits with 1 when a line says fail. With AWS it stores one small object, <prefix>relay-check, and fetches
+    it by a presigned URL as Connect would.
     """
     failed = False
 

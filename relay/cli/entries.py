@@ -1,7 +1,7 @@
-"""What the operator's commands share: the way to the spool, and how things are said to people and to programs.
+"""The parts that the operator's commands share: access to the spool, and output for people and for programs.
 
-Owns the options and the shapes of text that `relay queue`, `relay trace`, `relay pause` and `relay replay` have in
-common, and how a peer's text is made safe for a terminal. Never changes anything.
+Owns the options and the forms of text that `relay queue`, `relay trace`, `relay pause` and `relay replay`
+have in common, and how a peer's text is made safe for a terminal. Never changes anything.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for pro
 
 
 class SpoolView(NamedTuple):
-    """The operator's view of a spool, and what its configuration says of it."""
+    """A spool as an operator sees it, with the routes of its configuration."""
 
     desk: Desk
     #: The names of the configuration's routes.
     routes: tuple[str, ...]
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
-        """Every route there is: of the configuration, of an entry, of a pause or a hold."""
+        """The names of all routes: of the configuration, of entries, of pauses and of holds."""
         standing = (*paused.routes, *(hold.route for hold in paused.holds)) if paused else ()
         return sorted({*self.routes, *self.desk.routes(), *standing})
 
 
 @contextmanager
 def office_of(config_path: str | None) -> Iterator[SpoolView]:
-    """The operator's view of the spool that the configuration names."""
-    # Only now: `relay --help` and a mistyped option wait for neither pydantic nor SQLite.
+    """Open the spool of the configuration for an operator's command."""
+    # Imported late: `relay --help` and a mistyped option need neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
     from relay.spool.opening import diagnosed, open_desk  # noqa: PLC0415 - see above
 
@@ -53,7 +53,9 @@ def id_of(entry: Entry) -> str:
 
 
 def echo_json(value: object) -> None:
-    """One JSON document on standard output; a list with one object a line, for grep and for long queues."""
+    """Print one JSON document on standard output; a list has one object on each line, for grep and for long
+    queues.
+    """
     if isinstance(value, list):
         click.echo("[" + ",\n ".join(map(encode_json, value)) + "]")
     else:
@@ -66,22 +68,26 @@ def encode_json(value: object) -> str:
 
 
 def echo(*lines: str) -> None:
-    """Lines for a person on standard output, each safe for a terminal, and one at least."""
+    """Print lines for a person on standard output, each safe for a terminal; an empty one
+    if there are none.
+    """
     click.echo("\n".join(map(printable, lines)))
 
 
 def echo_note(sentence: str) -> None:
-    """A sentence beside the output, on standard error."""
+    """Print a sentence beside the output, on standard error."""
     click.echo(f"relay: {printable(sentence)}", err=True)
 
 
 def printable(text: str) -> str:
-    """Text that a peer chose, safe for a terminal: on one line; controls, direction marks and unseen characters escaped."""
+    """Make a peer's text safe for a terminal: one line; controls, direction marks and invisible characters
+    are escaped.
+    """
     return write_out(text)
 
 
 def span(seconds: float) -> str:
-    """A time span in two units at most: "3m 20s", "2d 4h"."""
+    """A time span in at most two units: "3m 20s", "2d 4h"."""
     rest = max(int(seconds), 0)
     parts = []
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
@@ -92,5 +98,5 @@ def span(seconds: float) -> str:
 
 
 def count_entries(count: int) -> str:
-    """So many entries, in words: "1 entry", "2,000 entries"."""
+    """A number of entries in words: "1 entry", "2,000 entries"."""
     return f"{count:,} {'entry' if count == 1 else 'entries'}"

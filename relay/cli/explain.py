@@ -1,7 +1,7 @@
-"""`relay explain`: what mails would become, as a page for a person or as JSON lines.
+"""The command `relay explain`: the contact that a mail would become, as a page for a person or as JSON lines.
 
-Owns the look of the page. A file that cannot be read has its line and ends nothing. What the sender chose is shown with its
-bidirectional and invisible characters written out: a name must not look like another.
+Owns the look of the page. A file that cannot be read has its line and ends nothing. Bidirectional and
+invisible characters of the sender's are written out, so that a name cannot look like another.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from relay.understand.worker import Mail
 from relay.vocabulary import Cause, Disposition
 
 _WIDTH = 100
-#: What the pages or the JSON of one file may hold: `limits.recipients` times its words.
+#: Most octets of the pages or the JSON of one file: `limits.recipients` times its words.
 _PAGES_BYTES = 1 << 31
 _PIECE_BYTES = 1 << 20
 #: Lines of the body that the page shows.
 _PREVIEW = 12
-#: Levels of the tree that are shown as such.
+#: Deepest level of the tree that is shown with its own indent.
 _DEEPEST = 10
 
 
@@ -90,7 +90,7 @@ class _Explaining:
         self.worker = LoneWorker(self._read)
 
     def explain(self, file: str) -> bool:
-        """Show what one file would become; returns whether nothing is wrong with it."""
+        """Show what one file would become. Returns whether nothing is wrong with it."""
         try:
             raw = read_mail(file)
         except MailFileError as exc:
@@ -121,13 +121,13 @@ class _Explaining:
             return sound
 
     def _copy(self, written: BinaryIO) -> None:
-        """Show what the worker has written: whole lines, a piece at a time."""
+        """Print what the worker has written: whole lines, a piece at a time."""
         written.seek(0)
         while lines := written.readlines(_PIECE_BYTES):
             click.echo(b"".join(lines), nl=False)
 
     def _read(self, mail: Mail) -> dict[str, Any]:
-        """In the worker: the explanations of one file, written as they are to be shown."""
+        """Explain one file, in the worker, and write the explanations as they are to be shown."""
         found = self._explainer.read(mail.order["file"], bytes(mail.raw))
         for explanation in found:
             octets = self._render(explanation).encode("utf-8", "backslashreplace")
@@ -140,14 +140,14 @@ class _Explaining:
         return all(explanation.error is None for explanation in found)
 
     def _render(self, explanation: Explanation) -> str:
-        """One explanation, its line end included."""
+        """The text of one explanation, its line end included."""
         if self._as_json:
             return write_out_json(json.dumps(build_record(explanation))) + "\n"
         return "\n".join(map(printable, [*_build_page(explanation), ""])) + "\n"
 
 
 def _build_page(explanation: Explanation) -> Iterator[str]:
-    """The lines of one page."""
+    """Give the lines of one page."""
     title = clean_line(explanation.file)
     yield f"━━ {title}{f'  →  {explanation.destination}' if explanation.destination else ''}"
     if explanation.error:
@@ -175,14 +175,14 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
 
 
 def _fact(name: str, value: str) -> Iterator[str]:
-    """A named value, wrapped under itself."""
+    """Give a named value, wrapped under itself."""
     lines = textwrap.wrap(clean_line(value), _WIDTH - 14) or [""]
     yield f"  {name:<12}{lines[0]}"
     yield from (" " * 14 + line for line in lines[1:])
 
 
 def _list_parts(message: Message, indent: str) -> Iterator[str]:
-    """The tree of parts: a step to the right for each level."""
+    """Give the tree of parts: a step to the right for each level."""
     bodies = {id(part) for part in message.bodies}
     inner = {one.path: one.message for one in message.embedded}
     for part in message.parts:
@@ -213,7 +213,7 @@ def _show_contact(plan: Plan) -> Iterator[str]:
         yield from _fact("Cc", ", ".join(_mailbox(*one) for one in plan.cc))
     yield from _fact("Subject", plan.subject or "(none)")
     yield from _fact("Body", f"{plan.content_type}, {count_utf8(plan.body):,} bytes")
-    # A body of megabytes is mostly pictures; its beginning says enough of it here.
+    # A body of megabytes is mostly pictures; its beginning is enough here.
     text = make_text(plan.body[:200_000]) if plan.content_type == HTML else plan.body[:200_000]
     lines = text.strip("\n").split("\n")
     for line in lines[:_PREVIEW]:

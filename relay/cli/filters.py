@@ -1,6 +1,6 @@
 """The options that choose entries, the same for every command of `relay queue`.
 
-Owns their words, and what they mean together: never what is done, unless that is asked for.
+Owns their words, and what they mean together: finished entries are chosen only if they are asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relay.cli.entries import SpoolView, echo_note
 from relay.spool.model import Filter, State
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-#: Every state but done: what an operator still has on the table.
+#: Every state but done: the entries that an operator may have to act on.
 _OPEN = (State.QUEUED, State.LEASED, State.HELD, State.DEAD)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,7 +26,7 @@ def parse_age(text: str) -> timedelta:
     """The time span that "90s", "15m", "6h" or "2d" means.
 
     Raises:
-        click.BadParameter: it means none.
+        click.BadParameter: the text is no such span.
     """
     match = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
     if match is None:
@@ -35,7 +35,9 @@ def parse_age(text: str) -> timedelta:
 
 
 def _said(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A filter that was given: an empty one comes of a variable that is not set, and would choose everything."""
+    """Reject an empty filter value: it usually comes from an unset shell variable, and would select every
+    entry.
+    """
     if value is not None and not value.strip():
         raise click.BadParameter("is empty")
     return value
@@ -96,7 +98,7 @@ def filters(function: Function) -> Function:
 
 
 def is_chosen(chosen: dict[str, Any]) -> bool:
-    """Whether any of the options was given."""
+    """Returns whether any of the options was given."""
     return any(chosen.values())
 
 
@@ -126,7 +128,7 @@ def build_filter(
 
 
 def note_unknown_route(view: SpoolView, name: str | None) -> None:
-    """Say it where a filter names a route that is none, and list those there are."""
+    """Print a note if a filter names a route that does not exist, with those that do."""
     if name is None or name in view.routes:
         return
     known = view.find_routes()

@@ -9,11 +9,11 @@ from relay.errors import RelayError
 
 
 class MailFileError(RelayError):
-    """It cannot be read: a sentence without the name."""
+    """The file cannot be read; the sentence does not name it."""
 
 
 def read_mail(file: str) -> bytes:
-    """The octets as they stand.
+    """Read the octets as they stand.
 
     Raises:
         MailFileError: they cannot be read.

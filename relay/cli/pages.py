@@ -13,7 +13,7 @@ from relay.cli.entries import id_of, printable, span
 from relay.cli.waiting import build_standing
 from relay.spool.model import Entry, Paused, State
 
-#: Recipients of one entry that a line has room for.
+#: Recipients of one entry that fit into a line.
 _RECIPIENTS = 3
 
 
@@ -26,12 +26,12 @@ def short_size(octets: int) -> str:
 
 
 def because(reason: str, detail: str) -> str:
-    """A reason and its sentence, where it has one."""
+    """A reason, with its sentence where there is one."""
     return f"{reason}: {detail}" if detail else reason
 
 
 def build_table(entries: Sequence[Entry], now: datetime) -> Iterator[str]:
-    """The lines of a list, under their heads; none without entries."""
+    """Give the lines of a table with its head; none without entries."""
     if not entries:
         return
     width = max(len(id_of(entry)) for entry in entries)
@@ -49,7 +49,7 @@ def build_table(entries: Sequence[Entry], now: datetime) -> Iterator[str]:
 
 
 def _way(entry: Entry) -> str:
-    """From whom, for whom, and into which address of Connect where that is another."""
+    """The way of an entry: from whom, for whom, and to which address of Connect where that is another one."""
     paths, address = entry.destination.forward_paths, entry.destination.address
     recipients = ", ".join(paths[:_RECIPIENTS])
     if len(paths) > _RECIPIENTS:
@@ -67,7 +67,7 @@ def _again(entry: Entry, now: datetime) -> str:
 def build_page(
     entry: Entry, record: Mapping[str, Any], paused: Paused, *, attended: bool, now: datetime
 ) -> Iterator[str]:
-    """Everything of one entry that is known, a line each; what is empty is left out."""
+    """Give everything that is known of one entry, a line each. Empty values are left out."""
     for name, value in record.items():
         if name in {"history", "stopped_by"}:
             continue
@@ -81,7 +81,7 @@ def build_page(
 
 
 def _plain(value: object) -> str:
-    """A value of JSON as words; "" where it says nothing."""
+    """A JSON value in words; "" for an empty one."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={item}" for key, item in value.items() if item not in (None, ""))
     if isinstance(value, list):

@@ -1,4 +1,5 @@
-"""`relay pause` and `relay resume`: what an operator makes stand still, and lets go again.
+"""The commands `relay pause` and `relay resume`: an operator stops a half of the relay or a route, and starts
+it again.
 
 Owns the words for the two halves and the routes. A pause outlives restarts: only `resume` ends it.
 """
@@ -20,22 +21,22 @@ _SUBJECT = "intake|delivery|route NAME"
 
 
 class Subject(NamedTuple):
-    """What stands still or goes on."""
+    """The half or the route that is stopped or started."""
 
     word: str
     #: The name of a route; None for a half.
     name: str | None
 
     def __str__(self) -> str:
-        """As the spool takes it."""
+        """The subject as the spool takes it."""
         return self.word if self.name is None else f"{self.word} {self.name}"
 
 
 def parse_subject(words: Sequence[str]) -> Subject:
-    """What these words name, as one argument or as two.
+    """The subject that these words name, as one argument or as two.
 
     Raises:
-        click.UsageError: nothing.
+        click.UsageError: they name none.
     """
     word, _, name = " ".join(" ".join(words).split()).partition(" ")
     word = word.lower()
@@ -47,10 +48,10 @@ def parse_subject(words: Sequence[str]) -> Subject:
 
 
 def _check_route(view: SpoolView, subject: Subject) -> None:
-    """Nothing, where there is such a route.
+    """Check that a route exists.
 
     Raises:
-        click.UsageError: there is none.
+        click.UsageError: it does not.
     """
     if subject.name is None or subject.name in view.routes:
         return
@@ -60,7 +61,7 @@ def _check_route(view: SpoolView, subject: Subject) -> None:
 
 
 def _tell(view: SpoolView, subject: Subject, *, changed: bool, said: str, as_json: bool) -> None:
-    """What was done, and what stands still now."""
+    """Report what was done, and what is stopped now."""
     paused = view.desk.paused()
     if as_json:
         echo_json(

@@ -1,7 +1,7 @@
-"""`relay queue`: the mail that waits, listed and shown.
+"""The command group `relay queue`: lists and shows entries.
 
-Owns the table of entries for people and the page of one entry, and the list of the sub-commands. Talks to the
-spool itself, so it works while the daemon runs and while it does not. Changes are in `changes`.
+Owns the table of entries for people, the page of one entry, and the list of the sub-commands. Uses the spool
+itself, so it works while the daemon runs and while it does not. Changes are in `changes`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from relay.spool.model import Filter, State
 
 
 class OutputError(RelayError):
-    """A file that was asked for could not be written."""
+    """A file for the output could not be written."""
 
 
 @click.group(
@@ -45,8 +45,8 @@ Examples:
 def queue_group() -> None:
     """List and change the mail that waits.
 
-    An ID is a spool id, meaning all entries of the mail, or one ENTRY as `list` shows it. Filters mean the same
-    in every command: entries of any state but done, unless --state done or --all is said.
+    An ID is a spool id, meaning all entries of the mail, or one ENTRY as `list` shows it. Filters mean the
+    same in every command: entries of any state but done, unless --state done or --all is said.
     """
 
 
@@ -92,7 +92,7 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
         lines = [*build_table(entries, now)]
         totals = ", ".join(f"{count} {state}" for state, count in view.desk.tally(Filter()).items())
         if is_chosen(chosen):
-            # Nobody is kept waiting for a second walk over the queue where the first came to its end.
+            # No second walk over the queue is needed where the first came to its end.
             fit = view.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)
             lines.append(_fitting(fit))
             totals = f"in all: {totals}"
@@ -101,7 +101,7 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
 
 
 def _fitting(fit: Mapping[State, int]) -> str:
-    """How many fit a filter, by their states."""
+    """The number of entries that fit a filter, by their states."""
     count = sum(fit.values())
     listed = ", ".join(f"{fit[state]} {state}" for state in State if fit.get(state))
     return f"{count_entries(count)} {'fits' if count == 1 else 'fit'}{f': {listed}' if listed else ''}"
@@ -174,12 +174,15 @@ def export_command(
 
 
 def _write(path: str, raw: bytes, *, force: bool) -> None:
-    """Write a mail to a file of its owner alone; without `force` no file, and no link that lies there, is followed."""
+    """Write a mail to a file that only its owner can read.
+
+    Without `force` the file must be new, and a link in its place is not followed.
+    """
     over = os.O_TRUNC if force else os.O_EXCL
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | over, 0o600), "wb") as file:
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                os.fchmod(file.fileno(), 0o600)  # one that was there may have been open to all
+                os.fchmod(file.fileno(), 0o600)  # an older file may have been open to all
             file.write(raw)
     except FileExistsError as exc:
         raise OutputError(

@@ -1,6 +1,6 @@
 """Entries as `--json` prints them.
 
-Owns the keys, which are promised (docs/spool.md): they are added here, never renamed or dropped.
+Owns the keys, which are promised in docs/spool.md: they are added here, never renamed or dropped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay.spool.model import Entry, Event, Paused, State
 
 
 def build_record(entry: Entry, paused: Paused) -> dict[str, Any]:
-    """An entry, as in a list."""
+    """The record of an entry, as in a list."""
     state = entry.shown_state
     reason, detail = entry.shown_reason
     return {
@@ -43,7 +43,7 @@ def build_record(entry: Entry, paused: Paused) -> dict[str, Any]:
 
 
 def build_details(desk: Desk, entry: Entry, paused: Paused) -> dict[str, Any]:
-    """A record with everything else that is known of the entry."""
+    """The record of an entry with everything else that is known of it."""
     envelope = entry.envelope
     peer = envelope.peer
     return {
@@ -81,7 +81,7 @@ def _build_event(event: Event) -> dict[str, Any]:
 
 
 def build_paused(paused: Paused) -> dict[str, Any]:
-    """What stands still on purpose."""
+    """The record of the pauses."""
     return {
         "intake": paused.intake,
         "delivery": paused.delivery,

@@ -1,7 +1,8 @@
-"""`relay replay`: a mail from a file into the spool, as if a peer had just sent it.
+"""The command `relay replay`: puts a mail from a file into the spool, as if a peer had just sent it.
 
-Owns where envelope and octets come from when there is no session. Recipients, limits, loops and acceptance are
-decided by the same code as over SMTP. Works while the daemon runs and while it does not; never delivers itself.
+Owns where envelope and octets come from when there is no session. Recipients, limits, loops and acceptance
+are decided by the same code as over SMTP. Works while the daemon runs and while it does not; never delivers
+itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from relay.spool.model import Receipt, Submission
 from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
 from relay.vocabulary import Reply
 
-#: As a host of this machine that may say any address in any script (RFC 6531): the operator is trusted that far.
+#: The MAIL parameters of a local host that may use any address in any script (RFC 6531): the operator is
+#: trusted that far.
 _PARAMETERS = MailParameters(smtputf8=True)
 
 
@@ -45,7 +47,7 @@ _Agree = Callable[[Submission], None]
 
 
 class ReplayError(RelayError):
-    """The mail was not taken: what a peer would have been told."""
+    """The mail was not taken; the sentence is what a peer would have been told."""
 
 
 @click.command("replay")
@@ -97,7 +99,7 @@ def replay_command(
 
 
 def _read(file: str) -> bytes:
-    """The octets, lines ended by CRLF: files of this machine end theirs with LF."""
+    """Read the file, with lines ended by CRLF: files of this machine end theirs with LF."""
     try:
         raw = read_mail(file)
     except MailFileError as exc:
@@ -110,7 +112,7 @@ def _read(file: str) -> bytes:
 async def _replay(
     config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None, agree: _Agree
 ) -> tuple[SpoolId, bool]:
-    """Accept the mail; its spool id, and whether it was here before."""
+    """Accept the mail. Returns its spool id, and whether it was here before."""
     settings = build_settings(
         config=config,
         listener=Listener(bind="127.0.0.1:0", role="mx", tls="none"),
@@ -138,7 +140,7 @@ async def _replay(
 
 
 def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) -> str | None:
-    """The address given; else that of the author, where it can stand in an envelope."""
+    """The reverse-path: the address given, else the author's where it can stand in an envelope."""
     given = sender is not None
     if sender is None:
         author = glimpse_message(raw).author
@@ -155,7 +157,7 @@ def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) ->
 async def _accept(
     transaction: Transaction, raw: bytes, *, intake: Intake, agree: _Agree
 ) -> tuple[SpoolId, bool]:
-    """From the whole mail to the commit, as a session does it; nothing is taken off for dots or an end-of-data."""
+    """Go from the whole mail to the commit as a session does, without dots or an end-of-data to remove."""
     settings = transaction.settings
     peer = Peer(address="127.0.0.1", port=0, helo=settings.hostname, protocol="local", role="mx")
     acceptance = begin_acceptance(transaction, peer)
@@ -182,7 +184,7 @@ def _agree(config: Config, submission: Submission, *, yes: bool, silent: bool) -
     """Have a person agree where the spool knows these octets and would not take them for a retransmission.
 
     Raises:
-        click.UsageError: there is no person, or none who could see the question.
+        click.UsageError: no person is there, or none who could see the question.
         click.Abort: the person says no.
     """
     if yes:
@@ -200,6 +202,6 @@ def _agree(config: Config, submission: Submission, *, yes: bool, silent: bool) -
 
 
 def _sentence(reply: Reply) -> str:
-    """What a peer would be told; the table's words for a person who is here and can do something."""
+    """The sentence for a refusal: what a peer would be told, in words for a person who can act."""
     when = next((row.when for row in replies.ROWS if row.reply is reply), "")
     return f"{reply.text} ({when})" if when else reply.text

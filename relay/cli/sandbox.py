@@ -1,4 +1,4 @@
-"""`relay sandbox`: the whole relay on this machine, with an S3 and a Connect of its own.
+"""The command `relay sandbox`: the whole relay on this machine, with an S3 and a Connect of its own.
 
 Owns the lines that a person reads. The work is done in `relay.sandbox`, which is imported only here.
 """
@@ -22,7 +22,7 @@ from relay.errors import ConfigError, RelayError
 
 
 def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """`address:port`, as the configuration has it."""
+    """An `address:port` in the form of the configuration."""
     try:
         return check_bind(value)
     except ValueError as exc:
@@ -59,7 +59,7 @@ def sandbox_command(
 
 
 async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no_daemon: bool) -> None:
-    from relay.sandbox.configuration import sandbox_config, write_config  # noqa: PLC0415  # with the extra only
+    from relay.sandbox.configuration import sandbox_config, write_config  # noqa: PLC0415  # an extra
     from relay.sandbox.daemon import open_daemon  # noqa: PLC0415
     from relay.sandbox.service import Sandbox, settings_of  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
 
 
 def _program() -> str:
-    """What a person types to have this very program: it need not be the `relay` of their PATH, if there is one."""
+    """The command that runs this very program: it need not be the `relay` of the PATH, if there is one."""
     own = Path(sys.argv[0])
     if own.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m relay"

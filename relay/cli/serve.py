@@ -1,4 +1,4 @@
-"""`relay serve`: the daemon in the foreground, as a service manager wants it."""
+"""The command `relay serve`: the daemon in the foreground, as a service manager wants it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def serve_command(
     if sentences:
         raise ConfigError(*sentences)
     make_data_dir(config.data_dir)
-    # The spool brings SQLite, the daemon the event loop and all stages: nobody who mistyped a key waits for them.
+    # Imported late: the spool brings SQLite, the daemon the event loop and all stages, and a mistyped key
+    # needs neither.
     from relay.spool.opening import find_unfit  # noqa: PLC0415 - see above
 
     if sentences := find_unfit(config):

@@ -1,4 +1,4 @@
-"""`relay queue summary`: how much of which age waits for each route.
+"""The command `relay queue summary`: the number of entries by route and age.
 
 Owns the histogram's columns. Never changes anything.
 """

@@ -1,4 +1,4 @@
-"""`relay trace`: where is my mail?
+"""The command `relay trace`: where is my mail?
 
 Owns the one screen that follows a mail from the peer's address to the contact id, found by any of Message-ID,
 spool id, contact id, sender or recipient. Never changes anything.
@@ -19,7 +19,7 @@ from relay.cli.records import build_details
 from relay.cli.waiting import build_standing
 from relay.spool.model import Entry, Event, Remembered
 
-#: Entries that are looked for, and those of them that a screen or two take, where nobody says how many.
+#: Entries that are looked for, and those of them that are shown unless --limit is given: a screen or two.
 _LIMIT = 1_000
 _SHOWN = 20
 
@@ -46,8 +46,8 @@ def trace_command(
 ) -> None:
     """Answer: where is my mail? Exit code 1 when nothing here knows of it.
 
-    A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer kept.
-    An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
+    A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer
+    kept. An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
     """
     word = word.strip()
     with office_of(config_path) as view:
@@ -65,11 +65,11 @@ def trace_command(
 
 
 class _Found(NamedTuple):
-    """What a word led to, the newest, oldest first."""
+    """The newest entries that a word led to, oldest first."""
 
     entries: Sequence[Entry]
     remembered: Sequence[Remembered]
-    #: Whether there is more of either.
+    #: True if there are more entries, or more of the ledger.
     cut: bool
 
 
@@ -94,7 +94,7 @@ def _echo_records(view: SpoolView, found: _Found, *, limit: int) -> None:
 
 
 def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
-    """The newest in full, as many as are of use; the rest in a sentence."""
+    """Print the newest in full, as many as are useful, and the rest in a sentence."""
     hidden = len(found.entries[:-limit])
     if found.cut:
         more = f"more than {hidden} older entries are not shown" if hidden else "there are older entries"
@@ -110,7 +110,7 @@ def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
 
 
 def _story(entry: Entry) -> Iterator[str]:
-    """From the peer to the route."""
+    """Give the lines of an entry's way, from the peer to the route."""
     envelope = entry.envelope
     peer = envelope.peer
     tls = f", {peer.tls}" if peer.tls else ", in clear"

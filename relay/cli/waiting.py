@@ -1,4 +1,4 @@
-"""Why mail stands still, and what a person may do about it, in words.
+"""The reasons why mail is not delivered, and what a person can do about each, in words.
 
 Owns the sentences about pauses, held routes, and a daemon that does not run. Never changes anything.
 """
@@ -18,9 +18,9 @@ UNATTENDED = "no daemon runs that delivers"
 
 
 class Stop(NamedTuple):
-    """Something that keeps entries from going out until a person, or a probe, lets them."""
+    """A stop that keeps entries from going out until a person, or a probe, ends it."""
 
-    #: What `relay resume` takes.
+    #: The argument of `relay resume`.
     subject: str
     why: str
 
@@ -31,13 +31,13 @@ class Stop(NamedTuple):
 
 
 def resume(subject: str) -> str:
-    """The command that lets it go on; names of routes may hold what a shell takes for its own."""
+    """The command that ends a stop, quoted for a shell: names of routes may hold special characters."""
     word, _, name = subject.partition(" ")
     return f"relay resume {word}" + (f" {shlex.quote(name)}" if name else "")
 
 
 def stops_of(routes: Iterable[str], paused: Paused) -> list[Stop]:
-    """What keeps the entries of these routes: first what went wrong, then what was asked for."""
+    """The stops of these routes: first those by an error, then those that were asked for."""
     wanted = {*routes}
     stops = []
     for hold in paused.holds:
@@ -53,14 +53,14 @@ def stops_of(routes: Iterable[str], paused: Paused) -> list[Stop]:
 
 
 def find_stops(entry: Entry, paused: Paused) -> list[Stop]:
-    """What keeps this entry; nothing where it is under way, finished, or given up. Each subject once."""
+    """The stops of this entry, each subject once; none where it is being delivered, finished or given up."""
     if entry.shown_state not in {State.QUEUED, State.HELD}:
         return []
     return list({stop.subject: stop for stop in stops_of([entry.destination.route], paused)}.values())
 
 
 def build_standing(entry: Entry, paused: Paused, *, attended: bool, now: datetime) -> str:
-    """Where an entry stands, and what has to happen next."""
+    """A sentence about where an entry stands, and what has to happen next."""
     if entry.state is State.LEASED:
         return f"is being delivered (attempt {entry.attempts})"
     if entry.state is State.HELD:
@@ -84,7 +84,7 @@ def build_standing(entry: Entry, paused: Paused, *, attended: bool, now: datetim
 
 
 def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> Iterator[str]:
-    """What stands still, a sentence each."""
+    """Give a sentence for each pause and each held route."""
     if not attended:
         yield f"{UNATTENDED[0].upper()}{UNATTENDED[1:]}."
     if paused.intake:
@@ -103,6 +103,6 @@ def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> 
 
 
 def note_unattended(desk: Desk) -> None:
-    """Say it where no daemon would act on what was just done."""
+    """Print a note where no daemon would act on what was just done."""
     if not desk.attended():
         echo_note(f"{UNATTENDED}: nothing goes out until one is started")

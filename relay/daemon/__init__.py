@@ -19,7 +19,7 @@ Role = Literal["all", "receive", "deliver"]
 
 
 def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int:
-    """Run until SIGTERM or SIGINT; the exit code. `config_path` is read again at SIGHUP.
+    """Run until SIGTERM or SIGINT. Returns the exit code. `config_path` is read again at SIGHUP.
 
     Raises:
         ConfigError: a listener cannot be opened.

@@ -1,7 +1,7 @@
 """Health and metrics for the operator: /livez, /readyz and /metrics over HTTP, by default on loopback only.
 
 Owns the HTTP of the daemon. Never shows a mail, an address or a configuration value. Each process counts for
-itself; here their metrics are put together under the label `process`.
+itself; their metrics are merged here, under the label `process`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Merged(Collector):
-    """The metrics of several processes as one."""
+    """The metrics of several processes as one collector."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
 
     def collect(self) -> Iterable[Metric]:
-        """Each family once, its samples labelled with their process."""
+        """Give each family of metrics once, its samples labelled with their process."""
         families: dict[str, Metric] = {}
         for process, text in self._texts.items():
             for family in text_string_to_metric_families(text):
@@ -42,7 +42,7 @@ class _Merged(Collector):
 
 
 def merge_expositions(texts: Mapping[str, str]) -> bytes:
-    """One text of metrics out of the texts of several processes, each sample under the label `process`."""
+    """Merge the expositions of several processes into one text, each sample under the label `process`."""
     registry = CollectorRegistry()
     registry.register(_Merged(texts))
     return generate_latest(registry)
@@ -51,7 +51,10 @@ def merge_expositions(texts: Mapping[str, str]) -> bytes:
 def build_application(
     *, problems: Callable[[], tuple[str, ...]], metrics: Callable[[], Awaitable[Mapping[str, str]]]
 ) -> web.Application:
-    """The three pages. `problems` says why mail should not be sent here now; nothing means ready."""
+    """The application with the three pages.
+
+    `problems` gives the reasons why mail should not be sent here now.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -72,7 +75,7 @@ def build_application(
 
 @asynccontextmanager
 async def open_admin(bind: str, app: web.Application) -> AsyncIterator[str]:
-    """Serve the pages; gives the address, with the port that was taken.
+    """Serve the pages. Gives the address, with the port that was taken.
 
     Raises:
         ConfigError: the address cannot be opened.

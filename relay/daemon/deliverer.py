@@ -1,4 +1,4 @@
-"""The deliverer process: the runner, the clients of S3 and Connect, and the spool between them and the mail."""
+"""The deliverer process: the runner, the clients of S3 and Connect, and the spool that both work on."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from relay.spool.opening import diagnosed, open_desk, open_outbox
 from relay.timing import is_set_within
 from relay.understand.reading import WorkerReading, open_reading
 
-#: Between two looks at the credentials: where they can be had, and where they cannot.
+#: Seconds between two looks at the credentials: while they can be had, and while they cannot.
 _LOOK_SECONDS = 60.0
 _AGAIN_SECONDS = 2.0
 
 
 def utc_now() -> datetime:
-    """The instant now, aware, in UTC."""
+    """The present instant, aware, in UTC."""
     return datetime.now(UTC)
 
 
@@ -52,7 +52,7 @@ class Deliverer:
         self._stopped = asyncio.Event()
 
     async def start(self, order: Order) -> None:
-        """Take back what a dead deliverer left, then deliver."""
+        """Take back the entries that a dead deliverer left leased, then deliver."""
         config = order.config
         with diagnosed(config):
             self._outbox = open_outbox(config)
@@ -71,7 +71,7 @@ class Deliverer:
             limits=config.deliver,
             now=utc_now,
             steady=time.monotonic,
-            rng=Random(),  # noqa: S311 - spreads retries; nothing secret hangs on it
+            rng=Random(),  # noqa: S311 - spreads retries; not a secret
         )
         self._watch = self._open_watch(config, self._outbox, self._clients, self._runner)
         self._tasks = [
@@ -97,7 +97,10 @@ class Deliverer:
         )
 
     async def _watch_credentials(self, runner: Runner, credentials: ChainCredentials) -> None:
-        """Look whether there are credentials, mail or not: that they cannot be had yet is told, and ends nothing."""
+        """Ask for credentials at intervals, mail or not, so that an outage of theirs is told and ended.
+
+        It stops nothing else.
+        """
         pause = 0.0
         while not await is_set_within(self._stopped, pause):
             why = ""
@@ -125,7 +128,9 @@ class Deliverer:
         )
 
     def problem(self) -> str:
-        """A spool that takes nothing is found here even while no mail comes; all else keeps none from coming in."""
+        """The reason why no mail should come in: the spool takes no writes, which is found out here even
+        without mail. "" if none.
+        """
         return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
 
     def has_moved(self) -> bool:
@@ -133,14 +138,20 @@ class Deliverer:
         return self._outbox is not None and self._outbox.has_moved()
 
     async def reload(self, config: Config) -> None:
-        """From the next entry, and the next look, on by the new configuration; endpoints and credentials stay until a restart."""
+        """Adopt a configuration from the next entry and the next look on.
+
+        Endpoints and credentials stay until a restart.
+        """
         if self._runner and self._watch:
             self._pace = _pace(config)
             self._runner.reload(self._delivery(config), config.deliver)
             self._watch.reload(config)
 
     async def stop(self, seconds: float) -> None:
-        """Let running deliveries end; what does not end in time is delivered after the next start."""
+        """Let running attempts end.
+
+        Entries whose attempts do not end in time are delivered after the next start.
+        """
         self._stopped.set()
         if self._runner:
             await self._runner.stop(seconds)
@@ -152,13 +163,15 @@ class Deliverer:
 
 
 def _pace(config: Config) -> Pace:
-    """The bucket that all calls to Connect share; a new one begins slowly, as after a restart."""
+    """The bucket that all calls to Connect share. A new one begins slowly, as after a restart."""
     limits = config.connect
     return Pace(rate=limits.requests_per_second, burst=limits.burst, clock=asyncio.get_running_loop().time)
 
 
 def _must_not_fail(task: asyncio.Task[None]) -> None:
-    """The runner's loop has ended by an exception: better a new process than one that only looks alive."""
+    """End the process when the runner's loop has ended by an exception, so that the supervisor starts a new
+    one.
+    """
     if not task.cancelled() and (exc := task.exception()):
         asyncio.get_running_loop().call_soon(_raise, exc)
 

@@ -1,7 +1,8 @@
-"""The alarm that all places for sessions are taken, told by the supervisor: it alone hears of every receiver.
+"""The alarm that all places for sessions are taken, raised by the supervisor, which alone hears of every
+receiver.
 
-Owns when it is raised and ended. Receivers of a flood are full for seconds again and again: the end is told once none was
-for a minute.
+Owns when it is raised and ended. In a flood receivers are full for seconds, again and again, so the alarm
+ends only when no receiver was full for a minute.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _CALM_SECONDS = 60.0
 
 
 class FullAlarm:
-    """One in each supervisor."""
+    """The alarm's state; one in each supervisor."""
 
     def __init__(self, tell: Callable[[Alarm], None], *, calm_seconds: float = _CALM_SECONDS) -> None:
         self._tell = tell
@@ -25,7 +26,7 @@ class FullAlarm:
         self._ending: asyncio.TimerHandle | None = None
 
     def see(self, *, full: bool) -> None:
-        """Some receiver is full, or none is."""
+        """Note whether any receiver is full."""
         if full:
             if self._ending is not None:
                 self._ending.cancel()
@@ -38,7 +39,7 @@ class FullAlarm:
             self._ending = asyncio.get_running_loop().call_later(self._calm_seconds, self._end)
 
     def close(self) -> None:
-        """Tell of no end any more."""
+        """Cancel an end that is not told yet."""
         if self._ending is not None:
             self._ending.cancel()
 

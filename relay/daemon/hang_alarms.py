@@ -1,7 +1,9 @@
-"""Alarms of hung children, told by the supervisor itself: the deliverer, which tells all others, may be the one that hangs.
+"""Alarms of hung children, sent by the supervisor: the deliverer, which sends all other alarms, may be the
+one that hangs.
 
-Owns the supervisor's way out to the webhook and the SNS topic, opened with the first alarm: a supervisor whose children
-never hang loads nothing of AWS. The log line, the metric and `/readyz` do not wait for it.
+Owns the supervisor's way out to the webhook and the SNS topic. It is opened with the first alarm, so a
+supervisor whose children never hang loads nothing of AWS. The log line, the metric and `/readyz` do not wait
+for it.
 """
 
 from __future__ import annotations
@@ -21,16 +23,16 @@ from relay.vocabulary import AlarmKind
 if TYPE_CHECKING:
     from relay.alarms.sender import AlarmSender
 
-#: What is waited for credentials and clients: a webhook is not to wait for a metadata service that is away.
+#: Time-out for credentials and clients: a webhook must not wait for a metadata service that is away.
 _OPEN_SECONDS = 10.0
 
 
 class HangAlarms:
-    """One in each supervisor."""
+    """The sender of alarms of one supervisor."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        #: Children that an alarm was raised for, and not ended.
+        #: Children that an alarm was raised for which has not ended.
         self._raised: set[str] = set()
         self._waiting: list[Alarm] = []
         self._sender: AlarmSender | None = None
@@ -38,24 +40,27 @@ class HangAlarms:
         self._telling: asyncio.Task[None] | None = None
 
     def reload(self, config: Config) -> None:
-        """From the next alarm on, tell whom this configuration names, as far as a way out is open already."""
+        """Adopt a configuration from the next alarm on.
+
+        A topic that is new in it needs a restart, once alarms were sent.
+        """
         self._config = config
         if self._sender:
             self._sender.reload(config.alarms, hostname=config.hostname)
 
     def tell_hang(self, name: str, detail: str) -> None:
-        """Have the alarm told, without waiting for it."""
+        """Raise the alarm that a child hangs, without waiting for it to be taken."""
         self._raised.add(name)
         self.tell(Alarm(kind=AlarmKind.HUNG, raised=True, detail=detail, subject=name))
 
     def tell_return(self, name: str) -> None:
-        """Have the end of the alarm told, where one was raised for this child."""
+        """End the alarm of a child that works again, if one was raised."""
         if name in self._raised:
             self._raised.discard(name)
             self.tell(Alarm(kind=AlarmKind.HUNG, raised=False, detail=f"{name} works again", subject=name))
 
     async def close(self) -> None:
-        """Try once more what waits to be taken, in ten seconds at most."""
+        """Try once more to send what waits, in ten seconds at most."""
         if self._telling:
             await asyncio.wait({self._telling}, timeout=_OPEN_SECONDS)
         if self._sender:
@@ -63,7 +68,7 @@ class HangAlarms:
         await self._stack.aclose()
 
     def tell(self, alarm: Alarm) -> None:
-        """Have an alarm told, without waiting for it."""
+        """Send an alarm, without waiting for it to be taken."""
         self._waiting.append(alarm)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._run())
@@ -83,7 +88,10 @@ class HangAlarms:
         return sender
 
     async def _open_sns(self) -> Any:
-        """The client of SNS, where a topic is named; None where there is none, or it cannot be had now."""
+        """The client of SNS where a topic is named.
+
+        Returns None where there is none, or the client cannot be made now.
+        """
         if not self._config.alarms.sns_topic_arn:
             return None
         aws: Any = await asyncio.to_thread(importlib.import_module, "relay.aws.clients")

@@ -1,4 +1,6 @@
-"""A child process as the supervisor sees it: started, told, awaited, and killed only when it hangs or will not stop."""
+"""A child process as the supervisor sees it: started, told, awaited, and killed only if it hangs or does not
+stop.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,11 @@ _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deli
 
 
 def _pass() -> None:
-    """Nobody wants to know."""
+    """The callback for a change that nobody asks for."""
 
 
 class ChildProcess:
-    """One running receiver or deliverer."""
+    """A receiver or deliverer that runs."""
 
     def __init__(
         self,
@@ -39,18 +41,19 @@ class ChildProcess:
         self._listening = asyncio.create_task(self._listen())
         self._asked: dict[int, asyncio.Future[str]] = {}
         self._on_ready = on_ready
-        #: What the child said of the configuration, when it would not start with it.
+        #: The sentences about the configuration with which the child would not start.
         self.refused: tuple[str, ...] = ()
-        #: Why no mail can come in by this child now; "" when it can.
+        #: The reason why no mail can come in by this child now; "" when it can.
         self.problem = ""
-        #: Called when that has changed.
+        #: The callback for a change of `problem`.
         self.on_problem: Callable[[], None] = _pass
         self.has_ended = False
-        #: What it wrote of its stacks when it crashed.
+        #: The stacks that the child wrote when it crashed.
         self.last_stacks: Sequence[str] = ()
-        #: Whether it has said that it works.
+        #: True once the child has said that it works.
         self.is_ready = False
-        #: Whether it was told to stop, or has hung up to end by itself: it says nothing more, and has `stop`'s patience.
+        #: True when the child was told to stop or has closed its line: it says nothing more, and `stop` gives
+        #: it its time.
         self.is_leaving = False
 
     @classmethod
@@ -65,7 +68,10 @@ class ChildProcess:
         receivers: int,
         on_ready: Callable[[], None],
     ) -> ChildProcess:
-        """Start the child and tell it what to do; `on_ready` is called when it says that it works."""
+        """Start the child and send it its first message.
+
+        `on_ready` is called when the child says that it works.
+        """
         ours, theirs = socket.socketpair()
         stacks = Stacks()
         descriptors = {str(index): [sock.fileno() for sock in socks] for index, socks in sockets.items()}
@@ -76,7 +82,7 @@ class ChildProcess:
         ]
         try:
             process = await _start_process(name, theirs.fileno(), stacks.writing_end, kept)
-        except BaseException:  # no memory, no file handle: these are needed for the next try
+        except BaseException:  # no memory or file handle: both ends are needed for the next try
             stacks.abandon()
             raise
         theirs.close()
@@ -101,11 +107,11 @@ class ChildProcess:
         return self._process.pid
 
     def reload(self, config: Config) -> None:
-        """Tell it of a new configuration."""
+        """Send the child a new configuration."""
         self._link.say(do="reload", name=self._name, config=config.pack())
 
     async def metrics(self, seconds: float) -> str:
-        """Its metrics in Prometheus's text format; "" when it does not answer in time."""
+        """The child's metrics in Prometheus's text format; "" when it does not answer in time."""
         ask = len(self._asked) + 1
         while ask in self._asked:
             ask += 1
@@ -121,37 +127,42 @@ class ChildProcess:
             del self._asked[ask]
 
     async def wait(self) -> int:
-        """Its exit code, when it ends; negative for a signal."""
+        """Wait until the child ends. Returns its exit code, negative for a signal."""
         code = await self._process.wait()
         self.has_ended = True
-        await self._listening  # its last words
+        await self._listening  # its last messages
         self._link.close()
         self.last_stacks = self._stacks.take()
         self._stacks.close()
         return code
 
     def take_sign(self) -> bool:
-        """Returns whether it has said anything since the last time that this was asked."""
+        """Returns whether the child has sent anything since the last call."""
         heard, self._heard = self._heard, False
         return heard
 
     async def ask_stacks(self) -> None:
-        """Have it write the stacks of its threads, also while it keeps the interpreter's lock; two seconds at most."""
+        """Have the child write the stacks of its threads, even while one keeps the interpreter's lock.
+
+        Takes two seconds at most.
+        """
         with suppress(ProcessLookupError):
             self._process.send_signal(self._stacks.SIGNAL)
             await self._stacks.settle()
 
     def take_stacks(self) -> Sequence[str]:
-        """What it has written of the stacks of its threads, by itself (a crash) or because it was asked to."""
+        """The stacks that the child has written since the last call, because of a crash or because it was
+        asked to.
+        """
         return self._stacks.take()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the child at once."""
         with suppress(ProcessLookupError):
             self._process.kill()
 
     async def stop(self, patience_seconds: float) -> None:
-        """Ask it to stop, wait, and kill it when its patience is over."""
+        """Ask the child to stop, and kill it if it has not ended in time."""
         self.is_leaving = True
         self._link.say(do="stop")
         try:
@@ -190,7 +201,7 @@ async def _start_process(
         str(stacks),
         pass_fds=kept,
         stdin=asyncio.subprocess.DEVNULL,
-        # NOTIFY_SOCKET is ours alone: a child's word must not count as the daemon's.
+        # NOTIFY_SOCKET is for the supervisor: a child's message must not count as the daemon's.
         env={
             key: value for key, value in os.environ.items() if key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
         },

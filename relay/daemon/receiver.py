@@ -22,13 +22,13 @@ class Receiver:
         self._intake: Intake | None = None
 
     async def start(self, order: Order) -> None:
-        """Open the spool, then the listeners: nobody is greeted before there is a place for mail."""
+        """Open the spool, then the listeners: no peer is greeted before there is a place for mail."""
         with diagnosed(order.config, files=True):
             self._intake = open_intake(order.config)
             self._server = Listeners(
                 config=order.config,
                 intake=self._intake,
-                # Limits by address hold over all receivers: they count in one small file.
+                # Limits by address hold over all receivers, which count in one small file.
                 tally=order.config.data_dir / TALLY,
                 index=order.index,
                 receivers=order.receivers,
@@ -42,7 +42,7 @@ class Receiver:
         _settle()
 
     def problem(self) -> str:
-        """Why this receiver takes no mail now; "" when it does."""
+        """The reason why this receiver takes no mail now; "" when it does."""
         return self._server.problem() if self._server else ""
 
     def has_moved(self) -> bool:
@@ -50,12 +50,12 @@ class Receiver:
         return self._intake is not None and self._intake.has_moved()
 
     async def reload(self, config: Config) -> None:
-        """New sessions use the new configuration; open ones live on."""
+        """Use a new configuration for new sessions. Open sessions keep theirs."""
         if self._server:
             self._server.reload(config)
 
     async def stop(self, seconds: float) -> None:
-        """In the direction of flow: listeners, sessions, spool."""
+        """Stop in the direction of flow: listeners, sessions, spool."""
         if self._server:
             await self._server.drain(seconds)
         if self._intake:
@@ -63,7 +63,9 @@ class Receiver:
 
 
 def _settle() -> None:
-    """Let the collector pass by what start-up made, and look at the rest less often: mail leaves no cycles behind."""
+    """Exempt the objects of start-up from garbage collection, and collect less often: mail leaves no cycles
+    behind.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)  # 700, 10, 10 by default: one collection every few mails

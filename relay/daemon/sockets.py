@@ -1,8 +1,8 @@
-"""The listening sockets of the daemon: those that systemd hands over, and those that we open.
+"""The listening sockets of the daemon: those that systemd hands over, and those that the supervisor opens.
 
-Owns which socket belongs to which listener, and for how long a port that is taken is waited for. The supervisor opens
-them before it starts a receiver, so that a receiver that crashes and comes again finds them open, and no peer is
-refused meanwhile.
+Owns which socket belongs to which listener, and how long the supervisor waits for a port that is taken. The
+sockets are opened before a receiver is started, so a receiver that crashes and is started again finds them
+open, and no peer is refused meanwhile.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from relay.errors import ConfigError
 from relay.smtp.listeners import open_socket
 from relay.timing import is_set_within
 
-#: Receivers whose supervisor was killed hold its ports until they see its end: for some 10 ms as a rule, for 2.6 s
-#: when they were being started themselves (measured on two busy cores).
+#: Receivers whose supervisor was killed hold its ports until they notice: for some 10 ms as a rule, for 2.6 s
+#: while they were starting themselves (measured on two busy cores).
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 
@@ -28,10 +28,12 @@ _LOOK_SECONDS = 0.05
 async def open_all(
     config: Config, inherited: Sequence[socket.socket], *, stopping: asyncio.Event
 ) -> dict[int, list[socket.socket]]:
-    """Sockets by index of listener; some have none when `stopping` was set while we waited for a port.
+    """Open the sockets of all listeners, by index.
 
-    An inherited socket goes to the listener whose port it has; where a unit names other ports than the file
-    does, they go by order.
+    Some have none if `stopping` was set during the wait for a port.
+
+    An inherited socket goes to the listener whose port it has. Where a unit names other ports than the file,
+    sockets and listeners are matched in order.
 
     Raises:
         ConfigError: a listener cannot be opened, with the reason.
@@ -54,7 +56,9 @@ async def open_all(
 async def _open(
     config: Config, index: int, *, ends_at: float, stopping: asyncio.Event
 ) -> list[socket.socket]:
-    """The sockets of one listener, as soon as its port is free; none once we are to stop."""
+    """Open the sockets of one listener as soon as its port is free. Returns none once the
+    daemon is to stop.
+    """
     listener = config.listeners[index]
     clock = asyncio.get_running_loop().time
     told = False

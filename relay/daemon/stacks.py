@@ -1,7 +1,7 @@
 """The stacks of a child's threads, written by faulthandler into a pipe to the supervisor.
 
-Owns the signal that asks for them and both ends of the pipe. faulthandler writes from the handler itself, in C, so a
-thread that keeps the interpreter's lock for ever is shown where it is. A stopped process handles no signal.
+Owns the signal that asks for the stacks, and both ends of the pipe. faulthandler writes from the handler itself,
+in C, so a thread that keeps the interpreter's lock for ever is shown, too. A stopped process handles no signal.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Final
 from relay.timing import is_set_within
 
 _SIGNAL = signal.SIGUSR2
-#: faulthandler writes 100 frames of 100 threads at most; who writes more than this is not read on.
+#: Most octets that are read: faulthandler writes at most 100 frames of 100 threads.
 _MOST_BYTES = 262_144
-#: What a process is waited for that has not begun to write, and one that has.
+#: Seconds to wait for a process that has not begun to write, and for one that has.
 _FIRST_SECONDS = 2.0
 _NEXT_SECONDS = 0.2
-#: Fields of /proc/<pid>/stat: proc_pid_stat(5).
+#: Letters of /proc/<pid>/stat: proc_pid_stat(5).
 _STATES = {
     "R": "running",
     "S": "sleeping",
@@ -36,13 +36,13 @@ _STATES = {
 
 
 def write_stacks_to(descriptor: int) -> None:
-    """Write the stacks of this process to the descriptor when it crashes, and at each signal that asks for them."""
+    """Have the stacks of this process written to the descriptor at a crash, and at each signal that asks."""
     faulthandler.enable(descriptor)
     faulthandler.register(_SIGNAL, descriptor, all_threads=True)
 
 
 def process_state(pid: int) -> str:
-    """The state of a process in a word, "stopped" after SIGSTOP; "" where the system does not say."""
+    """The state of a process in a word, "stopped" after SIGSTOP; "" where the system does not tell."""
     with suppress(OSError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         return _STATES.get(stat.rpartition(")")[2].split()[0], "")
@@ -67,7 +67,7 @@ class Stacks:
         asyncio.get_running_loop().add_reader(self._reading_end, self._read)
 
     def abandon(self) -> None:
-        """Close both ends: the child could not be started."""
+        """Close both ends, because the child could not be started."""
         os.close(self.writing_end)
         os.close(self._reading_end)
         self._closed = True
@@ -80,7 +80,7 @@ class Stacks:
         self._more.set()
 
     async def settle(self) -> None:
-        """Wait until something has been written, and then until nothing more comes."""
+        """Wait until something was written, and then until no more comes."""
         patience = _FIRST_SECONDS
         self._more.clear()
         while await is_set_within(self._more, patience):
@@ -97,7 +97,7 @@ class Stacks:
         return lines
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the pipe."""
         self._closed = True
         asyncio.get_running_loop().remove_reader(self._reading_end)
         os.close(self._reading_end)

@@ -1,7 +1,7 @@
-"""The supervisor: binds the sockets, starts the children, restarts what crashes, hands on signals.
+"""The supervisor: binds the sockets, starts the children, restarts those that crash, hands on signals.
 
-Owns the processes of the daemon. It holds no mail and talks to nobody outside, so there is little that could
-end it; and if it ends all the same, its children see their line close and stop in order.
+Owns the processes of the daemon. It holds no mail and talks to no peer, so little can end it. If it ends all
+the same, its children see their line close and stop in order.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ from relay.telemetry import processes
 from relay.timing import is_set_within
 from relay.vocabulary import PLACES_TAKEN
 
-#: A child that ends in its first seconds, again and again, is started at this pace, not faster.
+#: Pauses before a child is started again that has ended in its first seconds, by the number of such ends in a
+#: row.
 _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
-#: After a child could not even be started.
+#: Pause after a child could not even be started.
 _RETRY_SECONDS = 2.0
-#: What is read at a start only, and what all processes must agree on: a child that crashed would come back with another
-#: spool than its siblings'.
+#: Keys that are read at a start only, because all processes must agree on them: a child that crashed would
+#: come back with another spool than its siblings'.
 _FIXED = ("listeners", "data_dir", "server", "spool", "admin")
-#: What a child may need beyond its drain time to close its spool before it is killed.
+#: Seconds that a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
-#: Prometheus gives up after ten; a child that is busy for longer is left out of one scrape.
+#: Time-out for a child's metrics: Prometheus gives up after ten seconds. A child that is busy for longer is
+#: left out.
 _METRICS_SECONDS = 3.0
 
 
 class Supervisor:
-    """All processes of one `relay serve`."""
+    """The processes of one `relay serve`."""
 
     def __init__(self, config: Config, *, config_path: str | None, role: Role) -> None:
         self._config = config
@@ -68,7 +70,10 @@ class Supervisor:
         )
 
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT: start, keep, stop. The exit code: 2 when a child refused the configuration."""
+        """Start the children, keep them running, and stop them at SIGTERM or SIGINT.
+
+        Returns the exit code: 2 when a child refused the configuration.
+        """
         begun = time.monotonic()
         config = self._config
         processes.queue_log()
@@ -109,7 +114,7 @@ class Supervisor:
         await self._alarms.close()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
-        """Health and metrics, from before the first child works until after the last has stopped."""
+        """Serve health and metrics from before the first child works until after the last has stopped."""
         if not self._config.admin.bind:
             return
         app = build_application(problems=self._problems, metrics=self._metrics)
@@ -121,7 +126,7 @@ class Supervisor:
             telemetry.admin_opened(bind=bind)
 
     def _problems(self) -> tuple[str, ...]:
-        """Why mail should not be sent here now."""
+        """The reasons why mail should not be sent here now."""
         if self._stopping.is_set():
             return ("stopping",)
         hung = tuple(self._vigil.problems())
@@ -134,7 +139,7 @@ class Supervisor:
         )
 
     async def _metrics(self) -> Mapping[str, str]:
-        """The metrics of every child that answers in time, and our own."""
+        """The metrics of every child that answers in time, and those of the supervisor."""
         children = dict(self._children)
         texts = await asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values()))
         return {"supervisor": telemetry.exposition(), **dict(zip(children, texts, strict=True))}
@@ -154,7 +159,9 @@ class Supervisor:
             loop.add_signal_handler(number, handler)
 
     def _reload(self) -> None:
-        """SIGHUP: the new configuration for all, or the old one and the reasons."""
+        """Read the configuration at SIGHUP and give it to all children; or keep the old one and log the
+        reasons.
+        """
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
             config = load_config(self._config_path)
@@ -179,15 +186,15 @@ class Supervisor:
         telemetry.config_reloaded()
 
     async def _keep(self, name: str) -> None:
-        """Run a child, and run it again when it crashes, until we stop."""
+        """Run a child, and run it again when it ends, until the daemon stops."""
         crashes = 0
-        # One that never has worked, as it waits for another's lock, say, has cut no delivery short.
+        # A child that never worked, because it waits for another's lock, say, has cut no delivery short.
         has_worked = has_hung = False
         while not self._stopping.is_set():
             begun = time.monotonic()
             try:
                 child = await self._start(name, after_crash=has_worked, after_hang=has_hung)
-            except OSError as exc:  # no memory, no file handle: a matter of the moment
+            except OSError as exc:  # no memory or file handle, which may pass
                 processes.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
@@ -209,7 +216,9 @@ class Supervisor:
             await is_set_within(self._stopping, pause)
 
     async def _start(self, name: str, *, after_crash: bool, after_hang: bool) -> ChildProcess:
-        """Start a child by the configuration in force; what came while it was being started reaches it too."""
+        """Start a child with the present configuration, and send it a later one that came
+        during the start.
+        """
         config = self._config
         child = await ChildProcess.start(
             name,
@@ -226,12 +235,12 @@ class Supervisor:
         processes.child_started(name=name, pid=child.pid)
         if self._config is not config:
             child.reload(self._config)
-        if self._stopping.is_set():  # `_stop` has gone by, and knew only the one before
+        if self._stopping.is_set():  # `_stop` has run meanwhile, and knew only the child before this one
             await child.stop(self._patience)
         return child
 
     def _works(self, name: str) -> None:
-        """A child has said that it works."""
+        """Note that a child has said that it works."""
         self._up[name].set()
         self._alarms.tell_return(name)
         self._weigh_full()
@@ -241,7 +250,10 @@ class Supervisor:
         self._full_alarm.see(full=any(child.problem == PLACES_TAKEN for child in self._children.values()))
 
     def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
-        """A configuration that never worked ends the daemon; later it is a file or a role that is away for a while."""
+        """Stop the daemon for a configuration that never worked.
+
+        Later the cause is a file or a role that is away for a while.
+        """
         if has_worked:
             processes.child_cannot_work(child=name, why="; ".join(sentences))
         else:
@@ -249,7 +261,9 @@ class Supervisor:
             self._stopping.set()
 
     async def _announce(self) -> None:
-        """Say that we are up once every child has said so, and from then on that we live."""
+        """Report readiness once every child has said that it works, and from then on that the
+        daemon lives.
+        """
         for up in self._up.values():
             await up.wait()
         binds: list[str] = []
@@ -267,7 +281,9 @@ class Supervisor:
         await self._watchdog()
 
     async def _watchdog(self) -> None:
-        """Tell systemd that we live, while this loop turns and no child that was ended is missing for long."""
+        """Report to systemd that the daemon lives, while this loop turns and no child that was ended stays
+        away.
+        """
         if (seconds := systemd.watchdog_seconds()) is None:
             return
         while True:
@@ -276,7 +292,7 @@ class Supervisor:
             await asyncio.sleep(seconds)
 
     async def _stop(self) -> None:
-        """In the direction of flow: listeners, receivers, then the deliverer."""
+        """Stop in the direction of flow: listeners, receivers, then the deliverer."""
         for sockets in self._sockets.values():
             for sock in sockets:
                 sock.close()
@@ -287,5 +303,5 @@ class Supervisor:
 
     @property
     def _patience(self) -> float:
-        """Seconds that a child may take to stop."""
+        """The seconds that a child may take to stop."""
         return self._config.server.drain_seconds + _GRACE_SECONDS

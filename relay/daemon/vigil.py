@@ -1,8 +1,10 @@
-"""The vigil over the children: who has hung is told of and ended, and systemd hears that we live while that goes well.
+"""The vigil over the children: a child that hangs is reported and ended, and systemd hears of it if that
+fails.
 
-Owns the rule of a hang. A child whose loop turns says so several times in `server.hang_seconds`; one that was silent for
-longer has hung. Only time in which the supervisor itself ran is counted: after a SIGSTOP of the daemon, a sleep of the
-machine or a frozen container nobody is ended for what happened to all. Never starts a child: the supervisor does.
+Owns the rule of a hang. A child whose event loop turns says so several times in `server.hang_seconds`; one
+that was silent for longer has hung. Only time in which the supervisor ran is counted, so that no child is
+ended after a SIGSTOP of the daemon, a sleep of the machine or a frozen container. Never starts a child: the
+supervisor does.
 """
 
 from __future__ import annotations
@@ -16,26 +18,27 @@ from relay.daemon.process import ChildProcess
 from relay.daemon.stacks import process_state
 from relay.telemetry import processes
 
-#: A child that starts may be silent for so long: it brings a spool up to date, or takes back what a crash left.
+#: Seconds that a child may be silent while it starts: it may bring a spool up to date, or take back what a
+#: crash left.
 START_SECONDS = 300.0
-#: A child that was ended is gone, and another has begun, within so long: else the kernel keeps it, and only a new
-#: machine may help.
+#: Seconds within which a child that was ended is gone and another has begun. If not, the kernel keeps it, and
+#: perhaps only a reboot helps.
 BACK_SECONDS = 60.0
-#: Looks in `server.hang_seconds`, and the time between two at most.
+#: Looks in `server.hang_seconds`, and the longest time between two.
 _LOOKS = 10
 _LOOK_SECONDS = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
 class Pulse:
-    """One child's silence, in seconds that the supervisor ran."""
+    """The silence of one child, in seconds that the supervisor ran."""
 
     silent_seconds: float = 0.0
-    #: Since it was found to have hung; None while it has not.
+    #: Seconds since the child was found to have hung; None while it has not.
     ending_seconds: float | None = None
 
     def pass_time(self, seconds: float, *, heard: bool, limit: float) -> bool:
-        """Count time, in which the child was heard or not. Returns whether it has hung by this, which it does once."""
+        """Count time in which the child was heard or not. Returns True once, when the child has hung."""
         if self.ending_seconds is not None:
             self.ending_seconds += seconds
             return False
@@ -47,12 +50,12 @@ class Pulse:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was to be ended, and no other has come in its place in time."""
+        """Returns whether the child was to be ended, and no other has come in its place in time."""
         return self.ending_seconds is not None and self.ending_seconds > BACK_SECONDS
 
 
 class Vigil:
-    """One in each supervisor."""
+    """The watch over all children; one in each supervisor."""
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Vigil:
         patience_seconds: float,
         on_hang: Callable[[str, str], None],
     ) -> None:
-        """`on_hang` hears the name of a child that has hung, and a sentence about it."""
+        """`on_hang` is called with the name of a child that has hung, and a sentence about it."""
         self._hang_seconds = hang_seconds
         self._patience_seconds = patience_seconds
         self._on_hang = on_hang
@@ -69,7 +72,7 @@ class Vigil:
         self._ending: set[asyncio.Task[None]] = set()
 
     def watch(self, name: str, child: ChildProcess) -> None:
-        """Watch over a child that has just been started, in the place of the one that had its name."""
+        """Watch a child that was just started, in place of the earlier one of that name."""
         self._watched[name] = child, Pulse()
 
     def has_hung(self, name: str) -> bool:
@@ -84,7 +87,9 @@ class Vigil:
 
     @property
     def is_well(self) -> bool:
-        """Whether every child lives or is being ended; not when one that was ended is not back."""
+        """Returns whether every child lives or is being ended; False when one that was ended has not come
+        back in time.
+        """
         return not any(pulse.is_lost for _, pulse in self._watched.values())
 
     async def run(self) -> None:
@@ -94,14 +99,14 @@ class Vigil:
         while True:
             await asyncio.sleep(pause)
             now = time.monotonic()
-            # A longer gap is one in which this process did not run, and its children perhaps neither.
+            # After a longer gap this process did not run, and its children perhaps did not either.
             self._look(min(now - before, 2 * pause))
             before = now
 
     def _look(self, seconds: float) -> None:
         for name, (child, pulse) in self._watched.items():
             if child.has_ended and pulse.ending_seconds is None:
-                continue  # by itself: the supervisor starts the next one
+                continue  # it has ended by itself: the supervisor starts the next one
             limit = self._limit(child)
             if pulse.pass_time(seconds, heard=child.take_sign(), limit=limit):
                 ending = asyncio.create_task(self._end(name, child, pulse.silent_seconds))
@@ -116,7 +121,7 @@ class Vigil:
         return self._hang_seconds if child.is_ready else max(START_SECONDS, self._hang_seconds)
 
     async def _end(self, name: str, child: ChildProcess, silent_seconds: float) -> None:
-        """Tell of it, have it show where it is, and end it."""
+        """Report the hang, have the child write its stacks, and kill it."""
         state = process_state(child.pid)
         processes.child_hung(name=name, pid=child.pid, seconds=silent_seconds, state=state)
         self._on_hang(
