@@ -1,7 +1,7 @@
 """The ports: free for us to bind, or taken by a relay of ours that answers as it should.
 
-Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT and, where
-a proxy is expected, the header of its health check (proxy-protocol.txt §2.2).
+Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT and,
+where a proxy is expected, the header of its health check (proxy-protocol.txt §2.2).
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def trace_command(
     """Answer: where is my mail? Exit code 1 when nothing here knows of it.
 
     A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer
-    kept. An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
+    kept. An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local
+    part.
     """
     word = word.strip()
     with office_of(config_path) as view:

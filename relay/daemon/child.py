@@ -1,9 +1,9 @@
-"""What a receiver and the deliverer have in common: how they are told, and how they end.
+"""The life of a child process: how a receiver or the deliverer is started, told what to do, and ended.
 
-A child is started as `python -m relay.daemon.receiver FD FD` (or deliverer), with its end of the line and of a pipe for
-its stacks. It hears {"do": "start", "name", "config", "sockets"} first, answers {"said": "ready"}, says {"said": "problem",
-"why"} when what keeps mail out has changed, {"said": "alive"} as long as its loop turns, and stops at {"do": "stop"} or
-when the line ends.
+A child is started as `python -m relay.daemon.receiver FD FD` (or deliverer), with its end of the line and of
+a pipe for its stacks. Its first message is the order `Start`, which it answers with `Ready`. It reports
+`Problem` when the reason that keeps mail out has changed, and `Alive` as long as its event loop turns. It
+ends at the order `Stop`, or when the line ends.
 """
 
 from __future__ import annotations
@@ -12,66 +12,54 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from relay import telemetry
 from relay.config import Config
 from relay.daemon.link import Link
+from relay.daemon.messages import Alive, AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
 from relay.telemetry import processes
 from relay.telemetry.metrics import INTAKE_CLOSED
 
-#: Between two looks at what keeps mail out: sooner than a load balancer asks.
+#: Seconds between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
-#: Between two signs of life, until the configuration asks for more.
+#: Seconds between two signs of life, until the configuration asks for more.
 _ALIVE_SECONDS = 0.5
-#: Signs of life in `server.hang_seconds`: a late one is no hang.
+#: Signs of life in `server.hang_seconds`, so that a late one is no hang.
 _SIGNS = 8
-#: Between two looks at whether the spool that is open still has its name.
+#: Seconds between two looks at whether the open spool still has its name.
 _PLACE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a child is told first."""
-
-    config: Config
-    #: Descriptors of listening sockets by index of listener.
-    sockets: Mapping[int, Sequence[int]]
-    #: A process in this place has worked before, and ended by itself while the supervisor lived.
-    after_crash: bool
-    #: It hung, and the supervisor ended it.
-    after_hang: bool
-    #: Which receiver this is, and of how many.
-    index: int
-    receivers: int
 
 
 class Half(Protocol):
     """One of the two halves of the relay, as a process runs it."""
 
-    async def start(self, order: Order) -> None:
+    async def start(self, order: Start) -> None:
         """Begin to work."""
 
     def problem(self) -> str:
-        """Why no mail can come in now; "" when it can. Cheap: it is asked a few times a second."""
+        """The reason why no mail can come in now, "" when it can. Cheap: it is asked a few times a second."""
 
     def has_moved(self) -> bool:
-        """Whether another spool has come to lie where the one that is open was. Blocks: asked in a thread."""
+        """Returns whether another spool lies where the open one was. Blocks: it is asked in a thread."""
 
     async def reload(self, config: Config) -> None:
-        """Go on by another configuration."""
+        """Adopt another configuration."""
 
     async def stop(self, seconds: float) -> None:
-        """Finish what is under way, within so many seconds."""
+        """Finish what is under way within so many seconds."""
 
 
 def run_child(make: Callable[[], Half]) -> None:
-    """The whole life of a child process; exits 0 after an orderly stop, 2 when the configuration will not do."""
-    # The supervisor has the signals: a Ctrl-C at a terminal reaches the whole group, and must not race it.
+    """Run a child process to its end.
+
+    Its exit code is 0 after an orderly stop, and 2 when it cannot work with the configuration.
+    """
+    # The supervisor handles the signals: a Ctrl-C at a terminal reaches the whole group, and must not race
+    # it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -97,27 +85,25 @@ async def _live(half: Half, end: socket.socket) -> int:
     tasks = [asyncio.create_task(_tell_problems(half, link))]
     living = asyncio.create_task(_show_life(link, _ALIVE_SECONDS))
     try:
-        async for words in link.hear():
-            match words["do"]:
-                case "start":
-                    config = Config.model_validate(words["config"])
-                    telemetry.configure(config.log.format, config.log.level, process=words["name"])
+        async for message in link.messages():
+            match message:
+                case Start(name=name, config=config):
+                    telemetry.configure(config.log.format, config.log.level, process=name)
                     living.cancel()
                     seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
                     living = asyncio.create_task(_show_life(link, seconds))
-                    await half.start(_order(config, words))
+                    await half.start(message)
                     tasks.append(asyncio.create_task(_watch_place(half, config, link)))
-                    link.say(said="ready")
-                case "reload":
-                    config = Config.model_validate(words["config"])
-                    telemetry.configure(config.log.format, config.log.level, process=words["name"])
+                    link.send(Ready())
+                case Reload(name=name, config=config):
+                    telemetry.configure(config.log.format, config.log.level, process=name)
                     await half.reload(config)
-                case "metrics":
-                    link.say(said="metrics", ask=words["ask"], text=telemetry.exposition())
-                case "stop":
+                case AskMetrics(ask=ask):
+                    link.send(Metrics(ask=ask, text=telemetry.exposition()))
+                case Stop():
                     break
     except ConfigError as exc:
-        link.say(said="refused", sentences=exc.sentences)
+        link.send(Refused(sentences=tuple(exc.sentences)))
         return 2
     except SpoolError as exc:
         # Another deliverer still ends, or the disk is away: the supervisor tries again.
@@ -134,15 +120,18 @@ async def _live(half: Half, end: socket.socket) -> int:
 
 
 async def _show_life(link: Link, seconds: float) -> None:
-    """Say again and again that this loop turns; not while the supervisor does not listen, or what waits for it would grow."""
+    """Report at intervals that this event loop turns.
+
+    Nothing is sent while the supervisor does not read, so that what waits for it does not grow.
+    """
     while True:
         if not link.is_behind:
-            link.say(said="alive")
+            link.send(Alive())
         await asyncio.sleep(seconds)
 
 
 async def _tell_problems(half: Half, link: Link) -> None:
-    """Say what keeps mail out each time that it changes."""
+    """Report the reason that keeps mail out each time that it changes."""
     told = ""
     INTAKE_CLOSED.set(0)
     while True:
@@ -150,26 +139,17 @@ async def _tell_problems(half: Half, link: Link) -> None:
         if (problem := half.problem()) != told:
             told = problem
             telemetry.intake_moved(problem=problem)
-            link.say(said="problem", why=problem)
+            link.send(Problem(why=problem))
 
 
 async def _watch_place(half: Half, config: Config, link: Link) -> None:
-    """Hang up, and so end in good order, when another spool has come to lie where ours was: a new process opens it whole."""
+    """Close the line, and so end in good order, when another spool lies where ours was.
+
+    The process that is started instead opens the other spool.
+    """
     moved = False
     while not moved:
         await asyncio.sleep(_PLACE_SECONDS)
         moved = await asyncio.to_thread(half.has_moved)
     processes.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
     link.close()
-
-
-def _order(config: Config, words: Mapping[str, Any]) -> Order:
-    sockets = {int(index): tuple(descriptors) for index, descriptors in words["sockets"].items()}
-    return Order(
-        config=config,
-        sockets=sockets,
-        after_crash=words["after_crash"],
-        after_hang=words["after_hang"],
-        index=words["index"],
-        receivers=words["receivers"],
-    )

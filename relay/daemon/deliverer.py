@@ -17,7 +17,8 @@ from relay.aws.connect import ConnectClient
 from relay.aws.credentials import ChainCredentials
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config
-from relay.daemon.child import Order, run_child
+from relay.daemon.child import run_child
+from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
 from relay.delivery.runner import Runner
@@ -51,7 +52,7 @@ class Deliverer:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = asyncio.Event()
 
-    async def start(self, order: Order) -> None:
+    async def start(self, order: Start) -> None:
         """Take back the entries that a dead deliverer left leased, then deliver."""
         config = order.config
         with diagnosed(config):

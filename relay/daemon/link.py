@@ -1,18 +1,18 @@
-"""The line between the supervisor and a child: JSON objects, one a line, over a socket pair.
+"""The line between the supervisor and a child: messages over a socket pair, one on each line.
 
-Owns the framing and the two ends. The supervisor says {"do": "start" | "reload" | "stop" | "metrics", ...}, the
-child says {"said": "ready" | "alive" | "problem" | "metrics", ...}. The end of the line means that the other side is gone.
+Owns the framing and the two ends; the messages are in `messages`. The end of the line means that the other
+side is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
-#: A configuration of thousands of routes, or the metrics of a process, in one line.
+from relay.daemon.messages import Message, decode, encode
+
+#: Most octets of a line: a configuration of thousands of routes, or the metrics of a process.
 _LINE_BYTES = 64 << 20
 
 
@@ -25,22 +25,24 @@ class Link:
 
     @classmethod
     async def open(cls, end: socket.socket) -> Link:
-        """The line over one end of a socket pair, which it owns from now on."""
+        """Open the line over one end of a socket pair, which the line owns from now on."""
         reader, writer = await asyncio.open_connection(sock=end, limit=_LINE_BYTES)
         return cls(reader, writer)
 
-    def say(self, **words: Any) -> None:
-        """Send one object; silently nothing when the other side is gone (its end is seen by who listens)."""
+    def send(self, message: Message) -> None:
+        """Send a message; nothing happens when the other side is gone, which the reader of
+        `messages` sees.
+        """
         if not self._writer.is_closing():
-            self._writer.write(json.dumps(words).encode() + b"\n")
+            self._writer.write(encode(message))
 
     @property
     def is_behind(self) -> bool:
-        """Whether the other side has yet to take what was said: it is stopped, or busy."""
+        """Returns whether the other side has yet to read what was sent: it is stopped, or busy."""
         return self._writer.transport.get_write_buffer_size() > 0
 
-    async def hear(self) -> AsyncIterator[dict[str, Any]]:
-        """Every object of the other side, until it is gone."""
+    async def messages(self) -> AsyncIterator[Message]:
+        """Give every message of the other side, until that is gone. A line cut short is left out."""
         while True:
             try:
                 line = await self._reader.readline()
@@ -48,8 +50,8 @@ class Link:
                 return
             if not line.endswith(b"\n"):
                 return
-            yield json.loads(line)
+            yield decode(line)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the line."""
         self._writer.close()

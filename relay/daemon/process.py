@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from relay.config import Config
 from relay.daemon.link import Link
+from relay.daemon.messages import AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
 from relay.daemon.stacks import Stacks
 
 _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
@@ -74,7 +75,7 @@ class ChildProcess:
         """
         ours, theirs = socket.socketpair()
         stacks = Stacks()
-        descriptors = {str(index): [sock.fileno() for sock in socks] for index, socks in sockets.items()}
+        descriptors = {index: tuple(sock.fileno() for sock in socks) for index, socks in sockets.items()}
         kept = [
             theirs.fileno(),
             stacks.writing_end,
@@ -89,16 +90,16 @@ class ChildProcess:
         stacks.begin()
         link = await Link.open(ours)
         child = cls(name, process, link, stacks, on_ready)
-        link.say(
-            do="start",
+        order = Start(
             name=name,
-            config=config.pack(),
+            config=config,
             sockets=descriptors,
             after_crash=after_crash,
             after_hang=after_hang,
             index=int(name.partition("-")[2] or 0),
             receivers=receivers,
         )
+        link.send(order)
         return child
 
     @property
@@ -108,7 +109,7 @@ class ChildProcess:
 
     def reload(self, config: Config) -> None:
         """Send the child a new configuration."""
-        self._link.say(do="reload", name=self._name, config=config.pack())
+        self._link.send(Reload(name=self._name, config=config))
 
     async def metrics(self, seconds: float) -> str:
         """The child's metrics in Prometheus's text format; "" when it does not answer in time."""
@@ -117,7 +118,7 @@ class ChildProcess:
             ask += 1
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked[ask] = answer
-        self._link.say(do="metrics", ask=ask)
+        self._link.send(AskMetrics(ask=ask))
         try:
             async with asyncio.timeout(seconds):
                 return await answer
@@ -164,7 +165,7 @@ class ChildProcess:
     async def stop(self, patience_seconds: float) -> None:
         """Ask the child to stop, and kill it if it has not ended in time."""
         self.is_leaving = True
-        self._link.say(do="stop")
+        self._link.send(Stop())
         try:
             async with asyncio.timeout(patience_seconds):
                 await self._process.wait()
@@ -173,20 +174,20 @@ class ChildProcess:
             await self._process.wait()
 
     async def _listen(self) -> None:
-        async for words in self._link.hear():
+        async for message in self._link.messages():
             self._heard = True
-            match words["said"]:
-                case "ready":
+            match message:
+                case Ready():
                     self.is_ready = True
                     self._on_ready()
-                case "problem":
-                    self.problem = words["why"]
+                case Problem(why=why):
+                    self.problem = why
                     self.on_problem()
-                case "refused":
-                    self.refused = tuple(words["sentences"])
-                case "metrics":
-                    if (answer := self._asked.get(words["ask"])) and not answer.done():
-                        answer.set_result(words["text"])
+                case Refused(sentences=sentences):
+                    self.refused = sentences
+                case Metrics(ask=ask, text=text):
+                    if (answer := self._asked.get(ask)) and not answer.done():
+                        answer.set_result(text)
         self.is_leaving = True
 
 

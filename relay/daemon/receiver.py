@@ -7,7 +7,8 @@ import socket
 
 from relay.config import Config
 from relay.config.data_dir import TALLY
-from relay.daemon.child import Order, run_child
+from relay.daemon.child import run_child
+from relay.daemon.messages import Start
 from relay.smtp.listeners import Listeners
 from relay.spool.interface import Intake
 from relay.spool.opening import diagnosed, open_intake
@@ -21,7 +22,7 @@ class Receiver:
         self._server: Listeners | None = None
         self._intake: Intake | None = None
 
-    async def start(self, order: Order) -> None:
+    async def start(self, order: Start) -> None:
         """Open the spool, then the listeners: no peer is greeted before there is a place for mail."""
         with diagnosed(order.config, files=True):
             self._intake = open_intake(order.config)
@@ -46,7 +47,7 @@ class Receiver:
         return self._server.problem() if self._server else ""
 
     def has_moved(self) -> bool:
-        """Whether another spool has come to lie where ours was."""
+        """Returns whether another spool lies where the open one was."""
         return self._intake is not None and self._intake.has_moved()
 
     async def reload(self, config: Config) -> None:

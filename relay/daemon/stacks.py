@@ -1,7 +1,8 @@
 """The stacks of a child's threads, written by faulthandler into a pipe to the supervisor.
 
-Owns the signal that asks for the stacks, and both ends of the pipe. faulthandler writes from the handler itself,
-in C, so a thread that keeps the interpreter's lock for ever is shown, too. A stopped process handles no signal.
+Owns the signal that asks for the stacks, and both ends of the pipe. faulthandler writes from the handler
+itself, in C, so a thread that keeps the interpreter's lock for ever is shown, too. A stopped process handles
+no signal.
 """
 
 from __future__ import annotations
