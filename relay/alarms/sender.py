@@ -19,7 +19,7 @@ import aiohttp
 
 from relay import telemetry
 from relay.alarms.model import Alarm, build_standing_json, parse_standing_json
-from relay.aws.clients import readable_answer, remote_call
+from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_message_id, is_taken
 from relay.config.model import Alarms
 from relay.errors import RemoteError

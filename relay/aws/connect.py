@@ -1,7 +1,7 @@
 """The edge to Connect: StartEmailContact, and the meaning of its refusals.
 
 Owns `StartEmailContact` as an operation on the wire. Never builds a request, never retries, never decides
-what becomes of the entry. Foreign errors become RemoteError here (the table is in `relay.aws.clients`).
+what becomes of the entry. Foreign errors become RemoteError here (the table is in `relay.aws.errors`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.aws.clients import readable_answer, remote_call
+from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_contact_id
 from relay.errors import FailureClass, RemoteError
 

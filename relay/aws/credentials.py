@@ -4,7 +4,7 @@ are there.
 Owns which source is asked, for how long, and how long a signature will be valid. A metadata service that is
 not up yet, a role that STS does not give and a file that is not mounted may all pass by themselves, so none
 is a mistake of the configuration, at a start or later. Each is one condition, `CredentialRetrievalError`,
-which `relay.aws.clients` turns into ours. Never signs anything.
+which `relay.aws.errors` turns into ours. Never signs anything.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from relay.aws.clients import is_amazons, readable_answer, remote_call
+from relay.aws.clients import is_amazons
 from relay.aws.credentials import SigningCredentials
+from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_head, check_put, check_url, unproven
 from relay.config.model import S3
 from relay.contact.plan import PlannedFile

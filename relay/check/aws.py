@@ -19,8 +19,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.aws.clients import Clients, map_error, open_clients, readable_answer, remote_call
+from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import SigningCredentials
+from relay.aws.errors import map_error, readable_answer, remote_call
 from relay.aws.proof import UNPROVEN, unproven
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
 from relay.check.finding import Finding, Level, fail, ok, warn

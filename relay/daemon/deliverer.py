@@ -12,9 +12,10 @@ from random import Random
 from relay import telemetry
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
-from relay.aws.clients import Clients, open_clients, remote_call
+from relay.aws.clients import Clients, open_clients
 from relay.aws.connect import ConnectClient
 from relay.aws.credentials import ChainCredentials
+from relay.aws.errors import remote_call
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config
 from relay.daemon.child import run_child

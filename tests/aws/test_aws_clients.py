@@ -25,9 +25,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from relay.aws.clients import map_error, remote_call
 from relay.aws.connect import ConnectClient
 from relay.aws.credentials import SigningCredentials
+from relay.aws.errors import map_error, remote_call
 from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
 from relay.errors import ConfigError, FailureClass, RemoteError

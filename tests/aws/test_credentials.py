@@ -19,9 +19,9 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from relay.aws.clients import remote_call
 from relay.aws.connect import ConnectClient
 from relay.aws.credentials import ChainCredentials, SigningCredentials
+from relay.aws.errors import remote_call
 from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
 from relay.errors import Blame, FailureClass, RemoteError
