@@ -23,7 +23,7 @@ from relay.cli.entries import (
     echo_note,
     id_of,
     json_option,
-    office_of,
+    open_view,
 )
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
@@ -130,7 +130,7 @@ def build_command(change: Change) -> click.Command:
             raise click.UsageError("say which: one or more IDs, or a filter such as --route or --reason")
         if set(chosen["states"]) - {*change.states}:
             raise click.UsageError(f"{change.name} takes entries that are {', '.join(change.states)}")
-        with office_of(config_path) as view:
+        with open_view(config_path) as view:
             if is_chosen(chosen):
                 note_unknown_route(view, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)

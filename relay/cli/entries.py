@@ -36,7 +36,7 @@ class SpoolView(NamedTuple):
 
 
 @contextmanager
-def office_of(config_path: str | None) -> Iterator[SpoolView]:
+def open_view(config_path: str | None) -> Iterator[SpoolView]:
     """Open the spool of the configuration for an operator's command."""
     # Imported late: `relay --help` and a mistyped option need neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import SpoolView, echo, echo_json, json_option, office_of
+from relay.cli.entries import SpoolView, echo, echo_json, json_option, open_view
 from relay.cli.records import build_paused
 from relay.cli.waiting import note_unattended, pause_sentences
 
@@ -90,7 +90,7 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
     It lasts, over restarts too, until `relay resume` ends it.
     """
     subject = parse_subject(words)
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         _check_route(view, subject)
         changed = view.desk.pause(str(subject), now=datetime.now(UTC))
         said = "paused" if changed else "was paused before"
@@ -104,7 +104,7 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
 def resume_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
     """Let it go on; a route that an error of configuration holds, too."""
     subject = parse_subject(words)
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         _check_route(view, subject)
         changed = view.desk.resume(str(subject))
         said = "resumed" if changed else "was not paused"

@@ -18,7 +18,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.changes import CHANGES, build_command
-from relay.cli.entries import count_entries, echo, echo_json, echo_note, json_option, office_of, printable
+from relay.cli.entries import count_entries, echo, echo_json, echo_note, json_option, open_view, printable
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.pages import build_page, build_table
 from relay.cli.records import build_details, build_record
@@ -77,7 +77,7 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
     """
     # One more than is shown, to know whether that is all.
     wanted = build_filter(limit=limit + 1, **chosen)
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         note_unknown_route(view, chosen["route"])
         entries = view.desk.select(wanted)
         paused = view.desk.paused()
@@ -114,7 +114,7 @@ def _fitting(fit: Mapping[State, int]) -> str:
 @click.pass_context
 def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str], as_json: bool) -> None:
     """Show everything that is known of an entry, or of all entries of a mail."""
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         desk = view.desk
         entries = desk.select(Filter(ids=tuple(ids), limit=1_000_000))
         paused = desk.paused()
@@ -153,7 +153,7 @@ def export_command(
 
     With --json its octets are in base64, or in the file.
     """
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         raw = view.desk.export(word)
     if raw is None:
         echo_note(f"{word}: no such id, the mail is not in the spool")

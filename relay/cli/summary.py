@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import echo, echo_json, json_option, office_of, printable
+from relay.cli.entries import echo, echo_json, json_option, open_view, printable
 from relay.cli.records import build_paused
 from relay.cli.waiting import pause_sentences
 from relay.spool.model import Backlog, Filter, Paused, State
@@ -27,7 +27,7 @@ _AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
 def summary_command(config_path: str | None, *, as_json: bool) -> None:
     """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
     now = datetime.now(UTC)
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         backlogs = view.desk.backlog(limits=_AGES, now=now)
         counts = view.desk.tally(Filter())
         paused = view.desk.paused()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, office_of, printable
+from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, open_view, printable
 from relay.cli.pages import because
 from relay.cli.records import build_details
 from relay.cli.waiting import build_standing
@@ -51,7 +51,7 @@ def trace_command(
     part.
     """
     word = word.strip()
-    with office_of(config_path) as view:
+    with open_view(config_path) as view:
         found = _find(view, word, limit=limit or _LIMIT)
         if as_json:
             _echo_records(view, found, limit=limit or _LIMIT)

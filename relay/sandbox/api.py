@@ -1,4 +1,4 @@
-"""The sandbox's JSON API: contacts and faults, for programs (design §5.4).
+"""The sandbox's JSON API: contacts and faults, for programs (docs/sandbox.md).
 
 Owns `/api/…`. Never changes a contact; the page for people is in `page`.
 """
@@ -6,27 +6,26 @@ Owns `/api/…`. Never changes a contact; the page for people is in `page`.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-if TYPE_CHECKING:
-    from relay.sandbox.service import Sandbox
+from relay.sandbox.view import SandboxView
 
-#: How long `GET /api/contacts` waits for attachments that are being fetched, so that what it shows is whole.
+#: Time for which `GET /api/contacts` waits for attachments that are being fetched, so that its answer is
+#: whole.
 SETTLE_SECONDS = 2.0
-#: A list this long is written in pieces of about this size: fifty thousand contacts would be a string of 200 MB.
+#: Size of the pieces in which a long list is written: fifty thousand contacts would be a string of 200 MB.
 _PIECE_BYTES = 262_144
 
 
 class Api:
-    """The handlers; `routes` says where each stands."""
+    """The handlers of the API."""
 
-    def __init__(self, box: Sandbox) -> None:
+    def __init__(self, box: SandboxView) -> None:
         self._box = box
 
     def routes(self) -> list[web.RouteDef]:
-        """Every address of the API."""
+        """The addresses of the API with their handlers."""
         return [
             web.get("/api/contacts", self.contacts),
             web.delete("/api/contacts", self.clear),
@@ -38,7 +37,9 @@ class Api:
         ]
 
     async def contacts(self, request: web.Request) -> web.StreamResponse:
-        """Oldest first; `?since=` a contact id or an instant, `?limit=` so many at most."""
+        """Answer with the contacts, oldest first: `?since=` a contact id or an instant, `?limit=` at most so
+        many.
+        """
         await self._box.settle(SETTLE_SECONDS)
         try:
             limit = int(request.query["limit"]) if "limit" in request.query else None
@@ -58,7 +59,7 @@ class Api:
         return answer
 
     async def contact(self, request: web.Request) -> web.Response:
-        """One contact, as it stands in the list."""
+        """Answer with one contact in the form of the list."""
         await self._box.settle(SETTLE_SECONDS)
         contact = self._box.book.get(request.match_info["contact_id"])
         if contact is None:
@@ -71,11 +72,11 @@ class Api:
         return web.json_response([])
 
     async def chaos(self, _request: web.Request) -> web.Response:
-        """The faults in force."""
+        """Answer with the faults in force."""
         return web.json_response(self._box.chaos())
 
     async def set_chaos(self, request: web.Request) -> web.Response:
-        """Set faults; `relay.sandbox.chaos` says how a document is read."""
+        """Set faults; `relay.sandbox.chaos` reads the document."""
         try:
             return web.json_response(await self._box.set_chaos(await request.json()))
         except json.JSONDecodeError as exc:
@@ -88,7 +89,7 @@ class Api:
         return web.json_response(await self._box.set_chaos({}))
 
     async def env(self, _request: web.Request) -> web.Response:
-        """The variables that point other AWS clients at this sandbox."""
+        """Answer with the variables that point other AWS clients at this sandbox."""
         return web.json_response(self._box.env)
 
 

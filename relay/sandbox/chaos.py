@@ -1,7 +1,7 @@
-"""Chaos: the faults that S3 and Connect are told to have, and the dice that decide when.
+"""The faults that S3 and Connect are told to have, and the dice that decide when.
 
-Owns the document of `/api/chaos`. Never does I/O; a fault is drawn here and performed by the service that has it.
-A document names tables; a table that it names is replaced whole, one that it does not name stays, and an empty
+Owns the document of `/api/chaos`. Never does I/O: a fault is drawn here, and performed by the service that
+has it. A table that a document names is replaced whole, one that it does not name stays, and an empty
 document ends all faults.
 """
 
@@ -15,33 +15,33 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectFaults:
-    """Shares of calls from 0 to 1, and seconds added to each."""
+    """The faults of Connect: shares of calls from 0 to 1, and seconds added to each call."""
 
-    #: Answered 429.
+    #: Share of calls answered 429.
     throttle: float = 0.0
-    #: Answered 500.
+    #: Share of calls answered 500.
     error: float = 0.0
     latency_seconds: float = 0.0
-    #: The work is done, then the connection is dropped instead of a reply.
+    #: Share of calls whose work is done before the connection is dropped without a reply.
     lose_reply: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Faults:
-    """Shares of calls from 0 to 1, and seconds added to each."""
+    """The faults of S3: shares of calls from 0 to 1, and seconds added to each call."""
 
-    #: Answered 500.
+    #: Share of calls answered 500.
     error: float = 0.0
     latency_seconds: float = 0.0
-    #: The connection is dropped unanswered; at 1 (or true) nobody listens at all.
+    #: Share of connections dropped unanswered; at 1 (or true) the port is closed.
     refuse: float = 0.0
-    #: The work is done, then the connection is dropped instead of a reply.
+    #: Share of calls whose work is done before the connection is dropped without a reply.
     lose_reply: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chaos:
-    """All faults in force."""
+    """The faults in force."""
 
     connect: ConnectFaults = ConnectFaults()
     s3: S3Faults = S3Faults()
@@ -63,7 +63,7 @@ class Chaos:
         return replace(self, **parsed)
 
     def document(self) -> dict[str, dict[str, float]]:
-        """What `GET /api/chaos` answers, and `POST` takes."""
+        """The document that `GET /api/chaos` answers with and `POST` takes."""
         return asdict(self)
 
 
@@ -91,12 +91,12 @@ def _names(names: Any) -> str:
 
 
 class Dice:
-    """The faults in force, and chance; a seed makes a run repeatable."""
+    """The faults in force, and a source of chance; a seed makes a run repeatable."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.chaos = Chaos()
         self._random = random.Random(seed)  # noqa: S311  # faults need no secrecy
 
     def roll(self, share: float) -> bool:
-        """Whether a fault with this share strikes now."""
+        """Returns whether a fault with this share strikes now."""
         return share > 0 and self._random.random() < share

@@ -1,7 +1,7 @@
-"""The configuration that the sandbox's daemon runs by, as a file that `relay queue` and the others take too.
+"""The configuration of the sandbox's daemon, as a file that `relay queue` and other commands take, too.
 
-Owns how a configuration is written down (TOML), and what the sandbox changes in one: where mail comes in, where it
-lies, and the limits that stand in the way of a load test from one address.
+Owns how a configuration is written down (TOML), and what the sandbox changes in one: where mail comes in,
+where it is stored, and the limits that would stop a load test from one address.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from relay.config.load import load_config
 def sandbox_config(
     *, smtp: str, data_dir: Path, config_path: str | None = None, admin: str | None = None, **tables: Any
 ) -> Config:
-    """The built-in configuration, or somebody's own, with one plain listener at `smtp` and its data in `data_dir`.
+    """The built-in configuration, or somebody's own, with one plain listener at `smtp` and its data in
+    `data_dir`.
 
     Raises:
         ConfigError: the file is not right.
     """
     changes: dict[str, Any] = {
-        # Trusted: what people try first (curl with a file that ends its lines in LF) is repaired, not refused.
+        # Trusted, so that a newcomer's first try (curl with a file that ends its lines in LF) is repaired and
+        # not refused.
         "listeners": [{"bind": smtp, "tls": "none", "role": "trusted", "allow": ["0.0.0.0/0", "::/0"]}],
         "data_dir": str(data_dir),
         **({} if admin is None else {"admin": {"bind": admin}}),
@@ -33,7 +35,7 @@ def sandbox_config(
     if config_path is not None:
         own = load_config(config_path).model_dump(mode="json", exclude_defaults=True, exclude_none=True)
         return Config.model_validate(_laid_over(own, changes))
-    # Everything comes from one address here, however many senders a test plays.
+    # All mail comes from one address here, however many senders a test plays.
     limits = {
         "connections_per_address": 2_000,
         "connections_per_network": 2_000,
@@ -46,7 +48,7 @@ def sandbox_config(
 
 
 def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A table among the changes is laid over its namesake key by key, everything else replaces it."""
+    """Lay changes over a configuration: tables are merged key by key, other values are replaced."""
     laid = dict(data)
     for name, value in changes.items():
         mine = laid.get(name)
@@ -55,14 +57,14 @@ def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write what differs from the defaults, as TOML."""
+    """Write the keys that differ from the defaults, as TOML."""
     data = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     lines = [f"{key} = {_toml(value)}" for key, value in data.items()]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _toml(value: Any) -> str:
-    """A value in line, as TOML 1.0 has it; of our keys none has another kind."""
+    """A value as inline TOML 1.0. Our keys have no other kinds of values."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{json.dumps(key)} = {_toml(item)}' for key, item in value.items())}}}"
     if isinstance(value, list):

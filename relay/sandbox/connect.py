@@ -1,7 +1,8 @@
-"""The Connect simulator: `PUT /contact/email` as the service answers it, limits, pace, idempotence and all.
+"""The Connect simulator: `PUT /contact/email` as the service answers it, with its limits, pace and
+idempotence.
 
-Owns the protocol (rest-json) and the order of things: faults, signature, pace, rules, token, answer, and only then
-the attachments. Rules are in `rules`, the record in `book`, the fetching in `fetcher`.
+Owns the protocol (rest-json) and the order of steps: faults, signature, pace, rules, token, answer, and only
+then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _STATUS = {
     "ThrottlingException": 429,
     "InternalServiceException": 500,
 }
-#: Errors that say something of the payload.
+#: Errors about the payload.
 _OF_PAYLOADS = frozenset({"InvalidRequestException", "SerializationException"})
 _SIGNATURE_WORDS = {
     "AccessDenied": "MissingAuthenticationTokenException",
@@ -58,7 +59,7 @@ class Pace:
         self._at = clock()
 
     def take(self) -> bool:
-        """Whether one more is within the pace."""
+        """Take a token. Returns whether there was one."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now
@@ -69,7 +70,7 @@ class Pace:
 
 
 class ConnectService:
-    """One account in one Region, with the instances that the settings say."""
+    """One account in one Region, with the instances of the settings."""
 
     def __init__(
         self,
@@ -91,8 +92,8 @@ class ConnectService:
         self._size_of = size_of
         self._now = now
         self._pace = Pace(per_second=settings.requests_per_second, burst=settings.burst, clock=clock)
-        #: Errors to answer next, before anything else is looked at: for tests of what each one does. A payload that
-        #: made a contact passes them by: Connect refuses nothing under a token that it has accepted.
+        #: Errors to answer with next, before anything else is looked at, for tests of their effect. A payload
+        #: that made a contact passes them by: Connect refuses nothing under a token that it has accepted.
         self.planned: list[Refusal] = []
 
     def application(self) -> web.Application:
@@ -112,7 +113,7 @@ class ConnectService:
         return answer
 
     def _refuse(self, request: web.Request, body: bytes) -> web.Response | None:
-        """What is refused before anybody looks at the arguments."""
+        """Refuse for a reason outside the arguments. Returns None where there is none."""
         if self.planned and not (self.planned[0].code in _OF_PAYLOADS and self._has_contact(body)):
             return _refusal(self.planned.pop(0))
         faults = self._dice.chaos.connect

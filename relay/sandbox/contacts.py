@@ -1,7 +1,7 @@
-"""The contacts that the simulator has started: what came, and what became of its attachments.
+"""The contacts that the simulator has started, with the fate of their attachments.
 
-Owns the record that `GET /api/contacts` shows, and the memory of client tokens. In memory only, and light: a request
-is kept as the octets that came. Never does I/O.
+Owns the record that `GET /api/contacts` shows, and the memory of client tokens. All of it is in memory, and a
+request is kept as the octets that came. Never does I/O.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ State = Literal["processing", "available", "failed"]  # of ReferenceStatus in th
 
 @dataclass(slots=True, kw_only=True)
 class Fetched:
-    """An attachment on its way into Connect; filled in once it was fetched, or could not be."""
+    """An attachment that Connect fetches; filled in once it was fetched, or could not be."""
 
     name: str
     url: str
@@ -29,14 +29,14 @@ class Fetched:
     error: str = ""
 
     def document(self) -> dict[str, Any]:
-        """What the API shows of it."""
+        """The attachment as the API shows it."""
         shown = {"name": self.name, "size": self.size, "sha256": self.sha256, "state": self.state}
         return {**shown, "error": self.error} if self.error else shown
 
 
 @dataclass(slots=True, kw_only=True)
 class Contact:
-    """One contact that was started."""
+    """A contact that was started."""
 
     number: int
     contact_id: str
@@ -53,24 +53,26 @@ class Contact:
 
     @property
     def settled(self) -> bool:
-        """Whether every attachment was fetched, or given up."""
+        """Returns whether every attachment was fetched, or given up."""
         return all(attachment.state != "processing" for attachment in self.attachments)
 
     def to_json(self) -> str:
-        """One element of `GET /api/contacts`; the request stands in it as it came, not parsed again."""
+        """The contact as an element of `GET /api/contacts`; the request stands in it as it came, without
+        being parsed.
+        """
         head = json.dumps({"contact_id": self.contact_id, "received_at": self.received_at.isoformat()})
         files = json.dumps([attachment.document() for attachment in self.attachments])
         return f'{head[:-1]}, "request": {self.raw.decode("utf-8")}, "attachments": {files}}}'
 
 
 class Book:
-    """All contacts, oldest first."""
+    """The contacts, oldest first."""
 
     def __init__(self) -> None:
         self._contacts: dict[str, Contact] = {}
         self._tokens: dict[str, tuple[str, bytes]] = {}
         self._count = 0
-        #: Set at each contact that is added; whoever waits clears it before looking.
+        #: Set when a contact is added; a waiter clears it before looking.
         self.grown = asyncio.Event()
 
     def __len__(self) -> int:
@@ -78,17 +80,17 @@ class Book:
 
     @property
     def last_number(self) -> int:
-        """The number of the newest contact there ever was; 0 before the first."""
+        """The number of the newest contact ever; 0 before the first."""
         return self._count
 
     def known(self, token: str) -> tuple[str, bytes] | None:
-        """The contact id and payload digest that a client token stands for."""
+        """The contact id and payload digest of a client token; None for a new one."""
         return self._tokens.get(token)
 
     def add(
         self, contact_id: str, raw: bytes, params: Mapping[str, Any], *, digest: bytes, now: datetime
     ) -> Contact:
-        """A new contact; its token is taken from now on."""
+        """Add a contact. Its token is taken from now on."""
         self._count += 1
         contact = Contact(
             number=self._count,
@@ -106,7 +108,7 @@ class Book:
         return contact
 
     def get(self, contact_id: str) -> Contact | None:
-        """One contact."""
+        """The contact with this id; None where there is none."""
         return self._contacts.get(contact_id)
 
     def select(self, *, since: str = "", limit: int | None = None) -> Iterator[Contact]:
@@ -126,7 +128,7 @@ class Book:
         return islice(contacts, limit)
 
     def newest(self, *, after: int, limit: int) -> tuple[Contact, ...]:
-        """Contacts with a higher number, newest first."""
+        """The contacts with a higher number, newest first."""
         found: list[Contact] = []
         for contact in reversed(self._contacts.values()):
             if contact.number <= after or len(found) == limit:

@@ -1,6 +1,6 @@
-"""The real daemon as a process of the sandbox's: started, known to be up, told to stop.
+"""The real daemon as a process of the sandbox: started, awaited, told to stop.
 
-Owns that process. Whether it is up is learnt as systemd learns it (sd_notify(3)): the daemon says READY=1.
+Owns that process. The daemon reports that it is up as it does to systemd (sd_notify(3)): by READY=1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from relay.daemon.systemd import LISTENING
 from relay.errors import RelayError
 
-#: Longer than the daemon's own drain time with its grace, so that it is the daemon who decides how it ends.
+#: Longer than the daemon's drain time with its grace, so that the daemon decides how it ends.
 STOP_SECONDS = 60.0
 
 
@@ -30,20 +30,20 @@ class Daemon:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        #: Where it takes mail, with the ports that it was given where it asked for any.
+        #: The addresses where it takes mail, with the ports that it was given where it asked for any.
         self.binds: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int:
-        """Of the supervisor."""
+        """The process id of the supervisor."""
         return self._process.pid
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until it has ended. Returns its exit code."""
         return await self._process.wait()
 
     async def stop(self) -> int:
-        """Tell it to stop, and let it: its exit code."""
+        """Tell it to stop, and wait. Returns its exit code."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -58,21 +58,22 @@ class Daemon:
 async def open_daemon(
     config_path: Path, environ: Mapping[str, str], *, stderr: int | None = None, start_seconds: float = 60.0
 ) -> AsyncIterator[Daemon]:
-    """The daemon, up; stopped in order at the end.
+    """Run the daemon: it is up when this is entered, and stopped in order at the end.
 
     Raises:
         DaemonError: it did not come up in time, or ended before it did.
     """
     kept = {
         name: value for name, value in environ.items() if not name.startswith("RELAY_")
-    }  # the file says it all
+    }  # the file has everything
     with tempfile.TemporaryDirectory(prefix="relay-notify-") as place, _notify_socket(place) as notified:
         command = (sys.executable, "-m", "relay", "serve", "--config", str(config_path))
         process = await asyncio.create_subprocess_exec(
             *command,
             env={**kept, "NOTIFY_SOCKET": notified.getsockname()},
             stderr=stderr,
-            start_new_session=True,  # a Ctrl-C at the terminal reaches us alone, and we tell it once
+            # a Ctrl-C at the terminal reaches this process alone, which tells the daemon once
+            start_new_session=True,
         )
         daemon = Daemon(process)
         try:
@@ -107,7 +108,7 @@ async def _until_up(daemon: Daemon, notified: socket.socket, seconds: float) -> 
 
 
 async def _until_ready(notified: socket.socket) -> tuple[str, ...]:
-    """Wait for its word; where it takes mail."""
+    """Wait until the daemon is ready. Returns the addresses where it takes mail."""
     loop = asyncio.get_running_loop()
     while "READY=1" not in (lines := (await loop.sock_recv(notified, 65_536)).decode().split("\n")):
         pass

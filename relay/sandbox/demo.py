@@ -1,7 +1,7 @@
 """The demo: real mails through the real relay, each shown as the contact that it became.
 
-`python -m relay.sandbox.demo` starts everything on free loopback ports, sends the mails over SMTP, waits, and holds
-each contact against what was sent. It exits 0 only if every one arrived.
+`python -m relay.sandbox.demo` starts everything on free loopback ports, sends the mails over SMTP, waits, and
+compares each contact with what was sent. It exits 0 only if every mail arrived.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LABEL = 9
 
 
 def main() -> int:
-    """Run it; the exit code."""
+    """Run the demo. Returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as place:
         try:
             return asyncio.run(run(Path(place), demo_mails()))
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 async def run(place: Path, mails: Sequence[Mail]) -> int:
-    """Start, send, wait, show, compare."""
+    """Start, send, wait, show and compare. Returns the exit code."""
     begun = time.monotonic()
     smtp = f"127.0.0.1:{free_port()}"
     config = sandbox_config(smtp=smtp, data_dir=place / "data", admin="", server={"receivers": 1})
@@ -82,15 +82,15 @@ def _send(smtp: str, mails: Sequence[Mail]) -> None:
 
 
 async def _contacts(box: Sandbox, count: int) -> list[dict[str, Any]]:
-    """All contacts, once there are enough of them and their attachments were fetched, or when time is up."""
+    """The contacts, once there are enough and their attachments were fetched, or when time is up."""
     await box.until(count, WAIT_SECONDS)
-    await asyncio.sleep(0.2)  # one too many would come now
+    await asyncio.sleep(0.2)  # a contact too many would come now
     await box.settle(10.0)
     return box.contacts()
 
 
 def _compare(mails: Sequence[Mail], contacts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Show each mail's contact; what is wrong, a line each."""
+    """Show each mail's contact. Returns what is wrong, a line each."""
     wrong = []
     if len(contacts) != len(mails):
         wrong.append(f"{len(mails)} mails were sent, {len(contacts)} contacts came")
@@ -105,7 +105,7 @@ def _compare(mails: Sequence[Mail], contacts: Sequence[Mapping[str, Any]]) -> li
 
 
 def differences(mail: Mail, contact: Mapping[str, Any]) -> list[str]:
-    """What of a mail did not arrive in its contact."""
+    """The differences between a mail and its contact."""
     request, body = contact["request"], _raw(contact)["Body"]
     found = []
     if mail.sentence not in body:
@@ -173,7 +173,7 @@ def _line(label: str, text: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # it speaks to a person
+    print(text, flush=True)  # noqa: T201 # it speaks to a person
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The mails of the demo: six that a desk gets on an ordinary day, each with what must arrive of it.
+"""The mails of the demo: six of an ordinary day, each with what must arrive of it.
 
 Owns their words and pictures. Never does I/O.
 """
@@ -21,9 +21,9 @@ ANNA = Address("Anna Schmidt", "anna", "kunde.example")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """A mail to be sent, and what its contact is held against."""
+    """A mail to be sent, and what its contact is compared with."""
 
-    #: What is special about it, in a few words.
+    #: The special thing about the mail, in a few words.
     about: str
     subject: str
     sender: str
@@ -33,12 +33,12 @@ class Mail:
     sentence: str
     #: Name and SHA-256 of every file in it: each must be attached, or be in the body (drawn, or named).
     files: tuple[tuple[str, str], ...] = ()
-    #: SHA-256 of pictures that the HTML shows: each must be attached, or be drawn in the body.
+    #: SHA-256 of the pictures that the HTML shows: each must be attached, or be drawn in the body.
     pictures: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def demo_mails() -> tuple[Mail, ...]:
-    """All six."""
+    """The six mails of the demo."""
     return (_plain(), _with_files(), _with_picture(), _japanese(), _reply(), _too_much())
 
 
@@ -133,7 +133,7 @@ def _too_much() -> Mail:
 
 
 def _pdf(title: str) -> bytes:
-    """A page with a title: the least that a reader opens."""
+    """A PDF of a page with a title: the least that a reader opens."""
     drawing = f"BT /F1 24 Tf 72 720 Td ({title}) Tj ET".encode()
     objects = (
         b"<< /Type /Catalog /Pages 2 0 R >>",

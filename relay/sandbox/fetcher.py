@@ -1,7 +1,8 @@
-"""How Connect comes for attachments: after its answer, by presigned URL, a few times where S3 does not answer.
+"""The simulator's fetching of attachments: after the answer, by presigned URL, again where S3 does not
+answer.
 
-Owns the fetch and what is recorded of it. A URL that leads elsewhere than to the sandbox's S3 is refused unfetched,
-and so is one whose signature or expiry does not hold.
+Owns the fetch and the record of it. A URL that leads elsewhere than to the sandbox's S3 is refused without
+being fetched, and so is one whose signature or expiry is not valid.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from yarl import URL
 from relay.sandbox.contacts import Contact, Fetched
 from relay.sandbox.signature import Keys, SignatureError, Signed, verify
 
-#: Seconds between tries while S3 does not answer, about a minute in all. How often Connect tries is not documented.
+#: Seconds between tries while S3 does not answer, about a minute in all. How often Connect tries is not
+#: documented.
 PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0, *(5.0,) * 11)
 
 
 class Fetcher:
-    """Fetches in the background; `settle` waits for what is under way."""
+    """The fetches in the background."""
 
     def __init__(
         self,
@@ -43,11 +45,11 @@ class Fetcher:
         self._places = asyncio.Semaphore(16)
 
     def lead(self, origin: str) -> None:
-        """From now on this is where S3 is."""
+        """Set the origin that URLs must lead to."""
         self._origin = urllib.parse.urlsplit(origin)
 
     def fetch_all(self, contact: Contact) -> None:
-        """Begin with a contact's attachments."""
+        """Begin to fetch a contact's attachments."""
         for attachment in contact.attachments:
             task = asyncio.create_task(self._fetch(attachment))
             self._tasks.add(task)
@@ -59,7 +61,7 @@ class Fetcher:
             await asyncio.wait(tuple(self._tasks), timeout=timeout_seconds)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Give up the fetches that are under way."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -78,7 +80,7 @@ class Fetcher:
         attachment.state = "failed" if error else "available"
 
     def _wrong(self, url: str) -> str:
-        """Why a URL is not fetched at all; "" when it is."""
+        """The reason why a URL is not fetched at all; "" when it is."""
         parts = urllib.parse.urlsplit(url)
         if (parts.scheme, parts.netloc) != (self._origin.scheme, self._origin.netloc):
             return f"{parts.scheme}://{parts.netloc} is not the S3 of this sandbox"
@@ -94,7 +96,7 @@ class Fetcher:
         return ""
 
     async def _try(self, attachment: Fetched) -> tuple[str, bool]:
-        """One try: the error, "" for none, and whether another try may help."""
+        """Try once. Returns the error, "" for none, and whether another try may help."""
         try:
             async with (
                 self._places,

@@ -1,7 +1,8 @@
 """The guard of the sandbox's page and API against other pages in the same browser.
 
-Owns which requests are answered: those for a host that is the sandbox itself (a page of a foreign name that DNS leads
-here, "DNS rebinding", asks for its own), and changes only in JSON, which a browser sends to a foreign host with its leave alone.
+Owns which requests are answered. The host must be the sandbox itself: a page of a foreign name that DNS leads
+here ("DNS rebinding") asks for its own name. Changes must be JSON, which a browser sends to a foreign host
+only with its leave.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ def guard_of(bind_host: str) -> Middleware:
 
 
 def parse_host(value: str) -> str:
-    """The host of a Host field without its port and brackets, in lower case (RFC 9110 §7.2); "" where there is none."""
+    """The host of a Host field without its port and brackets, in lower case (RFC 9110 §7.2); "" where there
+    is none.
+    """
     found = _HOST.fullmatch(value.lower())
     return (found[1] or found[2]) if found else ""
 
 
 def _address_of(request: web.Request) -> str:
-    """The address of ours that the peer has reached: of many, where the sandbox is bound to all."""
+    """The address that the peer has reached: one of many where the sandbox is bound to all."""
     name = request.transport.get_extra_info("sockname") if request.transport else None
     return str(name[0]) if name else ""

@@ -1,8 +1,8 @@
-"""What Connect refuses in a StartEmailContact: everything documented, told in the service's own errors.
+"""The refusals of the simulated StartEmailContact: everything documented, told in the service's own errors.
 
 Owns the order of the checks and the words of the refusals. Never does I/O: what depends on the world (which
-addresses exist, how large an object is) is an argument. The limits of the fields, one by one and together, are those
-of `relay.aws.request_limits`; here are those of the instance and of the files.
+addresses exist, how large an object is) is an argument. The limits of the fields, alone and together, are
+those of `relay.aws.request_limits`; here are those of the instance and of the files.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _MODEL_ATTACHMENTS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an administrator of the instance, or a quota, decides; the defaults are AWS's."""
+    """The choices of the instance's administrator, and its quotas; the defaults are AWS's."""
 
     instance_ids: frozenset[str] | None = None
-    #: Whether an instance has an e-mail address.
+    #: Returns whether an instance has an e-mail address.
     has_address: Callable[[str, str], bool] = field(default=lambda _instance_id, _address: True)
     extensions: tuple[str, ...] = DEFAULT_EXTENSIONS
     max_attachments: int = 10
@@ -68,7 +68,9 @@ def check(params: object, settings: Settings, *, size_of: Callable[[str], int | 
 def _check_files(
     params: Mapping[str, Any], settings: Settings, size_of: Callable[[str], int | None]
 ) -> Refusal | None:
-    """Reasons of the shapes AttachedFile…ExceptionReason, which the errors of this call carry in the model."""
+    """Check the files. The reasons are those of the shapes AttachedFile…ExceptionReason in
+    the service model.
+    """
     files: Sequence[Mapping[str, str]] = params.get("Attachments", ())
     if len(files) > settings.max_attachments:
         return _over(
@@ -91,7 +93,7 @@ def _check_files(
 
 
 def _bare(instance_id: str) -> str:
-    """The UUID at the end of an instance's ARN; a bare one stays."""
+    """The UUID at the end of an instance's ARN; a bare one stays as it is."""
     return instance_id.rpartition("/")[2]
 
 

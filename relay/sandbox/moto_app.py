@@ -1,7 +1,7 @@
 """moto's S3 as a function: a request in, an answer out, in a thread, without a socket of its own.
 
-Owns the one place where moto is called. What moto holds is the process's: sandboxes that run side by side in one
-process see the same objects, and the last of them to end empties it.
+Owns the one place where moto is called. moto's state belongs to the process: sandboxes that run side by side
+in one process see the same objects, and the last of them to end empties it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What moto answers."""
+    """An answer of moto's."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -24,7 +24,7 @@ class Answer:
 
 
 _open: list[MotoApp] = []
-#: moto closes the octets of an object that is overwritten while others still read them.
+#: One call at a time: moto closes the octets of an object that is overwritten while others still read them.
 _turn = threading.Lock()
 
 
@@ -36,12 +36,12 @@ class MotoApp:
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="moto")
 
     async def load(self) -> None:
-        """Import it; a second or two, off the event loop."""
+        """Import moto, off the event loop: it takes a second or two."""
         self._app = await asyncio.get_running_loop().run_in_executor(self._threads, _load)
         _open.append(self)
 
     async def call(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
-        """One request; `target` is path and query as sent."""
+        """Have moto answer one request; `target` is path and query as sent."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._call, method, target, headers, body)
 
@@ -56,7 +56,7 @@ class MotoApp:
         return Answer(status=int(status.split()[0]), headers=tuple(answered), body=b"".join(chunks))
 
     async def close(self) -> None:
-        """End the threads; the last to close forgets every bucket and object."""
+        """End the threads; the last one to close forgets every bucket and object."""
         _open.remove(self)
         if not _open:
             await asyncio.get_running_loop().run_in_executor(self._threads, _forget)

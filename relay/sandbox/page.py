@@ -1,7 +1,8 @@
-"""The sandbox's page: what an agent would see of each contact, for a person at a browser.
+"""The sandbox's page: each contact as an agent would see it, for a person at a browser.
 
-Owns the templates and what they are given. Everything that a mail brought is shown escaped (the templates escape by
-default), its HTML in a frame where no script runs and no remote image loads, its files as downloads.
+Owns the templates and what they are given. Everything that a mail brought is shown escaped (the templates
+escape by default), its HTML in a frame where no script runs and no remote image loads, its files as
+downloads.
 """
 
 from __future__ import annotations
@@ -9,21 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 from aiohttp import web
 
 from relay.sandbox.contacts import Contact
-
-if TYPE_CHECKING:
-    from relay.sandbox.service import Sandbox
+from relay.sandbox.view import SandboxView
 
 _PAGES = Path(__file__).parent / "pages"
 #: Newest contacts that the list shows at once.
 ROWS = 200
-#: What a browser may draw itself; everything else is a download, whatever the mail said it was.
+#: Types that a browser may draw; everything else is a download, whatever the mail said it was.
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -38,9 +37,9 @@ _HEADERS = {
 
 
 class Page:
-    """The handlers; `routes` says where each stands."""
+    """The handlers of the page."""
 
-    def __init__(self, box: Sandbox) -> None:
+    def __init__(self, box: SandboxView) -> None:
         self._box = box
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_PAGES),
@@ -52,7 +51,7 @@ class Page:
         self._templates.filters["octets"] = octets
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """Every address of the page."""
+        """The addresses of the page with their handlers."""
         return [
             web.get("/", self.home),
             web.get("/contacts/{contact_id}", self.contact),
@@ -62,11 +61,11 @@ class Page:
         ]
 
     async def home(self, _request: web.Request) -> web.Response:
-        """The list, and how to send a first mail."""
+        """Answer with the list, and how to send a first mail."""
         return self._render(shown=None)
 
     async def contact(self, request: web.Request) -> web.Response:
-        """The list, and one contact opened."""
+        """Answer with the list, and one contact opened."""
         contact = self._box.book.get(request.match_info["contact_id"])
         if contact is None:
             raise web.HTTPFound("/")
@@ -74,7 +73,7 @@ class Page:
         return self._render(shown=contact)
 
     async def rows(self, request: web.Request) -> web.Response:
-        """What is new in the list since a number: the page asks once a second."""
+        """Answer with the rows that are newer than a number; the page asks once a second."""
         after = request.query.get("after", "0")
         newest = self._box.book.newest(after=int(after) if after.isdigit() else 0, limit=ROWS)
         document = {
@@ -85,7 +84,7 @@ class Page:
         return web.json_response(document, headers={"Cache-Control": "no-store"})
 
     async def attachment(self, request: web.Request) -> web.Response:
-        """A file as S3 has it; pictures to be drawn, everything else to be saved."""
+        """Answer with a file as S3 has it: pictures are drawn, everything else is saved."""
         contact = self._box.book.get(request.match_info["contact_id"])
         number = int(request.match_info["number"])
         if contact is None or number >= len(contact.attachments):
@@ -129,7 +128,7 @@ class Page:
 
 
 def _row(contact: Contact) -> dict[str, Any]:
-    """A line of the list."""
+    """A row of the list."""
     request = contact.request
     sender = request["FromEmailAddress"]
     return {
@@ -188,7 +187,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _shortened(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with its body cut: the body is on the page already."""
+    """The request without most of its body, which is on the page already."""
     message = _raw_message(request)
     body = message["Body"]
     cut = body if len(body) <= 400 else f"{body[:400]}… ({len(body):,} characters in all)"

@@ -1,7 +1,8 @@
-"""The sandbox's S3: moto behind a door that checks signatures, as moto does not, and has faults on request.
+"""The sandbox's S3: moto behind a front that checks signatures, which moto does not, and has faults on
+request.
 
-Owns the bucket's address and what of S3's refusals a client can meet here: bad or expired signatures, checksums,
-faults. What passes the door is moto's to answer.
+Owns the bucket's address and the refusals of S3 that a client can meet here: bad or expired signatures,
+checksums, faults. Everything else is answered by moto.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _BAD_REQUEST = {
     "BadDigest",
     "InvalidToken",
 }
-# Made anew by the door: hop-by-hop (RFC 9110 §7.6.1), or the server's own.
+# Made anew by the front: hop-by-hop (RFC 9110 §7.6.1), or the server's own.
 _NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 _CHECKSUM = "x-amz-checksum-sha256"
 _MAX_OBJECT_BYTES = 256 * 1024 * 1024
@@ -58,7 +59,7 @@ class S3Service:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Make the bucket and open the door."""
+        """Make the bucket, and listen."""
         region = self._keys.region
         where = f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
         body = b"" if region == "us-east-1" else where.encode()
@@ -69,7 +70,7 @@ class S3Service:
         await self._listen()
 
     async def close(self) -> None:
-        """Close the door."""
+        """Stop listening."""
         await self._runner.cleanup()
 
     async def apply_faults(self) -> None:
@@ -84,22 +85,25 @@ class S3Service:
             await self._listen()
 
     async def read(self, url: str) -> tuple[bytes, str] | None:
-        """An object and its content type for the page, whatever its URL's age and the faults; None when it is gone."""
+        """Read an object and its content type for the page, whatever its URL's age and the faults.
+
+        Returns None when it is gone.
+        """
         answer = await self._moto.call("GET", urllib.parse.urlsplit(url).path, self._scope())
         headers = {name.lower(): value for name, value in answer.headers}
         return (answer.body, headers.get("content-type", "")) if answer.status == 200 else None
 
     def size_of(self, url: str) -> int | None:
-        """The octets of the object behind a URL, None when none was put there."""
+        """The size of the object behind a URL; None when none was put there."""
         return self._sizes.get(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
     @property
     def sizes(self) -> Collection[int]:
-        """The octets of every object that was put."""
+        """The sizes of all objects that were put."""
         return self._sizes.values()
 
     def _scope(self) -> dict[str, str]:
-        """What moto wants to see of a signature: a key and a Region."""
+        """The parts of a signature that moto wants to see: a key and a Region."""
         scope = f"{self._keys.access_key}/20000101/{self._keys.region}/s3/aws4_request"
         return {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
 
@@ -125,7 +129,8 @@ class S3Service:
         reply = _pass_on(answer)
         if request.method == "PUT" and answer.status == 200:
             self._sizes[request.path] = len(body)
-            if promised := request.headers.get(_CHECKSUM):  # moto says it of some uploads only, Amazon of all
+            # moto sends it for some uploads only, Amazon for all
+            if promised := request.headers.get(_CHECKSUM):
                 reply.headers[_CHECKSUM] = promised
                 reply.headers["x-amz-checksum-type"] = "FULL_OBJECT"
         return _drop(request) if self._dice.roll(faults.lose_reply) else reply
@@ -154,7 +159,7 @@ def _pass_on(answer: Answer) -> web.Response:
 
 
 def _drop(request: web.Request) -> web.Response:
-    """End the connection without a word."""
+    """Drop the connection without an answer."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
@@ -175,7 +180,7 @@ def _refuse(code: str, message: str, *, status: int) -> web.Response:
 async def open_s3(
     *, keys: Keys, dice: Dice, bucket: str, now: Callable[[], datetime]
 ) -> AsyncIterator[S3Service]:
-    """The service, with its empty bucket; what it stored is gone at the end."""
+    """Run the service with an empty bucket; its objects are gone at the end."""
     moto = MotoApp()
     await moto.load()
     service = S3Service(keys=keys, dice=dice, bucket=bucket, moto=moto, now=now)

@@ -1,7 +1,7 @@
-"""The sandbox as one thing: S3, Connect and the page, on loopback, with an account of its own.
+"""The sandbox as a whole: S3, Connect and the page, on loopback, with an account of its own.
 
-Owns the made-up account and the environment that points a daemon at the sandbox. Never starts the daemon itself
-(`relay.sandbox.daemon` does). In a program:
+Owns the made-up account and the environment that points a daemon at the sandbox. Never starts the daemon
+itself (`relay.sandbox.daemon` does). In a program:
 
     async with Sandbox() as box:                  # in this event loop
         environment = box.environ()
@@ -38,7 +38,7 @@ from relay.sandbox.page import Page
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
 
-#: Not us-east-1, where many a wrong default goes unnoticed.
+#: Not us-east-1, where a wrong default would go unnoticed.
 REGION = "eu-central-1"
 BUCKET = "relay-sandbox"
 _T = TypeVar("_T")
@@ -49,7 +49,7 @@ def _utc_now() -> datetime:
 
 
 class Sandbox:
-    """S3, Connect and the page; enter it to start them. Methods without `async` may be called from any thread."""
+    """S3, Connect and the page, started on entry. Methods without `async` may be called from any thread."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Sandbox:
             token=session_token,
         )
         self.bucket = bucket
-        #: Where the daemon listens; the page tells it.
+        #: The address where the daemon listens, for the page.
         self.smtp = smtp
         self.http_url = ""
         self.connect_url = ""
@@ -77,7 +77,7 @@ class Sandbox:
         self.connect: ConnectService
         self._settings = settings or Settings()
         self._http = http
-        #: The clock of S3 and Connect; their pace goes by the event loop's.
+        #: The clock of S3 and Connect. Their pace goes by the event loop's clock.
         self._now = now
         self._dice = Dice(seed)
         self._book = Book()
@@ -120,7 +120,7 @@ class Sandbox:
         self.http_url = await self._serve(app, *self._http)
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:
-        """Serve an application until the end, and say where."""
+        """Serve an application until the end. Returns its URL."""
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -147,7 +147,7 @@ class Sandbox:
         }
 
     def environ(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A whole environment for a daemon: the base (ours) without its AWS account, and `env`."""
+        """An environment for a daemon: the base (ours by default) without its AWS account, with `env`."""
         kept = {name: value for name, value in (base or os.environ).items() if not name.startswith("AWS_")}
         return kept | self.env
 
@@ -172,7 +172,8 @@ class Sandbox:
     def chaos(
         self, document: Mapping[str, Any] | None = None, /, **tables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Set faults as `POST /api/chaos` does, `chaos(s3={"refuse": True})`, or end all of them with `chaos({})`.
+        """Set faults as `POST /api/chaos` does, `chaos(s3={"refuse": True})`, or end all of them with
+        `chaos({})`.
 
         Raises:
             ValueError: the document is not right.
@@ -188,15 +189,18 @@ class Sandbox:
         return self._dice.chaos.document()
 
     def fetch_from(self, url: str) -> None:
-        """Have Connect fetch from here, where S3 stands behind something: URLs that lead elsewhere are refused."""
+        """Have Connect fetch from here, where something stands before S3.
+
+        URLs that lead elsewhere are refused.
+        """
         self._fetcher.lead(url)
 
     async def settle(self, timeout_seconds: float = 2.0) -> None:
-        """Wait, so long at most, for the attachments that are being fetched now."""
+        """Wait for the attachments that are being fetched now, so long at most."""
         await self._fetcher.settle(timeout_seconds)
 
     async def until(self, count: int, timeout_seconds: float) -> bool:
-        """Wait until there are so many contacts; whether they came in time."""
+        """Wait for so many contacts. Returns whether they came in time."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while len(self._book) < count:
@@ -207,12 +211,12 @@ class Sandbox:
         return True
 
     def wait(self, count: int, timeout_seconds: float = 30.0) -> list[dict[str, Any]]:
-        """From another thread: the contacts, once there are so many, or time is up."""
+        """Wait from another thread for so many contacts, or until time is up. Returns the contacts."""
         self._run(self.until(count, timeout_seconds), timeout_seconds + 5)
         return self.contacts()
 
     def _run(self, work: Coroutine[Any, Any, _T], timeout_seconds: float = 30.0) -> _T:
-        """Do something in the sandbox's loop, from another thread, and wait for it."""
+        """Run a coroutine in the sandbox's loop, from another thread. Returns its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
 
@@ -221,7 +225,7 @@ async def _soon(work: Any) -> None:
 
 
 def settings_of(config: Config, **changes: Any) -> Settings:
-    """The instance that a configuration supposes: its addresses, its file types, its limits."""
+    """The simulated instance that fits a configuration: its addresses, its file types, its limits."""
     routes = RouteTable(config)
     own = {config.connect.instance_id, *(route.instance_id for route in config.routes if route.instance_id)}
 

@@ -1,6 +1,6 @@
 """Signatures checked as AWS checks them: Signature Version 4, in the header or in the query.
 
-Owns the keys that the sandbox made up and what a wrong signature is answered with. The arithmetic is botocore's own
+Owns the keys that the sandbox made up, and the errors for a wrong signature. The arithmetic is botocore's own
 signer, run again over what arrived. Never does I/O; `now` is an argument.
 """
 
@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 
 #: AWS refuses a signature whose date is further than this from its own clock.
 CLOCK_SKEW = timedelta(minutes=15)
-MAX_EXPIRES_SECONDS = 604_800  # seven days: the longest a presigned URL may live
+MAX_EXPIRES_SECONDS = 604_800  # seven days: the longest lifetime of a presigned URL
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<credential>[^,\s]+),\s*"
@@ -28,7 +28,7 @@ _AUTHORIZATION = re.compile(
 
 
 class SignatureError(Exception):
-    """A signature that does not hold; `code` is what S3 says of it (Connect has its own words)."""
+    """A signature that is not valid; `code` is S3's word for it (Connect has its own)."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class SignatureError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The one made-up account of a sandbox."""
+    """The made-up account of a sandbox."""
 
     access_key: str
     secret_key: str
@@ -47,7 +47,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A request as it arrived: `url` absolute, its path and query exactly as sent."""
+    """A request as it arrived; `url` is absolute, its path and query exactly as sent."""
 
     method: str
     url: str
@@ -56,10 +56,10 @@ class Signed:
 
 
 def verify(request: Signed, keys: Keys, *, service: str, now: datetime) -> None:
-    """Check whichever signature a request carries.
+    """Check the signature of a request, in the header or in the URL.
 
     Raises:
-        SignatureError: it carries none, or one that does not hold.
+        SignatureError: there is none, or one that is not valid.
     """
     if "X-Amz-Signature=" in request.url:
         _verify_query(request, keys, service=service, now=now)
@@ -68,7 +68,7 @@ def verify(request: Signed, keys: Keys, *, service: str, now: datetime) -> None:
 
 
 def _verify_header(request: Signed, keys: Keys, *, service: str, now: datetime) -> None:
-    """The Authorization header."""
+    """Check the signature in the Authorization header."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if found is None:
@@ -94,7 +94,7 @@ def _verify_header(request: Signed, keys: Keys, *, service: str, now: datetime) 
 
 
 def _verify_query(request: Signed, keys: Keys, *, service: str, now: datetime) -> None:
-    """A presigned URL."""
+    """Check the signature in a presigned URL."""
     parts = urllib.parse.urlsplit(request.url)
     query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
     try:

@@ -1,0 +1,54 @@
+"""The sandbox as its page and its API see it.
+
+Owns that interface. `service` keeps it, so page and API need no import of the service that serves them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from relay.sandbox.contacts import Book
+
+
+class Objects(Protocol):
+    """The bucket, for a reader."""
+
+    async def read(self, url: str) -> tuple[bytes, str] | None:
+        """Read the object behind a URL, and its content type. Returns None when it is gone."""
+
+
+class SandboxView(Protocol):
+    """A sandbox that runs."""
+
+    @property
+    def book(self) -> Book:
+        """The contacts."""
+
+    @property
+    def s3(self) -> Objects:
+        """The bucket."""
+
+    @property
+    def smtp(self) -> str:
+        """The address where the daemon listens."""
+
+    @property
+    def http_url(self) -> str:
+        """The address of the page."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that point any AWS client at the sandbox."""
+
+    def chaos(self) -> dict[str, Any]:
+        """The faults in force, as a document."""
+
+    async def set_chaos(self, document: object) -> dict[str, Any]:
+        """Set faults. Returns those in force.
+
+        Raises:
+            ValueError: the document is not right.
+        """
+
+    async def settle(self, timeout_seconds: float) -> None:
+        """Wait for the attachments that are being fetched now, so long at most."""
