@@ -242,6 +242,37 @@ def test_module_stands_on_its_floor(path):
     assert violations(module_name(path), path.read_text()) == []
 
 
+def circles(arrows):
+    """The modules from which a circle of arrows is reached."""
+    left = {module: set(theirs) for module, theirs in arrows.items()}
+    while free := [module for module, theirs in left.items() if not theirs & left.keys()]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+def imported_modules(path):
+    """The modules of ours that a module imports, under TYPE_CHECKING and inside functions, too."""
+    names = {module_name(each) for each in MODULES}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "") in names:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in names else node.module
+
+
+def test_no_circle():
+    """No module leads back to itself by its imports, wherever they stand."""
+    assert circles({module_name(path): set(imported_modules(path)) for path in MODULES}) == []
+
+
+def test_a_circle_is_found():
+    """Modules that import each other are named, and those that lead there; others are not."""
+    assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": {"e"}, "e": set()}) == ["a", "b", "c"]
+
+
 def test_every_module_is_read():
     """The test looks at the whole package, not at an empty directory."""
     assert "relay.config.model" in {module_name(path) for path in MODULES}

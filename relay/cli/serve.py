@@ -39,6 +39,6 @@ def serve_command(
 
     if sentences := find_unfit(config):
         raise ConfigError(*sentences)
-    from relay.daemon import serve  # noqa: PLC0415 - see above
+    from relay.daemon.supervisor import serve  # noqa: PLC0415 - see above
 
     ctx.exit(serve(config, config_path=config_path, role=role))

@@ -7,23 +7,3 @@
 A child is told its configuration over a socket pair (`link`), and stops by itself when that pair closes: a
 supervisor that was killed leaves no orphans.
 """
-
-from __future__ import annotations
-
-import asyncio
-from typing import Literal
-
-from relay.config import Config
-
-Role = Literal["all", "receive", "deliver"]
-
-
-def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code. `config_path` is read again at SIGHUP.
-
-    Raises:
-        ConfigError: a listener cannot be opened.
-    """
-    from relay.daemon.supervisor import Supervisor  # noqa: PLC0415 - children import this package without it
-
-    return asyncio.run(Supervisor(config, config_path=config_path, role=role).run())

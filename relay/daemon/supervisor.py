@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Literal
 
 import relay
 from relay import telemetry
 from relay.config import Config
 from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
-from relay.daemon import Role, systemd
+from relay.daemon import systemd
 from relay.daemon.admin import build_application, open_admin
 from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
@@ -31,6 +32,8 @@ from relay.errors import ConfigError
 from relay.telemetry import processes
 from relay.timing import is_set_within
 from relay.vocabulary import PLACES_TAKEN
+
+Role = Literal["all", "receive", "deliver"]
 
 #: Pauses before a child is started again that has ended in its first seconds, by the number of such ends in a
 #: row.
@@ -305,3 +308,12 @@ class Supervisor:
     def _patience(self) -> float:
         """The seconds that a child may take to stop."""
         return self._config.server.drain_seconds + _GRACE_SECONDS
+
+
+def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code. `config_path` is read again at SIGHUP.
+
+    Raises:
+        ConfigError: a listener cannot be opened.
+    """
+    return asyncio.run(Supervisor(config, config_path=config_path, role=role).run())
