@@ -1,7 +1,7 @@
-"""What a mail would become, said without sending it anywhere: the dry run behind `relay explain`.
+"""The dry run behind `relay explain`: the contact that a mail would become, without sending it anywhere.
 
-Owns the explanation of one file and its form in JSON (design §5.2). Never touches the network, never raises
-on a mail: whatever goes wrong with a file stands in its explanation.
+Owns the explanation of one file and its form in JSON (docs/operations.md, "What would a mail become?"). Never
+touches the network, never raises on a mail: an error with a file stands in its explanation.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.understand.jobs import build_is_ours
 from relay.vocabulary import Cause, Disposition, Reply
 
-#: In the place of the spool id; as long as a real one.
+#: Stands for the spool id; as long as a real one.
 SPOOL_ID = SpoolId("0EXP1A1N00000000")
-#: Presigned URLs with a session token have about this many characters; 2,000 are allowed.
+#: A presigned URL with a session token has about this many characters; Connect allows 2,000.
 URL_LENGTH = 1_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One file for one destination."""
+    """The explanation of one file for one destination."""
 
     file: str
     destination: str | None = None
@@ -51,16 +51,16 @@ class Explanation:
     plan: Plan | None = None
     request: Mapping[str, Any] | None = None
     disposition: Disposition = Disposition.ACCEPT
-    #: The reply to its data, where that refuses it.
+    #: The reply to the mail's data, if it is refused.
     reply: Reply | None = None
-    #: Why it would be refused, or what the route does with mail of this class; "" when it just goes on.
+    #: The reason why the mail would be refused, or what the route does with mail of its class; "" if neither.
     reason: str = ""
-    #: What went wrong: the file cannot be read, or the request breaks a limit.
+    #: The error: the file cannot be read, or the request breaks a limit.
     error: str | None = None
 
 
 class Explainer:
-    """All that explaining files under one configuration needs."""
+    """The explaining of files under one configuration."""
 
     def __init__(
         self,
@@ -71,20 +71,20 @@ class Explainer:
         lmtp: bool = False,
     ) -> None:
         self._config = config
-        #: Those of the listener that would take the mail.
+        #: The terms of the listener that would take the mail.
         self._terms = build_terms(config, trusted=role == "trusted", lmtp=lmtp)
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
 
     def explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
-        """One explanation a destination, never none."""
+        """Explain a file: one explanation for each destination, at least one."""
         try:
             return self.read(file, raw)
-        except Exception as exc:  # noqa: BLE001 - one file of thousands may not end the run; its line says so
+        except Exception as exc:  # noqa: BLE001 - one file of thousands may not end the run
             return (Explanation(file=file, error=f"a fault of the relay: {exc!r}"),)
 
     def read(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
-        """The same; raises what understanding the mail raises, as a worker may."""
+        """Explain a file as `explain` does, but raise what the parser raises, as a worker may."""
         message = parse_message(raw, clock=time.process_time)
         paths, unknown = self._choose_paths(message)
         found = [
@@ -109,7 +109,10 @@ class Explainer:
     def _judge(
         self, raw: bytes, message: Message | None, ours: Sequence[Destination]
     ) -> Mapping[str, Ruling]:
-        """The decision over the mail by route, as a session makes it; without a `message` no file type is refused."""
+        """Decide over the mail as a session does.
+
+        Returns the ruling for each route; without `message` no file type is refused.
+        """
         config, terms = self._config, self._terms
         octets, head = measure_file(
             raw, cut=terms.hard_limit, line_limit=terms.line_bytes, repair=terms.repairs
@@ -126,7 +129,9 @@ class Explainer:
         return {name: verdict.rule(name) for name in routes}
 
     def explain_original(self, file: str, raw: bytes, *, cause: Cause, why: str) -> tuple[Explanation, ...]:
-        """What a mail becomes that ended the worker which read it: its original, by the look of its head alone."""
+        """Explain a mail that ended the worker which parsed it: its original, made from a look at its header
+        alone.
+        """
         message = glimpse_message(raw)
         paths, _ = self._choose_paths(message)
         envelope = _build_envelope(message, paths)
@@ -165,7 +170,7 @@ class Explainer:
         )
 
     def _choose_paths(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The forward-paths that routes know, and those asked for that none does."""
+        """The forward-paths that routes know, and those asked for that no route knows."""
         most = (
             self._config.limits.recipients
         )  # of one mail: a session takes no more, and each is a contact to be made
@@ -236,7 +241,7 @@ def _build_request(plan: Plan, destination: Destination, envelope: Envelope, raw
 
 
 def _guess_reverse_path(message: Message) -> str | None:
-    """The envelope's reverse-path as the mail itself tells it; "" when it does not."""
+    """The reverse-path as the mail itself suggests it; "" where it does not."""
     trace = message.header("Return-Path")
     if trace is not None:
         return trace.strip().strip("<>").strip() or None
@@ -252,13 +257,13 @@ def _example_of(route: Route) -> str:
 
 
 def _placeholder_url(key: str) -> str:
-    """As long as a presigned URL made with temporary credentials, and as useless as it looks."""
+    """A useless URL, as long as a presigned one made with temporary credentials."""
     url = f"https://bucket.s3.eu-central-1.amazonaws.com/{key}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token="
     return url + "0" * (URL_LENGTH - len(url))
 
 
 def build_record(explanation: Explanation) -> dict[str, Any]:
-    """The explanation as design §5.2 wants it, one JSON object."""
+    """The explanation as a JSON object (docs/operations.md, "What would a mail become?")."""
     message, plan = explanation.message, explanation.plan
     record: dict[str, Any] = {
         "file": explanation.file,
@@ -295,7 +300,7 @@ def build_record(explanation: Explanation) -> dict[str, Any]:
 
 
 def _build_message(message: Message) -> dict[str, Any]:
-    """The mail as understood, before any fitting."""
+    """The parsed mail as JSON, before anything is adapted."""
     return {
         "subject": message.subject,
         "from": [mailbox.address for mailbox in message.author],

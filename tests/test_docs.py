@@ -19,6 +19,7 @@ from relay import telemetry
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
+from relay.explain import Explanation, build_record
 from relay.telemetry import metrics as metrics_module
 from relay.telemetry import processes, workers
 from relay.vocabulary import AlarmKind, Disposition
@@ -171,6 +172,17 @@ def test_no_metric_is_documented_that_is_none():
     """A metric that the code no longer moves is no longer in the documents."""
     named = set(re.findall(r"`(relay_[a-z_]+_total|relay_sessions|relay_gate_closed)", OPERATIONS))
     assert named <= set(metrics())
+
+
+def test_keys_of_explain_are_documented():
+    """Each key that `relay explain --json` prints has its line."""
+    section = OPERATIONS.partition("## What would a mail become?")[2].partition("## ")[0]
+    keys = {
+        key
+        for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)
+        for key in re.findall(r"`(\w+)`", row)
+    }
+    assert keys == set(build_record(Explanation(file="mail.eml")))
 
 
 # --- The documents themselves

@@ -1,9 +1,9 @@
 """Sessions, clients and credentials of AWS: the one module that makes them.
 
-Owns how the relay talks to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Of the session
-only `client(...)` is used, so another maker of clients is one line. Never calls an operation itself; what the errors
-of AWS mean is in `errors`. Credentials, Region and endpoints come from the standard chain (environment, shared
-files, container, instance).
+Owns how the relay talks to AWS: Region, endpoints, signature, addressing, retries, pools, time-outs. Of the
+session only `client(...)` is used, so another maker of clients is one line. Never calls an operation itself;
+what the errors of AWS mean is in `errors`. Credentials, Region and endpoints come from the standard chain
+(environment, shared files, container, instance).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def _find_credentials() -> Any:
     """
     session = aioboto3.Session(region_name=_region())
     # botocore asks STS and SSO by clients of this session: they use our transport, too.
-    session._session.set_default_client_config(AioConfig(http_session_cls=Transport))  # noqa: SLF001 # no other way
+    session._session.set_default_client_config(AioConfig(http_session_cls=Transport))  # noqa: SLF001
     return await session.get_credentials()
 
 

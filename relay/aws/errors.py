@@ -188,7 +188,5 @@ def _classify(service: str, status: int, code: str) -> FailureClass:
 
 
 def _line(text: object) -> str:
-    """One line of at most 500 characters that any encoding takes (JSON may escape half of a
-    surrogate pair).
-    """
+    """A text as one line of at most 500 characters, without halves of surrogate pairs (JSON may have some)."""
     return " ".join(str(text).split())[:500].encode("utf-8", "replace").decode("utf-8")

@@ -1,8 +1,10 @@
-"""HTTP as the clients of AWS speak it: an answer comes from whom we asked, is of a bounded size, and a PUT goes out once.
+"""HTTP as the clients of AWS speak it: the answer of the server that was asked, of bounded size, to one PUT
+at a time.
 
-Owns what aiobotocore leaves to aiohttp's defaults. aiohttp follows redirects (RFC 9110 §15.4), and would send a mail to
-whatever place a portal or a filter names, and take that place's answer for Connect's; it also reads a body of any
-length. Here a redirect is an answer like any other, which botocore calls an error. Never decides what an answer means.
+Owns the settings that aiobotocore leaves to aiohttp's defaults. aiohttp follows redirects (RFC 9110 §15.4):
+it would send a mail to any place that a portal or a filter names, and take the answer from there for
+Connect's. It also reads a body of any length. Here a redirect is an answer like any other, which botocore
+calls an error. Never decides what an answer means.
 """
 
 from __future__ import annotations
@@ -12,16 +14,16 @@ from typing import Any
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 
-#: The largest answer to any call of ours is an error of some kilobytes.
+#: The largest answer that is read. Every real answer is smaller: at most an error of some kilobytes.
 MOST_ANSWER_BYTES = 1 << 20
 
 
 class AnswerTooLongError(Exception):
-    """An answer that no service gives; botocore's clients take it for a connection that failed."""
+    """An answer longer than any service gives; botocore's clients take it for a failed connection."""
 
 
 class Transport(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """The HTTP session of a client: no redirects, no endless answers."""
+    """The HTTP session of a client, without redirects and with a bound on answers."""
 
     async def _get_session(self, proxy_url: str | None) -> _Session:
         return _Session(await super()._get_session(proxy_url))
@@ -30,8 +32,8 @@ class Transport(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no typ
 class SendsOnce(Transport):
     """A transport that does not send a PUT again by itself when the connection breaks.
 
-    StartEmailContact is a PUT. Sent twice in one attempt, the answer to the second could be a 409 to the first, which nobody
-    could explain: to the spool nothing had gone out before.
+    StartEmailContact is a PUT. If it were sent twice in one attempt, the second could get a 409 because of
+    the first. The spool would know of no earlier send, and hold the entry as an unexplained conflict.
     """
 
     async def _get_session(self, proxy_url: str | None) -> _Session:
@@ -41,7 +43,7 @@ class SendsOnce(Transport):
 
 
 class _Session:
-    """The one call that aiobotocore makes of a session of aiohttp."""
+    """The call that aiobotocore makes of a session of aiohttp, and no more."""
 
     def __init__(self, client: aiohttp.ClientSession) -> None:
         self.client = client
@@ -70,7 +72,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 class _Answer:
-    """What aiobotocore asks of a response."""
+    """The parts of a response that aiobotocore asks for."""
 
     def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         self.url = response.url
@@ -79,5 +81,5 @@ class _Answer:
         self._body = body
 
     async def read(self) -> bytes:
-        """Return the body."""
+        """The body."""
         return self._body

@@ -136,7 +136,7 @@ class Deliverer:
         return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
 
     def has_moved(self) -> bool:
-        """Whether another spool has come to lie where ours was."""
+        """Returns whether another spool lies where the open one was."""
         return self._outbox is not None and self._outbox.has_moved()
 
     async def reload(self, config: Config) -> None:

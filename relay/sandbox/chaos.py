@@ -82,7 +82,7 @@ def _parse(kind: type[ConnectFaults | S3Faults], name: str, table: object) -> Co
 
 def _mapping(value: object, name: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} must be a JSON object")  # noqa: TRY004  # one kind of error for one kind of mistake
+        raise ValueError(f"{name} must be a JSON object")  # noqa: TRY004  # one kind of error
     return value
 
 

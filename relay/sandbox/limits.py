@@ -43,7 +43,7 @@ class Refusal:
 
 
 def check(params: object, settings: Settings, *, size_of: Callable[[str], int | None]) -> Refusal | None:
-    """Why the service would refuse these arguments; None when it would not.
+    """Check the arguments. Returns the refusal of the service, None where it would take them.
 
     `size_of` gives the octets behind an S3Url, None where that cannot be said before it is fetched.
     """

@@ -157,7 +157,7 @@ class Sandbox:
         return self._book
 
     def contacts(self) -> list[dict[str, Any]]:
-        """What `GET /api/contacts` answers; like it, waits a little for attachments that are being fetched.
+        """The list of `GET /api/contacts`, after a short wait for attachments that are being fetched.
 
         In the sandbox's own loop nothing can wait here: `await settle()` first.
         """
