@@ -166,7 +166,6 @@ async def _accept(
         terms=replace(settings.terms, repairs=True),
         block_bytes=settings.config.spool.large_message_bytes,
         open_file=lambda: intake.open_file(transaction.spool_id),
-        prefix=acceptance.prefix,
     )
     content.add(raw)
     outcome: Submission | Receipt | Reply = complete(acceptance, content, trim=0)

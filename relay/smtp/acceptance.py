@@ -111,10 +111,11 @@ def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
 def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
     """The whole mail as the spool takes it, or the reply that refuses it.
 
-    `trim` octets of end-of-data are taken off a mail in memory; one in `content.file` is closed already.
+    `trim` octets of end-of-data are taken off a mail in memory; one that was moved has its last block already.
     """
     transaction = acceptance.transaction
-    whole = content.file or content.finish(trim=trim)
+    if not content.moved:
+        content.finish(trim=trim)
     if content.failed and content.fault is not None:
         return content.fault
     settings = transaction.settings
@@ -124,6 +125,7 @@ def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submissi
     verdict = decide(Facts(octets=content.octets, hops=acceptance.hops), settings.terms)
     if verdict.reply is not None:
         return verdict.reply
+    whole = content.file or content.join(acceptance.prefix(content.head))
     if content.repaired:
         acceptance.repaired("bare-lf")
     return Submission(
@@ -138,6 +140,13 @@ def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submissi
         references=acceptance.references,
         author=acceptance.author,
     )
+
+
+def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *, trim: int = -1) -> None:
+    """Move a block of a large mail to its file; with `trim` the last one, so much of it being end-of-data. Blocks."""
+    block = content.take_up(parts) if trim < 0 else content.take_up_last(parts, trim)
+    first = content.file is None and content.fault is None
+    content.write(block, prefix=acceptance.prefix(content.head) if first else b"")
 
 
 async def receive(acceptance: Acceptance, content: Content, *, trim: int, intake: Intake) -> Receipt | Reply:

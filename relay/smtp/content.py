@@ -2,13 +2,15 @@
 
 Owns what becomes of the octets between 354 (or BDAT) and the spool. Strict about lines: CRLF ends a line and
 nothing else does (RFC 5321 §2.3.8); what a bare CR or LF means is the listener's role: refused, or repaired.
-Holds at most two blocks in memory, whatever the mail's size. `move` and `close` block: use a thread.
+Feeds observers (SHA-256 is the first) with each octet once. Holds at most two blocks in memory, whatever the mail's size.
+Calls nobody back: our own fields come in as a value, once `head` has been looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from relay import replies, telemetry
 from relay.errors import SpoolError, SpoolFullError
@@ -21,6 +23,15 @@ from relay.vocabulary import Reply
 _PIECE_BYTES = 32_768
 # Octets that a block keeps back, so that the end-of-data dot can be taken off whatever the block's end cut through.
 _TAIL = 4
+#: How much of a mail `chunks` gives at a time.
+_CHUNK_BYTES = 262_144
+
+
+class Observer(Protocol):
+    """A running computation over a mail's octets, without our own fields: a hash is one."""
+
+    def update(self, octets: bytes, /) -> object:
+        """Take the next octets of the mail; in a thread where the mail is large."""
 
 
 def _pieces(parts: list[bytes], trim: int) -> list[bytes]:
@@ -48,7 +59,7 @@ class Content:
     """One mail's octets, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_failure", "_open", "_parts", "_prefix", "_rest", "_terms", "file", "head",
+        "_block_bytes", "_cleaner", "_digest", "_failure", "_open", "_parts", "_pieces", "_rest", "_terms", "_updates", "file", "head",
         "held", "moved", "received", "size",
     )  # fmt: skip
 
@@ -59,16 +70,17 @@ class Content:
         terms: Terms,
         block_bytes: int,
         open_file: Callable[[], RawFile],
-        prefix: Callable[[bytes], bytes],
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._terms = terms
         self._cleaner = Cleaner(stuffed=stuffed, repair=terms.repairs, line_limit=terms.line_bytes)
         self._block_bytes = block_bytes
         self._open = open_file
-        self._prefix = prefix
         self._parts: list[bytes] = []
         self._rest = b""
+        self._pieces: list[bytes] = []
         self._digest = hashlib.sha256()
+        self._updates = (self._digest.update, *(observer.update for observer in observers))
         #: Octets in memory that wait to be moved.
         self.held = 0
         #: Octets taken from the wire, dots included.
@@ -137,8 +149,8 @@ class Content:
         parts, self._parts, self.held = self._parts, [], 0
         return parts
 
-    def move(self, parts: list[bytes]) -> None:
-        """Clean a block and append it to the file, opening it first; keeps back its last few octets. Blocks."""
+    def take_up(self, parts: list[bytes]) -> bytes:
+        """A block as it is to be written: cleaned, measured and hashed; its last few octets are kept back. Blocks."""
         self.moved = True
         parts.insert(0, self._rest)
         if len(parts[-1]) < 2 * _TAIL:
@@ -148,30 +160,59 @@ class Content:
         if last[cut - 1 : cut + 1] == b"\r\n":
             cut -= 1
         self._rest = last[cut:]
-        self._write(self._take_up(b"".join([*parts, last[:cut]])))
+        return self._clean(b"".join([*parts, last[:cut]]))
 
-    def close(self, parts: list[bytes], trim: int) -> None:
-        """Move what is left, without its last `trim` octets (the end-of-data). Blocks."""
+    def take_up_last(self, parts: list[bytes], trim: int) -> bytes:
+        """The last block as it is to be written, without its last `trim` octets (the end-of-data). Blocks."""
         block = b"".join([self._rest, *parts])
         self._rest = b""
         trim = self._kept_of(trim)
-        self._write(self._take_up(block[: len(block) - trim] if trim else block))
+        return self._clean(block[: len(block) - trim] if trim else block)
+
+    def write(self, block: bytes, *, prefix: bytes) -> None:
+        """Append a block to the file, after our own fields (`prefix`) when it is the first; a mail that will be refused is
+        not written. Blocks.
+        """
+        if self.fault is not None:
+            return
+        try:
+            if self.file is None:
+                self.file = self._open()
+                block = prefix + block
+            self.file.write(block)
+        except SpoolFullError:
+            self._failure = replies.NO_ROOM
+        except SpoolError as exc:
+            telemetry.spool_failed(where="smtp.write", why=str(exc))
+            self._failure = replies.NOT_STORED
 
     def measure(self) -> None:
         """Take up what waits in memory, only to know its measures: the mail will be refused."""
-        self._take_up(b"".join([self._rest, *self.take()]))
+        self._clean(b"".join([self._rest, *self.take()]))
         self._rest = b""
 
-    def finish(self, *, trim: int) -> bytes:
-        """The whole mail with our own header, where all of it is in memory still, without its last `trim` octets.
+    def finish(self, *, trim: int) -> None:
+        """Take up a mail that is in memory still, whole, without its last `trim` octets; then `chunks` has it."""
+        self._pieces = [self._clean(piece) for piece in _pieces(self.take(), self._kept_of(trim))]
+        if len(self._pieces) > 1 and b"\r\n\r\n" not in self._pieces[0]:
+            self.head = b"".join(self._pieces)[:HEAD_BYTES]
 
-        Empty when it cannot be taken: see `fault`.
+    def join(self, prefix: bytes) -> bytes:
+        """A finished mail in one buffer, after our own fields: of one in memory only, on its way to the spool."""
+        return b"".join([prefix, *self._pieces])
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole mail once it has ended, without our own fields: piece by piece, before the commit. Blocks.
+
+        Raises:
+            SpoolSickError: its file cannot be read back.
         """
-        pieces = [self._take_up(piece) for piece in _pieces(self.take(), self._kept_of(trim))]
-        self.head = (pieces[0] if b"\r\n\r\n" in pieces[0] else b"".join(pieces))[:HEAD_BYTES]
-        if self.fault is not None:
-            return b""
-        return b"".join([self._prefix(self.head), *pieces])
+        if self.file is None:
+            yield from self._pieces
+            return
+        with self.file.view() as octets:
+            for at in range(len(octets) - self.size, len(octets), _CHUNK_BYTES):
+                yield bytes(octets[at : at + _CHUNK_BYTES])
 
     def _kept_of(self, trim: int) -> int:
         """Octets of the end-of-data that are not past the hard limit, and so were kept."""
@@ -187,25 +228,11 @@ class Content:
         """SHA-256 of the mail without our own header, once it is whole."""
         return self._digest.hexdigest()
 
-    def _take_up(self, block: bytes) -> bytes:
-        """A block, cleaned, counted and hashed."""
+    def _clean(self, block: bytes) -> bytes:
+        """A block of the mail without stuffed dots, which every observer has seen."""
         block = self._cleaner.clean(block)
-        self.size += len(block)
-        self._digest.update(block)
-        return block
-
-    def _write(self, block: bytes) -> None:
-        """Append a cleaned block, after our own header when it is the first."""
         self.head = self.head or block[:HEAD_BYTES]
-        if self.fault is not None:
-            return
-        try:
-            if self.file is None:
-                self.file = self._open()
-                block = self._prefix(self.head) + block
-            self.file.write(block)
-        except SpoolFullError:
-            self._failure = replies.NO_ROOM
-        except SpoolError as exc:
-            telemetry.spool_failed(where="smtp.write", why=str(exc))
-            self._failure = replies.NOT_STORED
+        self.size += len(block)
+        for update in self._updates:
+            update(block)
+        return block

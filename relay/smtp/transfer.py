@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import Protocol
 
 from relay import replies, telemetry
 from relay.envelope import Peer, SpoolId
 from relay.errors import SpoolError
-from relay.smtp.acceptance import Acceptance, begin_acceptance, complete, log_end, receive, reply_to
+from relay.smtp.acceptance import (
+    Acceptance,
+    begin_acceptance,
+    complete,
+    log_end,
+    receive,
+    reply_to,
+    store_block,
+)
 from relay.smtp.content import Content
 from relay.smtp.server import Server
 from relay.smtp.transaction import Transaction
@@ -69,7 +78,6 @@ class Transfer:
             terms=settings.terms,
             block_bytes=settings.config.spool.large_message_bytes,
             open_file=lambda: server.intake.open_file(spool_id),
-            prefix=self.acceptance.prefix,
         )
         limits = settings.limits
         #: When the peer is too slow, unless more has come by then; it is put off with each octet.
@@ -122,7 +130,9 @@ class Transfer:
     def _move(self) -> None:
         self._moving = True
         server = self._server
-        future = server.loop.run_in_executor(server.writers, self.content.move, self.content.take())
+        future = server.loop.run_in_executor(
+            server.writers, store_block, self.acceptance, self.content, self.content.take()
+        )
         future.add_done_callback(self._moved)
 
     def _moved(self, done: asyncio.Future[None]) -> None:
@@ -162,7 +172,8 @@ class Transfer:
         """The way of mail that lies in a file, or that is looked into; nobody cancels this."""
         content, server = self.content, self._server
         if content.moved and not content.failed:
-            await server.loop.run_in_executor(server.writers, content.close, content.take(), trim)
+            last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
+            await server.loop.run_in_executor(server.writers, last)
         return await receive(self.acceptance, content, trim=trim, intake=server.intake)
 
     def _begin_put(self, trim: int) -> _Outcome:

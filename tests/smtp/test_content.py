@@ -16,20 +16,57 @@ from relay.policy.decide import Terms
 from relay.policy.octets import Cleaner
 from relay.smtp.content import Content
 
+OURS = b"Received: us\r\n"
 WIRE = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"..", b"a", b"xyz"]), max_size=40).map(
     b"".join
 )
 
 
-def build(spool=None, *, stuffed=True, repair=False, limit=1_000_000, line_limit=1_000_000, block=1_000_000):
+def build(
+    spool=None,
+    *,
+    stuffed=True,
+    repair=False,
+    limit=1_000_000,
+    line_limit=1_000_000,
+    block=1_000_000,
+    observers=(),
+):
     spool = spool or FakeSpool()
     return Content(
         stuffed=stuffed,
         terms=Terms(max_bytes=limit, line_bytes=line_limit, hops=50, repairs=repair),
         block_bytes=block,
         open_file=lambda: spool.open_file("x"),
-        prefix=lambda _head: b"Received: us\r\n",
+        observers=observers,
     )
+
+
+class Seen:
+    """An observer that keeps what it is fed."""
+
+    def __init__(self) -> None:
+        self.octets = b""
+
+    def update(self, octets: bytes) -> None:
+        self.octets += octets
+
+
+def finish(content: Content, *, trim: int = 0) -> bytes:
+    """The whole mail with our own field, or nothing when it is refused."""
+    content.finish(trim=trim)
+    assert b"".join(content.chunks()) == content.join(b"")
+    return b"" if content.fault else content.join(OURS)
+
+
+def move(content: Content) -> None:
+    """Have a block in the file."""
+    content.write(content.take_up(content.take()), prefix=OURS)
+
+
+def close(content: Content, trim: int) -> None:
+    """Have the last block in the file."""
+    content.write(content.take_up_last(content.take(), trim), prefix=OURS)
 
 
 def meant(wire: bytes, *, repair: bool) -> bytes:
@@ -45,7 +82,7 @@ def test_small_mail_is_cleaned(wire, repair):
     """Dots are taken off, and bare line ends found or repaired, as the plain reading of the RFC has it."""
     content = build(repair=repair)
     content.add(wire)
-    whole = content.finish(trim=0)
+    whole = finish(content)
     assert whole == (b"" if content.fault else b"Received: us\r\n" + meant(wire, repair=repair))
     bare = re.sub(rb"\r\n", b"", wire)
     assert (b"\r" in bare or b"\n" in bare) == (
@@ -64,10 +101,10 @@ def test_how_small_mail_arrives_changes_nothing(wire, cuts, trim, repair):
         for cut in [*cuts, len(wire)]:
             content.add(wire[at : at + cut])
             at += cut
-        whole = content.finish(trim=trim)
+        whole = finish(content, trim=trim)
     at_once = build(repair=repair)
     at_once.add(wire[: len(wire) - trim] if trim < len(wire) else b"")
-    assert whole == at_once.finish(trim=0)
+    assert whole == finish(at_once)
     assert (content.fault, content.repaired, content.size) == (at_once.fault, at_once.repaired, at_once.size)
     assert content.fingerprint == at_once.fingerprint
 
@@ -82,10 +119,10 @@ def test_where_blocks_end_changes_nothing(wire, cuts, repair):
     at = 0
     for cut in cuts:
         content.add(wire[at : at + cut])
-        content.move(content.take())
+        move(content)
         at += cut
     content.add(wire[at:] + b".\r\n")
-    content.close(content.take(), 3)
+    close(content, 3)
     expected = meant(wire, repair=repair)
     clean = repair or not re.search(rb"\r(?!\n)|(?<!\r)\n", wire)
     assert (content.fault is None) == clean
@@ -116,11 +153,11 @@ def test_too_big_is_found_at_the_end():
     """A mail over the limit is refused with the limit in the reply; dots that were stuffed do not count."""
     content = build(limit=10)
     content.add(b"..23456789")
-    assert content.finish(trim=0) == b"Received: us\r\n.23456789"
+    assert finish(content) == b"Received: us\r\n.23456789"
     assert content.fault is None
     content = build(limit=10)
     content.add(b"12345678901")
-    content.finish(trim=0)
+    finish(content)
     assert content.fault == replies.fill(replies.TOO_BIG, octets=10)
 
 
@@ -145,25 +182,41 @@ def test_failing_disk_is_a_reply(word, error, reply):
     spool = FakeSpool()
     content = build(spool)
     content.add(b"0123456789")
-    content.move(content.take())
+    move(content)
     spool.fault = word
     with pytest.raises(error):
         spool.fail()
     content.add(b"0123456789")
-    content.move(content.take())
+    move(content)
     assert content.fault is reply
     content.discard()
     assert spool.files[0].discarded
 
 
 def test_trace_header_stands_before_the_first_block():
-    """Our own header is written once, when the first block is, and sees the beginning of the mail."""
-    seen = []
+    """Our own field is written once, before the first block; the beginning of the mail is known by then."""
     spool = FakeSpool()
     content = build(spool)
-    content._prefix = lambda head: seen.append(head) or b"P"
     content.add(b"Subject: x\r\n\r\nbody")
-    content.move(content.take())
-    content.close([], 0)
-    assert bytes(spool.files[0].octets) == b"PSubject: x\r\n\r\nbody"
-    assert seen == [b"Subject: x\r\n\r\n"]
+    move(content)
+    assert content.head == b"Subject: x\r\n\r\n"
+    close(content, 0)
+    assert bytes(spool.files[0].octets) == OURS + b"Subject: x\r\n\r\nbody"
+
+
+@given(WIRE, st.lists(st.integers(1, 12), max_size=30))
+def test_observers_see_the_mail_once(wire, cuts):
+    """An observer is fed the octets that were meant, each once, and `chunks` gives the same: in memory and in a file."""
+    for moving in (False, True):
+        seen = Seen()
+        spool = FakeSpool()
+        content = build(spool, repair=True, observers=[seen])
+        at = 0
+        for cut in [*cuts, len(wire)]:
+            content.add(wire[at : at + cut])
+            at += cut
+            if moving:
+                move(content)
+        close(content, 0) if moving else content.finish(trim=0)
+        assert seen.octets == meant(wire, repair=True)
+        assert b"".join(content.chunks()) == seen.octets
