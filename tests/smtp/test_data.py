@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_content import build
+from test_content import build, finish
 
 from relay.smtp.data import TRIM, ChunkReader, DataReader, parse_bdat
 
@@ -36,7 +36,7 @@ def test_the_end_is_found_wherever_it_is_cut(body, cuts):
     assert found == end
     assert content.received == end
     content._cleaner._stuffed = False
-    whole = content.finish(trim=TRIM)
+    whole = finish(content, trim=TRIM)
     assert whole == (b"" if content.fault else b"Received: us\r\n" + wire[: end - TRIM])
 
 
