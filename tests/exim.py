@@ -1,6 +1,6 @@
 """A private Exim: its own configuration, spool and log, run once a mail by whoever asks for it.
 
-Owns finding the program (`TEST_EXIM`, else exim4 or exim) and its configuration. No daemon, no port: mail is put
+Owns finding the program (`TEST_EXIM`, else exim4, exim, or what `.ci/programs` unpacked) and its configuration. No daemon, no port: mail is put
 into its queue, and goes out when the queue is run.
 """
 
@@ -12,7 +12,14 @@ import subprocess
 from pathlib import Path
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PROGRAM = os.environ.get("TEST_EXIM") or shutil.which("exim4", path=_PATH) or shutil.which("exim", path=_PATH)
+#: Where `.ci/programs` unpacks it.
+_UNPACKED = Path(__file__).parent.parent / ".venv" / "exim4" / "usr" / "sbin" / "exim4"
+PROGRAM = (
+    os.environ.get("TEST_EXIM")
+    or shutil.which("exim4", path=_PATH)
+    or shutil.which("exim", path=_PATH)
+    or (str(_UNPACKED) if _UNPACKED.exists() else None)
+)
 #: Debian has one mail server installed at a time; the package unpacked (dpkg -x) is as good.
 MISSING = (
     "needs the Debian package exim4-daemon-light, or TEST_EXIM=/path/to/exim4 where postfix is installed"

@@ -94,14 +94,8 @@ def free_port() -> int:
 
 
 def _byte_code(env: Mapping[str, str]) -> dict[str, str]:
-    """What keeps compiled modules where nobody writes them: a start compiles a thousand, which takes seconds."""
-    if not env.get("PYTHONDONTWRITEBYTECODE"):
-        return {}
-    folder = ROOT / ".pytest_cache" / "byte-code"
-    return {
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": env.get("PYTHONPYCACHEPREFIX") or str(folder),
-    }
+    """What lets a start find our modules compiled: to compile hundreds takes each process of it a second and more."""
+    return {"PYTHONDONTWRITEBYTECODE": ""} if env.get("PYTHONDONTWRITEBYTECODE") else {}
 
 
 class Daemon:

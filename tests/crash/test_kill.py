@@ -25,8 +25,8 @@ def test_every_step_is_struck():
     assert [point for point in sorted(points()) if f"`{point}`" not in text] == []
 
 
-def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=False):
-    """Strike every step so many times, kill at random between, and hold the end against the promise."""
+def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=False, steps=None):
+    """Strike every step (or these) so many times, kill at random between, and hold the end against the promise."""
     with fast_sandbox(seed=seed) as box:
         campaign = Campaign(home, box, seed=seed)
         campaign.strike(STRIKES[0])  # before any mail: there is no spool yet
@@ -36,7 +36,8 @@ def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=F
         try:
             for number in range(rounds):
                 for strike, nth in strikes_of(thorough=thorough)[1:]:
-                    campaign.strike(strike, nth=nth)
+                    if steps is None or strike.point in steps:
+                        campaign.strike(strike, nth=nth)
                 for _ in range(random_kills):
                     campaign.kill_at_random()
                 print(f"round {number + 1}: {campaign.kills} kills, {len(campaign.arrived())} contacts")
@@ -50,7 +51,16 @@ def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=F
         return campaign, mails
 
 
-@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.timeout(180)
+def test_kill_on_either_side_of_a_promise(tmp_path):
+    """SIGKILL between the commit and its 250, and between a contact and its record: nothing is lost, nothing is twice."""
+    steps = {"spool.put.committed", "delivery.after_connect"}
+    campaign, _ = run(tmp_path, seed=2026, rounds=1, random_kills=0, steps=steps)
+    assert set(campaign.struck) == {"spool.migrated", *steps}
+
+
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_kill_at_every_step(tmp_path):
     """SIGKILL at each named step and at random, 30 times and more, while mail flows: nothing is lost, nothing is twice."""

@@ -14,9 +14,8 @@ import tomllib
 import pytest
 from harness import Daemon, free_port
 from serving import ROUTES
-from test_dialogs import DIALOGS, Dialog
+from test_dialogs import DIALOGS, Dialog, is_plain
 
-_SPECIAL = ("@ config", "@ spool", "DRAIN", "RELEASE")
 _LOOKS = ("SPOOLED", "BODY", "TRACE", "ENVELOPE", "CONFIRMED")
 
 
@@ -34,13 +33,7 @@ def table(values):
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
-def plain(path):
-    """Whether a dialog can be had with a daemon as it comes."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return not any(line.startswith(_SPECIAL) or "T000000" in line for line in lines)
-
-
-PLAIN = [path for path in DIALOGS if plain(path)]
+PLAIN = [path for path in DIALOGS if is_plain(path)]
 PORTS = {listener: free_port() for listener in sorted({listener_of(path) for path in PLAIN})}
 
 
