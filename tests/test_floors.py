@@ -195,6 +195,12 @@ def violations(module: str, source: str) -> list[str]:
             found += _fenced(module, name.split(".")[0])
         elif mine <= 1 and (name in IMPURE or name.split(".")[0] in IMPURE):
             found.append(f"{module} (floor {mine}) imports {name}: rules take such things as arguments")
+    if not _is_within(module, "relay.spool") and any(
+        isinstance(node, ast.Attribute) and node.attr == "entry_id" for node in ast.walk(tree)
+    ):
+        found.append(
+            f"{module} reads .entry_id, a number of the backend's: the id of an entry is its .reference"
+        )
     if mine <= 1:
         found += [
             f"{module} (floor {mine}) calls {name}(): rules take what they need as arguments"
@@ -300,6 +306,7 @@ def test_every_module_is_read():
             "if TYPE_CHECKING:\n    from relay.spool.local.desk import LocalDesk",
             "come in by",
         ),
+        ("relay.delivery.services", "key = entry.entry_id", "its .reference"),
         ("relay.spool.local", "x = 1\n" * 401, "has 401 lines"),
     ],
 )

@@ -53,7 +53,10 @@ def parse_standing_json(text: str) -> QueueState:
     plain = asdict(QueueState())
     return (
         standing
-        if all(_is_like(value, plain[name]) for name, value in asdict(standing).items())
+        if all(
+            _is_like(value, plain[name]) or (name == "done" and value is None)
+            for name, value in asdict(standing).items()
+        )
         else QueueState()
     )
 

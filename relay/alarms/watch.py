@@ -202,7 +202,7 @@ class Watch:
             newest_dead=dead_at.timestamp() if dead_at else 0.0,
             not_understood=faults,
             newest_not_understood=fault_at.timestamp() if fault_at else 0.0,
-            done=counts[State.DONE],
+            done=counts.get(State.DONE),
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),
             oldest_seconds=oldest_seconds,

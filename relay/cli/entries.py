@@ -49,7 +49,7 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
 
 def id_of(entry: Entry) -> str:
     """The entry's own id, as commands take it."""
-    return f"{entry.spool_id}.{entry.entry_id}"
+    return entry.reference
 
 
 def echo_json(value: object) -> None:

@@ -40,7 +40,7 @@ class Trouble:
     """The failures of one service since its last success."""
 
     #: The entries that failed by this service, the latest last.
-    entries: tuple[int, ...] = ()
+    entries: tuple[str, ...] = ()
     #: The error of the last of them, in words.
     why: str = ""
     #: True while the service is away for everyone.
@@ -58,7 +58,7 @@ class Judgement:
     #: None.
     delay_seconds: float | None = None
     #: Entries that failed by an outage that is over now: they are due at once.
-    recalled: tuple[int, ...] = ()
+    recalled: tuple[str, ...] = ()
 
 
 class Outages:
@@ -68,9 +68,9 @@ class Outages:
         self._limits = limits
         self._troubles: dict[str, Trouble] = {}
         self._passed_at: dict[str, float] = {}
-        self._recalled_at: dict[int, float] = {}
+        self._recalled_at: dict[str, float] = {}
         #: The entry that tries for all, and the instant until which no other may.
-        self._probe: tuple[int, float] | None = None
+        self._probe: tuple[str, float] | None = None
 
     def reload(self, limits: Deliver) -> None:
         """Adopt other limits. Services that are away are tried again at once."""
@@ -86,7 +86,7 @@ class Outages:
 
     def judge(
         self,
-        entry_id: int,
+        reference: str,
         *,
         answered: frozenset[str],
         error: RemoteError | None,
@@ -97,7 +97,7 @@ class Outages:
 
         `answered` names the services that have done their work in it.
         """
-        if self._probe is not None and self._probe[0] == entry_id:
+        if self._probe is not None and self._probe[0] == reference:
             self._probe = None
         passed = set(answered)
         if error is not None and error.blame is Blame.REQUEST:
@@ -106,15 +106,15 @@ class Outages:
         delay = None
         if error is not None and error.blame is Blame.SERVICE:
             service = CREDENTIALS if error.code == CREDENTIALS else error.service
-            delay = self._failed(service, entry_id, str(error), begun_at=begun_at, now=now)
+            delay = self._failed(service, reference, str(error), begun_at=begun_at, now=now)
         return Judgement(delay_seconds=delay, recalled=tuple(recalled))
 
-    def passed(self, service: str, *, now: float) -> tuple[int, ...]:
+    def passed(self, service: str, *, now: float) -> tuple[str, ...]:
         """Record that a service has done its work, for which credentials were had, too.
 
         Returns the entries to recall.
         """
-        entries: tuple[int, ...] = ()
+        entries: tuple[str, ...] = ()
         for name in (service, CREDENTIALS):
             self._passed_at[name] = now
             trouble = self._troubles.pop(name, None)
@@ -148,27 +148,27 @@ class Outages:
             return free
         return min(free, 1) if self.wait_seconds(now) <= 0.0 else 0
 
-    def claimed(self, entry_id: int, *, now: float) -> None:
+    def claimed(self, reference: str, *, now: float) -> None:
         """Record a claim.
 
         While a service is away this entry tries for all; if it hangs, another may after one step.
         """
         if self.away:
-            self._probe = entry_id, now + self._limits.probe_seconds
+            self._probe = reference, now + self._limits.probe_seconds
 
-    def _was_recalled(self, entry_id: int, now: float) -> bool:
+    def _was_recalled(self, reference: str, now: float) -> bool:
         """Returns whether the entry was recalled so lately that a further failure is its own."""
-        return now - self._recalled_at.get(entry_id, -math.inf) < self._limits.backoff_max_seconds
+        return now - self._recalled_at.get(reference, -math.inf) < self._limits.backoff_max_seconds
 
-    def _failed(self, service: str, entry_id: int, why: str, *, begun_at: float, now: float) -> float | None:
+    def _failed(self, service: str, reference: str, why: str, *, begun_at: float, now: float) -> float | None:
         """Returns the seconds to put the entry off for where the service is away for everyone, else None."""
         trouble = self._troubles.get(service, Trouble())
         if begun_at < self._passed_at.get(service, -math.inf):
             return None
-        if not trouble.is_away and self._was_recalled(entry_id, now):
+        if not trouble.is_away and self._was_recalled(reference, now):
             return None  # the entry failed again after the service was back: its mail may be the cause
-        others = tuple(other for other in trouble.entries if other != entry_id)
-        entries = (*others, entry_id)[-_REMEMBERED:]
+        others = tuple(other for other in trouble.entries if other != reference)
+        entries = (*others, reference)[-_REMEMBERED:]
         is_away = trouble.is_away or service == CREDENTIALS or len(entries) >= _EVIDENCE
         probe_at, step = trouble.probe_at, trouble.step_seconds
         if is_away and now >= probe_at:

@@ -63,7 +63,7 @@ class Runner:
         #: The instant of each held route's next probe.
         self._probe_at: dict[str, datetime] = {}
         #: The probes of each held route that were chosen and not yet claimed.
-        self._probes: dict[str, tuple[int, ...]] = {}
+        self._probes: dict[str, tuple[str, ...]] = {}
         self._known = ProvenAddresses()
         self.services = Services(outbox, limits, now=now, steady=steady)
         self._holds_read_at: datetime | None = None
@@ -179,14 +179,14 @@ class Runner:
         await self._heed_clock(now)
         await self._learn_holds(now)
         await self._find_probes(now)
-        probes = [entry_id for ids in self._probes.values() for entry_id in ids]
+        probes = [reference for references in self._probes.values() for reference in references]
         entries = await self._outbox.claim(
             now=now, limit=free, lease_seconds=self._limits.lease_seconds, probes=probes
         )
-        taken = {entry.entry_id for entry in entries}
+        taken = {entry.reference for entry in entries}
         self._probes = {  # if a place is left over, probes that were not claimed are not due: forget them
-            route: tuple(entry_id for entry_id in ids if entry_id not in taken)
-            for route, ids in self._probes.items()
+            route: tuple(reference for reference in references if reference not in taken)
+            for route, references in self._probes.items()
             if len(entries) == free
         }
         return entries

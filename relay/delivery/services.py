@@ -52,7 +52,7 @@ class Services:
 
     def claimed(self, entry: Entry) -> None:
         """Record a claim: while a service is away, this entry tries for all."""
-        self._outages.claimed(entry.entry_id, now=self._steady())
+        self._outages.claimed(entry.reference, now=self._steady())
 
     def wait_seconds(self) -> float:
         """The seconds until an entry may be claimed; 0.0 when one may be claimed now."""
@@ -68,7 +68,7 @@ class Services:
             answered.add("s3")
         with self._telling():
             judgement = self._outages.judge(
-                entry.entry_id,
+                entry.reference,
                 answered=frozenset(answered),
                 error=outcome.error if isinstance(outcome, Failed) else None,
                 begun_at=begun_at,
@@ -79,7 +79,7 @@ class Services:
 
     async def heed_credentials(self, why: str) -> None:
         """Record that credentials cannot be had, and why, or that they can ("")."""
-        recalled: tuple[int, ...] = ()
+        recalled: tuple[str, ...] = ()
         with self._telling():
             if why:
                 self._outages.lost(CREDENTIALS, why=why, now=self._steady())
@@ -94,11 +94,11 @@ class Services:
         for service in before.keys() ^ self.away.keys():
             telemetry.service_moved(service=service, why=self.away.get(service, ""))
 
-    async def _recall(self, entry_ids: tuple[int, ...]) -> None:
+    async def _recall(self, references: tuple[str, ...]) -> None:
         """Make the entries due that an outage has put off. If the spool fails, their own delay ends later."""
-        if not entry_ids:
+        if not references:
             return
         try:
-            await self._outbox.recall(entry_ids, now=self._now())
+            await self._outbox.recall(references, now=self._now())
         except SpoolError as exc:
             telemetry.spool_failed(where="services.recall", why=str(exc))

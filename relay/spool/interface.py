@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -117,7 +117,7 @@ class Outbox(Protocol):
         limit: int,
         lease_seconds: float,
         held_routes: Sequence[str] = (),
-        probes: Sequence[int] = (),
+        probes: Sequence[str] = (),
     ) -> Sequence[Entry]:
         """Lease up to `limit` due entries, in turn (docs/spool.md, fairness), counting the attempt.
 
@@ -127,8 +127,8 @@ class Outbox(Protocol):
         `find_probes`) those that still wait are taken, due or not, in the turn of their route, unless it is paused.
         """
 
-    async def find_probes(self, route: str) -> Sequence[int]:
-        """Entries of a held route to find out whether it works again: ids for `claim`, in the order of their due times.
+    async def find_probes(self, route: str) -> Sequence[str]:
+        """Entries of a held route to find out whether it works again: references for `claim`, in the order of their due times.
 
         Up to ten, one for each destination address, due or not, since an address that Connect does not have says
         nothing of the others. None for an address of which another entry is leased, none of a paused route.
@@ -143,8 +143,8 @@ class Outbox(Protocol):
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
         """When the next entry that `claim` would take falls due (or the next lease ends); None when none waits."""
 
-    def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
-        """The raw mail, trace header included, checked against what was accepted. Blocks: use a thread.
+    def open_raw(self, entry: Entry) -> AbstractAsyncContextManager[memoryview]:
+        """The raw mail, trace header included, checked against what was accepted.
 
         Raises:
             SpoolCorruptError: it is not what was accepted.
@@ -220,8 +220,8 @@ class Outbox(Protocol):
         `void`: the stored request is dropped, since it can be no contact and never will be. `settled`: nothing came of what went out in this attempt, so that only `entry.in_doubt_since` is in doubt.
         """
 
-    async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
-        """Those of these entries that are queued for later are due now: what put them off is over."""
+    async def recall(self, references: Sequence[str], *, now: datetime) -> None:
+        """Those of the entries with these references that are queued for later are due now: what put them off is over."""
 
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """S4 to S5."""
@@ -297,7 +297,7 @@ class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
     A spool of an older relay is looked at as it is; each change of it raises SpoolOlderError: the daemon brings it up to
-    date when it starts. An id is a spool id (all its entries) or `<spool id>.<entry id>` (one of them). What is queued on a route that
+    date when it starts. An id is a spool id (all its entries) or `Entry.reference` (one of them). What is queued on a route that
     an error of configuration holds is stored as queued, and seen as held: `Entry.shown_state`.
     """
 
@@ -351,7 +351,7 @@ class Desk(Protocol):
         """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
 
     def counts(self) -> Mapping[State, int]:
-        """How many entries are stored in each state."""
+        """The number of entries that are stored in each state; a state that the backend cannot count is left out."""
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
         """How many entries fit, whatever the limit, by `Entry.shown_state`: of the states that are wanted."""

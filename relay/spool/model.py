@@ -112,6 +112,7 @@ class Hold:
 class Entry:
     """One mail on its way to one destination."""
 
+    #: The number behind the dot of `reference`; alone it means something to the backend that gave it, and to nobody else.
     entry_id: int
     spool_id: SpoolId
     destination: Destination
@@ -149,6 +150,11 @@ class Entry:
     updated_at: datetime
     #: The hold of its route, while that is what it waits for; only `Desk` looks.
     route_hold: Hold | None = None
+
+    @property
+    def reference(self) -> str:
+        """The id of this entry and no other, as commands print and take it: `<spool id>.<number>`."""
+        return f"{self.spool_id}.{self.entry_id}"
 
     @property
     def shown_state(self) -> State:
@@ -269,7 +275,8 @@ class QueueState:
     leased: int = 0
     held: int = 0
     dead: int = 0
-    done: int = 0
+    #: None where the spool cannot count them.
+    done: int | None = 0
     #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that came
     #: leave the counts as they were. 0 when there is none.
     newest_held: float = 0.0

@@ -309,7 +309,7 @@ def spool_recovered(*, entries: int) -> None:
     _log.info("spool.recovered", entries=entries)
 
 
-def spool_record_corrupt(*, spool_id: str, entry_id: int, detail: str) -> None:
+def spool_record_corrupt(*, spool_id: str, entry_id: str, detail: str) -> None:
     """A row of the spool cannot be read; the entry is set aside as dead."""
     _log.error("spool.record_corrupt", spool_id=spool_id, entry_id=entry_id, detail=detail)
 
@@ -338,7 +338,8 @@ def queue_seen(standing: QueueState) -> None:
     if standing.sick:
         return
     for state in ("queued", "leased", "held", "dead", "done"):
-        SPOOL_MESSAGES.labels(state).set(getattr(standing, state))
+        if (count := getattr(standing, state)) is not None:
+            SPOOL_MESSAGES.labels(state).set(count)
     SPOOL_OLDEST.set(standing.oldest_seconds)
     SPOOL_DISK_FULL.set(standing.disk_full)
     ROUTES_HELD.set(len(standing.held_routes))

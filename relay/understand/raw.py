@@ -21,13 +21,10 @@ async def opened_raw(outbox: Outbox, entry: Entry) -> AsyncIterator[tuple[memory
     Raises:
         SpoolError: it cannot be read, or is not what was accepted.
     """
-    opened = outbox.open_raw(entry)
-    raw, handle = await asyncio.to_thread(opened.__enter__), None
-    try:
-        if len(raw) > _COPIED_BYTES:
-            handle = await asyncio.to_thread(outbox.open_file, entry)
-        yield raw, handle
-    finally:
-        if handle is not None:
-            os.close(handle)
-        await asyncio.to_thread(opened.__exit__, None, None, None)
+    async with outbox.open_raw(entry) as raw:
+        handle = await asyncio.to_thread(outbox.open_file, entry) if len(raw) > _COPIED_BYTES else None
+        try:
+            yield raw, handle
+        finally:
+            if handle is not None:
+                os.close(handle)

@@ -117,6 +117,10 @@ def test_standing_is_read_as_it_was_written():
     """What was told before a restart is known after it."""
     told = standing(dead=2, held=1, routes=("desk",), minutes=61, newest_dead=7.5)
     assert parse_standing_json(build_standing_json(told)) == told
+    uncounted = replace(told, done=None)
+    assert parse_standing_json(build_standing_json(uncounted)) == uncounted, (
+        "a spool that counts no finished mail"
+    )
 
 
 def test_age_is_judged_by_the_limit_of_its_time():

@@ -18,8 +18,8 @@ SALES = build_destination("sales@example.com", route="sales")
 SUPPORT = build_destination()
 
 
-def read(outbox, entry) -> bytes:
-    with outbox.open_raw(entry) as view:
+async def read(outbox, entry) -> bytes:
+    async with outbox.open_raw(entry) as view:
         return bytes(view)
 
 
@@ -36,7 +36,7 @@ async def test_put_then_claim_gives_the_mail_back(intake, outbox):
     assert (entry.fingerprint, entry.message_id) == (submission.fingerprint, submission.message_id)
     assert (entry.size, entry.trace_size) == (submission.size, submission.trace_size)
     assert (entry.state, entry.attempts, entry.accepted_at) == (State.LEASED, 1, NOW)
-    assert read(outbox, entry) == submission.raw
+    assert await read(outbox, entry) == submission.raw
 
 
 @pytest.mark.parametrize("size", [0, 1, 32_768, 32_769, 262_144, 262_145, 1_000_000])
@@ -45,7 +45,7 @@ async def test_put_keeps_mail_of_any_size(intake, outbox, size):
     body = bytes(range(256)) * (size // 256 + 1)
     submission = build_submission(intake.new_id(), body=body[:size])
     await intake.put(submission)
-    assert read(outbox, await claim_one(outbox)) == submission.raw
+    assert await read(outbox, await claim_one(outbox)) == submission.raw
 
 
 @pytest.mark.parametrize("chunks", [1, 7])
@@ -61,7 +61,7 @@ async def test_put_keeps_a_mail_received_into_a_file(intake, outbox, chunks):
     await intake.put(submission)
     file.discard()
     file.discard()
-    assert read(outbox, await claim_one(outbox)) == whole
+    assert await read(outbox, await claim_one(outbox)) == whole
 
 
 async def test_discarded_file_is_gone(intake, outbox, spool):

@@ -245,6 +245,9 @@ async def test_probes_have_the_turn_of_their_route(put, outbox):
     await outbox.hold_route("broken", reason="r", detail="", now=NOW)
     probes = await outbox.find_probes("broken")
     first = await claim(outbox, limit=4, probes=probes)
+    assert {e.reference for e in first if e.destination.route == "broken"} <= {*probes}, (
+        "probes are references"
+    )
     assert sorted(e.destination.route for e in first) == ["broken", "broken", "fine", "fine"]
     turns = [(await claim(outbox, limit=1, probes=probes))[0].destination.route for _ in range(4)]
     assert sorted(turns) == ["broken", "broken", "fine", "fine"]

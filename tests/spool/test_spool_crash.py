@@ -82,7 +82,7 @@ async def check_and_finish(data_dir: Path, told: list[list[str]], *, may_be_drop
         now = NOW + timedelta(hours=1)
         while claimed := await outbox.claim(now=now, limit=50, lease_seconds=60):
             for entry in claimed:
-                with outbox.open_raw(entry) as view:
+                async with outbox.open_raw(entry) as view:
                     raw = bytes(view)
                 number = victim.number_of(raw)
                 assert raw == b"Received: from x\r\n" + victim.body_of(number)
@@ -192,7 +192,7 @@ async def test_sweep_leaves_what_a_living_receiver_is_writing(tmp_path):
     body = b"half a mail, and the rest"
     await intake.put(build_submission(spool_id, body=body, raw=file))
     (entry,) = await outbox.claim(now=NOW, limit=1, lease_seconds=1)
-    with outbox.open_raw(entry) as view:
+    async with outbox.open_raw(entry) as view:
         assert bytes(view).endswith(body)
     await intake.close()
     await outbox.close()

@@ -64,6 +64,10 @@ class SpoolMachine(RuleBasedStateMachine):
         self.run(opening())
         self.desk = open_desk(self.config)
 
+    async def read(self, entry) -> bytes:
+        async with self.outbox.open_raw(entry) as view:
+            return bytes(view)
+
     def run(self, work):
         return self.loop.run_until_complete(work)
 
@@ -121,8 +125,7 @@ class SpoolMachine(RuleBasedStateMachine):
             known.attempts += 1
             assert entry.attempts == known.attempts
             known.state, known.lease_until = State.LEASED, self.now + timedelta(seconds=LEASE_SECONDS)
-            with self.outbox.open_raw(entry) as view:
-                assert bytes(view).endswith(body_of(known.body))
+            assert self.run(self.read(entry)).endswith(body_of(known.body))
             self.leases.append(entry)
 
     @precondition(lambda self: self.leases)

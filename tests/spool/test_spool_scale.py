@@ -78,7 +78,7 @@ WORK = {
     "duplicates": lambda c: query(c, accept._EARLIER, (json.dumps(["0" * 64, "f" * 64]),)),
     "claim": claim,
     "probe": lambda c: claims.find_probes(c, "r1"),
-    "claim of probes": lambda c: claims._queued(c, [1, 2], {"r1"}),
+    "claim of probes": lambda c: claims._queued(c, ["M.1", "M.2"], {"r1"}),
     "next due": lambda c: claims.next_due_at(c, held_routes=()),
     "return leases": lambda c: claims.return_leases(c, now=NOW, everyone=False),
     "defer": lambda c: outcomes.defer(

@@ -272,8 +272,9 @@ async def test_spoiled_file_is_never_delivered(intake, outbox, desk, spool, how)
     _spoil(spool, receipt.spool_id, how=how)
     entry = await claim_one(outbox)
     for _ in range(2):
-        with pytest.raises(SpoolCorruptError), outbox.open_raw(entry):
-            pass
+        with pytest.raises(SpoolCorruptError):
+            async with outbox.open_raw(entry):
+                pass
     with pytest.raises(SpoolCorruptError):
         desk.export(receipt.spool_id)
     await outbox.hold(entry, reason="spool_corrupt", detail="", now=NOW)
@@ -297,8 +298,9 @@ async def test_spoiled_row_is_never_delivered(intake, outbox, spool, spoil):
     connection.execute(spoil)
     connection.close()
     entry = await claim_one(outbox)
-    with pytest.raises(SpoolCorruptError), outbox.open_raw(entry):
-        pass
+    with pytest.raises(SpoolCorruptError):
+        async with outbox.open_raw(entry):
+            pass
 
 
 @pytest.mark.parametrize(

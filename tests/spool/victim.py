@@ -63,7 +63,7 @@ async def put(intake, number: int, *, again: bool = False) -> None:
 
 
 async def deliver(outbox, entry, now) -> None:
-    with outbox.open_raw(entry) as view:
+    async with outbox.open_raw(entry) as view:
         number = number_of(bytes(view))
     await outbox.save_request(entry, request=b"{}", rung=Rung.FULL, token="t", expires_at=now, now=now)
     if entry.attempts == 1 and number in {1, 2, 4}:

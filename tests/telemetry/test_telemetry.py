@@ -458,6 +458,25 @@ def shown(*doing):
 
 
 @pytest.mark.process
+def test_state_that_a_spool_cannot_count_is_not_shown():
+    """A backend that counts no finished mail has no gauge of it, and one for each other state."""
+    states = {
+        state: f"telemetry.queue_seen(model.QueueState(queued=3, done={state}))" for state in ("None", "7")
+    }
+    code = "from relay import telemetry; from relay.spool import model; {}; print(telemetry.exposition())"
+    texts = {
+        state: subprocess.run(
+            [sys.executable, "-c", code.format(doing)], capture_output=True, text=True, check=True
+        ).stdout
+        for state, doing in states.items()
+    }
+    gauge = re.compile(r'^relay_spool_messages{state="(\w+)"} ([0-9.]+)$', re.MULTILINE)
+    counted = {state: dict(gauge.findall(text)) for state, text in texts.items()}
+    assert counted["7"] == {"queued": "3.0", "leased": "0.0", "held": "0.0", "dead": "0.0", "done": "7.0"}
+    assert counted["None"] == {name: count for name, count in counted["7"].items() if name != "done"}
+
+
+@pytest.mark.process
 def test_gauge_is_shown_by_who_knows_it():
     """A receiver says nothing of the queue, a deliverer nothing of sessions, and nobody anything before the first look."""
     assert shown("pass") == {}

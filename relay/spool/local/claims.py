@@ -16,6 +16,7 @@ import apsw
 from relay import telemetry
 from relay.errors import SpoolCorruptError
 from relay.spool.local.control import read_paused
+from relay.spool.local.ids import build_reference, find_numbers
 from relay.spool.local.outcomes import record, remember
 from relay.spool.local.rows import (
     ENTRY_COLUMNS,
@@ -150,7 +151,7 @@ def claim(
     limit: int,
     lease_seconds: float,
     held_routes: Sequence[str],
-    probes: Sequence[int],
+    probes: Sequence[str],
     suspects: Suspects,
 ) -> list[Entry]:
     """Lease up to `limit` entries; one that the deliverer may have hung for alone."""
@@ -174,7 +175,7 @@ def claim(
     return _read(connection, chosen, now=now)
 
 
-def find_probes(connection: apsw.Connection, route: str) -> list[int]:
+def find_probes(connection: apsw.Connection, route: str) -> list[str]:
     """The entry that is due first, now or not, of each of the first addresses of a route; of none that is under way."""
     paused = read_paused(connection)
     if paused.delivery or route in paused.routes:
@@ -190,7 +191,14 @@ def find_probes(connection: apsw.Connection, route: str) -> list[int]:
     for priority in PRIORITIES:
         for due_at, entry_id, address in _by_address(connection, route, priority, taken):
             first[address] = min(first.get(address, (due_at, entry_id)), (due_at, entry_id))
-    return [entry_id for _, entry_id in sorted(first.values())[:_PROBES]]
+    ids = [entry_id for _, entry_id in sorted(first.values())[:_PROBES]]
+    rows = query(
+        connection,
+        "SELECT spool_id, entry_id FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
+        "JOIN mails USING (mail_id) ORDER BY j.key",
+        (json.dumps(ids),),
+    )
+    return [build_reference(*row) for row in rows]
 
 
 def _by_address(
@@ -207,7 +215,7 @@ def _by_address(
         seen.add(address)
 
 
-def _queued(connection: apsw.Connection, probes: Sequence[int], held: Container[str]) -> dict[str, list[int]]:
+def _queued(connection: apsw.Connection, probes: Sequence[str], held: Container[str]) -> dict[str, list[int]]:
     """By route, those of the probes that still wait on a route that is held; on another they have their turn."""
     found: dict[str, list[int]] = {}
     if probes:
@@ -215,7 +223,7 @@ def _queued(connection: apsw.Connection, probes: Sequence[int], held: Container[
             connection,
             "SELECT route, entry_id FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
             "WHERE state = 'queued' ORDER BY j.key",
-            (json.dumps(probes),),
+            (json.dumps(find_numbers(probes)),),
         ):
             if route in held:
                 found.setdefault(route, []).append(entry_id)
@@ -290,7 +298,9 @@ def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) 
                 detail=str(exc),
                 now=now,
             )
-            telemetry.spool_record_corrupt(spool_id=str(row[1]), entry_id=row[0], detail=str(exc))
+            telemetry.spool_record_corrupt(
+                spool_id=str(row[1]), entry_id=build_reference(row[1], row[0]), detail=str(exc)
+            )
     return entries
 
 

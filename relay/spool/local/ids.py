@@ -1,13 +1,14 @@
-"""Spool ids: sixteen characters that sort by time and say which process made them.
+"""Spool ids, sixteen characters that sort by time and say which process made them, and the references of entries.
 
-Owns the form of an id: eleven characters of microseconds since 1970, five of the maker's mark. The mark is the
-name of a lock file that the maker holds while it lives (`files`), so that a sweep can tell a mail that is being
+Owns the form of both. An id is eleven characters of microseconds since 1970 and five of the maker's mark; a reference
+is the id, a dot and the number of the entry. The mark is the
+name of a lock file that the maker holds while it lives (`raw.IdLock`), so that a sweep can tell a mail that is being
 received from one whose receiver died. Never touches the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relay.envelope import SpoolId
 
@@ -19,6 +20,8 @@ MARK_LENGTH = 5
 _LENGTH = _TIME_LENGTH + MARK_LENGTH
 _LETTERS = frozenset(ALPHABET)
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+#: No entry has this number: AUTOINCREMENT begins at 1.
+_NONE = -1
 _LOW_BITS = 20  # four letters; the others change once in 2**20 microseconds, about a second
 
 
@@ -55,3 +58,24 @@ class IdMaker:
         if high != self._high:
             self._high, self._start = high, _letters(high, _TIME_LENGTH - 4)
         return SpoolId(f"{self._start}{_PAIRS[last >> 10 & 1_023]}{_PAIRS[last & 1_023]}{self._mark}")
+
+
+def build_reference(spool_id: str, number: int) -> str:
+    """`Entry.reference` of the entry of this mail that has this number."""
+    return f"{spool_id}.{number}"
+
+
+def split_id(word: str) -> tuple[str, int | None]:
+    """The spool id, and the number of the entry: None where all are meant, -1 where none can be."""
+    spool_id, dot, number = word.partition(".")
+    if not dot:
+        return spool_id, None
+    # One entry, one spelling: no zeros in front, no digits of other scripts, and no more than SQLite counts.
+    if not (number.isascii() and number.isdecimal()) or number.startswith("0") or len(number) > 18:
+        return spool_id, _NONE
+    return spool_id, int(number)
+
+
+def find_numbers(references: Sequence[str]) -> list[int]:
+    """The numbers of the entries that these references name, in their order; what is no reference names none."""
+    return [split_id(reference)[1] or _NONE for reference in references]

@@ -1,6 +1,6 @@
 """The entries that an operator's ids name, as they stand.
 
-Owns what an id is: a spool id (all entries of the mail), or `<spool id>.<entry id>` as it is printed (one of them).
+Owns what an id is: a spool id (all entries of the mail), or a reference as it is printed (one of them).
 Never changes a row.
 """
 
@@ -13,19 +13,17 @@ from datetime import datetime
 import apsw
 
 from relay.spool.local.control import read_holds
+from relay.spool.local.ids import build_reference, split_id
 from relay.spool.local.rows import IN_DOUBT_SINCE, from_microseconds
 from relay.spool.local.schema import query
 from relay.spool.model import State
-
-#: No entry has it: AUTOINCREMENT begins at 1.
-_NONE = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """An entry that an id names."""
 
-    #: `<spool id>.<entry id>`.
+    #: `Entry.reference`.
     id: str
     entry_id: int
     mail_id: int
@@ -35,17 +33,6 @@ class Named:
     route: str
     #: `Entry.in_doubt_since`.
     in_doubt_since: datetime | None
-
-
-def split_id(word: str) -> tuple[str, int | None]:
-    """The spool id, and the number of the entry: None where all are meant, -1 where none can be."""
-    spool_id, dot, number = word.partition(".")
-    if not dot:
-        return spool_id, None
-    # One entry, one spelling: no zeros in front, no digits of other scripts, and no more than SQLite counts.
-    if not (number.isascii() and number.isdecimal()) or number.startswith("0") or len(number) > 18:
-        return spool_id, _NONE
-    return spool_id, int(number)
 
 
 def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
@@ -65,7 +52,7 @@ def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Na
             unknown.append(word)
         for entry_id, mail_id, state, route, since in rows:
             found[entry_id] = Named(
-                id=f"{spool_id}.{entry_id}",
+                id=build_reference(spool_id, entry_id),
                 entry_id=entry_id,
                 mail_id=mail_id,
                 state=State(state),

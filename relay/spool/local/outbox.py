@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -114,7 +114,7 @@ class LocalOutbox(Outbox):
         limit: int,
         lease_seconds: float,
         held_routes: Sequence[str] = (),
-        probes: Sequence[int] = (),
+        probes: Sequence[str] = (),
     ) -> Sequence[Entry]:
         return await self._change(
             "claim",
@@ -128,7 +128,7 @@ class LocalOutbox(Outbox):
             probes=probes,
         )
 
-    async def find_probes(self, route: str) -> Sequence[int]:
+    async def find_probes(self, route: str) -> Sequence[str]:
         # Beside the writer, since it may be a walk over all that waits.
         return await self._read(claims.find_probes, route=route)
 
@@ -143,8 +143,14 @@ class LocalOutbox(Outbox):
             return None
         return await self._read(claims.next_due_at, held_routes=held_routes)
 
-    def open_raw(self, entry: Entry) -> AbstractContextManager[memoryview]:
-        return open_raw(self._readers, self._layout, entry.spool_id)
+    @asynccontextmanager
+    async def open_raw(self, entry: Entry) -> AsyncIterator[memoryview]:
+        opened = open_raw(self._readers, self._layout, entry.spool_id)
+        raw = await asyncio.to_thread(opened.__enter__)
+        try:
+            yield raw
+        finally:
+            await asyncio.to_thread(opened.__exit__, None, None, None)
 
     def open_file(self, entry: Entry) -> int | None:
         return open_file(self._layout, entry.spool_id)
@@ -228,8 +234,8 @@ class LocalOutbox(Outbox):
             now=now,
         )
 
-    async def recall(self, entry_ids: Sequence[int], *, now: datetime) -> None:
-        await self._change("recall", outcomes.recall, entry_ids=entry_ids, now=now)
+    async def recall(self, references: Sequence[str], *, now: datetime) -> None:
+        await self._change("recall", outcomes.recall, references, now=now)
 
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         await self._change("hold", outcomes.hold, entry, reason=reason, detail=detail, now=now)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.local.ids import find_numbers
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
 from relay.spool.local.schema import query
 from relay.spool.model import Entry
@@ -94,9 +95,7 @@ def check_lease(connection: apsw.Connection, entry: Entry) -> None:
         (entry.entry_id, entry.attempts, entry.spool_id),
     )
     if not held:
-        raise LeaseLostError(
-            f"{entry.spool_id}.{entry.entry_id} is no longer leased under attempt {entry.attempts}"
-        )
+        raise LeaseLostError(f"{entry.reference} is no longer leased under attempt {entry.attempts}")
 
 
 def renew(connection: apsw.Connection, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
@@ -253,12 +252,12 @@ def defer(
         connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
 
 
-def recall(connection: apsw.Connection, *, entry_ids: Sequence[int], now: datetime) -> None:
+def recall(connection: apsw.Connection, references: Sequence[str], *, now: datetime) -> None:
     """S3, due now, where it was due later."""
     connection.execute(
         "UPDATE entries SET due_at = ?1 WHERE state = 'queued' AND due_at > ?1 "
         "AND entry_id IN (SELECT value FROM json_each(?2))",
-        (to_microseconds(now), json.dumps([*entry_ids])),
+        (to_microseconds(now), json.dumps(find_numbers(references))),
     )
 
 

@@ -14,9 +14,8 @@ import apsw
 
 from relay.envelope import SpoolId
 from relay.spool.local.control import read_holds
-from relay.spool.local.ids import mark_of
+from relay.spool.local.ids import mark_of, split_id
 from relay.spool.local.listing import ask_recipient, ask_sender, read_entries
-from relay.spool.local.named import split_id
 from relay.spool.local.patterns import equals, parse_pattern
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.local.schema import query
