@@ -28,7 +28,7 @@ from relay.cli.entries import (
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
 from relay.spool.doubt import tell_doubt
-from relay.spool.model import Changed, Entry, Filter, Left, State
+from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Changed, Entry, Filter, Left, State
 
 #: Most entries that a filter can choose: more than any spool that was measured held.
 _MOST = 1_000_000
@@ -63,7 +63,7 @@ CHANGES = (
         short="Deliver entries now: queued, held or dead ones.",
         help="Deliver entries now: queued, held or dead ones.",
         done="due now",
-        states=(State.QUEUED, State.HELD, State.DEAD),
+        states=RETRIABLE,
         lets_go=True,
         example="relay queue retry --state dead --reason connect.",
     ),
@@ -72,7 +72,7 @@ CHANGES = (
         short="Keep queued entries from being delivered.",
         help="Keep queued entries from being delivered, until they are released or retried.",
         done="held",
-        states=(State.QUEUED,),
+        states=HOLDABLE,
         lets_go=False,
         example="relay queue hold --recipient support@example.com",
     ),
@@ -81,7 +81,7 @@ CHANGES = (
         short="Let held entries be delivered, now.",
         help="Let held entries be delivered, now. What a policy held becomes a contact: it is not asked again.",
         done="released",
-        states=(State.HELD,),
+        states=RELEASABLE,
         lets_go=True,
         example="relay queue release --reason class.bulk",
     ),
@@ -90,7 +90,7 @@ CHANGES = (
         short="Remove entries for good. Nobody is told.",
         help="Remove entries for good, and the mail with the last of them. Nobody is told.",
         done="dropped",
-        states=(State.QUEUED, State.HELD, State.DEAD, State.DONE),
+        states=DROPPABLE,
         lets_go=False,
         example="relay queue drop --sender @spam.example --older-than 2d",
     ),
@@ -197,11 +197,13 @@ def _change_found(
 ) -> _Outcome:
     """Change the entries that the filter chooses, among the ids where there are any."""
     found = view.desk.select(wanted)
-    able = [entry for entry in found if _takes(change, entry)]
+    able = [entry for entry in found if entry.stands_in(change.states)]
     if able and not asked:
         _ask(change, able, silent=silent)
     outcome = _change_named(view, change, [id_of(entry) for entry in able], yes=yes, silent=silent)
-    unchanged = [(id_of(entry), _WHY[entry.shown_state]) for entry in found if not _takes(change, entry)]
+    unchanged = [
+        (id_of(entry), _WHY[entry.shown_state]) for entry in found if not entry.stands_in(change.states)
+    ]
     unknown = {*view.desk.unknown(wanted.ids)}
     chosen = {word for entry in found for word in (entry.spool_id, id_of(entry))}
     unchanged += [
@@ -210,14 +212,6 @@ def _change_found(
         if word not in chosen
     ]
     return outcome._replace(unchanged=[*unchanged, *outcome.unchanged])
-
-
-def _takes(change: Change, entry: Entry) -> bool:
-    """Returns whether this command accepts the entry in its shown or its stored state.
-
-    An entry of a held route is shown as held and stored as queued; both `hold` and `release` accept it.
-    """
-    return entry.shown_state in change.states or entry.state in change.states
 
 
 def _ask(change: Change, able: Sequence[Entry], *, silent: bool) -> None:

@@ -5,7 +5,7 @@ Owns the states of an accepted mail. Never does I/O. Instants are aware, in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +27,13 @@ class State(StrEnum):
     HELD = "held"
     DEAD = "dead"
     DONE = "done"
+
+
+#: The states from which each change of an operator takes an entry: never one that is under way.
+RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
+HOLDABLE = (State.QUEUED,)
+RELEASABLE = (State.HELD,)
+DROPPABLE = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
 
 
 class RawFile(Protocol):
@@ -158,8 +165,15 @@ class Entry:
 
     @property
     def shown_state(self) -> State:
-        """The state as an operator sees it: held, too, what is queued on a route that is held (design §3, S5)."""
+        """The state as an operator sees it: held, too, what is queued on a route that is held (docs/spool.md, held routes)."""
         return State.HELD if self.route_hold else self.state
+
+    def stands_in(self, states: Sequence[State]) -> bool:
+        """Returns whether one of these states is that in which it is stored, or that in which it is shown.
+
+        Both count for a change: a hold may become an entry's own before its route goes on.
+        """
+        return self.state in states or self.shown_state in states
 
     @property
     def shown_reason(self) -> tuple[str, str]:

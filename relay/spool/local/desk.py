@@ -44,6 +44,10 @@ from relay.spool.local.schema import (
 from relay.spool.local.wake import ring
 from relay.spool.local.write_lock import WriteLock
 from relay.spool.model import (
+    DROPPABLE,
+    HOLDABLE,
+    RELEASABLE,
+    RETRIABLE,
     Backlog,
     Changed,
     Entry,
@@ -57,11 +61,9 @@ from relay.spool.model import (
 )
 
 Answer = TypeVar("Answer")
-_Takes = Callable[[Named], bool]
 
 #: Entries dropped in one transaction: their octets are overwritten, and go through the log.
 _DROPS = 200
-_RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
 #: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
 #: it is then a matter of the history; what an attempt met stays the last that is known.
 _REQUEUE = """
@@ -95,14 +97,10 @@ class LocalDesk(Desk):
             return listing.select(connection, wanted)
 
     def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        return self._requeue(
-            ids, lambda one: one.state in _RETRIABLE, event="retried", now=now, agreed=agreed
-        )
+        return self._requeue(ids, RETRIABLE, event="retried", now=now, agreed=agreed)
 
     def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        return self._requeue(
-            ids, lambda one: one.shown is State.HELD, event="released", now=now, agreed=agreed
-        )
+        return self._requeue(ids, RELEASABLE, event="released", now=now, agreed=agreed)
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         at = to_microseconds(now)
@@ -115,7 +113,7 @@ class LocalDesk(Desk):
             )
             remember(self._connection, one.entry_id, at=at, event="held", reason="operator")
 
-        return self._each(ids, lambda one: one.state is State.QUEUED, change)
+        return self._each(ids, HOLDABLE, change)
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         with self._view() as connection:
@@ -137,7 +135,7 @@ class LocalDesk(Desk):
 
     def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         def remove() -> tuple[Changed, Gone]:
-            able, changed = self._sort(ids, lambda one: one.state is not State.LEASED)
+            able, changed = self._sort(ids, DROPPABLE)
             note_dropped(self._connection, [one.entry_id for one in able], now=now)
             return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
@@ -246,7 +244,7 @@ class LocalDesk(Desk):
             yield self._connection
 
     def _requeue(
-        self, ids: Sequence[str], takes: _Takes, *, event: str, now: datetime, agreed: bool
+        self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime, agreed: bool
     ) -> Changed:
         at = to_microseconds(now)
 
@@ -261,20 +259,20 @@ class LocalDesk(Desk):
                 )
             remember(self._connection, one.entry_id, at=at, event=event)
 
-        changed = self._each(ids, takes, change, refuses=None if agreed else doubtful)
+        changed = self._each(ids, states, change, refuses=None if agreed else doubtful)
         ring(self._layout.data_dir)
         return changed
 
     def _each(
         self,
         ids: Sequence[str],
-        takes: _Takes,
+        states: Sequence[State],
         change: Callable[[Named], None],
         *,
-        refuses: _Takes | None = None,
+        refuses: Callable[[Named], bool] | None = None,
     ) -> Changed:
         def run() -> Changed:
-            able, changed = self._sort(ids, takes)
+            able, changed = self._sort(ids, states)
             doubtful = [one for one in able if refuses and refuses(one)]
             for one in able:
                 if one not in doubtful:
@@ -287,11 +285,11 @@ class LocalDesk(Desk):
             fault_point("spool.desk.committed")
         return changed
 
-    def _sort(self, ids: Sequence[str], takes: _Takes) -> tuple[Sequence[Named], Changed]:
+    def _sort(self, ids: Sequence[str], states: Sequence[State]) -> tuple[Sequence[Named], Changed]:
         """The entries that a change may have, and the answer to it: within the transaction of the change."""
         named, unknown = find_named(self._connection, ids)
-        able = [one for one in named if takes(one)]
-        left = [Left(id=one.id, state=one.shown) for one in named if not takes(one)]
+        able = [one for one in named if one.stands_in(states)]
+        left = [Left(id=one.id, state=one.shown) for one in named if not one.stands_in(states)]
         return able, Changed(
             count=len(able),
             left=(*left, *(Left(id=word, state=None) for word in unknown)),

@@ -1,15 +1,14 @@
 """The entries that an operator's filter means: chosen, counted, and read as values.
 
-Owns what a filter asks of a row, and the state that an operator sees (`Entry.shown_state`) as a question. Never
-changes a row, and never touches the octets of mails.
+Owns what a filter asks of a row. Never changes a row, and never touches the octets of mails.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
@@ -19,80 +18,50 @@ from relay.spool.local.named import find_named
 from relay.spool.local.patterns import Fits, fits_recipient, fits_sender, parse_pattern
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, LISTED_COLUMNS, parse_entry, to_microseconds
 from relay.spool.local.schema import query
-from relay.spool.model import Entry, Filter, Hold, State
+from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, find_walks
+from relay.spool.model import Entry, Filter, State
 
-#: What is queued on a route that an error of configuration holds, and what is queued on another.
-_STANDING = "e.state = 'queued' AND e.route IN (SELECT value FROM json_each(?))"
-_RUNNING = "e.state = 'queued' AND e.route NOT IN (SELECT value FROM json_each(?))"
-#: `Entry.shown_reason`, as a question.
-_REASON = """
-(substr(e.reason, 1, length(?)) = ? OR e.reason = '' AND e.state = 'queued' AND e.route IN (
-SELECT name FROM control WHERE subject = 'hold' AND substr(reason, 1, length(?)) = ?))
-"""
+#: What `read_entries` wants: the entry, and the state in which it is shown.
+SHOWN_COLUMNS = f"{ENTRY_COLUMNS}, {SHOWN_STATE}"
+_LISTED_COLUMNS = f"{LISTED_COLUMNS}, {SHOWN_STATE}"
 
 
 def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
     """Entries that fit, oldest accepted first."""
     conditions, values = _conditions(connection, wanted)
-    columns = ENTRY_COLUMNS if wanted.ids else LISTED_COLUMNS
-    holds = read_holds(connection)
+    columns = SHOWN_COLUMNS if wanted.ids else _LISTED_COLUMNS
     rows: list[Any] = []
     # State by state: each walks its own index from the oldest, and stops at the limit.
-    for walk in _walks(wanted.states, holds):
+    for walk in find_walks(wanted.states):
         where = " AND ".join([walk.condition, *conditions])
         rows += query(
             connection,
             f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
-            (*walk.values, *values, wanted.limit),
+            (*values, wanted.limit),
         )
     rows.sort(key=lambda row: row[0])
-    return read_entries(rows[: wanted.limit], holds)
+    return read_entries(connection, rows[: wanted.limit])
 
 
 def count(connection: apsw.Connection, wanted: Filter) -> dict[State, int]:
     """How many entries fit, by the state that an operator sees; the limit does not count."""
     conditions, values = _conditions(connection, wanted)
-    holds = read_holds(connection)
     states = dict.fromkeys(wanted.states or State, 0)
     if not conditions:
         totals = dict(query(connection, "SELECT name, value FROM totals"))
-        (moved,) = query(
-            connection,
-            "SELECT count(*) FROM entries WHERE state = 'queued' AND route IN (SELECT value FROM json_each(?))",
-            (json.dumps([*holds]),),
-        )[0]
+        (moved,) = query(connection, f"SELECT count(*) FROM entries AS e WHERE {WAITS_FOR_ROUTE}")[0]  # noqa: S608 - a constant of ours
         totals[State.QUEUED] -= moved
         totals[State.HELD] += moved
         return {state: totals[state] for state in states}
-    for walk in _walks(wanted.states, holds):
+    for walk in find_walks(wanted.states):
         where = " AND ".join([walk.condition, *conditions])
         (found,) = query(
             connection,
             f"SELECT count(*) FROM entries AS e JOIN mails AS m USING (mail_id) WHERE {where}",  # noqa: S608 - constants of ours
-            (*walk.values, *values),
+            values,
         )[0]
-        states[walk.state] += found
+        states[walk.shown] += found
     return states
-
-
-class _Walk(NamedTuple):
-    """The rows of one stored state, all of them of one state that an operator sees."""
-
-    state: State
-    condition: str
-    values: tuple[str, ...]
-
-
-def _walks(states: Sequence[State], holds: Mapping[str, Hold]) -> Iterator[_Walk]:
-    """`Entry.shown_state`, as questions."""
-    routes = json.dumps([*holds])
-    for state in dict.fromkeys(states or State):
-        if state is not State.QUEUED or not holds:
-            yield _Walk(state, "e.state = ?", (state,))
-        else:
-            yield _Walk(state, _RUNNING, (routes,))
-        if state is State.HELD and holds:
-            yield _Walk(state, _STANDING, (routes,))
 
 
 def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str], list[Any]]:
@@ -102,8 +71,8 @@ def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str],
         conditions.append("e.route = ?")
         values.append(wanted.route)
     if wanted.reason is not None:
-        conditions.append(_REASON)
-        values += [wanted.reason] * 4
+        conditions.append(f"substr({SHOWN_REASON}, 1, length(?)) = ?")
+        values += [wanted.reason] * 2
     if wanted.sender in {"", "<>"}:
         conditions.append("m.reverse_path IS NULL")
     elif wanted.sender is not None:
@@ -132,14 +101,16 @@ def ask_recipient(connection: apsw.Connection, fits: Fits) -> None:
     connection.create_scalar_function("fits_recipient", fits_recipient(fits), 2)
 
 
-def read_entries(rows: Sequence[Sequence[Any]], holds: Mapping[str, Hold]) -> list[Entry]:
-    """The entries of rows that can be read; one that cannot is found by `counts` and the log, and never stops a list."""
+def read_entries(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> list[Entry]:
+    """The entries of rows of SHOWN_COLUMNS; one that cannot be read is found by `counts` and the log, and stops no list."""
+    holds = read_holds(connection)
     entries: list[Entry] = []
     for row in rows:
         try:
             entry = parse_entry(row)
         except SpoolCorruptError:
             continue
-        hold = holds.get(entry.destination.route) if entry.state is State.QUEUED else None
-        entries.append(replace(entry, route_hold=hold) if hold else entry)
+        if entry.state != row[-1]:
+            entry = replace(entry, route_hold=holds[entry.destination.route])
+        entries.append(entry)
     return entries

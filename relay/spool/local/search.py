@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.envelope import SpoolId
-from relay.spool.local.control import read_holds
 from relay.spool.local.ids import mark_of, split_id
-from relay.spool.local.listing import ask_recipient, ask_sender, read_entries
+from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, read_entries
 from relay.spool.local.patterns import equals, parse_pattern
-from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, from_microseconds, to_microseconds
+from relay.spool.local.rows import ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.local.schema import query
+from relay.spool.local.shown import SHOWN_STATE
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 
 
@@ -46,13 +46,13 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
         )
     newest = sorted({row[0] for row in rows})[-limit:]
     return read_entries(
+        connection,
         query(
             connection,
-            f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
+            f"SELECT {SHOWN_COLUMNS} FROM {ENTRY_TABLES} "  # noqa: S608 - constants of ours
             "WHERE e.entry_id IN (SELECT value FROM json_each(?)) ORDER BY e.entry_id",
             (json.dumps(newest),),
         ),
-        read_holds(connection),
     )
 
 
@@ -137,12 +137,12 @@ def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: da
     oldest: dict[str, int] = {}
     rows = query(
         connection,
-        "SELECT route, state, accepted_at FROM entries WHERE state IN ('queued', 'leased', 'held', 'dead')",
+        f"SELECT e.route, {SHOWN_STATE}, e.accepted_at FROM entries AS e "  # noqa: S608 - a constant of ours
+        "WHERE e.state IN ('queued', 'leased', 'held', 'dead')",
     )
-    holds = read_holds(connection)
     for route, state, accepted_at in rows:
         of_route = counts.setdefault(route, dict.fromkeys(("queued", "leased", "held", "dead"), 0))
-        of_route["held" if state == State.QUEUED and route in holds else state] += 1
+        of_route[state] += 1
         buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
         if state == State.DEAD:
             continue

@@ -1,0 +1,40 @@
+"""The state and reason of an entry as an operator sees them, asked of a row.
+
+Owns one rule: what is queued on a route that an error of configuration holds is shown as held, with the reason of the
+hold where the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the same of a value. Each
+condition speaks of `entries AS e`. Never runs a question itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from relay.spool.model import State
+
+_HELD_ROUTE = "e.route IN (SELECT name FROM control WHERE subject = 'hold')"
+#: The entry is queued, and shown as held.
+WAITS_FOR_ROUTE = f"e.state = 'queued' AND {_HELD_ROUTE}"
+SHOWN_STATE = f"iif({WAITS_FOR_ROUTE}, 'held', e.state)"
+SHOWN_REASON = (
+    "iif(e.reason = '' AND e.state = 'queued', "
+    "coalesce((SELECT reason FROM control WHERE subject = 'hold' AND name = e.route), ''), e.reason)"
+)
+
+
+class Walk(NamedTuple):
+    """Rows of one stored state, all of them shown in one state: an index has them, the oldest first."""
+
+    shown: State
+    condition: str
+
+
+def find_walks(states: Sequence[State]) -> Iterator[Walk]:
+    """The walks over all rows that are shown in one of these states; over all rows where none is given."""
+    for state in dict.fromkeys(states or State):
+        if state is State.QUEUED:
+            yield Walk(state, f"e.state = 'queued' AND NOT {_HELD_ROUTE}")
+        else:
+            yield Walk(state, f"e.state = '{state}'")
+        if state is State.HELD:
+            yield Walk(state, WAITS_FOR_ROUTE)
