@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from spool_helpers import NOW, build_destination, build_submission, later
 
-from relay.spool.local import accept, claims, conversations, listing, named, outcomes, retention, search
+from relay.spool.local import accept, claims, conversations, listing, outcomes, retention, search
 from relay.spool.local.schema import open_database, query, transaction
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
@@ -97,7 +97,7 @@ WORK = {
     "bury aged": lambda c: outcomes.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
-    "find": lambda c: named.find_named(c, ["x", "x.1"]),
+    "find": lambda c: listing.find_named(c, ["x", "x.1"]),
     "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345", limit=9),
     "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
     "list": lambda c: listing.select(c, Filter()),

@@ -12,8 +12,8 @@ from spool_helpers import NOW, build_config, build_submission
 
 from relay.errors import SpoolError, SpoolOlderError
 from relay.spool.local import schema
-from relay.spool.local.envelopes import build_envelope_json
 from relay.spool.local.layout import Layout
+from relay.spool.local.rows import build_envelope_json
 from relay.spool.local.schema import (
     MIGRATIONS,
     close_database,

@@ -25,7 +25,7 @@ from relay.spool.local.errors import translated
 from relay.spool.local.health import diagnosed
 from relay.spool.local.ids import split_id
 from relay.spool.local.layout import Layout, remove_raw
-from relay.spool.local.named import Named, find_named
+from relay.spool.local.listing import Named, find_named
 from relay.spool.local.outcomes import remember
 from relay.spool.local.presence import deliverer_runs
 from relay.spool.local.raw import open_raw

@@ -1,19 +1,21 @@
 """The rows of the local spool, read and written as values.
 
-Owns how instants, envelopes and destinations stand in a row. Never opens a database. A row that cannot be read
-is a `SpoolCorruptError`, and nothing else.
+Owns how instants, envelopes (a line of JSON, its keys the names of our fields) and destinations stand in a row. Never
+opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot is a ValueError.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.envelope import Destination, SpoolId
+import orjson
+
+from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
 from relay.errors import SpoolCorruptError
-from relay.spool.local.envelopes import parse_envelope_json
 from relay.spool.model import Entry, State
 from relay.vocabulary import Rung
 
@@ -97,3 +99,39 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         sent=bool(row[28]),
         in_doubt_since=from_microseconds(row[29]) if row[29] is not None else None,
     )
+
+
+def build_envelope_json(envelope: Envelope) -> str:
+    """The envelope as one line of JSON, the form in which a spool keeps it.
+
+    Raises:
+        ValueError: a text holds a lone surrogate, which no peer's octets become.
+    """
+    if envelope.received_at.tzinfo is not UTC:
+        envelope = replace(envelope, received_at=envelope.received_at.astimezone(UTC))
+    try:
+        return orjson.dumps(envelope).decode()
+    except TypeError as exc:
+        raise ValueError(f"not to be written as JSON: {exc}") from exc
+
+
+def parse_envelope_json(text: str) -> Envelope:
+    """The envelope that `build_envelope_json` wrote.
+
+    Raises:
+        ValueError: the text is no such record (KeyError and TypeError are turned into it).
+    """
+    try:
+        record = orjson.loads(text)
+        return Envelope(
+            reverse_path=record["reverse_path"],
+            forward_paths=tuple(ForwardPath(**path) for path in record["forward_paths"]),
+            peer=Peer(**record["peer"]),
+            received_at=datetime.fromisoformat(record["received_at"]),
+            smtputf8=record["smtputf8"],
+            ret=record["ret"],
+            envid=record["envid"],
+            repairs=tuple(record["repairs"]),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"not an envelope record: {exc!r}") from exc
