@@ -16,10 +16,10 @@ from relay.spool.local import health
 from relay.spool.local import schema as local
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
+from relay.spool.local.health import deliverer_runs
 from relay.spool.local.intake import LocalIntake
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
-from relay.spool.local.presence import deliverer_runs
 
 
 def open_intake(config: Config, *, by_hand: bool = False) -> Intake:

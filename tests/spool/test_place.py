@@ -7,8 +7,8 @@ import shutil
 import pytest
 from disks import small_disk
 
+from relay.spool.local.health import Place
 from relay.spool.local.layout import Layout
-from relay.spool.local.place import Place
 
 
 @pytest.fixture

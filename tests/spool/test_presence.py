@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from relay.spool.local import presence
+from relay.spool.local import health
+from relay.spool.local.health import deliverer_runs
 from relay.spool.local.layout import lock_file
-from relay.spool.local.presence import deliverer_runs
 from relay.spool.local.wake import Bell, is_listening
 
 
@@ -60,7 +60,7 @@ def test_deliverer_that_does_not_listen_yet(tmp_path):
 def test_where_nobody_can_tell_one_runs(tmp_path, monkeypatch):
     """On a system without a list of locks nothing is said that may be wrong."""
     (tmp_path / "deliver.lock").touch()
-    monkeypatch.setattr(presence, "_LOCKS", tmp_path / "nowhere")
+    monkeypatch.setattr(health, "_LOCKS", tmp_path / "nowhere")
     assert deliverer_runs(tmp_path)
 
 

@@ -1,8 +1,9 @@
-"""Fitness: what of a spool cannot be used as it is, in sentences for the operator who can change that.
+"""The looks at a spool from outside: what of it is unfit for use, who delivers, what lies there, and whether it takes a write.
 
-Owns the look at the spool from outside (kind, owner and mode of its folders and files) and the sentence for a database
-that is none. Asked before a start, and when something has failed. Never changes anything, never reads a mail, and never
-opens the database by itself: closing it would take SQLite's locks of this process away (fcntl).
+Owns the sentences about kind, owner and mode of its folders and files, for the operator who can change that, and about a
+database that is none. The deliverer's lock is never tried, not for an instant: a deliverer that starts in that instant
+would be told that another one runs. Only the probe opens the database, as every writer does. All others look at names and
+modes: opening the file by itself and closing it would take SQLite's locks of this process away (fcntl).
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from pathlib import Path
 from relay.config.data_dir import TALLY
 from relay.config.sentences import show
 from relay.errors import SpoolDamagedError, SpoolError, SpoolSickError, SpoolUnfitError
+from relay.faults import fault_point
+from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout
+from relay.spool.local.schema import close_database, open_database
+from relay.spool.local.wake import is_listening
+from relay.spool.local.write_lock import WriteLock
 
 _FILE = os.R_OK | os.W_OK
 _FOLDER = os.R_OK | os.W_OK | os.X_OK
@@ -136,3 +142,78 @@ def _name(user: int) -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return str(user)
+
+
+_LOCKS = Path("/proc/locks")
+
+
+def deliverer_runs(data_dir: Path) -> bool:
+    """Whether a deliverer runs; True, too, where nobody can tell. Never blocks, never raises."""
+    return is_listening(data_dir) or _is_locked(Layout(data_dir=data_dir).deliver_lock)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock (flock(2)) on the file; a deliverer has it before it listens.
+
+    By the number of the file alone: on some file systems (btrfs, overlayfs) the kernel's list names another device
+    than stat(2). One number on two devices, locked on the other, costs an operator a hint.
+    """
+    if not path.exists():
+        return False
+    try:
+        number = path.stat().st_ino
+        lines = _LOCKS.read_text().splitlines()
+    except OSError:
+        return True
+    # proc_locks(5): "1: FLOCK  ADVISORY  WRITE 4711 fe:00:2146638 0 EOF"; who waits for one has "->" first.
+    return any(
+        len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(number)
+        for words in map(str.split, lines)
+    )
+
+
+_Identity = tuple[int, int]
+
+
+class Place:
+    """What lies there now; remembered by a process that has opened it. Calls block: use a thread."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._opened = self._look()
+
+    def has_changed(self) -> bool:
+        """Whether another spool lies there; no while none does, which the next write tells."""
+        now = self._look()
+        return now is not None and now != self._opened
+
+    def _look(self) -> _Identity | None:
+        try:
+            found = self._layout.database.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+#: A value that is not there before: SQLite writes no page for one that stays.
+_COUNT = "INSERT INTO totals VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+
+
+def probe_spool(layout: Layout) -> None:
+    """Bring one write to the disk, on a connection of its own. Blocks, as long as the disk does: use a thread.
+
+    Raises:
+        SpoolFullError, SpoolSickError: it did not come there.
+    """
+    connection = open_database(layout.database)
+    try:
+        gate = WriteLock(layout.gate)
+        try:
+            with translated():
+                with gate.transaction(connection):
+                    connection.execute(_COUNT)
+                fault_point("spool.probed")
+        finally:
+            gate.close()
+    finally:
+        close_database(connection)

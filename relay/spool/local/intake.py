@@ -22,10 +22,9 @@ from relay.faults import fault_point
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
 from relay.spool.local.errors import translate_error
+from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import IdLock, LargeFile, Layout
-from relay.spool.local.place import Place
-from relay.spool.local.probe import probe_spool
 from relay.spool.local.reserve import Reserve
 from relay.spool.local.room import Room
 from relay.spool.local.schema import check_in_place, close_database, open_database

@@ -23,10 +23,9 @@ from relay.spool.interface import Outbox
 from relay.spool.local import claims, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.errors import translated
+from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.layout import Layout, Sweep, lock_file, remove_raw
 from relay.spool.local.memory import load_text, save_text
-from relay.spool.local.place import Place
-from relay.spool.local.probe import probe_spool
 from relay.spool.local.raw import open_file, open_raw
 from relay.spool.local.readers import Readers
 from relay.spool.local.reserve import Reserve
