@@ -58,7 +58,7 @@ class Watch:
         #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
         #: True if the reserve was released at the last look.
-        self._ballast_out = False
+        self._reserve_out = False
         #: The probe that the last look was waiting for.
         self._probing: asyncio.Task[None] | None = None
 
@@ -118,7 +118,7 @@ class Watch:
             return False  # the next look reports what is wrong with the spool
         if mails:
             telemetry.spool_expired(mails=mails, early=True)
-        return await asyncio.to_thread(self._desk.disk_full) != self._ballast_out
+        return await asyncio.to_thread(self._desk.disk_full) != self._reserve_out
 
     async def sweep(self) -> None:
         """Remove finished mail past its retention, and give up mail that has waited for
@@ -159,7 +159,7 @@ class Watch:
             why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
             return replace(self._standing, sick=why or type(exc).__name__)
         seen = replace(seen, away=tuple(sorted(self._away().items())))
-        self._ballast_out = seen.disk_full
+        self._reserve_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)
 
     def _explain(self, error: SpoolError) -> str:

@@ -12,7 +12,7 @@ from spool_helpers import NOW, build_config, build_submission, later
 
 from relay.errors import SpoolFullError, SpoolSickError
 from relay.spool.local.layout import Layout
-from relay.spool.local.reserve import Reserve
+from relay.spool.local.room import Reserve
 from relay.spool.model import State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 

@@ -14,7 +14,7 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.faults import fault_point
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.layout import Layout
-from relay.spool.local.reserve import Reserve
+from relay.spool.local.room import Reserve
 from relay.spool.local.schema import close_database, open_database, restart_log, savepoint
 from relay.spool.local.write_lock import WriteLock
 from relay.spool.local.writer import Job, Writer
@@ -85,7 +85,7 @@ class Changes:
         return None
 
     def _win_room(self, error: SpoolError) -> bool:
-        """Whether a full disk has room for us now: the ballast is given up, and the log begins again at its front."""
+        """Whether a full disk has room for us now: the reserve is given up, and the log begins again at its front."""
         released = self._reserve.release(error)
         if not isinstance(error, SpoolFullError):
             return released

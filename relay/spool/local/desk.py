@@ -29,8 +29,8 @@ from relay.spool.local.listing import Named, find_named
 from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw
 from relay.spool.local.readers import Readers
-from relay.spool.local.reserve import Reserve
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
+from relay.spool.local.room import Reserve
 from relay.spool.local.rows import to_microseconds
 from relay.spool.local.schema import (
     check_current,

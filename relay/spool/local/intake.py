@@ -25,8 +25,7 @@ from relay.spool.local.errors import translate_error
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import IdLock, LargeFile, Layout
-from relay.spool.local.reserve import Reserve
-from relay.spool.local.room import Room
+from relay.spool.local.room import Reserve, Room
 from relay.spool.local.schema import check_in_place, close_database, open_database
 from relay.spool.local.wake import Ringer
 from relay.spool.local.write_lock import WriteLock

@@ -10,7 +10,7 @@ file, sync its directory, and only then the row that names it commits. Never tou
     <data_dir>/spool/write.lock        locked by whoever writes at the moment (`write_lock`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
     <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
-    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`reserve`)
+    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`room`)
 What else lies in `data_dir` is not the spool's (`relay.config.data_dir`).
 """
 

@@ -28,8 +28,7 @@ from relay.spool.local.layout import Layout, Sweep, lock_file, remove_raw
 from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.raw import open_file, open_raw
 from relay.spool.local.readers import Readers
-from relay.spool.local.reserve import Reserve
-from relay.spool.local.room import Room
+from relay.spool.local.room import Reserve, Room
 from relay.spool.local.schema import open_database, query
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
@@ -332,7 +331,7 @@ class LocalOutbox(Outbox):
         return self._room_left.lacks_room(largest=self._largest)
 
     async def _give_back_all(self) -> None:
-        """Free pages of the database to the disk, until the ballast finds room."""
+        """Free pages of the database to the disk, until the reserve finds room."""
         while await self._change("expire", retention.give_back, kept=0):
             await self._read(query, "PRAGMA wal_checkpoint(PASSIVE)")
             if await asyncio.to_thread(self._reserve.lay):
