@@ -9,7 +9,7 @@ import pytest
 from relay.config.builtin import builtin_config
 from relay.routes import RouteTable
 from relay.smtp.filetypes import FileLook, strict_routes
-from relay.spool.local.layout import LargeFile
+from relay.spool.local.raw import LargeFile
 
 pytestmark = pytest.mark.process
 

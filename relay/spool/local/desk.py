@@ -24,10 +24,10 @@ from relay.spool.local.accept import find_others
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed
 from relay.spool.local.ids import split_id
-from relay.spool.local.layout import Layout, remove_raw
+from relay.spool.local.layout import Layout
 from relay.spool.local.listing import Named, find_named
 from relay.spool.local.outcomes import remember
-from relay.spool.local.raw import open_raw
+from relay.spool.local.raw import open_raw, remove_raw
 from relay.spool.local.readers import Readers
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve

@@ -24,7 +24,8 @@ from relay.spool.local.accept import Prepared, accept, prepare
 from relay.spool.local.errors import translate_error
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
-from relay.spool.local.layout import IdLock, LargeFile, Layout
+from relay.spool.local.layout import Layout
+from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.schema import check_in_place, close_database, open_database
 from relay.spool.local.wake import Ringer

@@ -1,7 +1,6 @@
-"""The files of the local spool: where they lie, how a large mail is written, and what a sweep may remove.
+"""The layout of the local spool: where everything lies, and how folders and lock files are made.
 
-Owns the layout below `data_dir`, and the order of system calls that makes a large mail safe: write, sync the
-file, sync its directory, and only then the row that names it commits. Never touches the database.
+Owns the paths below `data_dir`, and who owns what is made there. Never touches the database.
 
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/wake                    its doorbell (`wake`)
@@ -17,27 +16,15 @@ What else lies in `data_dir` is not the spool's (`relay.config.data_dir`).
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import mmap
 import os
-import secrets
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.errors import SpoolSickError
-from relay.faults import fault_point
 from relay.spool.local.errors import translated
-from relay.spool.local.ids import MARK_LENGTH, build_mark, mark_of
+from relay.spool.local.ids import MARK_LENGTH, mark_of
 
 _DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
-#: Longer than any session may take to send one mail (limits.session_seconds), so nothing younger is removed
-#: while the process that writes it lives.
-_ABANDONED_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,160 +138,3 @@ def lock_file(path: Path) -> int | None:
         raise
     adopt(path)
     return handle
-
-
-class IdLock:
-    """The right to give out ids with one mark, held by a lock until closed or the process ends."""
-
-    def __init__(self, makers: Path) -> None:
-        self._makers = makers
-        self.mark, self._handle = self._take()
-
-    def _take(self) -> tuple[str, int]:
-        for _ in range(100):
-            mark = build_mark(secrets.randbits(25))
-            path = self._makers / mark
-            with translated():
-                if path.exists():
-                    continue
-                handle = lock_file(path)
-                if handle is None:
-                    continue
-                # A sweep may have removed the name between its making and our lock: then the lock guards nothing.
-                if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-                    return mark, handle
-                os.close(handle)
-        raise SpoolSickError(f"no lock file can be made in {self._makers}")
-
-    def close(self) -> None:
-        """Give the mark up; what was left unfinished under it may be swept."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-
-
-class LargeFile:
-    """A large mail on its way into the spool (`RawFile`). Calls block: use a thread.
-
-    Whoever opened it owns it until `take`; after that only the spool decides whether the file stays.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0
-        self._taken = False
-        self._lock = threading.Lock()
-        with translated():
-            make_folder(path.parent)
-            self._handle = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
-            )
-            adopt(path)
-            fault_point("spool.raw.created")
-
-    def write(self, octets: bytes) -> None:
-        """Append octets."""
-        with translated(), memoryview(octets) as view:
-            done = 0
-            while done < len(view):
-                done += os.write(self._handle, view[done:])
-            self.size += len(view)
-            fault_point("spool.raw.written")
-
-    @contextmanager
-    def view(self) -> Iterator[memoryview]:
-        """What was written so far, from the file; the map goes when nothing speaks of it any more."""
-        with translated(), self.path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        yield memoryview(mapped)
-
-    def take(self) -> None:
-        """The spool takes the file over: from now on `discard` does nothing."""
-        with self._lock:
-            self._taken = True
-
-    def seal(self, trace_size: int) -> bytes:
-        """Bring the octets, then the name, to the disk; the SHA-256 of the first so many octets."""
-        with translated():
-            trace = os.pread(self._handle, trace_size, 0)
-            os.fsync(self._handle)
-            fault_point("spool.raw.synced")
-            self._close()
-            sync_folder(self.path.parent)
-            fault_point("spool.raw.folder_synced")
-        return hashlib.sha256(trace).digest()
-
-    def discard(self) -> None:
-        """Remove what was written, unless the spool has taken it."""
-        with self._lock:
-            if not self._taken:
-                self._taken = True
-                self.remove()
-
-    def remove(self) -> None:
-        """Close and remove the file; what cannot be removed is left to the sweep."""
-        self._close()
-        remove_raw(self.path)
-
-    def _close(self) -> None:
-        if self._handle >= 0:
-            handle, self._handle = self._handle, -1
-            os.close(handle)
-
-
-def remove_raw(path: Path) -> None:
-    """Remove a large mail that no row names; a failure costs space until the next sweep, and no more."""
-    try:
-        path.unlink(missing_ok=True)
-        fault_point("spool.raw.removed")
-    except OSError:
-        return
-
-
-class Sweep:
-    """One look at what lies in the spool without a row (S2), in three steps around one look at the rows.
-
-    First the makers that are dead are found; rows are read after that, so that none of theirs is missed; then
-    files without a row go, when their maker is dead or they have not been written to for an hour. A maker without
-    a lock file died before an earlier sweep: only a sweep removes one.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._dead: dict[str, int] = {}
-        with translated():
-            for path in layout.makers.iterdir():
-                handle = lock_file(path)
-                if handle is not None:
-                    self._dead[path.name] = handle
-
-    def files(self) -> Iterator[Path]:
-        """Every large mail that lies here."""
-        with translated():
-            for folder in sorted(self._layout.raw.iterdir()):
-                yield from folder.iterdir()
-
-    def remove(self, orphans: Iterator[Path]) -> int:
-        """Remove those of the files without a row that nobody is writing; how many went."""
-        removed = 0
-        oldest = time.time() - _ABANDONED_SECONDS  # the file system's clock, whatever the caller calls now
-        for path in orphans:
-            try:
-                idle = path.stat().st_mtime < oldest
-            except FileNotFoundError:
-                continue
-            if idle or self._is_orphan(path.name):
-                remove_raw(path)
-                removed += 1
-        return removed
-
-    def _is_orphan(self, name: str) -> bool:
-        mark = mark_of(name)
-        return mark in self._dead or (mark is not None and not (self._layout.makers / mark).exists())
-
-    def close(self) -> None:
-        """Remove the lock files of the dead, while they are locked, and let them go."""
-        for mark, handle in self._dead.items():
-            (self._layout.makers / mark).unlink(missing_ok=True)
-            os.close(handle)
-        self._dead.clear()

@@ -24,9 +24,9 @@ from relay.spool.local import claims, control, conversations, outcomes, retentio
 from relay.spool.local.changes import Changes
 from relay.spool.local.errors import translated
 from relay.spool.local.health import Place, probe_spool
-from relay.spool.local.layout import Layout, Sweep, lock_file, remove_raw
+from relay.spool.local.layout import Layout, lock_file
 from relay.spool.local.memory import load_text, save_text
-from relay.spool.local.raw import open_file, open_raw
+from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
 from relay.spool.local.readers import Readers
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.schema import open_database, query
