@@ -28,10 +28,10 @@ from relay.delivery.runner import Runner
 from relay.faults import arm_fault
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox
-from relay.spool.local import schema
+from relay.spool.local import database
+from relay.spool.local.database import close_database, open_database, query
 from relay.spool.local.layout import Layout
 from relay.spool.local.migrations import MIGRATIONS
-from relay.spool.local.schema import close_database, open_database, query
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung
@@ -251,7 +251,7 @@ def make_version_2(config):
     path = Layout(data_dir=config.data_dir).database
     older = path.with_name("older.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:2])
+        patch.setattr(database, "MIGRATIONS", MIGRATIONS[:2])
         connection = open_database(older, create=True)
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("ATTACH ? AS newer", (str(path),))

@@ -12,8 +12,7 @@ from contextlib import contextmanager, nullcontext
 
 from relay.config.model import Config
 from relay.spool.interface import Desk, Intake, Outbox
-from relay.spool.local import health
-from relay.spool.local import schema as local
+from relay.spool.local import database, health
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs
@@ -80,7 +79,7 @@ def count_entries(config: Config) -> int | None:
         SpoolError: there is one that cannot be read.
     """
     with diagnosed(config):
-        return local.count_entries(Layout(data_dir=config.data_dir).database)
+        return database.count_entries(Layout(data_dir=config.data_dir).database)
 
 
 def check_library() -> str:
@@ -89,7 +88,7 @@ def check_library() -> str:
     Raises:
         SpoolError: it cannot keep the promise.
     """
-    return local.check_library()
+    return database.check_library()
 
 
 def is_attended(config: Config) -> bool:

@@ -40,7 +40,7 @@ from relay.check.secrets import examine_secrets
 from relay.config.builtin import builtin_config
 from relay.config.model import Server as ServerSection
 from relay.config.model import Tls
-from relay.spool.local.schema import open_database
+from relay.spool.local.database import open_database
 
 NOW = datetime.now(UTC)
 

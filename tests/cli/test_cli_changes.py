@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from test_cli_queue import SALES, Spool
 
 from relay.cli import main
-from relay.spool.local.schema import open_database
+from relay.spool.local.database import open_database
 
 NO_DAEMON = "relay: no daemon runs that delivers: nothing goes out until one is started\n"
 

@@ -22,8 +22,8 @@ from relay.cli.entries import printable, span
 from relay.cli.filters import parse_age
 from relay.cli.pages import short_size
 from relay.config.load import load_config
+from relay.spool.local.database import open_database
 from relay.spool.local.layout import lock_file
-from relay.spool.local.schema import open_database
 from relay.spool.opening import open_intake, open_outbox
 
 CONFIG = """

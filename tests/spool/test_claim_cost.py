@@ -6,8 +6,8 @@ import pytest
 from spool_helpers import NOW, build_submission
 
 from relay.spool.local import claims
+from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.rows import to_microseconds
-from relay.spool.local.schema import open_database, query, transaction
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 

@@ -8,7 +8,7 @@ import pytest
 from spool_helpers import NOW, build_destination, later
 
 from relay.spool.local import conversations
-from relay.spool.local.schema import open_database, query
+from relay.spool.local.database import open_database, query
 
 QUESTION = "<question@customer.example>"
 ANN = {"reverse_path": "bounces@esp.example", "author": "ann@customer.example"}

@@ -11,7 +11,7 @@ import pytest
 from spool_helpers import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
-from relay.spool.local.schema import open_database
+from relay.spool.local.database import open_database
 from relay.spool.model import Changed, Filter, Left, State
 
 SALES = (build_destination("sales@example.com", route="sales"),)

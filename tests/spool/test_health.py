@@ -24,9 +24,9 @@ from relay.errors import (
     SpoolSickError,
     SpoolUnfitError,
 )
+from relay.spool.local.database import count_entries
 from relay.spool.local.health import diagnosed, find_unfit, probe_spool
 from relay.spool.local.layout import Layout
-from relay.spool.local.schema import count_entries
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
 NOBODY = 65_534

@@ -11,7 +11,7 @@ import pytest
 from spool_helpers import NOW, build_destination, build_submission, claim_one, later, raw_files
 
 from relay.errors import SpoolError, SpoolFullError
-from relay.spool.local.schema import open_database
+from relay.spool.local.database import open_database
 from relay.spool.model import Filter, PolicyHold, State
 
 SALES = build_destination("sales@example.com", route="sales")

@@ -11,7 +11,7 @@ import pytest
 from spool_helpers import NOW, build_destination, build_submission, later
 
 from relay.spool.local import accept, claims, conversations, listing, outcomes, retention, search
-from relay.spool.local.schema import open_database, query, transaction
+from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.model import Filter

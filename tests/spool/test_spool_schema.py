@@ -11,10 +11,8 @@ import pytest
 from spool_helpers import NOW, build_config, build_submission
 
 from relay.errors import SpoolError, SpoolOlderError
-from relay.spool.local import schema
-from relay.spool.local.layout import Layout
-from relay.spool.local.rows import build_envelope_json
-from relay.spool.local.schema import (
+from relay.spool.local import database
+from relay.spool.local.database import (
     MIGRATIONS,
     close_database,
     count_entries,
@@ -22,6 +20,8 @@ from relay.spool.local.schema import (
     query,
     transaction,
 )
+from relay.spool.local.layout import Layout
+from relay.spool.local.rows import build_envelope_json
 from relay.spool.local.wake import Bell
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -57,7 +57,7 @@ def test_version_is_kept(path):
     for _ in range(2):
         connection = open_database(path, create=True)
         assert connection.pragma("user_version") == len(MIGRATIONS)
-        assert connection.pragma("application_id") == schema.APPLICATION_ID
+        assert connection.pragma("application_id") == database.APPLICATION_ID
         connection.close()
 
 
@@ -135,7 +135,7 @@ def make_older(config, version):
     layout = Layout(data_dir=config.data_dir)
     layout.prepare()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", MIGRATIONS[:version])
+        patch.setattr(database, "MIGRATIONS", MIGRATIONS[:version])
         connection = open_database(layout.database, create=True)
     envelope = build_envelope_json(build_submission("M1").envelope).replace("'", "''")
     fingerprint, trace = hashlib.sha256(b"x").hexdigest(), hashlib.sha256(b"").hexdigest()
@@ -330,7 +330,7 @@ def test_database_whose_making_was_cut_short_is_made_by_whoever_comes(path):
     connection = apsw.Connection(str(path))
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.close()
-    connection = schema.open_to_look(path)
+    connection = database.open_to_look(path)
     assert query(connection, "SELECT count(*) FROM entries") == [(0,)]
     assert connection.pragma("user_version") == len(MIGRATIONS)
     connection.close()

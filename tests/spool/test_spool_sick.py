@@ -14,7 +14,7 @@ from spool_helpers import NOW, build_config, build_submission, claim_one, raw_fi
 
 from relay import faults
 from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError
-from relay.spool.local.schema import open_database
+from relay.spool.local.database import open_database
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 

@@ -19,9 +19,9 @@ from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
 from relay.spool.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
 from relay.spool.local.conversations import find_answers, normalise_author
+from relay.spool.local.database import query
 from relay.spool.local.raw import LargeFile
 from relay.spool.local.rows import build_envelope_json, build_json, to_microseconds
-from relay.spool.local.schema import query
 from relay.spool.local.turns import NEW, REPLY, group_of
 from relay.spool.model import Receipt, Submission
 

@@ -16,6 +16,7 @@ import apsw
 from relay import telemetry
 from relay.errors import SpoolCorruptError
 from relay.spool.local.control import read_paused
+from relay.spool.local.database import query
 from relay.spool.local.ids import build_reference, find_numbers
 from relay.spool.local.outcomes import record, remember
 from relay.spool.local.rows import (
@@ -25,7 +26,6 @@ from relay.spool.local.rows import (
     parse_entry,
     to_microseconds,
 )
-from relay.spool.local.schema import query
 from relay.spool.local.suspects import HUNG, Suspects
 from relay.spool.local.turns import PRIORITIES, Turns
 from relay.spool.model import Entry

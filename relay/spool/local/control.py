@@ -10,8 +10,8 @@ from datetime import datetime
 import apsw
 
 from relay.errors import SpoolError
+from relay.spool.local.database import query
 from relay.spool.local.rows import from_microseconds, to_microseconds
-from relay.spool.local.schema import query
 from relay.spool.model import Hold, Paused
 
 

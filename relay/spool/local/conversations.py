@@ -16,8 +16,8 @@ from typing import Any
 import apsw
 
 from relay.spool.duplicates import normalise_reverse_path
+from relay.spool.local.database import query
 from relay.spool.local.rows import to_microseconds
-from relay.spool.local.schema import query
 from relay.spool.model import Entry
 
 #: A mail that answers a contact of this many days is a reply to an open conversation.

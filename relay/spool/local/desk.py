@@ -21,6 +21,14 @@ from relay.spool.doubt import is_too_old
 from relay.spool.interface import Desk
 from relay.spool.local import control, listing, search
 from relay.spool.local.accept import find_others
+from relay.spool.local.database import (
+    check_current,
+    check_in_place,
+    close_database,
+    open_to_look,
+    query,
+    tidy_log,
+)
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed
 from relay.spool.local.ids import split_id
@@ -32,14 +40,6 @@ from relay.spool.local.readers import Readers
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
 from relay.spool.local.rows import to_microseconds
-from relay.spool.local.schema import (
-    check_current,
-    check_in_place,
-    close_database,
-    open_to_look,
-    query,
-    tidy_log,
-)
 from relay.spool.local.wake import ring
 from relay.spool.local.write_lock import WriteLock
 from relay.spool.model import (

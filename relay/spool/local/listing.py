@@ -16,6 +16,7 @@ import apsw
 
 from relay.errors import SpoolCorruptError
 from relay.spool.local.control import read_holds
+from relay.spool.local.database import query
 from relay.spool.local.ids import build_reference, split_id
 from relay.spool.local.patterns import Fits, fits_recipient, fits_sender, parse_pattern
 from relay.spool.local.rows import (
@@ -27,7 +28,6 @@ from relay.spool.local.rows import (
     parse_entry,
     to_microseconds,
 )
-from relay.spool.local.schema import query
 from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, find_walks
 from relay.spool.model import Entry, Filter, State
 

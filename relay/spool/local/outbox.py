@@ -22,6 +22,7 @@ from relay.errors import SpoolBusyError
 from relay.spool.interface import Outbox
 from relay.spool.local import claims, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
+from relay.spool.local.database import open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.layout import Layout, lock_file
@@ -29,7 +30,6 @@ from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
 from relay.spool.local.readers import Readers
 from relay.spool.local.room import Reserve, Room
-from relay.spool.local.schema import open_database, query
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.local.database import query
 from relay.spool.local.ids import find_numbers
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
-from relay.spool.local.schema import query
 from relay.spool.model import Entry
 from relay.vocabulary import Rung
 

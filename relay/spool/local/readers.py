@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 
 import apsw
 
+from relay.spool.local.database import close_database, open_to_look
 from relay.spool.local.errors import translated
-from relay.spool.local.schema import close_database, open_to_look
 
 #: More than the deliveries that read at once; what is above is closed after use.
 _KEPT = 8

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.spool.local.conversations import CONVERSATION_DAYS
+from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
 from relay.spool.local.rows import to_microseconds
-from relay.spool.local.schema import query
 
 #: Rows a transaction: some ten milliseconds of it.
 STEP = 500

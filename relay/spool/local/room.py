@@ -21,9 +21,9 @@ import apsw
 
 from relay.config.model import SpoolSection
 from relay.errors import SpoolError, SpoolFullError
+from relay.spool.local.database import close_database, open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout, adopt, make_folder, sync_folder
-from relay.spool.local.schema import close_database, open_database, query
 
 _LOOK_SECONDS = 1.0
 #: Room counts as short before it is gone: the share of it that may be in use.

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.envelope import SpoolId
+from relay.spool.local.database import query
 from relay.spool.local.ids import mark_of, split_id
 from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, read_entries
 from relay.spool.local.patterns import equals, parse_pattern
 from relay.spool.local.rows import ENTRY_TABLES, from_microseconds, to_microseconds
-from relay.spool.local.schema import query
 from relay.spool.local.shown import SHOWN_STATE
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 

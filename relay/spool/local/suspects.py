@@ -12,7 +12,7 @@ from collections.abc import Container
 
 import apsw
 
-from relay.spool.local.schema import query
+from relay.spool.local.database import query
 
 #: The reason that such an entry has until its next outcome.
 HUNG = "hung"

@@ -18,7 +18,7 @@ import apsw
 from relay.domains import normalise_domain
 from relay.envelope import Peer
 from relay.networks import find_network
-from relay.spool.local.schema import query
+from relay.spool.local.database import query
 
 #: Mail that continues its sender's own conversation, and all other.
 REPLY, NEW = 0, 1

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import apsw
 
+from relay.spool.local.database import transaction
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import adopt
-from relay.spool.local.schema import transaction
 
 
 class WriteLock:
