@@ -31,7 +31,7 @@ from relay.sandbox.service import Sandbox
 from relay.spool.local import database
 from relay.spool.local.database import close_database, open_database, query
 from relay.spool.local.layout import Layout
-from relay.spool.local.migrations import MIGRATIONS
+from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung

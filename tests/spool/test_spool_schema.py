@@ -67,7 +67,7 @@ def test_older_database_is_brought_up_to_date(path, monkeypatch):
     connection.execute("INSERT INTO control VALUES ('intake', '', '', '', 1)")
     connection.close()
     monkeypatch.setattr(
-        schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); INSERT INTO newer VALUES (7);")
+        database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); INSERT INTO newer VALUES (7);")
     )
     for create in (True, False):
         connection = open_database(path, create=create)
@@ -171,7 +171,7 @@ def test_failed_migration_changes_nothing(path, monkeypatch):
     """A migration is whole or not at all."""
     open_database(path, create=True).close()
     monkeypatch.setattr(
-        schema, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); CREATE TABLE mails (x);")
+        database, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE newer (x); CREATE TABLE mails (x);")
     )
     with pytest.raises(SpoolError):
         open_database(path, create=True)

@@ -1,7 +1,7 @@
 """The database of the local spool: its version, and how a connection to it is opened.
 
 Owns the pragmas that a promise rests on (WAL, synchronous=FULL), and who may bring an older database up to date: the
-daemon (`migrations` has the steps). Never reads or writes a mail. Refuses a library older than 3.51.3, whose WAL could be corrupted when two connections write and
+daemon (`schema` has the steps). Never reads or writes a mail. Refuses a library older than 3.51.3, whose WAL could be corrupted when two connections write and
 checkpoint at once (sqlite.org/wal.html, "the WAL-reset bug").
 """
 
@@ -21,8 +21,7 @@ from relay.errors import SpoolError, SpoolOlderError, SpoolSickError, SpoolUnfit
 from relay.faults import fault_point
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import adopt
-from relay.spool.local.migrations import MIGRATIONS
-from relay.spool.local.older import stand_in
+from relay.spool.local.schema import MIGRATIONS, stand_in
 
 #: Ours among SQLite files: "Rlay" in ASCII.
 APPLICATION_ID = 0x526C6179
