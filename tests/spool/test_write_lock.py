@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from relay.errors import SpoolSickError
-from relay.spool.local.database import open_database, query, transaction
-from relay.spool.local.write_lock import WriteLock
+from relay.spool.local.database import WriteLock, open_database, query, transaction
 
 
 def add(connection, name) -> None:

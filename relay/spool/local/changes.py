@@ -12,11 +12,10 @@ import apsw
 
 from relay.errors import SpoolError, SpoolFullError
 from relay.faults import fault_point
-from relay.spool.local.database import close_database, open_database, restart_log, savepoint
+from relay.spool.local.database import WriteLock, close_database, open_database, restart_log, savepoint
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.layout import Layout
 from relay.spool.local.room import Reserve
-from relay.spool.local.write_lock import WriteLock
 from relay.spool.local.writer import Job, Writer
 
 Answer = TypeVar("Answer")

@@ -22,6 +22,8 @@ from relay.spool.interface import Desk
 from relay.spool.local import control, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.database import (
+    Readers,
+    WriteLock,
     check_current,
     check_in_place,
     close_database,
@@ -36,12 +38,10 @@ from relay.spool.local.layout import Layout
 from relay.spool.local.listing import Named, find_named
 from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw, remove_raw
-from relay.spool.local.readers import Readers
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
 from relay.spool.local.rows import to_microseconds
 from relay.spool.local.wake import ring
-from relay.spool.local.write_lock import WriteLock
 from relay.spool.model import (
     DROPPABLE,
     HOLDABLE,

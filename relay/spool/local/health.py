@@ -19,11 +19,10 @@ from relay.config.data_dir import TALLY
 from relay.config.sentences import show
 from relay.errors import SpoolDamagedError, SpoolError, SpoolSickError, SpoolUnfitError
 from relay.faults import fault_point
-from relay.spool.local.database import close_database, open_database
+from relay.spool.local.database import WriteLock, close_database, open_database
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout
 from relay.spool.local.wake import is_listening
-from relay.spool.local.write_lock import WriteLock
 
 _FILE = os.R_OK | os.W_OK
 _FOLDER = os.R_OK | os.W_OK | os.X_OK

@@ -21,7 +21,7 @@ from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
-from relay.spool.local.database import check_in_place, close_database, open_database
+from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
 from relay.spool.local.errors import translate_error
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
@@ -29,7 +29,6 @@ from relay.spool.local.layout import Layout
 from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.wake import Ringer
-from relay.spool.local.write_lock import WriteLock
 from relay.spool.local.writer import Job, Writer, tell
 from relay.spool.model import RawFile, Receipt, Submission
 

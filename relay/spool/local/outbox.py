@@ -22,18 +22,16 @@ from relay.errors import SpoolBusyError
 from relay.spool.interface import Outbox
 from relay.spool.local import claims, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
-from relay.spool.local.database import open_database, query
+from relay.spool.local.database import Readers, WriteLock, open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.layout import Layout, lock_file
 from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
-from relay.spool.local.readers import Readers
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
-from relay.spool.local.write_lock import WriteLock
 from relay.spool.model import Entry, Paused
 from relay.vocabulary import Rung
 

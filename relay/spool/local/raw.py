@@ -22,10 +22,10 @@ import apsw
 
 from relay.errors import SpoolCorruptError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.local.database import Readers
 from relay.spool.local.errors import translated
 from relay.spool.local.ids import build_mark, mark_of
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
-from relay.spool.local.readers import Readers
 
 _CHUNK_BYTES = 1 << 20
 #: Longer than any session may take to send one mail (limits.session_seconds), so nothing younger is removed
