@@ -1,7 +1,7 @@
 """Doubt: whether a request that went out may have become a contact of which we do not know.
 
-Owns what counts as a definite answer of Connect, and how long a doubtful request may be sent again by itself (design
-§6). Never does I/O.
+Owns what counts as a definite answer of Connect, and how long a doubtful request may be sent again by itself
+(design §6). Never does I/O.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any
 
 from relay.errors import FailureClass, RemoteError
 
-#: A sister API's token is documented to be good for 7 days; a request that is older may make a second contact.
+#: A sister API's token is documented to be good for 7 days; a request that is older may make a second
+#: contact.
 DOUBT_LIMIT = timedelta(days=6)
 #: The reason of an entry that is held because of it.
 FATE_UNKNOWN = "fate_unknown"
-#: Connect's own words for a payload that it refuses. A bare status, a proxy's page or a look of ours is no such word.
+#: Connect's own words for a payload that it refuses. A bare status, a proxy's page or a look of ours is no
+#: such word.
 _REFUSALS = frozenset({"InvalidRequestException", "SerializationException", "ServiceQuotaExceededException"})
 #: What the request names does not exist: instance, e-mail address or flow.
 _NOT_THERE = frozenset({"ResourceNotFoundException", "404"})
@@ -50,9 +52,11 @@ def is_settled(error: RemoteError) -> bool:
 
 
 def is_void(error: RemoteError, *, stored: bool) -> bool:
-    """Whether the stored request can be no contact and never will be: the next one is made by the mended configuration.
+    """Whether the stored request can be no contact and never will be: the next one is made by the mended
+    configuration.
 
-    One that was stored before this attempt, with a fate unknown, is void only where what it names does not exist.
+    One that was stored before this attempt, with a fate unknown, is void only where what it names does not
+    exist.
     """
     if error.failure is not FailureClass.CONFIGURATION or error.service != "connect":
         return False

@@ -1,8 +1,9 @@
 """The rule of duplicates: which mail is a retransmission, and the client token that says the same to Connect.
 
-Owns what is compared (design §6): the octets but our Received line, the destination, the route, the subaddress tag
-and the reverse-path without what a forwarder or a sender changes at each try. The token is made of exactly that. Never
-does I/O. Follows draft-levine-smtp-batv (prvs) and the Sender Rewriting Scheme (SRS0, SRS1).
+Owns what is compared (design §6): the octets but our Received line, the destination, the route, the
+subaddress tag and the reverse-path without what a forwarder or a sender changes at each try. The token is
+made of exactly that. Never does I/O. Follows draft-levine-smtp-batv (prvs) and the Sender Rewriting Scheme
+(SRS0, SRS1).
 """
 
 from __future__ import annotations
@@ -78,11 +79,12 @@ def is_retransmission(mail: Likeness, earlier: Likeness) -> bool:
 
 
 def build_token(mail: Likeness, *, salt: str) -> str:
-    """The client token of a mail for one destination: the same for each of its retransmissions, and for nothing else.
+    """The client token of a mail for one destination: the same for each of its retransmissions, and for
+    nothing else.
 
-    `salt` is the spool id where the mail has no Message-ID: such mails may be equal to the octet and still be two. What
-    DMARC fails has a token apart, because what passes is never its duplicate. 68 characters of the 500 that ClientToken
-    holds.
+    `salt` is the spool id where the mail has no Message-ID: such mails may be equal to the octet and still be
+    two. What DMARC fails has a token apart, because what passes is never its duplicate. 68 characters of the
+    500 that ClientToken holds.
     """
     return _hash(
         mail.instance_id,
@@ -97,7 +99,9 @@ def build_token(mail: Likeness, *, salt: str) -> str:
 
 
 def build_next_token(token: str, *, rung: int) -> str:
-    """The token after one under which Connect refused the payload; `rung` is the number of the rung that is next."""
+    """The token after one under which Connect refused the payload; `rung` is the number of the rung that is
+    next.
+    """
     return _hash(token, str(rung))
 
 

@@ -59,7 +59,9 @@ class RawFile(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyHold:
-    """A route that would have refused the mail, of which others were to get it: its entries wait for a person."""
+    """A route that would have refused the mail, of which others were to get it: its entries wait for a
+    person.
+    """
 
     route: str
     #: `policy.<rule>`.
@@ -85,7 +87,8 @@ class Submission:
     fingerprint: str
     #: The Message-ID header as sent, with its brackets; None when the mail has none.
     message_id: str | None
-    #: Message-IDs of In-Reply-To and References, with their brackets: who answers a contact of his own is claimed first.
+    #: Message-IDs of In-Reply-To and References, with their brackets: who answers a contact of his own is
+    #: claimed first.
     references: tuple[str, ...] = ()
     #: The first address of the From header; None where none was read.
     author: str | None = None
@@ -119,7 +122,8 @@ class Hold:
 class Entry:
     """One mail on its way to one destination."""
 
-    #: The number behind the dot of `reference`; alone it means something to the backend that gave it, and to nobody else.
+    #: The number behind the dot of `reference`; alone it means something to the backend that gave it, and to
+    #: nobody else.
     entry_id: int
     spool_id: SpoolId
     destination: Destination
@@ -139,11 +143,13 @@ class Entry:
     rung: Rung
     #: Whether a person has let it go after the policy of its route had held it.
     released: bool
-    #: The one live ClientToken; None for mail of an earlier version of which no request is stored by this one.
+    #: The one live ClientToken; None for mail of an earlier version of which no request is stored by this
+    #: one.
     token: str | None
     #: Whether a request under that token went out before this attempt, or may have.
     sent: bool
-    #: The first request under that token of which nobody knows whether it became a contact; None: there is none.
+    #: The first request under that token of which nobody knows whether it became a contact; None: there is
+    #: none.
     in_doubt_since: datetime | None
     #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
     request: bytes | None = field(repr=False)
@@ -165,7 +171,9 @@ class Entry:
 
     @property
     def shown_state(self) -> State:
-        """The state as an operator sees it: held, too, what is queued on a route that is held (docs/spool.md, held routes)."""
+        """The state as an operator sees it: held, too, what is queued on a route that is held (docs/spool.md,
+        held routes).
+        """
         return State.HELD if self.route_hold else self.state
 
     def stands_in(self, states: Sequence[State]) -> bool:
@@ -207,8 +215,8 @@ class Filter:
     route: str | None = None
     #: The beginning of a reason word.
     reason: str | None = None
-    #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without case.
-    #: "" and "<>" are the null reverse-path.
+    #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without
+    #: case. "" and "<>" are the null reverse-path.
     sender: str | None = None
     #: The same of the destination and of the forward-paths that led to it.
     recipient: str | None = None
@@ -224,7 +232,8 @@ class Left:
     id: str
     #: What stood in the way, as an operator sees it; None: no entry has this id.
     state: State | None
-    #: Since when its request is in doubt, where that alone stood in the way: nobody has agreed to a second contact.
+    #: Since when its request is in doubt, where that alone stood in the way: nobody has agreed to a second
+    #: contact.
     in_doubt_since: datetime | None = None
 
 
@@ -261,7 +270,8 @@ class Remembered:
     message_id: str | None
     contact_id: str | None
     accepted_at: datetime
-    #: When an operator dropped it unfinished, or the policy of its route; None when it was finished otherwise.
+    #: When an operator dropped it unfinished, or the policy of its route; None when it was finished
+    #: otherwise.
     dropped_at: datetime | None
 
 
@@ -274,7 +284,8 @@ class Backlog:
     leased: int
     held: int
     dead: int
-    #: Entries queued, leased or held, by age: as many as are younger than each limit of the caller, then the rest.
+    #: Entries queued, leased or held, by age: as many as are younger than each limit of the caller, then the
+    #: rest.
     ages: tuple[int, ...]
     #: When the oldest of those was accepted; None when there is none.
     oldest_at: datetime | None
@@ -291,8 +302,8 @@ class QueueState:
     dead: int = 0
     #: None where the spool cannot count them.
     done: int | None = 0
-    #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that came
-    #: leave the counts as they were. 0 when there is none.
+    #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that
+    #: came leave the counts as they were. 0 when there is none.
     newest_held: float = 0.0
     newest_dead: float = 0.0
     #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last did.

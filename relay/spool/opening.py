@@ -1,8 +1,8 @@
 """The doors of the spool: the backend that the configuration names, opened behind the interface.
 
-Owns the choice of the backend: today every configuration means the local spool. Several processes use one spool at the
-same time: receivers `put`, one deliverer claims, and an operator's commands come in between. Outside `relay.spool`
-nobody imports a backend: what is asked of a spool that is not open is asked here.
+Owns the choice of the backend: today every configuration means the local spool. Several processes use one
+spool at the same time: receivers `put`, one deliverer claims, and an operator's commands come in between.
+Outside `relay.spool` nobody imports a backend: what is asked of a spool that is not open is asked here.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def open_desk(config: Config) -> Desk:
 
 @contextmanager
 def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
-    """A block in which a failure of a spool that is unfit for use says so; `files`: errors of the system count as well.
+    """A block in which a failure of a spool that is unfit for use says so; `files`: errors of the system
+    count as well.
 
     Raises:
-        SpoolUnfitError: what an operator has to mend, in sentences, in place of what the library or the system said.
-        SpoolError: anything else.
+        SpoolUnfitError: what an operator has to mend, in sentences, in place of what the library or the
+        system said. SpoolError: anything else.
     """
     with health.diagnosed(config.data_dir), translated() if files else nullcontext():
         yield
@@ -92,5 +93,7 @@ def check_library() -> str:
 
 
 def is_attended(config: Config) -> bool:
-    """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell. Never raises."""
+    """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell. Never
+    raises.
+    """
     return deliverer_runs(config.data_dir)

@@ -1,8 +1,9 @@
 """The instant of acceptance: a group of mails becomes rows, all in one transaction.
 
-Owns the inserts of `put`, and how the rule of duplicates (`relay.spool.duplicates`) is asked of many mails at once. Never opens a connection or a transaction; runs in the
-writer's thread. Rows go in by the dozen: each statement gives up the interpreter lock once, and taking it back
-from a busy event loop costs more than the row.
+Owns the inserts of `put`, and how the rule of duplicates (`relay.spool.duplicates`) is asked of many mails at
+once. Never opens a connection or a transaction; runs in the writer's thread. Rows go in by the dozen: each
+statement gives up the interpreter lock once, and taking it back from a busy event loop costs more than the
+row.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ def accept(
 def find_others(
     connection: apsw.Connection, submission: Submission, *, window_microseconds: int
 ) -> list[SpoolId]:
-    """The mails with these octets for a destination of this one, of which it would be no retransmission: the newest of each."""
+    """The mails with these octets for a destination of this one, of which it would be no retransmission: the
+    newest of each.
+    """
     item = prepare(submission, file=None)
     known = _known(connection, [item])
     found: list[SpoolId] = []
@@ -185,7 +188,8 @@ def _find_earlier(
     for earlier in reversed(before):
         if is_retransmission(likeness, earlier.likeness):
             within = item.accepted_at - earlier.accepted_at <= window_microseconds
-            # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one again.
+            # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one
+            # again.
             told = item.submission.message_id is not None or not earlier.confirmed
             return earlier.spool_id if within and told else None
     return None

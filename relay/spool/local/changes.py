@@ -1,6 +1,8 @@
-"""The changes of the delivering half, in groups: one transaction for all that wait, each within a savepoint of it.
+"""The changes of the delivering half, in groups: one transaction for all that wait, each within a savepoint
+of it.
 
-Owns the deliverer's connection for writing, and what is done where a disk is full. Never says what a change is.
+Owns the deliverer's connection for writing, and what is done where a disk is full. Never says what a change
+is.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ class Changes:
         return None
 
     def _win_room(self, error: SpoolError) -> bool:
-        """Whether a full disk has room for us now: the reserve is given up, and the log begins again at its front."""
+        """Whether a full disk has room for us now: the reserve is given up, and the log begins again at its
+        front.
+        """
         released = self._reserve.release(error)
         if not isinstance(error, SpoolFullError):
             return released

@@ -1,8 +1,8 @@
 """Which entries are next: due, in turn (`turns`), not held, their attempt counted as they are leased.
 
-Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction. An entry is *ready* from
-the claim that found it due (or its acceptance) to its lease: only what is ready has turns, so that no turn is spent on
-what waits for later.
+Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction. An entry is
+*ready* from the claim that found it due (or its acceptance) to its lease: only what is ready has turns, so
+that no turn is spent on what waits for later.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ WITH RECURSIVE walk (route) AS (
 )
 SELECT route FROM walk WHERE route IS NOT NULL
 """
-#: What has fallen due since the last claim, the first due first. A route's whole queue may fall due at once, after an
-#: outage: a claim takes some of it.
+#: What has fallen due since the last claim, the first due first. A route's whole queue may fall due at once,
+#: after an outage: a claim takes some of it.
 _RIPEN = """
 UPDATE entries SET ready = 1 WHERE entry_id IN (
     SELECT entry_id FROM entries INDEXED BY entries_unready
@@ -49,21 +49,23 @@ UPDATE entries SET ready = 1 WHERE entry_id IN (
 )
 """
 _RIPENED = 200
-#: Mail of an earlier version whose request is stored: that one's token wins. For all that anybody knows it went out as
-#: soon as the mail was here (`records`).
+#: Mail of an earlier version whose request is stored: that one's token wins. For all that anybody knows it
+#: went out as soon as the mail was here (`records`).
 _INHERIT = """
 UPDATE entries SET token = json_extract(CAST(request AS TEXT), '$.ClientToken'), sent_at = accepted_at,
 in_doubt_since = coalesce(in_doubt_since, accepted_at) FROM requests
 WHERE requests.entry_id = entries.entry_id AND token IS NULL AND json_valid(CAST(request AS TEXT))
 AND entries.entry_id IN (SELECT value FROM json_each(?))
 """
-#: The next entry of a route for an address that is not among those given; what is due before is for one of these.
+#: The next entry of a route for an address that is not among those given; what is due before is for one of
+#: these.
 _NEXT_ADDRESS = """
 SELECT due_at, entry_id, address FROM entries INDEXED BY entries_due
 WHERE state = 'queued' AND route = ? AND priority = ? AND due_at >= ?
 AND address NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at LIMIT 1
 """
-#: Destinations of a held route that are tried at once: more than a few wrong addresses must not hide a right one.
+#: Destinations of a held route that are tried at once: more than a few wrong addresses must not hide a right
+#: one.
 _PROBES = 10
 _FOREVER = 1 << 62
 
@@ -83,9 +85,11 @@ def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool)
 
 
 def move_clock(connection: apsw.Connection, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-    """The wall clock was set by so much, back when negative: leases end, and waits too, when they would have ended.
+    """The wall clock was set by so much, back when negative: leases end, and waits too, when they would have
+    ended.
 
-    Set forward, a wait ends early, which harms nobody; a lease that ended early would begin its mail a second time.
+    Set forward, a wait ends early, which harms nobody; a lease that ended early would begin its mail a second
+    time.
     """
     at, step = to_microseconds(now), by // timedelta(microseconds=1)
     latest = to_microseconds(now + timedelta(seconds=lease_seconds))
@@ -119,8 +123,8 @@ def blame_leases(
 
     Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
     and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
-    `hung`: the runner hung and was ended, which no mail need have brought about: what had company is not counted.
-    Each is delivered alone then (`Suspects`).
+    `hung`: the runner hung and was ended, which no mail need have brought about: what had company is not
+    counted. Each is delivered alone then (`Suspects`).
     """
     at = to_microseconds(now)
     leased = query(
@@ -176,7 +180,9 @@ def claim(
 
 
 def find_probes(connection: apsw.Connection, route: str) -> list[str]:
-    """The entry that is due first, now or not, of each of the first addresses of a route; of none that is under way."""
+    """The entry that is due first, now or not, of each of the first addresses of a route; of none that is
+    under way.
+    """
     paused = read_paused(connection)
     if paused.delivery or route in paused.routes:
         return []
@@ -186,7 +192,8 @@ def find_probes(connection: apsw.Connection, route: str) -> list[str]:
         (route,),
     )
     taken = {row[0] for row in leased}
-    # Replies come first in a claim; here they do not, or wrong addresses with replies would be all that is tried.
+    # Replies come first in a claim; here they do not, or wrong addresses with replies would be all that is
+    # tried.
     first: dict[str, tuple[int, int]] = {}
     for priority in PRIORITIES:
         for due_at, entry_id, address in _by_address(connection, route, priority, taken):
@@ -204,7 +211,9 @@ def find_probes(connection: apsw.Connection, route: str) -> list[str]:
 def _by_address(
     connection: apsw.Connection, route: str, priority: int, taken: set[str]
 ) -> Iterator[tuple[int, int, str]]:
-    """The first entries of a route for different addresses: one walk over the index, which ends when there are enough."""
+    """The first entries of a route for different addresses: one walk over the index, which ends when there
+    are enough.
+    """
     seen, due_at = set(taken), -_FOREVER
     for _ in range(_PROBES):
         rows = query(connection, _NEXT_ADDRESS, (route, priority, due_at, json.dumps(sorted(seen))))
@@ -288,7 +297,8 @@ def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) 
         try:
             entries.append(parse_entry(row))
         except SpoolCorruptError as exc:
-            # A record that cannot be read would come up at every claim: it is set aside at once, with an alarm.
+            # A record that cannot be read would come up at every claim: it is set aside at once, with an
+            # alarm.
             record(
                 connection,
                 row[0],

@@ -1,9 +1,10 @@
 """Conversations: which mail continues its own sender's contact, and which contact that is.
 
-Owns the proof that a mail which names another is by the same person: its author, or its reverse-path, is that of the
-mail that became the contact (design §6). Neither a Message-ID that a stranger learned nor one that he used again is
-proof. While DMARC is not asked, an author is a claim: who forges it passes for that person. Runs within the caller's
-transaction; each question is a seek, however many contacts strangers have made of one Message-ID.
+Owns the proof that a mail which names another is by the same person: its author, or its reverse-path, is that
+of the mail that became the contact (design §6). Neither a Message-ID that a stranger learned nor one that he
+used again is proof. While DMARC is not asked, an author is a claim: who forges it passes for that person.
+Runs within the caller's transaction; each question is a seek, however many contacts strangers have made of
+one Message-ID.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def find_contact(
     since: datetime,
     instance_id: str | None,
 ) -> str | None:
-    """The contact of the newest of these mails that is the entry's sender's own, of any instance or of this one.
+    """The contact of the newest of these mails that is the entry's sender's own, of any instance or of this
+    one.
 
     Of several contacts of one Message-ID the first counts, so that nobody who uses it again gets between.
     """

@@ -1,11 +1,12 @@
 """The database of the local spool: how a connection to it is opened, who writes next, and who reads.
 
-Owns the pragmas that a promise rests on (WAL, synchronous=FULL), who may bring an older database up to date (the daemon;
-`schema` has the steps), and the lock file before SQLite's write lock: those who want to write wait in the kernel, and are
-woken. SQLite itself asks again and again, and with three receivers the slowest of a hundred commits took ten times as
-long. What is safe does not hang on that lock, only who is next. Readers wait for no writer (WAL mode). Never reads or
-writes a mail. Refuses a library older than 3.51.3, whose log could be corrupted when two connections write and checkpoint
-at once (sqlite.org/wal.html, "the WAL-reset bug").
+Owns the pragmas that a promise rests on (WAL, synchronous=FULL), who may bring an older database up to date
+(the daemon; `schema` has the steps), and the lock file before SQLite's write lock: those who want to write
+wait in the kernel, and are woken. SQLite itself asks again and again, and with three receivers the slowest of
+a hundred commits took ten times as long. What is safe does not hang on that lock, only who is next. Readers
+wait for no writer (WAL mode). Never reads or writes a mail. Refuses a library older than 3.51.3, whose log
+could be corrupted when two connections write and checkpoint at once (sqlite.org/wal.html, "the WAL-reset
+bug").
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
 
 
 def open_to_look(path: Path) -> apsw.Connection:
-    """A connection for questions, to a spool of an older relay too, which is left as it is: what it lacks has defaults.
+    """A connection for questions, to a spool of an older relay too, which is left as it is: what it lacks has
+    defaults.
 
     Raises:
         SpoolUnfitError: it is no spool of ours, or one of a newer relay.
@@ -102,7 +104,8 @@ def _open(
 
 
 def count_entries(path: Path) -> int | None:
-    """How many entries a spool knows; None where there is none yet. Looked at only, and never brought up to date.
+    """How many entries a spool knows; None where there is none yet. Looked at only, and never brought up to
+    date.
 
     Raises:
         SpoolUnfitError: it is no spool of ours, or one of a newer relay.
@@ -139,8 +142,8 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
     # Waiting for another writer asks for the lock every millisecond, not after ever longer sleeps.
     connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
-    # Before the first page is written, or never: pages can then be given back to the disk (`retention`). Said again,
-    # it would be a transaction of its own, and a full disk could not even be looked at.
+    # Before the first page is written, or never: pages can then be given back to the disk (`retention`). Said
+    # again, it would be a transaction of its own, and a full disk could not even be looked at.
     if connection.pragma("auto_vacuum") != _INCREMENTAL:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -218,7 +221,8 @@ def close_database(connection: apsw.Connection) -> None:
 
 
 def check_in_place(connection: apsw.Connection) -> None:
-    """Nothing, while the file that is open has its name; one that was removed takes mail that no restart would find.
+    """Nothing, while the file that is open has its name; one that was removed takes mail that no restart
+    would find.
 
     Raises:
         OSError: ESTALE; open it anew.
@@ -232,7 +236,8 @@ def check_in_place(connection: apsw.Connection) -> None:
 def restart_log(connection: apsw.Connection) -> bool:
     """Have the next transaction written over the log's front, which needs no room; whether that can be.
 
-    A log that is copied in part fills the disk and is no shorter for it: nothing is done where the rest has no room.
+    A log that is copied in part fills the disk and is no shorter for it: nothing is done where the rest has
+    no room.
     """
     path = connection.filename
     whole = connection.pragma("page_count") * connection.pragma("page_size")
@@ -244,7 +249,9 @@ def restart_log(connection: apsw.Connection) -> bool:
 
 
 def tidy_log(connection: apsw.Connection) -> None:
-    """Have the log copied and cut short, where nobody is in the way and the disk takes it; else it is soon anyway."""
+    """Have the log copied and cut short, where nobody is in the way and the disk takes it; else it is soon
+    anyway.
+    """
     connection.set_busy_timeout(_TIDY_MILLISECONDS)
     try:
         with suppress(apsw.Error):
@@ -275,7 +282,9 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 
 @contextmanager
 def savepoint(connection: apsw.Connection) -> Iterator[None]:
-    """A part of a transaction, all of it or none; the rest goes on, unless SQLite has given up the whole of it."""
+    """A part of a transaction, all of it or none; the rest goes on, unless SQLite has given up the whole of
+    it.
+    """
     connection.execute("SAVEPOINT part")
     try:
         yield

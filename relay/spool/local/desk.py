@@ -63,8 +63,8 @@ Answer = TypeVar("Answer")
 
 #: Entries dropped in one transaction: their octets are overwritten, and go through the log.
 _DROPS = 200
-#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person held
-#: it is then a matter of the history; what an attempt met stays the last that is known.
+#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person
+#: held it is then a matter of the history; what an attempt met stays the last that is known.
 _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
 reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
@@ -296,7 +296,8 @@ class LocalDesk(Desk):
         )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
-        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by its lack.
+        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by
+        its lack.
 
         Raises:
             SpoolOlderError: the spool can be looked at, but is an older relay's to change.

@@ -15,7 +15,8 @@ import apsw
 
 from relay.errors import SpoolDamagedError, SpoolError, SpoolFullError, SpoolSickError
 
-#: EMFILE and ENFILE are not here: no file handle is a matter of the process, and passes sooner than a full disk.
+#: EMFILE and ENFILE are not here: no file handle is a matter of the process, and passes sooner than a full
+#: disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

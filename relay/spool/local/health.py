@@ -1,9 +1,11 @@
-"""The looks at a spool from outside: what of it is unfit for use, who delivers, what lies there, and whether it takes a write.
+"""The looks at a spool from outside: what of it is unfit for use, who delivers, what lies there, and whether
+it takes a write.
 
-Owns the sentences about kind, owner and mode of its folders and files, for the operator who can change that, and about a
-database that is none. The deliverer's lock is never tried, not for an instant: a deliverer that starts in that instant
-would be told that another one runs. Only the probe opens the database, as every writer does. All others look at names and
-modes: opening the file by itself and closing it would take SQLite's locks of this process away (fcntl).
+Owns the sentences about kind, owner and mode of its folders and files, for the operator who can change that,
+and about a database that is none. The deliverer's lock is never tried, not for an instant: a deliverer that
+starts in that instant would be told that another one runs. Only the probe opens the database, as every writer
+does. All others look at names and modes: opening the file by itself and closing it would take SQLite's locks
+of this process away (fcntl).
 """
 
 from __future__ import annotations
@@ -154,8 +156,8 @@ def deliverer_runs(data_dir: Path) -> bool:
 def _is_locked(path: Path) -> bool:
     """Whether somebody holds a lock (flock(2)) on the file; a deliverer has it before it listens.
 
-    By the number of the file alone: on some file systems (btrfs, overlayfs) the kernel's list names another device
-    than stat(2). One number on two devices, locked on the other, costs an operator a hint.
+    By the number of the file alone: on some file systems (btrfs, overlayfs) the kernel's list names another
+    device than stat(2). One number on two devices, locked on the other, costs an operator a hint.
     """
     if not path.exists():
         return False
@@ -199,7 +201,8 @@ _COUNT = "INSERT INTO totals VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE S
 
 
 def probe_spool(layout: Layout) -> None:
-    """Bring one write to the disk, on a connection of its own. Blocks, as long as the disk does: use a thread.
+    """Bring one write to the disk, on a connection of its own. Blocks, as long as the disk does: use a
+    thread.
 
     Raises:
         SpoolFullError, SpoolSickError: it did not come there.

@@ -1,9 +1,10 @@
-"""Spool ids, sixteen characters that sort by time and say which process made them, and the references of entries.
+"""Spool ids, sixteen characters that sort by time and say which process made them, and the references of
+entries.
 
-Owns the form of both. An id is eleven characters of microseconds since 1970 and five of the maker's mark; a reference
-is the id, a dot and the number of the entry. The mark is the
-name of a lock file that the maker holds while it lives (`raw.IdLock`), so that a sweep can tell a mail that is being
-received from one whose receiver died. Never touches the disk.
+Owns the form of both. An id is eleven characters of microseconds since 1970 and five of the maker's mark; a
+reference is the id, a dot and the number of the entry. The mark is the name of a lock file that the maker
+holds while it lives (`raw.IdLock`), so that a sweep can tell a mail that is being received from one whose
+receiver died. Never touches the disk.
 """
 
 from __future__ import annotations

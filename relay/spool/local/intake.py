@@ -207,8 +207,8 @@ class LocalIntake(Intake):
     def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:
         """Tell all of them, each by an exception of its own.
 
-        After a failed sync nobody knows whether a crash would bring the row back (its frames may be in the log),
-        so then the file is left to the sweep.
+        After a failed sync nobody knows whether a crash would bring the row back (its frames may be in the
+        log), so then the file is left to the sweep.
         """
         for job in group:
             job.error = type(error)(*error.args)
@@ -216,7 +216,9 @@ class LocalIntake(Intake):
                 job.payload.file.remove()
 
     def _confirm(self) -> bool:
-        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came to the disk."""
+        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came
+        to the disk.
+        """
         if confirmed := tuple(self._confirmed):
             try:
                 self._connection = self._connection or open_database(self._layout.database)

@@ -119,7 +119,9 @@ def make_folder(path: Path) -> None:
 
 
 def adopt(path: Path) -> None:
-    """Give what root made to the owner of the folder it lies in: `relay` run by root must not lock the daemon out."""
+    """Give what root made to the owner of the folder it lies in: `relay` run by root must not lock the daemon
+    out.
+    """
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

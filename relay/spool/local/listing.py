@@ -1,7 +1,7 @@
 """The entries that an operator's ids and filters mean: chosen, counted, and read as values.
 
-Owns what a filter asks of a row, and what an id names: a spool id all entries of the mail, a reference one of them.
-Never changes a row, and never touches the octets of mails.
+Owns what a filter asks of a row, and what an id names: a spool id all entries of the mail, a reference one of
+them. Never changes a row, and never touches the octets of mails.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def ask_recipient(connection: apsw.Connection, fits: Fits) -> None:
 
 
 def read_entries(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The entries of rows of SHOWN_COLUMNS; one that cannot be read is found by `counts` and the log, and stops no list."""
+    """The entries of rows of SHOWN_COLUMNS; one that cannot be read is found by `counts` and the log, and
+    stops no list.
+    """
     holds = read_holds(connection)
     entries: list[Entry] = []
     for row in rows:

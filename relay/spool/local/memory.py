@@ -1,6 +1,7 @@
 """The memory of alarms: a file that says after a restart what of the queue a person was told last.
 
-Owns `standing.json` as a file; `relay.alarms` owns what stands in it. Never raises: what cannot be kept is told again.
+Owns `standing.json` as a file; `relay.alarms` owns what stands in it. Never raises: what cannot be kept is
+told again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The delivering half's view of the local spool (`Outbox`).
 
-Owns the deliverer's lock: one process delivers from a spool, so that at its start every lease is a dead one's.
-Changes go through one writer thread, each within a savepoint of the group's transaction; reads go beside it.
+Owns the deliverer's lock: one process delivers from a spool, so that at its start every lease is a dead
+one's. Changes go through one writer thread, each within a savepoint of the group's transaction; reads go
+beside it.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ _DETAIL_LIMIT = 2_000
 _AGED_LIMIT = 100
 #: What an operator has asked for is not given up before its attempt, which gets so long to come about.
 _ASKED = timedelta(hours=2)
-# Entries come in the order of their ids, so the oldest of a state are at the front of its index. Only a person's word
-# counts: a held route has its oldest mail tried again and again, and that would keep it for ever.
+# Entries come in the order of their ids, so the oldest of a state are at the front of its index. Only a
+# person's word counts: a held route has its oldest mail tried again and again, and that would keep it for
+# ever.
 _OLDEST = """
 SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
     SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
@@ -35,7 +36,8 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 ) ORDER BY entry_id LIMIT ?3
 """
 
-#: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says nothing.
+#: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says
+#: nothing.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
 dropped_at, route, tag, sender, dmarc, token, author)
@@ -168,7 +170,9 @@ def refuse(
     detail: str,
     now: datetime,
 ) -> None:
-    """Connect has refused the payload: a definite answer. The next request is another, on this rung, under this token."""
+    """Connect has refused the payload: a definite answer. The next request is another, on this rung, under
+    this token.
+    """
     check_lease(connection, entry)
     remember(
         connection,

@@ -1,7 +1,7 @@
 """What an operator means by an address: all of it, its domain, its local part, or some letters of it.
 
-Owns the rule and the comparison, without case in any script. Never does I/O. Local parts are compared without case
-as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
+Owns the rule and the comparison, without case in any script. Never does I/O. Local parts are compared without
+case as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ def _fold(text: str) -> str:
 
 
 def _fold_address(address: str) -> str:
-    """The same of an address, whose domain may be written in two ways: `bücher.example` is `xn--bcher-kva.example`."""
+    """The same of an address, whose domain may be written in two ways: `bücher.example` is
+    `xn--bcher-kva.example`.
+    """
     local, at, domain = address.rpartition("@")
     return f"{_fold(local)}{at}{normalise_domain(domain)}" if at else _fold(address)
 
@@ -33,7 +35,9 @@ def equals(text: str) -> Fits:
 
 
 def parse_pattern(text: str) -> Fits:
-    """Whether an address fits: `a@b` is all of it, `@b` its domain, `a@` its local part, and `a` a part of it."""
+    """Whether an address fits: `a@b` is all of it, `@b` its domain, `a@` its local part, and `a` a part of
+    it.
+    """
     text = strip_brackets(text)
     if "@" not in text:
         part = _fold(text)

@@ -1,8 +1,10 @@
-"""The raw mails: written into files where they are large, read back from row or file, and swept where no row names them.
+"""The raw mails: written into files where they are large, read back from row or file, and swept where no row
+names them.
 
-Owns the order of system calls that makes a large mail safe (write, sync the file, sync its folder, and only then the row
-that names it commits), and the check that what is delivered is what was accepted. An id is given out under a lock that
-its process holds, so that a sweep can tell a mail that is being received from one whose receiver died.
+Owns the order of system calls that makes a large mail safe (write, sync the file, sync its folder, and only
+then the row that names it commits), and the check that what is delivered is what was accepted. An id is given
+out under a lock that its process holds, so that a sweep can tell a mail that is being received from one whose
+receiver died.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class IdLock:
                 handle = lock_file(path)
                 if handle is None:
                     continue
-                # A sweep may have removed the name between its making and our lock: then the lock guards nothing.
+                # A sweep may have removed the name between its making and our lock: then the lock guards
+                # nothing.
                 if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
                     return mark, handle
                 os.close(handle)
@@ -145,8 +148,8 @@ class Sweep:
     """One look at what lies in the spool without a row (S2), in three steps around one look at the rows.
 
     First the makers that are dead are found; rows are read after that, so that none of theirs is missed; then
-    files without a row go, when their maker is dead or they have not been written to for an hour. A maker without
-    a lock file died before an earlier sweep: only a sweep removes one.
+    files without a row go, when their maker is dead or they have not been written to for an hour. A maker
+    without a lock file died before an earlier sweep: only a sweep removes one.
     """
 
     def __init__(self, layout: Layout) -> None:

@@ -18,7 +18,8 @@ from relay.spool.local.rows import to_microseconds
 
 #: Rows a transaction: some ten milliseconds of it.
 STEP = 500
-#: Octets a transaction, the mail of the last row besides: what is removed is overwritten, and goes through the log.
+#: Octets a transaction, the mail of the last row besides: what is removed is overwritten, and goes through
+#: the log.
 _STEP_BYTES = 4 * 1024 * 1024
 
 #: Pages a transaction that gives space back: 4 MiB through the log.
@@ -36,7 +37,9 @@ class Gone:
 
 
 def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool, Gone]:
-    """Remove the oldest finished entries that ended before this instant; whether there may be more, and the mails that went."""
+    """Remove the oldest finished entries that ended before this instant; whether there may be more, and the
+    mails that went.
+    """
     found = query(
         connection,
         "SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries JOIN mails USING (mail_id) "
@@ -90,7 +93,8 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
 
 
 def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:
-    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to return.
+    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to
+    return.
 
     Kept are by default 64 MiB of them, or a quarter of all pages.
 

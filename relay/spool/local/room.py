@@ -1,9 +1,11 @@
-"""The room of the spool: what the disk and the quotas still give, and a reserve for the day that others fill the disk.
+"""The room of the spool: what the disk and the quotas still give, and a reserve for the day that others fill
+the disk.
 
-Owns the quotas (bytes, entries, age, free space, free inodes) and the operator's pause of the intake, as the receiving
-half asks for them: a look at the disk at most once a second, which never waits for a writer. Owns the folder `ballast`,
-too: every step of a delivery is a write, so on a full disk what was accepted could not go out. Then the delivering side
-(or whoever opens the spool) removes the reserve and goes on in its room; receivers say 452 until it can be laid again.
+Owns the quotas (bytes, entries, age, free space, free inodes) and the operator's pause of the intake, as the
+receiving half asks for them: a look at the disk at most once a second, which never waits for a writer. Owns
+the folder `ballast`, too: every step of a delivery is a write, so on a full disk what was accepted could not
+go out. Then the delivering side (or whoever opens the spool) removes the reserve and goes on in its room;
+receivers say 452 until it can be laid again.
 """
 
 from __future__ import annotations
@@ -74,7 +76,9 @@ class Room:
         self._since_entries = 0
 
     def fits(self, size: int, entries: int = 1) -> bool:
-        """Whether a mail of this size for so many destinations finds room; yes when nothing can be seen: `put` tells."""
+        """Whether a mail of this size for so many destinations finds room; yes when nothing can be seen:
+        `put` tells.
+        """
         look = self._recent()
         if look is None:
             return True
@@ -103,7 +107,8 @@ class Room:
     def lacks_room(self, *, largest: int) -> bool:
         """Whether room is so short that what is finished has to go, if anything is; a new look each time.
 
-        Room is for a mail of `largest` octets, too: it must not be refused until others have filled what it lacks.
+        Room is for a mail of `largest` octets, too: it must not be refused until others have filled what it
+        lacks.
         """
         self._look = None
         look = self._recent()
@@ -177,7 +182,8 @@ class Room:
 
 Answer = TypeVar("Answer")
 
-#: As much as the log may hold: what a checkpoint adds to the database must find room before the log is used again.
+#: As much as the log may hold: what a checkpoint adds to the database must find room before the log is used
+#: again.
 _MOST_BYTES = 64 << 20
 #: Of a small disk no more than this part.
 _SHARE = 8
@@ -210,7 +216,9 @@ class Reserve:
         return self.is_out() and not self._has_room()
 
     def release(self, error: SpoolError) -> bool:
-        """Give it up for what failed with this error; False when a full disk is not why, or it is out already."""
+        """Give it up for what failed with this error; False when a full disk is not why, or it is out
+        already.
+        """
         if not isinstance(error, SpoolFullError) and not self._is_full():
             return False
         released = False
@@ -230,7 +238,9 @@ class Reserve:
             return act()
 
     def lay(self) -> bool:
-        """Create the reserve if it is missing and the disk has twice its size free. Returns whether it exists now."""
+        """Create the reserve if it is missing and the disk has twice its size free. Returns whether it exists
+        now.
+        """
         is_first = not self._folder.is_dir()
         if not is_first and not self.is_out():
             return True

@@ -1,7 +1,8 @@
 """The rows of the local spool, read and written as values.
 
-Owns how instants, envelopes (a line of JSON, its keys the names of our fields) and destinations stand in a row. Never
-opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot is a ValueError.
+Owns how instants, envelopes (a line of JSON, its keys the names of our fields) and destinations stand in a
+row. Never opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot is a
+ValueError.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from relay.vocabulary import Rung
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was here.
+#: A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was
+#: here.
 _INHERITED = "iif(e.token IS NULL AND r.request IS NOT NULL, e.accepted_at, NULL)"
 IN_DOUBT_SINCE = f"coalesce(e.in_doubt_since, {_INHERITED})"
 #: What `parse_entry` wants, in its order; from `entries AS e`, its mail as `m`, its request as `r`.

@@ -1,9 +1,9 @@
 """The tables of the local spool, and each step that brought them to what they are.
 
-Owns the SQL of each step; `database` runs it. Owns the views, too, through which a command looks at a spool of an earlier
-version: what its tables lack has its default. They are the connection's own and go with it: nothing is written to the
-spool, and the older relay that may be running goes on. SQLite finds temporary names first, so that every question is
-asked as of a spool of our version.
+Owns the SQL of each step; `database` runs it. Owns the views, too, through which a command looks at a spool
+of an earlier version: what its tables lack has its default. They are the connection's own and go with it:
+nothing is written to the spool, and the older relay that may be running goes on. SQLite finds temporary names
+first, so that every question is asked as of a spool of our version.
 """
 
 from __future__ import annotations
@@ -200,8 +200,9 @@ CREATE INDEX ledger_sender ON ledger (message_id, sender, accepted_at)
     WHERE sender IS NOT NULL AND contact_id IS NOT NULL;
 """
 
-#: Each brings a database from the version of its index to the next; never edited once released. ADD COLUMN and CREATE
-#: change no row, so they need no copy and no room to speak of; one that rewrites rows must copy the spool first.
+#: Each brings a database from the version of its index to the next; never edited once released. ADD COLUMN
+#: and CREATE change no row, so they need no copy and no room to speak of; one that rewrites rows must copy
+#: the spool first.
 MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 

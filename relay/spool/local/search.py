@@ -34,7 +34,8 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
         (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
-        # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a person.
+        # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a
+        # person.
         fits = parse_pattern(word) if "@" in word else equals(word)
         ask_sender(connection, fits)
         ask_recipient(connection, fits)

@@ -1,8 +1,8 @@
 """The state and reason of an entry as an operator sees them, asked of a row.
 
-Owns one rule: what is queued on a route that an error of configuration holds is shown as held, with the reason of the
-hold where the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the same of a value. Each
-condition speaks of `entries AS e`. Never runs a question itself.
+Owns one rule: what is queued on a route that an error of configuration holds is shown as held, with the
+reason of the hold where the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the
+same of a value. Each condition speaks of `entries AS e`. Never runs a question itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Entries that were under way when the deliverer hung: each is delivered alone, before anything else that is due.
+"""Entries that were under way when the deliverer hung: each is delivered alone, before anything else that is
+due.
 
-Owns which entries these are, and whose turn it is. Without company the one that hangs the deliverer is found, and counted
-(`blame_leases`), however much other mail comes; an outcome of any kind clears the others. Runs within the caller's
-transaction.
+Owns which entries these are, and whose turn it is. Without company the one that hangs the deliverer is found,
+and counted (`blame_leases`), however much other mail comes; an outcome of any kind clears the others. Runs
+within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Suspects:
         self._ids = frozenset(row[0] for row in rows)
 
     def next_entry(self, connection: apsw.Connection, *, at: int, stopped: Container[str]) -> int | None:
-        """The suspect to lease alone, now; None when there is none, or `keep_waiting` says that nothing may be leased.
+        """The suspect to lease alone, now; None when there is none, or `keep_waiting` says that nothing may
+        be leased.
 
         `stopped`: routes that are held or paused; their suspects wait with them.
         """

@@ -1,9 +1,10 @@
-"""Turns within the queue: routes, then replies and new mail, then peer networks, then domains of reverse-paths.
+"""Turns within the queue: routes, then replies and new mail, then peer networks, then domains of
+reverse-paths.
 
-Owns who is next of those that wait, so that a flood delays the flooder: each of its many mails waits for its own
-network's turn, and for its own domain's within it. Kept in memory by the one deliverer, and written down with each
-claim (table `turns`), so that a start goes on where the one before it ended: no restart is anyone's advantage.
-Each step is a seek in one index (`entries_turn`): a long queue makes no step longer.
+Owns who is next of those that wait, so that a flood delays the flooder: each of its many mails waits for its
+own network's turn, and for its own domain's within it. Kept in memory by the one deliverer, and written down
+with each claim (table `turns`), so that a start goes on where the one before it ended: no restart is anyone's
+advantage. Each step is a seek in one index (`entries_turn`): a long queue makes no step longer.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Turns:
         self._replies: dict[str, int] = {}
         #: By route and priority: the network that was served last.
         self._networks: dict[tuple[str, int], int] = {}
-        #: By route, priority and network: the domain that was served last; the one not used for longest goes first.
+        #: By route, priority and network: the domain that was served last; the one not used for longest goes
+        #: first.
         self._domains: dict[tuple[str, int, int], int] = {}
 
     def load(self, connection: apsw.Connection) -> None:
@@ -129,7 +131,9 @@ class Turns:
     def _next_group(
         self, connection: apsw.Connection, lane: tuple[str, int]
     ) -> tuple[str, int, int, int] | None:
-        """The network after the one that was served last, and in it the domain after its last; now they are the last."""
+        """The network after the one that was served last, and in it the domain after its last; now they are
+        the last.
+        """
         network = _after(connection, _NEXT_NETWORK, lane, self._networks.get(lane))
         if network is None:
             return None
@@ -150,7 +154,9 @@ class Turns:
 def _after(
     connection: apsw.Connection, sql: str, within: tuple[str | int, ...], last: int | None
 ) -> int | None:
-    """The next key after the last one, around the end; from a random place where it is not known which was the last."""
+    """The next key after the last one, around the end; from a random place where it is not known which was
+    the last.
+    """
     place = secrets.randbits(_KEY_BITS) if last is None else last
     rows = query(connection, sql, (*within, place)) or query(connection, sql, (*within, -1))
     return rows[0][0] if rows else None

@@ -81,7 +81,8 @@ class Ringer:
 class Bell:
     """The deliverer's end: hears rings, on the running event loop, until it is closed.
 
-    Only one deliverer runs at a time. Where no socket can be made, polling has to do: each wait ends by itself.
+    Only one deliverer runs at a time. Where no socket can be made, polling has to do: each wait ends by
+    itself.
     """
 
     def __init__(self, data_dir: Path) -> None:

@@ -21,8 +21,8 @@ Answer = TypeVar("Answer")
 
 #: More wait for the next transaction: a group that large has long paid for its sync.
 _GROUP_LIMIT = 256
-#: A group of so many says that the machine is busy: then the next is given a moment to grow. A transaction costs
-#: the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
+#: A group of so many says that the machine is busy: then the next is given a moment to grow. A transaction
+#: costs the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
 _BUSY_GROUP = 8
 _GROWING_SECONDS = 0.001
 #: Between two tries at what could not be done when idle: a disk that fails is not well sooner.
@@ -53,7 +53,9 @@ class Writer(Generic[Payload, Answer]):
         idle: Callable[[], bool] | None = None,
         close: Callable[[], None],
     ) -> None:
-        """`idle` is what the thread does when nudged, or soon after a group; again and again until it answers True."""
+        """`idle` is what the thread does when nudged, or soon after a group; again and again until it answers
+        True.
+        """
         self._commit = commit
         self._idle = idle
         self._close = close
@@ -70,7 +72,9 @@ class Writer(Generic[Payload, Answer]):
         self._queue.put([job])
 
     def submit_soon(self, job: Job[Payload, Answer]) -> None:
-        """The same for a job of this loop's thread, with all that this turn of the loop brings: one waking for them."""
+        """The same for a job of this loop's thread, with all that this turn of the loop brings: one waking
+        for them.
+        """
         if self._closed:
             raise SpoolSickError("the spool is closed")
         self._turn.append(job)
