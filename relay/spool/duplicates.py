@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from relay.domains import normalise_address, normalise_domain
 
-#: `prvs=<tag>=<local part>`.
-_BATV = re.compile(r"prvs=[^=]*=(.+)", re.IGNORECASE | re.DOTALL)
+#: `prvs=<tag>=<local part>`, and Barracuda's `btv1==<tag>==<local part>`.
+_BATV = re.compile(r"(?:prvs=[^=]*=|btv1==[^=]*==)(.+)", re.IGNORECASE | re.DOTALL)
 #: `SRS0=<hash>=<timestamp>=<domain>=<local part>`; the mark behind SRS0 is the forwarder's choice.
 _SRS0 = re.compile(r"SRS0[=+-][^=]*=[^=]*=([^=]+)=(.+)", re.IGNORECASE | re.DOTALL)
 #: `SRS1=<hash>=<first forwarder>=` and the rest of its SRS0.

@@ -41,6 +41,8 @@ OTHERS = [
         ("ann@Customer.EXAMPLE", "ann@customer.example"),
         ("prvs=4711abcdef=ann@customer.example", "prvs=0815fedcba=ann@customer.example"),
         ("PRVS=4711abcdef=ann@customer.example", "ann@customer.example"),
+        ("btv1==471a1b2c3d4==ann@customer.example", "BTV1==08152b3c4d5==ann@customer.example"),
+        ("btv1==471a1b2c3d4==ann@customer.example", "ann@customer.example"),
         ("SRS0=HHH1=A1=customer.example=ann@fwd.example", "SRS0=zzz9=B2=customer.example=ann@fwd.example"),
         ("SRS0+HHH1=A1=customer.example=ann@fwd.example", "srs0=h-+/=B2=Customer.Example=ann@FWD.example"),
         (
