@@ -172,7 +172,8 @@ def _map_answer(service: str, response: Any) -> RemoteError:
         code=code,
         detail=_line(error.get("Message", "")) + (f" (request {request_id})" if request_id else ""),
         reason=str(reason)[:64],
-        blame=Blame.SERVICE if status >= 500 else Blame.REQUEST,
+        # A redirect is no word on one mail: a portal or a filter answers everyone so.
+        blame=Blame.REQUEST if 400 <= status < 500 else Blame.SERVICE,
     )
 
 

@@ -286,8 +286,11 @@ async def test_no_mail_goes_where_a_redirect_leads(liar, status):
     elsewhere.tell(body=b'{"ContactId": "12345678-90ab-cdef-1234-567890abcdef"}', headers=GOOD)
     async with Peer(elsewhere.serve) as peer:
         liar.tell(status, PAGE, {"Location": f"{peer.url}/elsewhere"})
-        ended = await outcome(ConnectClient(liar.connect).start_email_contact(request_for()))
-        assert (ended[0], liar.asked) == (FailureClass.TEMPORARY, ["PUT"])
+        with pytest.raises(RemoteError) as caught:
+            await ConnectClient(liar.connect).start_email_contact(request_for())
+        # Such a portal is before all mail: claims stop, as after a 503.
+        assert (caught.value.failure, caught.value.blame) == (FailureClass.TEMPORARY, Blame.SERVICE)
+        assert liar.asked == ["PUT"]
         assert (await outcome(liar.store.put_all([planned(DATA)])))[0] in (
             FailureClass.TEMPORARY,
             FailureClass.CONFIGURATION,
