@@ -34,7 +34,6 @@ from relay.smtp.protocol import Smtp
 from relay.smtp.server import Server
 from relay.spool.local.intake import LocalIntake
 from relay.spool.model import Receipt, Submission
-from relay.telemetry import processes
 
 _SESSIONS = 10  # that many have something to say in one turn of a busy loop
 _CHUNK = 65_536  # what one read of a large mail brings on loopback
@@ -186,7 +185,7 @@ def main() -> None:
     loads = [load for load in LOADS if load.name.startswith(options.only)]
     stderr = sys.stderr
     with Path("/dev/null").open("w", encoding="utf-8") as sys.stderr:
-        processes.queue_log()
+        telemetry.queue_log()
         telemetry.configure("json", "info", process="receiver-0")
         profile = cProfile.Profile()
         if options.profile:

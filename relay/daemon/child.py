@@ -21,7 +21,6 @@ from relay.daemon.link import Link
 from relay.daemon.messages import Alive, AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
-from relay.telemetry import processes
 from relay.telemetry.metrics import INTAKE_CLOSED
 
 #: Seconds between two looks at what keeps mail out: sooner than a load balancer asks.
@@ -65,7 +64,7 @@ def run_child(make: Callable[[], Half]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end = socket.socket(fileno=int(sys.argv[1]))
     write_stacks_to(int(sys.argv[2]))
-    processes.queue_log()
+    telemetry.queue_log()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(_live(make(), end)))
 
@@ -107,7 +106,7 @@ async def _live(half: Half, end: socket.socket) -> int:
         return 2
     except SpoolError as exc:
         # Another deliverer still ends, or the disk is away: the supervisor tries again.
-        processes.child_cannot_work(why=str(exc))
+        telemetry.child_cannot_work(why=str(exc))
         return 1
     finally:
         for task in tasks:
@@ -151,5 +150,5 @@ async def _watch_place(half: Half, config: Config, link: Link) -> None:
     while not moved:
         await asyncio.sleep(_PLACE_SECONDS)
         moved = await asyncio.to_thread(half.has_moved)
-    processes.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
+    telemetry.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
     link.close()

@@ -29,7 +29,6 @@ from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import open_all
 from relay.daemon.vigil import Vigil
 from relay.errors import ConfigError
-from relay.telemetry import processes
 from relay.timing import is_set_within
 from relay.vocabulary import PLACES_TAKEN
 
@@ -79,9 +78,9 @@ class Supervisor:
         """
         begun = time.monotonic()
         config = self._config
-        processes.queue_log()
+        telemetry.queue_log()
         telemetry.configure(config.log.format, config.log.level, process="supervisor")
-        processes.daemon_started(
+        telemetry.daemon_started(
             role=self._role,
             hostname=config.hostname,
             data_dir=str(config.data_dir),
@@ -95,7 +94,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             await self._open_admin(stack)
             await self._until_stopped(names)
-        processes.daemon_stopped(seconds=time.monotonic() - begun)
+        telemetry.daemon_stopped(seconds=time.monotonic() - begun)
         if self._refused:
             raise ConfigError(*self._refused)
         return 0
@@ -198,17 +197,17 @@ class Supervisor:
             try:
                 child = await self._start(name, after_crash=has_worked, after_hang=has_hung)
             except OSError as exc:  # no memory or file handle, which may pass
-                processes.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
+                telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
             code = await child.wait()
-            processes.child_ended(
+            telemetry.child_ended(
                 name=name, pid=child.pid, code=code, expected=self._stopping.is_set() and code == 0
             )
             has_worked = has_worked or self._up[name].is_set()
             has_hung = self._vigil.has_hung(name)
             if child.last_stacks:
-                processes.child_stacks(name=name, pid=child.pid, why="it crashed", stacks=child.last_stacks)
+                telemetry.child_stacks(name=name, pid=child.pid, why="it crashed", stacks=child.last_stacks)
             if child.refused:
                 self._weigh_refusal(name, child.refused, has_worked=has_worked)
             if self._stopping.is_set():
@@ -235,7 +234,7 @@ class Supervisor:
         self._children[name] = child
         child.on_problem = self._weigh_full
         self._vigil.watch(name, child)
-        processes.child_started(name=name, pid=child.pid)
+        telemetry.child_started(name=name, pid=child.pid)
         if self._config is not config:
             child.reload(self._config)
         if self._stopping.is_set():  # `_stop` has run meanwhile, and knew only the child before this one
@@ -258,7 +257,7 @@ class Supervisor:
         Later the cause is a file or a role that is away for a while.
         """
         if has_worked:
-            processes.child_cannot_work(child=name, why="; ".join(sentences))
+            telemetry.child_cannot_work(child=name, why="; ".join(sentences))
         else:
             self._refused = sentences
             self._stopping.set()
@@ -279,7 +278,7 @@ class Supervisor:
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
-        processes.daemon_ready()
+        telemetry.daemon_ready()
         systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from relay import telemetry
 from relay.daemon.process import ChildProcess
 from relay.daemon.stacks import process_state
-from relay.telemetry import processes
 
 #: Seconds that a child may be silent while it starts: it may bring a spool up to date, or take back what a
 #: crash left.
@@ -123,7 +123,7 @@ class Vigil:
     async def _end(self, name: str, child: ChildProcess, silent_seconds: float) -> None:
         """Report the hang, have the child write its stacks, and kill it."""
         state = process_state(child.pid)
-        processes.child_hung(name=name, pid=child.pid, seconds=silent_seconds, state=state)
+        telemetry.child_hung(name=name, pid=child.pid, seconds=silent_seconds, state=state)
         self._on_hang(
             name, f"{name} showed no life for {silent_seconds:.0f} seconds; it is ended and started again"
         )
@@ -132,5 +132,5 @@ class Vigil:
             await child.ask_stacks()
         stacks = child.take_stacks()
         why = why or ("" if stacks else "it wrote none in time")
-        processes.child_stacks(name=name, pid=child.pid, why=why, stacks=stacks)
+        telemetry.child_stacks(name=name, pid=child.pid, why=why, stacks=stacks)
         child.kill()

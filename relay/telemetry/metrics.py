@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import Counter, Gauge, Metric, disable_created_metrics
+from prometheus_client import Counter, Gauge, Metric, disable_created_metrics, generate_latest
 
 from relay import replies
 from relay.contact.adaptations import AdaptationCode
@@ -114,3 +114,8 @@ def begin_receiver() -> None:
     """Show what a process that takes mail knows of itself, before the first session and the first trouble."""
     for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK):
         gauge.set(0)
+
+
+def exposition() -> str:
+    """The metrics of this process in the text format of Prometheus."""
+    return generate_latest().decode()

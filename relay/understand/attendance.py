@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay import telemetry
 from relay.config import Config
-from relay.telemetry import workers
 from relay.understand import wire
 from relay.understand.limits import Allowance
 from relay.understand.process import Death, DiedError, WorkerProcess
@@ -161,7 +161,7 @@ class Attendance:
             return None
         if words["said"] == "fault":
             error = str(words["error"])[:200]
-            workers.worker_faulted(error=error, places=words["places"], spool_id=self.call.spool_id)
+            telemetry.worker_faulted(error=error, places=words["places"], spool_id=self.call.spool_id)
         self.is_clean = not words["retires"] and words["said"] in ("done", "files", "temporary")
         return take_answer(words, self.call)
 
@@ -193,7 +193,7 @@ class Attendance:
 
     def tell(self, died: DiedError, lane: str) -> None:
         """Log the death."""
-        workers.worker_died(
+        telemetry.worker_died(
             kind=died.death,
             detail=died.detail,
             spool_id=self.call.spool_id,

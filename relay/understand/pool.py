@@ -15,7 +15,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from relay.telemetry import workers
+from relay import telemetry
 from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenUpError
 from relay.understand.process import Death, DiedError, WorkerProcess
 from relay.understand.supply import BusyError, LaneTakenError, Supply
@@ -200,7 +200,7 @@ class Pool:
         """
         if not (attending.is_slow or (attending.is_long and self._is_crowded())):
             return False
-        workers.mail_was_slow(spool_id=attending.call.spool_id, seconds=attending.cpu)
+        telemetry.mail_was_slow(spool_id=attending.call.spool_id, seconds=attending.cpu)
         if self._lane.locked():
             raise _DemotedError
         self._lane.take()

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from relay import telemetry
 from relay.config import Config, Route
 from relay.config.data_dir import WORK
 from relay.contact.plan import Context, Plan
 from relay.errors import FailureClass, NotUnderstoodError, RemoteError
-from relay.telemetry import workers
 from relay.understand import wire
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
@@ -176,7 +176,7 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
     try:
         prepare_folder(folder)
     except OSError as exc:
-        workers.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
+        telemetry.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
     pool = Pool(Supply(config))
     try:
         with suppress(BusyError):  # told; the first mail tries again

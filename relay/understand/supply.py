@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from relay import telemetry
 from relay.config import Config
-from relay.telemetry import workers
 from relay.understand.process import TemplateProcess, WorkerProcess
 
 #: Seconds between two tries to start a template.
@@ -59,7 +59,7 @@ class Supply:
         try:
             template.teach(self._number, self._packed)
         except OSError as exc:  # workers are given it with their mail instead
-            workers.workers_failed(why=f"the template cannot be told of the configuration: {exc.strerror}")
+            telemetry.workers_failed(why=f"the template cannot be told of the configuration: {exc.strerror}")
 
     async def ready(self) -> None:
         """Wait until there is a template.
@@ -81,7 +81,7 @@ class Supply:
             try:
                 template = await TemplateProcess.start(self._program)
             except OSError as exc:
-                workers.workers_failed(why=f"no template can be started: {exc.strerror}")
+                telemetry.workers_failed(why=f"no template can be started: {exc.strerror}")
             else:
                 self._template = template
                 self._teach(template)

@@ -118,9 +118,9 @@ def test_descriptor_that_does_not_block(pipe):
 def test_last_words(end):
     """All that a process says on stderr before an orderly end, log, traceback or exit text, comes out, in order."""
     program = (
-        "from relay import telemetry\nfrom relay.telemetry import processes\nprocesses.queue_log()\n"
+        "from relay import telemetry\ntelemetry.queue_log()\n"
         "telemetry.configure('json', process='p')\n"
-        f"for n in range(2000): processes.log_dropped(lines=n)\n{end}"
+        f"for n in range(2000): telemetry.log_dropped(lines=n)\n{end}"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
@@ -134,9 +134,9 @@ def test_last_words(end):
 def test_end_with_a_sink_that_stalls():
     """A process whose stderr nobody reads ends all the same, a moment later."""
     program = (
-        "from relay import telemetry\nfrom relay.telemetry import processes\nprocesses.queue_log()\n"
+        "from relay import telemetry\ntelemetry.queue_log()\n"
         "telemetry.configure('json', process='p')\n"
-        "for n in range(20000): processes.log_dropped(lines=n)\nraise SystemExit('last words')"
+        "for n in range(20000): telemetry.log_dropped(lines=n)\nraise SystemExit('last words')"
     )
     reading, writing = os.pipe()
     try:
@@ -151,9 +151,9 @@ def test_end_with_a_sink_that_stalls():
 def test_lines_that_are_missing_are_numbered():
     """A reader that comes late finds what had room, and log.dropped with the number of those that had none."""
     program = (
-        "import sys\nfrom relay import telemetry\nfrom relay.telemetry import processes\nprocesses.queue_log()\n"
+        "import sys\nfrom relay import telemetry\ntelemetry.queue_log()\n"
         "telemetry.configure('json', process='p')\n"
-        "for n in range(30000): processes.child_stacks(name='n', pid=n, why='w' * 100, stacks=[])\n"
+        "for n in range(30000): telemetry.child_stacks(name='n', pid=n, why='w' * 100, stacks=[])\n"
         "print(telemetry.exposition(), flush=True)\nsys.stdin.read()"
     )
     with subprocess.Popen(

@@ -26,7 +26,7 @@ from relay.errors import FailureClass, RemoteError
 from relay.smtp import parameters as smtp_parameters
 from relay.smtp import transaction as smtp_transaction
 from relay.spool.model import Entry, QueueState, State
-from relay.telemetry import processes
+from relay.telemetry import daemon, deliveries, sessions, spool, workers
 from relay.telemetry.log import Lines
 from relay.vocabulary import AlarmKind, Disposition, Reply, Rung
 
@@ -37,14 +37,12 @@ ARMED = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
-#: Every function of the log; the rest of the module's are about the log itself.
+#: Every fact of the log.
 FACTS = {
     name: function
-    for module in (telemetry, processes)
+    for module in (sessions, spool, deliveries, workers, daemon)
     for name, function in inspect.getmembers(module, inspect.isfunction)
-    if function.__module__ == module.__name__
-    and not name.startswith("_")
-    and name not in ("configure", "current_log", "exposition", "queue_log")
+    if function.__module__ == module.__name__ and not name.startswith("_") and name != "queue_log"
 }
 
 
@@ -94,11 +92,15 @@ def entry(text="x"):
     )
 
 
+#: Values of parameters that become a label of a metric: their words are ours, not a peer's.
+LABELS = {("adaptations", "Sequence[str]"): ["body.cut"], ("kind", "str"): "crash"}
+
+
 def value_for(parameter, text):
     """A value for one parameter of a fact, with the text wherever text may stand."""
     kind = parameter.annotation
-    if parameter.name == "adaptations":  # a label: its words are ours
-        return ["body.cut"]
+    if (parameter.name, kind) in LABELS:
+        return LABELS[parameter.name, kind]
     if "RemoteError" in kind:
         return RemoteError(service="s3", failure=FailureClass.TEMPORARY, code=text, detail=text)
     if "Entry" in kind:

@@ -1,0 +1,27 @@
+"""The log of this process, to which the facts are written.
+
+Owns the one bound logger. Never decides what is said, nor how it looks: `relay.telemetry.log` has the looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from relay.telemetry.log import configure_logs
+
+_log: Any = structlog.get_logger()
+
+
+def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
+    """Set the form and the level of the log, and the name of the process that each line carries."""
+    global _log  # noqa: PLW0603 - one log a process
+    configure_logs(log_format, level)
+    # Bound once: a lazy logger would be bound anew for each line of a session.
+    _log = structlog.get_logger().bind(**({"process": process} if process else {}))
+
+
+def current_log() -> Any:
+    """The logger as `configure` bound it."""
+    return _log

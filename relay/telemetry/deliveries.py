@@ -1,0 +1,87 @@
+"""The facts of delivery: attempts, rungs, routes and services.
+
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from relay.errors import RemoteError
+from relay.spool.model import Entry
+from relay.telemetry.current import current_log
+from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES
+
+Outcome = Literal["done", "deferred", "held", "buried", "lost"]
+
+
+def delivery_attempted(
+    *,
+    entry: Entry,
+    outcome: Outcome,
+    seconds: float,
+    reason: str = "",
+    detail: str = "",
+    contact_id: str | None = None,
+    adaptations: Sequence[str] = (),
+    next_attempt_at: str | None = None,
+    error: RemoteError | None = None,
+) -> None:
+    """The one line of a delivery attempt: which mail, where to, what came of it, and whose error it was."""
+    DELIVERIES.labels(outcome).inc()
+    if error is not None:
+        DELIVERY_FAILURES.labels(error.service, error.failure).inc()
+    for code in adaptations:
+        ADAPTATIONS.labels(code).inc()
+    fields: dict[str, Any] = {
+        **_about(entry),
+        "route": entry.destination.route,
+        "outcome": outcome,
+        "attempt": entry.attempts,
+        "rung": str(entry.rung),
+        "contact_id": contact_id,
+        "seconds": round(seconds, 4),
+    }
+    if reason:
+        fields |= {"reason": reason, "detail": detail}
+    fields |= {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
+    fields |= {"adaptations": list(adaptations)} if adaptations else {}
+    level = {"done": current_log().info, "deferred": current_log().warning}.get(outcome, current_log().error)
+    if reason == "already_there":  # done, and nobody can say which contact it is
+        level = current_log().warning
+    level("delivery.attempted", **fields)
+
+
+def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
+    """Connect refused a payload; the next rung of the ladder is tried."""
+    facts = {"rung": str(entry.rung), "code": code, "detail": detail, "following": following}
+    current_log().warning("rung.refused", **_about(entry), **facts)
+
+
+def _about(entry: Entry) -> dict[str, Any]:
+    to = entry.destination.address
+    return {"spool_id": entry.spool_id, "message_id": entry.message_id, "destination": to}
+
+
+def service_moved(*, service: str, why: str) -> None:
+    """A service is away for everyone, and why, or back ("")."""
+    if why:
+        current_log().error("service.away", service=service, why=why)
+    else:
+        current_log().info("service.back", service=service)
+
+
+def route_held(*, route: str, reason: str, detail: str) -> None:
+    """A configuration error stops a route until a probe succeeds, or an operator resumes it."""
+    current_log().error("route.held", route=route, reason=reason, detail=detail)
+
+
+def route_resumed(*, route: str) -> None:
+    """A probe succeeded, or an operator resumed the route."""
+    current_log().info("route.resumed", route=route)
+
+
+def clock_moved(*, seconds: float) -> None:
+    """The wall clock was set, back when negative; what waits for an instant was set with it."""
+    current_log().warning("clock.moved", seconds=round(seconds, 3))

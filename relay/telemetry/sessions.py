@@ -1,0 +1,185 @@
+"""The facts of reception: sessions, commands, transactions, and what keeps them out.
+
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from relay.telemetry.current import current_log
+from relay.telemetry.metrics import (
+    BY_DISPOSITION,
+    DUPLICATES,
+    GATE_CLOSED,
+    HANDSHAKES_FAILED,
+    INTAKE_CLOSED,
+    LOGINS_REFUSED,
+    RECEIVED_BYTES,
+    RECIPIENTS_REFUSED,
+    SESSIONS,
+    SESSIONS_REFUSED,
+    SPOOL_SICK,
+    TRANSACTIONS_ABORTED,
+)
+from relay.vocabulary import Disposition, Reply
+
+
+def listener_awaited(*, bind: str, seconds: float) -> None:
+    """Its port is taken: by receivers of a killed relay that have yet to see its end, or by another program."""
+    current_log().warning("listener.awaited", bind=bind, seconds=seconds)
+
+
+def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
+    """Mail can come in at this address."""
+    current_log().info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)
+
+
+def session_opened(*, peer: str, listener: str) -> None:
+    """A peer connected."""
+    SESSIONS.inc()
+    current_log().debug("session.opened", peer=peer, listener=listener)
+
+
+def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> None:
+    """A session ended, and why."""
+    SESSIONS.dec()
+    current_log().debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
+
+
+def session_refused(
+    *, peer: str, listener: str, reply: Reply, again: bool, reference: str | None = None
+) -> None:
+    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago.
+
+    `reference` stands in the reply where that is a 5yz.
+    """
+    SESSIONS_REFUSED.labels(reply.enhanced).inc()
+    log = current_log().debug if again else current_log().info
+    named = {"spool_id": reference} if reference is not None else {}
+    log("session.refused", peer=peer, listener=listener, reply=str(reply), **named)
+
+
+def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
+    """A listed proxy sent no readable header ("malformed"), or none in time ("late")."""
+    current_log().warning("proxy.refused", peer=peer, listener=listener, reason=reason)
+
+
+def login_refused(*, peer: str, login: str, unseen: bool = False) -> None:
+    """AUTH with a wrong login or password; `unseen`: one of too many, put off before it was looked at."""
+    LOGINS_REFUSED.inc()
+    (current_log().debug if unseen else current_log().warning)(
+        "login.refused", peer=peer, login=login, unseen=unseen
+    )
+
+
+def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
+    """TLS did not come about; `reason` is the error's class."""
+    HANDSHAKES_FAILED.inc()
+    current_log().info("handshake.failed", peer=peer, listener=listener, reason=reason)
+
+
+def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str, again: bool) -> None:
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: a session's further ones."""
+    RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
+    log = current_log().debug if again else current_log().info
+    log("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
+
+
+def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
+    """A command got a 5yz; `reference` stands in the reply. `again`: a session's further ones, or logged already."""
+    log = current_log().debug if again else current_log().info
+    log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+
+
+def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:
+    """A peer went away, or was sent away, before its mail was whole: nothing was kept."""
+    TRANSACTIONS_ABORTED.inc()
+    current_log().info("transaction.aborted", spool_id=spool_id, peer=peer, size=size, why=why)
+
+
+def transaction_ended(
+    *,
+    disposition: Disposition,
+    reply: Reply,
+    spool_id: str,
+    message_id: str | None,
+    reverse_path: str | None,
+    destinations: Sequence[str],
+    peer: str,
+    helo: str | None,
+    protocol: str,
+    tls: str | None,
+    size: int,
+    seconds: float,
+    duplicate: bool = False,
+    repairs: Sequence[str] = (),
+) -> None:
+    """The one line of a transaction: what came, from whom, for whom, and what was answered."""
+    BY_DISPOSITION[disposition].inc()
+    if disposition is Disposition.ACCEPT:
+        RECEIVED_BYTES.inc(size)
+        if duplicate:
+            DUPLICATES.inc()
+    more: dict[str, Any] = {}
+    if duplicate:
+        more["duplicate"] = True
+    if repairs:
+        more["repairs"] = list(repairs)
+    current_log().info(
+        _ENDED[disposition],
+        spool_id=spool_id,
+        message_id=message_id,
+        reverse_path=reverse_path or "<>",
+        destinations=list(destinations),
+        peer=peer,
+        helo=helo,
+        protocol=protocol,
+        tls=tls,
+        size=size,
+        reply=str(reply),
+        seconds=round(seconds, 4),
+        **more,
+    )
+
+
+_ENDED = {
+    Disposition.ACCEPT: "transaction.accepted",
+    Disposition.QUARANTINE: "transaction.quarantined",
+    Disposition.DEFER: "transaction.deferred",
+    Disposition.REJECT: "transaction.rejected",
+}
+
+
+def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
+    """A commit ended after its peer was told to try again; a stored mail is recognised when it comes again."""
+    current_log().warning("commit.late", spool_id=spool_id, seconds=round(seconds, 3), stored=stored)
+
+
+def gate_moved(*, closed: bool, reason: str) -> None:
+    """New sessions are sent away from now on, or no longer, and why."""
+    GATE_CLOSED.set(closed)
+    SPOOL_SICK.set(closed and reason == "spool")
+    (current_log().warning if closed else current_log().info)(
+        "gate.closed" if closed else "gate.opened", reason=reason
+    )
+
+
+def intake_moved(*, problem: str) -> None:
+    """No mail can come in by this process from now on, and why; or it can again."""
+    INTAKE_CLOSED.set(bool(problem))
+    if problem:
+        current_log().warning("intake.closed", why=problem)
+    else:
+        current_log().info("intake.opened")
+
+
+def certificate_loaded(*, path: str) -> None:
+    """New handshakes use this certificate."""
+    current_log().info("certificate.loaded", path=path)
+
+
+def certificate_refused(*, path: str, why: str) -> None:
+    """The files of a certificate changed and could not be read; the one before stays in force."""
+    current_log().error("certificate.refused", path=path, why=why)

@@ -1,0 +1,62 @@
+"""The facts of the spool: recovery, retention, failures, and how the queue stands.
+
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay.spool.model import QueueState
+from relay.telemetry.current import current_log
+from relay.telemetry.metrics import (
+    ROUTES_HELD,
+    SERVICES_AWAY,
+    SPOOL_DISK_FULL,
+    SPOOL_MESSAGES,
+    SPOOL_OLDEST,
+    SPOOL_SICK,
+)
+
+
+def spool_recovered(*, entries: int) -> None:
+    """Start-up returned entries that a dead runner had leased."""
+    current_log().info("spool.recovered", entries=entries)
+
+
+def spool_record_corrupt(*, spool_id: str, entry_id: str, detail: str) -> None:
+    """A row of the spool cannot be read; the entry is set aside as dead."""
+    current_log().error("spool.record_corrupt", spool_id=spool_id, entry_id=entry_id, detail=detail)
+
+
+def spool_swept(*, files: int) -> None:
+    """Start-up removed raw mails that no entry names: their receivers died before the commit."""
+    current_log().info("spool.swept", files=files)
+
+
+def spool_expired(*, mails: int, early: bool = False) -> None:
+    """Finished mails past their retention are gone; `early`: before it, for want of room."""
+    (current_log().info if early else current_log().debug)("spool.expired", mails=mails, early=early)
+
+
+def spool_failed(*, where: str, why: str, **facts: Any) -> None:
+    """The spool could not be read or written at this step; what it was about stays as it was."""
+    current_log().error("spool.failed", where=where, why=why, **facts)
+
+
+def queue_seen(standing: QueueState) -> None:
+    """How the queue stands."""
+    current_log().debug(
+        "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
+    )
+    SPOOL_SICK.set(bool(standing.sick))
+    if standing.sick:
+        return
+    for state in ("queued", "leased", "held", "dead", "done"):
+        if (count := getattr(standing, state)) is not None:
+            SPOOL_MESSAGES.labels(state).set(count)
+    SPOOL_OLDEST.set(standing.oldest_seconds)
+    SPOOL_DISK_FULL.set(standing.disk_full)
+    ROUTES_HELD.set(len(standing.held_routes))
+    for service in ("s3", "connect", "credentials"):
+        SERVICES_AWAY.labels(service).set(service in dict(standing.away))
