@@ -6,6 +6,7 @@
 #   make test      all tests but the campaigns, and those of make system (under four minutes on two cores)
 #   make system    tests with other people's programs: Postfix, Exim, swaks, openssl, radosgw, systemd
 #   make lint      ruff, mypy --strict, the floors
+#   make docs      the pages under docs/ that are made of the code
 #   make bench     what it takes, in figures
 #   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader
 #   make latency   ordinary mail beside mail that strikes its reader down, in figures
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 READY := $(VENV)/.ready
 
-.PHONY: help demo quick test system sandbox bench lint format fuzz latency crash chaos setup clean
+.PHONY: help demo quick test system sandbox docs bench lint format fuzz latency crash chaos setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,9 @@ test: $(READY)
 
 system: $(READY)
 	@$(BIN)/python -m pytest -m "system and not long" $(TWO)
+
+docs: $(READY)
+	@$(BIN)/python docs/generate.py
 
 bench: $(READY)
 	@$(BIN)/python -m bench

@@ -1,6 +1,6 @@
 """The one table of what we say to a peer: code, enhanced code, text, and when it is said.
 
-Owns every reply of the SMTP and LMTP edge; `docs/replies.md` is made of the same rows (`python -m relay.replies`).
+Owns every reply of the SMTP and LMTP edge; `docs/replies.md` is made of the same rows (`make docs`).
 Never holds a configuration value or an exception's text. Rules: our fault or unknown is 4yz, the sender's
 and lasting is 5yz; the class of the enhanced code is that of the reply (RFC 3463, 2034); 220 at the start,
 250 to HELO and EHLO, 334 and 354 carry none.
@@ -8,7 +8,6 @@ and lasting is 5yz; the class of the enhanced code is that of the reply (RFC 346
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from relay.vocabulary import Reply
@@ -136,11 +135,11 @@ def build_lines(code: int, lines: tuple[str, ...]) -> bytes:
     return "".join(f"{code}{' ' if at == last else '-'}{line}\r\n" for at, line in enumerate(lines)).encode()
 
 
-def build_docs() -> str:
-    """The table for operators, as Markdown."""
+def build_replies_document() -> str:
+    """The text of `docs/replies.md`."""
     head = (
         "# Replies\n\n"
-        "Everything the relay says over SMTP and LMTP, made from `relay/replies.py` by `python -m relay.replies`.\n"
+        "Everything the relay says over SMTP and LMTP, made from `relay/replies.py` by `make docs`.\n"
         "Words in braces are filled in. Every 5yz reply ends with our transaction id in square brackets, as it stands in the log.\n\n"
         "| reply | text | said when |\n|---|---|---|\n"
     )
@@ -149,7 +148,3 @@ def build_docs() -> str:
         for row in ROWS
     )
     return head + "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(build_docs())

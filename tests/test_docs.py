@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -15,13 +16,12 @@ import pytest
 from prometheus_client import Counter, Gauge
 from test_floors import FLOORS
 
-from relay import telemetry
 from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
 from relay.explain import Explanation, build_record
+from relay.telemetry import daemon, deliveries, sessions, spool, workers
 from relay.telemetry import metrics as metrics_module
-from relay.telemetry import processes, workers
 from relay.vocabulary import AlarmKind, Disposition
 
 ROOT = Path(__file__).parent.parent
@@ -128,9 +128,9 @@ def test_table_of_commands_leads_to_commands():
 
 def events():
     """Every event that the log knows."""
-    source = "".join(map(inspect.getsource, (telemetry, processes, workers)))
+    source = "".join(map(inspect.getsource, (sessions, spool, deliveries, workers, daemon)))
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
-    return sorted(found | {telemetry._ENDED[each] for each in Disposition})
+    return sorted(found | {sessions._ENDED[each] for each in Disposition})
 
 
 @pytest.mark.parametrize("event", events())
@@ -186,6 +186,21 @@ def test_keys_of_explain_are_documented():
 
 
 # --- The documents themselves
+
+
+GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_page_is_what_the_code_says(name):
+    """Each page that is made of the code is today's; where it is stale, `make docs` writes it anew."""
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == GENERATED[name](), "stale: make docs"
+
+
+def test_make_docs_makes_every_generated_page():
+    """A page that says `make docs` makes it is among those that it makes, and no other is."""
+    made = {path.name for path in (ROOT / "docs").glob("*.md") if "by `make docs`" in path.read_text()}
+    assert made == set(GENERATED)
 
 
 def anchors(path):

@@ -19,17 +19,17 @@ from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator, ValidationErrors
 
 from relay.contact.characters import count_utf8, is_sendable
-
-# Limits that the service model does not hold, from the API reference (StartEmailContact and its types) and
-# the administrator guide ("feature specifications").
-ADDRESSES = 50
-ATTRIBUTE_BYTES = 32_768
-REFERENCE_BYTES = 4_096
-BODY_BYTES = 5_242_880
-ATTACHMENT_BYTES = 20_971_520
-TOTAL_BYTES = 26_214_400
-CONTENT_TYPES = ("text/plain", "text/html")
-REFERENCE_TYPES = ("URL", "NUMBER", "STRING", "DATE")
+from relay.contact.limits import (
+    ADDRESSES,
+    ATTACHMENT_BYTES,
+    ATTRIBUTE_BYTES,
+    BODY_BYTES,
+    CONTENT_TYPES,
+    DEFAULT_ATTACHMENTS,
+    REFERENCE_BYTES,
+    REFERENCE_TYPES,
+    TOTAL_BYTES,
+)
 
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -126,7 +126,7 @@ def input_shape() -> Shape:
 
 
 def check_request(
-    request: Mapping[str, Any], *, max_attachments: int = 10, sizes: Sequence[int] = ()
+    request: Mapping[str, Any], *, max_attachments: int = DEFAULT_ATTACHMENTS, sizes: Sequence[int] = ()
 ) -> tuple[str, ...]:
     """Check a request. Returns one sentence for each problem; none when Connect has no reason to refuse it.
 

@@ -36,13 +36,17 @@ from relay.config.words import (
     check_url,
     split_bind,
 )
+from relay.contact.limits import (
+    ATTACHMENT_BYTES,
+    ATTACHMENTS,
+    DEFAULT_ATTACHMENTS,
+    DEFAULT_BURST,
+    DEFAULT_EXTENSIONS,
+    DEFAULT_REQUESTS_PER_SECOND,
+    FLOW_ID_CHARACTERS,
+    TOTAL_BYTES,
+)
 from relay.domains import normalise_address
-
-#: AWS's default list: Amazon Connect administrator guide, "feature specifications" (facts in docs/limits.md).
-DEFAULT_EXTENSIONS = (
-    "csv", "doc", "docx", "heic", "jfif", "jpeg", "jpg", "mov", "mp4", "pdf", "png", "ppt", "pptx", "rtf", "txt",
-    "wav", "xls", "xlsx",
-)  # fmt: skip
 
 Network = Annotated[str, AfterValidator(check_network)]
 Bind = Annotated[str, AfterValidator(check_bind)]
@@ -180,11 +184,11 @@ class Connect(Section):
     """The instance that contacts are started in."""
 
     instance_id: InstanceId
-    requests_per_second: float = Field(default=2.0, gt=0, le=1_000)
-    burst: int = Field(default=5, ge=1, le=1_000)
-    max_attachments: int = Field(default=10, ge=0, le=50)
-    max_attachment_bytes: int = Field(default=20_971_520, ge=1, le=20_971_520)
-    max_total_bytes: int = Field(default=26_214_400, ge=1, le=26_214_400)
+    requests_per_second: float = Field(default=float(DEFAULT_REQUESTS_PER_SECOND), gt=0, le=1_000)
+    burst: int = Field(default=DEFAULT_BURST, ge=1, le=1_000)
+    max_attachments: int = Field(default=DEFAULT_ATTACHMENTS, ge=0, le=ATTACHMENTS)
+    max_attachment_bytes: int = Field(default=ATTACHMENT_BYTES, ge=1, le=ATTACHMENT_BYTES)
+    max_total_bytes: int = Field(default=TOTAL_BYTES, ge=1, le=TOTAL_BYTES)
     allowed_extensions: tuple[Annotated[str, AfterValidator(check_extension)], ...] = DEFAULT_EXTENSIONS
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
 
@@ -230,14 +234,16 @@ class Route(Section):
     name: str = ""
     destination: Address | None = None
     instance_id: InstanceId | None = None
-    contact_flow_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    contact_flow_id: Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)] | None = None
     attributes: dict[Annotated[str, AfterValidator(check_attribute_name)], str] = Field(default_factory=dict)
     prefer_reply_to: bool = False
     prefer: Literal["html", "text"] = "html"
     disallowed_types: Literal["store", "reject"] = "store"
     thread: Literal["off", "references"] = "off"
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
-    flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=500)]] = Field(default_factory=dict)
+    flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
+        default_factory=dict
+    )
 
     @field_validator("name", mode="after")
     @classmethod

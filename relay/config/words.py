@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from relay.contact.limits import ADDRESS_CHARACTERS
 from relay.domains import encode_domain
 from relay.networks import parse_network
 
@@ -79,8 +80,8 @@ def split_bind(value: str) -> tuple[str, int]:
 
 
 def check_address(value: str) -> str:
-    """An address that Connect takes, its domain in lower case; 255 characters at most."""
-    if not _ADDRESS.fullmatch(value) or len(value) > 255:
+    """The address with its domain in lower case. Raises where Connect would not take it."""
+    if not _ADDRESS.fullmatch(value) or len(value) > ADDRESS_CHARACTERS:
         raise ValueError('is no address that Connect takes; write it like "support@example.com"')
     local, _, domain = value.rpartition("@")
     return f"{local}@{_check_domain(domain)}"

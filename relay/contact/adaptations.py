@@ -9,6 +9,17 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+from relay.contact.limits import (
+    ADDRESSES,
+    ATTRIBUTE_BYTES,
+    BODY_BYTES,
+    DISPLAY_NAME_CHARACTERS,
+    FILE_NAME_CHARACTERS,
+    HEADER_CHARACTERS,
+    SUBJECT_CHARACTERS,
+    TOTAL_BYTES,
+)
+
 
 class AdaptationCode(StrEnum):
     """What was changed so that a mail fits; each value carries the sentence that documents it."""
@@ -29,17 +40,17 @@ class AdaptationCode(StrEnum):
     FROM_FALLBACK = "from.fallback", "No address of the author can be used; `contact.fallback_from` stands in its place, and the original in the attributes."
     FROM_SEVERAL = "from.several", "The From header names several authors; Connect takes one, the first that can be used, and all stand in the attributes."
     FROM_OWN_ADDRESS = "from.own_address", "The author's address is the destination itself, and Connect silently ignores such mail; another address of the author stands in its place."
-    FROM_NAME = "from.name", "The author's display name was cleaned or cut to the 256 characters that Connect takes."
+    FROM_NAME = "from.name", f"The author's display name was cleaned or cut to the {DISPLAY_NAME_CHARACTERS} characters that Connect takes."
 
     RECIPIENT_UNUSABLE = "recipient.unusable", "A To or Cc entry is no address that Connect takes; it is named in the attributes only."
     RECIPIENT_OWN = "recipient.own", "Another of our own addresses was taken out of the additional recipients, because Connect would start one more contact for it."
     RECIPIENT_REPEATED = "recipient.repeated", "An address that To and Cc name more than once is listed once."
-    RECIPIENT_NAME = "recipient.name", "A recipient's display name was cleaned or cut to the 256 characters that Connect takes."
-    RECIPIENTS_TOO_MANY = "recipients.too_many", "Connect takes 49 additional recipients; those after them are counted in the attributes only."
+    RECIPIENT_NAME = "recipient.name", f"A recipient's display name was cleaned or cut to the {DISPLAY_NAME_CHARACTERS} characters that Connect takes."
+    RECIPIENTS_TOO_MANY = "recipients.too_many", f"Connect takes {ADDRESSES - 1} additional recipients; those after them are counted in the attributes only."
     RECIPIENTS_LEFT_OUT = "recipients.left_out", "At the rung `text` the additional recipients stand in the note of the body instead of in their field."
 
     SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced; at the rungs `text` and `original` also invisible characters."
-    SUBJECT_TOO_LONG = "subject.too_long", "The subject was cut to the 998 characters that Connect takes."
+    SUBJECT_TOO_LONG = "subject.too_long", f"The subject was cut to the {SUBJECT_CHARACTERS} characters that Connect takes."
 
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."
@@ -47,7 +58,7 @@ class AdaptationCode(StrEnum):
     BODY_JOINED = "body.joined", "Text and HTML follow one another in the mail instead of saying the same; the text stands in the HTML, or the HTML's text in the text."
     BODY_CLEANED = "body.cleaned", "Characters in the body that cannot be sent, such as NUL, were replaced; at the rung `text` also controls and invisible ones."
     BODY_TO_TEXT = "body.to_text", "The HTML body was turned into plain text: the route, or the rung `text`, asks for text."
-    BODY_TOO_LARGE = "body.too_large", "The body is larger than the 5,242,880 bytes that Connect takes; it was turned into plain text or cut, and the whole is a file beside it."
+    BODY_TOO_LARGE = "body.too_large", f"The body is larger than the {BODY_BYTES:,} bytes that Connect takes; it was turned into plain text or cut, and the whole is a file beside it."
     BODY_NOTE = "body.note", "A note at the end of the body names what could not go with the contact, and where it is kept."
     BODY_CLOSED = "body.closed", "The HTML ends inside a comment or a tag; it was closed so that the note after it can be seen."
 
@@ -58,21 +69,21 @@ class AdaptationCode(StrEnum):
     ATTACHMENT_TOO_LARGE = "attachment.too_large", "The file is larger than one attachment may be; it is stored and named in the note."
     ATTACHMENT_EMPTY = "attachment.empty", "The file has no octets, and Connect takes none such; it is named in the note."
     ATTACHMENTS_TOO_MANY = "attachments.too_many", "The contact takes no more attachments; the file ranked below those that go, is stored and named in the note."
-    ATTACHMENTS_TOO_LARGE = "attachments.too_large", "Body and attachments together may hold 25 MB; the file ranked below those that go, is stored and named in the note."
+    ATTACHMENTS_TOO_LARGE = "attachments.too_large", f"Body and attachments together may hold {TOTAL_BYTES >> 20} MB; the file ranked below those that go, is stored and named in the note."
     ATTACHMENT_REFUSED = "attachment.refused", "Connect refused the contact with this file; it is stored and named in the note."
     ATTACHMENT_UNPACKED = "attachment.unpacked", "The file is a container (winmail.dat, opaque S/MIME) whose content goes in its place; the container is stored."
-    ATTACHMENT_RENAMED = "attachment.renamed", "The file name was changed: NFC, without control or invisible characters, at most 256 characters, unique, with an extension that fits its type."
+    ATTACHMENT_RENAMED = "attachment.renamed", f"The file name was changed: NFC, without control or invisible characters, at most {FILE_NAME_CHARACTERS} characters, unique, with an extension that fits its type."
     ATTACHMENT_NAMED = "attachment.named", "The file came without a name and was given one."
     FILE_CONTENT_CONTRADICTS_NAME = "file.content_contradicts_name", "The file is a program by its content (Windows, Linux, macOS, Java, a script, a shortcut) under a name of another kind; it goes as it is, and the desk should not open it."
     ATTACHMENT_RENDERED = "attachment.rendered", "An attached message is shown as a text file, its own attachments beside it; the message itself is stored."
 
-    THREAD_CUT = "thread.cut", "The References header was cut to the 20,000 characters that Connect takes, keeping the first and the newest ids."
-    THREAD_ID_UNUSABLE = "thread.id_unusable", "A message id cannot be sent: it is longer than 20,000 characters."
+    THREAD_CUT = "thread.cut", f"The References header was cut to the {HEADER_CHARACTERS:,} characters that Connect takes, keeping the first and the newest ids."
+    THREAD_ID_UNUSABLE = "thread.id_unusable", f"A message id cannot be sent: it is longer than {HEADER_CHARACTERS:,} characters."
     THREAD_LEFT_OUT = "thread.left_out", "At the rung `text` the threading headers and the related contact are left out."
 
     MESSAGE_NOT_UNDERSTOOD = "message.not_understood", "The mail could not be understood, or Connect refused it in every other form: the contact has the words of its first 64 KiB, and all of it as the file original.txt where it fits."
 
-    ATTRIBUTES_DROPPED = "attributes.dropped", "The attributes together may hold 32,768 bytes; those of the lowest priority were left out."
+    ATTRIBUTES_DROPPED = "attributes.dropped", f"The attributes together may hold {ATTRIBUTE_BYTES:,} bytes; those of the lowest priority were left out."
     ATTRIBUTE_CUT = "attribute.cut", "An attribute's value was cut."
     # fmt: on
 
@@ -87,7 +98,7 @@ def build_adaptations_document() -> str:
         "`relay_adaptations_total` counts it, and the contact attribute `relay_adaptations` carries it. Whenever a mail",
         "has one, its untouched original is kept in S3 (`s3.keep_original`), and the attribute `relay_original` names it.",
         "",
-        "This page is made from `relay/contact/adaptations.py`; a test holds the two together.",
+        "This page is made from `relay/contact/adaptations.py` by `make docs`.",
         "",
         "| Code | Meaning |",
         "|---|---|",

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf16, cut_utf16, is_category_c, strip_invisible
+from relay.contact.limits import ADDRESS_CHARACTERS, ADDRESSES, DISPLAY_NAME_CHARACTERS
 from relay.contact.plan import Adaptation, Context
 from relay.domains import normalise_address
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Rung
 
-ADDRESS_LIMIT = 255
-NAME_LIMIT = 256
-#: 50 addresses in all, the destination among them (API reference, InboundAdditionalRecipients).
-RECIPIENT_LIMIT = 49
+#: Additional recipients: the destination is one of the addresses.
+_MOST_RECIPIENTS = ADDRESSES - 1
 #: Addresses of which it is asked whether they are ours: a list of thousands is no list of recipients.
 _MOST_ASKED = 1_000
 
@@ -43,7 +42,7 @@ class Recipients:
 def is_usable(address: str) -> bool:
     """Whether Connect takes an address: one @, a dot after it, no white space, 1 to 255 characters."""
     return (
-        count_utf16(address) <= ADDRESS_LIMIT
+        count_utf16(address) <= ADDRESS_CHARACTERS
         and _PATTERN.fullmatch(address) is not None
         and (address.isascii() or not any(map(is_category_c, address)))
         and address.isprintable()
@@ -102,7 +101,7 @@ def _candidates(message: Message, context: Context, route: Route) -> Iterator[tu
 
 
 def _fit_name(name: str, code: Code, *, plain: bool = False) -> tuple[str, tuple[Adaptation, ...]]:
-    fitted = cut_utf16(clean_line(strip_invisible(name) if plain else name), NAME_LIMIT)
+    fitted = cut_utf16(clean_line(strip_invisible(name) if plain else name), DISPLAY_NAME_CHARACTERS)
     if fitted == name.strip():
         return fitted, ()
     return fitted, (Adaptation(code=code, detail=code.sentence, before=name, after=fitted),)
@@ -131,7 +130,7 @@ def fit_recipients(message: Message, context: Context, config: Config) -> Recipi
                 reason = Code.RECIPIENT_UNUSABLE
             elif key in seen:
                 reason = Code.RECIPIENT_REPEATED
-            elif asked >= _MOST_ASKED or len(seen) >= RECIPIENT_LIMIT:
+            elif asked >= _MOST_ASKED or len(seen) >= _MOST_RECIPIENTS:
                 reason = Code.RECIPIENTS_TOO_MANY
             elif strip and context.is_ours(address):
                 reason = Code.RECIPIENT_OWN

@@ -12,11 +12,11 @@ from datetime import UTC
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
+from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Classification, Rung
 
-ATTRIBUTES_LIMIT = 32_768
 #: AttributeValue of the service model holds 32,767; ours are cut well before, so that one does not push out the rest.
 _VALUE_LIMIT = 2_048
 # The plain rungs carry what an operator needs to find the mail, what was checked of it, and the route's own words.
@@ -53,12 +53,12 @@ def build_attributes(
     attributes: dict[str, str] = {}
     dropped: list[str] = []
     changes: list[Adaptation] = []
-    room = ATTRIBUTES_LIMIT
+    room = ATTRIBUTE_BYTES
     for key, value, ours in pairs:
         line = clean_line(strip_invisible(value) if rung.is_plain else value)
         if not line or key in attributes:
             continue
-        fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTES_LIMIT - 1)
+        fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTE_BYTES - 1)
         size = len(key) + count_utf8(fitted)
         if size > room:
             dropped.append(key)

@@ -1,7 +1,6 @@
 """The body of a contact: which of the mail's bodies, in what form, and how much of it.
 
 Owns the choice between HTML and text, the empty body, and the cut. Never does I/O beyond reading pictures.
-Body of the service model: 1 to 5,242,880, which we count in UTF-8 bytes, the larger of all counts.
 """
 
 from __future__ import annotations
@@ -17,14 +16,11 @@ from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
 from relay.contact.joined import weave_html, weave_text
+from relay.contact.limits import STORED_CONTENT_BYTES
 from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation
 from relay.message.model import Defect, Message, Part
 from relay.vocabulary import Rung
-
-BODY_LIMIT = 5_242_880
-#: What the "Get stored content" block of a flow reads (administrator guide): the rung `text` asks for no more.
-TEXT_RUNG_LIMIT = 32_768
 
 HTML = "text/html"
 PLAIN = "text/plain"
@@ -62,7 +58,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
         change = _too_large(message.html, "HTML")
         body = replace(body, kept=(Role.HTML,), changes=(*body.changes, change))
     if rung is Rung.TEXT:
-        body = _cut(body, message, min(limit, TEXT_RUNG_LIMIT))
+        body = _cut(body, message, min(limit, STORED_CONTENT_BYTES))
         plain = strip_invisible(body.text)
         if plain != body.text:
             body = replace(body, text=plain, changes=(*body.changes, _cleaned(message)))

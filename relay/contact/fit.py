@@ -14,10 +14,11 @@ from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import Recipients, choose_author, fit_recipients
 from relay.contact.attributes import build_attributes
-from relay.contact.body import BODY_LIMIT, Body, make_body
+from relay.contact.body import Body, make_body
 from relay.contact.candidates import collect_bodies, collect_candidates
 from relay.contact.characters import count_utf8
 from relay.contact.files import Choice, Files, choose_files
+from relay.contact.limits import BODY_BYTES
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.subject import fit_subject
@@ -152,7 +153,7 @@ def _fit_content(
     candidates = collect_candidates(message)
     top = tuple(one.number for one in candidates if one.parent is None)
     for reserve in (0, NOTE_LIMIT):
-        body = make_body(message, route, config, rung=rung, limit=BODY_LIMIT - reserve)
+        body = make_body(message, route, config, rung=rung, limit=BODY_BYTES - reserve)
         kept = collect_bodies(message, body.kept, count=len(candidates))
         room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
         choice = Choice(
@@ -169,7 +170,7 @@ def _fit_content(
         text, note_changes = append_note(body, lines)
         size = count_utf8(text)
         total = size + sum(file.size for file in files.attached)
-        if size <= BODY_LIMIT and total <= max(config.connect.max_total_bytes, size):
+        if size <= BODY_BYTES and total <= max(config.connect.max_total_bytes, size):
             break
     return _Content(text=text, body=body, files=files, changes=(*body.changes, *files.changes, *note_changes))
 

@@ -11,8 +11,7 @@ import re
 import unicodedata
 
 from relay.contact.characters import count_utf16, cut_utf16, is_category_c
-
-NAME_LIMIT = 256
+from relay.contact.limits import FILE_NAME_CHARACTERS
 
 # A path rather than a name with a slash in it ("C:\Users\..." from Outlook Express, "../../etc/passwd").
 _PATH = re.compile(r"^(?:[A-Za-z]:[\\/]|[\\/]|\.{1,2}[\\/])")
@@ -146,7 +145,7 @@ def complete_extension(name: str, *, declared: str, detected: str | None, allowe
     return f"{name}.{wanted}"
 
 
-def cut_name(name: str, limit: int = NAME_LIMIT) -> str:
+def cut_name(name: str, limit: int = FILE_NAME_CHARACTERS) -> str:
     """The name within `limit` UTF-16 units, its extension kept."""
     if count_utf16(name) <= limit:
         return name
@@ -169,12 +168,12 @@ def make_unique(name: str, taken: dict[str, int]) -> str:
     extension = get_extension(name)
     ending = name[len(name) - len(extension) - 1 :] if extension else ""
     # Where to go on when a thousand files are called the same, or alike up to where a number must stand.
-    family = f"{name[: len(name) - len(ending)][: NAME_LIMIT // 2]}\0{ending}".casefold()
+    family = f"{name[: len(name) - len(ending)][: FILE_NAME_CHARACTERS // 2]}\0{ending}".casefold()
     number = taken.get(family, 1)
     while candidate.casefold() in taken:
         number += 1
         suffix = f"-{number}{ending}"
-        stem = cut_utf16(name[: len(name) - len(ending)], NAME_LIMIT - len(suffix), mark="")
+        stem = cut_utf16(name[: len(name) - len(ending)], FILE_NAME_CHARACTERS - len(suffix), mark="")
         candidate = stem + suffix
     taken[family] = number
     taken[candidate.casefold()] = 1

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf16, cut_utf16, strip_invisible
+from relay.contact.limits import SUBJECT_CHARACTERS
 from relay.contact.plan import Adaptation
-
-#: InboundSubject of the service model.
-SUBJECT_LIMIT = 998
 
 
 def fit_subject(subject: str, *, plain: bool = False) -> tuple[str, tuple[Adaptation, ...]]:
@@ -22,8 +20,8 @@ def fit_subject(subject: str, *, plain: bool = False) -> tuple[str, tuple[Adapta
         changes.append(
             Adaptation(code=Code.SUBJECT_CLEANED, detail=Code.SUBJECT_CLEANED.sentence, after=line)
         )
-    cut = cut_utf16(line, SUBJECT_LIMIT)
+    cut = cut_utf16(line, SUBJECT_CHARACTERS)
     if cut != line:
-        detail = f"The subject has {count_utf16(line):,} characters, Connect takes {SUBJECT_LIMIT}."
+        detail = f"The subject has {count_utf16(line):,} characters, Connect takes {SUBJECT_CHARACTERS}."
         changes.append(Adaptation(code=Code.SUBJECT_TOO_LONG, detail=detail, before=line, after=cut))
     return cut, tuple(changes)

@@ -1,7 +1,7 @@
 """The headers by which Connect finds the thread of a mail.
 
 Owns Message-ID, In-Reply-To and References as the request carries them: unfolded, with their brackets.
-Never does I/O. RFC 5322 §3.6.4; EmailHeaderValue of the service model holds 1 to 20,000 characters.
+Never does I/O. RFC 5322 §3.6.4.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_line, count_utf16
+from relay.contact.limits import HEADER_CHARACTERS
 from relay.contact.plan import Adaptation
 from relay.message.model import Message
-
-HEADER_LIMIT = 20_000
 
 
 def fit_thread(message: Message) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
@@ -27,7 +26,7 @@ def fit_thread(message: Message) -> tuple[Mapping[str, str], tuple[Adaptation, .
     changes: list[Adaptation] = []
     for key, ids in found.items():
         cleaned = tuple(filter(None, map(clean_line, ids)))
-        usable = tuple(one for one in cleaned if count_utf16(one) <= HEADER_LIMIT)
+        usable = tuple(one for one in cleaned if count_utf16(one) <= HEADER_CHARACTERS)
         if len(usable) < len(cleaned):
             detail = f"{Code.THREAD_ID_UNUSABLE.sentence} ({key}, {len(cleaned) - len(usable)})"
             changes.append(Adaptation(code=Code.THREAD_ID_UNUSABLE, detail=detail))
@@ -44,7 +43,7 @@ def _keep_newest(ids: tuple[str, ...]) -> tuple[str, ...]:
     """The first id, which names the thread, and as many of the last as fit beside it."""
     if not ids:
         return ()
-    room = HEADER_LIMIT - count_utf16(ids[0])
+    room = HEADER_CHARACTERS - count_utf16(ids[0])
     newest: list[str] = []
     for one in reversed(ids[1:]):
         room -= count_utf16(one) + 1  # the space between two ids

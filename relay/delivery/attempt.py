@@ -21,6 +21,7 @@ from relay.aws.connect import ConnectClient
 from relay.aws.request_limits import check_request
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config, Route
+from relay.contact.limits import THREAD_DAYS
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
 from relay.contact.request import build_earlier_token, build_request
@@ -46,8 +47,6 @@ _URL_MARGIN = timedelta(minutes=10)
 #: Tolerance for a clock that was ahead: S3 answers "Request is not yet valid" to URLs dated over 15 minutes
 #: ahead.
 _CLOCK_TOLERANCE = timedelta(minutes=10)
-#: A reply within 90 days joins the thread (Amazon Connect administrator guide, e-mail).
-_THREAD_WINDOW = timedelta(days=90)
 #: Codes of requests refused on this machine, by our check or by the client's: such a request never left.
 _OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
 
@@ -354,7 +353,7 @@ class Delivery:
         if not ids:
             return None
         since, instance_id = (
-            self._now() - _THREAD_WINDOW,
+            self._now() - timedelta(days=THREAD_DAYS),
             route.instance_id or self._config.connect.instance_id,
         )
         return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)

@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.aws.request_limits import check_request
-from relay.config.model import DEFAULT_EXTENSIONS
-
-#: Attachments that the newest service model takes; an instance's own limit, below it, is a quota (402).
-_MODEL_ATTACHMENTS = 50
+from relay.contact.limits import (
+    ATTACHMENT_BYTES,
+    ATTACHMENTS,
+    DEFAULT_ATTACHMENTS,
+    DEFAULT_BURST,
+    DEFAULT_EXTENSIONS,
+    DEFAULT_REQUESTS_PER_SECOND,
+    TOTAL_BYTES,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +31,11 @@ class Settings:
     #: Returns whether an instance has an e-mail address.
     has_address: Callable[[str, str], bool] = field(default=lambda _instance_id, _address: True)
     extensions: tuple[str, ...] = DEFAULT_EXTENSIONS
-    max_attachments: int = 10
-    max_file_bytes: int = 20 * 1024 * 1024
-    max_total_bytes: int = 25 * 1024 * 1024
-    requests_per_second: float = 2.0
-    burst: int = 5
+    max_attachments: int = DEFAULT_ATTACHMENTS
+    max_file_bytes: int = ATTACHMENT_BYTES
+    max_total_bytes: int = TOTAL_BYTES
+    requests_per_second: float = float(DEFAULT_REQUESTS_PER_SECOND)
+    burst: int = DEFAULT_BURST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ def check(params: object, settings: Settings, *, size_of: Callable[[str], int | 
     """
     if not isinstance(params, dict):
         return _invalid("The arguments must be a JSON object")
-    sentences = check_request(params, max_attachments=max(settings.max_attachments, _MODEL_ATTACHMENTS))
+    sentences = check_request(params, max_attachments=max(settings.max_attachments, ATTACHMENTS))
     if sentences:
         return _invalid("; ".join(sentences))
     instance_id = _bare(params["InstanceId"])

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from relay.contact.limits import TOKEN_DAYS
 from relay.errors import FailureClass, RemoteError
 
-#: A sister API's token is documented to be good for 7 days; a request that is older may make a second
-#: contact.
-DOUBT_LIMIT = timedelta(days=6)
+#: Connect forgets a client token; a request that is older may make a second contact, so we stop a day before.
+DOUBT_LIMIT = timedelta(days=TOKEN_DAYS - 1)
 #: The reason of an entry that is held because of it.
 FATE_UNKNOWN = "fate_unknown"
 #: Connect's own words for a payload that it refuses. A bare status, a proxy's page or a look of ours is no

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 from factory import make_config, make_message, make_part, make_route
 
-from relay.contact.body import BODY_LIMIT, TEXT_RUNG_LIMIT, make_body
+from relay.contact.body import make_body
 from relay.contact.candidates import Role
+from relay.contact.limits import BODY_BYTES, STORED_CONTENT_BYTES
 from relay.message.model import Defect
 from relay.vocabulary import Rung
 
 
-def body(message, *, rung=Rung.FULL, limit=BODY_LIMIT, **route):
+def body(message, *, rung=Rung.FULL, limit=BODY_BYTES, **route):
     config = make_config(**route)
     made = make_body(message, make_route(config), config, rung=rung, limit=limit)
     return made, [change.code for change in made.changes]
@@ -54,11 +55,11 @@ def test_alternative_names_the_hash_of_what_is_not_sent():
 def test_limit_counts_bytes(unit):
     """A body of exactly 5,242,880 bytes goes whole; one character more is cut, whatever its width."""
     size = len(unit.encode())
-    fits = unit * (BODY_LIMIT // size)
+    fits = unit * (BODY_BYTES // size)
     made, codes = body(make_message(text=fits))
     assert (made.text, codes) == (fits, [])
     made, codes = body(make_message(text=fits + unit))
-    assert len(made.text.encode()) <= BODY_LIMIT
+    assert len(made.text.encode()) <= BODY_BYTES
     assert made.text.endswith("…")
     assert made.kept == (Role.TEXT,)
     assert codes == ["body.too_large"]
@@ -117,7 +118,7 @@ def test_last_rung_is_plain_and_short():
     assert (made.text, made.content_type) == ("abc", "text/plain")
     assert codes == ["body.to_text", "body.cleaned"]
     made, _ = body(make_message(text="x" * 100_000), rung=Rung.TEXT)
-    assert len(made.text.encode()) <= TEXT_RUNG_LIMIT
+    assert len(made.text.encode()) <= STORED_CONTENT_BYTES
 
 
 def test_last_rung_of_invisible_text_is_the_empty_body():

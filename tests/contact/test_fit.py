@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from relay.aws.request_limits import check_request
 from relay.contact.adaptations import AdaptationCode
-from relay.contact.body import BODY_LIMIT
 from relay.contact.fit import fit
+from relay.contact.limits import BODY_BYTES
 from relay.contact.request import build_request
 from relay.message.model import Mailbox
 from relay.vocabulary import Classification, Rung
@@ -105,10 +105,10 @@ def test_classification_of_a_null_reverse_path():
 
 def test_body_that_just_fits_is_not_cut_for_a_note():
     """Room for the note is only made where there is one, and the note never breaks the limit."""
-    text = "x" * BODY_LIMIT
+    text = "x" * BODY_BYTES
     assert plan(make_message(text=text)).body == text
     made = plan(make_message(text=text, attachments=[make_part(name="x.zip")]))
-    assert len(made.body.encode()) <= BODY_LIMIT
+    assert len(made.body.encode()) <= BODY_BYTES
     assert f"{FOLDER}1" in made.body
     assert problems(made) == ()
     assert [file.name for file in made.files if file.attached] == ["message.txt"]

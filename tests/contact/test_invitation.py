@@ -9,8 +9,9 @@ from factory import make_config, make_message, make_part, make_route
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.contact.body import BODY_LIMIT, make_body
+from relay.contact.body import make_body
 from relay.contact.invitation import render_invitation
+from relay.contact.limits import BODY_BYTES
 from relay.vocabulary import Rung
 
 INVITE = """\
@@ -78,7 +79,7 @@ def test_incomplete_invitations(text, expected):
 def test_invitation_stands_for_a_body_that_is_missing(message, text, codes):
     """Only a mail that shows nothing else is shown as its invitation."""
     config = make_config()
-    made = make_body(message, make_route(config), config, rung=Rung.FULL, limit=BODY_LIMIT)
+    made = make_body(message, make_route(config), config, rung=Rung.FULL, limit=BODY_BYTES)
     assert made.text == text
     assert [change.code for change in made.changes] == codes
 

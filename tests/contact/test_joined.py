@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from factory import make_config, make_route
 
-from relay.contact.body import BODY_LIMIT, make_body
+from relay.contact.body import make_body
+from relay.contact.limits import BODY_BYTES
 from relay.message.parse import parse_message
 from relay.vocabulary import Rung
 
@@ -28,7 +29,7 @@ def mail(kind, *parts):
 
 def body(message, **route):
     config = make_config(**route)
-    made = make_body(message, make_route(config), config, rung=Rung.FULL, limit=BODY_LIMIT)
+    made = make_body(message, make_route(config), config, rung=Rung.FULL, limit=BODY_BYTES)
     return made.text, [change.code for change in made.changes]
 
 

@@ -9,8 +9,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.model import DEFAULT_EXTENSIONS
 from relay.contact.characters import count_utf16
+from relay.contact.limits import DEFAULT_EXTENSIONS
 from relay.contact.names import clean_name, complete_extension, cut_name, get_extension, make_unique
 
 ALLOWED = frozenset(DEFAULT_EXTENSIONS)

@@ -16,13 +16,12 @@ from typing import Any
 
 import apsw
 
+from relay.contact.limits import THREAD_DAYS
 from relay.spool.duplicates import normalise_reverse_path
 from relay.spool.local.database import query
 from relay.spool.local.rows import to_microseconds
 from relay.spool.model import Entry
 
-#: A mail that answers a contact of this many days is a reply to an open conversation.
-CONVERSATION_DAYS = 90  # the reach of RelatedContactId: StartEmailContact, API reference
 _MICROSECONDS_A_DAY = 86_400_000_000
 
 _ANSWERS = """
@@ -58,7 +57,7 @@ def find_answers(
         number_of += [number] * len(references)
     if not asked:
         return set()
-    rows = query(connection, _ANSWERS, (json.dumps(asked), at - CONVERSATION_DAYS * _MICROSECONDS_A_DAY))
+    rows = query(connection, _ANSWERS, (json.dumps(asked), at - THREAD_DAYS * _MICROSECONDS_A_DAY))
     return {number_of[row[0]] for row in rows}
 
 

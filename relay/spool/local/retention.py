@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import apsw
 
-from relay.spool.local.conversations import CONVERSATION_DAYS
+from relay.contact.limits import THREAD_DAYS
 from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
 from relay.spool.local.rows import to_microseconds
@@ -84,7 +84,7 @@ def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: date
 
 def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
     """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
-    reach = max(timedelta(days=CONVERSATION_DAYS), timedelta(hours=window_hours))
+    reach = max(timedelta(days=THREAD_DAYS), timedelta(hours=window_hours))
     connection.execute(
         "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
         (to_microseconds(now - reach), STEP),
