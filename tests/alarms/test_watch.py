@@ -10,7 +10,7 @@ import aws_parts
 import pytest
 from spool_helpers import build_config, build_submission
 
-from relay import faults, telemetry
+from relay import faults
 from relay.alarms import sender as alarms_module
 from relay.alarms import watch as watch_module
 from relay.alarms.sender import AlarmMemory, AlarmSender
@@ -19,6 +19,7 @@ from relay.config.model import Alarms, Config
 from relay.errors import SpoolFullError
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.telemetry import metrics
 from relay.vocabulary import AlarmKind
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -97,7 +98,7 @@ async def test_dead_letter_is_told_once(world):
     await world.watch.look()
     await world.watch.look()
     assert world.told.alarms == [(AlarmKind.DEAD_LETTERS, True)]
-    assert telemetry.SPOOL_MESSAGES.labels("dead")._value.get() == 1
+    assert metrics.SPOOL_MESSAGES.labels("dead")._value.get() == 1
 
 
 @pytest.mark.parametrize("end", ["bury", "hold"])
@@ -232,11 +233,11 @@ async def test_sick_spool_is_told_without_any_mail(world):
     await world.watch.look()
     await world.watch.look()
     assert world.watch.is_sick
-    assert telemetry.SPOOL_SICK._value.get() == 1
+    assert metrics.SPOOL_SICK._value.get() == 1
     faults.arm_fault("")
     await world.watch.look()
     assert not world.watch.is_sick
-    assert telemetry.SPOOL_SICK._value.get() == 0
+    assert metrics.SPOOL_SICK._value.get() == 0
     assert world.told.alarms == [(AlarmKind.SPOOL_SICK, True), (AlarmKind.SPOOL_SICK, False)]
 
 

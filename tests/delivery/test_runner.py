@@ -607,7 +607,7 @@ async def test_outcome_after_the_lease_was_lost_changes_nothing(world):
             return Delivered(contact_id=f"contact-of-attempt-{entry.attempts}", entry=entry)
 
     script = Slow(delivered)
-    lost = telemetry.DELIVERIES.labels("lost")
+    lost = metrics.DELIVERIES.labels("lost")
     before = lost._value.get()
     async with world.running(script), asyncio.timeout(10):
         while not script.asked:
