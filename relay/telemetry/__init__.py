@@ -7,7 +7,7 @@ facts stand by half: `sessions`, `spool`, `deliveries`, `workers`, `daemon`. doc
 
 from __future__ import annotations
 
-from relay.telemetry.current import configure
+from relay.telemetry.current import configure, current_log
 from relay.telemetry.daemon import (
     admin_opened,
     admin_refused,
@@ -83,6 +83,7 @@ __all__ = [
     "commit_late",
     "config_reloaded",
     "configure",
+    "current_log",
     "daemon_ready",
     "daemon_started",
     "daemon_stopped",
