@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from relay.contact.adaptations import build_adaptations_document
+from relay.contact.attributes import build_attributes_document
 from relay.contact.limits import build_limits_document
 from relay.replies import build_replies_document
 
 DOCS = Path(__file__).parent
 PAGES: Mapping[str, Callable[[], str]] = {
     "adaptations.md": build_adaptations_document,
+    "attributes.md": build_attributes_document,
     "limits.md": build_limits_document,
     "replies.md": build_replies_document,
 }

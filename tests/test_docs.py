@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import runpy
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -234,6 +235,118 @@ def test_floors_of_contributing_are_those_of_the_code():
     rows = re.findall(r"^\| (\d) \w+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     named = {f"relay.{name}": int(number) for number, names in rows for name in re.findall(r"`(\S+)`", names)}
     assert named == {name: number for name, number in FLOORS.items() if name != "relay"}
+
+
+# --- The way of a mail, and references from the code into the documents
+
+
+FLOW = (ROOT / "docs" / "flow.md").read_text()
+STAGES = re.findall(r"^\| ([A-Za-z0-9]+) \| `(relay/\S+)` \|", FLOW, re.MULTILINE)
+
+
+def modules_of(text):
+    """The modules that a step of docs/flow.md names; a bare name is beside the one before it."""
+    folder = None
+    for name in re.findall(r"`((?:relay/)?[a-z0-9_/]+\.py)`", text):
+        folder = str(Path(name).parent) if name.startswith("relay/") else folder
+        yield ROOT / name if name.startswith("relay/") else ROOT / folder / name
+
+
+@pytest.mark.parametrize("document", [FLOW, README], ids=["flow", "readme"])
+def test_stages_are_those_of_the_figure(document):
+    """The table of modules has the stages of the figure, in the order in which a mail passes them."""
+    (figure,) = re.findall(r"^    (wire .*)$", document, re.MULTILINE)
+    assert re.findall(r"[A-Za-z0-9]+", figure) == [stage for stage, _ in STAGES]
+
+
+def test_every_step_of_the_flow_names_its_modules():
+    """Each numbered step says which modules do it, all of them exist, and stages come in the figure's order."""
+    steps = re.findall(r"^ *\d+\. (\*\*.+?)(?=^ *\d+\. |^\||^## |^$)", FLOW, re.MULTILINE | re.DOTALL)
+    assert len(steps) == 12 + 4
+    named = [list(modules_of(step)) for step in steps]
+    assert all(named)
+    assert [path for some in named for path in some if not path.exists()] == []
+    assert [module for _, module in STAGES if not (ROOT / module).exists()] == []
+    first = [path for some in named for path in some]
+    order = [first.index(ROOT / module) for _, module in STAGES if ROOT / module in first]
+    assert order == sorted(order)
+
+
+def references():
+    """Every page of docs/ that a docstring or a comment of relay/ names, with its section where it names one."""
+    for path in sorted((ROOT / "relay").rglob("*.py")):
+        words = [
+            ast.get_docstring(node) or ""
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        with path.open("rb") as file:
+            words += [
+                token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT
+            ]
+        for each in words:
+            text = re.sub(r"\s*\n\s*(?:#:? )?", " ", each)
+            yield name_of(path), text, re.findall(r'docs/([\w.-]*\w)(?:, "([^"]+)")?', text)
+
+
+def test_references_of_the_code_lead_somewhere():
+    """A page of docs/ that the code names exists, and so does the section; the code names no page that is not ours."""
+    wrong = []
+    for place, text, found in references():
+        if re.search(r"\bdesign(?:\.md)? §|\bhouse\.md|\bfacts/", text):
+            wrong.append(f"{place}: {text[:80]}")
+        for page, section in found:
+            aim = ROOT / "docs" / page
+            heads = re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE) if aim.exists() else []
+            if not aim.exists() or (section and section not in heads):
+                wrong.append(f"{place}: docs/{page} {section}")
+    assert wrong == []
+
+
+# --- The words of the code
+
+#: Rooms whose docstrings are still to be read; this list only shrinks.
+UNREAD = {
+    "aws",
+    "alarms",
+    "check",
+    "cli",
+    "daemon",
+    "delivery",
+    "explain",
+    "policy",
+    "sandbox",
+    "smtp",
+    "spool",
+}
+#: Beginnings of a sentence without a noun: a reader would have to guess its subject.
+RIDDLE = re.compile(
+    r"(?:What|Whether|That|Nothing|Who|Whom|Whose|Where|When|How|Why|It|Its|So|Such|Which|This|These|Those|They"
+    r"|One (?:who|that|which|of|more))\b"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in sorted(ROOT.glob("relay/**/*.py"))
+        if path.relative_to(ROOT / "relay").parts[0].removesuffix(".py") not in UNREAD
+    ],
+    ids=name_of,
+)
+def test_docstring_has_a_subject_and_says_what_is_returned(path):
+    """No docstring begins as a riddle, and none hides what is returned behind a semicolon."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+            if RIDDLE.match(first) or (
+                re.search(r"; (?:whether|how many|None when|None where)\b", first)
+                and not isinstance(node, ast.Module)
+            ):
+                found.append(f"{getattr(node, 'name', 'module')}: {first}")
+    assert found == []
 
 
 # --- The tests themselves

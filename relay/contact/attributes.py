@@ -1,4 +1,4 @@
-"""The attributes of a contact: what Connect has no field for (design §5.5).
+"""The attributes of a contact (docs/attributes.md): facts of a mail that Connect has no field for.
 
 Owns their names, values and order of priority. Never does I/O. API reference, StartEmailContact: 32,768 UTF-8
 bytes over all keys and values; keys of letters, digits, dash and underscore.
@@ -17,12 +17,37 @@ from relay.contact.plan import Adaptation, Context
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Classification, Rung
 
-#: AttributeValue of the service model holds 32,767; ours are cut well before, so that one does not push out the rest.
+#: Bytes of a value of ours, well below the service model's 32,767, so that one does not push out the rest.
 _VALUE_LIMIT = 2_048
-# The plain rungs carry what an operator needs to find the mail, what was checked of it, and the route's own words.
+# Attributes of the plain rungs, beside the route's own: those that find the mail, and the results of its
+# checks.
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "spf", "dkim", "dmarc", "arc",
 })  # fmt: skip
+
+#: Each attribute of ours in its order of priority, for docs/attributes.md.
+MEANINGS = {
+    "spool_id": "the id of the mail at the relay: in its `Received:` line, in the log and in the reply to the sender",
+    "message_id": "the mail's Message-ID",
+    "original": "the S3 key of the untouched mail, where it is kept (`s3.keep_original`)",
+    "classification": "who wrote it: `human`, `auto-reply`, `bounce`, `list` or `bulk`",
+    "adaptations": "the codes of what was changed so that the mail fits ([adaptations.md](adaptations.md))",
+    "envelope_from": "the reverse-path: where the sender's server wants bounces; `<>` when nowhere",
+    "envelope_to": "the recipients that led to this contact",
+    "reply_to": "the addresses of Reply-To",
+    "from": "the authors, where the mail names several or the contact's own address says less",
+    "spf": "the result of SPF, where it was checked",
+    "dkim": "the result of DKIM, where it was checked",
+    "dmarc": "the result of DMARC, where it was checked",
+    "arc": "the result of ARC, where it was checked",
+    "date": "the mail's own date, in UTC",
+    "tag": "the part of the recipient between `+` and `@`",
+    "peer": "the IP address of the server that handed the mail over",
+    "helo": "the name by which that server called itself",
+    "tls": "the version and cipher of TLS; missing for mail that came in clear",
+    "original_to": "the addresses of To",
+    "original_cc": "the addresses of Cc",
+}
 
 
 def build_attributes(
@@ -37,7 +62,7 @@ def build_attributes(
     adaptations: Sequence[Adaptation],
     rung: Rung,
 ) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
-    """The attributes that are known, the most wanted first, and what was cut or dropped of them."""
+    """The attributes that are known, the most wanted first, and the changes that made them fit."""
     prefix = config.contact.attribute_prefix
     known = list(_read_message(message, context, route, from_address))
     codes = " ".join(dict.fromkeys(change.code for change in adaptations))
@@ -89,7 +114,7 @@ def _read_message(
     yield "envelope_from", "<>" if envelope.reverse_path is None else envelope.reverse_path
     yield "envelope_to", ", ".join(paths)
     yield "reply_to", _list(message.reply_to)
-    # Only when it says more than the contact's own address does.
+    # Only where the header says more than the contact's own address does.
     yield "from", authors if authors.strip() != from_address else ""
     for result in ("spf", "dkim", "dmarc", "arc"):
         yield result, context.results.get(f"relay_{result}", "")
@@ -123,3 +148,24 @@ def _read_tag(forward_paths: Sequence[str], route: Route) -> str:
         if tag and path.lower() not in route.match:
             return tag
     return ""
+
+
+def build_attributes_document() -> str:
+    """The text of `docs/attributes.md`."""
+    lines = [
+        "# Attributes of a contact",
+        "",
+        "What an agent or a flow finds in a contact besides Connect's own fields. Names begin with",
+        "`contact.attribute_prefix`; an attribute without a value is left out. A route's own attributes",
+        "(`routes[].attributes`) come first and have no prefix. Together they may hold",
+        f"{ATTRIBUTE_BYTES:,} bytes; where that is too little, those at the end of this table are left out. A value of",
+        f"the relay's is cut at {_VALUE_LIMIT:,} bytes. At the rungs `text` and `original` only",
+        ", ".join(f"`{name}`" for name in MEANINGS if name in _PLAIN) + " are sent.",
+        "",
+        "This page is made from `relay/contact/attributes.py` by `make docs`.",
+        "",
+        "| Attribute | Meaning |",
+        "|---|---|",
+        *(f"| `relay_{name}` | {meaning} |" for name, meaning in MEANINGS.items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Doubt: whether a request that went out may have become a contact of which we do not know.
 
 Owns what counts as a definite answer of Connect, and how long a doubtful request may be sent again by itself
-(design §6). Never does I/O.
+(docs/spool.md, "Tokens, and doubt"). Never does I/O.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The rule of duplicates: which mail is a retransmission, and the client token that says the same to Connect.
 
-Owns what is compared (design §6): the octets but our Received line, the destination, the route, the
-subaddress tag and the reverse-path without what a forwarder or a sender changes at each try. The token is
-made of exactly that. Never does I/O. Follows draft-levine-smtp-batv (prvs) and the Sender Rewriting Scheme
-(SRS0, SRS1).
+Owns what is compared (docs/spool.md, "Duplicates"): the octets but our Received line, the destination, the
+route, the subaddress tag and the reverse-path without what a forwarder or a sender changes at each try. The
+token is made of exactly that. Never does I/O. Follows draft-levine-smtp-batv (prvs) and the Sender Rewriting
+Scheme (SRS0, SRS1).
 """
 
 from __future__ import annotations

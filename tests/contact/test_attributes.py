@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 from factory import DESTINATION, make_config, make_context, make_message, make_route
 
-from relay.contact.attributes import build_attributes
+from relay.contact.attributes import MEANINGS, build_attributes
 from relay.contact.plan import Adaptation
 from relay.vocabulary import Classification, Rung
 
@@ -147,3 +147,20 @@ def test_last_rung_carries_what_finds_the_mail():
     """At the last rung only the operator's own and what leads to the mail remain."""
     attributes, _ = build(rung=Rung.TEXT, attributes={"desk": "support"})
     assert set(attributes) == {"desk", "relay_spool_id", "relay_original", "relay_classification"}
+
+
+def test_page_has_every_attribute_in_its_order_of_priority():
+    """docs/attributes.md has the attributes that a contact can have, and drops those at its end first."""
+    message = replace(
+        make_message(reply_to=["kim@x.example"], to=["bob@x.example"], cc=["eve@x.example"]),
+        message_id="<1@x.example>",
+        date=datetime(2025, 3, 1, tzinfo=UTC),
+    )
+    results = {f"relay_{check}": "pass" for check in ("spf", "dkim", "dmarc", "arc")}
+    context = make_context(forward_paths=["support+vip@example.com"], results=results)
+    attributes, _ = build(message, context=context, codes=["body.note"], from_address="other@x.example")
+    missing = [name for name in MEANINGS if f"relay_{name}" not in attributes]
+    assert [name.removeprefix("relay_") for name in attributes] == [
+        name for name in MEANINGS if name not in missing
+    ]
+    assert missing in ([], ["tls"], ["helo", "tls"])

@@ -1,10 +1,10 @@
 """Conversations: which mail continues its own sender's contact, and which contact that is.
 
 Owns the proof that a mail which names another is by the same person: its author, or its reverse-path, is that
-of the mail that became the contact (design §6). Neither a Message-ID that a stranger learned nor one that he
-used again is proof. While DMARC is not asked, an author is a claim: who forges it passes for that person.
-Runs within the caller's transaction; each question is a seek, however many contacts strangers have made of
-one Message-ID.
+of the mail that became the contact (docs/spool.md, "Conversations"). Neither a Message-ID that a stranger
+learned nor one that he used again is proof. While DMARC is not asked, an author is a claim: who forges it
+passes for that person. Runs within the caller's transaction; each question is a seek, however many contacts
+strangers have made of one Message-ID.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an error of SQLite or the file system means: no room, a sick disk, or our own fault.
 
-Owns the translation of foreign errors for the local spool (design §7: once, at the edge). What it does not
+Owns the translation of foreign errors for the local spool (once, at the edge). What it does not
 know is sickness, which is temporary.
 """
 
