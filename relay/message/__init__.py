@@ -1,1 +1,1 @@
-"""Understanding mail: octets in, one frozen `Message` out, whatever was sent."""
+"""The understanding of mail: octets in, one frozen `Message` out, whatever was sent."""

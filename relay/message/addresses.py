@@ -1,8 +1,8 @@
-"""Address lists as they are written: From, To, Cc, Reply-To, Sender.
+"""The address lists of From, To, Cc, Reply-To and Sender, as they are really written.
 
-Owns *address list*. Never validates an address, never drops one that it can make out. Follows RFC 5322 §3.4 and
-§4.4 (groups, comments, routes, blanks around dots), and the ways of mail programs that do not: names with bare
-commas, brackets that are missing, semicolons for commas, whole mailboxes inside quotes or encoded words.
+Owns *address list*. Never validates an address, never drops one that can be made out. Follows RFC 5322 §3.4
+and §4.4 (groups, comments, routes, blanks around dots), and the ways of mail programs that do not: names with
+bare commas, brackets that are missing, semicolons for commas, whole mailboxes inside quotes or encoded words.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ _ANGLE = re.compile(r'<((?:"(?:[^"\\]|\\.)*+"|[^<>"])*+)>', re.DOTALL)
 _TEXT = re.compile(r'[^"(<>,;:\s\\]++')
 _STOP = re.compile(r"[<>,;]")
 _INSIDE = re.compile(r'[<>"]')
-# Brackets around letters of any kind, quotes among them.
+# Angle brackets around any characters, quotes among them.
 _PLAIN_ANGLE = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s++")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ROUTE = re.compile(r"^@[^:]*:")
 _JOINT = re.compile(r"([@.])")
 _INNER_COMMENT = re.compile(r"\([^()]*+\)")
-# Looked for at the beginning of a word only: from within one it would be read again for each of its letters.
+# Searched at the beginning of a word only: from within a word it would be read again for each letter.
 _LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
 
-#: Ten thousand mailboxes of the usual length; Connect takes fifty.
+#: Characters of a field that are read: ten thousand mailboxes of the usual length, where Connect takes fifty.
 MOST_TEXT = 256 << 10
-#: The shortest are three characters long, and each costs a hundred times as much as one of them.
+#: Mailboxes of a field that are read: the shortest has three characters, and costs as much as a hundred.
 MOST_MAILBOXES = 10_000
-#: Commas in one unquoted name ("Doe, John, Dr."); beyond, it is a list of names without addresses.
+#: Commas in one unquoted name ("Doe, John, Dr."); with more it is a list of names without addresses.
 _MOST_COMMAS = 3
 
 
 @dataclass(slots=True)
 class _Draft:
-    """The mailbox being read: pieces of text (as sent, and whether they were quoted), comments, what was in brackets."""
+    """The mailbox being read: pieces of text (as sent, and whether quoted), comments, and what was in
+    brackets.
+    """
 
     pieces: list[tuple[str, bool]] = field(default_factory=list)
-    #: Whether an @ stands outside quotes.
+    #: True once an @ was read outside quotes.
     at_sign: bool = False
     comments: list[str] = field(default_factory=list)
     angle: str | None = None
@@ -59,9 +61,10 @@ class _Draft:
 
 
 def parse_addresses(text: str) -> tuple[Mailbox, ...]:
-    """The mailboxes of an unfolded field body, in order, group names left out; encoded words decoded last.
+    """The mailboxes of an unfolded field body, in order, without group names; encoded words are decoded last.
 
-    Linear in the length of the text, of which `MOST_TEXT` characters and about `MOST_MAILBOXES` mailboxes are read.
+    Linear in the length of the text, of which `MOST_TEXT` characters and about `MOST_MAILBOXES` mailboxes are
+    read.
     """
     return tuple(_Reader(text[:MOST_TEXT]).read())
 
@@ -123,7 +126,7 @@ class _Reader:
 
     def _quote(self, text: str, at: int) -> int:
         quoted = _QUOTED.match(text, at) if at < self.last_quote else None
-        if quoted is None:  # never closed: from here on they are letters like others
+        if quoted is None:  # never closed: quotes are letters from here on
             self.last_quote = -1
             self.draft.add('"')
             return at + 1
@@ -144,7 +147,7 @@ class _Reader:
                     self.draft.comments.append(text[start + 1 : at])
                     return at + 1
             at += 1
-        self.last_parenthesis = -1  # never closed: from here on they are letters like others
+        self.last_parenthesis = -1  # never closed: parentheses are letters from here on
         self.draft.add("(")
         return start + 1
 
@@ -155,7 +158,8 @@ class _Reader:
         if found is None and self.angle is _ANGLE:
             inner = _INSIDE.search(text, at + 1)
             if inner is not None and inner[0] == '"':
-                # A quote within brackets was followed, perhaps to the end and in vain: from here on they are letters.
+                # A quote within brackets was followed, perhaps to the end and in vain: from here on they are
+                # letters.
                 self.angle = _PLAIN_ANGLE
                 found = _PLAIN_ANGLE.match(text, at)
         if found is not None:
@@ -187,7 +191,9 @@ class _Reader:
         self.mailboxes.extend(self._mailboxes(draft))
 
     def _settle(self) -> None:
-        """What stood before a comma and turned out to be nobody's name is an address without a domain."""
+        """Take the text before a comma, which turned out to belong to no name, as an address without a
+        domain.
+        """
         for draft in self.before_comma:
             self.mailboxes.extend(self._mailboxes(draft))
         self.before_comma.clear()
@@ -214,7 +220,9 @@ def _holds_address(draft: _Draft) -> bool:
 
 
 def _split_bare(raw: str, comment: str) -> tuple[str, str]:
-    """(address, name) of a mailbox without brackets: "a@b.example (Ann)", "Ann a@b.example", "ann @ b . example"."""
+    """The address and name of a mailbox without brackets: "a@b.example (Ann)", "Ann a@b.example", "ann @ b .
+    example".
+    """
     if " " not in raw:
         return _clean_address(raw), comment
     joined = _join_around(raw) if raw.count("@") == 1 else raw

@@ -1,6 +1,6 @@
-"""The author of a mail as it comes in: the first address of its From header, quick enough for SMTP.
+"""The author of a mail as it comes in: the first address of its From header, found fast enough for SMTP.
 
-Owns how little of that header is read. Never says who wrote the mail: the header is a claim. Follows RFC 5322 §3.6.2.
+Owns the bounds of that look. Never proves who wrote the mail: the header is a claim. Follows RFC 5322 §3.6.2.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from relay.message.addresses import parse_addresses
 from relay.message.headers import FieldFinder
 from relay.message.words import raw_text
 
-#: Octets of the header that are read: RFC 5322 §2.1.1 allows 998 in a line. All receivers wait while they are.
+#: Octets of the header that are read (RFC 5322 §2.1.1 allows 998 in a line): the event loop waits meanwhile.
 _ENOUGH = 1_024
 #: RFC 5321 §4.5.3.1: 64 octets, an "@", 255 octets.
 _LONGEST = 320
 _ADDRESS = rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
-#: What nearly every author looks like: nothing to unfold, decode or take out.
+#: The form of nearly every author: no fold, no encoded word, no comment.
 _PLAIN = re.compile(rb'(?:"[^"\\\r\n]*+"[ \t]*+|[^"<>(),:;\\@\r\n]*+)<' + _ADDRESS + rb">")
 _BARE = re.compile(_ADDRESS)
 
 
 def find_author(fields: FieldFinder) -> str | None:
-    """The address of the first author; None where there is none, or none with a domain."""
+    """The address of the first author. Returns None where there is none, or none with a domain."""
     found = fields.find(b"from", most=1)
     if not found:
         return None

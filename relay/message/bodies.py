@@ -1,7 +1,7 @@
-"""Which leaves of a mail are its own words, and those words as text.
+"""The bodies of a mail: which of its leaves are the writer's own words, and those words as text.
 
-Owns *body*. Never shows what a writer attached as if they had said it. Follows RFC 2046 §5.1 (alternative, mixed),
-RFC 2387 (related), RFC 1847 (signed), RFC 6522 (report).
+Owns *body*. Never shows an attachment as if the writer had said it. Follows RFC 2046 §5.1 (alternative,
+mixed), RFC 2387 (related), RFC 1847 (signed), RFC 6522 (report).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relay.message.flowed import unflow
 from relay.message.octets import CHUNK
 from relay.message.tree import Node
 
-#: Text that is a file by its kind, never somebody's words.
+#: Types of text that are files by their kind, never a writer's words.
 _FILES = frozenset({
     "text/calendar", "text/x-vcard", "text/vcard", "text/directory", "text/csv", "text/rfc822-headers", "text/xml",
     "text/css", "text/rtf",
@@ -23,7 +23,7 @@ _FILES = frozenset({
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"\s*+<\?xml[^>]{0,100}?encoding\s*+=\s*+[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
-#: Longer texts are logs, not paragraphs; their lines stay as they are.
+#: Octets above which a flowed text is left as it is: a log, not paragraphs.
 _FLOWED = 4 << 20
 _FLOWED_LINES = 100_000
 _LINE_END = re.compile(r"\r{1,4}\n|\r")
@@ -36,9 +36,9 @@ class Bodies:
 
     texts: list[Node] = field(default_factory=list)
     htmls: list[Node] = field(default_factory=list)
-    #: What a reader of HTML should see, in order: the HTML, and the text that is no alternative to any of it.
+    #: The leaves for a reader of HTML, in order: the HTML, and the text that is no alternative to any of it.
     seen_as_html: list[Node] = field(default_factory=list)
-    #: What a reader of text should see: the text, and the HTML that has no text beside it as its alternative.
+    #: The leaves for a reader of text: the text, and the HTML that has no text beside it as its alternative.
     seen_as_text: list[Node] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -53,7 +53,7 @@ class Bodies:
         )
 
     def all(self) -> list[Node]:
-        """Every leaf that is one of the mail's own words, whoever reads."""
+        """Every leaf that is one of the mail's own words, for either reader."""
         return [*self.texts, *self.htmls, *self.seen_as_html, *self.seen_as_text]
 
     def lone_texts(self) -> list[Node]:
@@ -72,7 +72,7 @@ class Bodies:
 
 
 def choose_bodies(root: Node) -> Bodies:
-    """The leaves that are the mail's own words; only if there are none, other text that is no file."""
+    """The leaves that are the mail's own words; where there are none, other text that is no file."""
     bodies = _choose(root, alone=True)
     if all(_is_blank(node) for node in (*bodies.texts, *bodies.htmls)):
         for node in root.leaves():
@@ -94,7 +94,9 @@ def _html(node: Node) -> Bodies:
 
 
 def _choose(node: Node, *, alone: bool) -> Bodies:
-    """`alone`: no sibling stands before this node, so that a name does not make it a file yet."""
+    """The bodies below a node. `alone`: no sibling stands before it, so that a name does not make it a file
+    yet.
+    """
     if node.part is not None:
         for inner in node.inner:
             if inner.part is None or inner.part.origin == "smime":
@@ -129,16 +131,19 @@ def _choose_leaf(node: Node, *, alone: bool) -> Bodies:
 
 
 def _choose_alternative(node: Node, *, alone: bool) -> Bodies:
-    """The last plain text and the last HTML (RFC 2046 §5.1.4: the last is the best), chosen apart."""
+    """The last plain text and the last HTML of an alternative, chosen apart (RFC 2046 §5.1.4: the last is the
+    best).
+    """
     choices = [_choose(child, alone=alone) for child in node.children]
-    # Plain text beside the HTML of a nested mixed (Apple Mail) is part of that HTML's story, not the alternative.
+    # Plain text beside the HTML of a nested mixed (Apple Mail) is part of that HTML's story, not the
+    # alternative.
     plain = next((each for each in reversed(choices) if each.texts and not each.htmls), None)
     rich = next((each for each in reversed(choices) if each.htmls), None)
     if rich is None:
         return plain or Bodies()
     if plain is None:
         return rich
-    # What the HTML's own choice holds of text belongs to it, and is no alternative to the plain one.
+    # Text within the HTML's own choice belongs to that choice, and is no alternative to the plain one.
     return Bodies(plain.texts, rich.htmls, rich.seen_as_html, plain.seen_as_text)
 
 
@@ -151,7 +156,9 @@ def _related_root(node: Node) -> Node:
 
 
 def _choose_other(root: Node) -> Bodies:
-    """Text of a kind we do not know is read as plain (RFC 2046 §4.1.4), and what a limit left over as text."""
+    """The leaves of other text: a kind we do not know is read as plain (RFC 2046 §4.1.4), as is what lay
+    beyond a limit.
+    """
     for node in root.leaves():
         assert node.part is not None, "leaves have parts"
         declared = node.part.content_disposition
@@ -160,7 +167,7 @@ def _choose_other(root: Node) -> Bodies:
         )
         if node.rest or (unnamed_text and node.content_type not in _FILES):
             return _text(node)
-    # A report without words for a person: the lines for programs say more than nothing.
+    # A report without words for a person: its lines for programs are shown.
     status = (node for node in root.leaves() if node.content_type == "message/delivery-status")
     return _join_texts(node for node in status if root.content_type == "multipart/report")
 
@@ -173,7 +180,9 @@ def _join_texts(nodes: Iterable[Node]) -> Bodies:
 
 
 def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, bool]:
-    """The words of a leaf, lines ending in LF, and whether its charset was right; `limit` octets at most are read."""
+    """The words of a leaf with lines ended by LF, of at most `limit` octets. Returns beside them whether the
+    charset was right.
+    """
     octets = _octets(node, limit)
     part = node.part
     assert part is not None, "a leaf has a part"
@@ -182,7 +191,7 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
         declared = _META.search(octets, 0, 4096) or _XML.match(octets, 0, 256)
         label = declared[1].decode("ascii") if declared is not None else None
         if label is not None and label.lower().startswith(("utf-16", "utf-32")):
-            label = "utf-8"  # HTML Standard §13.2.3.2: who can read the declaration in ASCII is not reading UTF-16
+            label = "utf-8"  # HTML Standard §13.2.3.2: a declaration that can be read in ASCII does not mean UTF-16
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
     text = _end_lines(text)
     if (
@@ -203,10 +212,10 @@ def _end_lines(text: str) -> str:
     at = 0
     while at < len(text):
         stop = at + CHUNK
-        if text[stop - 1 : stop] == "\r":  # no line end is torn
+        if text[stop - 1 : stop] == "\r":  # a CRLF is not cut in two
             stop = _RETURNS.match(text, stop).end()  # type: ignore[union-attr] # the pattern matches anything
         piece = text[at:stop].replace("\r\n", "\n")
-        if "\r" in piece:  # doubled on the way, or from before Mac OS X
+        if "\r" in piece:  # CRs doubled on the way, or line ends of old Macs
             piece = _LINE_END.sub("\n", piece)
         pieces.append(piece)
         at = stop
@@ -229,7 +238,7 @@ def _octets(node: Node, limit: int) -> bytes:
 
 
 def join_texts(texts: list[str]) -> str:
-    """Several bodies one after the other, each beginning on a line of its own."""
+    """The texts of several bodies one after the other, each beginning on a line of its own."""
     joined: list[str] = []
     for text in texts:
         if joined and text and not joined[-1].endswith("\n"):

@@ -1,8 +1,10 @@
-"""Octets to text, whatever they claim to be: never an error, never a codec that was not meant for mail.
+"""The decoding of octets to text, whatever charset they claim: never an error, never a codec that is not
+meant for mail.
 
-Owns the table of charset labels. Never looks a label up in Python's codec registry: a label comes from outside,
-and that registry imports modules by name. Follows the WHATWG Encoding Standard for its labels, RFC 1468 and the
-habits of Japanese Windows (CP50221) for ISO-2022-JP. utf-7 is refused: it hides markup from whoever checks it.
+Owns the table of charset labels. Never looks a label up in Python's codec registry: a label comes from
+outside, and that registry imports modules by name. Follows the WHATWG Encoding Standard for its labels, RFC
+1468 and the habits of Japanese Windows (CP50221) for ISO-2022-JP. utf-7 is refused: it hides markup from
+whoever checks it.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from charset_normalizer import from_bytes
 
 from relay.message.octets import CHUNK
 
-#: Octets that detection looks at: enough to tell, and a bound on its time (0.5 to 3 ms).
+#: Octets that detection looks at: enough to decide, in 0.5 to 3 ms.
 DETECTED_OCTETS = 8192
 
-# Codec -> labels of the WHATWG Encoding Standard §4.2, and below them what else is seen in mail.
+# Codec -> labels of the WHATWG Encoding Standard §4.2; other labels seen in mail stand below.
 _LABELS: dict[str, str] = {
     "utf-8": "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8 utf-8-mac utf8mb4 unicode utf_8 cp65001 utf",
     "cp866": "866 cp866 csibm866 ibm866",
@@ -83,7 +85,7 @@ _LABELS: dict[str, str] = {
     "utf-16": "utf-16 utf16 csunicode iso-10646-ucs-2 ucs-2 unicodefeff utf_16",
     "utf-16-be": "unicodefffe utf-16be utf-16-be",
     "utf-16-le": "utf-16le utf-16-le",
-    # Not WHATWG's, but declared in mail and known to Python.
+    # Labels that are not WHATWG's, but declared in mail and known to Python.
     "utf-32": "utf-32 utf32 ucs-4 iso-10646-ucs-4",
     "utf-32-be": "utf-32be utf-32-be",
     "utf-32-le": "utf-32le utf-32-le",
@@ -133,7 +135,7 @@ _BOMS = (
     (b"\xff\xfe", "utf-16"),
 )
 
-#: Tried when the first codec of a label does not fit: the same label names a larger set in practice.
+#: Second codecs: where the first does not fit, the label often stands for a larger set.
 _SECOND_CHOICE = {
     "euc_jp": ("euc_jis_2004",),
     "cp932": ("shift_jis_2004",),
@@ -144,7 +146,7 @@ _SECOND_CHOICE = {
     "iso8859-2": ("cp1250",),
 }
 
-#: Codecs that can be fed a piece at a time without a byte order mark or a shift to remember.
+#: Codecs that decode piece by piece, without a byte order mark or a shift state.
 _PIECEWISE = ("ascii", "utf-8", "cp125", "iso8859-", "koi8-")
 
 #: Codecs in which a character may take more than one octet.
@@ -154,14 +156,16 @@ _SEVERAL_OCTETS = (
 
 _PRINTABLE = re.compile(rb"[ -~\r\n\t]{16}")
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\(I|\x1b\$\(D")
-#: Our own decoder takes up to 1 µs an octet; what is longer than this is no letter.
+#: Octets that our own decoder reads, at up to 1 µs each; no letter is longer.
 _MOST_SHIFTED = 256 << 10
 _ESCAPE = re.compile(rb"\x1b(\([BJI]|\$\([DB@]|\$[@B]|\.[AF]|\$A|\$\(C|&@)")
 
 
 @lru_cache(maxsize=512)
 def codec_of(label: str) -> str | None:
-    """Python's codec for a charset label, or None when it names nothing we take (utf-7 among them)."""
+    """The Python codec for a charset label. Returns None when the label names nothing we take (utf-7 among
+    them).
+    """
     # RFC 2231 §5 lets a language follow an asterisk; quotes and blanks are seen around labels.
     label = label[:64].strip().strip("\"'<>").lower().partition("*")[0].strip()
     if label.startswith("x-user-defined"):
@@ -172,10 +176,11 @@ def codec_of(label: str) -> str | None:
 def decode(
     octets: bytes, label: str | None = None, hint: str | None = None, *, detecting: bool = True
 ) -> tuple[str, bool]:
-    """The text, and whether it was decoded as declared.
+    """The text of some octets. Returns beside it whether they decoded as declared.
 
-    In order: a byte order mark, the label, UTF-8 when it is valid, `hint` (another label, weaker), what the first
-    8 KiB look like (unless not `detecting`), windows-1252. Without a label, or with that of ASCII, plain ASCII counts as declared.
+    In order: a byte order mark, the label, UTF-8 when it is valid, `hint` (another label, weaker), what the
+    first 8 KiB look like (unless not `detecting`), windows-1252. Without a label, or with that of ASCII,
+    plain ASCII counts as declared.
     """
     codec = codec_of(label) if label else None
     plain = not label or label.lower() in _ASCII_LABELS
@@ -197,7 +202,9 @@ def decode(
 
 
 def _decode(octets: bytes, codec: str) -> str:
-    """As `bytes.decode`; long texts piece by piece, so that no call holds the interpreter for long."""
+    """The text as `bytes.decode` gives it; long texts piece by piece, so that no call holds the interpreter
+    for long.
+    """
     if len(octets) <= CHUNK or not codec.startswith(_PIECEWISE):
         return octets.decode(codec)
     decoder = codecs.getincrementaldecoder(codec)()
@@ -207,7 +214,7 @@ def _decode(octets: bytes, codec: str) -> str:
             for at in range(0, len(octets), CHUNK)
         )
     except UnicodeDecodeError:
-        return octets.decode(codec)  # for the place of the error in the whole
+        return octets.decode(codec)  # so that the error names its place in the whole
 
 
 def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
@@ -221,15 +228,17 @@ def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
         except UnicodeDecodeError:
             continue
     text = _decode_leniently(octets, codec)
-    # A few bad octets (a cut in the middle of a character, a byte lost on the way) do not unmake a declaration.
+    # A few bad octets (a cut in the middle of a character, a byte lost on the way) do not unmake a
+    # declaration.
     strange = text.count("\ufffd")
     return text, strange * 50 <= len(text) or (strange == 1 and len(text) > 3)
 
 
 def _decode_leniently(octets: bytes, codec: str) -> str:
-    """What the codec knows of the octets, U+FFFD for the others.
+    """The text with U+FFFD for octets that the codec does not know.
 
-    Python asks its error handler anew for each octet that a table of 256 leaves open, 0.3 µs each: ours leaves none.
+    Python asks its error handler anew for each octet that a table of 256 leaves open, 0.3 µs each: ours
+    leaves none.
     """
     if codec.startswith(_SEVERAL_OCTETS):
         return octets.decode(codec, "replace")
@@ -248,7 +257,7 @@ def _guess(octets: bytes, declared: str | None, hint: str | None, *, detecting: 
     try:
         return _decode(octets, "utf-8")
     except UnicodeDecodeError as error:
-        # A cut through the last character is still UTF-8.
+        # UTF-8 that ends in the middle of a character counts as UTF-8.
         if error.start >= len(octets) - 3 and error.start > 3 and not octets[: error.start].isascii():
             return octets.decode("utf-8", "replace")
     for codec in _suggestions(octets, hint, detecting=detecting):
@@ -275,7 +284,7 @@ def _suggestions(octets: bytes, hint: str | None, *, detecting: bool) -> Iterato
 
 
 def detect(octets: bytes) -> str | None:
-    """What the first 8 KiB look like, as one of our codecs; None when nothing fits or there is too little to tell."""
+    """The codec that the first 8 KiB look like. Returns None when nothing fits, or too little can be seen."""
     sample = octets[:DETECTED_OCTETS]
     # With only a few octets beyond ASCII, statistics say nothing; windows-1252 is the better bet.
     if len(sample) - len(sample.translate(None, _BEYOND_ASCII)) < 6:
@@ -290,7 +299,9 @@ def _decode_windows_1252(octets: bytes) -> str:
 
 
 def _decode_iso_2022_jp(octets: bytes) -> str:
-    """ISO-2022-JP with the extensions that Japanese Windows and phones write (CP50221: NEC and IBM rows, kana)."""
+    """The text of ISO-2022-JP with the extensions that Japanese Windows and phones write (CP50221: NEC and
+    IBM rows, kana).
+    """
     try:
         return octets.decode("iso2022_jp")
     except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""Who, or what, wrote a mail: a person, an auto-reply, a bounce, a list, or bulk.
+"""The classification of a mail by its writer: a person, an auto-reply, a bounce, a list, or bulk.
 
-Owns *classification*. Looks at the header and the shape only, never at who may be right about it: policy decides what
-a class means. Follows RFC 3834 (Auto-Submitted), RFC 3464 and 6522 (reports), RFC 2919 and 2369 (lists), RFC 8058,
-and the habits of Exchange, Gmail and ticket systems.
+Owns *classification*. Looks at the header and the shape of a mail only; the route's policy decides what a
+class means. Follows RFC 3834 (Auto-Submitted), RFC 3464 and 6522 (reports), RFC 2919 and 2369 (lists), RFC
+8058, and the habits of Exchange, Gmail and ticket systems.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from relay.message.model import Message
 from relay.vocabulary import Classification
 
-#: Local parts that write only bounces.
+#: Local parts of authors that write only bounces.
 _DAEMONS = re.compile(
     r"(?:mailer[-_.]?daemon|mail[-_.]?daemon|mdaemon|postmaster|microsoftexchange[0-9a-f]{32})@?",
     re.IGNORECASE,
@@ -23,7 +23,7 @@ _BOUNCE_SUBJECT = re.compile(
     r"mancato recapito|warning: (?:could not send|message))",
     re.IGNORECASE,
 )
-#: Outlook and Exchange put the words of the sender's language before the subject; Gmail's vacation answer likewise.
+#: Words before the subject of an automatic answer, in the sender's language: Outlook, Exchange, Gmail.
 _REPLY_SUBJECT = re.compile(
     r"(?:automatic reply|auto(?:matic)?[- ]?(?:reply|response|answer)|out of (?:the )?office|automatische antwort|"
     r"abwesenheits(?:notiz|nachricht|assistent)|réponse automatique|absence du bureau|respuesta automática|"
@@ -53,7 +53,9 @@ _RECEIPTS = frozenset({"message/disposition-notification", "message/global-dispo
 
 
 def classify(message: Message, *, null_reverse_path: bool) -> Classification:
-    """The class of a mail; what several speak of goes to the first of bounce, auto-reply, list, bulk."""
+    """The class of a mail. Where several classes fit, the first of bounce, auto-reply, list and bulk
+    counts.
+    """
     submitted = _word(message, "auto-submitted")
     precedence = _word(message, "precedence")
     if _is_bounce(message, null_reverse_path=null_reverse_path):
@@ -86,7 +88,7 @@ def _is_bounce(message: Message, *, null_reverse_path: bool) -> bool:
         return True
     daemon = any(_DAEMONS.match(box.address) for box in message.author)
     told = _BOUNCE_SUBJECT.search(message.subject) is not None
-    # Old gateways send bounces as plain text: somebody who sends only those, or nobody to answer to, and the words.
+    # Bounces of old gateways in plain text: an author of bounces or a null reverse-path, and the words.
     return (daemon and (told or null_reverse_path)) or (null_reverse_path and told)
 
 
@@ -95,7 +97,7 @@ def _is_auto_reply(message: Message, submitted: str, precedence: str, *, null_re
         return True  # RFC 8098: a receipt is written by a program
     if submitted.startswith(("auto-replied", "auto-notified")):
         return True
-    # Ticket systems mark their acknowledgement as generated; that it answers tells it from a newsletter.
+    # An acknowledgement of a ticket system is marked as generated; unlike a newsletter, it answers a mail.
     answers = bool(message.in_reply_to or message.references)
     if submitted.startswith("auto-generated") and answers:
         return True

@@ -1,7 +1,7 @@
 """The Date of a mail as an aware instant, or None.
 
-Follows RFC 5322 §3.3 and §4.3 (obsolete zones and two-digit years), and takes what is seen besides: no weekday,
-dashes, ISO 8601, a month before its day, no seconds, a zone with a colon or in brackets only.
+Follows RFC 5322 §3.3 and §4.3 (obsolete zones and two-digit years), and takes what is seen besides: no
+weekday, dashes, ISO 8601, a month before its day, no seconds, a zone with a colon or in brackets only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _MONTHS = {
         ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1
     )
 }
-# Hours from UTC. RFC 5322 §4.3 has those of North America; military letters and unknown names are -0000, that is UTC.
+# Hours from UTC. RFC 5322 §4.3 has those of North America; military letters and unknown names are -0000, that
+# is UTC.
 _ZONES: dict[str, float] = {
     "est": -5,
     "edt": -4,
@@ -55,7 +56,9 @@ _FORMS = tuple(
 
 
 def parse_date(text: str) -> datetime | None:
-    """The instant of a Date field, aware; None when it cannot be made out or never was."""
+    """The instant of a Date field, aware. Returns None when the text cannot be understood or names no real
+    instant.
+    """
     text = text[:200]
     for form in _FORMS:
         found = form.search(text)
@@ -82,7 +85,7 @@ def _instant(found: re.Match[str]) -> datetime:
     second = min(int(found["second"] or 0), 59)  # a leap second
     zone = _zone(found["zone"] or "")
     moment = datetime(year, number, int(found["day"]), hour, int(found["minute"] or 0), second, tzinfo=zone)
-    moment.astimezone(UTC)  # the first and the last day of the calendar may overflow
+    moment.astimezone(UTC)  # raises OverflowError on the first and the last day of the calendar
     return moment
 
 

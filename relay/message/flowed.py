@@ -1,4 +1,4 @@
-"""text/plain; format=flowed put back into paragraphs.
+"""The paragraphs of text/plain; format=flowed, put together again.
 
 Follows RFC 3676 §4: space-stuffing, quote depth, soft breaks, the signature line, DelSp.
 """
@@ -16,7 +16,7 @@ def unflow(text: str, *, delete_space: bool = False) -> str:
         content = line[depth:].removeprefix(" ")
         signature = content == "-- "
         if open_depth is not None and (depth != open_depth or signature):
-            lines.append("".join(paragraph))  # RFC 3676 §4.5: a soft break is not followed by another depth
+            lines.append("".join(paragraph))  # RFC 3676 §4.5: a paragraph has one quote depth
             paragraph, open_depth = [], None
         if open_depth is None:
             paragraph.append(">" * depth + (" " if depth and content else ""))

@@ -1,9 +1,9 @@
 """A bounded look at the head of a mail that could not be understood: its people, ids and readable words.
 
-Owns *glimpse*. Reads the first 64 KiB and nothing else, in linear time, and shares with the parser only what is
-small: encoded words and ids of a few kilobytes, each behind a guard. Never raises, whatever the octets are; claims
-nothing: an address that is found may be no address, a text no text. Follows RFC 5322 and RFC 2045 as far as one
-pass over lines goes.
+Owns *glimpse*. Reads the first 64 KiB and nothing else, in linear time, and shares with the parser only what
+is small: encoded words and ids of a few kilobytes, each behind a guard. Never raises, whatever the octets
+are; what is found is not checked: an address may be no address, a text no text. Follows RFC 5322 and RFC 2045
+as far as one pass over lines goes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 #: Octets of the mail that are looked at.
 GLIMPSE_BYTES = 65_536
-#: Octets of one field's value: a Subject of 998 characters in encoded words fits.
+#: Octets of one field's value: the longest Subject that Connect takes fits, in encoded words.
 _VALUE = 8_192
 _FIELDS = 200
 _MAILBOXES = 50
-#: Message-IDs longer than a line (RFC 5322 §2.1.1), or with anything but printable ASCII, are not told.
+#: Message-IDs: those longer than a line (RFC 5322 §2.1.1), or not in printable ASCII, are left out.
 _ID = re.compile(r"<[!-;=?-~]{1,996}>")
 _IDS = 20
 
@@ -39,7 +39,7 @@ _CHARSET = re.compile(rb"charset\s{0,8}=\s{0,8}[\"']?([A-Za-z0-9_-]{1,40})", re.
 _NOT_BASE64 = bytes(
     set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 )
-#: Lines of base64 that nothing announced; a screen of them tells nobody anything.
+#: Lines of base64 that no header announced; they are left out, because they tell a reader nothing.
 _ENCODED = re.compile(r"(?:^[A-Za-z0-9+/=]{60,76}\n){3,}+", re.MULTILINE)
 _TAG = re.compile(r"<[^<>]*+>")
 _BREAK = re.compile(r"<(?:/p|br|/div|/tr|/h[1-6]|/li)\b[^<>]*+>", re.IGNORECASE)
@@ -47,7 +47,7 @@ _HIDDEN = re.compile(r"<(?:style|script|head)\b", re.IGNORECASE)
 _SHOWN = re.compile(r"</(?:style|script|head)\b", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*+\n){2,}+")
 _ENTITIES = {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'", "&nbsp;": " ", "&amp;": "&"}
-#: Charsets whose decoders are quick, and know nothing but octets; all else is UTF-8 or else Windows' Western one.
+#: Charsets whose decoders are simple and fast; other text is read as UTF-8, or else as windows-1252.
 _CODECS = {
     b"iso-8859-1": "cp1252", b"windows-1252": "cp1252", b"iso-8859-15": "iso8859-15", b"iso-8859-2": "iso8859-2",
     b"windows-1250": "cp1250", b"windows-1251": "cp1251", b"koi8-r": "koi8-r", b"shift_jis": "cp932",
@@ -58,7 +58,7 @@ _CODECS = {
 
 @dataclass(slots=True, kw_only=True)
 class _Section:
-    """Lines under one header: the mail's own, or a part's."""
+    """The lines under one header: the mail's own, or a part's."""
 
     fields: Mapping[str, list[bytes]]
     lines: list[bytes] = field(default_factory=list)
@@ -74,7 +74,7 @@ class _Section:
 
 
 def glimpse_message(raw: Buffer) -> Message:
-    """The mail as far as one look at its first 64 KiB shows it: no parts, no attachments, `text` at a guess."""
+    """The mail as far as its first 64 KiB show it: without parts and attachments, its `text` at a guess."""
     head = bytes(raw[:GLIMPSE_BYTES])
     fields, body = _split(head)
     return Message(
@@ -93,7 +93,9 @@ def glimpse_message(raw: Buffer) -> Message:
 
 
 def _split(head: bytes) -> tuple[dict[str, list[bytes]], bytes]:
-    """The fields of the header, and what is behind it; all of the head again where no header can be seen."""
+    """The fields of the header, and the octets behind it; where no header can be seen, the whole head is
+    body.
+    """
     head = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     end = 0 if head.startswith(b"\n") else head.find(b"\n\n")
     fields = _fields(head if end < 0 else head[:end])
@@ -119,7 +121,7 @@ def _fields(block: bytes) -> dict[str, list[bytes]]:
 
 
 def _text(value: bytes) -> str:
-    """A value as a person would read it, or as it stands."""
+    """The value as a person would read it, or as it stands where it cannot be decoded."""
     return _guarded(lambda: header_text(value)[0], _plain_line(value))
 
 
@@ -128,15 +130,17 @@ def _plain_line(value: bytes) -> str:
 
 
 def _guarded(function: Callable[[], T], otherwise: T) -> T:
-    """What a reader gives that the parser uses too: where it was that one which failed, the mail must go on."""
+    """The result of a reader that the parser uses too, or `otherwise` where that reader fails: it may be what
+    defeated the parser.
+    """
     try:
         return function()
-    except Exception:  # noqa: BLE001 - the last resort for mail that has broken some reader already; see above
+    except Exception:  # noqa: BLE001 - this mail has broken some reader already
         return otherwise
 
 
 def _authors(fields: Mapping[str, list[bytes]], name: str) -> tuple[Mailbox, ...]:
-    """The first mailbox of a field; what stands there as its address where none can be made out."""
+    """The first mailbox of a field; its text as the address where no mailbox can be read."""
     value = fields.get(name, [b""])[0]
     if not value:
         return ()
@@ -169,7 +173,7 @@ def _ids(fields: Mapping[str, list[bytes]], name: str) -> tuple[str, ...]:
 
 
 def _read(fields: Mapping[str, list[bytes]], body: bytes) -> str:
-    """The words of the mail: its plain text, else its HTML without tags; files are named by their type."""
+    """The words of the mail: its plain text, or else its HTML without tags; files are named by their type."""
     plain: list[str] = []
     marked: list[str] = []
     for section in _sections(fields, body):
@@ -190,7 +194,9 @@ def _read(fields: Mapping[str, list[bytes]], body: bytes) -> str:
 
 
 def _sections(fields: Mapping[str, list[bytes]], body: bytes) -> Iterator[_Section]:
-    """The body cut where a line begins with two dashes and a line of a part's header follows it (RFC 2046 §5.1)."""
+    """The parts of the body: a cut where a line of two dashes is followed by a line of a part's header (RFC
+    2046 §5.1).
+    """
     section = _Section(fields=fields)
     lines = body.split(b"\n")
     boundaries: set[bytes] = set()
@@ -224,7 +230,7 @@ def _decode(section: _Section) -> str:
         try:
             return octets.decode("utf-8")
         except UnicodeDecodeError as exc:
-            # The last character may have been cut in two by us.
+            # The cut at 64 KiB may have gone through the last character.
             codec = "utf-8" if exc.start > len(octets) - 4 else "cp1252"
     chosen = codec
     text = _guarded(lambda: octets.decode(chosen, "replace"), octets.decode("latin-1"))
@@ -237,13 +243,15 @@ def _from_base64(octets: bytes) -> bytes:
 
 
 def _rest(letters: bytes) -> bytes:
-    """The last letters padded to four; one alone is no octet."""
+    """The octets of the last base64 letters, padded to four; a single letter gives none."""
     left = letters[len(letters) // 4 * 4 :]
     return left + b"=" * (-len(left) % 4) if len(left) > 1 else b""
 
 
 def _strip_markup(source: str) -> str:
-    """The words of some HTML, without tags and what browsers do not show; entities but the five common ones stay."""
+    """The words of some HTML, without tags and what browsers do not show; entities but the five common ones
+    stay.
+    """
     pieces: list[str] = []
     at = 0
     while (hidden := _HIDDEN.search(source, at)) is not None:

@@ -1,7 +1,7 @@
-"""The header block of a mail or of a part: its fields, whatever their shape.
+"""The header block of a mail or of a part: its fields, however they are written.
 
-Owns *header block* and *field*. Never decodes a value (`words` does). Follows RFC 5322 §2.2 and §4.5, and goes on
-where a mail does not.
+Owns *header block* and *field*. Never decodes a value (`words` does). Follows RFC 5322 §2.2 and §4.5, and
+reads on where a mail breaks them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from relay.message.octets import CHUNK, Region
 
 #: The empty line after the header; CRs doubled on the way belong to the line end (seen from old gateways).
 _EMPTY_LINE = re.compile(rb"\n\r{0,8}\n")
-#: Where no line ends in LF at all: files from before Mac OS X.
+#: The same where no line ends in LF at all: files of old Macs.
 _EMPTY_CR_LINE = re.compile(rb"\r\r")
 _SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
 _FIELD = re.compile(rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:")
-#: Names by which we know that a header goes on; "Note: ..." after a line of words is words too.
+#: Field names that prove that a header goes on; "Note: ..." after a line of words may be words too.
 _KNOWN_FIELD = re.compile(
     rb"(?:from|to|cc|bcc|sender|reply-to|subject|date|message-id|in-reply-to|references|received|return-path|delivered-to"
     rb"|mime-version|precedence|priority|importance|user-agent|organization|thread-(?:topic|index)|errors-to|status"
@@ -29,15 +29,17 @@ _KNOWN_FIELD = re.compile(
 )
 _PARAMETER = re.compile(rb"[A-Za-z][A-Za-z0-9*-]{1,30}=[\"A-Za-z0-9]")
 _FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
-#: A field behind its name: the body with its folds.
+#: A field's body with its folds.
 _BODY = re.compile(rb"[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+)*+)")
-#: What may stand before the first field: a byte order mark, the envelope line of a mailbox file.
+#: Octets before the first field: a byte order mark, the envelope line of a mailbox file.
 _LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From [^\r\n]*+(?:\r{0,8}\n|\r))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The fields in order, names as sent and values still folded octets; where the body begins; what was wrong."""
+    """The fields in order, names as sent and values as folded octets; the offset of the body; and the
+    defects.
+    """
 
     fields: tuple[tuple[str, bytes], ...]
     #: Absolute offset in the region's buffer.
@@ -51,7 +53,7 @@ class Header:
 
 
 def parse_header(region: Region, limit: int) -> Header:
-    """The header at the start of a region; past `limit` octets its fields are left out.
+    """The header at the start of a region; its fields beyond `limit` octets are left out.
 
     A line that is no field is passed over when a field we know follows it, else the body begins there.
     """
@@ -66,7 +68,7 @@ def parse_header(region: Region, limit: int) -> Header:
     too_long = end - start > limit
     if too_long:
         cut = region.read(start, start + limit).rfind(b"\n") + 1
-        # Without an empty line after it, what is beyond the limit is shown as text rather than not at all.
+        # Without an empty line behind it, the header beyond the limit is shown as text rather than lost.
         end = end if empty is not None else start + (cut or limit)
         block = region.read(start, start + (cut or limit))
     else:
@@ -77,8 +79,10 @@ def parse_header(region: Region, limit: int) -> Header:
 
 
 def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool, int | None]:
-    """The fields, whether something was no field, and where the block turned out to be body already."""
-    #: Name, and where the value begins and ends.
+    """The fields, whether a line was no field, and the offset at which the block turned out to be body, or
+    None.
+    """
+    #: The name of each field, and where its value begins and ends.
     found: list[tuple[str, int, int]] = []
     malformed, stopped = False, None
     start = _LEAD.match(block)
@@ -94,7 +98,7 @@ def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool, int | None]:
         elif lead in b"\r\n":
             break
         elif found and (lead in b" \t" or _PARAMETER.match(block, at) is not None):
-            # The latter is a fold whose blank was lost on the way.
+            # A line that is no field is taken as a fold whose blank was lost.
             malformed |= lead not in b" \t"
             found[-1] = (*found[-1][:2], end)
         else:
@@ -113,20 +117,20 @@ def _fields_follow(block: bytes, at: int) -> bool:
 
 
 def header_block(raw: bytes) -> bytes:
-    """The header of a mail as it comes in: all up to and with its first empty line, at most 1 MiB."""
+    """The header of a mail as it comes in, up to and with its first empty line, at most 1 MiB."""
     if raw.startswith((b"\n", b"\r\n")):
         return b""
     empty = _EMPTY_LINE.search(raw, 0, CHUNK)
     return raw[: empty.end() if empty is not None else CHUNK]
 
 
-#: Places where a name is looked at, real or not: a header made of nothing else would take milliseconds.
+#: Places where a field's name is looked at: a header made of nothing but look-alikes would take milliseconds.
 LOOKS = 1_000
 _LOOKS = range(LOOKS)
 
 
 class FieldFinder:
-    """A header block to be asked for few of its fields: by `find`, at memory's speed, instead of line by line."""
+    """The finder of a few fields in a header block, at memory's speed instead of line by line."""
 
     __slots__ = ("_block", "_lowered")
 
@@ -135,7 +139,9 @@ class FieldFinder:
         self._lowered = block.lower()
 
     def find(self, name: bytes, *, most: int = LOOKS) -> list[tuple[int, bytes]]:
-        """Where the first `most` fields of this lower-case name stand, and their bodies, still folded; in order."""
+        """The first `most` fields of this lower-case name, in order: their offsets, and their bodies still
+        folded.
+        """
         block, lowered = self._block, self._lowered
         found: list[tuple[int, bytes]] = []
         at, step = lowered.find(name), len(name)

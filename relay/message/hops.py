@@ -1,4 +1,4 @@
-"""How often a mail was passed on, and how often by us: loops are seen before 250.
+"""The hops of a mail, all and our own, counted before 250 so that loops are seen.
 
 Owns *hop*. Follows RFC 5321 §6.3 (count the Received lines) and §4.4.
 """
@@ -15,14 +15,14 @@ _BY = re.compile(rb"(?:^|\s)by\s+([^\s;()]++)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hops:
-    """Received lines of a header block: all of them, and those that our own hostname wrote."""
+    """The Received fields of a header block: all of them, and those that our own hostname wrote."""
 
     received: int
     ours: int
 
 
 def find_hops(fields: FieldFinder, *, hostname: str = "", most: int = LOOKS) -> Hops:
-    """The hops that a header tells of, counted no further than `most`; without a hostname none is ours."""
+    """The hops in a header, counted up to `most`; without a hostname none counts as ours."""
     lines = fields.find(b"received", most=most)
     ours = hostname.encode("utf-8", "replace").lower().rstrip(b".") if lines else b""
     own = sum(_is_by(line, ours) for _, line in lines if ours and ours in line.lower())
@@ -30,6 +30,8 @@ def find_hops(fields: FieldFinder, *, hostname: str = "", most: int = LOOKS) -> 
 
 
 def _is_by(line: bytes, host: bytes) -> bool:
-    """Whether a Received line was written by this host, its name in lower case (RFC 5321 §4.4, By-domain)."""
+    """Returns whether a Received field was written by this host, its name in lower case (RFC 5321 §4.4,
+    By-domain).
+    """
     by = _BY.search(line)
     return by is not None and by[1].lower().rstrip(b".") == host

@@ -1,4 +1,4 @@
-"""Message identifiers: Message-ID, In-Reply-To, References.
+"""The message identifiers of Message-ID, In-Reply-To and References.
 
 Owns *message id*. Follows RFC 5322 §3.6.4 and §4.5.4 (phrases between the identifiers are passed over).
 """
@@ -12,24 +12,28 @@ from relay.message.words import header_text
 
 _IDENTIFIER = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s+")
-#: What nearly every Message-ID looks like: nothing to unfold, decode or take out.
+#: The form of nearly every Message-ID: no fold, no encoded word, no comment.
 _PLAIN = re.compile(rb"[ \t]*(<[!-;=?-~]+>)[ \t]*")
-#: RFC 5322 §2.1.1 allows 998 octets in a line; what is longer is no identifier that anyone would ask for.
+#: Octets of an identifier: RFC 5322 §2.1.1 allows a line 998, and nobody refers to a longer one.
 _LONGEST = 2_048
-#: The newest references are the last; a thread's beginning is of no use to find its desk.
+#: References that are kept, from the end: the last are the newest, and they find the contact.
 _MOST_REFERENCES = 20
-#: Octets of a field's end that twenty of them fit in.
+#: Octets of a field's end that hold those references.
 _ENOUGH = 8_192
 
 
 def parse_identifiers(text: str) -> tuple[str, ...]:
-    """The identifiers of an unfolded field body in order, each in angle brackets, blanks from bad folding taken out."""
+    """The identifiers of an unfolded field body in order, each in angle brackets, blanks from bad folding
+    taken out.
+    """
     found = (_BLANK.sub("", inside) for inside in _IDENTIFIER.findall(text))
     return tuple(f"<{inside}>" for inside in found if inside)
 
 
 def parse_message_id(text: str) -> str | None:
-    """The first identifier of a Message-ID; one without brackets is given them; None when there is none."""
+    """The first identifier of a Message-ID, with brackets added where they are missing. Returns None when
+    there is none.
+    """
     found = parse_identifiers(text)
     if found:
         return found[0]
@@ -38,7 +42,7 @@ def parse_message_id(text: str) -> str | None:
 
 
 def find_message_id(fields: FieldFinder) -> str | None:
-    """The Message-ID of a mail as it comes in; quick enough for SMTP."""
+    """The Message-ID of a mail as it comes in, found fast enough for SMTP."""
     found = fields.find(b"message-id", most=1)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""A mail understood: one frozen value that holds all of it, whatever was sent.
+"""The message: a mail understood as one frozen value that holds all of it.
 
 Owns *message*, *part* and *mailbox*. Never does I/O beyond reading the octets it was given. Follows
 RFC 5322 and RFC 2045-2049; the words are those of the RFCs.
@@ -14,7 +14,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
-    """One address of a header field, decoded, without control characters; nothing is promised about its validity."""
+    """One address of a header field, decoded, without control characters; it need not be valid."""
 
     #: addr-spec as written: local-part@domain where the header had one, else whatever stood there.
     address: str
@@ -23,7 +23,7 @@ class Mailbox:
 
 
 class Defect(StrEnum):
-    """What was wrong with the mail as sent; each was repaired as far as it goes."""
+    """A defect of the mail as sent; each was repaired as far as possible."""
 
     HEADER_TOO_LONG = "header.too_long"
     HEADER_MALFORMED = "header.malformed"
@@ -47,7 +47,7 @@ class Part:
     path: tuple[int, ...]
     #: Declared, lower case, without parameters; "application/octet-stream" when malformed (RFC 2045 §5.2).
     content_type: str
-    #: What the first octets say, where we know them; else None.
+    #: The type that the first octets show; None when they are unknown.
     detected_type: str | None = None
     #: Decoded file name as sent (RFC 2231, 2047), one line; None when it has none.
     name: str | None = None
@@ -63,7 +63,7 @@ class Part:
     size: int
     #: Lower-case hexadecimal, of the decoded octets.
     sha256: str
-    #: Where it came from when not straight from the mail's MIME tree: "tnef", "uuencode", "smime" or "".
+    #: The container that the part was found in: "tnef", "uuencode", "smime"; "" for the mail's own MIME tree.
     origin: str = ""
     #: The decoded octets, in chunks of at most 1 MiB; each call begins anew.
     chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
@@ -75,7 +75,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """A message inside the message (message/rfc822, message/global), understood in its own right."""
+    """A message inside the message (message/rfc822, message/global), understood as a mail of its own."""
 
     path: tuple[int, ...]
     message: Message
@@ -111,35 +111,35 @@ class Message:
     html: str = ""
     parts: tuple[Part, ...] = ()
     bodies: tuple[Part, ...] = ()
-    #: Those bodies of text that are no alternative to any HTML (a list's footer, words after a picture): who is shown
-    #: only `html` does not see them. Empty when there is no HTML. And the other way round.
+    #: Bodies of text that are no alternative to any HTML (a list's footer, words after a picture), so that a
+    #: reader of `html` alone misses them; empty when there is no HTML. `lone_htmls` is the reverse.
     lone_texts: tuple[Part, ...] = ()
     lone_htmls: tuple[Part, ...] = ()
     attachments: tuple[Part, ...] = ()
     embedded: tuple[Embedded, ...] = ()
     defects: tuple[Defect, ...] = ()
-    #: The first value of each header field by lower-case name: the classifier alone asks for forty.
+    #: The first value of each header field by lower-case name, because the classifier asks for forty.
     _first: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the header once."""
+        """Index the header fields once."""
         first = {name.lower(): value for name, value in reversed(self.headers)}
         object.__setattr__(self, "_first", first)
 
     def header(self, name: str) -> str | None:
-        """The first value of a header field, whatever its case; None when absent."""
+        """The first value of a header field, whatever its case. Returns None when the field is absent."""
         return self._first.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseLimits:
-    """How far understanding goes before the rest is taken as it stands."""
+    """The bounds of understanding; beyond them the rest of a mail is taken as it stands."""
 
     depth: int = 50
     parts: int = 1_000
     header_bytes: int = 1 << 20
-    #: Octets of body parts that become `text` and `html`, together; past it they are cut (BODY_TOO_LONG), and the
-    #: parts in `bodies` still hold all of it. Three times what Connect takes.
+    #: Octets of body parts that become `text` and `html`, together, three times what Connect takes; beyond
+    #: them the two are cut (BODY_TOO_LONG), and the parts in `bodies` still hold everything.
     body_bytes: int = 16 << 20
-    #: Wall seconds of one thread for the whole mail; past it the rest of the mail is one part, undecoded.
+    #: Seconds on the clock for the whole mail; after them the rest of the mail is one part, undecoded.
     budget_seconds: float = 10.0

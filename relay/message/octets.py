@@ -1,4 +1,4 @@
-"""A stretch of raw octets that is looked at in place: nothing large is copied, nothing is searched for long.
+"""The region: a stretch of raw octets that is read in place, so that nothing large is copied.
 
 Owns *region*. Never decodes. A region holds on to the buffer it was cut from, so what is read later needs
 the buffer to be open still.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-#: Largest piece handed to one call that does not yield to other threads, and largest chunk of a part.
+#: Octets of the largest chunk of a part, and of the largest piece given to a call that holds the interpreter.
 CHUNK = 1 << 20
 
 Buffer = bytes | memoryview | mmap.mmap
@@ -20,7 +20,7 @@ Chunks = Callable[[], Iterator[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """`buffer[start:end]`, uncopied."""
+    """The octets `buffer[start:end]`, not copied."""
 
     buffer: Buffer = field(repr=False)
     start: int
@@ -46,14 +46,15 @@ class Region:
             yield bytes(self.buffer[at : min(at + CHUNK, self.end)])
 
     def search(self, pattern: re.Pattern[bytes], start: int, *, span: int) -> re.Match[bytes] | None:
-        """The first match at or after an absolute offset, for patterns that never match more than `span` octets.
+        """The first match at or after an absolute offset, for patterns that never match more than `span`
+        octets.
 
         Searches window by window, so that no single call holds the interpreter for long.
         """
         at = max(start, self.start)
         while at < self.end:
             window = min(at + CHUNK, self.end)
-            # The overlap lets a match begin anywhere in the window; one that begins past it waits for the next.
+            # Windows overlap by `span`, so a match that begins anywhere in one is found whole.
             found = pattern.search(self.buffer, at, min(window + span, self.end))
             if found is not None and (found.start() < window or window == self.end):
                 return found
@@ -81,7 +82,7 @@ class Region:
 
 
 def whole(raw: Buffer) -> Region:
-    """All of a buffer as one region; a view of a whole `bytes` or map is looked through."""
+    """The whole of a buffer as one region; of a view of a whole `bytes` or map the object below is taken."""
     if isinstance(raw, memoryview):
         under = raw.obj
         if isinstance(under, bytes | mmap.mmap) and raw.contiguous and len(under) == raw.nbytes:
@@ -92,5 +93,7 @@ def whole(raw: Buffer) -> Region:
 
 
 def slices(text: str) -> Iterator[str]:
-    """A text in pieces of at most 2**20 characters, for what would otherwise hold the interpreter for long."""
+    """The pieces of a text, at most 2**20 characters each, for calls that would otherwise hold the
+    interpreter for long.
+    """
     return (text[at : at + CHUNK] for at in range(0, len(text), CHUNK))

@@ -1,6 +1,6 @@
-"""Content-Type and Content-Disposition, and the parameters behind them.
+"""The parameters of Content-Type and Content-Disposition, and the words before them.
 
-Owns *parameter*. Never raises: what cannot be understood is taken as the writer most likely meant it. Follows
+Owns *parameter*. Never raises: a malformed value is taken as the writer most likely meant it. Follows
 RFC 2045 §5.1, RFC 2183 and RFC 2231, and reads RFC 2047 words in parameters, which most mail programs write.
 """
 
@@ -20,14 +20,14 @@ _NAME = re.compile(r"([^\s;=\"()]{1,127})\s*+=\s*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _COMMENT = re.compile(r"\([^()]*+\)")
 _LAST_COMMENT = re.compile(r"\s\([^()]*+\)$")
-#: Where a value without quotes ends: at its semicolon, or before a parameter whose semicolon was forgotten
+#: The end of a value without quotes: its semicolon, or a parameter whose semicolon was forgotten
 #: ("charset=utf-8 format=flowed"). Blanks in a file name are kept.
 _UNQUOTED_END = re.compile(r";|\s(?=[A-Za-z][A-Za-z0-9*-]{1,40}=)")
 _ESCAPED = re.compile(r'\\(["\\])')
 _PART = re.compile(r"(.+?)(?:\*([0-9]{1,4}))?(\*)?$", re.DOTALL)
-#: More parameters than this are an attack, not a file name.
+#: Parameters of a field that are read: more are an attack.
 _MOST = 1_000
-#: What a malformed type with only one word meant (seen from Sun's mailer, cron jobs and web forms).
+#: The type meant by a malformed one of a single word (seen from Sun's mailer, cron jobs and web forms).
 _BARE_TYPES = {
     "text": "text/plain",
     "plain": "text/plain",
@@ -41,15 +41,17 @@ _BARE_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameterized:
-    """The value of a Content-Type or Content-Disposition field: its word, and its parameters by lower-case name."""
+    """The value of a Content-Type or Content-Disposition field: its word, and its parameters by lower-case
+    name.
+    """
 
-    #: Lower case; "" when there is none or it is malformed.
+    #: The word in lower case; "" when it is missing or malformed.
     word: str
     parameters: dict[str, str]
 
 
 def parse_content_type(text: str) -> Parameterized:
-    """The media type and parameters of an unfolded field body; the word is "" when it is no media type at all."""
+    """The media type and parameters of an unfolded field body; the word is "" when there is no media type."""
     found = _TYPE.match(text)
     if found is not None:
         return Parameterized(word=f"{found[1]}/{found[2]}".lower(), parameters=_parameters(text, found.end()))
@@ -59,7 +61,9 @@ def parse_content_type(text: str) -> Parameterized:
 
 
 def parse_content_disposition(text: str) -> Parameterized:
-    """The disposition and parameters; an unknown disposition is an attachment (RFC 2183 §2.8)."""
+    """The disposition and parameters of a field body; an unknown disposition is an attachment (RFC 2183
+    §2.8).
+    """
     word, _, _ = text.partition(";")
     word = _COMMENT.sub("", word).strip().strip("\"'").lower()
     if word and word not in {"inline", "attachment"}:
@@ -75,7 +79,7 @@ def _parameters(text: str, at: int) -> dict[str, str]:
         at = _past(_SEPARATORS, text, _past(_COMMENT, text, at))
         name = _NAME.match(text, at)
         if name is None:
-            # Words between the parameters: go on behind the next semicolon.
+            # Words that are no parameter are passed over up to the next semicolon.
             at = text.find(";", at)
             if at < 0:
                 break
@@ -121,7 +125,9 @@ def _end_of_unquoted(text: str, at: int) -> int:
 
 
 def _join(pieces: list[tuple[int, bool, str]]) -> str:
-    """RFC 2231 §3 and §4: numbered pieces in their order, those with an asterisk percent-encoded."""
+    """The value of a parameter in numbered pieces, in their order; those with an asterisk are percent-encoded
+    (RFC 2231 §3, §4).
+    """
     pieces.sort(key=lambda piece: piece[0])
     label: str | None = None
     octets = bytearray()

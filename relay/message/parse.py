@@ -1,7 +1,7 @@
-"""Octets in, one frozen `Message` out, whatever was sent.
+"""The parser: octets in, one frozen `Message` out, whatever was sent.
 
-Owns the understanding of a whole mail. Never raises for what a mail holds, never does I/O, never grows without bound
-(docs/parsing.md: what happens at each limit). Follows RFC 5322, RFC 2045-2049 and what real mail makes of them.
+Owns the understanding of a whole mail. Never raises for what a mail holds, never does I/O, never grows
+without bound (docs/parsing.md, "Bounds"). Follows RFC 5322, RFC 2045-2049 and what real mail makes of them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _DEFAULT_LIMITS = ParseLimits()
 def parse_message(
     raw: Buffer, limits: ParseLimits = _DEFAULT_LIMITS, *, clock: Callable[[], float] | None = None
 ) -> Message:
-    """The mail understood, as far as it can be; never an error.
+    """The message of a mail, understood as far as it can be; never an error.
 
-    Nothing large is copied: parts are read from `raw` when their chunks are asked for, so keep it open until then
-    (a closed map raises ValueError). `clock`, monotonic seconds, bounds the time; without it `raw` alone bounds it.
+    Nothing large is copied: parts are read from `raw` when their chunks are asked for, so keep it open until
+    then (a closed map raises ValueError). `clock`, monotonic seconds, bounds the time; without it `raw` alone
+    bounds it.
     """
     region = whole(raw)
     return _understand(region, 0, Work(limits=limits, clock=clock, size=len(region)))
@@ -125,7 +126,7 @@ class _Fields:
         return self.first.get(name, "")
 
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
-        """The mailboxes of all fields of a name: a second To is read as more of the first (RFC 5322 §3.6.3)."""
+        """The mailboxes of all fields of a name; a second To continues the first (RFC 5322 §3.6.3)."""
         text = ", ".join(self.raw.get(name, ()))
         found = parse_addresses(text)
         if len(text) > MOST_TEXT or len(found) >= MOST_MAILBOXES:

@@ -1,7 +1,7 @@
-"""The words of a compressed RTF body: HTML or text that Outlook put inside, or the RTF's own text.
+"""The words of a compressed RTF body: the HTML or text that Outlook put inside, or the RTF's own text.
 
-Owns the reading of RTF. Never raises, never gives more than it was allowed. Follows [MS-OXRTFCP] (compression),
-[MS-OXRTFEX] (HTML and text in RTF).
+Owns the reading of RTF. Never raises, never returns more octets than the caller allows. Follows [MS-OXRTFCP]
+(compression), [MS-OXRTFEX] (HTML and text in RTF).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from itertools import islice
 
 from relay.message.tnef import code_page
 
-#: Text of RTF bodies is short; what is longer is pictures, which the files hold as well.
+#: Octets of RTF that are read: its text is short, and its pictures are among the files as well.
 LIMIT = 8 << 20
-#: Words, braces and runs of text that are read, about 1 µs each; a page of Outlook's has a few thousand.
+#: Tokens that are read (words, braces, runs of text), about 1 µs each; a page of Outlook's has a few
+#: thousand.
 _MOST_TOKENS = 400_000
 
-# [MS-OXRTFCP] §2.1.2.1: what the dictionary holds before the first octet.
+# [MS-OXRTFCP] §2.1.2.1: the dictionary before the first octet.
 _DICTIONARY = (
     b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript "
     b"\\fdecor MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par "
@@ -41,7 +42,9 @@ _LETTERS = {
 
 
 def decompress_rtf(octets: bytes, limit: int = LIMIT) -> bytes | None:
-    """The RTF behind [MS-OXRTFCP], as far as it goes and `limit` allows; None when it is not that."""
+    """The RTF behind [MS-OXRTFCP], as far as the octets go and `limit` allows. Returns None for other
+    octets.
+    """
     if len(octets) < 16:
         return None
     kind = octets[8:12]
@@ -54,8 +57,8 @@ def decompress_rtf(octets: bytes, limit: int = LIMIT) -> bytes | None:
 
 
 def _decompress(octets: bytes, limit: int) -> bytes:
-    # The dictionary is a ring of 4,096 octets: here the last of `out`, which begins with it, turned so that it ends
-    # where the first octet is written.
+    # The dictionary is a ring of 4,096 octets: here the last of `out`, which begins with it, turned so that
+    # it ends where the first octet is written.
     begin = len(_DICTIONARY)
     out = bytearray(4096 - begin) + _DICTIONARY
     at, end = 16, len(octets)
@@ -95,7 +98,9 @@ class _Group:
 
 
 def rtf_words(rtf: bytes) -> tuple[str, bool]:
-    """The text of an RTF document, as far as `_MOST_TOKENS` go, and whether that text is HTML."""
+    """The text of an RTF document, as far as `_MOST_TOKENS` go. Returns beside it whether that text is
+    HTML.
+    """
     html = b"\\fromhtml" in rtf[:1024]
     reader = _Reader(html=html)
     for token in islice(_TOKEN.finditer(rtf), _MOST_TOKENS):
@@ -196,7 +201,7 @@ class _Reader:
             self._octets(b"-")
 
     def _octets(self, octets: bytes) -> None:
-        if self.skip:  # what stands in for a \u that an old reader does not know
+        if self.skip:  # the substitute for a \u that old readers do not know
             cut = min(self.skip, len(octets))
             self.skip -= cut
             octets = octets[cut:]

@@ -1,15 +1,16 @@
-"""Opaque S/MIME: the signed content behind application/pkcs7-mime.
+"""The content of opaque S/MIME: what was signed, behind application/pkcs7-mime.
 
-Owns the unwrapping of signed-data (RFC 8551 §3.5, RFC 5652 §5), as far as one walk to the content needs the encoding
-rules of X.690 §8: a general decoder builds values of all it meets, and takes quadratic time for one long number. Never
-verifies, never decrypts: an enveloped part stays as it is. Nothing is decompressed. Linear, without recursion.
+Owns the unwrapping of signed-data (RFC 8551 §3.5, RFC 5652 §5), as far as one walk to the content needs the
+encoding rules of X.690 §8: a general decoder builds values of all it meets, and takes quadratic time for one
+long number. Never verifies, never decrypts: an enveloped part stays as it is. Nothing is decompressed.
+Linear, without recursion.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Read whole: beyond this the part stays a file.
+#: Octets of a part that is opened; a larger one stays a file.
 LIMIT = 48 << 20
 TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 
@@ -18,23 +19,23 @@ _SIGNED_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
 _INTEGER, _OCTET_STRING, _OBJECT_IDENTIFIER, _SEQUENCE, _SET, _FIRST = 0x02, 0x04, 0x06, 0x30, 0x31, 0xA0
 _CONSTRUCTED = 0x20
 _END = b"\0\0"
-#: Elements looked at, about 1 µs each: a signer that streams writes pieces of a thousand octets and more.
+#: Elements that are read, about 1 µs each; a signer that streams writes pieces of a thousand octets and more.
 _MOST_ELEMENTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Element:
     tag: int
-    #: Of the content; `end` is None for the indefinite form (X.690 §8.1.3.6).
+    #: Offsets of the content; `end` is None for the indefinite form (X.690 §8.1.3.6).
     start: int
     end: int | None
 
 
 def signed_content(octets: bytes) -> bytes | None:
-    """The octets that were signed, a MIME entity; None when there are none to be had."""
+    """The octets that were signed, a MIME entity. Returns None when none can be read."""
     try:
         return _Walk(octets).content() or None
-    except (ValueError, IndexError):  # another structure, or the end in the middle of this one
+    except (ValueError, IndexError):  # another structure, or a torn one
         return None
 
 

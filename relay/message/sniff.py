@@ -1,6 +1,7 @@
-"""What a file is, by its first octets.
+"""The type of a file by its first octets.
 
-Owns the table of signatures. Knows the kinds that mail carries and a contact centre looks at; None is an honest answer.
+Owns the table of signatures: the kinds that mail carries and a contact centre looks at. Never guesses beyond
+it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 
 _PE = "application/vnd.microsoft.portable-executable"
 _MACH_O = "application/x-mach-binary"
-#: Types of what a machine executes when a person opens it.
+#: Types of files that a machine executes when a person opens them.
 EXECUTABLES = frozenset({
     _PE, _MACH_O, "application/x-dosexec", "application/x-elf", "application/java-vm", "application/wasm",
     "application/x-dex", "application/x-ms-shortcut", "text/x-script",
@@ -38,13 +39,13 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xfe\xed\xfa\xcf", _MACH_O),
     (b"\xce\xfa\xed\xfe", _MACH_O),
     (b"\xcf\xfa\xed\xfe", _MACH_O),
-    (b"\xca\xfe\xba\xbe", "application/java-vm"),  # or Mach-O for several processors: it runs, either way
+    (b"\xca\xfe\xba\xbe", "application/java-vm"),  # or Mach-O for several processors: a program, either way
     (b"\x00asm", "application/wasm"),
     (b"dex\n", "application/x-dex"),
     (
         b"L\x00\x00\x00\x01\x14\x02\x00",
         "application/x-ms-shortcut",
-    ),  # [MS-SHLLINK] §2.1: it starts what it points to
+    ),  # [MS-SHLLINK] §2.1: a shortcut starts its target
     (b"#!", "text/x-script"),  # behind "#!AMR" above
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
     (b"%!PS", "application/postscript"),
@@ -79,7 +80,7 @@ _HTML = re.compile(
 
 
 def detect_type(first: bytes) -> str | None:
-    """The media type that the first octets (up to a chunk) say, or None."""
+    """The media type that the first octets (at most a chunk) show. Returns None for an unknown signature."""
     start = first[:8]
     if start.startswith(b"PK\x03\x04"):
         return _detect_zip(first)
@@ -91,7 +92,7 @@ def detect_type(first: bytes) -> str | None:
         return {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(first[8:12])
     if start[:2] == b"BM" and first[6:10] == b"\0\0\0\0":
         return "image/bmp"
-    if start[:2] in (b"MZ", b"ZM") and b"\0" in first[2:64]:  # words that begin so have no NUL
+    if start[:2] in (b"MZ", b"ZM") and b"\0" in first[2:64]:  # text that begins so has no NUL
         return _detect_dos(first)
     if start[:1] == b"\xff" and len(start) > 1 and start[1] & 0xE6 == 0xE2:
         return "audio/mpeg"
@@ -102,9 +103,11 @@ def detect_type(first: bytes) -> str | None:
 
 
 def _detect_dos(first: bytes) -> str:
-    """A program of Windows where the header at e_lfanew says so (PE format, "MS-DOS stub"), else one of DOS or older Windows."""
+    """The type of a program: Windows where the header at e_lfanew says so (PE format, "MS-DOS stub"), else
+    DOS or older Windows.
+    """
     at = int.from_bytes(first[60:64], "little")
-    # A header that lies behind what we see is an executable's all the same.
+    # A header that lies beyond the octets we see still belongs to a Windows program.
     return _PE if first[at : at + 4] == b"PE\0\0" or at > len(first) - 4 else "application/x-dosexec"
 
 

@@ -1,7 +1,8 @@
-"""Outlook's winmail.dat (TNEF): the files and the body that lie in it.
+"""The TNEF reader: the files and the body of Outlook's winmail.dat.
 
-Owns the TNEF reader. Never raises for what the stream holds: it gives what it read before the stream went wrong.
-Follows [MS-OXTNEF] §2.1 and [MS-OXPROPS]; checksums are not looked at, since a wrong one hides nothing.
+Owns the reading of the stream. Never raises for its content: what was read before the stream went wrong is
+returned. Follows [MS-OXTNEF] §2.1 and [MS-OXPROPS]; checksums are not checked, because a wrong one hides
+nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SIGNATURE = b"\x78\x9f\x3e\x22"
-#: Messages within messages, each a stream of its own; Outlook itself stops long before.
+#: Depth of messages within messages, each a stream of its own; Outlook itself stops long before.
 _DEEPEST = 8
 _MOST_ATTRIBUTES = 20_000
-#: Properties, and further values of those that have several, of a whole stream with all that is within it.
+#: Properties and their further values, in a stream with all streams within it.
 _MOST_VALUES = 50_000
 
 _MESSAGE_PROPERTIES = 0x00069003
@@ -62,16 +63,18 @@ class TnefFile:
 
 @dataclass(slots=True, kw_only=True)
 class Tnef:
-    """What a stream holds; `sound` is False when it ended in the middle or made no sense somewhere."""
+    """The content of a stream; `sound` is False when the stream ended in the middle or made no sense
+    somewhere.
+    """
 
     files: list[TnefFile] = field(default_factory=list)
     plain: bytes | None = None
     html: bytes | None = None
-    #: Compressed, as in the stream.
+    #: The RTF body, compressed as in the stream.
     rtf: bytes | None = None
-    #: Python codec of 8-bit strings.
+    #: The Python codec of 8-bit strings.
     codec: str = "cp1252"
-    #: Whether `plain` is UTF-16.
+    #: True when `plain` is UTF-16.
     wide: bool = False
     sound: bool = True
 
@@ -93,7 +96,7 @@ class _Value:
 
 
 def parse_tnef(octets: bytes) -> Tnef:
-    """The files and body of a TNEF stream, those of messages within it included."""
+    """The files and body of a TNEF stream, with those of messages within it."""
     tnef = Tnef()
     if octets[:4] != SIGNATURE:
         tnef.sound = False
@@ -204,7 +207,9 @@ class _Reader:
     # --- MAPI properties, [MS-OXTNEF] §2.1.3.4
 
     def _properties(self, at: int, end: int) -> Iterator[tuple[int, _Value]]:
-        """The properties between two offsets, each with its first value; no count of the stream is believed."""
+        """The properties between two offsets, each with its first value; no count in the stream is
+        trusted.
+        """
         try:
             count, at = self._number(at, end), at + 4
             for _ in range(count):
@@ -213,7 +218,7 @@ class _Reader:
                 value, at = self._value(kind, at, end)
                 if value is not None:
                     yield identifier, value
-        except struct.error:  # beyond the end of the attribute, or more than one mail may make us read
+        except struct.error:  # beyond the end of the attribute, or over the budget of one mail
             self.tnef.sound = False
 
     def _number(self, at: int, end: int) -> int:
@@ -228,7 +233,7 @@ class _Reader:
         return at + 24 + _padded(self._number(at + 20, end))
 
     def _value(self, kind: int, at: int, end: int) -> tuple[_Value | None, int]:
-        """The first value of a property, None where it has none, and the offset behind the last."""
+        """The first value of a property, None where it has none; and the offset behind its last value."""
         self._spend()
         multiple, kind = bool(kind & 0x1000), kind & 0xEFFF
         size = _FIXED.get(kind)
@@ -264,7 +269,7 @@ def _padded(size: int) -> int:
     return (size + 3) // 4 * 4
 
 
-#: Python's codecs for Windows code pages.
+#: The Python codecs for Windows code pages.
 _CODE_PAGES = {
     874: "cp874", 932: "cp932", 936: "gb18030", 949: "cp949", 950: "big5hkscs", 20127: "cp1252", 20866: "koi8-r",
     21866: "koi8-u", 28591: "cp1252", 50220: "iso2022_jp", 51932: "euc_jp", 65001: "utf-8",
@@ -274,5 +279,5 @@ _CODE_PAGES = {
 
 
 def code_page(number: int) -> str:
-    """Python's codec for a Windows code page; windows-1252 for those we do not know."""
+    """The Python codec for a Windows code page; windows-1252 for an unknown one."""
     return _CODE_PAGES.get(number, "cp1252")

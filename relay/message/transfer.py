@@ -1,7 +1,7 @@
-"""Content-Transfer-Encoding: what a part's octets were before they were made fit for mail.
+"""The transfer encodings: base64, quoted-printable and uuencode, decoded in chunks.
 
-Owns the decoding of base64, quoted-printable and uuencode, in chunks. Never raises: what is not in the encoding is
-passed over or kept as it is, and decoding goes as far as it can. Follows RFC 2045 §6.
+Owns Content-Transfer-Encoding. Never raises: octets that are not in the encoding are passed over or kept as
+they are. Follows RFC 2045 §6.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from relay.message.octets import CHUNK, Region
 
 
 class TransferEncoding(StrEnum):
-    """How a part's octets are written."""
+    """The transfer encoding of a part."""
 
     IDENTITY = "binary"
     BASE64 = "base64"
@@ -30,9 +30,9 @@ _BLANKS = b" \t\r\n"
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET + b"="))
 _NOT_LETTERS = _NOT_BASE64 + b"="
 _PURE = re.compile(rb"[A-Za-z0-9+/=\s]*+")
-#: Padded blocks decoded in one part; more are an attack on our time.
+#: Padded blocks of base64 that are decoded in one part; more are an attack.
 _MOST_BLOCKS = 1_000_000
-#: Lines of uuencode read in one part: 60 MB at the usual 45 octets a line.
+#: Lines of uuencode that are read in one part: 60 MB at the usual 45 octets a line.
 _MOST_LINES = 1_400_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
 _BEGIN = re.compile(rb"begin(?:(?<=[\r\n]begin)|(?<=\Abegin)) [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
@@ -63,7 +63,7 @@ def parse_transfer_encoding(text: str) -> tuple[TransferEncoding, bool]:
 
 
 def decoded_chunks(region: Region, encoding: TransferEncoding) -> Iterator[bytes]:
-    """The region decoded, in chunks of at most 1 MiB."""
+    """The decoded octets of a region, in chunks of at most 1 MiB."""
     match encoding:
         case TransferEncoding.BASE64:
             return _base64(region)
@@ -88,8 +88,8 @@ def _base64(region: Region) -> Iterator[bytes]:
             at += len(chunk)
             continue
         yield _quads(head)
-        # RFC 2045 §6.8: padding is the end. Blocks that were encoded one by one and joined are seen all the same;
-        # text that a list put behind the end is no such block.
+        # RFC 2045 §6.8: padding is the end. Blocks that were encoded one by one and joined are seen in real
+        # mail, and decoded; text that a mailing list put behind the end is no such block.
         if joined is None:
             joined = _more_blocks(region.sub(at + chunk.find(b"="), region.end))
         parts = tail.split(b"=", _MOST_BLOCKS - blocks) if joined else []
@@ -97,20 +97,20 @@ def _base64(region: Region) -> Iterator[bytes]:
             return
         blocks += len(parts)
         kept, _, beyond = parts.pop().partition(b"=")
-        # Padding behind padding stands between no letters, and a letter alone is no octet: most of what is hostile.
+        # Pieces of one letter or none, as repeated padding leaves them, hold no octet; hostile input is full of them.
         yield b"".join(_quads(part) for part in parts if len(part) > 1)
-        if beyond:  # more blocks than count
+        if beyond:  # more blocks than are decoded
             break
         at += len(chunk)
     yield _quads(kept)
 
 
 def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:
-    """The octets of the letters, and the letters left over that are no four."""
+    """The octets of the whole groups of four letters, and the letters that are left over."""
     whole = len(letters) // 4 * 4
     try:
         return pybase64.b64decode(letters[:whole], validate=True), letters[whole:]
-    except binascii.Error:  # junk among the letters: out with it
+    except binascii.Error:  # other octets among the letters are dropped
         letters = letters.translate(None, _NOT_BASE64)
         whole = len(letters) // 4 * 4
         return pybase64.b64decode(letters[:whole]), letters[whole:]
@@ -119,7 +119,7 @@ def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:
 def _quads(letters: bytes) -> bytes:
     try:
         return pybase64.b64decode(_padded(letters), validate=True)
-    except binascii.Error:  # junk among the letters, or padding past the last block that counts: out with it
+    except binascii.Error:  # other octets among the letters, or padding behind the last block, are dropped
         return pybase64.b64decode(_padded(letters.translate(None, _NOT_LETTERS)))
 
 
@@ -130,7 +130,7 @@ def _padded(letters: bytes) -> bytes:
 
 
 def _more_blocks(rest: Region) -> bool:
-    """Whether everything from the first padding on is base64 too, and more than padding."""
+    """Returns whether everything from the first padding on is base64 too, and more than padding."""
     letters = 0
     for piece in rest.chunks():
         if _PURE.fullmatch(piece) is None:
@@ -140,7 +140,7 @@ def _more_blocks(rest: Region) -> bool:
 
 
 def looks_like_base64(octets: bytes) -> bool:
-    """Whether the first line of a part can be base64; text that was only labelled so cannot."""
+    """Returns whether the first line of a part can be base64; text that was only labelled so cannot."""
     line = octets.lstrip(_BLANKS).partition(b"\n")[0]
     strange = len(line.translate(None, _ALPHABET + b"=" + _BLANKS))
     return strange * 10 <= len(line) and len(_SPACED.findall(line)) < 3
@@ -152,7 +152,7 @@ def _quoted_printable(region: Region) -> Iterator[bytes]:
         stop = min(at + CHUNK, region.end)
         chunk = region.read(at, stop)
         if stop < region.end:
-            # Cut behind a line's end; a line longer than a chunk, where no "=XY" can be torn.
+            # Chunks end behind a line end; in a line longer than a chunk, where no "=XY" is cut in two.
             cut = chunk.rfind(b"\n") + 1 or _safe_cut(chunk)
             chunk = chunk[:cut]
         at += len(chunk)
@@ -175,7 +175,7 @@ def _uuencode(region: Region) -> Iterator[bytes]:
 
 
 def decoded_uu_lines(region: Region) -> Iterator[bytes]:
-    """The lines up to "end" decoded; junk between them is passed over."""
+    """The decoded octets of the lines up to "end"; other lines between them are passed over."""
     pieces: list[bytes] = []
     size, kept, left = 0, b"", _MOST_LINES
     for chunk in region.chunks():
@@ -201,7 +201,7 @@ def decoded_uu_lines(region: Region) -> Iterator[bytes]:
 
 
 def uu_line(line: bytes) -> bytes | None:
-    """One line decoded; None when it is the end line; nothing when it is no line of uuencode."""
+    """The octets of one line of uuencode: b"" when the line is none. Returns None for the end line."""
     line = line.rstrip(b"\r")
     if line.strip() == b"end":
         return None
@@ -210,7 +210,7 @@ def uu_line(line: bytes) -> bytes | None:
     try:
         return binascii.a2b_uu(line)
     except binascii.Error:
-        # Some writers append a checksum or lose trailing blanks: go by the length that the line states.
+        # The length that the line states counts: some writers append a checksum or lose trailing blanks.
         octets = ((line[0] - 32) & 63) * 4 // 3 + 4
         try:
             return binascii.a2b_uu(line[: 1 + (octets + 3) // 4 * 4])

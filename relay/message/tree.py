@@ -1,8 +1,8 @@
-"""The tree of a mail: multiparts cut at their boundaries, leaves measured and hashed, bounds kept.
+"""The tree of a mail: multiparts cut at their boundaries, leaves measured and hashed, within bounds.
 
-Owns *node*. Never copies a large part: a leaf is a region of the raw octets and is decoded in chunks whenever it is
-read. Follows RFC 2046 §5.1 and §5.2; where a mail does not, every octet still lands in some leaf if a reader could
-have seen it (docs/parsing.md says how).
+Owns *node*. Never copies a large part: a leaf is a region of the raw octets and is decoded in chunks whenever
+it is read. Follows RFC 2046 §5.1 and §5.2; where a mail breaks them, every octet that a reader could have
+seen still lands in some leaf (docs/parsing.md, "Multiparts that are wrong").
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from relay.message.work import Work
 
 Path = tuple[int, ...]
 
-#: Python's own stack bounds the depth that a configuration may ask for.
+#: The greatest depth that a configuration may ask for, within Python's own stack.
 _DEEPEST = 150
 _PARAMETERS = 16_384
-#: A line that opens a part, when the boundary is not the one declared.
+#: A line that opens a part under another boundary than the declared one.
 _OPENS = re.compile(
     rb"--(?:(?<=[\r\n]--)|(?<=\A--))([^\s][^\r\n]{0,199})\r{0,2}\nContent-[A-Za-z-]{2,30}[ \t]*:",
     re.IGNORECASE,
 )
-#: Behind the boundary: nothing but blanks, or the closing hyphens and then, loosely, anything that does not make
-#: them the middle of a longer boundary.
+#: The rest of a boundary line: blanks only, or the closing hyphens and anything that does not make them the
+#: middle of a longer boundary.
 _LINE_REST = re.compile(rb"(?:(--)(?:[^\w=\r\n][^\r\n]{0,200}+)?|[ \t]{0,64}+)(?:\r{0,2}\n|\r|\Z)")
 #: RFC 2046 §5.1.1 allows 70 octets in a boundary, and RFC 5322 §2.1.1 a line 998.
 _LONGEST_BOUNDARY = 1_000
-#: Boundaries looked for behind a closing line, each by a search of the rest.
+#: Boundaries that are tried behind a closing line, each by a search of the rest.
 _MOST_LEVELS = 8
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -59,21 +59,21 @@ class Node:
     parameters: dict[str, str] = field(default_factory=dict)
     children: tuple[Node, ...] = ()
     part: Part | None = None
-    #: The leaf's octets, when it is text and fits one chunk.
+    #: The leaf's decoded octets, kept when it is text and fits one chunk.
     octets: bytes | None = field(default=None, repr=False)
-    #: What was found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
+    #: Nodes found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
     inner: tuple[Node, ...] = ()
-    #: A body that counts only when the mail has no other (TNEF).
+    #: True for a body that counts only when the mail has no other (TNEF).
     fallback: bool = False
-    #: What lay beyond a limit: shown as text only when there is nothing else.
+    #: True for octets beyond a limit: shown as text only when there is nothing else.
     rest: bool = False
 
     def as_fallback(self) -> Node:
-        """The same leaf, as a body for want of a better one."""
+        """The same leaf as a body that counts only when there is no other."""
         return replace(self, fallback=True)
 
     def leaves(self) -> Iterator[Node]:
-        """Every leaf, depth first; what was found inside a leaf follows it."""
+        """Every leaf, depth first; the nodes found inside a leaf follow it."""
         if self.part is not None:
             yield self
         for node in (*self.children, *self.inner):
@@ -82,7 +82,7 @@ class Node:
 
 @dataclass(slots=True, kw_only=True)
 class TreeBuilder:
-    """Builds the tree of one message; `embed` understands a message within, at its depth."""
+    """The builder of one message's tree; `embed` understands a message within, at its depth."""
 
     work: Work
     embed: Callable[[Region, int], Message]
@@ -93,7 +93,7 @@ class TreeBuilder:
     embedded: list[Embedded] = field(default_factory=list)
 
     def note(self, defect: Defect) -> None:
-        """Remember what was wrong, once."""
+        """Remember a defect, once."""
         self.defects.setdefault(defect)
 
     def entity(self, region: Region, path: Path, depth: int, default_type: str = "text/plain") -> Node:
@@ -128,7 +128,7 @@ class TreeBuilder:
         return raw_text(value[:_PARAMETERS], self.hint)
 
     def too_deep(self, depth: int) -> bool:
-        """Whether nothing may be opened at this depth any more; noted when so."""
+        """Returns whether nothing may be opened at this depth any more; notes the defect then."""
         if depth < min(self.work.limits.depth, _DEEPEST):
             return False
         self.note(Defect.TOO_DEEP)
@@ -150,7 +150,7 @@ class TreeBuilder:
         boundary = header.kind.parameters.get("boundary", "")
         cuts = self._cuts(body, boundary.encode("utf-8", "replace"))
         if cuts is None and encoding is not TransferEncoding.IDENTITY and self.work.may_hold(len(body)):
-            # RFC 2045 §6.4 forbids it; some encode the whole multipart all the same.
+            # RFC 2045 §6.4 forbids an encoded multipart; some programs write one all the same.
             decoded = whole(b"".join(decoded_chunks(body, encoding)))
             cuts = self._cuts(decoded, boundary.encode("utf-8", "replace"))
             body, encoding = (decoded if cuts is not None else body), TransferEncoding.IDENTITY
@@ -172,8 +172,11 @@ class TreeBuilder:
         )
 
     def _cuts(self, body: Region, boundary: bytes) -> list[tuple[int, int]] | None:
-        """Where the parts begin and end; None when no line of the boundary, or of a likely one, opens a part."""
-        # RFC 2046 §5.1.1: a boundary does not end in a blank. Where one does, its lines may or may not.
+        """The offsets of the parts. Returns None when no line of the boundary, or of a likely one, opens a
+        part.
+        """
+        # RFC 2046 §5.1.1: a boundary does not end in a blank. Where the declared one does, its lines may lack
+        # it.
         for likely in dict.fromkeys((boundary, boundary.rstrip())):
             cuts = self._cut(body, likely) if 0 < len(likely) <= _LONGEST_BOUNDARY else []
             if cuts:
@@ -208,7 +211,9 @@ class TreeBuilder:
         return cuts
 
     def _behind(self, epilogue: Region) -> list[tuple[int, int]]:
-        """Parts of other boundaries behind the closing line: seen where one boundary was used at two levels."""
+        """The parts of other boundaries behind the closing line: seen where one boundary was used at two
+        levels.
+        """
         cuts: list[tuple[int, int]] = []
         for _ in range(_MOST_LEVELS):
             opens = epilogue.search(_OPENS, epilogue.start, span=256)
@@ -222,7 +227,7 @@ class TreeBuilder:
     # --- leaves
 
     def rest(self, region: Region, path: Path) -> Node:
-        """What lies beyond a limit: one text leaf of the octets as they stand."""
+        """The octets beyond a limit as one text leaf, as they stand."""
         header = Header(fields=(), body_start=region.start)
         node = self.measured(region.chunks, "text/plain", LeafHeader(header, _NONE, None, "attachment"), path)
         return replace(node, rest=True)
@@ -267,14 +272,14 @@ class TreeBuilder:
         ):
             self.note(Defect.OVER_BUDGET)
         elif node.part.size:
-            # Encoded against RFC 2046 §5.2.1: decoded in memory, the one place where a large part is.
+            # A message encoded against RFC 2046 §5.2.1 is decoded in memory, the one large part that is.
             region = body if body is not None else whole(node.part.read())
             self.embedded.append(Embedded(path=path, message=self.embed(region, depth + 1)))
 
     def measured(
         self, chunks: Chunks, content_type: str, header: LeafHeader, path: Path, *, origin: str | None = None
     ) -> Node:
-        """The leaf of a stream of chunks, read once to know its size, hash and kind."""
+        """The leaf of a stream of chunks, which is read once for its size, hash and type."""
         digest, size, first = sha256(), 0, b""
         for chunk in chunks():
             digest.update(chunk)
@@ -303,7 +308,7 @@ class TreeBuilder:
 
 
 class LeafHeader:
-    """What a leaf's header says of it."""
+    """The header of a leaf: its type, charset, disposition, name and ids."""
 
     __slots__ = ("charset", "content_id", "content_location", "disposition", "kind", "name")
 
@@ -325,13 +330,13 @@ class LeafHeader:
         self.name = next((name for name in names if name), None)
         self.content_id = (one_line(header_text(identifier)[0]).strip("<> ") or None) if identifier else None
         place = header.first("content-location")
-        # RFC 2557 §4.4.2: white space is where a long URL was folded, no part of it.
+        # RFC 2557 §4.4.2: white space in a URL comes from folding.
         self.content_location = "".join(one_line(header_text(place)[0]).split()) or None if place else None
         self.charset = kind.parameters.get("charset", "").lower() or None
 
 
 def _boundary_lines(body: Region, line: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Where the lines of a boundary begin and end, and whether each is the closing one.
+    """The offsets of the lines of a boundary, and whether each is the closing one.
 
     Such a line begins a line, and nothing but blanks follows: another boundary may begin like this one.
     """
@@ -346,7 +351,7 @@ def _boundary_lines(body: Region, line: bytes) -> Iterator[tuple[int, int, bool]
 
 
 def _before_line_end(body: Region, at: int) -> int:
-    """The offset before the line end that precedes a boundary: it belongs to the boundary (RFC 2046 §5.1.1)."""
+    """The offset before the line end that precedes a boundary and belongs to it (RFC 2046 §5.1.1)."""
     before = body.read(at - 2, at)
     if before == b"\r\n":
         return at - 2
@@ -354,7 +359,9 @@ def _before_line_end(body: Region, at: int) -> int:
 
 
 def charset_hint(header: Header, body: Region) -> str | None:
-    """The charset that a mail declares first, for its raw 8-bit header fields; None when it needs none."""
+    """The charset that a mail declares first, for its raw 8-bit header fields. Returns None when there are
+    none.
+    """
     if all(value.isascii() for _, value in header.fields):
         return None
     declared = _CHARSET.search(header.first("content-type") or b"") or body.search(

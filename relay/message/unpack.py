@@ -1,6 +1,7 @@
-"""What lies packed inside a leaf: Outlook's winmail.dat, opaque S/MIME, uuencode in text.
+"""The containers inside leaves: Outlook's winmail.dat, opaque S/MIME, uuencode in text.
 
-Owns the choice of what is opened. The leaf itself stays a leaf, so that nothing depends on our having understood it.
+Owns the choice of what is opened. Never removes the leaf itself, so that nothing depends on our reading of
+it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from relay.message.uuencode import find_files
 from relay.message.words import one_line, raw_text
 
 _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
-#: Read whole to be opened; beyond these the leaf stays as it is.
+#: Octets up to which a leaf is read whole to be opened; a larger one stays as it is.
 _TNEF_LIMIT = 64 << 20
 _TEXT_LIMIT = 16 << 20
 _NO_HEADER = Header(fields=(), body_start=0)
 
 
 def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
-    """The nodes found inside a leaf, in order; none for most."""
+    """The nodes found inside a leaf, in order; most leaves have none."""
     part = node.part
     if part is None or not part.size or builder.work.tired() or builder.work.late():
         return ()
@@ -51,7 +52,7 @@ def _room(builder: TreeBuilder) -> bool:
 
 
 def _may_hold(builder: TreeBuilder, part: Part) -> bool:
-    """Returns whether a part may be kept decoded, so that what lies in it is not decoded anew for each file."""
+    """Returns whether a part may be kept decoded, so that it is not decoded anew for each file in it."""
     if builder.work.may_hold(part.size):
         return True
     builder.note(Defect.OVER_BUDGET)

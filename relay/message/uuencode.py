@@ -1,6 +1,7 @@
-"""Files that stand in a text as lines of uuencode, as mail programs did before MIME and some scripts still do.
+"""The files that stand in a text as lines of uuencode, from before MIME and from some scripts still.
 
-Owns *uuencoded file*. The text keeps its lines: whoever shows it may leave them out with `without_files`.
+Owns *uuencoded file*. Never changes the text: `without_files` makes one without the lines of files, to be
+shown.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from relay.message.octets import Region
 from relay.message.transfer import uu_begin
 
-#: More in one text are an attack.
+#: Files in one text that are found; more are an attack.
 _MOST = 200
 _END = re.compile(rb"\r?\n(?:`|\x20)?\r{0,2}\n?end(?=\s|\Z)")
 _FIRST_LINE = re.compile(rb"([\x20-\x60])([\x20-\x60]{0,90})\r?\n?")
@@ -21,7 +22,7 @@ _BLOCK = re.compile(r"^begin [0-7]{3,4} ([^\n]{1,255})\n(?:[\x20-\x60]{1,90}\n){
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UuencodedFile:
-    """Where a file's lines stand: from behind its "begin" to before its "end" line, absolute offsets."""
+    """The offsets of a file's lines: from behind its "begin" to before its "end" line."""
 
     name: bytes
     start: int
@@ -39,14 +40,16 @@ def find_files(region: Region) -> Iterator[UuencodedFile]:
             begin = uu_begin(region, start)
             continue
         end = region.search(_END, start, span=16)
-        if end is None:  # torn off, or no file at all: it stays in the text
+        if end is None:  # torn, or no file: its lines stay in the text
             return
         yield UuencodedFile(name=begin[1].strip(), start=start, end=end.end())
         begin = uu_begin(region, end.end())
 
 
 def _plausible(line: bytes) -> bool:
-    """Whether a line can be the first of a file: as long as it says (give or take blanks lost at its end)."""
+    """Returns whether a line can be the first of a file: as long as it states (give or take blanks lost at
+    its end).
+    """
     found = _FIRST_LINE.match(line)
     if found is None:
         return False

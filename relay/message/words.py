@@ -1,7 +1,7 @@
-"""Header values as text: one line each, encoded words decoded as far as they go.
+"""The values of header fields as text: one line each, with encoded words decoded.
 
-Owns *encoded word* (RFC 2047) and what a header value may hold. Never yields CR, LF, another control character
-or a lone surrogate, whatever was sent.
+Owns *encoded word* (RFC 2047) and what a header value may hold. Never yields CR, LF, another control
+character or a lone surrogate, whatever was sent.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 
 def one_line(text: str) -> str:
-    """The text without line ends, control characters and lone surrogates; what parted words still parts them."""
+    """The text without line ends, control characters and lone surrogates; words that a line end parted stay
+    parted.
+    """
     if (text.isascii() and text.isprintable()) or _UNFIT.search(text) is None:
         return text.strip()
     return _UNFIT.sub("", _LINE.sub(" ", text)).strip()
 
 
 def raw_text(value: bytes, hint: str | None = None) -> str:
-    """A field body unfolded (RFC 5322 §2.2.3) and decoded, encoded words still as they are.
+    """The body of a field, unfolded (RFC 5322 §2.2.3) and decoded, its encoded words still as they are.
 
-    Raw 8-bit is UTF-8 (RFC 6532) when that is valid, else in `hint`, the charset that the mail declares elsewhere.
+    Raw 8-bit is UTF-8 (RFC 6532) when that is valid, else in `hint`, the charset that the mail declares
+    elsewhere.
     """
     if b"\n" in value or b"\r" in value:
         value = _LINE_END.sub(b" ", _FOLD.sub(b"", value))
@@ -43,7 +46,7 @@ def raw_text(value: bytes, hint: str | None = None) -> str:
 
 
 def decode_words(text: str, hint: str | None = None) -> tuple[str, bool]:
-    """The text with its encoded words decoded, and whether each of them was sound.
+    """The text with its encoded words decoded. Returns beside it whether each of them was sound.
 
     Lenient where the field is careless (RFC 2047 §5 and §6.2 aside): inside quotes, without blanks around,
     with blanks inside, without an end, split within a character. Blanks between encoded words are dropped.
@@ -63,7 +66,7 @@ def decode_words(text: str, hint: str | None = None) -> tuple[str, bool]:
         start, following = opening.end(), _OPENING.search(text, opening.end())
         limit = len(text) if following is None else following.start() + 1
         end = _closing(text, start, limit, opening[2])
-        if end < 0:  # no end of its own: it reaches to the next word, or to the end of the value
+        if end < 0:  # without an end, a word reaches to the next one, or to the end of the value
             sound, end = False, limit if following is None else limit - 1
             at = end
         else:
@@ -77,7 +80,7 @@ def decode_words(text: str, hint: str | None = None) -> tuple[str, bool]:
 
 def _closing(text: str, start: int, limit: int, encoding: str) -> int:
     end = text.find("?=", start, limit)
-    # "what?=3F?=": in Q, a question mark that was left as it is, before an octet that was not.
+    # "what?=3F?=": in Q, an unencoded question mark before an encoded octet is no end.
     while encoding in "qQ" and end >= 0 and _HEX.match(text, end + 2) is not None:
         later = text.find("?=", end + 2, limit)
         if later < 0 or _BLANK.search(text, end, later) is not None:
@@ -87,13 +90,15 @@ def _closing(text: str, start: int, limit: int, encoding: str) -> int:
 
 
 def _flush(pending: list[tuple[str, str, str]], pieces: list[str], hint: str | None) -> bool:
-    """Decode neighbouring words of one charset together: writers split within a character, or within base64."""
+    """The text of neighbouring words of one charset, decoded together: writers split within a character, or
+    within base64.
+    """
     sound = True
     for label, words in groupby(pending, key=lambda word: word[0]):
         run = [(encoding, content) for _, encoding, content in words]
         text, good = decode(b"".join(_octets(*word) for word in run), label, hint, detecting=False)
         if not good or "\ufffd" in text:
-            # Base64 cut where no octet ends makes sense only when it is put together again.
+            # Base64 that was cut within an octet can only be decoded together.
             joined = decode(b"".join(_octets(*word) for word in _rejoined(run)), label, hint, detecting=False)
             text, good = joined if joined[1] and "\ufffd" not in joined[0] else (text, good)
         sound &= good and codec_of(label) is not None
@@ -122,6 +127,8 @@ def _from_base64(quads: str) -> bytes:
 
 
 def header_text(value: bytes, hint: str | None = None) -> tuple[str, bool]:
-    """A field body as a person would read it, on one line, and whether its encoded words were sound."""
+    """The body of a field as a person would read it, on one line. Returns beside it whether its encoded words
+    were sound.
+    """
     text, sound = decode_words(raw_text(value, hint), hint)
     return one_line(text), sound

@@ -1,7 +1,7 @@
-"""What the understanding of one mail may cost, and what of it is used up.
+"""The budgets of one mail: what its understanding may cost, and what of that is used up.
 
-Owns the budgets of time, octets, memory and detections that a mail shares with all messages within it (docs/parsing.md,
-bounds). Never reads a mail; what is left out when a budget is used up the readers decide.
+Owns time, octets, memory and detections, which a mail shares with all messages within it (docs/parsing.md,
+"Bounds"). Never reads a mail; the readers decide what is left out when a budget is used up.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from dataclasses import dataclass
 
 from relay.message.model import ParseLimits
 
-#: Octets decoded and hashed for each octet of the mail, before messages within are taken as they stand:
-#: messages nested in messages are hashed once for each level.
+#: Octets decoded and hashed for each octet of the mail, before messages within are taken as they stand: a
+#: nested message is hashed once for each level.
 _WORK_FACTOR = 16
 _WORK_FLOOR = 16 << 20
-#: Octets of the slowest charset that a second decodes.
+#: Octets of the slowest charset that are decoded in a second.
 _SLOWEST = 2 << 20
-#: Octets kept in memory decoded for each octet of the mail: what is encoded as a whole, at level upon level.
+#: Octets kept decoded in memory for each octet of the mail: multiparts and messages that are encoded as a
+#: whole.
 _HELD_FACTOR = 2
 _HELD_FLOOR = 16 << 20
 
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """What the understanding of one mail has used up, and what was wrong; shared with the messages within it."""
+    """The work done for one mail, and its defects; shared with the messages within it."""
 
     limits: ParseLimits
     clock: Callable[[], float] | None
@@ -34,7 +35,7 @@ class Work:
     detections: int = 0
     held: int = 0
     deadline: float = 0.0
-    #: Octets of bodies that are decoded all the same when the time is used up.
+    #: Octets of bodies that are decoded even when the time is used up.
     grace: int = 64 << 10
 
     def __post_init__(self) -> None:
@@ -42,22 +43,22 @@ class Work:
             self.deadline = self.clock() + self.limits.budget_seconds
 
     def late(self) -> bool:
-        """Whether the time is used up."""
+        """Returns whether the time is used up."""
         return self.clock is not None and self.clock() > self.deadline
 
     def tired(self) -> bool:
-        """Whether so much was decoded that messages within are no longer opened."""
+        """Returns whether so much was decoded that messages within are no longer opened."""
         return self.octets > self.size * _WORK_FACTOR + _WORK_FLOOR
 
     def may_hold(self, octets: int) -> bool:
-        """Returns whether so many decoded octets more may be kept in memory; counts them when they may."""
+        """Returns whether so many more decoded octets may be kept in memory; if so, counts them."""
         if self.held + octets > self.size * _HELD_FACTOR + _HELD_FLOOR:
             return False
         self.held += octets
         return True
 
     def affordable(self, octets: int) -> int:
-        """The octets of a body that the time left suffices to decode, of so many that there are."""
+        """The octets of a body, at most `octets`, that can be decoded in the time left."""
         if self.clock is None:
             return octets
         room = int((self.deadline - self.clock()) * _SLOWEST)
@@ -68,6 +69,6 @@ class Work:
         return share
 
     def may_detect(self) -> bool:
-        """Whether one more charset may be guessed by statistics, which is slow."""
+        """Returns whether one more charset may be guessed by statistics, which is slow; if so, counts it."""
         self.detections += 1
         return self.detections <= 20 and not self.late()
