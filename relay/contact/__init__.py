@@ -1,1 +1,3 @@
-"""Turning a message into a contact: the plan of what goes where, the attributes, and the request."""
+"""The rules that make a contact of a message: the plan of what goes where, the attributes, and the
+request.
+"""

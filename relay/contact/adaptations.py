@@ -1,7 +1,7 @@
-"""The closed list of what the fit may change, one sentence each.
+"""The closed list of changes that make a mail fit, one sentence each.
 
 Owns the *codes* of adaptations: they stand in `relay explain`, in the log, as a metric's label and in the
-contact attribute `relay_adaptations`. `docs/adaptations.md` is made from this module. Never does I/O.
+contact attribute `relay_adaptations`. docs/adaptations.md is made from this module. Never does I/O.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relay.contact.limits import (
 
 
 class AdaptationCode(StrEnum):
-    """What was changed so that a mail fits; each value carries the sentence that documents it."""
+    """The code of a change that makes a mail fit; each value carries the sentence that documents it."""
 
     sentence: str
 

@@ -1,4 +1,4 @@
-"""The addresses of a contact: who wrote, and who else was written to.
+"""The addresses of a contact: its author, and the additional recipients.
 
 Owns the choice of the author's address and the list of additional recipients. Never does I/O. The
 pattern and lengths are those of EmailAddress and EmailAddressDisplayName in the service model; the words
@@ -22,11 +22,11 @@ from relay.vocabulary import Rung
 
 #: Additional recipients: the destination is one of the addresses.
 _MOST_RECIPIENTS = ADDRESSES - 1
-#: Addresses of which it is asked whether they are ours: a list of thousands is no list of recipients.
+#: Addresses that are looked up among the routes; a mail to thousands is cut long before.
 _MOST_ASKED = 1_000
 
 _PATTERN = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
-# What no mail system has ever refused: the From of the plain rungs.
+# The plainest form of an address, which every mail system takes: the From of the plain rungs.
 _PLAIN = re.compile(r"[A-Za-z0-9._+=-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
 
 
@@ -40,7 +40,9 @@ class Recipients:
 
 
 def is_usable(address: str) -> bool:
-    """Whether Connect takes an address: one @, a dot after it, no white space, 1 to 255 characters."""
+    """Returns whether Connect takes an address: one @, a dot after it, no white space, 1 to 255
+    characters.
+    """
     return (
         count_utf16(address) <= ADDRESS_CHARACTERS
         and _PATTERN.fullmatch(address) is not None
@@ -52,7 +54,7 @@ def is_usable(address: str) -> bool:
 def choose_author(
     message: Message, context: Context, route: Route, config: Config, *, rung: Rung
 ) -> tuple[str, str, tuple[Adaptation, ...]]:
-    """The address and display name of the customer, and what was changed to have one."""
+    """The address and display name of the customer, and the changes that were needed to have one."""
     destination = normalise_address(context.destination.address)
     changes: list[Adaptation] = []
     own = False
@@ -90,7 +92,7 @@ def choose_author(
 
 
 def _candidates(message: Message, context: Context, route: Route) -> Iterator[tuple[Mailbox, Code | None]]:
-    """Who could be the author, best first, with the code that says so."""
+    """The mailboxes that could be the author, best first, each with the adaptation that its choice means."""
     if route.prefer_reply_to:
         yield from ((mailbox, Code.FROM_REPLY_TO) for mailbox in message.reply_to)
     yield from ((mailbox, None) for mailbox in message.author)
@@ -108,7 +110,9 @@ def _fit_name(name: str, code: Code, *, plain: bool = False) -> tuple[str, tuple
 
 
 def fit_recipients(message: Message, context: Context, config: Config) -> Recipients:
-    """To and Cc as Connect takes them: without ourselves, each once, 49 together in their order."""
+    """The recipients of To and Cc as Connect takes them: without the destination, each once, within the
+    limit, in order.
+    """
     strip = config.contact.strip_own_recipients
     ourselves = {normalise_address(context.destination.address)}
     if strip:
@@ -150,6 +154,6 @@ def fit_recipients(message: Message, context: Context, config: Config) -> Recipi
 
 
 def _count(code: Code, addresses: Sequence[str]) -> Adaptation:
-    """One record for all addresses that met the same fate: a mail may name 50,000 of them."""
+    """The one record for all addresses left out for the same reason: a mail may name 50,000 of them."""
     shown = ", ".join(addresses[:10]) + (f", and {len(addresses) - 10:,} more" if len(addresses) > 10 else "")
     return Adaptation(code=code, detail=f"{code.sentence} ({len(addresses):,})", before=shown)

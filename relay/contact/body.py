@@ -1,4 +1,4 @@
-"""The body of a contact: which of the mail's bodies, in what form, and how much of it.
+"""The body of a contact: the choice among the mail's bodies, its form, and its cut.
 
 Owns the choice between HTML and text, the empty body, and the cut. Never does I/O beyond reading pictures.
 """
@@ -32,16 +32,17 @@ class Body:
 
     text: str
     content_type: str
-    #: Whole bodies that must be kept beside it because it does not hold them.
+    #: Bodies of the mail that must be kept as files, because this one does not hold them whole.
     kept: tuple[Role, ...] = ()
-    #: Positions in `message.attachments` of the pictures that stand in it, and of all that its HTML refers to.
+    #: Positions in `message.attachments` of the pictures that stand in the HTML, and of all that it refers
+    #: to.
     inlined: frozenset[int] = frozenset()
     shown: frozenset[int] = frozenset()
     changes: tuple[Adaptation, ...] = ()
 
 
 def make_body(message: Message, route: Route, config: Config, *, rung: Rung, limit: int) -> Body:
-    """The body within `limit` UTF-8 bytes, and what was changed."""
+    """The body within `limit` UTF-8 bytes, with the changes that were needed."""
     wants_html = rung is not Rung.TEXT and route.prefer == "html"
     has_html = bool(message.html) and shows_something(message.html)
     if has_html and wants_html:
@@ -70,7 +71,7 @@ def make_body(message: Message, route: Route, config: Config, *, rung: Rung, lim
 
 
 def _make_html(message: Message, limit: int) -> Body | None:
-    """The HTML with its pictures, None when it is too large without any."""
+    """The HTML with its pictures. Returns None when it is too large without any."""
     source = clean_text(message.html)
     changes = [] if source == message.html else [_cleaned(message)]
     lone = message.lone_texts
@@ -99,7 +100,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
 
 
 def _make_plain(message: Message, *, has_html: bool) -> Body:
-    """The text, with what HTML stands beside it as a piece of its own."""
+    """The text, with the HTML that is a piece of its own beside it."""
     text = clean_text(message.text)
     changes = [] if text == message.text else [_cleaned(message)]
     lone = message.lone_htmls if has_html else ()
@@ -126,7 +127,7 @@ def _make_text(message: Message) -> Body:
 
 
 def _make_invitation(message: Message) -> Body:
-    """What a mail without words invites to; no text when it does not."""
+    """The text of an invitation in a mail without words; "" when there is none."""
     part = find_invitation(message)
     text = render_invitation(part) if part else ""
     changes = (_change(Code.BODY_INVITATION, before=_hashes(message.bodies), after=text),) if text else ()
@@ -134,7 +135,7 @@ def _make_invitation(message: Message) -> Body:
 
 
 def _unsent(message: Message, sent: str, lone: tuple[Part, ...]) -> list[Adaptation]:
-    """A word on the bodies that say the same as the one that is sent."""
+    """The record of the bodies that say the same as the one that is sent, and stay in the original."""
     known = {id(part) for part in lone}
     others = [
         part
@@ -153,7 +154,7 @@ def _hashes(parts: Iterable[Part]) -> str:
 
 
 def _cut(body: Body, message: Message, limit: int) -> Body:
-    """The body within its limit, cut at the end of a line where there is one."""
+    """The body within its limit, cut at the end of a line where possible."""
     if count_utf8(body.text) <= limit and (Defect.BODY_TOO_LONG not in message.defects or body.kept):
         return body
     cut = cut_utf8(body.text, limit)

@@ -1,4 +1,5 @@
-"""Everything in a mail that could become a file beside its contact, each under a number of its own.
+"""The candidates of a mail: everything that could become a file beside its contact, each with a number of its
+own.
 
 Owns the walk over a message's attachments and what can be made of them, and the S3 keys. Never chooses, never
 does I/O. The numbers depend on the message alone: a mail that goes to two destinations under two routes
@@ -21,11 +22,11 @@ from relay.message.model import Defect, Embedded, Message, Part
 from relay.message.octets import slices
 
 _CHUNK = 1 << 20
-#: Origins of leaves that came out of another leaf, which holds nothing else (uuencode stands within words).
+#: Origins of leaves whose container holds nothing else (a text with uuencode holds words as well).
 _OPENED = frozenset({"tnef", "smime"})
 
 
-#: Parts that no program gives a name, but that have one among people.
+#: File names for parts that programs send without a name.
 _NAMES = {
     "message/delivery-status": "delivery-status.txt",
     "message/disposition-notification": "read-receipt.txt",
@@ -36,51 +37,52 @@ _NAMES = {
 
 
 class Role(StrEnum):
-    """What a candidate is to its mail."""
+    """The role of a candidate in its mail."""
 
     ATTACHMENT = "attachment"
-    #: An attached message as it came; `RENDERED` follows it, then what is `LIFTED` out of it.
+    #: An attached message as it came; `RENDERED` follows it, then the files `LIFTED` out of it.
     MESSAGE = "message"
     RENDERED = "rendered"
     LIFTED = "lifted"
-    #: A container that was opened: what was in it stands beside it.
+    #: A container that was opened; its files stand beside it.
     CONTAINER = "container"
-    #: The whole text, or the whole HTML, of a body that does not fit.
+    #: The whole text, or the whole HTML, of a mail whose contact does not hold it.
     TEXT = "text"
     HTML = "html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One file that could be."""
+    """A file that could go with the contact, or be stored."""
 
-    #: Last piece of its S3 key.
+    #: The last piece of its S3 key.
     number: int
     role: Role
-    #: As sent, or as made by us; "" when it has none.
+    #: The name as sent, or as made by us; "" when there is none.
     name: str
     content_type: str
     detected_type: str | None = None
     size: int
     sha256: str
-    #: The leaf it is, None when we made it.
+    #: The leaf of the mail; None when we made the file.
     part: Part | None = None
-    #: Number of the attached message that it came out of, None for the mail's own.
+    #: The number of the attached message that held the file; None for the mail's own.
     parent: int | None = None
     chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
 
 
 def collect_candidates(message: Message) -> tuple[Candidate, ...]:
-    """All candidates of a mail but its bodies, numbered from 1 in its order."""
+    """All candidates of a mail, except its bodies, numbered from 1 in its order."""
     found: list[Candidate] = []
     _collect(message, found, Effort(), parent=None)
     return tuple(found)
 
 
 def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> tuple[Candidate, ...]:
-    """The bodies of a mail with `count` other candidates that its contact does not hold whole, as files.
+    """The bodies that a contact does not hold whole, as files; the mail has `count` other candidates.
 
-    Each is the text as decoded, in UTF-8; only where the parser cut that, the parts are, as they came.
+    Each file is the text as decoded, in UTF-8. Where the parser cut that text, the parts themselves are the
+    files.
     """
     if roles and Defect.BODY_TOO_LONG in message.defects:
         return tuple(
@@ -96,7 +98,7 @@ def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> 
 
 def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:
     inner = {one.path: one for one in message.embedded}
-    # What came out of a leaf lies below its path, at whatever depth.
+    # Files found in a leaf lie below its path, at any depth.
     opened = {
         part.path[:depth]
         for part in message.parts
@@ -117,7 +119,7 @@ def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent
 
 
 def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None) -> Candidate:
-    """A leaf as a candidate; `name` is for one that came without."""
+    """The candidate of a leaf; `name` is for one that came without."""
     return Candidate(
         number=number,
         role=role,
@@ -133,7 +135,7 @@ def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None)
 
 
 def _title(embedded: Embedded, extension: str) -> str:
-    """A name for an attached message: its subject, since most come without one."""
+    """The name of an attached message: its subject, since most come without a name."""
     subject = clean_name(embedded.message.subject[:120]) or "message"
     return f"{subject}.{extension}"
 
@@ -157,7 +159,7 @@ def _slices(octets: bytes) -> Iterator[bytes]:
 
 
 def default_name(candidate: Candidate) -> str:
-    """A name for a file that came without one, its extension by its type."""
+    """The name of a file that came without one, its extension by its type."""
     kind = candidate.detected_type or candidate.content_type
     if candidate.content_type in _NAMES:
         return _NAMES[candidate.content_type]
@@ -166,7 +168,7 @@ def default_name(candidate: Candidate) -> str:
 
 
 def is_picture(candidate: Candidate) -> bool:
-    """Whether a candidate is an image, by its content, its declaration or its name."""
+    """Returns whether a candidate is an image, by its content, its declaration or its name."""
     kind = candidate.detected_type or candidate.content_type
     return kind.startswith("image/") or get_extension(candidate.name) in (
         "jpg", "jpeg", "jfif", "png", "gif", "bmp", "webp", "heic", "heif", "svg", "tif", "tiff",

@@ -1,8 +1,8 @@
-"""Characters that a field of Connect can hold, and how long a text is as Connect counts it.
+"""The characters that a field of Connect can hold, and the length of a text as Connect counts it.
 
 Owns cleaning and cutting of text. Never decides what a text is for, never does I/O. Lengths of short fields
-are counted in UTF-16 units: the services are written in Java, whose strings are that long; whoever counts
-code points finds fewer, so both are satisfied.
+are counted in UTF-16 units, as services written in Java do; a service that counts code points finds fewer, so
+both are satisfied.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import unicodedata
 
 from relay.message.octets import slices
 
-# RFC 5322 §2.1 knows no NUL, and a lone surrogate is no character: neither can be sent as JSON and come back.
+# Characters that JSON cannot carry there and back: NUL, which RFC 5322 §2.1 forbids, and lone surrogates.
 _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
-# Controls, and the line and paragraph separators that break a line for some readers.
+# Controls, and the line and paragraph separators that end a line for some programs.
 _BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
@@ -26,7 +26,9 @@ def clean_text(text: str) -> str:
 
 
 def is_sendable(text: str) -> bool:
-    """Whether a text has neither NUL nor lone surrogates; ten times quicker than a pattern, and bodies are long."""
+    """Returns whether a text has neither NUL nor lone surrogates; ten times faster than a pattern, since
+    bodies are long.
+    """
     if "\x00" in text:
         return False
     try:
@@ -36,7 +38,9 @@ def is_sendable(text: str) -> bool:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing but white space; looks no further than its first word, and copies nothing."""
+    """Returns whether a text shows nothing but white space, without copying or reading past its first
+    word.
+    """
     return not text or text.isspace()
 
 
@@ -48,12 +52,16 @@ def clean_line(text: str) -> str:
 
 
 def is_category_c(char: str) -> bool:
-    """Whether a character is a control, invisible, private, unassigned or half of one (Unicode category C)."""
+    """Returns whether a character is a control, invisible, private, unassigned or half of one (Unicode
+    category C).
+    """
     return unicodedata.category(char)[0] == "C"
 
 
 def strip_invisible(text: str) -> str:
-    """The text without any character of category C but line ends and tabs: what the strictest reader takes."""
+    """The text without any character of category C except line ends and tabs: the strictest reader
+    takes it.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(char for char in text if char in "\n\t" or not is_category_c(char))
@@ -71,9 +79,9 @@ def cut_utf16(text: str, limit: int, *, mark: str = "…") -> str:
     room = limit - count_utf16(mark)
     kept = text[: max(room, 0)]
     while kept and count_utf16(kept) > room:
-        # Each astral character counts one more than it is long: drop at least half the excess at a time.
+        # An astral character counts two units: dropping half the excess at a time never drops too much.
         kept = kept[: -max(1, (count_utf16(kept) - room) // 2)]
-    for _ in range(8):  # an accent is not torn from its letter; nobody needs more than eight of them
+    for _ in range(8):  # a letter keeps its accents, of which eight are enough
         if kept and unicodedata.combining(text[len(kept)]):
             kept = kept[:-1]
     return kept.rstrip() + mark if room >= 0 else ""

@@ -1,7 +1,7 @@
-"""An attached message as a text that an agent can open.
+"""The attached message as a text that an agent can open.
 
-Owns what such a text looks like. Never does I/O. Connect takes no .eml by default; its text and its
-attachments are what a forwarded mail was attached for.
+Owns the look of such a text. Never does I/O. Connect takes no .eml by default, and its text and attachments
+are the reason why a mail is attached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which candidates become attachments, which are only stored, and under what names.
+"""The files of a plan: candidates that become attachments, or are only stored, and their names.
 
 Owns the limits on attachments: number, size, sum and type. Never does I/O. Amazon Connect administrator
 guide, "feature specifications": 20 MB each, 25 MB with the body, the instance's list of extensions.
@@ -19,10 +19,10 @@ from relay.contact.ranking import rank_candidate
 from relay.message.sniff import EXECUTABLES
 from relay.vocabulary import Rung
 
-#: What every Region takes; AWS began to raise it to 50 in 2026.
+#: Attachments that every Region takes; AWS began to raise the number in 2026.
 _OLD_PLACES = 10
 
-#: Extensions under which a person expects a program, or nothing in particular.
+#: Extensions under which a person expects a program, or no kind of file.
 _OF_PROGRAMS = frozenset({
     "", "apk", "app", "bash", "bat", "bin", "cgi", "class", "cmd", "com", "command", "cpl", "csh", "dex", "dll", "drv",
     "dylib", "efi", "elf", "exe", "ksh", "lnk", "mui", "node", "o", "ocx", "out", "pif", "pl", "ps1", "py", "rb", "run",
@@ -37,30 +37,30 @@ class Files:
     """The files of a plan."""
 
     attached: tuple[PlannedFile, ...]
-    #: Stored only, each with the reason.
+    #: Files that are only stored, each with the reason.
     left: tuple[tuple[PlannedFile, Code], ...]
     changes: tuple[Adaptation, ...]
 
     @property
     def all(self) -> tuple[PlannedFile, ...]:
-        """Attached first, then stored."""
+        """All files: the attached ones first, then the stored ones."""
         return (*self.attached, *(file for file, _ in self.left))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What the choice of files must know besides the candidates."""
+    """The facts that the choice of files needs besides the candidates."""
 
     config: Config
-    #: `<prefix><spool id>/`.
+    #: The beginning of all keys: `<prefix><spool id>/`.
     folder: str
     rung: Rung
     #: File names or keys that Connect refused.
     refused: frozenset[str]
-    #: Numbers of candidates that stand in the body, and of those that its HTML refers to.
+    #: The numbers of candidates that stand in the body, and of those that its HTML refers to.
     inlined: frozenset[int]
     shown: frozenset[int]
-    #: Bytes that the body leaves.
+    #: Bytes that the body leaves for files.
     room: int
 
 
@@ -88,12 +88,13 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
 
 
 def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
-    """The name of a candidate as Connect takes it, whatever other files are called."""
+    """The name of a candidate as Connect takes it, before names are made unique."""
     cleaned = clean_name(candidate.name) or default_name(candidate)
     if get_extension(f"x{cleaned}") in allowed and cleaned.startswith("."):
-        cleaned = f"attachment{cleaned}"  # nothing was left of the name but its extension
+        cleaned = f"attachment{cleaned}"  # only the extension was left of the name
     if candidate.role is Role.MESSAGE and get_extension(cleaned) not in ("eml", "msg"):
-        # Outlook names a forwarded mail after what is in it ("Contract.docx"); it is a mail all the same.
+        # Outlook names a forwarded mail after a file in it ("Contract.docx"); the file is a mail all the
+        # same.
         return cut_name(f"{cleaned}.eml")
     return cut_name(
         complete_extension(
@@ -105,12 +106,15 @@ def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:
 def _name_files(
     candidates: Sequence[Candidate], choice: Choice, allowed: frozenset[str], changes: list[Adaptation]
 ) -> dict[int, PlannedFile]:
-    """Every candidate that may become a file, by number; what another file holds whole is left out."""
+    """The files of all candidates by number, with their names; a candidate that another file holds whole is
+    left out.
+    """
     taken: dict[str, int] = {}
     whole: set[int] = set()
     files: dict[int, PlannedFile] = {}
     for candidate in candidates:
-        # Names do not depend on what is inlined or attached, so a refused name means the same file at the next rung.
+        # Names do not depend on which files are inlined or attached: a refused name is the same file at the
+        # next rung.
         name = make_unique(fit_name(candidate, allowed), taken)
         if candidate.parent in whole:
             whole.add(candidate.number)
@@ -140,7 +144,7 @@ def _name_files(
 def _contradictions(
     candidates: Sequence[Candidate], files: Mapping[int, PlannedFile]
 ) -> Iterator[Adaptation]:
-    """A word on each file that a machine would execute, and whose name says something else."""
+    """The records of files that a machine would execute, under a name that promises something else."""
     code = Code.FILE_CONTENT_CONTRADICTS_NAME
     for candidate in candidates:
         file, kind = files.get(candidate.number), candidate.detected_type or ""
@@ -153,7 +157,7 @@ def _contradictions(
 def _check_each(
     candidates: Sequence[Candidate], files: dict[int, PlannedFile], choice: Choice, allowed: frozenset[str]
 ) -> dict[int, Code]:
-    """Why a file cannot be attached on its own account, by number."""
+    """The reasons why single files cannot be attached, by number."""
     limit = choice.config.connect.max_attachment_bytes
     refused = {
         number for number, file in files.items() if file.name in choice.refused or file.key in choice.refused
@@ -198,12 +202,12 @@ def _choose(
 
 
 def _count_places(wanted: int, reasons: dict[int, Code], choice: Choice) -> tuple[int, Code]:
-    """How many files may be attached, and what is said of the others."""
+    """The number of files that may be attached, and the adaptation for the others."""
     places = choice.config.connect.max_attachments
     if choice.rung is not Rung.TRIMMED or Code.ATTACHMENT_REFUSED in reasons.values():
         return places, Code.ATTACHMENTS_TOO_MANY
-    # The refusal named no file of ours, and the next request must differ. Where more than ten were sent, this Region may
-    # still take ten at most; otherwise none goes.
+    # The refusal named no file of ours, and the next request must differ. Where more than ten files were
+    # sent, this Region may take ten at most; otherwise no file goes.
     if min(places, wanted) > _OLD_PLACES:
         return _OLD_PLACES, Code.ATTACHMENTS_TOO_MANY
     return 0, Code.ATTACHMENT_REFUSED

@@ -1,4 +1,4 @@
-"""The fit: a mail and its surroundings in, one contact out that Connect will not refuse.
+"""The fit: a mail and its context in, one contact out that Connect will not refuse.
 
 Owns the order in which the rules are applied; the rules stand in the modules beside it. Never does I/O beyond
 reading the octets it was given, never raises on any message. Each change is recorded as an adaptation, and
@@ -47,9 +47,11 @@ def fit(
     rung: Rung = Rung.FULL,
     refused: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan of a contact at one rung of the ladder, FULL, TRIMMED or TEXT; `refused` are the file names, or keys, that Connect named.
+    """The plan of a contact at the rung FULL, TRIMMED or TEXT; `refused` are the file names, or keys, that
+    Connect named.
 
-    At TRIMMED without any known name in `refused`, no file is attached. The same arguments give the same plan.
+    At TRIMMED without any known name in `refused`, no file is attached. The same arguments give the same
+    plan.
     """
     whole_key = f"{_folder(context, config)}original.eml"
     kept_key = None if config.s3.keep_original == "never" else whole_key
@@ -81,7 +83,7 @@ def fit(
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
     if attribute_changes:
-        # The attributes name the adaptations, and making them was one: the second pass knows both.
+        # The attributes name the adaptations, and cutting them is one: the second pass knows all.
         original_key = kept_key
         attributes, attribute_changes = describe(
             original_key=original_key, adaptations=(*changes, *attribute_changes)
@@ -120,7 +122,9 @@ def _choose_flow(route: Route, classification: Classification) -> str | None:
 def _leave_out(
     recipients: Recipients, context: Context, *, has_headers: bool
 ) -> tuple[tuple[str, ...], tuple[Adaptation, ...]]:
-    """The recipients and the thread as the note of the rung `text` tells them, and the adaptations that say so."""
+    """The recipients and the thread as lines of the note (the rung `text` sends no fields of them), and the
+    adaptations.
+    """
     facts = tuple(
         f"{field}: {', '.join(address for address, _ in pairs)}"
         for field, pairs in (("To", recipients.to), ("Cc", recipients.cc))
@@ -145,7 +149,7 @@ def _fit_content(
     facts: tuple[str, ...],
     original_key: str | None,
 ) -> _Content:
-    """Body, note and files, which share the body's 5 MB and the mail's 25 MB.
+    """The body, note and files, which share the body's limit and the contact's.
 
     The first pass leaves no room for a note, so that a body which just fits is not cut; only when there is a
     note and it does not fit, the second leaves room.
@@ -176,7 +180,7 @@ def _fit_content(
 
 
 def _tell_cut(body: Body) -> tuple[str, ...]:
-    """A word for the note when the agent does not see the mail's body whole."""
+    """The line of the note that says that the agent does not see the mail's body whole."""
     if not body.kept:
         return ()
     return ("This mail's body is larger than a contact can show; the whole of it is kept in a file.",)

@@ -1,6 +1,6 @@
-"""Plain text of HTML, as a person would copy it out.
+"""The plain text of HTML, as a person would copy it out of a browser.
 
-Owns the look of the text: paragraphs, lists, quotations, links, what stands for a picture. Never does I/O,
+Owns the look of the text: paragraphs, lists, quotations, links, descriptions of pictures. Never does I/O,
 never takes more than linear time.
 """
 
@@ -19,12 +19,12 @@ _BLOCKS = frozenset({
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "blockquote", "pre"})
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
-# Quotations deeper than this say no more by their number of ">".
+# The most ">" before a line of a quotation.
 _QUOTE_LIMIT = 10
 
 
 class _Writer:
-    """The text so far, and where in the HTML we stand."""
+    """The text so far, and the elements of the HTML that are open."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -45,7 +45,7 @@ class _Writer:
 
     @property
     def keeps_lines(self) -> bool:
-        """Whether each line of text is written as one, as in `pre`."""
+        """Returns whether the lines of the source are kept, as in `pre`."""
         return self._pre > 0
 
     def finish(self) -> str:
@@ -76,7 +76,7 @@ class _Writer:
             self._line.append(text)
 
     def _break(self, *, keep: bool = False) -> None:
-        """End the line; an empty one only counts with `keep`."""
+        """End the line; an empty line only counts with `keep`."""
         text = "".join(self._line).rstrip()
         self._line, self._space = [], False
         if text or keep:
@@ -128,7 +128,7 @@ class _Writer:
             self._break()
 
     def _end_link(self) -> None:
-        """Where a link leads, after its text, unless the text says so itself."""
+        """Write the target of a link after its text, unless the text is the target."""
         target, shown = self._link, "".join(self._link_text).strip()
         self._link, self._link_text = "", []
         bare = target.removeprefix("mailto:").removeprefix("tel:")
@@ -137,14 +137,14 @@ class _Writer:
 
 
 class Effort:
-    """How much HTML may still be read; one for all that one mail makes us read."""
+    """The amount of HTML that may still be read; one for everything that one mail makes us read."""
 
     def __init__(self, tokens: int = TOKENS) -> None:
         self.tokens = tokens
 
     @property
     def spent(self) -> bool:
-        """Whether HTML was left unread."""
+        """Returns whether HTML was left unread."""
         return self.tokens <= 0
 
 
@@ -162,7 +162,7 @@ def make_text(source: str, effort: Effort | None = None) -> str:
         if token.kind is Kind.TEXT and writer.keeps_lines:
             lines = token.value.count("\n")
             if lines > effort.tokens:
-                token = replace(token, value=_first_lines(token.value, effort.tokens))  # noqa: PLW2901 - its first part
+                token = replace(token, value=_first_lines(token.value, effort.tokens))  # noqa: PLW2901 - only the first part is read
             effort.tokens -= lines
         writer.take(token)
     return writer.finish() + ("\n…" if effort.tokens < 0 else "")

@@ -1,4 +1,4 @@
-"""Pictures that HTML shows by reference, moved into the HTML itself.
+"""The pictures that HTML shows by reference, moved into the HTML itself.
 
 Owns the finding of references (cid: of RFC 2392, Content-Location of RFC 2557) and their replacement by
 data: URIs (RFC 2397). Never does I/O beyond reading the parts. Connect's attachments know no Content-ID, and
@@ -18,7 +18,8 @@ from relay.contact.markup import unescape
 from relay.message.model import Message, Part
 from relay.message.sniff import EXECUTABLES
 
-#: What Connect shows inline (administrator guide, feature specifications), by the types that mails declare.
+#: The types that Connect shows inline (administrator guide, "Feature specifications"), by the types that
+#: mails declare.
 IMAGE_TYPES: Mapping[str, str] = {
     "image/jpeg": "image/jpeg",
     "image/jpg": "image/jpeg",
@@ -38,15 +39,16 @@ _TYPE_OF_EXTENSION = {
     "svg": "image/svg+xml", "webp": "image/webp", "bmp": "image/bmp", "heic": "image/heic", "heif": "image/heif",
 }  # fmt: skip
 
-# A reference stands after a quote, an equals sign or "url("; every repeat is bounded, so the search is linear.
+# A reference stands after a quote, an equals sign or "url("; every repeat is bounded, so the search is
+# linear.
 _CID = re.compile(r"""(?<=["'(=\s;])cid:([^"'<>\s)]{1,1000})""", re.IGNORECASE)
 _SOURCE = re.compile(
     r"""\b(?:src|background)\s{0,8}=\s{0,8}["']?([^"'<>\s]{1,2000})|url\(\s{0,8}["']?([^"'<>\s)]{1,2000})""",
     re.IGNORECASE,
 )
-#: Places in one HTML that are looked at; a newsletter has hundreds.
+#: Places of one HTML that are read; a newsletter has hundreds.
 _MOST_PLACES = 20_000
-#: Those of them that are joined with where the HTML lay, which takes 20 µs and more.
+#: Places that are joined with the Content-Location of the HTML, at 20 µs and more each.
 _MOST_JOINS = 2_000
 _LONGEST_BASE = 1_000
 _LINK = re.compile(r"""href\s{0,8}=\s{0,8}["']?$""", re.IGNORECASE)
@@ -54,17 +56,19 @@ _LINK = re.compile(r"""href\s{0,8}=\s{0,8}["']?$""", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One place in the HTML that shows a part: `source[start:end]` is to become a data: URI."""
+    """One place in the HTML that shows a part; `source[start:end]` becomes a data: URI."""
 
     start: int
     end: int
-    #: Where the part stands among those that were asked for.
+    #: The position of the part among those that were searched for.
     index: int
     part: Part
 
 
 def image_type(part: Part) -> str | None:
-    """The type under which a part can be shown inline; None when it is no such picture, or a program that says it is."""
+    """The type under which a part can be shown inline. Returns None when it is no such picture, or is a
+    program by its content.
+    """
     if part.detected_type in EXECUTABLES:
         return None
     declared = IMAGE_TYPES.get(part.detected_type or "") or IMAGE_TYPES.get(part.content_type)
@@ -74,14 +78,16 @@ def image_type(part: Part) -> str | None:
 
 
 def find_shown(message: Message, source: str) -> tuple[Reference, ...]:
-    """Every place where the mail's HTML, or what was made of it, shows one of its attachments."""
+    """The references by which the mail's HTML, as sent or as cleaned, shows the mail's attachments."""
     place = next((part.content_location for part in message.bodies if part.content_type == "text/html"), None)
     return find_references(source, message.attachments, base=_unfold(place or ""))
 
 
 def find_references(source: str, parts: Sequence[Part], *, base: str = "") -> tuple[Reference, ...]:
-    """Every place where the HTML shows one of the parts, in order and without overlap; `base` is where it lay itself."""
-    # The first of two parts with one id is meant; paths may repeat (TNEF, uuencode), positions do not.
+    """The references of the HTML to the parts, in order and without overlap; `base` is the Content-Location
+    of the HTML.
+    """
+    # Of two parts with one id the first counts. Positions are unique; paths are not (TNEF, uuencode).
     numbered = [*enumerate(parts)][::-1]
     by_id = {_key(part.content_id): (index, part) for index, part in numbered if part.content_id}
     by_place = {
@@ -100,7 +106,7 @@ def _key(content_id: str) -> str:
 
 
 def _unfold(place: str) -> str:
-    """A URL without the white space at which it was folded (RFC 2557 §4.4.2)."""
+    """The URL without the white space at which it was folded (RFC 2557 §4.4.2)."""
     return "".join(place.split())
 
 
@@ -125,7 +131,7 @@ def _by_location(source: str, parts: Mapping[str, tuple[int, Part]], base: str) 
 
 
 def _join(base: str, place: str) -> str:
-    """The place relative to where the HTML lay (RFC 2557 §5); "" when it is no URL."""
+    """The URL of a place relative to the HTML's own (RFC 2557 §5); "" when it is no URL."""
     try:
         return urljoin(base, place)
     except ValueError:
@@ -133,7 +139,9 @@ def _join(base: str, place: str) -> str:
 
 
 def choose_images(references: Sequence[Reference], room: int) -> frozenset[int]:
-    """The indices of the pictures that fit into `room` more bytes, the smallest first so that most of them do."""
+    """The indices of the pictures that fit into `room` more bytes, the smallest first so that most of them
+    fit.
+    """
     cost: dict[int, int] = {}
     for one in references:
         kind = image_type(one.part)

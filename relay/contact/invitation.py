@@ -1,7 +1,8 @@
-"""A calendar object as a few lines of text, for a mail that shows nothing else.
+"""The calendar object as a few lines of text, for a mail that shows nothing else.
 
-Owns what an agent reads of an invitation. Never does I/O beyond reading the part. Follows RFC 5545 §3.1 (content
-lines), §3.3.11 (text) and §3.6.1 (events), and RFC 5546 §1.4 (methods); time zones are named, not computed.
+Owns the text that an agent reads of an invitation. Never does I/O beyond reading the part. Follows RFC 5545
+§3.1 (content lines), §3.3.11 (text) and §3.6.1 (events), and RFC 5546 §1.4 (methods); time zones are named,
+not computed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from relay.contact.characters import clean_line, clean_text
 from relay.message.charset import decode
 from relay.message.model import Message, Part
 
-#: An invitation is short; what is long in one is a picture or a list of thousands.
+#: Octets of an invitation that are read: its text is short, and a long one holds a picture or thousands of
+#: names.
 _LIMIT = 262_144
 
 _FOLD = re.compile(r"\r?\n[ \t]")
@@ -63,7 +65,9 @@ def _build_lines(text: str) -> Iterator[str]:
 
 
 def _read_event(text: str) -> tuple[str, dict[str, tuple[str, str]] | None]:
-    """The method of the calendar, and the first of each property of its first event; None when it has none."""
+    """The method of the calendar, and the first of each property of its first event. Returns None for the
+    event where there is none.
+    """
     method = ""
     found: dict[str, tuple[str, str]] | None = None
     for line in text.split("\n"):
@@ -74,14 +78,14 @@ def _read_event(text: str) -> tuple[str, dict[str, tuple[str, str]] | None]:
         elif found is None:
             method = word if name == "METHOD" else method
         elif (name, word) in (("END", "VEVENT"), ("BEGIN", "VALARM")):
-            break  # an alarm has a description of its own, and stands last
+            break  # an alarm has a description of its own; it stands last
         else:
             found.setdefault(name, (parameters, value))
     return method, found
 
 
 def _split_line(line: str) -> tuple[str, str, str]:
-    """Name in upper case, parameters, and what stands after the first colon outside quotes."""
+    """The name in upper case, the parameters, and the value after the first colon outside quotes."""
     position = 0
     for index, piece in enumerate(line.split('"')):
         colon = piece.find(":") if index % 2 == 0 else -1
@@ -98,7 +102,7 @@ def _value(found: dict[str, tuple[str, str]], name: str) -> str:
 
 
 def _time(parameters: str, value: str) -> str:
-    """An instant as a person reads it, with the zone that the sender named."""
+    """The instant as a person reads it, with the zone that the sender named."""
     found = _TIME.match(value.strip())
     if found is None:
         return clean_line(value)

@@ -1,8 +1,9 @@
-"""Text and HTML that follow one another in a mail, made into one body.
+"""The body made of text and HTML that follow one another in a mail.
 
-Owns what becomes of text and HTML that do not say the same (multipart/alternative, RFC 2046 §5.1.4) but are two
-pieces of a mail (multipart/mixed): a gateway's disclaimer in HTML must not hide what the customer wrote in text.
-Which bodies those are the message knows. Never does I/O beyond reading the bodies.
+Owns the joining of text and HTML that are two pieces of a mail (multipart/mixed) and not two forms of the
+same words (multipart/alternative, RFC 2046 §5.1.4): a gateway's disclaimer in HTML must not hide what the
+customer wrote in text. `Message.lone_texts` and `lone_htmls` name such bodies. Never does I/O beyond reading
+the bodies.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from relay.message.charset import decode
 from relay.message.model import Message, Part
 
 _HTML = "text/html"
-#: A piece that stands alone is a note or a disclaimer; a megabyte of it is more than anybody reads.
+#: Octets of a lone piece that are read: it is a note or a disclaimer.
 _PIECE_LIMIT = 1_048_576
-# Where the body of a document begins; sought at its front only.
+# The beginning of a document's body, searched at its front only.
 _BODY = re.compile(r"<body\b[^>]{0,2000}>", re.IGNORECASE)
 _FRONT = 20_000
 

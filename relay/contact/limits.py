@@ -1,8 +1,9 @@
-"""Connect's numbers: what StartEmailContact takes, each limit once, with where it is documented.
+"""The numbers of Connect: what StartEmailContact takes, each limit once, with where it is documented.
 
-Owns the numbers of the service model and of Amazon's documents; the rules that keep a mail within them, the check of
-a request, the configuration's defaults and the sandbox's simulator all import them from here. `docs/limits.md` is made
-of the same rows (`make docs`). Lengths of fields count UTF-16 units, as services written in Java do.
+Owns the numbers of the service model and of Amazon's documents; the rules that keep a mail within them, the
+check of a request, the configuration's defaults and the sandbox's simulator import them from here.
+docs/limits.md is made of the same rows (`make docs`). Lengths of fields count UTF-16 units, as services
+written in Java do.
 """
 
 from __future__ import annotations

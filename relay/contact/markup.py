@@ -1,7 +1,7 @@
-"""HTML cut into its pieces, in one pass and in linear time whatever it holds.
+"""The tokens of HTML, cut in one pass and in linear time whatever the HTML holds.
 
-Owns the tokens of HTML as far as the fit needs them: to make text of it, to see where it ends, and to see
-whether it shows anything. Never builds a tree, never judges what is safe, never does I/O. Follows the
+Owns the tokens of HTML as far as the fit needs them: to make text of it, to append to it, and to see whether
+it shows anything. Never builds a tree, never judges what is safe, never does I/O. Follows the
 tokenizer of the HTML standard (§13.2.5) where browsers would; `html.parser` is not used because unclosed
 comments and tags cost it quadratic time.
 """
@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     TEXT = auto()
     OPEN = auto()
@@ -27,14 +27,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One piece of HTML: `name` is the element's in lower case, `value` the text, or what stands in the tag."""
+    """One piece of HTML: `name` is the element's in lower case, `value` the text, or the inside of a tag."""
 
     kind: Kind
     name: str
     value: str
 
 
-#: What one mail's HTML may cost, in tokens of about 5 µs: real mail stays below a tenth of it.
+#: Tokens of one mail's HTML that are read, at about 5 µs each; real mail has less than a tenth of them.
 TOKENS = 150_000
 
 # Where markup begins; a "<" before anything else is text ("a < b", "<3").
@@ -45,17 +45,17 @@ _CLOSERS = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
     for name in ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")
 }
-#: Raw elements whose text a reader sees all the same.
+#: Raw elements whose text a reader sees.
 _SHOWN = frozenset({"textarea", "xmp"})
 _ATTRIBUTE = re.compile(
     r"""(?<![\w:.-])([A-Za-z_:][\w:.-]{0,60}+)\s{0,20}+=\s{0,20}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))"""
 )
-# int() of more than 4,300 digits raises, and no character has a number this long.
+# Digits of a character's number: int() of more than 4,300 digits raises.
 _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{7,});?")
-# Where a tidy document ends; what is appended goes before it. Only the tail is searched.
+# The end of a tidy document; a fragment is appended before it. Only the tail is searched.
 _END = re.compile(r"</body\s{0,20}>\s{0,200}(?:</html\s{0,20}>\s{0,200})?\Z", re.IGNORECASE)
 _TAIL = 600
-# White space, and what shows none either: no-break, zero-width and soft-hyphen characters that fill preheaders.
+# White space and other characters that show nothing: no-break, zero-width, soft-hyphen; they fill preheaders.
 _BLANK = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u034f\u00ad\ufeff"
 _MEDIA = frozenset({"img", "svg", "video", "audio", "object", "embed", "canvas", "iframe", "input", "image"})
 
@@ -85,9 +85,10 @@ class Scanner:
     def __init__(self, source: str) -> None:
         self._source = source
         self.closer = ""
-        # Quotes that do not occur in the rest: searching for them again and again would be quadratic.
+        # Quotes that do not occur in the rest, so that they are not searched for again: that would be
+        # quadratic.
         self._exhausted: set[str] = set()
-        # How far a tag with an unclosed quote was read: up to there the quotes of tags mean nothing.
+        # The end of a tag with an unclosed quote: up to there the quotes of tags mean nothing.
         self._unquoted = 0
 
     def tokens(self) -> Iterator[Token]:
@@ -111,7 +112,7 @@ class Scanner:
             assert found is not None, "a mark is followed by a name"
             stop = self._tag_end(found.end())
             if stop < 0:
-                # Browsers drop an unfinished tag and all after it; a reader is better served by seeing it.
+                # Browsers drop an unfinished tag and everything after it; an agent should see it.
                 self.closer = '">' if self._exhausted else ">"
                 yield Token(Kind.TEXT, "", source[start:])
                 return
@@ -125,7 +126,7 @@ class Scanner:
                 position = yield from self._raw(name, position)
 
     def _declaration(self, start: int) -> int:
-        """Where a comment or declaration that begins at `start` is over."""
+        """The offset behind a comment or declaration that begins at `start`."""
         source = self._source
         if source.startswith("<!--", start):
             # "<!-->" is a whole comment (HTML standard, §13.2.5.43), so its dashes count twice.
@@ -141,7 +142,7 @@ class Scanner:
         return stop + 1
 
     def _tag_end(self, position: int) -> int:
-        """Where the ">" of a tag stands, past quoted values; -1 when the tag never ends."""
+        """The offset of the ">" of a tag, past quoted values; -1 when the tag never ends."""
         source = self._source
         begin = position
         while position >= self._unquoted:
@@ -153,7 +154,7 @@ class Scanner:
                 return found.start()
             stop = -1 if quote in self._exhausted else source.find(quote, found.end())
             if stop < 0:
-                # The quote is never closed: take the tag as if it had none, as the sender meant.
+                # The quote is never closed: the tag is read as if it had none, as the sender meant.
                 self._exhausted.add(quote)
                 self._unquoted = found.end()
                 break
@@ -161,7 +162,7 @@ class Scanner:
         return source.find(">", begin)
 
     def _raw(self, name: str, position: int) -> Generator[Token, None, int]:
-        """The content of an element that holds no markup, and where it is over (as the return value)."""
+        """The content of an element that holds no markup; the return value is the offset behind it."""
         source = self._source
         found = _CLOSERS[name].search(source, position)
         stop = found.start() if found else len(source)
@@ -174,9 +175,9 @@ class Scanner:
 
 
 def find_closer(source: str) -> str | None:
-    """What must follow the HTML so that what comes after it is seen; "" when nothing must.
+    """The closing markup (such as `-->`) that unfinished HTML needs before text can be appended; "" if none.
 
-    None when the HTML has more tokens than we look at.
+    Returns None when the HTML has more tokens than are read.
     """
     scanner = Scanner(source)
     for number, _ in enumerate(scanner.tokens()):
@@ -186,7 +187,7 @@ def find_closer(source: str) -> str | None:
 
 
 def append_fragment(source: str, fragment: str) -> tuple[str, str]:
-    """The HTML with a fragment that will be seen at its end, and what had to be closed before it ("" for nothing).
+    """The HTML with a fragment that will be seen at its end, and the closing markup that was put before it.
 
     Before HTML too long to be read to its end the fragment stands first, where it cannot be hidden.
     """
@@ -201,7 +202,9 @@ def append_fragment(source: str, fragment: str) -> tuple[str, str]:
 
 
 def shows_something(source: str) -> bool:
-    """Whether a reader of the HTML would see any text or picture; stops at the first, and believes after a while."""
+    """Returns whether a reader of the HTML would see any text or picture. True, too, after a bounded look at
+    what shows nothing.
+    """
     for number, token in enumerate(Scanner(source).tokens()):
         if token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
             return True

@@ -1,4 +1,4 @@
-r"""The file names that Connect is given.
+r"""The file names that Connect is given: cleaned, with an extension, unique.
 
 Owns cleaning, extensions and uniqueness of names. Never does I/O, and never makes an S3 key of a name.
 FileName of the service model: 1 to 256 characters, pattern `^\P{C}*$`: no control, invisible, private,
@@ -18,13 +18,14 @@ _PATH = re.compile(r"^(?:[A-Za-z]:[\\/]|[\\/]|\.{1,2}[\\/])")
 _SEPARATORS = re.compile(r"[\\/]+")
 _SPACES = re.compile(r"\s+")
 _EXTENSION = re.compile(r"\.([A-Za-z0-9_-]{1,10})$")
-# Device names of Windows, with or without an extension, cannot be saved there under their own name.
+# Device names of Windows, which cannot be saved there, with or without an extension.
 _DEVICE = re.compile(r"(?i)^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?=\.|$)")
 
-# Far more than is kept in the end; what lies between the beginning and the extension is dropped unseen.
+# Characters of a name that are cleaned, far more than are kept; the middle of a longer name is dropped
+# unseen.
 _LONGEST = 1_024
 
-#: The extension that a type is known by. The first group is what senders declare and content tells.
+#: The usual extension of a type. The first group is declared by senders, and recognised by content.
 EXTENSION_OF_TYPE = {
     "application/pdf": "pdf",
     "application/msword": "doc",
@@ -85,10 +86,10 @@ EXTENSION_OF_TYPE = {
     "video/3gpp": "3gp",
 }  # fmt: skip
 
-# AppleDouble (RFC 1740): a Macintosh's own notes on a file, sent under the file's name just before it.
+# AppleDouble (RFC 1740): a Macintosh's metadata of a file, sent under the file's name just before it.
 _RESOURCE_FORK = "application/applefile"
 
-# Plain text under a name that no desk's list knows: ".txt" says what it is.
+# Types of plain text whose own extension no instance takes: ".txt" is added.
 _TEXT_EXTENSIONS = frozenset({"asc", "cfg", "conf", "diff", "ini", "log", "md", "patch", "text"})
 
 
@@ -101,7 +102,8 @@ def get_extension(name: str) -> str:
 def clean_name(name: str) -> str:
     """The name without path, control and invisible characters, in NFC; "" when nothing is left."""
     if len(name) > _LONGEST:
-        # Canonical ordering is quadratic in a run of accents, and a header may hold a megabyte of them.
+        # Accents of a run are bounded: canonical ordering is quadratic in them, and a header may hold a
+        # megabyte.
         name = name[: _LONGEST - 32] + name[-32:]
     name = unicodedata.normalize("NFC", name)
     name = _SPACES.sub(" ", name).replace("\x00", "")
@@ -113,12 +115,12 @@ def clean_name(name: str) -> str:
     name = _SEPARATORS.sub("_", name)
     name = name.strip(" ").rstrip(".").strip(" ")
     name = _DEVICE.sub(lambda device: f"_{device.group()}", name)
-    # What was dropped may have stood between characters that now compose (RFC 5198 §3).
+    # Characters that now stand side by side may compose (RFC 5198 §3).
     return unicodedata.normalize("NFC", name)
 
 
 def _replace(char: str) -> str:
-    """What stands in place of a character: invisible ones leave nothing, others an underscore."""
+    """The replacement of a character: nothing for an invisible one, an underscore for others."""
     category = unicodedata.category(char)
     if category in ("Cf", "Cc"):
         return ""
@@ -126,7 +128,9 @@ def _replace(char: str) -> str:
 
 
 def complete_extension(name: str, *, declared: str, detected: str | None, allowed: frozenset[str]) -> str:
-    """The name with an extension that fits its type; one that the instance takes is never changed."""
+    """The name with an extension that fits its type; an extension that the instance takes is never
+    changed.
+    """
     if declared == _RESOURCE_FORK:
         return f"{name}.rsrc"
     extension = get_extension(name)
@@ -167,7 +171,7 @@ def make_unique(name: str, taken: dict[str, int]) -> str:
         return name
     extension = get_extension(name)
     ending = name[len(name) - len(extension) - 1 :] if extension else ""
-    # Where to go on when a thousand files are called the same, or alike up to where a number must stand.
+    # The next number of a family of names, for a mail with a thousand files of one name.
     family = f"{name[: len(name) - len(ending)][: FILE_NAME_CHARACTERS // 2]}\0{ending}".casefold()
     number = taken.get(family, 1)
     while candidate.casefold() in taken:

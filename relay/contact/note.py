@@ -1,4 +1,4 @@
-"""The note at the end of a body: what could not go with the contact, and where it is kept.
+"""The note at the end of a body: files that could not go with the contact, and where they are kept.
 
 Owns its words and its size. Never does I/O. It names S3 keys and no bucket: agents quote bodies in their
 answers, and what a customer sees of a key says nothing without the bucket.
@@ -15,9 +15,10 @@ from relay.contact.characters import cut_utf8, cut_utf16
 from relay.contact.markup import append_fragment
 from relay.contact.plan import Adaptation, PlannedFile
 
-#: What a note may cost; a mail of a thousand refused files must not push its own text out of the body.
+#: Bytes of a note, so that a thousand refused files do not push the mail's own text out of the body.
 NOTE_LIMIT = 65_536
-# Worst case: 60 names of 80 characters that HTML writes with five each, their keys and reasons, and three facts.
+# Worst case: 60 names of 80 characters that HTML writes with five each, their keys and reasons, and three
+# facts.
 _LINES = 60
 _NAME = 80
 _FACT = 1_000
@@ -37,7 +38,7 @@ def build_note(
     left: Sequence[tuple[PlannedFile, Code]], *, facts: Sequence[str], original_key: str | None
 ) -> tuple[str, ...]:
     """The lines of the note; none when there is nothing to say."""
-    # What a container held stands beside it; that it was winmail.dat helps no agent.
+    # A container is left out, because its files stand beside it: the name winmail.dat helps no agent.
     left = [one for one in left if one[1] is not Code.ATTACHMENT_UNPACKED]
     lines = [cut_utf8(fact, _FACT) for fact in facts]
     if left:
@@ -54,7 +55,7 @@ def build_note(
 
 
 def append_note(body: Body, lines: Sequence[str]) -> tuple[str, tuple[Adaptation, ...]]:
-    """The body with the note after it, and what that changed."""
+    """The body with the note after it, and the changes that this needed."""
     if not lines:
         return body.text, ()
     changes = [Adaptation(code=Code.BODY_NOTE, detail=Code.BODY_NOTE.sentence, after="\n".join(lines))]
@@ -69,7 +70,7 @@ def append_note(body: Body, lines: Sequence[str]) -> tuple[str, tuple[Adaptation
 
 
 def count_bytes(size: int) -> str:
-    """A size as a person reads it."""
+    """The size as a person reads it."""
     if size < 1_000:
         return f"{size} byte{'' if size == 1 else 's'}"
     if size < 1_000_000:

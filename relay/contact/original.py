@@ -1,7 +1,9 @@
-"""The last rung of the ladder: a contact of a mail that nobody could understand, or that Connect refused otherwise.
+"""The last rung of the ladder: a contact for a mail that could not be understood, or that Connect refused
+otherwise.
 
-Owns the words of such a contact and its one file. Total: whatever the octets are, the plan is one that Connect takes
-(`connect.model.check_request`). Never does I/O beyond reading the octets it was given, never asks the parser.
+Owns the words of such a contact and its one file. Total: whatever the octets are, the plan is one that
+Connect takes (`relay.aws.request_limits.check_request`). Never does I/O beyond reading the octets it was
+given, never asks the parser.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from relay.message.octets import CHUNK, Buffer
 from relay.vocabulary import Cause, Classification, Rung
 
 FILE_NAME = "original.txt"
-#: Words of the mail that the body shows, in UTF-8 bytes, and of one line about it.
+#: UTF-8 bytes of the mail's words that the body shows, and of one line about the mail.
 _TEXT_BYTES = 65_536
 _LINE_BYTES = 1_000
 
@@ -41,7 +43,7 @@ def fit_original(
     try:
         message = glimpse_message(raw)
         return _fit(raw, message, context, route, config, why=why, attach=attach)
-    except Exception:  # noqa: BLE001 - the last rung must bear any mail: without a word of its header it bears this one
+    except Exception:  # noqa: BLE001 - the last rung takes any mail: this one without a word of its header
         return _fit(raw, Message(), context, route, config, why=why, attach=attach)
 
 
@@ -100,7 +102,7 @@ def _fit(
 
 
 def _classify(message: Message, context: Context) -> Classification:
-    """The class of the mail by its header; a person's, where the classifier is what it broke."""
+    """The class of the mail by its header; `human` where the classifier fails on it."""
     try:
         return classify(message, null_reverse_path=context.envelope.reverse_path is None)
     except Exception:  # noqa: BLE001 - see `fit_original`
@@ -108,7 +110,7 @@ def _classify(message: Message, context: Context) -> Classification:
 
 
 def _cannot_attach(size: int, config: Config) -> str:
-    """Why the whole mail cannot be a file beside the contact; "" when it can."""
+    """The reason why the whole mail cannot be a file beside the contact; "" when it can."""
     limits = config.connect
     if size == 0:
         return "it has no octets"
@@ -120,14 +122,16 @@ def _cannot_attach(size: int, config: Config) -> str:
 
 
 def _tell_original(size: int, key: str, problem: str) -> str:
-    """Where the whole mail is."""
+    """The line that says where the whole mail is."""
     if problem:
         return f"The whole mail as it was received ({count_bytes(size)}) is kept as {key}; {problem}."
     return f"The whole mail as it was received is attached as {FILE_NAME}, and kept as {key}."
 
 
 def _build_body(message: Message, context: Context, why: Cause, original: str) -> str:
-    """What happened, who sent the mail and when, where all of it is, and what of it can be read."""
+    """The body: the cause, who sent the mail and when, where all of it is, and the words that can be read of
+    it.
+    """
     envelope = context.envelope
     author = message.author[0] if message.author else None
     facts = (

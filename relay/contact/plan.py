@@ -1,4 +1,4 @@
-"""The plan of a contact: what of a mail goes where, and what was changed so that it fits.
+"""The plan of a contact: each piece of a mail and where it goes, and the changes that made it fit.
 
 Owns *plan*, *adaptation* and *rung*. Never does I/O. The limits behind it are those of StartEmailContact
 (API reference, and the service model of botocore).
@@ -15,7 +15,9 @@ from relay.vocabulary import Classification, Rung
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptation:
-    """One thing that was changed so that the mail fits; `code` is from the closed list in `contact.adaptations`."""
+    """A change that was made so that the mail fits; `code` is from the closed list in
+    `contact.adaptations`.
+    """
 
     code: str
     #: One sentence for a person.
@@ -28,7 +30,7 @@ class Adaptation:
 class PlannedFile:
     """A file on its way to S3: attached to the contact, or only stored and named in the body's note."""
 
-    #: The name that Connect is given: NFC, no category C, 1 to 256 characters, unique in the plan.
+    #: The name that Connect is given: in NFC, without category C, within the limit, unique in the plan.
     name: str
     content_type: str
     size: int
@@ -43,7 +45,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One contact to be: every field already within what StartEmailContact takes."""
+    """The plan of one contact: every field is within what StartEmailContact takes."""
 
     rung: Rung
     instance_id: str
@@ -56,12 +58,12 @@ class Plan:
     content_type: str
     #: Keys among REFERENCES, MESSAGE_ID, IN_REPLY_TO, X_SES_SPAM_VERDICT, X_SES_VIRUS_VERDICT.
     headers: Mapping[str, str]
-    #: (address, display name) pairs; at most 49 together.
+    #: (address, display name) pairs, together within Connect's limit.
     to: tuple[tuple[str, str], ...]
     cc: tuple[tuple[str, str], ...]
-    #: Attached first, in the order of the request, then stored.
+    #: The attached files in the order of the request, then the stored ones.
     files: tuple[PlannedFile, ...]
-    #: Whether the untouched .eml goes to S3 too, and its key.
+    #: The S3 key of the untouched mail; None when it is not stored.
     original_key: str | None
     attributes: Mapping[str, str]
     contact_flow_id: str | None = None
@@ -72,15 +74,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the fit must know besides the message."""
+    """The facts that the fit needs besides the message."""
 
     spool_id: SpoolId
     envelope: Envelope
     destination: Destination
-    #: SPF, DKIM, DMARC and ARC results by attribute name ("relay_spf": "pass"); empty when nothing was checked.
+    #: SPF, DKIM, DMARC and ARC results by attribute name ("relay_spf": "pass"); empty when nothing was
+    #: checked.
     results: Mapping[str, str]
     #: Octets of the untouched mail.
     raw_size: int
-    #: Whether an address is one of ours: such are left out of AdditionalRecipients.
+    #: The test for our own addresses, which are left out of AdditionalRecipients.
     is_ours: Callable[[str], bool] = field(repr=False)
     related_contact_id: str | None = None

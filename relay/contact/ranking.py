@@ -1,4 +1,4 @@
-"""Which files go first when not all can go: an invoice is never displaced by a logo.
+"""The order in which files go when not all can go: an invoice is never displaced by a logo.
 
 Owns the order of candidates. Never does I/O. The ranks are ours; no standard speaks of them.
 """
@@ -11,7 +11,8 @@ from enum import IntEnum
 from relay.contact.candidates import Candidate, Role, is_picture
 from relay.contact.names import get_extension
 
-#: Pictures smaller than this are rarely what a customer wants to show: signature lines, icons, tracking pixels.
+#: Pictures smaller than this are rarely what a customer wants to show: signature lines, icons, tracking
+#: pixels.
 _TINY_BYTES = 8_192
 #: Pictures shown by the HTML and larger than this are rather photographs than logos.
 _PHOTO_BYTES = 262_144
@@ -26,16 +27,16 @@ _RECORDINGS = frozenset({"mov", "mp4", "wav", "mp3", "m4a", "amr", "ogg", "3gp",
 class Rank(IntEnum):
     """The classes of files, the most wanted first."""
 
-    #: The mail's own words, when the body could not hold them all.
+    #: Bodies of the mail that the contact's body does not hold whole.
     OWN_TEXT = 0
     DOCUMENT = 1
-    #: What an attached message says.
+    #: Texts of attached messages.
     RENDERED = 2
     PICTURE = 3
     RECORDING = 4
     #: Documents out of attached messages.
     LIFTED = 5
-    #: Pictures that the body shows by reference and that did not fit into it.
+    #: Pictures that the body shows by reference and that did not fit into the body.
     SHOWN = 6
     #: Logos, icons, tracking pixels; pictures out of attached messages that look like these.
     DECORATION = 7

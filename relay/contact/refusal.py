@@ -1,7 +1,7 @@
-"""What a route refuses at the door because of its file type, instead of storing it.
+"""The refusal of a mail before 250 because of its file types, by routes that ask for it.
 
-Owns that one decision (`disallowed_types = "reject"`). Never does I/O. The peer is answered 554 before 250, so
-its user learns at once that the file must come in another form.
+Owns that one decision (`disallowed_types = "reject"`). Never does I/O. The peer is answered 554 before 250,
+so its user learns at once that the file must come in another form.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from relay.contact.inline import find_shown, image_type
 from relay.contact.names import get_extension
 from relay.message.model import Message
 
-#: The reason of an entry that is held because its route refuses the file types, and another takes the mail.
+#: The reason of a held entry whose route refuses the file types while another route takes the mail.
 TYPE_HOLD = "policy.disallowed_types"
 
 
 def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
-    """The names of the files for which this route refuses the mail; empty when it is taken.
+    """The names of the files for which this route refuses the mail; none when it is taken.
 
-    A picture that goes into the HTML, an attached message that is shown as text and a container that was opened
-    reach the agent, so their types refuse nothing.
+    A picture that goes into the HTML, an attached message that is shown as text and a container that was
+    opened reach the agent, so their types refuse nothing.
     """
     if route.disallowed_types != "reject":
         return ()
@@ -46,5 +46,5 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
 
 
 def tell_refused(files: Sequence[str]) -> str:
-    """The files that a route refuses, in words."""
+    """The sentence that names the files that a route refuses."""
     return f"file types not allowed: {', '.join(files)}"

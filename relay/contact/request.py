@@ -1,6 +1,6 @@
 """The arguments of StartEmailContact, and the token that makes a repeat of them harmless.
 
-Owns the shape of the request. Never does I/O, never decides what goes into it: the plan has. Empty members
+Owns the shape of the request. Never does I/O, never decides its content: the plan has. Empty members
 are omitted, because the service model holds lists, maps' values and file names to at least one.
 """
 
@@ -56,7 +56,8 @@ def _address(address: str, name: str) -> dict[str, str]:
 def build_earlier_token(
     *, instance_id: str, destination: str, fingerprint: str, salt: str, rung: Rung
 ) -> str:
-    """The client token of mail that a relay before `relay.spool.duplicates` accepted: of one rung, whenever it is made.
+    """The client token of one rung, as a relay before `relay.spool.duplicates` made it; for mail accepted by
+    that relay.
 
     68 characters of the 500 that ClientToken holds.
     """

@@ -1,7 +1,7 @@
-"""The subject of a contact.
+"""The subject of a contact, cleaned and cut to its limit.
 
-Owns its limit. Never does I/O. An empty subject stays empty: the service model takes it, and only the
-desk knows what it wants to see in its place.
+Owns the subject. Never does I/O. An empty subject stays empty: the service model takes it, and only the desk
+knows what it wants to see in its place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from relay.contact.plan import Adaptation
 
 
 def fit_subject(subject: str, *, plain: bool = False) -> tuple[str, tuple[Adaptation, ...]]:
-    """The subject as Connect takes it, and what was changed; `plain` leaves out invisible characters too."""
+    """The subject as Connect takes it, with the changes; `plain` leaves out invisible characters too."""
     changes = []
     line = clean_line(strip_invisible(subject)) if plain else clean_line(subject)
     if line != subject.strip():

@@ -16,7 +16,7 @@ from relay.message.model import Message
 
 
 def fit_thread(message: Message) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
-    """The threading headers that the mail has, and what was changed."""
+    """The threading headers that the mail has, with the changes."""
     found = {
         "MESSAGE_ID": (message.message_id or "",),
         "IN_REPLY_TO": message.in_reply_to,
