@@ -1,1 +1,3 @@
-"""Understanding in a process of its own: a mail that hangs, bloats or crashes its reader harms no other mail."""
+"""The reading of mail in a process of its own: a mail that hangs, bloats or crashes its reader harms no other
+mail.
+"""

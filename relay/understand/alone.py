@@ -1,7 +1,7 @@
-"""One worker of a command: forked from it, with the limits of those beside the deliverer, and waited for.
+"""The one worker of a command: forked from the command, with the limits of the deliverer's workers.
 
-Owns the way of a mail through such a worker. The command must have one thread; it has everything imported, and so has
-the worker. Without an event loop, and without a second try: a command tells what it saw.
+Owns the way of a mail through such a worker, without an event loop and without a second try. The command must
+have one thread, and everything imported, which the worker then shares.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TICK_SECONDS = 0.05
 
 
 class LoneWorker:
-    """A worker for some mails, one after the other; a context manager."""
+    """The worker of a command for some mails, one after the other; a context manager."""
 
     def __init__(self, job: Job, *, silent_seconds: float = SILENT_SECONDS) -> None:
         self._worker = Worker({"": job})
@@ -36,18 +36,18 @@ class LoneWorker:
         self._memory = -1
 
     def __enter__(self) -> Self:
-        """Nothing is started here: what is, ends with the block."""
+        """The worker itself; its process starts with the first mail."""
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end()
 
     def run(self, call: Call) -> dict[str, object]:
-        """What the job says of this mail.
+        """The result of the job for this mail.
 
         Raises:
-            GivenUpError: nothing: the mail ended the worker, or raised.
-            BusyError: nothing, for want of something that the machine may have again later.
+            GivenUpError: the mail ended the worker, or raised an exception there.
+            BusyError: the machine lacks something now that it may have later.
         """
         try:
             line = self._line or self._start(call)
@@ -69,7 +69,7 @@ class LoneWorker:
             raise GivenUpError(died.death, died.detail) from died
 
     def _start(self, call: Call) -> socket.socket:
-        """Fork; the child never returns."""
+        """Fork the worker; the child never returns."""
         self._worker.learn(1, call.config.pack())
         self._memory = open_memory()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -89,7 +89,7 @@ class LoneWorker:
         return ours
 
     def _hear(self, line: socket.socket) -> dict[str, object]:
-        """What it says, or how it ended; one that neither runs nor waits for a processor is ended."""
+        """The worker's answer; a worker that neither runs nor waits for a processor is ended."""
         poll = select.poll()
         poll.register(line, select.POLLIN)
         moved_at = time.monotonic()
@@ -108,7 +108,7 @@ class LoneWorker:
         return wire.load(os.pread(self._memory, int(json.loads(octets)["length"]), 0))
 
     def _end(self) -> None:
-        """End the worker, whatever it is doing; the next mail has a fresh one."""
+        """End the worker at any point of its work; the next mail has a fresh one."""
         if self._line is not None:
             self._line.close()
             self._line = None

@@ -1,7 +1,7 @@
-"""One mail with one worker, watched until it answers or is ended.
+"""The watch over one mail with one worker, until the worker answers or is ended.
 
-Owns what is called slow, and what silent. CPU is the worker's own, as the kernel counts it, so that a busy machine makes
-no mail slow; a worker that neither runs nor waits for a processor is blocked, or was stopped.
+Owns the words *slow* and *silent*. CPU is the worker's own, as the kernel counts it, so that a busy machine
+makes no mail slow; a worker that neither runs nor waits for a processor is blocked, or was stopped: silent.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from relay.understand.limits import Allowance
 from relay.understand.process import Death, DiedError, WorkerProcess
 from relay.understand.supply import BusyError, Supply
 
-#: CPU seconds, or seconds blocked, after which a mail belongs into the slow lane.
+#: CPU seconds, or seconds blocked, after which a mail goes on in the slow lane.
 SLOW_SECONDS = 1.0
-#: CPU seconds, and more for each octet, after which a mail has been long enough with a worker that others wait for:
-#: several times what an ordinary one needs.
+#: CPU seconds, and more for each octet, after which a mail leaves a worker that others wait for: several
+#: times what an ordinary mail needs.
 _LONG_SECONDS = 0.05
 _LONG_SECONDS_PER_OCTET = 4e-8
 #: Seconds blocked after which a worker is ended.
 SILENT_SECONDS = 10.0
-#: CPU between two looks that counts as none.
+#: CPU seconds between two looks that count as none.
 _STILL_SECONDS = 0.001
-#: Seconds on the clock for each CPU second that a mail may use: a machine may be busy.
+#: Seconds on the clock for each CPU second that a mail may use, because the machine may be busy.
 _PATIENCE = 20.0
 #: Seconds on the clock for a template to import everything and fork, and for a killed worker to be gone.
 _UNBORN_SECONDS = 60.0
@@ -36,7 +36,7 @@ _DYING_SECONDS = 3.0
 
 
 class GivenUpError(Exception):
-    """This mail is not understood, and will not be: `kind` is a death, `files` or `fault`."""
+    """The mail is not understood, and will not be: `kind` is a death, `files` or `fault`."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -46,31 +46,31 @@ class GivenUpError(Exception):
 
 @dataclass(kw_only=True)
 class Call:
-    """One mail and what is asked of it."""
+    """One mail, and the job that is asked for it."""
 
     job: str
     order: dict[str, Any]
-    #: Descriptors of the mail, and of the file that takes what is decoded.
+    #: The descriptors of the mail, and of the file for decoded octets.
     raw: int
     files: int
     size: int
     config: Config
     allowance: Allowance
-    #: For the log, and to be recognised as slow; "" where there is none yet.
+    #: The spool id for the log, and to remember a slow mail; "" where there is none yet.
     spool_id: str
-    #: What the worker asks while it has the mail, answered.
+    #: Answers the questions that the worker asks about the mail.
     answer: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = field(default=None, repr=False)
-    #: Whether it has been put off often enough for workers that somebody else killed.
+    #: True when the mail was put off often enough for workers that somebody else killed.
     is_last: bool = False
     deaths: Counter[Death] = field(default_factory=Counter)
 
 
 def take_answer(words: dict[str, Any], call: Call) -> dict[str, Any]:
-    """The result that a worker's last word has.
+    """The result that a worker's last packet carries.
 
     Raises:
-        DiedError, GivenUpError, BusyError: it has none.
-        KeyError, TypeError: it is no word.
+        DiedError, GivenUpError, BusyError: the packet has none.
+        KeyError, TypeError: the packet is malformed.
     """
     match words["said"]:
         case "done":
@@ -89,7 +89,7 @@ def take_answer(words: dict[str, Any], call: Call) -> dict[str, Any]:
 
 
 class Attendance:
-    """One mail with one worker."""
+    """One mail with one worker, and the seconds that it has used."""
 
     def __init__(
         self, call: Call, worker: WorkerProcess, clock: Callable[[], float], *, silent_seconds: float
@@ -99,30 +99,30 @@ class Attendance:
         self._clock = clock
         self._silent_seconds = silent_seconds
         self._begun = self._last = clock()
-        #: Seconds on the clock, as far as this process was awake to see them.
+        #: Seconds on the clock while this process itself was running.
         self._seconds = 0.0
         self._unborn = self._stuck = 0.0
         self._blocked = 0.0
         self._dying = 0.0
         self.cpu = 0.0
-        #: Whether the worker can take another mail.
+        #: True when the worker can take another mail.
         self.is_clean = False
 
     @property
     def is_slow(self) -> bool:
-        """Whether the mail belongs into the slow lane."""
+        """Returns whether the mail belongs into the slow lane."""
         return self.cpu >= SLOW_SECONDS or self._blocked >= SLOW_SECONDS
 
     @property
     def is_long(self) -> bool:
-        """Whether others may be served before it goes on."""
+        """Returns whether other mails may be served before this one goes on."""
         return self.cpu >= min(_LONG_SECONDS + self.call.size * _LONG_SECONDS_PER_OCTET, SLOW_SECONDS)
 
     def begin(self, supply: Supply) -> None:
         """Give the worker its mail.
 
         Raises:
-            BusyError: there is no room to do it.
+            BusyError: the machine has no room for it.
         """
         call = self.call
         number, packed = supply.number_of(call.config)
@@ -140,10 +140,10 @@ class Attendance:
         self.worker.number = number
 
     async def listen(self, tick_seconds: float) -> dict[str, Any] | None:
-        """The result, or None after a tick without one.
+        """The result of the mail. Returns None after a tick without one.
 
         Raises:
-            DiedError, GivenUpError, BusyError: there will be none from this worker.
+            DiedError, GivenUpError, BusyError: this worker will give none.
         """
         words = await self.worker.hear(tick_seconds)
         if words is None:
@@ -166,13 +166,13 @@ class Attendance:
         return take_answer(words, self.call)
 
     def _watch(self, tick_seconds: float) -> None:
-        """Measure, and end a worker that stands still or takes far too long."""
+        """Measure the worker, and end it when it stands still or takes far too long."""
         now = self._clock()
-        # A stretch in which this process did not run itself says nothing of another.
+        # A stretch in which this process did not run says nothing about the worker.
         passed, self._last = min(now - self._last, 4 * tick_seconds), now
         if self.worker.is_condemned:
             self._dying += passed
-            if self._dying >= _DYING_SECONDS:  # whoever should end it hangs as well
+            if self._dying >= _DYING_SECONDS:  # the template, which should end it, hangs as well
                 self.worker.end_template()
             return
         if self.worker.pid is None:
@@ -188,11 +188,11 @@ class Attendance:
         allowed = self.call.allowance.cpu_seconds
         if self._blocked >= self._silent_seconds or self._seconds >= _PATIENCE * allowed:
             self.worker.end(Death.SILENT)
-        elif self.cpu >= allowed + 3:  # the kernel ends it before
+        elif self.cpu >= allowed + 3:  # the kernel should have ended it
             self.worker.end(Death.CPU)
 
     def tell(self, died: DiedError, lane: str) -> None:
-        """Log the death."""
+        """Log the death of the worker."""
         telemetry.worker_died(
             kind=died.death,
             detail=died.detail,
@@ -202,6 +202,6 @@ class Attendance:
         )
 
     def discard(self) -> None:
-        """End the worker, which is not to be used again."""
+        """End the worker; it is not used again."""
         self.worker.end(Death.EXIT)
         self.worker.close()

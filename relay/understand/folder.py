@@ -1,7 +1,8 @@
-"""Files without a name: where workers put what they decode, and where a small mail is handed over.
+"""The files without a name: workers put decoded octets into them, and small mails are handed over in them.
 
-Owns `data_dir/work`. Such a file goes when its last descriptor does, however its process ends; only where the file system
-cannot make one without a name has it one for an instant, and what a crash left then is removed at the next start.
+Owns `data_dir/work`. A file without a name goes with its last descriptor, however its process ends. Where the
+file system cannot make such a file, it has a name for an instant, and a leftover of a crash is removed at the
+next start.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ _FILE_MODE = 0o600
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder where it is missing, and remove what a crash left in it.
+    """Make the folder where it is missing, and remove the leftovers of a crash.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    if os.geteuid() == 0:  # as everything in the data directory: its owner's, whoever runs this
+    if os.geteuid() == 0:  # the owner of the data directory owns everything in it
         owner = folder.parent.stat()
         os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
     for left in folder.iterdir():
-        with suppress(OSError):  # a folder, or another's: nobody needs it gone
+        with suppress(OSError):  # a folder, or a file of another user: it does no harm
             left.unlink()
 
 
@@ -46,7 +47,7 @@ def open_unnamed(folder: Path, *, unnamed: int = os.O_TMPFILE) -> int:
             if exc.errno != errno.EOPNOTSUPP:
                 raise
     handle, name = tempfile.mkstemp(dir=folder)
-    with suppress(FileNotFoundError):  # another process has just begun, and removed it
+    with suppress(FileNotFoundError):  # another process that starts has removed it
         Path(name).unlink()
     return handle
 

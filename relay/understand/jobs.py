@@ -1,7 +1,7 @@
-"""What workers are asked to do with a mail: plan its contact, or name the files that a route refuses.
+"""The jobs of workers: to plan a mail's contact, or to name the files that a route refuses.
 
-Owns those two jobs: the rules of `message` and `contact` applied to one mail, with plain data on both sides. Never does
-more I/O than writing the planned files.
+Owns those two jobs: the rules of `message` and `contact` applied to one mail, with plain data on both sides.
+Never does more I/O than writing the planned files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from relay.vocabulary import Rung
 
 
 def plan_contact(mail: Mail) -> dict[str, Any]:
-    """The plan of a contact, and where each of its files begins; the files are written in the order of the plan."""
+    """The plan of a contact, and where each of its files begins; the files are written in the order of the
+    plan.
+    """
     order = mail.order
     route = mail.routes.route(order["route"])
     if route is None:
@@ -45,7 +47,7 @@ def plan_contact(mail: Mail) -> dict[str, Any]:
 
 
 def find_refused_files(mail: Mail) -> dict[str, Any]:
-    """By route, the names of the files that it refuses at the door."""
+    """The names of the files that are refused before 250, by route."""
     routes = {name: mail.routes.route(name) for name in mail.order["routes"]}
     message = parse_message(mail.raw, clock=time.process_time)
     found = {
@@ -60,7 +62,7 @@ def build_is_ours(config: Config, routes: RouteTable) -> Callable[[str], bool]:
 
 
 def _describe_thread(message: Message) -> dict[str, Any]:
-    """What a mail says of the conversation it belongs to."""
+    """The conversation that a mail belongs to, by its own header."""
     return {
         "in_reply_to": list(message.in_reply_to),
         "references": list(message.references),

@@ -1,9 +1,10 @@
 """The pool: at most three workers, two that are quick to have and one that may be slow.
 
-Owns who gets a worker when, and what a death means. An ordinary mail takes milliseconds. One that has used a second of CPU,
-or a tenth while another waits, goes on in the slow lane, where one is at a time: so however many slow mails there are, the
-next ordinary one finds a worker. Slow mails have the lane in the order in which they were found slow: who floods it is
-behind those that came before. A first death is tried once more in a fresh worker.
+Owns the order in which mails get workers, and the meaning of a death. An ordinary mail takes milliseconds. One that
+has used a second of CPU, or a tenth while another waits, goes on in the slow lane, where one is at a time: so
+however many slow mails there are, the next ordinary one finds a worker. Slow mails have the lane in the order in
+which they were found slow, so a flood of them waits behind earlier ones. A first death is tried once more in a
+fresh worker.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenU
 from relay.understand.process import Death, DiedError, WorkerProcess
 from relay.understand.supply import BusyError, LaneTakenError, Supply
 
-#: Between two looks at a worker that has not answered.
+#: Seconds between two looks at a worker that has not answered.
 _TICK_SECONDS = 0.02
 #: Seconds that a mail waits for a quick worker before one is freed for it.
 _CROWDED_SECONDS = 0.05
@@ -33,11 +34,11 @@ _DEATHS = 3
 
 
 class _DemotedError(Exception):
-    """Its quick worker was needed by others, and the slow lane is taken: it begins anew there, later."""
+    """The mail was taken off its quick worker, and the slow lane is taken: it begins anew there, later."""
 
 
 class _Lane:
-    """The slow lane: one mail in it, and a few before it, of which those go first that were found slow first."""
+    """The slow lane: one mail in it, and a few that wait for it, the first found slow first."""
 
     def __init__(self) -> None:
         self._taken = False
@@ -52,14 +53,14 @@ class _Lane:
         return self._taken
 
     def take(self) -> None:
-        """Have it at once: it is free."""
+        """Take the lane, which is free."""
         self._taken = True
 
     async def acquire(self, rank: int) -> None:
-        """Wait for it; a mail of a higher rank makes way.
+        """Wait for the lane, and take it; a mail of a higher rank makes way.
 
         Raises:
-            LaneTakenError: enough others of a lower rank wait already.
+            LaneTakenError: too many mails of a lower rank wait already.
         """
         if not self._taken:
             self._taken = True
@@ -82,7 +83,7 @@ class _Lane:
             raise
 
     def release(self) -> None:
-        """Let the next one have it."""
+        """Give the lane to the next mail."""
         while self._queue:
             first = min(self._queue, key=lambda waiter: waiter[0])
             self._queue.remove(first)
@@ -93,12 +94,14 @@ class _Lane:
 
 
 class Pool:
-    """All workers of one process."""
+    """The pool of all workers of one process."""
 
     def __init__(
         self, supply: Supply, *, quick: int = 2, lane: bool = True, silent_seconds: float = SILENT_SECONDS
     ) -> None:
-        """A pool of so many quick workers, with a slow lane or without; what is silent for so long is ended."""
+        """A pool of `quick` workers, with a slow lane or without; a worker that is silent for
+        `silent_seconds` is ended.
+        """
         self._supply = supply
         self._silent_seconds = silent_seconds
         self._quick = quick
@@ -116,11 +119,11 @@ class Pool:
 
     @property
     def aside(self) -> int:
-        """Mails in the slow lane or before it: they hold up nobody."""
+        """The mails in the slow lane or waiting for it, which keep no other mail waiting."""
         return self._lane.waiting + self._lane.locked()
 
     async def start(self) -> None:
-        """Have the quick workers ready before the first mail comes.
+        """Start the quick workers before the first mail comes.
 
         Raises:
             BusyError: there is no room for them.
@@ -129,11 +132,11 @@ class Pool:
         self._refill()
 
     async def run(self, call: Call) -> dict[str, Any]:
-        """What the job says of this mail.
+        """The result of the job for this mail.
 
         Raises:
-            GivenUpError: nothing, and never will.
-            BusyError: nothing now; LaneTakenError where slow mails are before it.
+            GivenUpError: there is none, and never will be.
+            BusyError: there is none now; LaneTakenError where slow mails are before it.
         """
         while True:
             try:
@@ -149,7 +152,7 @@ class Pool:
         return Attendance(call, worker, self._loop.time, silent_seconds=self._silent_seconds)
 
     def _judge(self, call: Call, died: DiedError) -> None:
-        """Let a mail be tried once more, or raise what becomes of it."""
+        """Let a mail be tried once more, or raise the error that ends its attempt."""
         call.deaths[died.death] += 1
         again = call.deaths[died.death] > 1
         if died.death is Death.UNBORN or (died.death is Death.KILLED and again and not call.is_last):
@@ -188,15 +191,15 @@ class Pool:
         return answer
 
     def _is_crowded(self) -> bool:
-        """Whether a mail has waited long for a quick worker."""
+        """Returns whether a mail has waited long for a quick worker."""
         waits = next((since for place, since in self._waiting if not place.done()), None)
         return waits is not None and self._loop.time() - waits >= _CROWDED_SECONDS
 
     def _promote(self, attending: Attendance) -> bool:
-        """Let a mail that is slow go on with its worker in the slow lane; a new quick worker takes its place.
+        """Let a slow mail go on with its worker in the slow lane, while a new quick worker takes its place.
 
         Raises:
-            _DemotedError: the lane is taken; it begins anew there.
+            _DemotedError: the lane is taken; the mail begins anew there.
         """
         if not (attending.is_slow or (attending.is_long and self._is_crowded())):
             return False
@@ -209,7 +212,7 @@ class Pool:
         return True
 
     async def _take(self) -> WorkerProcess:
-        """A quick worker, in the order of asking."""
+        """A quick worker, in the order in which mails asked."""
         self._refill()
         if self._idle and not self._waiting:
             return self._idle.popleft()
@@ -218,7 +221,9 @@ class Pool:
         self._hand_out()
         try:
             if not place.done() and not self._quick_count:
-                await self._supply.ready()  # there is no template: until there is one, or the reason why not
+                await (
+                    self._supply.ready()
+                )  # without a template: wait for one, or raise the reason why there is none
                 self._refill()
             return await place
         except BusyError:
@@ -237,7 +242,7 @@ class Pool:
                 place.set_result(self._idle.popleft())
 
     def _refill(self) -> None:
-        """Have as many quick workers as there are to be."""
+        """Start quick workers until the pool has its number."""
         while self._quick_count < self._quick and not self._closed:
             try:
                 worker = self._supply.fork()
@@ -249,7 +254,7 @@ class Pool:
         self._hand_out()
 
     def _lose_idle(self, worker: WorkerProcess, _: asyncio.Future[DiedError]) -> None:
-        """A worker has ended; where it was idle, another takes its place."""
+        """Note the end of a worker; where it was idle, another takes its place."""
         with suppress(ValueError):
             self._idle.remove(worker)
             self._quick_count -= 1
@@ -257,13 +262,13 @@ class Pool:
             self._loop.call_later(_CROWDED_SECONDS, self._recover)
 
     def _recover(self) -> None:
-        """Replace what was lost while nobody asked for it, the template too."""
+        """Replace workers and a template that ended while no mail waited."""
         self._refill()
         if self._quick_count < self._quick and not self._closed:
             self._recovering = asyncio.ensure_future(self._restart())
 
     async def _restart(self) -> None:
-        with suppress(BusyError):  # told; the next mail tries again
+        with suppress(BusyError):  # logged; the next mail tries again
             await self._supply.ready()
             self._refill()
 
@@ -299,13 +304,13 @@ class Pool:
         return answer
 
     def _discard_slow(self, worker: WorkerProcess) -> None:
-        """The slow lane is free; a worker of it is not kept."""
+        """End the worker of the slow lane, which is free again."""
         worker.end(Death.SILENT)
         worker.close()
         self._lane.release()
 
     async def close(self) -> None:
-        """End every worker, whatever it is doing."""
+        """End every worker at any point of its work."""
         self._closed = True
         if self._recovering is not None:
             self._recovering.cancel()

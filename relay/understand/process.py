@@ -1,7 +1,8 @@
-"""A template and its workers as the process that uses them sees them: started, asked, measured, ended.
+"""The template and its workers from outside: started, asked, measured and ended by the process that uses
+them.
 
-Owns the other end of the lines that `template` and `worker` read, and the kinds of death. Never decides how many workers
-there are, nor what becomes of a mail whose worker has died: `pool` does.
+Owns the near end of the lines that `template` and `worker` read, and the kinds of death. Never decides how
+many workers there are, nor what a death means for a mail: `pool` does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from relay.understand import limits, wire
 from relay.understand.worker import PACKET_BYTES, write_all
 
-#: Octets of an answer at most: a body of 5 MiB, its attributes, and room.
+#: Octets of an answer at most: the largest body, its attributes, and room.
 _ANSWER_BYTES = 1 << 28
 #: Answers above this are read in a thread.
 _SMALL_BYTES = 1 << 18
@@ -30,26 +31,26 @@ _REAP_SECONDS = 5.0
 
 
 class Death(StrEnum):
-    """How a worker ended that was in the middle of a mail."""
+    """The ways in which a worker ends in the middle of a mail."""
 
-    #: SIGXCPU: its CPU seconds were used up.
+    #: SIGXCPU: the CPU seconds were used up.
     CPU = "cpu"
-    #: Its memory was used up.
+    #: The memory limit was reached.
     MEMORY = "memory"
-    #: SIGSEGV and its kin.
+    #: SIGSEGV and other signals of a crash.
     CRASH = "crash"
-    #: We ended it: it used no CPU for long, or took far too long in all.
+    #: Ended by us: no CPU was used for long, or the mail took far too long.
     SILENT = "silent"
-    #: SIGKILL by somebody else: the kernel, short of memory, or an operator.
+    #: SIGKILL by the kernel, short of memory, or by an operator.
     KILLED = "killed"
-    #: It ended by itself, or said what cannot be read.
+    #: An exit of its own, or an answer that cannot be read.
     EXIT = "exit"
-    #: It could not be started.
+    #: The worker could not be started.
     UNBORN = "unborn"
 
 
 class DiedError(Exception):
-    """The worker is no more; `death` says why."""
+    """The worker has ended; `death` says why."""
 
     def __init__(self, death: Death, detail: str) -> None:
         super().__init__(f"{death}: {detail}" if detail else str(death))
@@ -58,7 +59,9 @@ class DiedError(Exception):
 
 
 def is_runnable(pid: int) -> bool:
-    """Whether a process runs, or would if a processor were free; True where nobody can say."""
+    """Returns whether a process runs, or would if a processor were free. Also True where the kernel does not
+    say.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -67,7 +70,7 @@ def is_runnable(pid: int) -> bool:
 
 
 class WorkerProcess:
-    """One worker, from its birth to its last word."""
+    """One worker, from its fork to its end."""
 
     def __init__(
         self,
@@ -85,13 +88,13 @@ class WorkerProcess:
         self._memory = memory
         self._parent = parent
         self._kill = kill
-        #: Ends the template and so every worker: for when it does not do as it is told.
+        #: Ends the template and so every worker, for the case that the template does not obey.
         self.end_template = end_template
         self.name = name
         self.pid: int | None = None
-        #: The configuration that it has.
+        #: The number of the configuration that the worker has.
         self.number = 0
-        #: Set when the template has told how it ended.
+        #: Set when the template has reported the worker's end.
         self.ended: asyncio.Future[DiedError] = loop.create_future()
         self._condemned: Death | None = None
         self._packet: asyncio.Future[bytes] = loop.create_future()
@@ -112,7 +115,7 @@ class WorkerProcess:
             self._packet.set_result(octets)
 
     def send(self, words: dict[str, Any], handles: tuple[int, ...] = ()) -> None:
-        """Say something; what it carries goes by way of the shared memory.
+        """Send a packet; what it carries goes by way of the shared memory.
 
         Raises:
             OSError: there is no room for it.
@@ -124,16 +127,16 @@ class WorkerProcess:
             socket.send_fds(self._line, [json.dumps({"length": len(octets)}).encode()], handles)
 
     async def hear(self, tick_seconds: float) -> dict[str, Any] | None:
-        """What it says next; None when it says nothing within a tick.
+        """The worker's next packet. Returns None when there is none within a tick.
 
         Raises:
-            DiedError: it has ended instead.
+            DiedError: the worker has ended.
         """
         if not self._packet.done():
             either = (self._packet, self.ended)
             await asyncio.wait(either, timeout=tick_seconds, return_when=asyncio.FIRST_COMPLETED)
         if not self._packet.done() and self.ended.done():
-            self._readable()  # its last word may have come with its end
+            self._readable()  # its last packet may have come with its end
         if not self._packet.done():
             if self.ended.done():
                 raise self.ended.result()
@@ -156,7 +159,7 @@ class WorkerProcess:
         return await asyncio.to_thread(os.pread, self._memory, length, 0)
 
     async def find_death(self) -> DiedError:
-        """How it ended; it has hung up already."""
+        """The death of a worker that has hung up."""
         await asyncio.wait((self.ended,), timeout=_REAP_SECONDS)
         if self.ended.done():
             return self.ended.result()
@@ -164,19 +167,21 @@ class WorkerProcess:
 
     @property
     def is_condemned(self) -> bool:
-        """Whether it has been told to end."""
+        """Returns whether the worker was told to end."""
         return self._condemned is not None
 
     def is_runnable(self) -> bool:
-        """Whether it, or while it is not born its template, runs or would if a processor were free."""
+        """Returns whether the worker runs, or would if a processor were free; before its fork, whether the
+        template does.
+        """
         return is_runnable(self.pid or self._parent)
 
     def begin_mail(self) -> None:
-        """Measure from here on."""
+        """Measure from here on, for a new mail."""
         self._born_cpu = self._cpu()
 
     def cpu_seconds(self) -> float:
-        """CPU that it has used for this mail."""
+        """The seconds of CPU that the worker has used for this mail."""
         return max(self._cpu() - self._born_cpu, 0.0)
 
     def _cpu(self) -> float:
@@ -188,19 +193,19 @@ class WorkerProcess:
             return self._born_cpu
 
     def end(self, death: Death) -> None:
-        """Kill it; `death` is what will be said of it."""
+        """Kill the worker; `death` is the reason that is reported."""
         if self._condemned is not None:
             return
         self._condemned = death
         self._kill(self.name)
 
     def bury(self, status: int, error: str) -> None:
-        """The template has told how it ended."""
+        """Note the end of the worker, as the template reports it."""
         if not self.ended.done():
             self.ended.set_result(read_status(status, error, self._condemned))
 
     def close(self) -> None:
-        """Let its line and its memory go; a worker that waits for a mail ends by that."""
+        """Close the line and the memory of the worker; one that waits for a mail ends by that."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._line)
@@ -209,7 +214,7 @@ class WorkerProcess:
 
 
 def read_status(status: int, error: str, condemned: Death | None) -> DiedError:
-    """What an exit status of waitpid(2) says."""
+    """The death that an exit status of waitpid(2) means."""
     if error:
         return DiedError(Death.UNBORN, error)
     code = os.waitstatus_to_exitcode(status)
@@ -223,7 +228,7 @@ def read_status(status: int, error: str, condemned: Death | None) -> DiedError:
 
 
 class TemplateProcess:
-    """One template, and the workers it has forked by name."""
+    """One template, and the workers it has forked, by name."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
@@ -232,13 +237,13 @@ class TemplateProcess:
         self._workers: dict[int, WorkerProcess] = {}
         self._names = 0
         self.number = 0
-        #: Set when it hangs up.
+        #: Set when the template hangs up.
         self.gone = asyncio.Event()
         self._loop.add_reader(line, self._readable)
 
     @classmethod
     async def start(cls, program: str) -> TemplateProcess:
-        """Start `python -m program`; it needs half a second of CPU until it heeds."""
+        """Start `python -m program`; it takes half a second of CPU before it obeys."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -260,11 +265,11 @@ class TemplateProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id of the template."""
         return self._process.pid
 
     def teach(self, number: int, packed: dict[str, Any]) -> None:
-        """Give it the configuration that workers are born with from now on.
+        """Give the template the configuration that workers are forked with from now on.
 
         Raises:
             OSError: there is no room for it, or it is gone.
@@ -278,7 +283,7 @@ class TemplateProcess:
         self.number = number
 
     def fork(self) -> WorkerProcess:
-        """One more worker, which may be asked at once.
+        """Fork one more worker, which may be asked at once.
 
         Raises:
             OSError: there is no descriptor for it, or the template is gone.
@@ -304,7 +309,7 @@ class TemplateProcess:
         return worker
 
     def _kill(self, name: int) -> None:
-        with suppress(OSError):  # gone, and its workers with it
+        with suppress(OSError):  # the template is gone, and its workers with it
             self._say({"do": "kill", "name": name})
 
     def _say(self, words: dict[str, Any], *handles: int) -> None:
@@ -328,7 +333,7 @@ class TemplateProcess:
             worker.bury(words["status"], words["error"])
 
     def _bury_all(self) -> None:
-        """It is gone: the kernel has ended every worker with it."""
+        """Note the end of the template; the kernel has ended every worker with it."""
         self._loop.remove_reader(self._line)
         self.gone.set()
         for worker in self._workers.values():
@@ -336,13 +341,13 @@ class TemplateProcess:
         self._workers.clear()
 
     def kill(self) -> None:
-        """End it at once, and with it whatever its workers are doing."""
-        if not self.gone.is_set():  # else it has ended, and its end is being awaited
+        """End the template at once, and its workers with it."""
+        if not self.gone.is_set():  # else it has ended, and is about to be reaped
             with suppress(ProcessLookupError):
                 self._process.kill()
 
     async def stop(self) -> None:
-        """End it, and wait until it has ended."""
+        """End the template, and wait until it has ended."""
         self.kill()
         await self._process.wait()
         self._bury_all()

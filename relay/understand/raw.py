@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from relay.spool.interface import Outbox
 from relay.spool.model import Entry
 
-#: A mail up to this size is copied into memory for its worker, wherever it lies: that is sooner done than a look.
+#: Octets of a mail up to which it is copied into memory for its worker; that is faster than asking where it
+#: lies.
 _COPIED_BYTES = 262_144
 
 
@@ -19,7 +20,7 @@ async def opened_raw(outbox: Outbox, entry: Entry) -> AsyncIterator[tuple[memory
     """The raw mail, checked, and a descriptor of its file where it lies in one.
 
     Raises:
-        SpoolError: it cannot be read, or is not what was accepted.
+        SpoolError: the mail cannot be read, or is not what was accepted.
     """
     async with outbox.open_raw(entry) as raw:
         handle = await asyncio.to_thread(outbox.open_file, entry) if len(raw) > _COPIED_BYTES else None

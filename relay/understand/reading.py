@@ -1,7 +1,8 @@
-"""What delivery and reception ask of workers: the plan of a contact with its files, or the files that a route refuses.
+"""The reading of mails by workers, for delivery (the plan of a contact with its files) and reception (refused
+files).
 
-Owns the way of one mail to a worker and back: descriptors out, values in. What comes back is either a plan, or the reason
-why the mail is not understood; everything that may pass is raised as temporary.
+Owns the way of one mail to a worker and back: descriptors out, values in. The result is a plan, or the reason
+why the mail is not understood; every trouble that may pass is raised as temporary.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from relay.understand.supply import BusyError, LaneTakenError, Supply
 from relay.vocabulary import Rung
 
 _CHUNK_BYTES = 1 << 20
-#: Attempts after which a worker that somebody killed counts like one that the mail killed: a kernel that is short of
-#: memory each time would keep the mail for ever.
+#: Attempts after which a killed worker counts as killed by the mail: else a kernel that is always short of
+#: memory would keep the mail for ever.
 _KILLED_ATTEMPTS = 6
-#: What kept a mail from being understood, in the words of `contact.plan.Cause`; whatever else did is a crash.
+#: The cause of each death in the words of `vocabulary.Cause`; other deaths are a crash.
 CAUSES = {"cpu": "limit", "memory": "limit", "silent": "limit", "files": "limit", "fault": "exception"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """What a mail says of the conversation it belongs to."""
+    """The conversation that a mail belongs to, by its own header."""
 
     in_reply_to: tuple[str, ...]
     references: tuple[str, ...]
@@ -49,11 +50,11 @@ class Thread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One mail, and what its contact depends on besides."""
+    """One mail, and the facts that its contact depends on."""
 
-    #: The octets, our own trace header included.
+    #: The octets, with our own Received field.
     raw: memoryview = field(repr=False)
-    #: A descriptor of the file that holds the same, where there is one.
+    #: A descriptor of the file that holds the same octets, where there is one.
     handle: int | None
     context: Context
     route: Route
@@ -62,15 +63,15 @@ class Task:
     refused: frozenset[str] = frozenset()
     #: Starts of delivery so far, this one included.
     attempts: int = 1
-    #: Finds the contact that a mail answers; None where the route wants no threads.
+    #: The search for the contact that a mail answers; None where the route wants no threads.
     find_related: Callable[[Thread], Awaitable[str | None]] | None = field(default=None, repr=False)
 
 
 class Understanding(Protocol):
-    """How a delivery has its mail read."""
+    """The interface by which delivery has a mail read."""
 
     def plan(self, task: Task) -> AbstractAsyncContextManager[Plan]:
-        """The plan; its files can be read until the block ends.
+        """The plan of the contact; its files can be read until the block ends.
 
         Raises:
             NotUnderstoodError: there is none, and never will be.
@@ -79,37 +80,37 @@ class Understanding(Protocol):
 
     @property
     def aside(self) -> int:
-        """Mails that are read slowly, and hold up nobody."""
+        """The number of mails that are read slowly, and keep no other mail waiting."""
 
 
 class Readers(Protocol):
-    """Whoever reads mails: a pool."""
+    """The interface of a pool, to which mails are given."""
 
     @property
     def aside(self) -> int:
-        """Mails that are read slowly."""
+        """The number of mails that are read slowly."""
 
     async def run(self, call: Call) -> dict[str, Any]:
-        """What the job says of this mail; see `Pool.run`."""
+        """The result of the job for this mail; see `Pool.run`."""
 
 
 class WorkerReading:
-    """Understanding by the workers of a pool."""
+    """The reading of mails by the workers of a pool."""
 
     def __init__(self, pool: Readers, folder: Path) -> None:
         self._pool = pool
         self._folder = folder
-        #: Held by the one mail whose files are in memory, because the disk is full.
+        #: The lock of the one mail whose files are in memory, because the disk is full.
         self._memory = asyncio.Lock()
 
     @property
     def aside(self) -> int:
-        """Mails that are read slowly, and hold up nobody."""
+        """The number of mails that are read slowly, and keep no other mail waiting."""
         return self._pool.aside
 
     @asynccontextmanager
     async def plan(self, task: Task) -> AsyncIterator[Plan]:
-        """The plan; see `Understanding`."""
+        """The plan of the contact; see `Understanding`."""
         with ExitStack() as stack:
             try:
                 raw = await self._hand_over(task, stack)
@@ -117,7 +118,7 @@ class WorkerReading:
             except (BusyError, OSError) as exc:
                 if not _is_full(exc):
                     raise _temporary(exc) from exc
-                # The mail goes out, so that the disk becomes free: its files in memory, one mail at a time.
+                # With the files of one mail at a time in memory, mail goes out, and the disk becomes free.
                 async with self._memory:
                     yield await self._ask_in_memory(task, stack)
                 return
@@ -168,9 +169,10 @@ class WorkerReading:
 
 @asynccontextmanager
 async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
-    """Understanding by workers, which are warm soon after it begins.
+    """The reading by workers; the first are started at once.
 
-    Where `data_dir/work` cannot be made, on a full disk say, files are held in memory, those of one mail at a time.
+    Where `data_dir/work` cannot be made, on a full disk say, files are held in memory, those of one mail at a
+    time.
     """
     folder = config.data_dir / WORK
     try:
@@ -179,7 +181,7 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
         telemetry.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
     pool = Pool(Supply(config))
     try:
-        with suppress(BusyError):  # told; the first mail tries again
+        with suppress(BusyError):  # logged; the first mail tries again
             await pool.start()
         yield WorkerReading(pool, folder)
     finally:
@@ -187,13 +189,13 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
 
 
 async def _answer(task: Task, question: Mapping[str, Any]) -> dict[str, Any]:
-    """The contact that the mail answers."""
+    """The contact that the mail answers, for the worker that asks."""
     assert task.find_related is not None
     return {"contact_id": await task.find_related(wire.unpack(Thread, dict(question)))}
 
 
 def build_allowance(config: Config) -> Allowance:
-    """What one mail may use."""
+    """The limits of one mail by the configuration."""
     limits = config.understand
     return Allowance(
         cpu_seconds=limits.cpu_seconds,
@@ -203,10 +205,10 @@ def build_allowance(config: Config) -> Allowance:
 
 
 def build_plan(result: Mapping[str, Any], files: int) -> Plan:
-    """The plan in a worker's words, its files read from where it put them.
+    """The plan that a worker's result describes; its files are read from where the worker put them.
 
     Raises:
-        WireError: it is none.
+        WireError: the result describes none.
     """
     try:
         plan, offsets = dict(result["plan"]), list(result["offsets"])
@@ -222,7 +224,7 @@ def build_plan(result: Mapping[str, Any], files: int) -> Plan:
 
 
 def _locate(file: dict[str, Any], offset: Any, files: int) -> dict[str, Any]:
-    """A planned file with the way to its octets."""
+    """The data of a planned file, with the function that reads its octets."""
     size, end = file["size"], os.fstat(files).st_size
     if not (isinstance(offset, int) and isinstance(size, int) and 0 <= offset <= offset + size <= end):
         raise wire.WireError("a file outside of what was written")
@@ -230,7 +232,7 @@ def _locate(file: dict[str, Any], offset: Any, files: int) -> dict[str, Any]:
 
 
 def _read(files: int, offset: int, size: int) -> Iterator[bytes]:
-    """So many octets from there, in chunks."""
+    """The octets of one file, in chunks."""
     end = offset + size
     while offset < end:
         chunk = os.pread(files, min(_CHUNK_BYTES, end - offset), offset)
@@ -241,7 +243,7 @@ def _read(files: int, offset: int, size: int) -> Iterator[bytes]:
 
 
 def _is_full(exc: Exception) -> bool:
-    """Whether the disk takes no file: it is full, or read-only, or there is no folder."""
+    """Returns whether the disk takes no file: it is full, or read-only, or the folder is missing."""
     error = exc.error if isinstance(exc, BusyError) else errno.errorcode.get(getattr(exc, "errno", 0) or 0)
     return error in ("ENOSPC", "EDQUOT", "EROFS", "ENOENT")
 

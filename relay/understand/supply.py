@@ -1,4 +1,5 @@
-"""The supply of workers: one template, started anew when it is gone, and the configurations that workers know.
+"""The supply of workers: one template, started anew when it has ended, and the configurations that workers
+have.
 
 Owns the template's life. Never hands out a worker twice.
 """
@@ -14,7 +15,7 @@ from relay.understand.process import TemplateProcess, WorkerProcess
 
 #: Seconds between two tries to start a template.
 _PAUSE_SECONDS = 0.5
-#: Tries before those who wait are told that there is none.
+#: Tries before those who wait get a BusyError.
 _TRIES = 4
 
 
@@ -23,7 +24,7 @@ class BusyError(Exception):
 
     def __init__(self, why: str, *, error: str = "") -> None:
         super().__init__(why)
-        #: The errno of the machine by name, "" where it was none.
+        #: The name of the machine's errno; "" where it was none.
         self.error = error
 
 
@@ -35,7 +36,7 @@ class LaneTakenError(BusyError):
 
 
 class Supply:
-    """Where workers come from."""
+    """The supply of workers of one process."""
 
     def __init__(self, config: Config, *, program: str = "relay.understand") -> None:
         self._program = program
@@ -47,7 +48,7 @@ class Supply:
         self._closed = False
 
     def number_of(self, config: Config) -> tuple[int, dict[str, Any]]:
-        """The number of a configuration and its plain data; a new one is what workers are born with from now on."""
+        """The number of a configuration and its plain data; workers are forked with a new one from now on."""
         if config is not self._config:
             self._config, self._packed = config, config.pack()
             self._number += 1
@@ -58,11 +59,11 @@ class Supply:
     def _teach(self, template: TemplateProcess) -> None:
         try:
             template.teach(self._number, self._packed)
-        except OSError as exc:  # workers are given it with their mail instead
+        except OSError as exc:  # workers get it with their mail instead
             telemetry.workers_failed(why=f"the template cannot be told of the configuration: {exc.strerror}")
 
     async def ready(self) -> None:
-        """Wait until there is a template.
+        """Wait until the template runs.
 
         Raises:
             BusyError: there is none, and starting one fails.
@@ -91,7 +92,7 @@ class Supply:
         raise BusyError("no worker can be started")
 
     def fork(self) -> WorkerProcess:
-        """One more worker.
+        """Fork one more worker.
 
         Raises:
             BusyError: there is no room for it, or no template.

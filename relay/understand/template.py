@@ -1,8 +1,8 @@
-"""The template: a process that has everything imported and does nothing but fork workers and tell how they end.
+"""The template: a process with everything imported, which forks workers and reports how they end.
 
-Owns the birth and the death of workers. A fork takes milliseconds where a start takes half a second, and what is never
-written to stays shared. It has one thread, for a fork copies no other. It hangs on the process that started it: when that
-is gone, it goes, and its workers with it, whatever they are doing (PR_SET_PDEATHSIG).
+Owns the fork and the end of workers. A fork takes milliseconds where a start takes half a second, and memory
+that is never written to stays shared. The template has one thread, because a fork copies no other. It ends
+with the process that started it, and its workers end with it, at any point of their work (PR_SET_PDEATHSIG).
 
     {"do": "config", "number"} and a descriptor     the configuration that workers are born with
     {"do": "fork", "name"} and two descriptors      a worker's end of its line, and its piece of memory
@@ -29,20 +29,23 @@ from relay.understand.worker import PACKET_BYTES, Job, Worker
 
 
 def run_template(jobs: Mapping[str, Job]) -> NoReturn:
-    """The whole life of a template; its line to the process that wants workers is the descriptor in its first argument."""
+    """The whole life of a template; the descriptor in its first argument is the line to the process that
+    wants workers.
+    """
     limits.bind_to_parent(int(sys.argv[2]))
     limits.be_expendable()
-    # The supervisor has the signals: a Ctrl-C at a terminal reaches the whole group, and ends nobody out of turn.
+    # Signals are the supervisor's: a Ctrl-C at a terminal reaches the whole group, and must end no process
+    # out of turn.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     template = Template(socket.socket(fileno=int(sys.argv[1])), jobs)
     gc.collect()
-    gc.freeze()  # what is here now is shared with every worker as long as no collector writes to it
+    gc.freeze()  # memory stays shared with the workers as long as no collector writes to it
     template.live()
 
 
 class Template:
-    """The one thread of this process."""
+    """The template's one thread."""
 
     def __init__(self, line: socket.socket, jobs: Mapping[str, Job]) -> None:
         self._line = line
@@ -55,7 +58,7 @@ class Template:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def live(self) -> NoReturn:
-        """Do what is asked and tell of the dead, until the other side is gone."""
+        """Obey the orders and report ended workers, until the other side is gone."""
         poll = select.poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
@@ -76,7 +79,7 @@ class Template:
         match words["do"]:
             case "config":
                 packed = wire.load(os.pread(handles[0], os.fstat(handles[0]).st_size, 0))
-                self._model.learn(words["number"], packed)  # once here: workers inherit it
+                self._model.learn(words["number"], packed)  # learned once here: workers inherit it
             case "fork":
                 self._fork(words["name"], *handles)
             case "kill":
@@ -110,7 +113,7 @@ class Template:
 
     def _kill(self, name: int) -> None:
         for pid, each in self._names.items():
-            if each == name:  # not reaped yet, so the number is still its own
+            if each == name:  # not reaped yet, so the pid is still the worker's
                 os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:

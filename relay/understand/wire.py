@@ -1,8 +1,8 @@
-"""Values as plain data and back: what the process that holds the mail and its workers tell each other.
+"""The exchange format between a process that holds mail and its workers: values as plain data, and back.
 
-Owns the exchange format: JSON in UTF-8 of frozen dataclasses, field by field. Nothing that a worker says is executed
-or trusted: what does not have the declared types raises. Functions among the fields are left out, and given anew by
-whoever unpacks.
+Owns the format: JSON in UTF-8 of frozen dataclasses, field by field. Never executes or trusts a worker's
+answer: data without the declared types raises. Functions among the fields are left out, and given anew by the
+side that unpacks.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _Value = TypeVar("_Value")
 
 
 class WireError(ValueError):
-    """The other side sent something that is not what was agreed."""
+    """The other side sent data that does not fit the format."""
 
 
 def dump(data: Any) -> bytes:
-    """Plain data as octets; lone surrogates survive."""
+    """Plain data as octets, with lone surrogates kept."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -32,7 +32,7 @@ def load(octets: bytes) -> dict[str, Any]:
     """The object that `dump` made these octets of.
 
     Raises:
-        WireError: they are no JSON object.
+        WireError: the octets are no JSON object.
     """
     try:
         data = json.loads(octets.decode("utf-8", "surrogatepass"))
@@ -60,7 +60,8 @@ def pack(value: Any) -> Any:
 
 
 def unpack(kind: type[_Value], data: Any) -> _Value:
-    """The value of this type that `pack` made the data of; functions are fields of `data` that the caller has added.
+    """The value of this type that `pack` made the data of; the caller has added functions as fields of
+    `data`.
 
     Raises:
         WireError: a field is missing, unknown or of another type.
@@ -108,7 +109,7 @@ def _unpack_series(origin: Any, kinds: tuple[Any, ...], data: Any) -> Any:
 
 
 def _check(kind: Any, data: Any) -> Any:
-    """A scalar as it is, when it is of this very type: True is no number here."""
+    """The scalar itself, when it is of exactly this type: True is no number here."""
     if type(data) is not kind and not (kind is float and type(data) is int):
         raise TypeError(f"{type(data).__name__} is no {kind.__name__}")
     return data

@@ -1,10 +1,12 @@
-"""A worker: the process that reads other people's octets, one mail after the other, and keeps nothing of them.
+"""The worker: the process that reads strangers' octets, one mail after the other, and keeps none of them.
 
-Owns the life of one worker, forked by the template (`relay.understand.template`). It is given each mail as a descriptor,
-and an empty file without a name; it gives back plain data, and in the file everything that it decoded. It opens nothing
-by name and calls nobody. Whatever goes wrong is told, or ends the process: the other side notices both.
+Owns the life of one worker, forked by the template (`relay.understand.template`). A worker is given each mail
+as a descriptor, with an empty file without a name; it gives back plain data, and the decoded octets in the
+file. It opens no file by name and makes no connection. Any failure is reported, or ends the process: the
+other side notices both.
 
-One packet asks and one answers; what they carry lies in a shared piece of memory, at its beginning, since a packet is small.
+One packet asks and one answers; their content lies at the beginning of a shared piece of memory, since
+packets are small.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ from relay.faults import fault_point
 from relay.routes import RouteTable
 from relay.understand import limits, wire
 
-#: Octets of a packet at most, either way.
+#: Octets of a packet at most, in both directions.
 PACKET_BYTES = 4_096
-#: Private memory above which a worker ends after its mail instead of keeping what the allocator does not give back.
+#: Octets of private memory above which a worker ends after its mail: allocators do not give everything back.
 _KEPT_BYTES = 40_000_000
-#: Mails after which a worker ends: what leaks in a library has an end.
+#: Mails after which a worker ends, so that leaks of libraries are bounded.
 _MAILS = 2_000
-#: Errors of the machine, not of a mail: the same mail may pass later.
+#: Errors of the machine and not of a mail, which may pass later.
 _TEMPORARY = frozenset(
     {
         errno.ENOSPC,
@@ -44,7 +46,7 @@ _TEMPORARY = frozenset(
         errno.EAGAIN,
     }
 )
-#: Frames of an exception that are told: enough to find the line, and no value among them.
+#: Frames of an exception that are reported: enough to find the line, without values.
 _FRAMES = 8
 #: Octets at the beginning of a mail that a fault point may look at.
 _HEAD_BYTES = 65_536
@@ -59,12 +61,12 @@ class Files:
     """The decoded files of a mail, behind each other in one file without a name."""
 
     handle: int
-    #: Octets that they may hold together.
+    #: Octets that the files may hold together.
     limit: int
     end: int = 0
 
     def write(self, chunks: Iterable[bytes], size: int) -> int:
-        """Append a file of this size; returns where it begins.
+        """Append a file of this size. Returns its offset.
 
         Raises:
             FilesTooLargeError: there is no room for it within the limit.
@@ -91,16 +93,16 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One mail as a job sees it."""
+    """One mail as a job sees it: octets, facts, and where its files go."""
 
-    #: The octets, our own trace header included.
+    #: The octets, with our own Received field.
     raw: memoryview
-    #: What the other side said of it, as plain data.
+    #: The facts that the other side sent with the mail, as plain data.
     order: Mapping[str, Any]
     config: Config
     routes: RouteTable
     files: Files
-    #: Asks the other side something while the mail is under way; plain data both ways.
+    #: The call that asks the other side a question about the mail; plain data both ways.
     ask: Callable[[dict[str, Any]], dict[str, Any]] = field(repr=False)
 
 
@@ -108,7 +110,7 @@ Job = Callable[[Mail], dict[str, Any]]
 
 
 class Worker:
-    """One process' life: its socket, its piece of memory, and the configuration that it read last."""
+    """The life of one process: its socket, its piece of memory, and its last configuration."""
 
     _line: socket.socket
     _memory: int
@@ -127,12 +129,12 @@ class Worker:
         self._number = number
 
     def begin(self, line: socket.socket, memory: int) -> None:
-        """Take one's place in a process of one's own."""
+        """Take the socket and the memory of this process after the fork."""
         self._line = line
         self._memory = memory
 
     def live(self) -> NoReturn:
-        """Serve until the other side hangs up, or this process has held too much."""
+        """Serve mails until the other side hangs up, or this process has held too much memory."""
         while True:
             octets, handles, _, _ = socket.recv_fds(self._line, PACKET_BYTES, 2)
             if not octets:
@@ -154,7 +156,7 @@ class Worker:
         return self._mails >= _MAILS or limits.private_bytes() > _KEPT_BYTES
 
     def serve(self, order: dict[str, Any], raw: int, files: int) -> dict[str, Any]:
-        """What came of one mail, whatever happens short of the process' end."""
+        """The answer for one mail, an error among the answers."""
         try:
             if order["config"] is not None:
                 self.learn(order["number"], order["config"])
@@ -167,7 +169,7 @@ class Worker:
             if exc.errno in _TEMPORARY:
                 return {"said": "temporary", "error": errno.errorcode[exc.errno]}
             return _describe(exc)
-        except Exception as exc:  # noqa: BLE001 - the last fence: whatever a mail provokes is told to the other side
+        except Exception as exc:  # noqa: BLE001 - every exception that a mail provokes is reported to the other side
             return _describe(exc)
 
     def _run(self, order: dict[str, Any], raw: int, files: int) -> dict[str, Any]:
@@ -187,13 +189,13 @@ class Worker:
             )
             return self._jobs[order["job"]](mail)
         finally:
-            with suppress(BufferError):  # a slice in a cycle, or in a traceback: the map goes when that goes
+            with suppress(BufferError):  # a slice in a cycle, or in a traceback, still uses the map
                 view.release()
                 if isinstance(mapped, mmap.mmap):
                     mapped.close()
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The other side's answer."""
+        """The other side's answer to a question."""
         self._say({"said": "ask", "question": question})
         octets = self._line.recv(PACKET_BYTES)
         if not octets:
@@ -213,7 +215,7 @@ class Worker:
 
 
 def write_all(handle: int, octets: bytes | memoryview) -> None:
-    """Make these octets the content of a file."""
+    """Write these octets as the content of a file."""
     os.ftruncate(handle, 0)
     with memoryview(octets) as view:
         done = 0
@@ -228,7 +230,7 @@ def _map(handle: int) -> mmap.mmap | bytes:
 
 
 def _describe(exc: Exception) -> dict[str, Any]:
-    """An exception by its type and its place; its own words may be the mail's."""
+    """The type and the place of an exception; its message is left out, because it may quote the mail."""
     frames = traceback.extract_tb(exc.__traceback__)[-_FRAMES:]
     places = [f"{frame.filename.rpartition('/relay/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
     return {"said": "fault", "error": type(exc).__name__, "places": places}
