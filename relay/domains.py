@@ -1,9 +1,9 @@
 """Domains as they are compared: one form for each, whichever way it is written.
 
-Owns internationalised domain names: A-labels (RFC 5890 §2.3.2.1) by UTS #46, non-transitional (`straße` is not
-`strasse`, which is somebody else's), as registries and browsers have it. What is no such name (an address literal,
-underscores, a label that is too long) is compared as its text, without case. Values in, values out; every text has a
-form, in time linear in its length.
+Owns internationalised domain names: A-labels (RFC 5890 §2.3.2.1) by UTS #46, non-transitional (`straße` is
+not `strasse`, which is somebody else's), as registries and browsers have it. What is no such name (an address
+literal, underscores, a label that is too long) is compared as its text, without case. Values in, values out;
+every text has a form, in time linear in its length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_LABEL = 63
 
 @lru_cache(maxsize=4_096)
 def encode_domain(domain: str) -> str | None:
-    """The domain in A-labels and lower case; None where no registry could have it."""
+    """The domain in A-labels and lower case. Returns None where no registry could have it."""
     if len(domain) > _LONGEST:
         return None
     if not domain.isascii():
@@ -36,7 +36,7 @@ def encode_domain(domain: str) -> str | None:
 
 def _encode_label(label: str) -> str | None:
     if len(label) > _LONGEST_LABEL:
-        return None  # no encoding makes it shorter
+        return None  # an encoded label is never shorter
     if not label.isascii():
         label = "xn--" + label.encode("punycode").decode("ascii")
     label = label.lower()
@@ -44,7 +44,7 @@ def _encode_label(label: str) -> str | None:
 
 
 def _is_sound(label: str) -> bool:
-    """Whether what calls itself an A-label can be read as one (RFC 3492)."""
+    """Returns whether a label that begins like an A-label can be decoded as one (RFC 3492)."""
     if not label.startswith("xn--"):
         return True
     try:
@@ -54,13 +54,13 @@ def _is_sound(label: str) -> bool:
 
 
 def normalise_domain(domain: str) -> str:
-    """The one form in which a domain is compared; its text in lower case where it is none."""
+    """The one form in which a domain is compared. Returns its text in lower case where it is no domain."""
     encoded = encode_domain(domain)
     return domain.lower() if encoded is None else encoded
 
 
 def normalise_address(address: str) -> str:
-    """The one form in which an address is compared: as routes do, without case of its local part."""
+    """The one form in which an address is compared, without case of its local part."""
     local, at, domain = address.rpartition("@")
     return f"{local.lower()}{at}{normalise_domain(domain)}" if at else address.lower()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
 
-#: Our name for an accepted mail: in its `Received:` line, its S3 keys, every log line and the reply to DATA.
+#: The id of an accepted mail: in its `Received:` line, its S3 keys, every log line and the reply to DATA.
 SpoolId = NewType("SpoolId", str)
 
 
@@ -62,9 +62,9 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Everything a transaction said about a mail besides the mail itself."""
+    """The envelope of a mail: everything that its transaction said about it, besides the mail itself."""
 
-    #: None for the null reverse-path `<>`.
+    #: The address of MAIL FROM; None for the null reverse-path `<>`.
     reverse_path: str | None
     forward_paths: tuple[ForwardPath, ...]
     peer: Peer
@@ -74,5 +74,5 @@ class Envelope:
     #: RFC 3461 RET and ENVID as given.
     ret: str | None = None
     envid: str | None = None
-    #: What the trusted listener repaired: "bare-lf", "message-id", "date", "path". Empty on mx.
+    #: Repairs that the trusted listener made: "bare-lf", "message-id", "date", "path". Empty on mx.
     repairs: tuple[str, ...] = field(default=())

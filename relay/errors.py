@@ -14,8 +14,8 @@
     ├── NotUnderstoodError     a mail defeats the relay itself    -> the rung `original`
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
 
-Owns the tree and the classes of failure (design §7). Never does I/O. Foreign errors become these at the
-edges (floor 2) and nowhere else; what no edge recognises is temporary.
+Owns the tree and the classes of failure (docs/flow.md, "Delivery"). Never does I/O. Foreign errors become
+these at the edges (floor 2) and nowhere else; what no edge recognises is temporary.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from enum import StrEnum
 
 
 class RelayError(Exception):
-    """Anything that the relay itself raises."""
+    """An error that the relay itself raises."""
 
 
 class ConfigError(RelayError):
-    """An operator's mistake, in sentences that can be printed as they are."""
+    """A mistake of the operator, in sentences that can be printed as they are."""
 
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
@@ -37,39 +37,39 @@ class ConfigError(RelayError):
 
 
 class SpoolError(RelayError):
-    """The spool could not do what was asked; nothing was half done."""
+    """The spool could not do a step; no step is left half done."""
 
 
 class SpoolFullError(SpoolError):
-    """There is no room for this mail: disk space, inodes or a quota."""
+    """The spool has no room for a mail: disk space, inodes or a quota."""
 
 
 class SpoolSickError(SpoolError):
-    """A write or a sync failed: what was to be stored must be taken as not stored."""
+    """A write or a sync failed: the mail counts as not stored."""
 
 
 class SpoolDamagedError(SpoolSickError):
-    """The database cannot be read as one: it is something else, or was cut short, or has rotted."""
+    """The database cannot be read: the file is something else, was cut short, or is corrupt."""
 
 
 class SpoolUnfitError(ConfigError, SpoolError):
-    """A spool that only an operator can make fit for use: wrong owner, mode or kind, damaged, or not ours."""
+    """The spool can be made fit only by an operator: wrong owner, mode or kind, damaged, or not ours."""
 
 
 class SpoolOlderError(SpoolUnfitError):
-    """A spool of an older relay: only the daemon brings it up to date, when it starts."""
+    """The spool was made by an older relay; only the daemon brings it up to date, when it starts."""
 
 
 class SpoolBusyError(SpoolError):
-    """Another process delivers from this spool."""
+    """The spool has a deliverer already, in another process."""
 
 
 class SpoolCorruptError(SpoolError):
-    """A stored mail does not hash to what was accepted."""
+    """The stored octets of a mail do not hash to what was accepted."""
 
 
 class LeaseLostError(SpoolError):
-    """Another runner, or an operator, has the entry now."""
+    """The lease of an entry is over; another runner, or an operator, has the entry now."""
 
 
 class NotUnderstoodError(RelayError):
@@ -79,12 +79,12 @@ class NotUnderstoodError(RelayError):
         super().__init__(f"{cause}: {detail}")
         #: A word of `contact.plan.Cause`.
         self.cause = cause
-        #: For us, never for the wire.
+        #: For the log, never for a peer.
         self.detail = detail
 
 
 class FailureClass(StrEnum):
-    """What a failed call to S3 or Connect means for the entry (design §7)."""
+    """The class of a failed call to S3 or Connect: what it means for the entry (docs/flow.md, "Delivery")."""
 
     #: 5xx, time-outs, refused connections, anything unknown: defer.
     TEMPORARY = "temporary"
@@ -96,23 +96,23 @@ class FailureClass(StrEnum):
     PAYLOAD = "payload"
     #: 403, 404, no such bucket, bad credentials: hold the route, alarm, probe.
     CONFIGURATION = "configuration"
-    #: IdempotencyException: the same token was used with another payload, by whomever.
+    #: 409 IdempotencyException: the token was used before, with another payload.
     CONFLICT = "conflict"
 
 
 class Blame(StrEnum):
-    """Where a failed call to S3 or Connect went wrong: what it says of other mail."""
+    """The place where a failed call went wrong, and so what it says about other mail."""
 
-    #: Before anything was sent, or in what we know of it.
+    #: With us: before anything was sent, or in what we know of the answer.
     OURS = "ours"
-    #: The service is there, and has answered this request so.
+    #: With this request: the service is there, and refused it.
     REQUEST = "request"
-    #: The service, or the way to it: 5xx, time-outs, no connection, an answer that proves nothing.
+    #: With the service, or the way to it: 5xx, time-outs, no connection, an answer that proves nothing.
     SERVICE = "service"
 
 
 class RemoteError(RelayError):
-    """S3 or Connect refused, or did not answer."""
+    """S3 or Connect refused a call, or did not answer."""
 
     def __init__(
         self,
@@ -129,12 +129,14 @@ class RemoteError(RelayError):
         #: "s3" or "connect".
         self.service = service
         self.failure = failure
-        #: The service's own word ("ThrottlingException"), or ours ("timeout", "unreachable"): a bounded vocabulary.
+        #: The service's own word ("ThrottlingException"), or ours ("timeout", "unreachable"): a bounded
+        #: vocabulary.
         self.code = code
-        #: For us, never for the wire.
+        #: For the log, never for a peer.
         self.detail = detail
         #: File names that the refusal spoke of; empty when it named none.
         self.named = named
-        #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else "".
+        #: The modelled reason of a 400 or 402 ("INVALID_FILE_TYPE", "TOTAL_FILE_SIZE_EXCEEDED", ...), else
+        #: "".
         self.reason = reason
         self.blame = blame

@@ -1,7 +1,7 @@
-"""Fault points: the named steps at which a test may end the process or fail a system call.
+"""The fault points: named steps at which a test may end the process or fail a system call.
 
-Owns *fault point*. Inert, and one comparison long, unless the environment variable RELAY_FAULT_POINT names the
-step when the process starts. Never does anything else: what the names mean stands in docs/spool.md.
+Owns *fault point*. Inert, and one comparison long, unless the environment variable RELAY_FAULT_POINT names
+the step when the process starts. Never does anything else; docs/spool.md, "Fault points" lists the names.
 
     RELAY_FAULT_POINT=name             SIGKILL at the first pass
     RELAY_FAULT_POINT=name:3           SIGKILL at the third pass
@@ -34,7 +34,7 @@ _ERRORS = {
 
 
 class UnexpectedError(Exception):
-    """An exception as a bug raises it: none that any code knows."""
+    """An exception that no code expects, as a bug raises it."""
 
 
 def _kill() -> None:
@@ -46,7 +46,7 @@ def _stop() -> None:
 
 
 def _spin() -> None:
-    deque(repeat(None), maxlen=0)  # a loop in C: no thread of ours runs beside it, and no handler of a signal
+    deque(repeat(None), maxlen=0)  # a loop in C: no other thread and no signal handler runs beside it
 
 
 def _crash() -> None:
@@ -67,18 +67,18 @@ class Fault:
     """One fault that waits for its step."""
 
     name: str
-    #: errno to raise, 0 an exception of no kind; None when the process is to do something instead.
+    #: The errno to raise, 0 for an `UnexpectedError`; None where `deed` is done instead.
     error: int | None
-    #: That something.
+    #: The call that is made at the step.
     deed: Callable[[], None] = _kill
-    #: The pass that it strikes at; 0 strikes at every pass.
+    #: The number of the pass at which the fault strikes; 0 is every pass.
     nth: int
-    #: What a pass must be about to count.
+    #: Octets that a pass must be about in order to count.
     word: bytes = b""
     passes: int = 0
 
     def pass_by(self, about: bytes) -> None:
-        """Count one pass, and strike when it is the one."""
+        """Count one pass, and strike when it is the chosen one."""
         if self.word not in about:
             return
         self.passes += 1
@@ -122,12 +122,14 @@ _armed: Fault | None = parse_fault(os.environ.get(VARIABLE, ""))
 
 
 def arm_fault(text: str) -> None:
-    """Replace the fault of this process; the empty text disarms it. For tests within one process."""
+    """Replace the fault of this process, for tests within one process. The empty text disarms it."""
     global _armed  # noqa: PLW0603 - one fault a process, as the environment has one variable
     _armed = parse_fault(text)
 
 
 def fault_point(name: str, about: bytes | memoryview = b"") -> None:
-    """A step has just been made, about these octets; nothing happens unless a fault waits here."""
+    """Pass a named step, which was about these octets. The call does nothing unless a fault is armed for the
+    name.
+    """
     if _armed is not None and _armed.name == name:
         _armed.pass_by(bytes(about))

@@ -1,9 +1,9 @@
 """IP addresses of peers: the one spelling of each, and the networks that are counted as a single customer.
 
-Owns how an address that came as text or octets becomes the address that everybody here compares, counts and shows. An
-IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2: `::ffff:203.0.113.6`, which Python 3.11 writes `::ffff:cb00:7106`) is
-that IPv4 address everywhere. Owns the widths, too: /64 of IPv6 is a single host's, /48 what a site is given (RFC 6177).
-Never asks anybody.
+Owns how an address that came as text or octets becomes the address that everybody here compares, counts and
+shows. An IPv4 address mapped into IPv6 (RFC 4291 §2.5.5.2: `::ffff:203.0.113.6`, which Python 3.11 writes
+`::ffff:cb00:7106`) is that IPv4 address everywhere. Owns the widths, too: /64 of IPv6 is a single host's, /48
+what a site is given (RFC 6177). Never asks anybody.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def normalise_address(source: str | bytes) -> str:
 
 @lru_cache(maxsize=8_192)
 def normalise_peer(name: str) -> str:
-    """The one spelling of a peer's address as the kernel names it; its scope is ours to know, and is left out.
+    """The one spelling of a peer's address as the kernel names it, without its scope.
 
     Text that is no address, as a socket without one has, stays as it is.
     """
@@ -70,7 +70,8 @@ def parse_network(text: str) -> Network:
 
 @lru_cache(maxsize=8_192)
 def find_host(address: str) -> str:
-    """The name under which an address is counted: itself, and of IPv6 its /64, within which a host chooses freely.
+    """The host of an address for counting: an IPv4 address itself, and the /64 of an IPv6 address, which one
+    host has whole.
 
     Text that is no address is its own host.
     """
@@ -79,7 +80,7 @@ def find_host(address: str) -> str:
 
 @lru_cache(maxsize=8_192)
 def find_network(address: str) -> str:
-    """The /24 or /48 that an address lies in.
+    """The network of an address: its /24 of IPv4 or its /48 of IPv6.
 
     Text that is no address is its own network.
     """

@@ -1,9 +1,9 @@
-"""The one table of what we say to a peer: code, enhanced code, text, and when it is said.
+"""The one table of replies to peers: code, enhanced code, text, and when each is given.
 
-Owns every reply of the SMTP and LMTP edge; `docs/replies.md` is made of the same rows (`make docs`).
-Never holds a configuration value or an exception's text. Rules: our fault or unknown is 4yz, the sender's
-and lasting is 5yz; the class of the enhanced code is that of the reply (RFC 3463, 2034); 220 at the start,
-250 to HELO and EHLO, 334 and 354 carry none.
+Owns every reply of the SMTP and LMTP edge; `docs/replies.md` is made of the same rows (`make docs`). Never
+holds a configuration value or an exception's text. Rules: a fault of ours, or an unknown one, is 4yz; the
+sender's, and lasting, is 5yz; the class of the enhanced code is that of the reply (RFC 3463, 2034); 220 at
+the start, 250 to HELO and EHLO, 334 and 354 carry none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Row:
     """One line of the table."""
 
     reply: Reply
-    #: When it is said, for the operator who finds it in a peer's log.
+    #: The occasion of the reply, for the operator who finds it in a peer's log.
     when: str
 
 
@@ -26,7 +26,7 @@ _rows: list[Row] = []
 
 
 def _row(code: int, status: str, text: str, when: str) -> Reply:
-    """A reply, entered in the table; {words} in braces are filled in when it is said."""
+    """A reply, entered in the table; {words} in braces are filled in when it is sent."""
     reply = Reply(code=code, status=status, text=text)
     _rows.append(Row(reply=reply, when=when))
     return reply
@@ -115,7 +115,7 @@ PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", 
 # fmt: on
 
 ROWS: tuple[Row, ...] = tuple(_rows)
-# Rows as octets, by identity: they live as long as the process, and most replies are rows as they stand.
+# Rows as octets, by identity: most replies are rows as they stand.
 _wire = {id(row.reply): f"{row.reply}\r\n".encode() for row in ROWS}
 
 

@@ -19,18 +19,20 @@ from relay.envelope import Destination
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A forward-path, matched."""
+    """The result of a match: the route, and where it leads."""
 
     route: Route
     instance_id: str
     #: The Connect address that the mail goes to.
     address: str
-    #: What stood after the first "+" of the local part, "" when nothing did (subaddress, RFC 5233).
+    #: The subaddress after the first "+" of the local part (RFC 5233); "" when there is none.
     tag: str
 
 
 def _is_connects(address: str) -> bool:
-    """Whether Connect can have this e-mail address: not `"a b"@example.com`, which a catch-all would send there in vain."""
+    """Returns whether Connect can have this e-mail address: a catch-all would send `"a b"@example.com` there
+    in vain.
+    """
     try:
         check_address(address)
     except ValueError:
@@ -39,7 +41,7 @@ def _is_connects(address: str) -> bool:
 
 
 class RouteTable:
-    """All routes of a configuration, ready to be asked for one forward-path at a time."""
+    """The table of all routes of a configuration, asked for one forward-path at a time."""
 
     def __init__(self, config: Config) -> None:
         self._default_instance = config.connect.instance_id
@@ -54,7 +56,7 @@ class RouteTable:
         self._destinations = frozenset(
             normalise_address(route.destination) for route in config.routes if route.destination
         )
-        # A mail server sees the same few addresses all day.
+        # Cached: a mail server sees the same few addresses all day.
         self.match = lru_cache(maxsize=4_096)(self._match)
         self._destinations_of = lru_cache(maxsize=256)(self._find_destinations)
 
@@ -85,26 +87,29 @@ class RouteTable:
 
     @staticmethod
     def _plain(base: str, local: str, wanted: str, domain: str) -> str:
-        """The recipient itself, without its tag: Connect knows `support@`, not `support+vip@`."""
+        """The recipient's own address without its tag: Connect knows `support@`, not `support+vip@`."""
         return f"{local if wanted == local else base or local}@{domain}"
 
     def knows_domain(self, domain: str) -> bool:
-        """Whether any route speaks of this domain: an address there is unknown (5.1.1), elsewhere foreign (5.7.1)."""
+        """Returns whether any route names this domain: an unknown address there is answered 5.1.1, any other
+        domain's 5.7.1.
+        """
         return normalise_domain(domain) in self._domains
 
     def is_ours(self, address: str) -> bool:
-        """Whether an address would come to us, or is where we deliver to."""
+        """Returns whether an address is matched by a route, or is one that we deliver to."""
         return normalise_address(address) in self._destinations or self.match(address) is not None
 
     def route(self, name: str) -> Route | None:
-        """The route of this name; None when the configuration has it no more."""
+        """The route of this name. Returns None when the configuration has no such route any more."""
         return self._by_name.get(name)
 
     def destinations(self, forward_paths: Iterable[str]) -> tuple[Destination, ...]:
-        """One destination for each distinct (instance, address, route, tag), in the order of the first path that led there.
+        """The destinations of a mail: one for each distinct (instance, address, route, tag), in the order of
+        RCPT.
 
-        Forward-paths that another route takes, or that have another tag, are entries of their own, also at one address:
-        one may not decide what becomes of the other.
+        Forward-paths that another route takes, or that have another tag, are entries of their own even at the
+        same address: the policy of one must not decide what becomes of the other.
         """
         return self._destinations_of(tuple(forward_paths))
 
@@ -113,7 +118,7 @@ class RouteTable:
         for path in forward_paths:
             routed = self.match(path)
             if routed is not None:
-                # Two spellings of one address would be two contacts for one mail.
+                # One key for all spellings of an address, or one mail would become two contacts.
                 key = (routed.instance_id, normalise_address(routed.address), routed.route.name, routed.tag)
                 _, paths = found.setdefault(key, (routed, []))
                 paths.append(path)

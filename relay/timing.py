@@ -1,6 +1,6 @@
-"""Waiting that can be cut short: so long, or until something has happened.
+"""Waits that can be cut short by an event.
 
-Owns the time-out; what happens, and who says so, is the caller's.
+Owns the time-out. Never sets an event: the caller's code does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event is set, as soon as it is, or after so many seconds."""
+    """Wait for the event, at most `seconds`. Returns whether the event is set."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

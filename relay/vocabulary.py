@@ -1,7 +1,7 @@
 """The closed vocabularies that several rooms share: replies, dispositions, classes of mail, rungs, alarms.
 
-Owns the words *reply*, *disposition*, *classification*, *rung*, *cause* and *alarm kind*. Never does I/O. Follows RFC 5321 §4.2 (replies) and
-RFC 3463 (enhanced status codes).
+Owns the words *reply*, *disposition*, *classification*, *rung*, *cause* and *alarm kind*. Never does I/O.
+Follows RFC 5321 §4.2 (replies) and RFC 3463 (enhanced status codes).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Why a receiver takes no more sessions, as `/readyz` has it; the supervisor knows it by this.
+#: The reason for taking no more sessions, as `/readyz` shows it; the supervisor recognises it by these words.
 PLACES_TAKEN = "all places for sessions are taken (limits.connections)"
 
 
@@ -19,9 +19,10 @@ class Reply:
 
     #: Three digits, RFC 5321 §4.2.1.
     code: int
-    #: "subject.detail" of RFC 3463, without the class; empty where none is allowed (220, 250 to HELO/EHLO, 334, 354).
+    #: "subject.detail" of RFC 3463, without the class; empty where none is allowed (220, 250 to EHLO, 334,
+    #: 354).
     status: str
-    #: Short and generic, ASCII, for the peer's eyes: never a path, bucket, ARN or exception text.
+    #: Short and generic ASCII for the peer: never a path, bucket, ARN or exception text.
     text: str
 
     @property
@@ -31,7 +32,7 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        """Whether the peer was told yes."""
+        """Returns whether the reply is 2yz or 3yz."""
         return self.code < 400
 
     def __str__(self) -> str:
@@ -39,7 +40,7 @@ class Reply:
 
 
 class Disposition(StrEnum):
-    """What becomes of a mail at the door."""
+    """The decision over a mail before the reply to DATA."""
 
     ACCEPT = "accept"
     QUARANTINE = "quarantine"
@@ -48,7 +49,7 @@ class Disposition(StrEnum):
 
 
 class Classification(StrEnum):
-    """Who, or what, wrote a mail (RFC 3834 and the habits of the field)."""
+    """The class of a mail's writer, a person or a kind of program (RFC 3834 and the habits of the field)."""
 
     HUMAN = "human"
     AUTO_REPLY = "auto-reply"
@@ -58,38 +59,40 @@ class Classification(StrEnum):
 
 
 class Rung(StrEnum):
-    """The ladder: what is tried in turn when Connect refuses a payload."""
+    """The ladder: the forms in which a mail is tried in turn when Connect refuses a payload."""
 
     FULL = "full"
-    #: Without the attachments that the refusal named, or without any when it named none.
+    #: Everything but the attachments that the refusal named, or but all of them when it named none.
     TRIMMED = "trimmed"
     #: Plain text, no attachments, few headers: nothing that can be refused.
     TEXT = "text"
-    #: The mail not understood: what its head shows, and all of it as a file (`contact.original`).
+    #: The mail without being understood: the words of its head, and all of it as a file (`contact.original`).
     ORIGINAL = "original"
 
     @property
     def is_plain(self) -> bool:
-        """Whether only plain words go: no invisible characters, no unusual addresses, few attributes."""
+        """Returns whether the rung sends plain words only: no invisible characters or unusual addresses, few
+        attributes.
+        """
         return self in (Rung.TEXT, Rung.ORIGINAL)
 
 
 class Cause(StrEnum):
-    """Why a mail goes out at the rung `original`."""
+    """The cause for which a mail goes out at the rung `original`."""
 
-    #: By Connect, in every other form.
+    #: Connect refused every other form.
     REFUSED = "refused"
     EXCEPTION = "exception"
     CRASH = "crash"
     LIMIT = "limit"
-    #: By our own look at the request, in every other form.
+    #: Our own check of the request refused every other form.
     CHECK = "check"
-    #: It was at that rung before, and why is forgotten.
+    #: The mail was at that rung before, and the cause was not stored.
     UNKNOWN = "unknown"
 
     @property
     def is_fault(self) -> bool:
-        """Whether the relay is to blame: such a mail raises an alarm."""
+        """Returns whether the relay is to blame; such a mail raises an alarm."""
         return self not in (Cause.REFUSED, Cause.UNKNOWN)
 
     @property
@@ -109,11 +112,11 @@ _CAUSES = {
 
 
 class AlarmKind(StrEnum):
-    """What a person is woken for."""
+    """The kinds of alarm, each a reason to call a person."""
 
-    #: Mail was given up; a person must look at it.
+    #: Mail was given up, and waits for a person.
     DEAD_LETTERS = "dead_letters"
-    #: Mail waits for a person.
+    #: Mail is held, and waits for a person.
     HELD = "held"
     #: Mail of a route waits because its configuration is wrong: one alarm for each route.
     ROUTE_HELD = "route_held"
@@ -127,7 +130,7 @@ class AlarmKind(StrEnum):
     SPOOL_SICK = "spool_sick"
     #: The disk is full: mail goes out, and none comes in.
     DISK_FULL = "disk_full"
-    #: Newcomers find no free place for a session: told by the supervisor.
+    #: New peers find no free place for a session; the supervisor raises it.
     SESSIONS_FULL = "sessions_full"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"

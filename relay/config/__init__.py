@@ -1,4 +1,4 @@
-"""The configuration: its keys and defaults (`model`), the words values are made of (`words`), and how it is read (`load`)."""
+"""The configuration: keys and defaults (`model`), the words of values (`words`), and the reading (`load`)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.config.model import Config
 
-#: Made up, and of the form that real ones have.
+#: A made-up instance id, of the form that real ones have.
 INSTANCE_ID = "5eed0b0c-5a4d-4b0c-9c0d-0123456789ab"
 BUCKET = "relay-sandbox"
 
@@ -17,7 +17,8 @@ _DATA: dict[str, Any] = {
     "hostname": "relay.example.com",
     "s3": {"bucket": BUCKET},
     "connect": {"instance_id": INSTANCE_ID},
-    # No destination: each goes to the recipient itself, the last to whatever address of the domain was written to.
+    # No destination: each mail goes to the address that it was written to, the last to any address of the
+    # domain.
     "routes": [
         {"match": ["support@example.com"], "attributes": {"desk": "support"}},
         {"match": ["sales@example.com"], "attributes": {"desk": "sales"}},

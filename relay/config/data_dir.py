@@ -7,5 +7,6 @@ from __future__ import annotations
 
 #: The memory that receivers share to count together for `[limits]`; no mail is in it.
 TALLY = "tally"
-#: The folder of decoded files of mails under way. They have no name: what has one was left by a process that died.
+#: The folder of decoded files of mails under way. They have no name: what has one was left by a process that
+#: died.
 WORK = "work"

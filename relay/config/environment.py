@@ -1,4 +1,4 @@
-"""The configuration's second voice: `RELAY_…` variables laid over what the file says.
+"""The configuration from the environment: `RELAY_…` variables laid over what the file says.
 
 `RELAY_S3__BUCKET` is `bucket` of `[s3]`; `RELAY_LISTENERS__0__BIND` is `bind` of the first `[[listeners]]`.
 A value is read as TOML where the key is a number, a truth value, a list or a table, and as it stands where
@@ -15,12 +15,12 @@ from typing import Any
 from relay.config.keys import is_list, is_text, type_at
 
 PREFIX = "RELAY_"
-#: Where the file is; no key of it.
+#: The variable that names the file; it is no key.
 CONFIG = "RELAY_CONFIG"
-# Not keys either: relay.faults reads the second, for tests of crashes.
+# Variables that are no keys; relay.faults reads the second, for tests of crashes.
 _NOT_KEYS = {CONFIG, "RELAY_FAULT_POINT"}
-# Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a Service named "relay", and
-# RELAY_SMTP_SERVICE_HOST for one named "relay-smtp".
+# Kubernetes gives every pod RELAY_SERVICE_HOST, RELAY_PORT_25_TCP_ADDR and the like for a Service named
+# "relay", and RELAY_SMTP_SERVICE_HOST for one named "relay-smtp".
 _KUBERNETES = re.compile(
     r"RELAY_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)"
 )
@@ -53,7 +53,7 @@ def _parse_value(text: str, kind: Any) -> Any:
 
 
 def _put(data: MutableMapping[str, Any], path: KeyPath, value: Any) -> str:
-    """Set one value, making tables on the way; what is wrong with the path, or the empty string."""
+    """Set one value, making tables on the way. Returns what is wrong with the path, or the empty string."""
     place: Any = data
     for depth, step in enumerate(path):
         last = depth == len(path) - 1
@@ -80,7 +80,8 @@ def lay_over(
 ) -> tuple[dict[KeyPath, str], tuple[str, ...]]:
     """Lay the environment over the file's data, in place.
 
-    Gives the variable's name for each path it set, and one sentence for each variable that fits nowhere.
+    Returns the variable's name for each path that was set, and one sentence for each variable that fits
+    nowhere.
     """
     origins: dict[KeyPath, str] = {}
     sentences = []

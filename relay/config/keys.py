@@ -25,7 +25,7 @@ class Key:
     name: str
     #: True where the file must give it.
     required: bool
-    #: As Python holds it; None where `required`, and where nothing is the default.
+    #: The default as Python holds it; None where the key is required, and where there is no default.
     default: Any
 
 
@@ -44,7 +44,9 @@ def _is_section(annotation: Any) -> bool:
 
 
 def type_at(path: Sequence[str | int]) -> Any:
-    """The type of the value at a path like ("listeners", 0, "bind"); None where no such key exists."""
+    """The type of the value at a path like ("listeners", 0, "bind"). Returns None where no such key
+    exists.
+    """
     kind: Any = Config
     for step in path:
         if _is_section(kind):
@@ -60,17 +62,17 @@ def type_at(path: Sequence[str | int]) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a value of this type is written in quotes."""
+    """Returns whether a value of this type is written in quotes."""
     return kind in (str, Path) or get_origin(kind) is Literal
 
 
 def is_list(kind: Any) -> bool:
-    """Whether a value of this type is a list."""
+    """Returns whether a value of this type is a list."""
     return get_origin(kind) is tuple
 
 
 def names_at(path: Sequence[str | int]) -> tuple[str, ...]:
-    """The keys that may stand in the table at this path; empty where it is no table of ours."""
+    """The keys that may stand in the table at this path. Returns none where the path leads to no table."""
     kind = type_at(path)
     return tuple(kind.model_fields) if _is_section(kind) else ()
 
@@ -80,7 +82,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def all_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[Key]:
-    """Every key in the order of the model, tables before their own keys left out."""
+    """Every key in the order of the model; a table is not named itself, its keys are."""
     for name, field in section.model_fields.items():
         kind = _core(field.annotation)
         if _is_section(kind):

@@ -55,7 +55,7 @@ def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) ->
 
 
 def _own_name() -> tuple[str, tuple[str, ...]]:
-    """The name of this machine, and a sentence when it cannot stand in a banner."""
+    """The name of this machine. Returns a sentence beside it when that name cannot stand in a banner."""
     name = socket.getfqdn()
     try:
         return check_hostname(name), ()
@@ -84,7 +84,9 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _say_syntax(message: str, text: str) -> str:
-    """Where the file stops being TOML, and why; `message` ends in "(at line 4, column 9)" or "(at end of document)"."""
+    """The sentence for text that is no TOML: where, and why. `message` ends in "(at line 4, column 9)" or
+    "(at end of document)".
+    """
     what, _, where = message.rpartition(" (at ")
     where = where.rstrip(")").replace("end of document", f"line {text.count(chr(10)) + 1}, the end")
     if what.startswith(("Cannot overwrite", "Cannot declare")):
@@ -93,7 +95,9 @@ def _say_syntax(message: str, text: str) -> str:
 
 
 def check_files(config: Config) -> tuple[str, ...]:
-    """What is wrong with the files and directories that a configuration names; empty when all are fit for use."""
+    """The mistakes in the files and directories that a configuration names, one sentence each. Returns none
+    when all are fit for use.
+    """
     return (*_check_tls(config), *_check_users(config), *_check_data_dir(config.data_dir))
 
 
@@ -148,7 +152,9 @@ def _holds(path: Path, key: str, kind: str) -> str:
 
 
 def _check_users(config: Config) -> tuple[str, ...]:
-    """The users file is read by `relay.smtp.auth`: one `login:$argon2...` a line, empty lines and # aside."""
+    """The mistakes in the users file, one `login:$argon2...` a line, as `relay.smtp.auth` reads it; empty
+    lines and # are passed over.
+    """
     path = config.server.users_file
     if path is None:
         return ()
@@ -168,7 +174,7 @@ def _check_users(config: Config) -> tuple[str, ...]:
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """Make the directory of the spool where it is missing, for us alone.
+    """Make the directory of the spool where it is missing, readable by its owner alone.
 
     Raises:
         ConfigError: it cannot be made; some file systems say so only when they are asked to.
@@ -182,7 +188,7 @@ def make_data_dir(data_dir: Path) -> None:
 
 
 def _check_data_dir(data_dir: Path) -> tuple[str, ...]:
-    """Fit is a directory that we may write to, or one that we may make."""
+    """The mistakes in the data directory: it must be one that we may write to, or one that we may make."""
     name = f"data_dir = {show(str(data_dir))}"
     nearest = data_dir
     try:

@@ -1,7 +1,8 @@
 """The configuration as values: every key, its default, and what would be right.
 
-Owns the keys (design §5.3). Never reads a file, the environment or the network: `relay.config.load` does.
-A validator's message completes the sentence "<key> = <value>: ...", so it says what would be right.
+Owns the keys; docs/configuration.md lists them. Never reads a file, the environment or the network:
+`relay.config.load` does. A validator's message completes the sentence "<key> = <value>: ...", so it says what
+would be right.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
 
 
 class Section(BaseModel):
-    """A table of the file: frozen, and no key unknown."""
+    """A table of the file: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -84,7 +85,7 @@ class Tls(Section):
 
 
 class Server(Section):
-    """Processes and their end."""
+    """The processes, and how they end."""
 
     receivers: int = Field(default=0, ge=0, le=64)
     drain_seconds: float = Field(default=30.0, gt=0, le=600)
@@ -93,7 +94,7 @@ class Server(Section):
 
 
 class Limits(Section):
-    """What one peer, and all of them together, may ask of us."""
+    """The limits on one peer, and on all of them together."""
 
     connections: int = Field(default=2_000, ge=1)
     connections_per_address: int = Field(default=50, ge=1)
@@ -122,7 +123,7 @@ class Limits(Section):
 
 
 class SpoolSection(Section):
-    """Where accepted mail lies until it is a contact."""
+    """The place where accepted mail lies until it is a contact."""
 
     large_message_bytes: int = Field(default=262_144, ge=1_024)
     max_bytes: int = Field(default=0, ge=0)
@@ -135,7 +136,7 @@ class SpoolSection(Section):
 
 
 class Deliver(Section):
-    """How entries are tried, and for how long."""
+    """The rules of attempts: how many at once, how often, and for how long."""
 
     concurrency: int = Field(default=8, ge=1, le=256)
     max_age_hours: float = Field(default=96.0, gt=0)
@@ -159,12 +160,12 @@ class Deliver(Section):
 
     @property
     def longest_wait_seconds(self) -> float:
-        """Seconds that no failure is ever put off for longer than, jitter included."""
+        """The most seconds that a failure puts an entry off, jitter included."""
         return max(self.backoff_max_seconds, self.capacity_seconds, self.probe_seconds) * 1.25
 
 
 class Understand(Section):
-    """What one mail may cost the process that reads it."""
+    """The limits on what one mail may cost the process that reads it."""
 
     cpu_seconds: int = Field(default=15, ge=1, le=600)
     memory_bytes: int = Field(default=1_073_741_824, ge=268_435_456)
@@ -194,7 +195,7 @@ class Connect(Section):
 
 
 class Contact(Section):
-    """What a contact says of its mail."""
+    """The form of a contact: prefix of its attributes, and what stands where the mail says nothing."""
 
     attribute_prefix: Annotated[str, AfterValidator(check_attribute_prefix)] = "relay_"
     fallback_from: Address = "unknown@invalid.example"
@@ -209,7 +210,7 @@ class Admin(Section):
 
 
 class Alarms(Section):
-    """Whom to wake, and for what, besides the log and the metrics."""
+    """The receivers of alarms besides the log and the metrics, and their thresholds."""
 
     webhook: Annotated[str, AfterValidator(check_url)] | Literal[""] = ""
     sns_topic_arn: (
@@ -221,14 +222,14 @@ class Alarms(Section):
 
 
 class Log(Section):
-    """Where the log goes is the service manager's business; this is how it looks."""
+    """The form and the level of the log; where it goes is the service manager's business."""
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Route(Section):
-    """Which recipients go to which address of which instance."""
+    """A route: which recipients go to which address of which instance."""
 
     match: Annotated[tuple[Match, ...], Field(min_length=1)]
     name: str = ""
@@ -248,14 +249,16 @@ class Route(Section):
     @field_validator("name", mode="after")
     @classmethod
     def _name(cls, name: str, info: ValidationInfo) -> str:
-        """A name that was given has its rules; the default, the first match, is as long and as strange as that."""
+        """The name of a route, checked when it was given; the default, the first match, may be longer than a
+        name.
+        """
         return name if name in info.data.get("match", ())[:1] else check_route_name(name)
 
 
 class Config(Section):
     """The whole file."""
 
-    #: Where a file does not say, `load_config` puts the machine's own name.
+    #: The name in the banner; where the file has none, `load_config` puts the machine's own.
     hostname: Annotated[str, AfterValidator(check_hostname)] = "localhost"
     data_dir: Path = Path("/var/lib/relay")
     max_message_bytes: int = Field(default=41_943_040, ge=65_536, le=157_286_400)
@@ -275,9 +278,10 @@ class Config(Section):
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 
     def pack(self) -> dict[str, Any]:
-        """What `model_validate` makes the same configuration of in another process, in the types of JSON.
+        """The configuration in the types of JSON, from which `model_validate` makes it again in another
+        process.
 
-        Defaults are left out: whether a limit was written down is a part of what it says.
+        Defaults are left out, because whether a key was written down can matter.
         """
         return self.model_dump(mode="json", exclude_unset=True)
 
@@ -290,7 +294,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agreement(self) -> Self:
-        """Rules between keys: every one that is broken, one sentence a line."""
+        """Check the rules between keys; the error has one sentence a line for each that is broken."""
         broken = (
             *_doubled_routes(self.routes),
             *_doubled_binds(self.listeners),
@@ -302,7 +306,7 @@ class Config(Section):
 
 
 def _doubled_routes(routes: tuple[Route, ...]) -> Iterator[str]:
-    """A route that can never be reached, or never be told from another in the log."""
+    """The sentences for routes that can never be reached, or never be told from another in the log."""
     matches: dict[str, int] = {}
     names: dict[str, int] = {}
     for index, route in enumerate(routes):

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in sentences: the key, the value, what would be right.
+"""The mistakes of a configuration in sentences: the key, the value, what would be right.
 
 Owns the translation of pydantic's errors. Never does I/O.
 """
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config.keys import all_keys, is_list, names_at, type_at
 
-# What to write for the keys that have no default.
+# Advice for the keys that have no default.
 _MISSING = {
     "s3.bucket": 'name the bucket that attachments go to, as in bucket = "example-mail" under [s3]',
     "connect.instance_id": "name the Connect instance: its id or ARN, as instance_id under [connect]",
@@ -24,7 +24,7 @@ _MISSING = {
     "match": 'say which recipients it is for, as in match = ["support@example.com"]',
 }
 
-# pydantic's word for a mistake of type, and ours for what would be right.
+# pydantic's word for a mistake of type, and our sentence for what would be right.
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -60,7 +60,7 @@ def show(value: Any) -> str:
 
 
 def _path_of(error: ErrorDetails) -> tuple[str | int, ...]:
-    """Where the mistake stands: pydantic's place without the names it adds for unions and keys of tables."""
+    """The path of a mistake: pydantic's own, without the names that it adds for unions and keys of tables."""
     place = error["loc"]
     keep = len(place)
     if error["type"] not in ("missing", "extra_forbidden"):
@@ -70,7 +70,7 @@ def _path_of(error: ErrorDetails) -> tuple[str | int, ...]:
 
 
 def _unknown(path: Sequence[str | int]) -> str:
-    """What the operator may have meant by a key that does not exist."""
+    """The sentence for a key that does not exist, with the key that the operator may have meant."""
     name = str(path[-1])
     here = names_at(path[:-1])
     near = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
@@ -90,7 +90,7 @@ def _literal(expected: str, value: Any) -> str:
 
 
 def _right(error: ErrorDetails, path: Sequence[str | int]) -> str:
-    """What would be right in place of this mistake."""
+    """The part of a sentence that says what would be right."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         wanted = _MISSING.get(key_name(path)) or _MISSING.get(str(path[-1]), "it has no default")
@@ -109,7 +109,9 @@ def _right(error: ErrorDetails, path: Sequence[str | int]) -> str:
 
 
 def _says_all(error: ErrorDetails) -> bool:
-    """Whether the sentence is whole without the value: none was given, it is a table, or the key itself is wrong."""
+    """Returns whether the sentence is complete without the value: none was given, it is a table, or the key
+    itself is wrong.
+    """
     kind, value = error["type"], error["input"]
     rule_between_keys = kind == "value_error" and not isinstance(value, str)
     return kind == "missing" or isinstance(value, dict) or rule_between_keys or error["loc"][-1] == "[key]"

@@ -1,6 +1,6 @@
 """The words that configuration values are made of: networks, addresses, binds, host names, matches.
 
-Each `check_x` gives the value in its one canonical form, or raises ValueError with what would be right.
+Each `check_x` returns the value in its one canonical form, or raises ValueError with what would be right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
 
 
 def fits(pattern: str, right: str) -> Callable[[str], str]:
-    """A check that a value is of this pattern; `right` says what would be."""
+    """A check that a value matches a pattern; `right` is the sentence of its ValueError."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -32,7 +32,7 @@ def fits(pattern: str, right: str) -> Callable[[str], str]:
 
 
 def _check_domain(domain: str) -> str:
-    """A domain in lower case, an internationalised one in Unicode as sent."""
+    """The domain in lower case; an internationalised one stays in Unicode."""
     labels = domain.rstrip(".").split(".")
     for label in labels:
         if not label or (label.isascii() and not _LABEL.fullmatch(label)):
@@ -45,7 +45,7 @@ def _check_domain(domain: str) -> str:
 
 
 def check_hostname(value: str) -> str:
-    """A host name as it stands in the banner and in `Received:`."""
+    """The host name in lower case, as it stands in the banner and in `Received:`."""
     try:
         return _check_domain(value)
     except ValueError:
@@ -53,7 +53,7 @@ def check_hostname(value: str) -> str:
 
 
 def check_network(value: str) -> str:
-    """An IPv4 or IPv6 network or address, host bits refused."""
+    """The network in its canonical spelling; one with host bits is refused."""
     try:
         return str(parse_network(value))
     except ValueError as exc:
@@ -61,7 +61,7 @@ def check_network(value: str) -> str:
 
 
 def check_bind(value: str) -> str:
-    """`address:port`, an IPv6 address in brackets; port 0 takes a free one."""
+    """The `address:port`, an IPv6 address in brackets; port 0 takes a free one."""
     host, _, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
@@ -88,7 +88,7 @@ def check_address(value: str) -> str:
 
 
 def check_match(value: str) -> str:
-    """`address`, `@domain` or `local-part*@domain`, in lower case."""
+    """The pattern of a route in lower case: `address`, `@domain` or `local-part*@domain`."""
     local, at, domain = value.rpartition("@")
     if (
         not at
@@ -136,7 +136,7 @@ check_route_name = fits(
 
 
 def check_url(value: str) -> str:
-    """An http or https URL with a host."""
+    """The http or https URL, which has a host."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in value):
         raise ValueError('is no web address; write it like "https://alarms.example.com/relay"')

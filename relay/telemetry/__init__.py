@@ -1,8 +1,9 @@
 """The log and the metrics: one function for each fact, which writes its log line and moves its metric.
 
-Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at INFO;
-values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal obeys it. The
-facts stand by half: `sessions`, `spool`, `deliveries`, `workers`, `daemon`. docs/operations.md lists events and metrics.
+Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
+INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
+obeys it. The facts stand by half: `sessions`, `spool`, `deliveries`, `workers`, `daemon`. docs/operations.md
+lists events and metrics.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The facts of the daemon: its processes, its configuration, its log, its alarms, and faults that nothing expected.
+"""The facts of the daemon: its processes, its configuration, its log, its alarms, and faults that nothing
+expected.
 
-Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from relay.vocabulary import AlarmKind
 
 
 def queue_log() -> None:
-    """Have the log of this process wait in a bounded queue: a sink that stalls stops nothing else."""
+    """Have the log lines of this process wait in a bounded queue, so that a stalled sink stops nothing
+    else.
+    """
     logs.queue_stderr(count=LOG_LINES_DROPPED.inc, tell=_tell_dropped)
 
 
@@ -24,22 +28,22 @@ def _tell_dropped(lines: int) -> None:
 
 
 def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
-    """The supervisor runs."""
+    """The supervisor has started."""
     current_log().info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
 
 
 def daemon_ready() -> None:
-    """Every child works: mail can come in, contacts can go out."""
+    """All children work: mail can come in, contacts can go out."""
     current_log().info("daemon.ready")
 
 
 def daemon_stopped(*, seconds: float) -> None:
-    """The supervisor has stopped everything it started."""
+    """The supervisor has stopped everything that it started."""
     current_log().info("daemon.stopped", seconds=round(seconds, 3))
 
 
 def child_started(*, name: str, pid: int) -> None:
-    """A receiver or the deliverer runs."""
+    """A receiver or the deliverer has started."""
     current_log().info("child.started", child=name, pid=pid)
 
 
@@ -50,17 +54,19 @@ def child_ended(*, name: str, pid: int, code: int, expected: bool) -> None:
 
 
 def child_cannot_work(*, why: str, **child: str) -> None:
-    """A child could not begin, or go on; it is started again. The supervisor says which, as `child`."""
+    """A child could not begin, or go on; it is started again. `child` names it where the supervisor reports
+    for it.
+    """
     current_log().error("child.cannot_work", why=why, **child)
 
 
 def log_dropped(*, lines: int) -> None:
-    """The sink of the log takes lines again; so many had found no room meanwhile, or were refused."""
+    """The sink of the log takes lines again; `lines` were dropped meanwhile, or were refused."""
     current_log().warning("log.dropped", lines=lines)
 
 
 def child_hung(*, name: str, pid: int, seconds: float, state: str) -> None:
-    """A receiver or the deliverer has shown no life for so long; it is ended, and started again."""
+    """A receiver or the deliverer has shown no sign of life for `seconds`; it is ended, and started again."""
     HANGS.inc()
     current_log().error(
         "child.hung", child=name, pid=pid, seconds=round(seconds, 1), state=state or "unknown"
@@ -68,12 +74,14 @@ def child_hung(*, name: str, pid: int, seconds: float, state: str) -> None:
 
 
 def child_stacks(*, name: str, pid: int, why: str, stacks: Sequence[str]) -> None:
-    """The stacks of all threads of a process that hung or crashed, most recent call first; or why there are none."""
+    """The stacks of all threads of a process that hung or crashed, most recent call first; `why` says why
+    there are none.
+    """
     current_log().error("child.stacks", child=name, pid=pid, why=why, stacks=list(stacks))
 
 
 def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
-    """SIGHUP: the new configuration is in force, or the old one stays and these sentences say why."""
+    """The configuration was read again (SIGHUP): it is in force, or `sentences` say why the old one stays."""
     if sentences:
         current_log().error("config.refused", why=list(sentences))
     else:
@@ -81,19 +89,19 @@ def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
 
 
 def admin_opened(*, bind: str) -> None:
-    """Health and metrics are to be had at this address."""
+    """The address of health and metrics is open."""
     current_log().info("admin.opened", bind=bind)
 
 
 def admin_refused(*, why: str) -> None:
-    """Health and metrics cannot be had; mail goes on without them."""
+    """The address of health and metrics cannot be opened; mail goes on without it."""
     current_log().error("admin.refused", why=why)
 
 
 def alarm_told(
     *, kind: AlarmKind, raised: bool, detail: str, route: str = "", count: int | None = None
 ) -> None:
-    """Something that a person should look at, or the end of it."""
+    """An alarm was raised: a person should look. Or it has ended."""
     facts = ({"route": route} if route else {}) | ({"count": count} if count is not None else {})
     if raised:
         ALARMS.labels(kind).inc()
@@ -103,12 +111,14 @@ def alarm_told(
 
 
 def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
-    """A webhook or an SNS topic did not take an alarm; it is tried again until it is given up."""
+    """An alarm was not taken by its webhook or SNS topic; it is tried again until it is given up."""
     (current_log().error if given_up else current_log().warning)(
         "alarm.untold", to=to, why=why, kind=str(kind), given_up=given_up
     )
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:
-    """An exception that nothing expected; the mail it concerned was deferred, or went out as its original, not lost."""
+    """An exception that no code expects was caught; the mail it concerned was deferred or went out as its
+    original.
+    """
     current_log().error("fault.caught", where=where, exc_info=True, **facts)

@@ -1,6 +1,7 @@
 """The facts of delivery: attempts, rungs, routes and services.
 
-Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def delivery_attempted(
     next_attempt_at: str | None = None,
     error: RemoteError | None = None,
 ) -> None:
-    """The one line of a delivery attempt: which mail, where to, what came of it, and whose error it was."""
+    """A delivery attempt ended: which mail, where to, the outcome, and whose error it was. One line for each
+    attempt.
+    """
     DELIVERIES.labels(outcome).inc()
     if error is not None:
         DELIVERY_FAILURES.labels(error.service, error.failure).inc()
@@ -48,13 +51,13 @@ def delivery_attempted(
     fields |= {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
     fields |= {"adaptations": list(adaptations)} if adaptations else {}
     level = {"done": current_log().info, "deferred": current_log().warning}.get(outcome, current_log().error)
-    if reason == "already_there":  # done, and nobody can say which contact it is
+    if reason == "already_there":  # done, though the contact's id may be unknown
         level = current_log().warning
     level("delivery.attempted", **fields)
 
 
 def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:
-    """Connect refused a payload; the next rung of the ladder is tried."""
+    """A payload was refused by Connect; the next rung of the ladder is tried."""
     facts = {"rung": str(entry.rung), "code": code, "detail": detail, "following": following}
     current_log().warning("rung.refused", **_about(entry), **facts)
 
@@ -65,7 +68,7 @@ def _about(entry: Entry) -> dict[str, Any]:
 
 
 def service_moved(*, service: str, why: str) -> None:
-    """A service is away for everyone, and why, or back ("")."""
+    """A service is away for everyone, and why; with the empty string it is back."""
     if why:
         current_log().error("service.away", service=service, why=why)
     else:
@@ -73,15 +76,15 @@ def service_moved(*, service: str, why: str) -> None:
 
 
 def route_held(*, route: str, reason: str, detail: str) -> None:
-    """A configuration error stops a route until a probe succeeds, or an operator resumes it."""
+    """A route is held for an error of configuration, until a probe succeeds or an operator resumes it."""
     current_log().error("route.held", route=route, reason=reason, detail=detail)
 
 
 def route_resumed(*, route: str) -> None:
-    """A probe succeeded, or an operator resumed the route."""
+    """A route is resumed: a probe succeeded, or an operator did it."""
     current_log().info("route.resumed", route=route)
 
 
 def clock_moved(*, seconds: float) -> None:
-    """The wall clock was set, back when negative; what waits for an instant was set with it."""
+    """The wall clock was set, back when negative; times in the spool that lie ahead were moved with it."""
     current_log().warning("clock.moved", seconds=round(seconds, 3))

@@ -1,9 +1,8 @@
-"""How a line of the log looks: JSON for programs, columns for a person, and nothing that a terminal obeys.
+"""The form of a log line: JSON for programs, columns for a person, and nothing that a terminal obeys.
 
-Owns the set-up of structlog and of the libraries' own logging. Never decides what is said: `relay.telemetry` does.
-The line of a transaction is on the way of every 250, so its chain is short: one encoder made once, values that are
-plain left as they are, one step instead of structlog's four, and the lines of one turn of the event loop written
-together.
+Owns the set-up of structlog and of the libraries' own logging. Never decides what is said: `relay.telemetry`
+does. A line is written before every 250, so the chain is short: one encoder made once, plain values left as
+they are, one step in place of structlog's four, and one write for all lines of a turn of the event loop.
 """
 
 from __future__ import annotations
@@ -26,26 +25,28 @@ import structlog
 from relay.telemetry.log_queue import QueuedStream
 from relay.terminal import write_out
 
-#: What the end of a process waits for a sink that has stalled: its last words are worth a moment, and no more.
+#: Seconds that a process waits at its end for a sink that has stalled.
 _LAST_SECONDS = 1.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-#: Characters of one value; more is a peer that fills our disk. A sentence of ours, which may quote a peer, has more.
+#: Characters of one value, so that no peer fills our disk; a sentence of ours, which may quote a peer, may
+#: have more.
 _VALUE = 200
 _SENTENCE = 1_000
 _SENTENCES = frozenset({"detail", "why"})
-#: Characters of all values of a list together, and lines of a traceback: its beginning and its end say most.
+#: Characters of all values of a list together; lines that are kept of a traceback, at its beginning and its
+#: end.
 _LIST = 4_000
 _FIRST_LINES, _LAST_LINES = 20, 80
-#: Values of a list that are under its limit when each is under its own.
+#: Values that fit into a list for certain when each is within its own limit.
 _FEW = _LIST // _VALUE
-#: Types whose values are short, and stay what they are.
+#: Types whose values are short; they are left as they are.
 _SHORT = frozenset({int, float, bool, type(None)})
 
 
 def _shorten(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Cut every value to its limit, whoever chose it: what was cut says how long it was."""
+    """Cut every value to its limit, whoever chose it; a value that was cut says how long it was."""
     for name, value in event.items():
         kind = type(value)
         if kind is str:
@@ -72,7 +73,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _shorten_list(values: Sequence[Any], limit: int) -> list[str]:
-    """The first values of a list, and how many more there are."""
+    """The first values of a list, with a last one that counts those left out."""
     for each in values:
         if type(each) is not str or len(each) > _VALUE:
             break
@@ -98,10 +99,11 @@ def _shorten_lines(text: str) -> str:
 
 
 def _is_short(line: str) -> bool:
-    """Whether a line of JSON has no value over its limit: no stretch without a quotation mark is long enough for one.
+    """Returns whether a line of JSON has no value over its limit: no stretch without a quotation mark is long
+    enough for one.
 
-    A few jumps from mark to mark, where a look at each value costs several times as much. Returns False where a value
-    may be too long, a sentence of ours for one.
+    A few jumps from mark to mark, where a look at each value costs several times as much. Returns False where
+    a value may be too long, a sentence of ours for one.
     """
     at, end = 0, len(line)
     if end > _LIST:
@@ -118,7 +120,9 @@ def _shorten_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
 
 
 def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write out what a terminal would obey, an ESC as its escape; the lines of a traceback stay lines."""
+    """Write out, as escapes, the characters that a terminal would obey; the lines of a traceback stay
+    lines.
+    """
     for name, value in event.items():
         if name == "exception":
             event[name] = "\n".join(map(write_out, value.split("\n")))
@@ -129,7 +133,7 @@ def _disarm(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
-# For what orjson does not take: lone surrogates, integers beyond 64 bits.
+# The encoder for what orjson refuses: lone surrogates, integers beyond 64 bits.
 _encode_any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=repr).encode
 
 
@@ -142,48 +146,51 @@ def _encode(event: MutableMapping[str, Any]) -> str:
 
 @lru_cache(maxsize=4)
 def _second(since_1970: int) -> str:
-    """The date and time of RFC 3339; a second's lines share one."""
+    """The date and time of RFC 3339 to the second, cached for the lines of that second."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_1970))
 
 
 def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """One line of JSON, disarmed and cut; most lines are seen to be harmless as a whole, at a tenth of the cost."""
+    """One line of JSON, disarmed and cut. Most lines are seen to be harmless as a whole, at a tenth of the
+    cost.
+    """
     event["level"] = method
     now = time.time_ns()
     event["at"] = f"{_second(now // 1_000_000_000)}.{now // 1_000 % 1_000_000:06d}Z"
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
     line = _encode(event)
-    # JSON writes out C0, with a backslash; beyond ASCII there may be anything.
+    # JSON escapes C0 controls with a backslash; a line without one, in ASCII, is harmless.
     if line.isascii() and "\\" not in line and "\x7f" not in line and _is_short(line):
         return line
     return _encode(_disarm(logger, method, _shorten(event)))
 
 
 class _OfLibraries(logging.Formatter):
-    """What a library has to say, which may quote a peer: disarmed and cut as our own lines are."""
+    """The form of the libraries' lines, which may quote a peer: disarmed and cut as our own lines are."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The message on one line."""
         return write_out(_cut(super().formatMessage(record), _SENTENCE))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """The traceback, whose lines stay lines."""
+        """The traceback, disarmed, line by line."""
         return "\n".join(map(write_out, _shorten_lines(super().formatException(ei)).split("\n")))
 
 
 class Lines:
-    """Where rendered lines go: to a stream, whole, and those of one turn of the event loop with one write.
+    """The stream of rendered lines: written whole, those of one turn of the event loop with one write.
 
-    A warning or an error is written at once, and what waits before it; so is everything where no loop runs.
+    A warning or an error is written at once, with the lines that wait before it; so is every line where no
+    loop runs.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._waiting: list[str] = []
-        #: The loop that will flush.
+        #: The event loop that will call `flush`.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()  # threads have things to say, too
+        self._lock = threading.Lock()  # threads write lines, too
 
     def info(self, line: str) -> None:
         """Write the line before the loop's next turn ends."""
@@ -209,7 +216,7 @@ class Lines:
     warning = error
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the lines that wait."""
         with self._lock:
             self._loop = None
             if self._waiting:
@@ -224,9 +231,9 @@ _lines = Lines(sys.stderr)
 
 
 def queue_stderr(*, count: Callable[[int], object], tell: Callable[[int], object]) -> None:
-    """Have all that this process writes to sys.stderr from now on, log or not, wait in a queue: see QueuedStream.
+    """Replace sys.stderr by a `QueuedStream`, for the log and everything else that this process writes there.
 
-    To be called before `configure_logs`.
+    Call it before `configure_logs`.
     """
     if isinstance(sys.stderr, QueuedStream):
         return
@@ -235,7 +242,7 @@ def queue_stderr(*, count: Callable[[int], object], tell: Callable[[int], object
 
 
 def _flush_last() -> None:
-    """The last words of a process whose loop has ended."""
+    """Write the last lines of a process whose loop has ended."""
     _lines.flush()
     if isinstance(sys.stderr, QueuedStream):
         sys.stderr.drain(_LAST_SECONDS)
@@ -245,7 +252,9 @@ atexit.register(_flush_last)
 
 
 def configure_logs(log_format: str = "auto", level: str = "info") -> None:
-    """Set how the log looks: JSON lines on stderr, or lines for a person where stderr is a terminal ("auto")."""
+    """Set the form of the log: JSON lines on stderr, or columns where stderr is a terminal ("auto") or asked
+    for ("console").
+    """
     global _lines  # noqa: PLW0603 - one log a process
     _lines.flush()
     _lines = Lines(sys.stderr)
@@ -266,7 +275,7 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
         logger_factory=lambda *_: _lines,
         cache_logger_on_first_use=False,
     )
-    # Libraries speak through logging; what they say below WARNING is theirs to keep.
+    # Libraries log through `logging`; their lines below WARNING are left out.
     speaker = logging.StreamHandler(sys.stderr)
     speaker.setFormatter(_OfLibraries("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[speaker], force=True)

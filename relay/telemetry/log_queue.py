@@ -1,8 +1,8 @@
-"""The queue between what a process says on stderr and the sink that takes it: bounded, and emptied by a thread.
+"""The queue between a process's stderr and the sink that takes it: bounded, and emptied by a thread.
 
-Owns the queue, its bound, and the count of lines that found no room. A sink that stalls (a pipe that nobody reads, a
-stuck journald, a terminal at Ctrl-S) or fails stops the thread alone: `write` returns at once, always. Never decides
-what is said: `relay.telemetry.log` and `relay.telemetry` do.
+Owns the queue, its bound, and the count of lines that found no room. A sink that stalls (a pipe that nobody
+reads, a stuck journald, a terminal at Ctrl-S) or fails stops the thread alone: `write` returns at once,
+always. Never decides what is said: `relay.telemetry.log` and `relay.telemetry` do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import select
 import threading
 from collections.abc import Callable
 
-#: Characters that wait at most: some ten thousand lines, a few seconds of a busy receiver.
+#: Characters that wait at most: about ten thousand lines, a few seconds of a busy receiver.
 ROOM_CHARACTERS = 4 << 20
-#: How long one look at a descriptor lasts that is full and, by whoever opened it, not blocking.
+#: Milliseconds of one wait for a full descriptor that was opened as non-blocking.
 _FULL_MILLISECONDS = 1_000
 
 
@@ -30,7 +30,9 @@ class QueuedStream(io.TextIOBase):
         tell: Callable[[int], object],
         room: int = ROOM_CHARACTERS,
     ) -> None:
-        """`count` hears at once of each number of lines that is lost, `tell` of their sum once lines are taken again."""
+        """A stream into `descriptor`. `count` is called at once with each number of lines lost, `tell` with
+        their sum once the sink takes lines again.
+        """
         self._descriptor = descriptor
         self._count = count
         self._tell = tell
@@ -38,7 +40,7 @@ class QueuedStream(io.TextIOBase):
         self._waiting: list[str] = []
         #: Characters that wait or are being written.
         self._size = 0
-        #: Lines lost that `tell` has not heard of.
+        #: Lines lost that `tell` was not called with yet.
         self._untold = 0
         self._asleep = False
         self._changed = threading.Condition()
@@ -46,20 +48,20 @@ class QueuedStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # an attribute of the base, which cannot be set
-        """UTF-8, as all our text is."""
+        """The encoding UTF-8."""
         return "utf-8"
 
     @property
     def errors(self) -> str:  # type: ignore[override]  # see above
-        """Lone surrogates are written out."""
+        """The error handler, which writes lone surrogates as escapes."""
         return "backslashreplace"
 
     def writable(self) -> bool:
-        """Always."""
+        """Returns True."""
         return True
 
     def fileno(self) -> int:
-        """The sink's descriptor, for what must have one."""
+        """The sink's descriptor, for libraries that need one."""
         return self._descriptor
 
     def isatty(self) -> bool:
@@ -67,11 +69,11 @@ class QueuedStream(io.TextIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, text: str) -> int:
-        """Queue the text; where it finds no room it is dropped, and its lines are counted."""
+        """Queue the text. Where there is no room the text is dropped and its lines are counted."""
         if not isinstance(text, str):
             raise TypeError(f"text is str, not {type(text).__name__}")  # click asks so for a text stream
         with self._changed:
-            # One text alone may be longer than the room: a traceback of a thousand frames.
+            # A single text is taken even when it is longer than the room: a traceback of a thousand frames.
             if fits := not self._waiting or self._size + len(text) <= self._room:
                 self._waiting.append(text)
                 self._size += len(text)
@@ -84,7 +86,7 @@ class QueuedStream(io.TextIOBase):
         return len(text)
 
     def drain(self, seconds: float) -> bool:
-        """Wait until the sink has taken all that waits, so long at most. Returns whether it has."""
+        """Wait, at most `seconds`, until the sink has taken everything that waits. Returns whether it has."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._size and self._asleep, timeout=seconds)
 
@@ -99,14 +101,14 @@ class QueuedStream(io.TextIOBase):
                     untold, self._untold = self._untold, 0
                 else:
                     lost = self._lose(text)
-            # Told only after a success, or a sink that fails would be told of it for ever.
+            # Called only after a success: the line that reports the loss goes to the same sink.
             if untold:
                 self._tell(untold)
             if lost:
                 self._count(lost)
 
     def _take(self) -> str:
-        """All that waits, as soon as something does."""
+        """Wait until text is queued. Returns all of it."""
         with self._changed:
             while not self._waiting:
                 self._asleep = True
@@ -132,6 +134,6 @@ def _write(descriptor: int, octets: bytes) -> bool:
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll(_FULL_MILLISECONDS)
-        except OSError:  # nobody reads it any more, or its disk is full
+        except OSError:  # the reader is gone, or its disk is full
             return False
     return True

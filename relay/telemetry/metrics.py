@@ -1,7 +1,8 @@
-"""The metrics of a process: their names, what they say, and the labels that they begin with.
+"""The metrics of a process: their names, their help, and the labels that they begin with.
 
-Owns the registry's families. Never moves one: `telemetry` does, beside the log line of the same fact. Labels come from
-closed vocabularies, and a counter stands at 0 from the start: `increase()` of Prometheus sees no step from nothing to 1.
+Owns the registry's families. Never moves one: `telemetry` does, beside the log line of the same fact. Labels
+come from closed vocabularies, and a counter stands at 0 from the start: `increase()` of Prometheus sees no
+step from nothing to 1.
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ from relay.contact.adaptations import AdaptationCode
 from relay.errors import FailureClass
 from relay.vocabulary import AlarmKind, Disposition
 
-# The instant at which each counter began, once more for each label: `process_start_time_seconds` says as much.
+# Without this, each counter also shows when it began, for each label; `process_start_time_seconds` says as
+# much.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs has no annotations
 
 
 class Known(Gauge):
-    """A gauge that is there once it was moved: from a process that cannot know, 0 would be a wrong answer."""
+    """A gauge that is shown only after it was set: 0 would be a wrong answer from a process that does not
+    know.
+    """
 
     _is_known = False
 
     def set(self, value: float) -> None:
-        """The value from now on."""
+        """Set the value, and show the gauge from now on."""
         super().set(value)
         self._is_known = True
 
     def inc(self, amount: float = 1) -> None:
-        """So much more."""
+        """Add to the value, and show the gauge from now on."""
         super().inc(amount)
         self._is_known = True
 
     def collect(self) -> Iterable[Metric]:
-        """The family with its sample, or nothing."""
+        """The family with its sample; nothing before it was set."""
         return super().collect() if self._is_known else ()
 
 
@@ -80,18 +84,18 @@ HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended
 LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
-#: What RCPT is refused with.
+#: Replies that refuse a RCPT.
 _TO_RECIPIENTS = (
     replies.BAD_ARGUMENT, replies.BAD_RECIPIENT, replies.NEEDS_SMTPUTF8, replies.NO_RELAYING,
     replies.PARAMETER_UNKNOWN, replies.TOO_MANY_FOR_A_MINUTE, replies.TOO_MANY_RECIPIENTS, replies.UNKNOWN_RECIPIENT,
 )  # fmt: skip
-#: The last word of a session: every 421, and these.
+#: Replies that end a session: every 421, and these.
 _TO_SESSIONS = (
     replies.ACCESS_DENIED, replies.BAD_ARGUMENT, replies.BAD_LINE, replies.EARLY_TALKER, replies.NO_ROOM, replies.TOO_BIG,
     *(row.reply for row in replies.ROWS if row.reply.code == 421),
 )  # fmt: skip
 
-#: Looked up once: labels() costs more than the counting.
+#: Children of the counter, looked up once: labels() costs more than the counting.
 BY_DISPOSITION = {each: TRANSACTIONS.labels(each) for each in Disposition}
 for _reply in _TO_RECIPIENTS:
     RECIPIENTS_REFUSED.labels(str(_reply.code))
@@ -111,7 +115,7 @@ for _kind in AlarmKind:
 
 
 def begin_receiver() -> None:
-    """Show what a process that takes mail knows of itself, before the first session and the first trouble."""
+    """Show the gauges of a receiver before its first session and its first trouble."""
     for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK):
         gauge.set(0)
 

@@ -1,6 +1,7 @@
 """The facts of reception: sessions, commands, transactions, and what keeps them out.
 
-Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from relay.vocabulary import Disposition, Reply
 
 
 def listener_awaited(*, bind: str, seconds: float) -> None:
-    """Its port is taken: by receivers of a killed relay that have yet to see its end, or by another program."""
+    """The port of a listener is taken: by receivers of a killed relay that are about to end, or by another
+    program.
+    """
     current_log().warning("listener.awaited", bind=bind, seconds=seconds)
 
 
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
-    """Mail can come in at this address."""
+    """A listener is open: mail can come in at this address."""
     current_log().info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)
 
 
@@ -43,7 +46,7 @@ def session_opened(*, peer: str, listener: str) -> None:
 
 
 def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> None:
-    """A session ended, and why."""
+    """A session ended; `why` says how."""
     SESSIONS.dec()
     current_log().debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
 
@@ -51,9 +54,9 @@ def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> Non
 def session_refused(
     *, peer: str, listener: str, reply: Reply, again: bool, reference: str | None = None
 ) -> None:
-    """A peer was sent away at the door, or in the middle of a session; `again`: it was told so a moment ago.
+    """A session was refused at its beginning, or ended by us later.
 
-    `reference` stands in the reply where that is a 5yz.
+    `again`: the peer was told so a moment ago. `reference` stands in the reply where that is a 5yz.
     """
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
     log = current_log().debug if again else current_log().info
@@ -67,7 +70,9 @@ def proxy_refused(*, peer: str, listener: str, reason: str) -> None:
 
 
 def login_refused(*, peer: str, login: str, unseen: bool = False) -> None:
-    """AUTH with a wrong login or password; `unseen`: one of too many, put off before it was looked at."""
+    """An AUTH had a wrong login or password. `unseen`: it was one of too many, refused before the password
+    was looked at.
+    """
     LOGINS_REFUSED.inc()
     (current_log().debug if unseen else current_log().warning)(
         "login.refused", peer=peer, login=login, unseen=unseen
@@ -75,26 +80,32 @@ def login_refused(*, peer: str, login: str, unseen: bool = False) -> None:
 
 
 def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
-    """TLS did not come about; `reason` is the error's class."""
+    """A TLS handshake failed; `reason` is the class of the error."""
     HANDSHAKES_FAILED.inc()
     current_log().info("handshake.failed", peer=peer, listener=listener, reason=reason)
 
 
 def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str, again: bool) -> None:
-    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: a session's further ones."""
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: not the first
+    of its session.
+    """
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
     log = current_log().debug if again else current_log().info
     log("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
 def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
-    """A command got a 5yz; `reference` stands in the reply. `again`: a session's further ones, or logged already."""
+    """A command got a 5yz; `reference` stands in the reply. `again`: not the first of its session, or logged
+    already.
+    """
     log = current_log().debug if again else current_log().info
     log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
 
 
 def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:
-    """A peer went away, or was sent away, before its mail was whole: nothing was kept."""
+    """A transaction ended before its mail was whole, because the peer went or was sent away: nothing was
+    kept.
+    """
     TRANSACTIONS_ABORTED.inc()
     current_log().info("transaction.aborted", spool_id=spool_id, peer=peer, size=size, why=why)
 
@@ -116,7 +127,7 @@ def transaction_ended(
     duplicate: bool = False,
     repairs: Sequence[str] = (),
 ) -> None:
-    """The one line of a transaction: what came, from whom, for whom, and what was answered."""
+    """A transaction ended: the one line that says what came, from whom, for whom, and what was answered."""
     BY_DISPOSITION[disposition].inc()
     if disposition is Disposition.ACCEPT:
         RECEIVED_BYTES.inc(size)
@@ -153,12 +164,14 @@ _ENDED = {
 
 
 def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
-    """A commit ended after its peer was told to try again; a stored mail is recognised when it comes again."""
+    """A commit ended after its peer was told to try again; the peer's next try is recognised as a duplicate
+    where this one was stored.
+    """
     current_log().warning("commit.late", spool_id=spool_id, seconds=round(seconds, 3), stored=stored)
 
 
 def gate_moved(*, closed: bool, reason: str) -> None:
-    """New sessions are sent away from now on, or no longer, and why."""
+    """New sessions are refused from now on, and why; or they are taken again."""
     GATE_CLOSED.set(closed)
     SPOOL_SICK.set(closed and reason == "spool")
     (current_log().warning if closed else current_log().info)(
@@ -167,7 +180,7 @@ def gate_moved(*, closed: bool, reason: str) -> None:
 
 
 def intake_moved(*, problem: str) -> None:
-    """No mail can come in by this process from now on, and why; or it can again."""
+    """Mail is refused by this process from now on, and why; with the empty string it is taken again."""
     INTAKE_CLOSED.set(bool(problem))
     if problem:
         current_log().warning("intake.closed", why=problem)
@@ -176,10 +189,10 @@ def intake_moved(*, problem: str) -> None:
 
 
 def certificate_loaded(*, path: str) -> None:
-    """New handshakes use this certificate."""
+    """A certificate was loaded; new handshakes use it."""
     current_log().info("certificate.loaded", path=path)
 
 
 def certificate_refused(*, path: str, why: str) -> None:
-    """The files of a certificate changed and could not be read; the one before stays in force."""
+    """A certificate's files changed and could not be read; the certificate before stays in force."""
     current_log().error("certificate.refused", path=path, why=why)

@@ -1,6 +1,7 @@
 """The facts of the spool: recovery, retention, failures, and how the queue stands.
 
-Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from relay.telemetry.metrics import (
 
 
 def spool_recovered(*, entries: int) -> None:
-    """Start-up returned entries that a dead runner had leased."""
+    """Entries that a dead runner had leased were returned to the queue at the start."""
     current_log().info("spool.recovered", entries=entries)
 
 
@@ -30,22 +31,22 @@ def spool_record_corrupt(*, spool_id: str, entry_id: str, detail: str) -> None:
 
 
 def spool_swept(*, files: int) -> None:
-    """Start-up removed raw mails that no entry names: their receivers died before the commit."""
+    """Raw mails that no entry names were removed at the start: their receivers died before the commit."""
     current_log().info("spool.swept", files=files)
 
 
 def spool_expired(*, mails: int, early: bool = False) -> None:
-    """Finished mails past their retention are gone; `early`: before it, for want of room."""
+    """Finished mails past their retention were removed; `early`: before its end, for want of room."""
     (current_log().info if early else current_log().debug)("spool.expired", mails=mails, early=early)
 
 
 def spool_failed(*, where: str, why: str, **facts: Any) -> None:
-    """The spool could not be read or written at this step; what it was about stays as it was."""
+    """A step of the spool failed; the entry or the mail it was about stays as it was."""
     current_log().error("spool.failed", where=where, why=why, **facts)
 
 
 def queue_seen(standing: QueueState) -> None:
-    """How the queue stands."""
+    """The state of the queue at this moment, for the gauges."""
     current_log().debug(
         "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
     )

@@ -1,6 +1,7 @@
 """The facts of the workers that read mail: a death, a slow mail, no worker at all.
 
-Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of all.
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ def worker_died(*, kind: str, detail: str, spool_id: str, lane: str, seconds: fl
 
 
 def worker_faulted(*, error: str, places: Sequence[str], spool_id: str) -> None:
-    """A mail raised an exception where none should: a fault of ours, with its places in the code and no value."""
+    """A mail raised an exception where none should: a fault of ours, with its places in the code and no
+    value.
+    """
     WORKER_DEATHS.labels("fault").inc()
     current_log().error("worker.faulted", error=error, places=list(places), spool_id=spool_id)
 
