@@ -298,7 +298,8 @@ def test_references_of_the_code_lead_somewhere():
         for page, section in found:
             aim = ROOT / "docs" / page
             heads = re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE) if aim.exists() else []
-            if not aim.exists() or (section and section not in heads):
+            row = aim.exists() and f"| {section}" in aim.read_text()  # or a row of a table, by its beginning
+            if not aim.exists() or (section and section not in heads and not row):
                 wrong.append(f"{place}: docs/{page} {section}")
     assert wrong == []
 

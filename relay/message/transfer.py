@@ -97,7 +97,8 @@ def _base64(region: Region) -> Iterator[bytes]:
             return
         blocks += len(parts)
         kept, _, beyond = parts.pop().partition(b"=")
-        # Pieces of one letter or none, as repeated padding leaves them, hold no octet; hostile input is full of them.
+        # Pieces of one letter or none, as repeated padding leaves them, hold no octet; hostile input is full
+        # of them.
         yield b"".join(_quads(part) for part in parts if len(part) > 1)
         if beyond:  # more blocks than are decoded
             break

@@ -1,10 +1,10 @@
 """The pool: at most three workers, two that are quick to have and one that may be slow.
 
-Owns the order in which mails get workers, and the meaning of a death. An ordinary mail takes milliseconds. One that
-has used a second of CPU, or a tenth while another waits, goes on in the slow lane, where one is at a time: so
-however many slow mails there are, the next ordinary one finds a worker. Slow mails have the lane in the order in
-which they were found slow, so a flood of them waits behind earlier ones. A first death is tried once more in a
-fresh worker.
+Owns the order in which mails get workers, and the meaning of a death. An ordinary mail takes milliseconds.
+One that has used a second of CPU, or a tenth while another waits, goes on in the slow lane, where one is at a
+time: so however many slow mails there are, the next ordinary one finds a worker. Slow mails have the lane in
+the order in which they were found slow, so a flood of them waits behind earlier ones. A first death is tried
+once more in a fresh worker.
 """
 
 from __future__ import annotations

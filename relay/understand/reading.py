@@ -249,6 +249,8 @@ def _is_full(exc: Exception) -> bool:
 
 
 def _temporary(exc: Exception) -> RemoteError:
-    """The failure that may pass. Who waits for slow mails is asked again soon: doubling would let later ones pass by it."""
+    """The failure that may pass. Who waits for slow mails is asked again soon: doubling would let later ones
+    pass by it.
+    """
     failure = FailureClass.THROTTLED if isinstance(exc, LaneTakenError) else FailureClass.TEMPORARY
     return RemoteError(service="relay", failure=failure, code="busy", detail=str(exc))
