@@ -8,7 +8,8 @@
 #   make lint      ruff, mypy --strict, the floors
 #   make docs      the pages under docs/ that are made of the code
 #   make bench     what it takes, in figures
-#   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader
+#   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader,
+#                  and every property of mails and contacts thirty times as long
 #   make latency   ordinary mail beside mail that strikes its reader down, in figures
 #   make crash     campaign: kill it, hundreds of times
 #   make chaos     campaign: faults of S3 and Connect
@@ -60,7 +61,7 @@ bench: $(READY)
 	@$(BIN)/python -m bench
 
 fuzz: $(READY)
-	@RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile -m "long or not long" --timeout 7200 --numprocesses 2
+	@RELAY_HYPOTHESIS=thorough RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact -m "long or not long" --timeout 7200 --numprocesses 2
 
 latency: $(READY)
 	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py -m long -rP --timeout 600

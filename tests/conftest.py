@@ -8,12 +8,12 @@ import sys
 
 import pytest
 import pytest_asyncio
+from examples import PROFILE, examples
 from hypothesis import settings
 
-# A busy machine makes an example slow, not wrong. `examples.py` has how many there are in either profile.
-settings.register_profile("fast", deadline=None, max_examples=60)
-settings.register_profile("thorough", deadline=None, max_examples=1_000)
-settings.load_profile(os.environ.get("RELAY_HYPOTHESIS", "fast"))
+# A busy machine makes an example slow, not wrong.
+settings.register_profile(PROFILE, deadline=None, max_examples=examples(40))
+settings.load_profile(PROFILE)
 
 #: What Python tells an audit hook when a process begins.
 _STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")

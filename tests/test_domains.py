@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +66,7 @@ _HOSTILE = st.text(
 
 
 @given(_HOSTILE, st.booleans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(160), deadline=None)
 def test_every_text_has_a_form_that_is_its_own(text, labelled):
     """Nothing is raised, and the form of a form is itself; lone surrogates and unassigned characters, too."""
     domain = f"xn--{text}" if labelled else text

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 
 import pytest
 from click.testing import CliRunner
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -346,7 +347,7 @@ def test_destinations_are_as_many_as_a_session_takes():
     assert len(explain(mail(To=named).as_bytes())) == builtin_config().limits.recipients
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(80))
 @given(st.binary(max_size=2_000))
 def test_any_octets_are_explained(raw):
     """Whatever the file holds, there is a valid request and a line of JSON."""
@@ -367,7 +368,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(120))
 @given(st.lists(PIECES, max_size=40).map(b"".join))
 def test_any_structure_is_explained(raw):
     """Headers, boundaries and encodings in any order give a valid request too."""

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from examples import examples
 from factory import FOLDER, make_config, make_context, make_hollow, make_message, make_part, make_route
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -295,7 +296,9 @@ CONFIGS = st.builds(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
     message=messages(),
@@ -320,7 +323,7 @@ def test_any_message_becomes_a_valid_request_and_nothing_is_lost(
         assert (made.original_key is None) == (made.adaptations == ())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5))
 def test_inlined_octets_are_in_the_body(pictures):
     """A picture that is no file stands in the body octet for octet."""
@@ -335,7 +338,7 @@ def test_inlined_octets_are_in_the_body(pictures):
     assert made.files == ()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages(depth=1), st.integers(0, 5), st.integers(0, 5))
 def test_a_larger_limit_never_loses_an_attachment(message, one, more):
     """Whoever may send more attachments sends at least the same number."""

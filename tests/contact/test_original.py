@@ -6,6 +6,7 @@ import hashlib
 import time
 
 import pytest
+from examples import examples
 from factory import make_config, make_context, make_route
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ def octets():
     return st.lists(st.one_of(pieces, runs), max_size=30).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=octets(), reverse_path=st.one_of(st.none(), st.text(max_size=30)), why=st.sampled_from(Cause))
 @example(raw=b"", reverse_path=None, why=Cause.REFUSED)
 @example(raw=b"\0" * 70_000, reverse_path="", why=Cause.LIMIT)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+import pytest_asyncio
 from aws_parts import clients_of
 from harness import build_mail
 from readings import reading_here
@@ -37,16 +38,37 @@ PDF = b"%PDF-1.7\n" + bytes(range(256))
 SUPPORT = {"match": ["support@example.com"]}
 
 
-@pytest.fixture
-async def box():
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def own_box():
+    """One sandbox in the loop of these tests: two of its services take longer to start than most tests."""
     async with Sandbox(settings=fast_settings()) as sandbox:
         yield sandbox
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def box(own_box):
+    yield own_box
+    await own_box.settle(30.0)
+    await own_box.set_chaos({})
+    own_box.connect.planned.clear()
+    own_box.book.clear()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def clients(own_box):
+    """The relay's own clients, led to that sandbox."""
+    with pytest.MonkeyPatch.context() as patch:
+        async with clients_of(own_box.env, patch) as opened:
+            yield opened
+
+
 @pytest.fixture
-def world(box, tmp_path, monkeypatch):
+def world(box, clients, tmp_path, monkeypatch):
     """A way to open everything that a delivery needs, with a configuration of one's own."""
-    return SimpleNamespace(box=box, tmp_path=tmp_path, monkeypatch=monkeypatch)
+    return SimpleNamespace(box=box, clients=clients, tmp_path=tmp_path, monkeypatch=monkeypatch)
 
 
 @contextlib.contextmanager
@@ -72,8 +94,7 @@ class Desk:
 
     async def __aenter__(self):
         self.intake, self.outbox = open_intake(self.config), open_outbox(self.config)
-        self._clients = clients_of(self.box.env, self._world.monkeypatch)
-        clients = await self._clients.__aenter__()
+        clients = self._world.clients
         self._s3 = clients.s3
         self.delivery = Delivery(
             config=self.config,
@@ -87,7 +108,6 @@ class Desk:
         return self
 
     async def __aexit__(self, *error):
-        await self._clients.__aexit__(*error)
         await self.outbox.close()
         await self.intake.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,7 +89,7 @@ def test_detection_tells_cyrillic_from_latin():
     assert detect(b"a\xe4") is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.binary(max_size=80),
     st.none() | st.sampled_from(sorted({label for each in _LABELS.values() for label in each.split()})),

@@ -8,6 +8,7 @@ import quopri
 import tempfile
 from hashlib import sha256
 
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from relay.message.model import Message, ParseLimits
 from relay.message.parse import parse_message
 from relay.vocabulary import Classification
 
-_QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+_QUICK = settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 _TOKENS = st.sampled_from([
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"--b", b"--b--", b"Content-Type: multipart/mixed; boundary=b\r\n", b"\r\n--b\r\n",

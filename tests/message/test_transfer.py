@@ -6,6 +6,7 @@ import base64
 import binascii
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +79,7 @@ def test_encodings_are_known_by_their_names(text, encoding, sound):
     assert parse_transfer_encoding(text) == (encoding, sound)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(24), deadline=None)
 @given(st.binary(max_size=3000), st.integers(1, 90), st.integers(0, 3))
 def test_whatever_was_encoded_comes_back_across_chunks(octets, width, repeats):
     """Base64 and quoted-printable of any octets, in lines of any length, longer than a chunk too."""

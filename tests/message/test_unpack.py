@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mail_helpers import compressed_rtf, enveloped_data, leaf, multipart, signed_data, tnef, tnef_property
@@ -57,7 +58,7 @@ def test_a_tnef_body_counts_when_there_is_no_other(properties, text, html):
     assert (beside.text, beside.html, len(beside.parts)) == ("own words\n", "", 2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_any_damage_to_a_tnef_stream_is_survived(data):
     """Octets changed or cut anywhere: no error, and no file longer than the stream."""
@@ -103,7 +104,7 @@ def test_rtf_gives_its_words(rtf, words):
     assert rtf_words(rtf) == words
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -151,7 +152,7 @@ def test_what_is_not_signed_data_stays_a_file():
     assert signed_content(b"\x30\x80\x06") is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_any_damage_to_signed_data_is_survived(data):
     """Octets changed or cut anywhere: content or nothing, never an error."""

@@ -1,0 +1,14 @@
+"""How many examples Hypothesis tries: few in every run, thirty times as many in a campaign (RELAY_HYPOTHESIS=thorough)."""
+
+from __future__ import annotations
+
+import os
+
+#: The name of the profile that is loaded by conftest.py.
+PROFILE = os.environ.get("RELAY_HYPOTHESIS", "fast")
+TIMES = {"fast": 1, "thorough": 30}[PROFILE]
+
+
+def examples(few: int) -> int:
+    """So many in every run, and in proportion in a campaign."""
+    return few * TIMES
