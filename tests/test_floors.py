@@ -99,7 +99,7 @@ FENCES = {
     "idna": {"domains"},
     "jinja2": {"sandbox"},
     "moto": {"sandbox"},
-    "orjson": {"spool", "telemetry"},
+    "orjson": {"spool", "telemetry", "understand"},
     "prometheus_client": {"daemon", "telemetry"},
     "pybase64": {"contact", "message"},
     "pydantic": {"config"},

@@ -18,13 +18,13 @@ from typing import Any
 
 from relay import telemetry
 from relay.aws.connect import ConnectClient
-from relay.aws.request_limits import check_request
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config, Route
 from relay.contact.limits import THREAD_DAYS
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
 from relay.contact.request import build_earlier_token, build_request
+from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome
 from relay.delivery.pace import Pace
 from relay.delivery.retry import next_rung, rung_number
@@ -97,6 +97,7 @@ class Delivery:
         self._connect = connect
         self._understanding = understanding
         self._pace = pace
+        self._inspection = Inspection(max_attachments=config.connect.max_attachments)
         self._now = now
 
     @property
@@ -306,9 +307,7 @@ class Delivery:
             rung=plan.rung,
         )
         request = build_request(plan, stored.urls, client_token=token)
-        problems = await asyncio.to_thread(
-            check_request, request, max_attachments=self._config.connect.max_attachments
-        )
+        problems, octets = await self._inspection.inspect(request, body_size=len(plan.body))
         if problems and plan.rung is Rung.ORIGINAL:
             # Connect is asked all the same: only its own refusal of this rung makes a dead letter.
             detail = "; ".join(problems)
@@ -322,7 +321,7 @@ class Delivery:
             )
         await self._outbox.save_request(
             entry,
-            request=await asyncio.to_thread(_octets, request),
+            request=octets,
             rung=plan.rung,
             token=token,
             expires_at=stored.expires_at,
@@ -393,7 +392,3 @@ def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
         case "drop":
             return Dropped(reason=reason, detail=detail)
     return None
-
-
-def _octets(request: Mapping[str, Any]) -> bytes:
-    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()

@@ -98,6 +98,8 @@ class WorkerProcess:
         self.ended: asyncio.Future[DiedError] = loop.create_future()
         self._condemned: Death | None = None
         self._packet: asyncio.Future[bytes] = loop.create_future()
+        #: What `hear` waits for.
+        self._stir: asyncio.Future[None] = loop.create_future()
         self._born_cpu = 0.0
         self._closed = False
         loop.add_reader(line, self._readable)
@@ -113,6 +115,7 @@ class WorkerProcess:
             self._loop.remove_reader(self._line)
         if not self._packet.done():
             self._packet.set_result(octets)
+            self._wake()
 
     def send(self, words: dict[str, Any], handles: tuple[int, ...] = ()) -> None:
         """Send a packet; what it carries goes by way of the shared memory.
@@ -132,9 +135,8 @@ class WorkerProcess:
         Raises:
             DiedError: the worker has ended.
         """
-        if not self._packet.done():
-            either = (self._packet, self.ended)
-            await asyncio.wait(either, timeout=tick_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not (self._packet.done() or self.ended.done()):
+            await self._stirs(tick_seconds)
         if not self._packet.done() and self.ended.done():
             self._readable()  # its last packet may have come with its end
         if not self._packet.done():
@@ -152,6 +154,19 @@ class WorkerProcess:
         except (ValueError, KeyError, TypeError) as exc:
             self.end(Death.EXIT)
             raise DiedError(Death.EXIT, f"what it said cannot be read: {exc}") from None
+
+    async def _stirs(self, tick_seconds: float) -> None:
+        """Return when there is a packet, or its end, or after a tick: one future for all three."""
+        self._stir = stir = self._loop.create_future()
+        tick = self._loop.call_later(tick_seconds, self._wake)
+        try:
+            await stir
+        finally:
+            tick.cancel()
+
+    def _wake(self) -> None:
+        if not self._stir.done():
+            self._stir.set_result(None)
 
     async def _read(self, length: int) -> bytes:
         if length <= _SMALL_BYTES:
@@ -203,6 +218,7 @@ class WorkerProcess:
         """Note the end of the worker, as the template reports it."""
         if not self.ended.done():
             self.ended.set_result(read_status(status, error, self._condemned))
+            self._wake()
 
     def close(self) -> None:
         """Close the line and the memory of the worker; one that waits for a mail ends by that."""

@@ -387,7 +387,7 @@ async def test_policy_is_not_asked_of_what_nobody_understands(world):
 async def test_our_own_look_goes_down_the_ladder_and_never_buries(world, monkeypatch):
     """A request that our look does not like is tried lower; at the last rung Connect is asked all the same."""
     async with Desk(world) as desk:
-        monkeypatch.setattr("relay.delivery.attempt.check_request", lambda request, **limits: ("no",))
+        monkeypatch.setattr("relay.delivery.inspection.check_request", lambda request, **limits: ("no",))
         outcome = await desk.delivery.deliver(await desk.entry(build_mail(5, attachment=PDF)))
         assert isinstance(outcome, Delivered)
         assert outcome.entry.rung is Rung.ORIGINAL

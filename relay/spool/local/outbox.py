@@ -39,6 +39,8 @@ from relay.vocabulary import Rung
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
 
+#: A mail over this size may be mapped, and letting it go is no matter of the loop's thread.
+_LARGE_BYTES = 262_144
 #: Later than any mail was finished, by whatever clock.
 _EVER = datetime.max.replace(tzinfo=UTC)
 
@@ -147,7 +149,10 @@ class LocalOutbox(Outbox):
         try:
             yield raw
         finally:
-            await asyncio.to_thread(opened.__exit__, None, None, None)
+            if len(raw) > _LARGE_BYTES:
+                await asyncio.to_thread(opened.__exit__, None, None, None)
+            else:
+                opened.__exit__(None, None, None)
 
     def open_file(self, entry: Entry) -> int | None:
         return open_file(self._layout, entry.spool_id)

@@ -1,0 +1,36 @@
+"""Our own look at a request before it is stored, and its octets: beside the loop's thread where that pays.
+
+Owns where the work is done. The rules are those of `relay.aws.request_limits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relay.aws.request_limits import check_request
+
+#: Largest body, in characters, for which waking a thread costs more than the work itself.
+_SMALL_BODY = 32_768
+
+
+class Inspection:
+    """The look at requests; the first is made in a thread, because the service model is read for it."""
+
+    def __init__(self, *, max_attachments: int) -> None:
+        self._max_attachments = max_attachments
+        self._is_warm = False
+
+    async def inspect(self, request: Mapping[str, Any], *, body_size: int) -> tuple[Sequence[str], bytes]:
+        """The problems that Connect would have with a request, one sentence each, and its JSON for the spool."""
+        if self._is_warm and body_size <= _SMALL_BODY:
+            return self._look(request)
+        found = await asyncio.to_thread(self._look, request)
+        self._is_warm = True
+        return found
+
+    def _look(self, request: Mapping[str, Any]) -> tuple[Sequence[str], bytes]:
+        problems = check_request(request, max_attachments=self._max_attachments)
+        return problems, json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
