@@ -322,8 +322,8 @@ UNREAD = {
 }
 #: Beginnings of a sentence without a noun: a reader would have to guess its subject.
 RIDDLE = re.compile(
-    r"(?:What|Whether|That|Nothing|Who|Whom|Whose|Where|When|How|Why|It|Its|So|Such|Which|This|These|Those|They"
-    r"|One (?:who|that|which|of|more))\b"
+    r"(?:What|Whether|That|Nothing|Who|Whom|Whose|Where|When|How|Why|It|Its|So|Such|Which|They"
+    r"|One (?:who|that|which|more))\b"
 )
 
 

@@ -189,5 +189,7 @@ def _classify(service: str, status: int, code: str) -> FailureClass:
 
 
 def _line(text: object) -> str:
-    """A text as one line of at most 500 characters, without halves of surrogate pairs (JSON may have some)."""
+    """A text as one line of at most 500 characters, without halves of surrogate pairs (JSON may have
+    some).
+    """
     return " ".join(str(text).split())[:500].encode("utf-8", "replace").decode("utf-8")

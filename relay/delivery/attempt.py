@@ -382,7 +382,7 @@ def _dead_urls() -> RemoteError:
 
 
 def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
-    """The outcome that the route's policy asks for in place of a contact; None where it wants a contact."""
+    """The outcome that the route's policy asks for. Returns None where the route wants a contact."""
     action = decide_class(route, plan.classification)
     reason = f"class.{plan.classification}"
     detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"

@@ -24,7 +24,7 @@ class Inspection:
         self._is_warm = False
 
     async def inspect(self, request: Mapping[str, Any], *, body_size: int) -> tuple[Sequence[str], bytes]:
-        """The problems that Connect would have with a request, one sentence each, and its JSON for the spool."""
+        """The problems that Connect would have with a request, one sentence each; and its JSON."""
         if self._is_warm and body_size <= _SMALL_BODY:
             return self._look(request)
         found = await asyncio.to_thread(self._look, request)

@@ -108,7 +108,7 @@ class Book:
         return contact
 
     def get(self, contact_id: str) -> Contact | None:
-        """The contact with this id; None where there is none."""
+        """The contact with this id. Returns None where there is none."""
         return self._contacts.get(contact_id)
 
     def select(self, *, since: str = "", limit: int | None = None) -> Iterator[Contact]:

@@ -94,7 +94,7 @@ class S3Service:
         return (answer.body, headers.get("content-type", "")) if answer.status == 200 else None
 
     def size_of(self, url: str) -> int | None:
-        """The size of the object behind a URL; None when none was put there."""
+        """The size of the object behind a URL. Returns None when no object was put there."""
         return self._sizes.get(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
 
     @property

@@ -77,7 +77,7 @@ class Intake(Protocol):
         """
 
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
-        """`put` without a task of its own: the future has its receipt or error; some errors are raised here."""
+        """`put` without a task: the future has the receipt or error; some errors are raised here."""
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
@@ -147,7 +147,7 @@ class Outbox(Protocol):
         """Keep the lease for so much longer."""
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
-        """The instant at which the next entry that `claim` would take is due, or a lease ends; None: none waits."""
+        """The instant at which the next entry for `claim` is due, or a lease ends; None: none waits."""
 
     def open_raw(self, entry: Entry) -> AbstractAsyncContextManager[memoryview]:
         """The raw mail, trace header included, checked against what was accepted.
@@ -159,7 +159,7 @@ class Outbox(Protocol):
     def open_file(self, entry: Entry) -> int | None:
         """A descriptor of the file that a large raw mail lies in, for the caller to close.
 
-        Returns None where it lies in none. Blocks; to be asked for while `open_raw`, which checks it, is open.
+        Returns None where it lies in none. Blocks; ask while `open_raw`, which checks it, is open.
 
         Raises:
             SpoolError: it cannot be opened.
@@ -189,7 +189,7 @@ class Outbox(Protocol):
         """
 
     async def find_token(self, token: str) -> tuple[bool, str | None]:
-        """The ledger's word on a token: whether an entry has sent it, and the contact id where that is known."""
+        """The ledger's row of a token: whether an entry has sent it, and the contact id where known."""
 
     async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         """Drop the stored request, go on at the rung `original` and remember why (event "original")."""
@@ -243,7 +243,7 @@ class Outbox(Protocol):
         settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S6. `afresh`: a later retry begins with a new request on the first rung; `settled` as above."""
+        """S4 to S6. `afresh`: a retry begins with a new request on the first rung; `settled` as above."""
 
     async def find_contact(
         self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
@@ -364,13 +364,13 @@ class Desk(Protocol):
         """The number of entries that fit, whatever the limit, by `Entry.shown_state`."""
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        """The number of entries stored as held and as dead, at one instant, and when the last came to be so."""
+        """The number of entries stored as held and as dead, and the instants of the last of each."""
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
-        """The number of entries that began the rung `original` since then, so reasoned, and when the last did."""
+        """The number of entries that began the rung `original` since then, so reasoned, and the last."""
 
     def routes(self) -> Sequence[str]:
-        """The routes of the entries that are here, finished ones too, by name. Costs a walk over all entries."""
+        """The names of the routes of all entries, finished ones too. Costs a walk over all entries."""
 
     def attended(self) -> bool:
         """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell."""

@@ -225,7 +225,9 @@ def _by_address(
 
 
 def _queued(connection: apsw.Connection, probes: Sequence[str], held: Container[str]) -> dict[str, list[int]]:
-    """By route, those of the probes that still wait on a route that is held; on another they have their turn."""
+    """By route, those of the probes that still wait on a route that is held; on another they have their
+    turn.
+    """
     found: dict[str, list[int]] = {}
     if probes:
         for route, entry_id in query(
@@ -249,7 +251,9 @@ def _lease(
     until: int,
     limit: int,
 ) -> list[int]:
-    """Lease ready entries of these routes and probes of others, one from each in turn until there are enough."""
+    """Lease ready entries of these routes and probes of others, one from each in turn until there are
+    enough.
+    """
     probes = {route: iter(ids) for route, ids in probed.items()}
     waiting = turns.order([*routes, *probes])
     ripe: set[str] = set()

@@ -69,7 +69,9 @@ def resume(connection: apsw.Connection, subject: str) -> bool:
 
 
 def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> bool:
-    """Add a route's hold; one that is there keeps its beginning and learns the new reason. Whether it is new."""
+    """Add a route's hold; one that is there keeps its beginning and learns the new reason. Whether it
+    is new.
+    """
     known = query(connection, "SELECT 1 FROM control WHERE subject = 'hold' AND name = ?", (route,))
     connection.execute(
         "INSERT INTO control VALUES ('hold', ?, ?, ?, ?) "

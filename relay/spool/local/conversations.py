@@ -49,7 +49,9 @@ def normalise_author(author: str | None) -> str | None:
 def find_answers(
     connection: apsw.Connection, mails: Sequence[tuple[Sequence[str], str | None, str]], *, at: int
 ) -> set[int]:
-    """The numbers of those mails, of (references, author, reverse-path), that answer a contact of their own."""
+    """The numbers of those mails, of (references, author, reverse-path), that answer a contact of their
+    own.
+    """
     asked: list[tuple[str, str | None, str | None]] = []
     number_of: list[int] = []
     for number, (references, author, sender) in enumerate(mails):

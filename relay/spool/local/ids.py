@@ -78,5 +78,7 @@ def split_id(word: str) -> tuple[str, int | None]:
 
 
 def find_numbers(references: Sequence[str]) -> list[int]:
-    """The numbers of the entries that these references name, in their order; what is no reference names none."""
+    """The numbers of the entries that these references name, in their order; what is no reference names
+    none.
+    """
     return [split_id(reference)[1] or _NONE for reference in references]

@@ -128,7 +128,9 @@ def adopt(path: Path) -> None:
 
 
 def lock_file(path: Path) -> int | None:
-    """The handle of a lock file, locked until it is closed or the process ends; None when another holds it."""
+    """The handle of a lock file, locked until it is closed or the process ends; None when another holds
+    it.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

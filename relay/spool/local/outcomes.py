@@ -72,7 +72,9 @@ def record(
 def remember(
     connection: apsw.Connection, entry_id: int, *, at: int, event: str, reason: str = "", detail: str = ""
 ) -> None:
-    """Add to an entry's history, which forgets its middle first: how it began and how it ends are asked for."""
+    """Add to an entry's history, which forgets its middle first: how it began and how it ends are asked
+    for.
+    """
     connection.execute(
         "INSERT INTO history SELECT ?1, ?2, ?3, attempts, ?4, ?5 FROM entries WHERE entry_id = ?1",
         (entry_id, at, event, reason, detail),
@@ -196,7 +198,9 @@ def _settle(connection: apsw.Connection, entry: Entry) -> None:
 
 
 def find_token(connection: apsw.Connection, token: str) -> tuple[bool, str | None]:
-    """Whether an entry that the ledger remembers has sent this token, and the contact id where it is known."""
+    """Whether an entry that the ledger remembers has sent this token, and the contact id where it is
+    known.
+    """
     rows = query(
         connection,
         "SELECT contact_id FROM ledger WHERE token = ? ORDER BY contact_id IS NULL LIMIT 1",

@@ -55,7 +55,9 @@ _LOOKS = 32
 
 @lru_cache(maxsize=8_192)
 def _key(text: str) -> int:
-    """A number for a name, above 0; its place among others is chance, and nobody finds a second name for it."""
+    """A number for a name, above 0; its place among others is chance, and nobody finds a second name
+    for it.
+    """
     digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _KEY_BITS)) or 1
 
@@ -98,7 +100,9 @@ class Turns:
             self._served[route] = self._count = served
 
     def order(self, routes: Iterable[str]) -> list[str]:
-        """The routes, in the order in which each is to get one entry: the one served longest ago comes first."""
+        """The routes, in the order in which each is to get one entry: the one served longest ago comes
+        first.
+        """
         return sorted(routes, key=lambda route: (self._served.get(route, 0), route))
 
     def serve(self, route: str) -> None:
@@ -107,7 +111,9 @@ class Turns:
         self._served[route] = self._count
 
     def next_entry(self, connection: apsw.Connection, route: str, *, at: int) -> int | None:
-        """The ready entry of a route whose turn it is, which counts as served; None when no entry is ready."""
+        """The ready entry of a route whose turn it is, which counts as served; None when no entry is
+        ready.
+        """
         replies = self._replies.get(route, _REPLIES_IN_A_ROW)
         for priority in PRIORITIES if replies < _REPLIES_IN_A_ROW else PRIORITIES[::-1]:
             entry_id = self._next_of(connection, (route, priority), at=at)
