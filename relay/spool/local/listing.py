@@ -42,7 +42,7 @@ def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
     columns = SHOWN_COLUMNS if wanted.ids else _LISTED_COLUMNS
     rows: list[Any] = []
     # State by state: each walks its own index from the oldest, and stops at the limit.
-    for walk in find_walks(wanted.states):
+    for walk in find_walks(connection, wanted.states):
         where = " AND ".join([walk.condition, *conditions])
         rows += query(
             connection,
@@ -63,7 +63,7 @@ def count(connection: apsw.Connection, wanted: Filter) -> dict[State, int]:
         totals[State.QUEUED] -= moved
         totals[State.HELD] += moved
         return {state: totals[state] for state in states}
-    for walk in find_walks(wanted.states):
+    for walk in find_walks(connection, wanted.states):
         where = " AND ".join([walk.condition, *conditions])
         (found,) = query(
             connection,

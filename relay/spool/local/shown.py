@@ -2,7 +2,7 @@
 
 Owns one rule: what is queued on a route that an error of configuration holds is shown as held, with the
 reason of the hold where the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the
-same of a value. Each condition speaks of `entries AS e`. Never runs a question itself.
+same of a value. Each condition speaks of `entries AS e`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import apsw
+
+from relay.spool.local.database import query
 from relay.spool.model import State
 
 _HELD_ROUTE = "e.route IN (SELECT name FROM control WHERE subject = 'hold')"
@@ -29,12 +32,14 @@ class Walk(NamedTuple):
     condition: str
 
 
-def find_walks(states: Sequence[State]) -> Iterator[Walk]:
+def find_walks(connection: apsw.Connection, states: Sequence[State]) -> Iterator[Walk]:
     """The walks over all rows that are shown in one of these states; over all rows where none is given."""
+    # As a rule no route is held: then no row is asked for its route.
+    holding = bool(query(connection, "SELECT 1 FROM control WHERE subject = 'hold' LIMIT 1"))
     for state in dict.fromkeys(states or State):
-        if state is State.QUEUED:
+        if state is State.QUEUED and holding:
             yield Walk(state, f"e.state = 'queued' AND NOT {_HELD_ROUTE}")
         else:
             yield Walk(state, f"e.state = '{state}'")
-        if state is State.HELD:
+        if state is State.HELD and holding:
             yield Walk(state, WAITS_FOR_ROUTE)
