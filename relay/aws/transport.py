@@ -79,7 +79,22 @@ class _Answer:
         self.status = response.status
         self.raw_headers = response.raw_headers
         self._body = body
+        #: The body once more, for an operation whose output is a stream (GetObject).
+        self.content = _Content(body)
 
     async def read(self) -> bytes:
         """The body."""
         return self._body
+
+
+class _Content:
+    """A body that is here already, read as a stream."""
+
+    def __init__(self, body: bytes) -> None:
+        self._left = body
+
+    async def read(self, size: int = -1) -> bytes:
+        """The next octets. Returns at most `size` of them, all that are left where it is negative."""
+        taken = self._left if size < 0 else self._left[:size]
+        self._left = self._left[len(taken) :]
+        return taken

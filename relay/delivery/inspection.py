@@ -13,7 +13,7 @@ from typing import Any
 from relay.aws.request_limits import check_request
 
 #: Largest body, in characters, for which waking a thread costs more than the work itself.
-_SMALL_BODY = 32_768
+_SMALL_BODY = 30_000
 
 
 class Inspection:

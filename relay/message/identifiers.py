@@ -60,5 +60,7 @@ def find_references(fields: FieldFinder) -> tuple[str, ...]:
         return ()
     found: dict[str, None] = {}
     for _, body in sorted(bodies)[-_MOST_REFERENCES:]:
-        found.update(dict.fromkeys(parse_identifiers(body[-_ENOUGH:].decode("ascii", "replace"))))
+        text = body[-_ENOUGH:].decode("ascii", "replace")
+        inside = _IDENTIFIER.findall(text)[-_MOST_REFERENCES:]  # thousands fit into so many octets
+        found.update(dict.fromkeys(f"<{one}>" for one in (_BLANK.sub("", part) for part in inside) if one))
     return tuple(found)[-_MOST_REFERENCES:]
