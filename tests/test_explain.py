@@ -213,6 +213,7 @@ def test_a_fault_of_ours_is_an_error(monkeypatch):
     assert record["error"] == "a fault of the relay: RuntimeError('boom')"
 
 
+@pytest.mark.process
 def test_json_lines_in_the_order_of_the_files(tmp_path):
     """A file that is missing, a directory and an empty file have their lines; the others are explained."""
     good = tmp_path / "good.eml"
@@ -229,6 +230,7 @@ def test_json_lines_in_the_order_of_the_files(tmp_path):
     assert result.exit_code == 1
 
 
+@pytest.mark.process
 def test_standard_input():
     """A dash is a mail on the standard input."""
     result = run("--json", "-", stdin=mail().as_bytes())
@@ -236,6 +238,7 @@ def test_standard_input():
     assert result.exit_code == 0
 
 
+@pytest.mark.process
 def test_configuration_of_ones_own(tmp_path):
     """--config takes the routes of a file; a bad one ends with 2 and its sentences."""
     config = tmp_path / "relay.toml"
@@ -255,6 +258,7 @@ def test_bad_usage():
     assert run().exit_code == 2
 
 
+@pytest.mark.process
 def test_page_for_a_person(tmp_path):
     """The tree of parts, what the agent will see, and each change with its reason."""
     message = mail(Subject="Gr\u00fc\u00dfe")
@@ -282,6 +286,7 @@ def test_page_for_a_person(tmp_path):
         assert words in page, words
 
 
+@pytest.mark.process
 def test_page_of_a_plain_mail(tmp_path):
     """Nothing changed is said as such, and an error in its place."""
     letter = tmp_path / "letter.eml"
@@ -291,6 +296,7 @@ def test_page_of_a_plain_mail(tmp_path):
     assert "Error       cannot be read: No such file" in result.stdout
 
 
+@pytest.mark.process
 def test_page_never_carries_control_characters(tmp_path):
     """A hostile mail cannot write to the operator's terminal."""
     letter = tmp_path / "letter.eml"
@@ -301,6 +307,7 @@ def test_page_never_carries_control_characters(tmp_path):
     assert not set(page) & set(map(chr, [*range(10), *range(11, 32), *range(127, 160)]))
 
 
+@pytest.mark.process
 def test_no_network(monkeypatch, tmp_path):
     """A dry run calls nobody."""
 
@@ -314,6 +321,7 @@ def test_no_network(monkeypatch, tmp_path):
     assert run("--json", letter).exit_code == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", ["spin", "segv", "raise", "allocate"])
 def test_a_hostile_file_harms_no_command(tmp_path, fault):
     """A file that hangs, bloats or crashes its reader is told as the contact of its original, and the next as it is."""
@@ -341,6 +349,7 @@ def test_a_hostile_file_harms_no_command(tmp_path, fault):
     assert (second["message"]["subject"], second["adaptations"]) == ("Good", [])
 
 
+@pytest.mark.process
 def test_destinations_are_as_many_as_a_session_takes():
     """A mail that names thousands of our addresses is explained for as many as limits.recipients."""
     named = ", ".join(f"desk{number}@example.com" for number in range(3_000))

@@ -36,6 +36,8 @@ from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung
 
+pytestmark = pytest.mark.slow
+
 PDF = b"%PDF-1.7\n" + bytes(range(256))
 SUPPORT = {"match": ["support@example.com"], "name": "support"}
 

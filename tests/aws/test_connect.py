@@ -21,7 +21,7 @@ from relay.config.builtin import builtin_config
 from relay.errors import FailureClass, RemoteError
 from relay.sandbox.limits import Refusal
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture

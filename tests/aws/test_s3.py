@@ -32,6 +32,8 @@ from relay.config.builtin import BUCKET, builtin_config
 from relay.errors import FailureClass, RemoteError
 from relay.sandbox.service import Sandbox
 
+pytestmark = pytest.mark.slow
+
 S3 = builtin_config().s3
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ def is_plain(path: Path) -> bool:
     """A dialog can be had with a daemon as it comes: it asks for nothing special of configuration or spool."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return not any(line.startswith(_SPECIAL) or "T000000" in line for line in lines)
+
+
+def marked(paths: Iterable[Path]) -> list[Any]:
+    """Parameters, named by their files; types of files are looked at by a process."""
+    return [
+        pytest.param(
+            path, id=path.stem, marks=[pytest.mark.process] * ("disallowed_types" in path.read_text())
+        )
+        for path in paths
+    ]
 
 
 class Line:
@@ -239,13 +250,13 @@ class Dialog:
                 raise AssertionError("no such line; see README.md")
 
 
-@pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked(DIALOGS))
 def test_dialog(path, papers):
     """The server answers as the dialog says, on the event loop of the standard library."""
     Dialog(path, papers, "asyncio").replay()
 
 
-@pytest.mark.parametrize("path", [path for path in DIALOGS if not is_plain(path)], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", marked(path for path in DIALOGS if not is_plain(path)))
 def test_dialog_on_uvloop(path, papers):
     """What cannot be had with a daemon, whose loop is uvloop, is answered the same on that loop, too."""
     Dialog(path, papers, "uvloop").replay()

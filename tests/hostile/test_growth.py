@@ -8,6 +8,8 @@ import pytest
 from hostile.growth import grows_too_fast, runs
 from hostile.readers import READERS
 
+pytestmark = pytest.mark.slow
+
 #: Of the mixed runs of a reader, so many in `make test`; `make fuzz` has them all.
 _SAMPLE = 30
 

@@ -16,6 +16,8 @@ from relay.contact.request import build_request
 from relay.message.parse import parse_message
 from relay.vocabulary import Rung
 
+pytestmark = pytest.mark.slow
+
 _CONFIG = make_config()
 _REJECTING = make_config(disallowed_types="reject")
 

@@ -10,6 +10,8 @@ import pytest
 from harness import Daemon, until
 from hostile.shapes import SHAPES, SMALL
 
+pytestmark = pytest.mark.process
+
 #: What a mail must not bring about; a reading that took too long is the last rung's, and no fault.
 _FAULTS = frozenset({"child.ended", "child.hung", "fault.caught", "worker.faulted"})
 #: Mails of one session.

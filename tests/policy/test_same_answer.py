@@ -237,6 +237,7 @@ def test_mails_at_their_limits(small: Edge, small_files: Edge, mail: Mail, liste
     assert small_files.compare(octets, listener=listener, cut=cut)[:9] == answer[:9]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("listener", "recipients", "answer"),
     [

@@ -15,6 +15,7 @@ def full_disk(tmp_path):
         yield folder
 
 
+@pytest.mark.process
 def test_a_full_disk_ends_nobody(full_disk):
     """Whose row finds no room counts alone, instead of dying of SIGBUS at its first count."""
     first = SharedCounters(full_disk / "tally", index=0, processes=2)

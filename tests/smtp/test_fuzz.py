@@ -28,6 +28,8 @@ from serving import Serving, build_config
 
 from relay.smtp.connection import BUFFER_BYTES
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 #: What one read of a socket can bring on top of a full buffer.
 MOST_BUFFERED = BUFFER_BYTES + 262_144

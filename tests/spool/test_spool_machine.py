@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -18,6 +19,8 @@ from relay.errors import LeaseLostError
 from relay.spool.model import Entry, Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung
+
+pytestmark = pytest.mark.slow
 
 ADDRESSES = ("a@example.com", "b@example.com", "c@example.com")
 LARGE_BYTES = 1_024

@@ -17,6 +17,8 @@ from relay.spool.local.turns import Turns
 from relay.spool.model import Filter
 from relay.vocabulary import Rung
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = 3_000
 
 
