@@ -67,7 +67,7 @@ class Smtp(Admission):
                 if not (self._read_line() if self._sink is None else self._read_content()):
                     break
                 turns -= 1
-                if not turns:
+                if not turns and not self.busy:  # what waits for something else ends its own wait
                     self.give_way()
         except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
             telemetry.fault_caught(where="smtp.session")
