@@ -55,12 +55,9 @@ def find_message_id(fields: FieldFinder) -> str | None:
 
 def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References as a mail comes in, each once, the last of them only."""
-    bodies = fields.find(b"in-reply-to") + fields.find(b"references")
-    if not bodies:
-        return ()
-    found: dict[str, None] = {}
-    for _, body in sorted(bodies)[-_MOST_REFERENCES:]:
-        text = body[-_ENOUGH:].decode("ascii", "replace")
-        inside = _IDENTIFIER.findall(text)[-_MOST_REFERENCES:]  # thousands fit into so many octets
-        found.update(dict.fromkeys(f"<{one}>" for one in (_BLANK.sub("", part) for part in inside) if one))
-    return tuple(found)[-_MOST_REFERENCES:]
+    most = _MOST_REFERENCES
+    bodies = sorted(fields.find(b"in-reply-to", most=most) + fields.find(b"references", most=most))
+    # All fields share one allowance: thousands of ids fit into each, and the event loop waits meanwhile.
+    text = b"\n".join(body[-_ENOUGH:] for _, body in bodies)[-_ENOUGH:].decode("ascii", "replace")
+    inside = (_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:])
+    return tuple(dict.fromkeys(f"<{one}>" for one in inside if one))

@@ -72,6 +72,7 @@ CASES = {
     "8,000 Received": (CLEAR, data(b"Received: by mx.test.example\r\n" * 8_000 + b"\r\n")),
     "60,000 folds": (CLEAR, data(b"Received: a\r\n" + b" b\r\n" * 60_000 + b"\r\n")),
     "80,000 references": (CLEAR, field(b"References", b"<a>" * 80_000)),
+    "80 fields of references": (CLEAR, data((b"References: " + b"<a>" * 990 + b"\r\n") * 80 + b"\r\n")),
     "a Message-ID of 240 KB": (CLEAR, field(b"Message-ID", b"<a" * 120_000)),
     "a Message-ID of encoded words": (CLEAR, field(b"Message-ID", b"=?utf-8?q?=41?= " * 14_000)),
     "passwords": (LOGIN, b"EHLO c\r\n" + b"AUTH PLAIN AHByaW50ZXIAeHh4\r\n" * 2 + b"QUIT\r\n"),
