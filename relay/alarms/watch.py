@@ -16,7 +16,8 @@ from relay.alarms.model import compare_standings
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
-from relay.spool.interface import Desk, Outbox
+from relay.spool.desk import Desk
+from relay.spool.interface import Outbox
 from relay.spool.model import FAULT_HOURS, QueueState, State
 from relay.vocabulary import Cause
 

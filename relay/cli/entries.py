@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from relay.spool.interface import Desk
+from relay.spool.desk import Desk
 from relay.spool.model import Entry, Paused
 from relay.terminal import write_out, write_out_json
 

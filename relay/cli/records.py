@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.cli.entries import id_of
 from relay.cli.waiting import find_stops
-from relay.spool.interface import Desk
+from relay.spool.desk import Desk
 from relay.spool.model import Entry, Event, Paused, State
 
 

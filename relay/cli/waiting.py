@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from relay.cli.entries import echo_note, id_of, printable, span
-from relay.spool.interface import Desk
+from relay.spool.desk import Desk
 from relay.spool.model import Entry, Paused, State
 
 UNATTENDED = "no daemon runs that delivers"

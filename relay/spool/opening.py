@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from relay.config.model import Config
-from relay.spool.interface import Desk, Intake, Outbox
+from relay.spool.desk import Desk
+from relay.spool.interface import Intake, Outbox
 from relay.spool.local import database, health
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated

@@ -17,8 +17,8 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
+from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
-from relay.spool.interface import Desk
 from relay.spool.local import control, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.database import (
