@@ -318,7 +318,6 @@ UNREAD = {
     "policy",
     "sandbox",
     "smtp",
-    "spool",
 }
 #: Beginnings of a sentence without a noun: a reader would have to guess its subject.
 RIDDLE = re.compile(

@@ -1,1 +1,1 @@
-"""The spool: where a mail is accepted, and where it lies until it is a contact."""
+"""The spool: accepted mail is stored here until it is a contact."""

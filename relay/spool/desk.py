@@ -28,94 +28,102 @@ from relay.spool.model import (
 class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
-    A spool of an older relay is looked at as it is; each change of it raises SpoolOlderError: the daemon
+    The spool of an older relay can be read as it is; each change of it raises SpoolOlderError: the daemon
     brings it up to date when it starts. An id is a spool id (all its entries) or `Entry.reference` (one of
-    them). An entry that is queued on a route held by an error of configuration is stored as queued, and seen
+    them). An entry that is queued on a route held by an error of configuration is stored as queued, and shown
     as held: `Entry.shown_state`.
     """
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
-        """Entries that fit, oldest accepted first; without their requests unless chosen by id."""
+        """The entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
     def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         """Make queued, held or dead entries due now.
 
-        An entry that has been in doubt for too long (`relay.spool.doubt`) only where a person has `agreed` to
-        a second contact: then it is in doubt from now on.
+        An entry that has been in doubt for too long (`relay.spool.doubt`) is changed only if a person has
+        `agreed` to a second contact: then it is in doubt from now on.
         """
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Hold queued entries."""
 
     def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        """Make held entries due now, those too that only their route holds; doubt is as in `retry`."""
+        """Make held entries due now, also those that only their route holds; doubt is as in `retry`."""
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Remove entries that are not under way for good, and the raw mail with the last of them.
 
-        Some hundreds at a time; their octets are overwritten. One that was not finished may be sent again; of
-        a finished one its contact stays known.
+        Some hundreds are removed at a time; their octets are overwritten. An unfinished one may be sent again
+        by its sender and is then no duplicate; of a finished one the ledger still knows the contact.
         """
 
     def others(self, submission: Submission) -> Sequence[SpoolId]:
         """The mails with the octets and a destination of this one, of which it would be no retransmission.
 
-        They are here, or the ledger remembers them, and none was dropped: this one would be a second contact.
+        They are in the spool or in its ledger, and none was dropped: this mail would be a second contact.
         """
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
-        """The ids, of those given, that name no entry."""
+        """Those of the given ids that name no entry."""
 
     def export(self, word: str) -> bytes | None:
-        """The raw mail that an id names, our trace header included. Returns None when no entry has the id."""
+        """The raw mail that an id names, our trace header included. Returns None if no entry has the id."""
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
         """The newest entries that a Message-ID, spool id, contact id or address names, oldest first.
 
-        An address is meant as in `Filter`, and whole where it has no "@".
+        An address is meant as in `Filter`; without "@" it is a whole address.
         """
 
     def history(self, entry: Entry) -> Sequence[Event]:
-        """The events of an entry, oldest first; the last of them when there were many."""
+        """The events of an entry, oldest first; only the last of them if there were many."""
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
-        """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+        """The newest records of the ledger for a Message-ID, spool id or contact id, oldest first."""
 
     def counts(self) -> Mapping[State, int]:
         """The number of entries stored in each state. A state that the backend cannot count is left out."""
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
-        """The number of entries that fit, whatever the limit, by `Entry.shown_state`."""
+        """The number of entries that fit, by `Entry.shown_state`, whatever the limit."""
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         """The number of entries stored as held and as dead, and the instants of the last of each."""
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
-        """The number of entries that began the rung `original` since then, so reasoned, and the last."""
+        """The number of entries that began the rung `original` since then for one of these reasons, and when
+        the last did.
+        """
 
     def routes(self) -> Sequence[str]:
         """The names of the routes of all entries, finished ones too. Costs a walk over all entries."""
 
     def attended(self) -> bool:
-        """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell."""
+        """Look for a daemon. Returns whether one delivers from this spool or is about to; True also if that
+        cannot be known.
+        """
 
     def disk_full(self) -> bool:
-        """Returns whether the disk ran full: mail goes out, and none comes in before there is room again."""
+        """Look at the reserve. Returns whether the disk is full: mail is delivered, and none is accepted
+        until there is room again.
+        """
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         """The age histogram of each route with undelivered entries, by name of the route."""
 
     def pause(self, subject: str, *, now: datetime) -> bool:
-        """Stop "intake", "delivery" or "route NAME". Returns whether it ran before."""
+        """Stop "intake", "delivery" or "route NAME". Returns whether it was running before."""
 
     def resume(self, subject: str) -> bool:
-        """End a pause, or a route's hold by an error, too. Returns whether the subject stood still before."""
+        """End a pause, and a route's hold by an error, too. Returns whether the subject was stopped
+        before.
+        """
 
     def paused(self) -> Paused:
         """The pauses and holds that are in force."""
 
     def explain(self, error: SpoolError) -> SpoolError:
-        """The error in an operator's words where an unfit spool is its cause, else the error itself."""
+        """The error in an operator's words if an unfit spool is its cause, else the error itself."""
 
     def close(self) -> None:
-        """Let the spool go; harmless when called twice."""
+        """Close the spool; harmless when called twice."""

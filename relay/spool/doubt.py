@@ -1,7 +1,7 @@
-"""Doubt: whether a request that went out may have become a contact of which we do not know.
+"""Doubt: may a request that went out have become a contact of which we do not know?
 
-Owns what counts as a definite answer of Connect, and how long a doubtful request may be sent again by itself
-(docs/spool.md, "Tokens, and doubt"). Never does I/O.
+Owns what counts as a definite answer of Connect, and how long a doubtful request may be sent again
+automatically (docs/spool.md, "Tokens, and doubt"). Never does I/O.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from relay.errors import FailureClass, RemoteError
 
 #: Connect forgets a client token; a request that is older may make a second contact, so we stop a day before.
 DOUBT_LIMIT = timedelta(days=TOKEN_DAYS - 1)
-#: The reason of an entry that is held because of it.
+#: The reason of an entry that is held because its request has been in doubt for too long.
 FATE_UNKNOWN = "fate_unknown"
-#: Connect's own words for a payload that it refuses. A bare status, a proxy's page or a look of ours is no
-#: such word.
+#: Connect's own error codes for a payload that it refuses. A bare status, a proxy's page and our own check of
+#: the request are no such codes.
 _REFUSALS = frozenset({"InvalidRequestException", "SerializationException", "ServiceQuotaExceededException"})
-#: What the request names does not exist: instance, e-mail address or flow.
+#: The instance, e-mail address or flow that the request names does not exist.
 _NOT_THERE = frozenset({"ResourceNotFoundException", "404"})
-#: Answers that say that this request made nothing, though an earlier one may have.
+#: Failures that prove that this request made no contact, though an earlier one may have.
 _WITHOUT_EFFECT = frozenset({FailureClass.THROTTLED, FailureClass.CAPACITY, FailureClass.CONFIGURATION})
 
 
 def is_too_old(in_doubt_since: datetime | None, *, now: datetime) -> bool:
-    """Whether only a person may have a request sent again that is in doubt since then."""
+    """The age of a doubt against `DOUBT_LIMIT`. Returns whether only a person may have the request sent
+    again.
+    """
     return in_doubt_since is not None and now - in_doubt_since > DOUBT_LIMIT
 
 
 def tell_doubt(in_doubt_since: datetime) -> str:
-    """What a person must know who may have it sent again."""
+    """The warning for a person who is about to have such a request sent again."""
     return (
         f"a request went out on {in_doubt_since:%Y-%m-%d %H:%M} UTC, and nobody knows whether it became a contact: "
         "look in Connect before this is delivered, or a second contact may come"
@@ -40,23 +42,25 @@ def tell_doubt(in_doubt_since: datetime) -> str:
 
 
 def is_refusal(error: RemoteError) -> bool:
-    """Whether Connect itself has refused the payload: the one answer that ends a client token."""
+    """Connect's refusal of the payload, the only answer that replaces a client token. Returns whether the
+    error is one.
+    """
     return error.service == "connect" and error.failure is FailureClass.PAYLOAD and error.code in _REFUSALS
 
 
 def is_settled(error: RemoteError) -> bool:
-    """Whether a request that was answered so is certainly no contact."""
+    """An answer that proves that the request made no contact. Returns whether the error is one."""
     return error.service == "connect" and (
         error.failure in _WITHOUT_EFFECT or error.failure is FailureClass.PAYLOAD
     )
 
 
 def is_void(error: RemoteError, *, stored: bool) -> bool:
-    """Whether the stored request can be no contact and never will be: the next one is made by the mended
-    configuration.
+    """A stored request that is no contact and never will be, so that the mended configuration makes the next
+    one. Returns whether the error shows that.
 
-    One that was stored before this attempt, with a fate unknown, is void only where what it names does not
-    exist.
+    If the request was stored before this attempt, its fate is unknown: then it is void only if something that
+    it names does not exist.
     """
     if error.failure is not FailureClass.CONFIGURATION or error.service != "connect":
         return False
@@ -64,5 +68,5 @@ def is_void(error: RemoteError, *, stored: bool) -> bool:
 
 
 def refuses_file(error: RemoteError, request: Mapping[str, Any]) -> bool:
-    """Whether Connect refuses a request for a file that is attached to it."""
+    """Connect's refusal of an attached file. Returns whether the error is one, for this request."""
     return "Attachments" in request and bool(error.named or error.reason)

@@ -25,7 +25,7 @@ _SRS1 = re.compile(r"SRS1[=+-][^=]*=([^=]+)=([=+-].+)", re.IGNORECASE | re.DOTAL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
-    """All of one mail for one destination that the rule compares."""
+    """The facts about one mail for one destination that the rule of duplicates compares."""
 
     fingerprint: str
     instance_id: str
@@ -40,7 +40,9 @@ class Likeness:
 
 
 def normalise_reverse_path(reverse_path: str | None) -> str:
-    """The reverse-path as two tries of one mail have it in common; "" for the null one."""
+    """The reverse-path without the parts that differ between two tries of one mail (BATV tag, SRS hash and
+    timestamp, case of the domain). Returns "" for the null reverse-path.
+    """
     local, at, domain = (reverse_path or "").rpartition("@")
     return f"{_normalise_local(local)}{at}{normalise_domain(domain)}"
 
@@ -64,7 +66,9 @@ def _join_srs0(found: re.Match[str]) -> str:
 
 
 def is_retransmission(mail: Likeness, earlier: Likeness) -> bool:
-    """Whether a mail is the one that was here earlier; whether that was lately enough is another question."""
+    """The rule of duplicates for two mails, without its time window. Returns whether `mail` repeats
+    `earlier`.
+    """
     if (mail.fingerprint, mail.instance_id, normalise_address(mail.address)) != (
         earlier.fingerprint,
         earlier.instance_id,
@@ -72,19 +76,19 @@ def is_retransmission(mail: Likeness, earlier: Likeness) -> bool:
     ):
         return False
     if mail.dmarc == "pass" and earlier.dmarc == "fail":
-        return False  # the stranger came first, and says nothing of who is what he claims to be
+        return False  # the mail that DMARC failed came first, and is no proof for the real author's mail
     if earlier.tag is None:
         return True
     return (mail.route, mail.tag, mail.sender) == (earlier.route, earlier.tag, earlier.sender)
 
 
 def build_token(mail: Likeness, *, salt: str) -> str:
-    """The client token of a mail for one destination: the same for each of its retransmissions, and for
-    nothing else.
+    """The client token of a mail for one destination. Retransmissions of the mail get the same token, all
+    other mails another one.
 
-    `salt` is the spool id where the mail has no Message-ID: such mails may be equal to the octet and still be
-    two. What DMARC fails has a token apart, because what passes is never its duplicate. 68 characters of the
-    500 that ClientToken holds.
+    `salt` is the spool id if the mail has no Message-ID: two such mails may have the same octets and still be
+    two mails. A mail that DMARC failed gets a token of its own, because a mail that DMARC passed is never its
+    duplicate. The token has 68 characters; ClientToken may have 500.
     """
     return _hash(
         mail.instance_id,
@@ -99,8 +103,8 @@ def build_token(mail: Likeness, *, salt: str) -> str:
 
 
 def build_next_token(token: str, *, rung: int) -> str:
-    """The token after one under which Connect refused the payload; `rung` is the number of the rung that is
-    next.
+    """The token that follows `token` after Connect refused the payload under it; `rung` is the number of the
+    next rung.
     """
     return _hash(token, str(rung))
 

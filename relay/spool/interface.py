@@ -4,16 +4,14 @@ Owns the interface of both halves, which is the same for every backend (`relay.s
 `relay.spool.desk` is the operator's part), and the way of an accepted mail through it. A mail is accepted at
 the instant `put` commits: before it we owe nothing, after it we owe a contact.
 
-    S1  unknown                 nothing is owed
-    S2  raw, no entry           being received, or being removed: swept at start-up
-    S3  queued                  accepted; due at next_attempt_at
-    S4  leased                  being delivered until lease_until; then S3 again
-    S5  held                    waits for a person
-    S6  dead                    given up, with its reason; kept for a person
-    S7  done                    contact id known; kept for `retain_days`
+    S1  unknown                 nothing is owed S2  raw, no entry           being received, or being removed:
+    swept at start-up S3  queued                  accepted; due at next_attempt_at S4  leased
+    being delivered until lease_until; then S3 again S5  held                    waits for a person S6  dead
+    given up, with its reason; kept for a person S7  done                    contact id known; kept for
+    `retain_days`
 
-What an error of configuration stops stays S3 while its route is held (`Outbox.hold_route`), and is passed
-over. An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
+An entry that an error of configuration stops stays in S3 while its route is held (`Outbox.hold_route`), and
+is passed over. An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
 """
 
 from __future__ import annotations
@@ -36,10 +34,10 @@ from relay.vocabulary import Rung
 
 
 class Wake(Protocol):
-    """The word that something may have become due; one that is lost costs a poll, never a mail."""
+    """The wake-up by new entries: something may be due. One that is lost delays mail until the next poll."""
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when rung, at once when it was rung since the last wait, or after the time-out."""
+        """Return when rung, at once if rung since the last wait, or after the time-out."""
 
 
 class Intake(Protocol):
@@ -52,17 +50,17 @@ class Intake(Protocol):
         """A file to receive a large mail into. Blocks: use a thread.
 
         Raises:
-            SpoolFullError, SpoolSickError: none can be made.
+            SpoolFullError, SpoolSickError: it cannot be made.
         """
 
     async def put(self, submission: Submission) -> Receipt:
         """Accept a mail: when this returns, it is on disk, whatever happens next (group commit).
 
-        Cancelling the wait does not undo it.
+        A caller that stops waiting does not undo it.
 
-        A retransmission within the window (`relay.spool.duplicates`: a sender that lost our 250) answers with
-        the first spool id and stores nothing for that destination. A mail without a Message-ID is only a
-        duplicate while the peer has not shown that it saw our 250 (`confirm`). A mail that was dropped
+        A retransmission within the window (`relay.spool.duplicates`: its sender lost our 250) is answered
+        with the first spool id, and nothing is stored for that destination. A mail without a Message-ID is a
+        duplicate only while the peer has not shown that it saw our 250 (`confirm`). A mail that was dropped
         vouches for no other; one that is held does.
 
         Raises:
@@ -70,41 +68,50 @@ class Intake(Protocol):
         """
 
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
-        """`put` without a task: the future has the receipt or error; some errors are raised here."""
+        """Begin `put` without a task. Returns a future with the receipt or the error; some errors are raised
+        here.
+        """
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
 
     async def probe(self) -> None:
-        """Bring a write of no meaning to the disk, by the way that mail takes.
+        """Bring a write without meaning to the disk, by the way that mail takes.
 
         Raises:
-            SpoolFullError, SpoolSickError: mail would not come there either.
+            SpoolFullError, SpoolSickError: mail would not get there, either.
         """
 
     def room(self, size: int) -> bool:
-        """Returns whether a mail of so many octets would find room. Cheap: from a recent look at the disk."""
+        """Compare a size in octets with a recent look at the disk, which is cheap. Returns whether a mail of
+        that size fits.
+        """
 
     def paused(self) -> bool:
-        """Returns whether an operator has paused the intake. Cheap: at most a second old."""
+        """A look at most a second old. Returns whether an operator has paused the intake."""
 
     def has_moved(self) -> bool:
-        """Returns whether another spool has come to lie where this one was opened. Blocks: use a thread."""
+        """Look at the place of the spool; blocks: use a thread. Returns whether another spool is
+        there now.
+        """
 
     async def close(self) -> None:
-        """Commit what was begun, then let everything go; harmless when called twice."""
+        """Commit all mails whose `put` has begun, then close; harmless when called twice."""
 
 
 class Outbox(Protocol):
-    """The delivering half's view of the spool; a change under a lease that was lost raises LeaseLostError."""
+    """The delivering half's view of the spool. A change under a lease that was lost raises LeaseLostError."""
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Put the entries that dead runners left leased back into the queue, and sweep S2.
 
-        Returns how many entries came back. `blame`: the runner before us ended by itself, so one of its
-        leased mails may have killed it: each is counted as cut short and comes back after a delay that grows
-        with that count. A recorded outcome clears it. `hung`: that end was a hang, which no mail need have
-        brought about: only one that was leased alone is counted.
+        Returns how many entries came back. `blame`: the runner before us died, so one of its leased mails may
+        have killed it: each is counted as cut short and comes back after a delay that grows with that count.
+        A recorded outcome clears it. `hung`: that runner hung and was ended, which no mail need have caused:
+        only an entry that was leased alone is counted.
+
+        Raises:
+            SpoolUnfitError: an operator has to mend the spool first.
         """
 
     async def claim(
@@ -116,43 +123,49 @@ class Outbox(Protocol):
         held_routes: Sequence[str] = (),
         probes: Sequence[str] = (),
     ) -> Sequence[Entry]:
-        """Lease up to `limit` due entries, in turn (docs/spool.md, fairness), counting the attempt.
+        """Lease up to `limit` due entries, in turn (docs/spool.md, "States"), and count the attempt.
 
-        Mail that answers a contact of its own sender comes before other mail of its route, which has one
-        claim in four at least. Within these, networks of peers have turns, and domains of reverse-paths.
-        Skipped are the routes that the caller holds, that are held in the spool (`hold_route`) and that an
-        operator paused; but of `probes` (from `find_probes`) those that still wait are taken, due or not, in
+        Mail that answers a contact of its own sender comes before other mail of its route, which has at least
+        one claim in four. Within these, networks of peers take turns, and within them domains of
+        reverse-paths. Routes are skipped that the caller holds, that are held in the spool (`hold_route`) or
+        that an operator paused. But `probes` (from `find_probes`) that still wait are claimed, due or not, in
         the turn of their route, unless it is paused.
         """
 
     async def find_probes(self, route: str) -> Sequence[str]:
-        """References of entries by which `claim` may try whether a held route works again, first due first.
+        """References of entries by which `claim` may try whether a held route works again, the first due
+        first.
 
-        Up to ten, one for each destination address, due or not, since an address that Connect does not have
-        says nothing of the others. None for an address of which another entry is leased, none of a paused
-        route.
+        There are up to ten, one for each destination address, due or not, because an address that Connect
+        does not have says nothing about the others. An address of which another entry is leased has none, and
+        so has a paused route.
         """
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-        """Set the queue with the wall clock, which was set by so much: no entry waits longer than before."""
+        """Move due times and leases after the wall clock was set by `by`: no entry waits longer than
+        before.
+        """
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
-        """Keep the lease for so much longer."""
+        """Extend the lease: it ends `lease_seconds` after `now`."""
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
-        """The instant at which the next entry for `claim` is due, or a lease ends; None: none waits."""
+        """The instant at which the next entry for `claim` is due or a lease ends. Returns None if no entry
+        waits.
+        """
 
     def open_raw(self, entry: Entry) -> AbstractAsyncContextManager[memoryview]:
-        """The raw mail, trace header included, checked against what was accepted.
+        """The raw mail, trace header included, checked against the accepted octets.
 
         Raises:
             SpoolCorruptError: it is not what was accepted.
         """
 
     def open_file(self, entry: Entry) -> int | None:
-        """A descriptor of the file that a large raw mail lies in, for the caller to close.
+        """A descriptor of the file of a large raw mail, which the caller closes. Returns None if the mail has
+        no file.
 
-        Returns None where it lies in none. Blocks; ask while `open_raw`, which checks it, is open.
+        Blocks; call it while `open_raw`, which checks the mail, is open.
 
         Raises:
             SpoolError: it cannot be opened.
@@ -168,7 +181,7 @@ class Outbox(Protocol):
         expires_at: datetime,
         now: datetime,
     ) -> None:
-        """Store the exact request before it is sent, and note that it goes out: `begin_sending` is in it."""
+        """Store the exact request before it is sent, and note that it goes out, as `begin_sending` does."""
 
     async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
         """Note that a request under this token goes out: it is in doubt until a definite answer."""
@@ -176,19 +189,20 @@ class Outbox(Protocol):
     async def refuse(
         self, entry: Entry, *, rung: Rung, token: str, reason: str, detail: str, now: datetime
     ) -> None:
-        """Record that Connect refused the payload: the stored request goes, the next has this rung and token.
+        """Record that Connect refused the payload: the stored request is removed, the next has this rung and
+        token.
 
         Only this replaces a token. Nothing is in doubt any more.
         """
 
     async def find_token(self, token: str) -> tuple[bool, str | None]:
-        """The ledger's row of a token: whether an entry has sent it, and the contact id where known."""
+        """The ledger's record of a token: whether an entry has sent it, and the contact id if it is known."""
 
     async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        """Drop the stored request, go on at the rung `original` and remember why (event "original")."""
+        """Drop the stored request, continue at the rung `original` and note why (event "original")."""
 
     async def why_original(self, entry: Entry) -> str:
-        """The reason that `begin_original` was given last. Returns "" when it is not known any more."""
+        """The reason of the last `begin_original`. Returns "" if it is not known any more."""
 
     async def finish(
         self,
@@ -200,7 +214,9 @@ class Outbox(Protocol):
         dropped: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S7; the ledger learns the contact id. A mail `dropped` by a policy vouches for no other."""
+        """Move a leased entry to done (S4 to S7). The ledger learns the contact id. A mail `dropped` by a
+        policy vouches for no other.
+        """
 
     async def defer(
         self,
@@ -214,17 +230,20 @@ class Outbox(Protocol):
         settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S3, due again at `until`; with a `rung`, that is where the next request is made.
+        """Move a leased entry back to the queue (S4 to S3), due at `until`; with a `rung`, the next request
+        is made there.
 
-        `void`: the stored request is dropped, since it can be no contact and never will be. `settled`: no
-        contact came of the request of this attempt, so that only `entry.in_doubt_since` is in doubt.
+        `void`: the stored request is dropped, because it is no contact and never will be. `settled`: the
+        request of this attempt made no contact, so that only `entry.in_doubt_since` remains in doubt.
         """
 
     async def recall(self, references: Sequence[str], *, now: datetime) -> None:
-        """Make these entries due now where they are queued for later: what put them off is over."""
+        """Make these entries due now if they are queued for later, because the reason for the delay
+        is over.
+        """
 
     async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        """S4 to S5."""
+        """Hold a leased entry for a person (S4 to S5)."""
 
     async def bury(
         self,
@@ -236,31 +255,33 @@ class Outbox(Protocol):
         settled: bool = False,
         now: datetime,
     ) -> None:
-        """S4 to S6. `afresh`: a retry begins with a new request on the first rung; `settled` as above."""
+        """Give a leased entry up (S4 to S6). `afresh`: a retry begins with a new request on the first rung;
+        `settled` as above.
+        """
 
     async def find_contact(
         self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
-        """The contact that the newest known of these Message-IDs became, for RelatedContactId.
+        """The contact of the newest known mail with one of these Message-IDs, for RelatedContactId.
 
-        A contact counts only where the entry's author or reverse-path is that of the mail that became it, and
-        of several such contacts of one Message-ID the first. It can only be related within its own instance:
-        give `instance_id`.
+        A contact counts only if the entry's author or reverse-path is that of the mail that became it; of
+        several such contacts with one Message-ID the first counts. It can be related only within its own
+        instance: give `instance_id`.
         """
 
     async def bury_aged(
         self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
     ) -> Sequence[Entry]:
-        """S3 and S5 to S6 for entries accepted before that instant, some at a time.
+        """Give up entries accepted before that instant (S3 and S5 to S6), some at a time.
 
-        Returns those buried, for alarms. An entry that an operator has retried or released in the last two
-        hours is left until its attempt; the probes of a held route keep nothing.
+        Returns those given up, for alarms. An entry that an operator has retried or released in the last two
+        hours is left until its attempt; a probe of a held route is no reason to leave one.
         """
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
-        """Claim no more of this route's entries, which stay queued, until `resume_route`; survives a restart.
+        """Claim no more entries of this route, which stay queued, until `resume_route`; survives a restart.
 
-        Returns whether the hold is new; one that is there learns the new reason.
+        Returns whether the hold is new; an existing hold gets the new reason.
         """
 
     async def resume_route(self, route: str) -> bool:
@@ -270,25 +291,33 @@ class Outbox(Protocol):
         """The pauses and holds that are in force."""
 
     async def expire(self, *, now: datetime) -> int:
-        """Remove mails past their retention, and ledger rows past the window. Returns how many mails went."""
+        """Remove mails past their retention, and ledger records past the window. Returns how many mails were
+        removed.
+        """
 
     async def probe(self) -> None:
-        """`Intake.probe`, for the side that has time to look."""
+        """Bring a write to the disk, as `Intake.probe` does."""
 
     async def make_room(self) -> int:
-        """Remove finished mails early where room is short; cheap while it is not. Returns how many went."""
+        """Remove finished mails early if room is short; cheap while it is not. Returns how many were
+        removed.
+        """
 
     def open_wake(self) -> AbstractContextManager[Wake]:
-        """The wake-up by new entries, heard on the running event loop from now until it is closed."""
+        """The wake-up by new entries, heard on the running event loop until it is closed."""
 
     async def load_alarms(self) -> str:
-        """The text that `save_alarms` kept last, for whichever runner. Returns "" where there is none."""
+        """The text that `save_alarms` kept last, by whichever runner. Returns "" if there is none."""
 
     async def save_alarms(self, text: str) -> bool:
-        """Keep the last alarms told for the runner that comes after. Returns whether they could be kept."""
+        """Keep the state that alarms were last sent for, for the next runner. Returns whether it could be
+        kept.
+        """
 
     def has_moved(self) -> bool:
-        """Returns whether another spool has come to lie where this one was opened. Blocks: use a thread."""
+        """Look at the place of the spool; blocks: use a thread. Returns whether another spool is
+        there now.
+        """
 
     async def close(self) -> None:
-        """Commit what was begun and let the spool go; harmless when called twice."""
+        """Commit the changes that were begun, and close; harmless when called twice."""

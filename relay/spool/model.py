@@ -1,4 +1,4 @@
-"""What a spool keeps and answers, as values: submissions, entries, and what is told of them.
+"""The values of the spool: submissions, entries, and answers to questions about them.
 
 Owns the states of an accepted mail. Never does I/O. Instants are aware, in UTC.
 """
@@ -20,7 +20,7 @@ FAULT_HOURS = 24
 
 
 class State(StrEnum):
-    """Where an entry stands."""
+    """The stored state of an entry."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -50,17 +50,17 @@ class RawFile(Protocol):
         """Remove what was written; harmless after `put` and when called twice."""
 
     def view(self) -> AbstractContextManager[memoryview]:
-        """What was written so far, to be read before `put`.
+        """The octets written so far, to be read before `put`.
 
         Raises:
-            SpoolSickError: it cannot be read back.
+            SpoolSickError: they cannot be read back.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyHold:
-    """A route that would have refused the mail, of which others were to get it: its entries wait for a
-    person.
+    """The hold of a route that would have refused a mail which other routes of its transaction accept: the
+    route's entries wait for a person.
     """
 
     route: str
@@ -71,7 +71,7 @@ class PolicyHold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A mail whole and checked, about to be accepted."""
+    """A complete and checked mail that is about to be accepted."""
 
     spool_id: SpoolId
     envelope: Envelope
@@ -87,30 +87,30 @@ class Submission:
     fingerprint: str
     #: The Message-ID header as sent, with its brackets; None when the mail has none.
     message_id: str | None
-    #: Message-IDs of In-Reply-To and References, with their brackets: who answers a contact of his own is
-    #: claimed first.
+    #: Message-IDs of In-Reply-To and References, with their brackets: a mail that answers a contact of its
+    #: own sender is claimed first.
     references: tuple[str, ...] = ()
     #: The first address of the From header; None where none was read.
     author: str | None = None
     #: Authentication results by attribute name; see `contact.plan.Context.results`.
     results: Mapping[str, str] = field(default_factory=dict)
-    #: Routes whose entries are held from the beginning; each stands here once.
+    #: Routes whose entries are held from the beginning; each is named once.
     holds: tuple[PolicyHold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What `put` answers."""
+    """The answer of `put`."""
 
-    #: The id to tell the peer: the earlier one when this mail was here before.
+    #: The id that the peer is told: the earlier mail's if this mail is a retransmission.
     spool_id: SpoolId
-    #: True when every destination already had this very mail: nothing was stored.
+    #: True if every destination already had this mail: nothing was stored.
     duplicate: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A route that waits: for an operator (`pause`), or for its configuration to be right again."""
+    """A hold of a route by an error of configuration, with its reason and the instant when it began."""
 
     route: str
     reason: str
@@ -122,8 +122,7 @@ class Hold:
 class Entry:
     """One mail on its way to one destination."""
 
-    #: The number behind the dot of `reference`; alone it means something to the backend that gave it, and to
-    #: nobody else.
+    #: The number after the dot of `reference`. Only the backend that gave it can interpret it.
     entry_id: int
     spool_id: SpoolId
     destination: Destination
@@ -136,24 +135,24 @@ class Entry:
     state: State
     #: Starts of delivery so far, the running one included.
     attempts: int
-    #: How often in a row the runner ended by itself while it had this entry: see `Outbox.recover`.
+    #: How often in a row the runner died while it had this entry leased: see `Outbox.recover`.
     cut_short: int
     next_attempt_at: datetime
     lease_until: datetime | None
     rung: Rung
-    #: Whether a person has let it go after the policy of its route had held it.
+    #: Whether a person released it after the policy of its route had held it.
     released: bool
-    #: The one live ClientToken; None for mail of an earlier version of which no request is stored by this
-    #: one.
+    #: The one live ClientToken; None for an entry of an earlier version for which this version has stored no
+    #: request yet.
     token: str | None
-    #: Whether a request under that token went out before this attempt, or may have.
+    #: Whether a request under that token went out, or may have, before this attempt.
     sent: bool
-    #: The first request under that token of which nobody knows whether it became a contact; None: there is
-    #: none.
+    #: When the first request under that token went out of which nobody knows whether it became a contact;
+    #: None if there is no such request.
     in_doubt_since: datetime | None
     #: The exact request last sent or about to be, JSON in UTF-8; None when none was built for this rung.
     request: bytes | None = field(repr=False)
-    #: When the presigned URLs in `request` die.
+    #: When the presigned URLs in `request` expire.
     request_expires_at: datetime | None
     contact_id: str | None
     #: The reason word and the sentence of the last deferral, hold or burial; "" when there was none.
@@ -161,31 +160,33 @@ class Entry:
     detail: str
     accepted_at: datetime
     updated_at: datetime
-    #: The hold of its route, while that is what it waits for; only `Desk` looks.
+    #: The hold of its route while the entry waits for that; only `Desk` sets it.
     route_hold: Hold | None = None
 
     @property
     def reference(self) -> str:
-        """The id of this entry and no other, as commands print and take it: `<spool id>.<number>`."""
+        """The unique id of this entry, as commands print and take it: `<spool id>.<number>`."""
         return f"{self.spool_id}.{self.entry_id}"
 
     @property
     def shown_state(self) -> State:
-        """The state as an operator sees it: held, too, what is queued on a route that is held (docs/spool.md,
-        held routes).
+        """The state as an operator sees it: a queued entry on a held route is shown as held (docs/spool.md,
+        "States").
         """
         return State.HELD if self.route_hold else self.state
 
     def stands_in(self, states: Sequence[State]) -> bool:
-        """Returns whether one of these states is that in which it is stored, or that in which it is shown.
+        """Compare the stored and the shown state with `states`. Returns whether either of them is among
+        these.
 
-        Both count for a change: a hold may become an entry's own before its route goes on.
+        Both count for a change, because an operator may hold, release or retry an entry that only its route
+        holds.
         """
         return self.state in states or self.shown_state in states
 
     @property
     def shown_reason(self) -> tuple[str, str]:
-        """The reason and its sentence; those of the hold where the entry has none of its own."""
+        """The reason and its sentence; those of the route's hold if the entry has none of its own."""
         if self.route_hold and not self.reason:
             return self.route_hold.reason, self.route_hold.detail
         return self.reason, self.detail
@@ -193,24 +194,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
-    """What stands still on purpose."""
+    """The pauses and holds that are in force."""
 
     #: No mail is accepted.
     intake: bool = False
     #: No entry is claimed.
     delivery: bool = False
-    #: No entry of these routes is claimed: an operator said so.
+    #: No entry of these routes is claimed, by an operator's order.
     routes: tuple[str, ...] = ()
-    #: Nor of these, save for probes: `Outbox.hold_route` said so.
+    #: Routes that `Outbox.hold_route` stopped: only probes of them are claimed.
     holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which entries an operator means; empty fields mean any."""
+    """The entries that an operator means; an empty field means any."""
 
     ids: tuple[str, ...] = ()
-    #: As an operator sees them: `Entry.shown_state`.
+    #: States as an operator sees them: `Entry.shown_state`.
     states: tuple[State, ...] = ()
     route: str | None = None
     #: The beginning of a reason word.
@@ -218,7 +219,7 @@ class Filter:
     #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without
     #: case. "" and "<>" are the null reverse-path.
     sender: str | None = None
-    #: The same of the destination and of the forward-paths that led to it.
+    #: The same for the destination and for the forward-paths that led to it.
     recipient: str | None = None
     older_than: datetime | None = None
     limit: int = 1_000
@@ -226,31 +227,31 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What an operator's change left as it was."""
+    """An entry that an operator's change left as it was, and why."""
 
-    #: As the operator wrote it when it names nothing, else `<spool id>.<entry id>`.
+    #: As the operator wrote it if it names no entry, else `Entry.reference`.
     id: str
-    #: What stood in the way, as an operator sees it; None: no entry has this id.
+    #: The shown state that does not allow the change; None if no entry has this id.
     state: State | None
-    #: Since when its request is in doubt, where that alone stood in the way: nobody has agreed to a second
+    #: Since when its request is in doubt, if only that stood in the way: nobody has agreed to a second
     #: contact.
     in_doubt_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """What came of an operator's change; an entry is decided on in the transaction that changes it."""
+    """The result of an operator's change. Each entry is decided on in the transaction that changes it."""
 
     #: Entries that were changed.
     count: int
     left: tuple[Left, ...] = ()
-    #: The routes of those changed, by name.
+    #: The names of the routes of those entries.
     routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to an entry: what `trace` tells."""
+    """An event in the history of an entry, as `trace` tells it."""
 
     at: datetime
     #: "deferred", "held", "dead", "done", "released", "retried", "interrupted", "cut_short", "original".
@@ -262,7 +263,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What the ledger still knows of a mail for one destination, long after the mail itself has gone."""
+    """The ledger's record of a mail for one destination, kept long after the mail itself is removed."""
 
     spool_id: SpoolId
     instance_id: str
@@ -270,24 +271,23 @@ class Remembered:
     message_id: str | None
     contact_id: str | None
     accepted_at: datetime
-    #: When an operator dropped it unfinished, or the policy of its route; None when it was finished
-    #: otherwise.
+    #: When an operator or the policy of its route dropped it unfinished; None if it ended otherwise.
     dropped_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """The undelivered entries of one route: how many, by the states that an operator sees, and how old."""
+    """The undelivered entries of one route, counted by shown state and by age."""
 
     route: str
     queued: int
     leased: int
     held: int
     dead: int
-    #: Entries queued, leased or held, by age: as many as are younger than each limit of the caller, then the
-    #: rest.
+    #: Entries queued, leased or held, by age: one number for each limit of the caller (entries younger than
+    #: it and not younger than the one before), then the rest.
     ages: tuple[int, ...]
-    #: When the oldest of those was accepted; None when there is none.
+    #: When the oldest of those was accepted; None if there is none.
     oldest_at: datetime | None
 
 
@@ -300,24 +300,25 @@ class QueueState:
     leased: int = 0
     held: int = 0
     dead: int = 0
-    #: None where the spool cannot count them.
+    #: None if the spool cannot count them.
     done: int | None = 0
-    #: When the last mail was held, and the last given up, in seconds since 1970: one that went and one that
-    #: came leave the counts as they were. 0 when there is none.
+    #: When the last mail was held and when the last was given up, in seconds since 1970; 0 if there is none.
+    #: The counts alone would not show that one left and another came.
     newest_held: float = 0.0
     newest_dead: float = 0.0
-    #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last did.
+    #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last of
+    #: them did.
     not_understood: int = 0
     newest_not_understood: float = 0.0
     #: Routes that an error of configuration holds.
     held_routes: tuple[str, ...] = ()
-    #: The services that are away for everyone, each with why.
+    #: The services that are away for all entries, each with the reason.
     away: tuple[tuple[str, str], ...] = ()
-    #: Age of the oldest entry that is queued, leased or held; 0 when there is none.
+    #: Age of the oldest entry that is queued, leased or held; 0 if there is none.
     oldest_seconds: float = 0.0
-    #: Whether that was longer than `alarms.oldest_minutes`, as it was when this look was taken.
+    #: Whether that was more than `alarms.oldest_minutes` when this look was taken.
     overdue: bool = False
-    #: Whether the disk ran full, so that mail goes out and none comes in.
+    #: Whether the disk is full, so that mail is delivered but none is accepted.
     disk_full: bool = False
-    #: Why the spool could not be looked at; "" when it could.
+    #: Why the spool could not be read; "" if it could.
     sick: str = ""

@@ -1,8 +1,8 @@
-"""The doors of the spool: the backend that the configuration names, opened behind the interface.
+"""The opening of a spool: the backend that the configuration names, behind the interface.
 
 Owns the choice of the backend: today every configuration means the local spool. Several processes use one
-spool at the same time: receivers `put`, one deliverer claims, and an operator's commands come in between.
-Outside `relay.spool` nobody imports a backend: what is asked of a spool that is not open is asked here.
+spool at the same time: receivers call `put`, one deliverer claims, and operators' commands run beside them.
+Outside `relay.spool` nobody imports a backend: questions about a spool that is not open are asked here.
 """
 
 from __future__ import annotations
@@ -23,51 +23,52 @@ from relay.spool.local.outbox import LocalOutbox
 
 
 def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
-    """The receiving half's view; makes the spool when there is none. Open it after any fork.
+    """The receiving half's view; makes the spool if there is none. Open it after any fork.
 
-    With `by_hand` it is a command's: an older spool is left as it is.
+    With `by_hand` it is opened for a command: an older spool is left as it is.
 
     Raises:
         SpoolOlderError: by hand, and the daemon must be restarted first.
-        SpoolError: there is no spool that could be used.
+        SpoolError: there is no usable spool.
     """
     return LocalIntake(config, by_hand=by_hand)
 
 
 def open_outbox(config: Config) -> Outbox:
-    """The delivering half's view; makes the spool when there is none. Open it after any fork.
+    """The delivering half's view; makes the spool if there is none. Open it after any fork.
 
     Raises:
         SpoolBusyError: another process delivers from this spool.
-        SpoolError: there is no spool that could be used.
+        SpoolError: there is no usable spool.
     """
     return LocalOutbox(config)
 
 
 def open_desk(config: Config) -> Desk:
-    """The operator's view of a spool that is there.
+    """The operator's view of an existing spool.
 
     Raises:
-        SpoolError: there is none, or none that could be used.
+        SpoolError: there is none, or none that is usable.
     """
     return LocalDesk(config)
 
 
 @contextmanager
 def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
-    """A block in which a failure of a spool that is unfit for use says so; `files`: errors of the system
-    count as well.
+    """A block in which a failure that an unfit spool causes is told as such. With `files`, errors of the
+    system count, too.
 
     Raises:
-        SpoolUnfitError: what an operator has to mend, in sentences, in place of what the library or the
-        system said. SpoolError: anything else.
+        SpoolUnfitError: sentences for an operator, in place of what the library or the system said.
+        SpoolError: any other failure.
     """
     with health.diagnosed(config.data_dir), translated() if files else nullcontext():
         yield
 
 
 def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
-    """Sentences for what of the spool cannot be used as it is; what is not there yet is fit. Opens nothing.
+    """Sentences about the parts of the spool that cannot be used as they are; a part that does not exist yet
+    is fit. Opens nothing.
 
     With `user` (a uid) owner and mode are judged for that user, as far as they tell: root itself may do all.
     """
@@ -75,10 +76,10 @@ def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
 
 
 def count_entries(config: Config) -> int | None:
-    """The number of entries of a spool, which is only looked at. Returns None where there is none yet.
+    """The number of entries of a spool, which is only read. Returns None if there is no spool yet.
 
     Raises:
-        SpoolError: there is one that cannot be read.
+        SpoolError: the spool cannot be read.
     """
     with diagnosed(config):
         return database.count_entries(Layout(data_dir=config.data_dir).database)
@@ -88,13 +89,13 @@ def check_library() -> str:
     """The version of the SQLite library under the spool.
 
     Raises:
-        SpoolError: it cannot keep the promise.
+        SpoolError: this version cannot keep the promise.
     """
     return database.check_library()
 
 
 def is_attended(config: Config) -> bool:
-    """Returns whether a daemon delivers from this spool, or starts to; True where nobody can tell. Never
-    raises.
+    """Look for a daemon. Returns whether one delivers from this spool or is about to; True also if that
+    cannot be known. Never raises.
     """
     return deliverer_runs(config.data_dir)

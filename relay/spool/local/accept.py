@@ -1,9 +1,9 @@
 """The instant of acceptance: a group of mails becomes rows, all in one transaction.
 
 Owns the inserts of `put`, and how the rule of duplicates (`relay.spool.duplicates`) is asked of many mails at
-once. Never opens a connection or a transaction; runs in the writer's thread. Rows go in by the dozen: each
-statement gives up the interpreter lock once, and taking it back from a busy event loop costs more than the
-row.
+once. Never opens a connection or a transaction; runs in the writer's thread. Rows are inserted by the dozen:
+each statement releases the interpreter lock once, and taking it back from a busy event loop costs more than
+the row.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from relay.spool.local.rows import build_envelope_json, build_json, to_microseco
 from relay.spool.local.turns import NEW, REPLY, group_of
 from relay.spool.model import Receipt, Submission
 
-#: Rows a statement, the largest first: few different statements, so that each stays prepared.
+#: Rows in one statement, the largest number first: there are few different statements, so each stays
+#: prepared.
 _STEPS = (64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 
-#: Octets and destination: what is looked up before the rest of the rule is asked.
+#: Octets and destination: looked up first, before the rest of the rule is asked.
 _Key = tuple[str, str, str]
 
 
 class _Earlier(NamedTuple):
-    """A mail that was here before, for one destination."""
+    """An earlier mail for one destination."""
 
     likeness: Likeness
     spool_id: SpoolId
@@ -44,24 +45,24 @@ class _Earlier(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A submission with what was worked out before the writer's thread had it."""
+    """A submission with everything that could be computed outside the writer's thread."""
 
     submission: Submission
-    #: SHA-256 of our own trace header; with the fingerprint, all of the octets are vouched for.
+    #: SHA-256 of our own trace header; together with the fingerprint it covers all octets.
     trace_sha256: bytes
     #: None for a small mail, kept in the database.
     file: LargeFile | None
     envelope: str
     accepted_at: int
-    #: The author as it is compared.
+    #: The author in the form in which authors are compared.
     author: str | None
-    #: The network and the domain whose turn its entries wait for.
+    #: The network and the domain with which its entries take turns.
     group: tuple[int, int]
-    #: The reverse-path as the rule of duplicates compares it.
+    #: The reverse-path in the form in which the rule of duplicates compares it.
     sender: str
 
     def likeness(self, destination: Destination) -> Likeness:
-        """What the rule compares of the mail for one of its destinations."""
+        """The facts that the rule of duplicates compares, for one of the mail's destinations."""
         return Likeness(
             fingerprint=self.submission.fingerprint,
             instance_id=destination.instance_id,
@@ -74,15 +75,15 @@ class Prepared(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """What became of one submission."""
+    """The result for one submission."""
 
     receipt: Receipt
-    #: Whether its raw mail is wanted.
+    #: Whether its raw mail must be stored.
     stored: bool
 
 
 def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
-    """What needs no database.
+    """The submission with everything that needs no database.
 
     Raises:
         SpoolError: this mail cannot be stored.
@@ -107,7 +108,9 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
 def accept(
     connection: apsw.Connection, group: Sequence[Prepared], *, window_microseconds: int
 ) -> list[Accepted]:
-    """Store the group, within the caller's transaction; one answer for each, in order."""
+    """Store the group, within the caller's transaction. Returns one result for each submission, in their
+    order.
+    """
     known = _known(connection, group)
     answers = find_answers(
         connection,
@@ -154,8 +157,8 @@ def accept(
 def find_others(
     connection: apsw.Connection, submission: Submission, *, window_microseconds: int
 ) -> list[SpoolId]:
-    """The mails with these octets for a destination of this one, of which it would be no retransmission: the
-    newest of each.
+    """The mails with these octets for a destination of this mail of which it would be no retransmission: the
+    newest for each destination.
     """
     item = prepare(submission, file=None)
     known = _known(connection, [item])
@@ -169,7 +172,7 @@ def find_others(
 
 
 def _remember_holds(connection: apsw.Connection, mail_id: int) -> None:
-    """Have the history tell of what is held from the beginning, from this mail on."""
+    """Begin the history of the entries of this mail, and of later ones, that are held from the beginning."""
     connection.execute(
         "INSERT INTO history SELECT entry_id, accepted_at, 'held', 0, reason, detail FROM entries "
         "WHERE mail_id >= ? AND state = 'held'",
@@ -184,18 +187,18 @@ def _key_of(likeness: Likeness) -> _Key:
 def _find_earlier(
     likeness: Likeness, before: Sequence[_Earlier], item: Prepared, window_microseconds: int
 ) -> SpoolId | None:
-    """The spool id of the mail that this one repeats: of several the newest, which counts alone."""
+    """The spool id of the mail that this one repeats. Only the newest of several earlier mails counts."""
     for earlier in reversed(before):
         if is_retransmission(likeness, earlier.likeness):
             within = item.accepted_at - earlier.accepted_at <= window_microseconds
-            # Two mails without a Message-ID may be equal and still be two: only who missed our 250 sends one
-            # again.
+            # Two mails without a Message-ID may be equal and still be two mails: only a peer that missed our
+            # 250 sends one again.
             told = item.submission.message_id is not None or not earlier.confirmed
             return earlier.spool_id if within and told else None
     return None
 
 
-#: What was dropped, by a policy or by a person, vouches for nothing. The newest comes last.
+#: A mail that a policy or a person dropped vouches for no other. The newest comes last.
 _EARLIER = """
 WITH wanted AS (SELECT DISTINCT value AS fingerprint FROM json_each(?))
 SELECT fingerprint, instance_id, address, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id,
@@ -210,7 +213,7 @@ ORDER BY accepted_at
 
 
 def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, list[_Earlier]]:
-    """What the spool and its ledger know of the group's fingerprints, the newest last."""
+    """The earlier mails with the group's fingerprints, from the spool and its ledger, the newest last."""
     known: dict[_Key, list[_Earlier]] = {}
     for row in query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),)):
         fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed = row
@@ -286,7 +289,7 @@ def _entry_row(
 
 
 def _insert(connection: apsw.Connection, head: str, width: int, rows: Sequence[Sequence[Any]]) -> None:
-    """All rows, in as few statements as the steps allow."""
+    """Insert all rows, in as few statements as `_STEPS` allows."""
     rest = list(rows)
     row = f"({','.join('?' * width)})"
     for step in _STEPS:

@@ -1,8 +1,7 @@
-"""The changes of the delivering half, in groups: one transaction for all that wait, each within a savepoint
-of it.
+"""The changes of the delivering half, committed in groups: one transaction for all that wait, each change in
+a savepoint of its own.
 
-Owns the deliverer's connection for writing, and what is done where a disk is full. Never says what a change
-is.
+Owns the deliverer's connection for writing, and what is done on a full disk. Never knows what a change does.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from relay.spool.local.writer import Job, Writer
 
 Answer = TypeVar("Answer")
 _Change = Callable[[apsw.Connection], object]
-#: By name, for the fault point behind it.
+#: Changes with their names, for the fault point after each.
 _Named = tuple[str, _Change]
 
 
 class Changes:
-    """One writer's thread, and the connection that only it uses."""
+    """The writer's thread of a deliverer, and the connection that only this thread uses."""
 
     def __init__(
         self, connection: apsw.Connection, layout: Layout, gate: WriteLock, reserve: Reserve
@@ -39,7 +38,7 @@ class Changes:
         self._writer: Writer[_Named, object] = Writer(self._commit, name="spool-outbox", close=self._drop)
 
     async def run(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
-        """What the change gives, once it is on disk."""
+        """Have the change committed. Returns its answer once it is on disk."""
         job: Job[_Named, object] = Job((name, change))
         self._writer.submit(job)
         return cast("Answer", await job.future)
@@ -49,7 +48,7 @@ class Changes:
         await self._writer.close()
 
     def _commit(self, group: Sequence[Job[tuple[str, _Change], object]]) -> None:
-        """In the writer's thread: all changes in one transaction, each able to fail alone."""
+        """In the writer's thread: all changes in one transaction, in which each can fail alone."""
         error = self._try(group)
         if error is not None and self._win_room(error):
             error = self._try(group)
@@ -58,7 +57,7 @@ class Changes:
                 job.error = type(error)(*error.args)
 
     def _try(self, group: Sequence[Job[tuple[str, _Change], object]]) -> SpoolError | None:
-        """What stopped the whole transaction, if anything did."""
+        """Run the transaction. Returns the error that stopped all of it, or None."""
         for job in group:
             job.error = None
         try:
@@ -74,7 +73,7 @@ class Changes:
                     except (
                         ValueError,
                         TypeError,
-                    ) as exc:  # a value that no row can hold: the others can be stored
+                    ) as exc:  # a value that no row can hold; the others can be stored
                         job.error = SpoolError(f"this change cannot be stored: {exc}")
             for job in group:
                 fault_point(f"spool.{job.payload[0]}.committed")
@@ -86,8 +85,8 @@ class Changes:
         return None
 
     def _win_room(self, error: SpoolError) -> bool:
-        """Whether a full disk has room for us now: the reserve is given up, and the log begins again at its
-        front.
+        """Make room for us on a full disk: the reserve is released, and the log is overwritten from its
+        beginning. Returns whether there is room now.
         """
         released = self._reserve.release(error)
         if not isinstance(error, SpoolFullError):

@@ -1,8 +1,9 @@
-"""Which entries are next: due, in turn (`turns`), not held, their attempt counted as they are leased.
+"""The claim: which entries are leased next. They are due, their route is not held, they have their turn
+(`turns`), and the attempt is counted with the lease.
 
 Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction. An entry is
-*ready* from the claim that found it due (or its acceptance) to its lease: only what is ready has turns, so
-that no turn is spent on what waits for later.
+*ready* from its acceptance, or from the claim that found it due, until its lease. Only ready entries have
+turns, so that no turn is spent on an entry that waits for a later instant.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from relay.spool.local.suspects import HUNG, Suspects
 from relay.spool.local.turns import PRIORITIES, Turns
 from relay.spool.model import Entry
 
-#: Steps from route to route through the index, not over every entry: as many seeks as there are routes.
+#: Steps from route to route through the index instead of a walk over all entries: as many seeks as there are
+#: routes.
 _ROUTES = """
 WITH RECURSIVE walk (route) AS (
     SELECT min(route) FROM entries INDEXED BY entries_due WHERE state = 'queued'
@@ -40,8 +42,8 @@ WITH RECURSIVE walk (route) AS (
 )
 SELECT route FROM walk WHERE route IS NOT NULL
 """
-#: What has fallen due since the last claim, the first due first. A route's whole queue may fall due at once,
-#: after an outage: a claim takes some of it.
+#: Marks entries that fell due since the last claim as ready, the first due first. After an outage a route's
+#: whole queue may fall due at once, so one claim marks only some of it.
 _RIPEN = """
 UPDATE entries SET ready = 1 WHERE entry_id IN (
     SELECT entry_id FROM entries INDEXED BY entries_unready
@@ -49,29 +51,28 @@ UPDATE entries SET ready = 1 WHERE entry_id IN (
 )
 """
 _RIPENED = 200
-#: Mail of an earlier version whose request is stored: that one's token wins. For all that anybody knows it
-#: went out as soon as the mail was here (`records`).
+#: Entries of an earlier version with a stored request: its token wins. Nobody knows when it went out, so the
+#: instant of acceptance is assumed.
 _INHERIT = """
 UPDATE entries SET token = json_extract(CAST(request AS TEXT), '$.ClientToken'), sent_at = accepted_at,
 in_doubt_since = coalesce(in_doubt_since, accepted_at) FROM requests
 WHERE requests.entry_id = entries.entry_id AND token IS NULL AND json_valid(CAST(request AS TEXT))
 AND entries.entry_id IN (SELECT value FROM json_each(?))
 """
-#: The next entry of a route for an address that is not among those given; what is due before is for one of
-#: these.
+#: The next entry of a route for an address not among those given. Entries that are due before it are for one
+#: of these.
 _NEXT_ADDRESS = """
 SELECT due_at, entry_id, address FROM entries INDEXED BY entries_due
 WHERE state = 'queued' AND route = ? AND priority = ? AND due_at >= ?
 AND address NOT IN (SELECT value FROM json_each(?)) ORDER BY due_at LIMIT 1
 """
-#: Destinations of a held route that are tried at once: more than a few wrong addresses must not hide a right
-#: one.
+#: Destinations of a held route that are probed at once: some wrong addresses must not hide a right one.
 _PROBES = 10
 _FOREVER = 1 << 62
 
 
 def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool) -> int:
-    """S4 to S3 for leases that have ended, or for all of them; how many."""
+    """Move entries from S4 to S3 whose lease has ended, or all of them. Returns their number."""
     at = to_microseconds(now)
     ended = query(
         connection,
@@ -85,11 +86,11 @@ def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool)
 
 
 def move_clock(connection: apsw.Connection, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-    """The wall clock was set by so much, back when negative: leases end, and waits too, when they would have
-    ended.
+    """Move leases and due times after the wall clock was set by `by` (negative: back): they end after the
+    same time as before.
 
-    Set forward, a wait ends early, which harms nobody; a lease that ended early would begin its mail a second
-    time.
+    After a step forward, waits end early, which harms nobody, but leases are made longer: one that ended
+    early would start its mail a second time.
     """
     at, step = to_microseconds(now), by // timedelta(microseconds=1)
     latest = to_microseconds(now + timedelta(seconds=lease_seconds))
@@ -105,10 +106,12 @@ def move_clock(connection: apsw.Connection, *, by: timedelta, lease_seconds: flo
 
 
 def bring_back(connection: apsw.Connection, *, now: datetime, longest_seconds: float) -> None:
-    """What waits for an instant that no wait of ours can mean: the clock was set back while nobody looked."""
+    """Correct due times that are later than any wait of ours can be: the clock was set back while no
+    deliverer ran.
+    """
     at = to_microseconds(now)
     latest = to_microseconds(now + timedelta(seconds=longest_seconds))
-    # What was never tried is due when it is accepted.
+    # An entry that was never tried is due as soon as it is accepted.
     connection.execute(
         "UPDATE entries SET due_at = CASE attempts WHEN 0 THEN ?1 ELSE min(due_at, ?2) END "
         "WHERE state = 'queued' AND due_at > ?1",
@@ -119,12 +122,13 @@ def bring_back(connection: apsw.Connection, *, now: datetime, longest_seconds: f
 def blame_leases(
     connection: apsw.Connection, *, now: datetime, limit: int, delay_seconds: float, hung: bool
 ) -> int:
-    """S4 to S3, or to S5 after `limit` such ends in a row, for all that a runner had when it ended by itself.
+    """Move all entries that a runner had leased when it died from S4 to S3, or to S5 after `limit` such ends
+    in a row. Returns their number.
 
-    Nobody knows which of them it was. They come back one after the other, so that the innocent are delivered,
-    and their count cleared, before the one that kills has company again; each end in a row doubles the wait.
-    `hung`: the runner hung and was ended, which no mail need have brought about: what had company is not
-    counted. Each is delivered alone then (`Suspects`).
+    Nobody knows which of them ended it. They come back one after the other, so that innocent entries are
+    delivered, and their counts cleared, before the guilty one is leased beside others again; each end in a
+    row doubles the delay. `hung`: the runner hung and was ended, which no mail need have caused: an entry
+    that was leased beside others is not counted. Each of them is then delivered alone (`Suspects`).
     """
     at = to_microseconds(now)
     leased = query(
@@ -158,7 +162,7 @@ def claim(
     probes: Sequence[str],
     suspects: Suspects,
 ) -> list[Entry]:
-    """Lease up to `limit` entries; one that the deliverer may have hung for alone."""
+    """Lease up to `limit` entries. An entry that may have hung the deliverer is leased alone."""
     return_leases(connection, now=now, everyone=False)
     paused = read_paused(connection)
     if paused.delivery or limit <= 0:
@@ -180,8 +184,8 @@ def claim(
 
 
 def find_probes(connection: apsw.Connection, route: str) -> list[str]:
-    """The entry that is due first, now or not, of each of the first addresses of a route; of none that is
-    under way.
+    """The entry due first, now or later, of each of the first addresses of a route. Addresses with an entry
+    under way are left out.
     """
     paused = read_paused(connection)
     if paused.delivery or route in paused.routes:
@@ -192,7 +196,7 @@ def find_probes(connection: apsw.Connection, route: str) -> list[str]:
         (route,),
     )
     taken = {row[0] for row in leased}
-    # Replies come first in a claim; here they do not, or wrong addresses with replies would be all that is
+    # Replies have no priority here, unlike in a claim: else only wrong addresses that have replies might be
     # tried.
     first: dict[str, tuple[int, int]] = {}
     for priority in PRIORITIES:
@@ -211,8 +215,8 @@ def find_probes(connection: apsw.Connection, route: str) -> list[str]:
 def _by_address(
     connection: apsw.Connection, route: str, priority: int, taken: set[str]
 ) -> Iterator[tuple[int, int, str]]:
-    """The first entries of a route for different addresses: one walk over the index, which ends when there
-    are enough.
+    """The first entries of a route for different addresses: one walk over the index that ends when there are
+    enough.
     """
     seen, due_at = set(taken), -_FOREVER
     for _ in range(_PROBES):
@@ -225,8 +229,8 @@ def _by_address(
 
 
 def _queued(connection: apsw.Connection, probes: Sequence[str], held: Container[str]) -> dict[str, list[int]]:
-    """By route, those of the probes that still wait on a route that is held; on another they have their
-    turn.
+    """The probes that are still queued, by route. Probes of a route that is no longer held are left to the
+    normal claim.
     """
     found: dict[str, list[int]] = {}
     if probes:
@@ -251,7 +255,7 @@ def _lease(
     until: int,
     limit: int,
 ) -> list[int]:
-    """Lease ready entries of these routes and probes of others, one from each in turn until there are
+    """Lease ready entries of `routes` and probes of other routes, one of each route in turn, until there are
     enough.
     """
     probes = {route: iter(ids) for route, ids in probed.items()}
@@ -285,7 +289,7 @@ def _lease_one(connection: apsw.Connection, entry_id: int, *, at: int, until: in
 
 
 def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) -> list[Entry]:
-    """The entries that were leased, in order, but those whose record cannot be read."""
+    """The leased entries, in their order, without those whose row cannot be read."""
     if not chosen:
         return []
     ids = json.dumps(chosen)
@@ -301,8 +305,7 @@ def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) 
         try:
             entries.append(parse_entry(row))
         except SpoolCorruptError as exc:
-            # A record that cannot be read would come up at every claim: it is set aside at once, with an
-            # alarm.
+            # A row that cannot be read would come up at every claim: it is set aside at once, with an alarm.
             record(
                 connection,
                 row[0],
@@ -319,7 +322,7 @@ def _read(connection: apsw.Connection, chosen: Sequence[int], *, now: datetime) 
 
 
 def next_due_at(connection: apsw.Connection, *, held_routes: Sequence[str]) -> datetime | None:
-    """When `claim` will next find something."""
+    """The instant at which `claim` will next find an entry. Returns None if no entry waits."""
     paused = read_paused(connection)
     if paused.delivery:
         return None

@@ -1,4 +1,4 @@
-"""What stands still on purpose: the operator's pauses and the holds of routes.
+"""The operator's pauses and the holds of routes.
 
 Owns the table `control`. Runs within the caller's transaction.
 """
@@ -16,7 +16,7 @@ from relay.spool.model import Hold, Paused
 
 
 def read_paused(connection: apsw.Connection) -> Paused:
-    """Everything that stands still."""
+    """All pauses and holds."""
     rows = query(
         connection, "SELECT subject, name, reason, detail, since FROM control ORDER BY subject, name"
     )
@@ -38,7 +38,7 @@ def read_holds(connection: apsw.Connection) -> dict[str, Hold]:
 
 
 def parse_subject(subject: str) -> tuple[str, str]:
-    """The row that "intake", "delivery" or "route NAME" speaks of.
+    """The row that "intake", "delivery" or "route NAME" means.
 
     Raises:
         SpoolError: it is none of these.
@@ -50,7 +50,7 @@ def parse_subject(subject: str) -> tuple[str, str]:
 
 
 def pause(connection: apsw.Connection, subject: str, *, now: datetime) -> bool:
-    """Add an operator's pause; whether it is new."""
+    """Add an operator's pause. Returns whether it is new."""
     connection.execute(
         "INSERT INTO control (subject, name, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (*parse_subject(subject), to_microseconds(now)),
@@ -59,7 +59,7 @@ def pause(connection: apsw.Connection, subject: str, *, now: datetime) -> bool:
 
 
 def resume(connection: apsw.Connection, subject: str) -> bool:
-    """Remove an operator's pause, and with a route its hold; whether there was one."""
+    """Remove an operator's pause and, for a route, its hold. Returns whether there was one."""
     word, name = parse_subject(subject)
     connection.execute("DELETE FROM control WHERE subject = ? AND name = ?", (word, name))
     found = bool(connection.changes())
@@ -69,8 +69,8 @@ def resume(connection: apsw.Connection, subject: str) -> bool:
 
 
 def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> bool:
-    """Add a route's hold; one that is there keeps its beginning and learns the new reason. Whether it
-    is new.
+    """Add a route's hold; an existing one keeps its beginning and gets the new reason. Returns whether it is
+    new.
     """
     known = query(connection, "SELECT 1 FROM control WHERE subject = 'hold' AND name = ?", (route,))
     connection.execute(
@@ -82,6 +82,6 @@ def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: 
 
 
 def resume_route(connection: apsw.Connection, route: str) -> bool:
-    """Remove a route's hold; whether there was one."""
+    """Remove a route's hold. Returns whether there was one."""
     connection.execute("DELETE FROM control WHERE subject = 'hold' AND name = ?", (route,))
     return bool(connection.changes())

@@ -2,7 +2,7 @@
 
 Owns the proof that a mail which names another is by the same person: its author, or its reverse-path, is that
 of the mail that became the contact (docs/spool.md, "Conversations"). Neither a Message-ID that a stranger
-learned nor one that he used again is proof. While DMARC is not asked, an author is a claim: who forges it
+learned nor one that he used again is proof. While DMARC is not asked, an author is a claim: a forger of it
 passes for that person. Runs within the caller's transaction; each question is a seek, however many contacts
 strangers have made of one Message-ID.
 """
@@ -42,15 +42,17 @@ _BY_AUTHOR, _BY_SENDER = _FIRST.format(column="author"), _FIRST.format(column="s
 
 
 def normalise_author(author: str | None) -> str | None:
-    """The author as it is compared: as a reverse-path is; None where there is none."""
+    """The author in the form in which it is compared: that of a reverse-path. Returns None if there is no
+    author.
+    """
     return normalise_reverse_path(author) if author else None
 
 
 def find_answers(
     connection: apsw.Connection, mails: Sequence[tuple[Sequence[str], str | None, str]], *, at: int
 ) -> set[int]:
-    """The numbers of those mails, of (references, author, reverse-path), that answer a contact of their
-    own.
+    """The numbers of those mails, given as (references, author, reverse-path), that answer a contact of their
+    own sender.
     """
     asked: list[tuple[str, str | None, str | None]] = []
     number_of: list[int] = []
@@ -71,10 +73,11 @@ def find_contact(
     since: datetime,
     instance_id: str | None,
 ) -> str | None:
-    """The contact of the newest of these mails that is the entry's sender's own, of any instance or of this
-    one.
+    """The contact of the newest of these mails that was sent by the entry's own sender, of any instance or of
+    this one.
 
-    Of several contacts of one Message-ID the first counts, so that nobody who uses it again gets between.
+    Of several contacts with one Message-ID the first counts, so that nobody who uses it again can come
+    between.
     """
     authors = query(connection, "SELECT author FROM mails WHERE spool_id = ?", (entry.spool_id,))
     author = authors[0][0] if authors else None

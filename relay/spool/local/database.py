@@ -1,12 +1,12 @@
 """The database of the local spool: how a connection to it is opened, who writes next, and who reads.
 
-Owns the pragmas that a promise rests on (WAL, synchronous=FULL), who may bring an older database up to date
-(the daemon; `schema` has the steps), and the lock file before SQLite's write lock: those who want to write
-wait in the kernel, and are woken. SQLite itself asks again and again, and with three receivers the slowest of
-a hundred commits took ten times as long. What is safe does not hang on that lock, only who is next. Readers
-wait for no writer (WAL mode). Never reads or writes a mail. Refuses a library older than 3.51.3, whose log
-could be corrupted when two connections write and checkpoint at once (sqlite.org/wal.html, "the WAL-reset
-bug").
+Owns the pragmas on which the promise rests (WAL, synchronous=FULL), the rule that only the daemon brings an
+older database up to date (`schema` has the steps), and the lock file in front of SQLite's write lock: writers
+wait for it in the kernel, and are woken. SQLite itself polls, and with three receivers the slowest of a
+hundred commits took ten times as long. Only the order of writers depends on that lock file, not the safety of
+data. Readers wait for no writer (WAL mode). Never reads or writes a mail. Refuses a library older than
+3.51.3, whose log could be corrupted when two connections write and checkpoint at once (sqlite.org/wal.html,
+"the WAL-reset bug").
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from relay.spool.local.errors import translated
 from relay.spool.local.layout import adopt
 from relay.spool.local.schema import MIGRATIONS, stand_in
 
-#: Ours among SQLite files: "Rlay" in ASCII.
+#: The application id of our SQLite files: "Rlay" in ASCII.
 APPLICATION_ID = 0x526C6179
 OLDEST_LIBRARY = (3, 51, 3)
 _BUSY_MILLISECONDS = 10_000
 _TIDY_MILLISECONDS = 1_000
-#: 16 MiB of WAL between checkpoints: each checkpoint syncs twice, and a waiter pays for it.
+#: 16 MiB of WAL between checkpoints: each checkpoint syncs twice, and a session waits for that.
 _CHECKPOINT_PAGES = 4_000
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _CACHE_KIBIBYTES = 8_192
@@ -42,7 +42,7 @@ _INCREMENTAL = 2
 
 
 def check_library() -> str:
-    """The version of a SQLite that can keep the promise; any other is refused.
+    """The version of the SQLite library, which must be able to keep the promise.
 
     Raises:
         SpoolError: it is too old.
@@ -58,24 +58,24 @@ def check_library() -> str:
 
 
 def open_database(path: Path, *, create: bool = False) -> apsw.Connection:
-    """A connection ready for use, its tables at our version; it may move between threads, one at a time.
+    """A connection ready for use, its tables at our version. It may be used by several threads, one at a
+    time.
 
     With `create`, which only the daemon says, a new database is made, and an older one is brought up to date.
 
     Raises:
         SpoolOlderError: an older relay made it, and may be using it.
-        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
         SpoolFullError, SpoolSickError: it cannot be opened now.
     """
     return _open(path, _migrate if create else check_current, create=create)
 
 
 def open_to_look(path: Path) -> apsw.Connection:
-    """A connection for questions, to a spool of an older relay too, which is left as it is: what it lacks has
-    defaults.
+    """A connection for reading. The spool of an older relay is left as it is: what it lacks has its defaults.
 
     Raises:
-        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
         SpoolFullError, SpoolSickError: it cannot be opened now.
     """
     return _open(path, _stand_in)
@@ -92,10 +92,10 @@ def _open(
         connection = apsw.Connection(str(path), flags=flags)
         try:
             if create and connection.readonly("main"):
-                # The library takes what it gets, and would say so at the first write.
+                # The library accepts a read-only file, and would fail only at the first write.
                 raise SpoolSickError(f"{path}: may only be read")  # noqa: TRY301 - closed as after any other error
             _set_up(connection)
-            # An empty one was being made when the daemon was killed: no older relay uses it.
+            # An empty database was being made when its daemon was killed: no older relay uses it.
             (_migrate if _is_empty(connection) else ready)(connection, path)
         except BaseException:
             close_database(connection)
@@ -104,11 +104,11 @@ def _open(
 
 
 def count_entries(path: Path) -> int | None:
-    """How many entries a spool knows; None where there is none yet. Looked at only, and never brought up to
-    date.
+    """The number of entries of a spool, which is only read and never brought up to date. Returns None if
+    there is no spool yet.
 
     Raises:
-        SpoolUnfitError: it is no spool of ours, or one of a newer relay.
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
         SpoolFullError, SpoolSickError: it cannot be read now.
     """
     with translated(path):
@@ -117,7 +117,8 @@ def count_entries(path: Path) -> int | None:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             connection.set_busy_timeout(_BUSY_MILLISECONDS)
-            if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):  # which reads more than the head
+            # this reads more than the head of the file
+            if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):
                 return None
             check_ours(connection, path)
             totals: dict[str, int] = dict(query(connection, "SELECT name, value FROM totals"))
@@ -127,9 +128,9 @@ def count_entries(path: Path) -> int | None:
 
 
 def _make_file(path: Path) -> None:
-    """An empty file that only its owner reads; SQLite gives -wal and -shm the same rights.
+    """Make an empty file that only its owner can read; SQLite gives -wal and -shm the same mode.
 
-    Never opened when it is there: closing it would take SQLite's locks of this process away (fcntl).
+    An existing file is never opened here: closing it would release SQLite's locks of this process (fcntl).
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -140,17 +141,17 @@ def _make_file(path: Path) -> None:
 
 def _set_up(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
-    # Waiting for another writer asks for the lock every millisecond, not after ever longer sleeps.
+    # A wait for another writer asks for the lock every millisecond, not after ever longer sleeps.
     connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
-    # Before the first page is written, or never: pages can then be given back to the disk (`retention`). Said
-    # again, it would be a transaction of its own, and a full disk could not even be looked at.
+    # This works only before the first page is written; pages can then be given back to the disk
+    # (`retention`). Repeated, it would be a transaction of its own, and a full disk could not even be read.
     if connection.pragma("auto_vacuum") != _INCREMENTAL:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
-    # What was removed is overwritten: a mail that an operator dropped cannot be read from the file any more.
+    # Removed data is overwritten: a mail that an operator dropped cannot be read from the file any more.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchall()
@@ -162,7 +163,8 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
         check_ours(connection, path)
         return
     with transaction(connection):
-        version = connection.pragma("user_version")  # again: another process may have been quicker
+        # read again, because another process may have been quicker
+        version = connection.pragma("user_version")
         if version == 0 and connection.pragma("schema_version") == 0:
             connection.pragma("application_id", APPLICATION_ID)
         check_ours(connection, path)
@@ -183,11 +185,11 @@ def _stand_in(connection: apsw.Connection, path: Path) -> None:
 
 
 def check_current(connection: apsw.Connection, path: Path) -> None:
-    """Nothing, for a spool of our version.
+    """Check that the spool has our version.
 
     Raises:
         SpoolOlderError: an older relay made it.
-        SpoolUnfitError: it is somebody else's, or a newer relay's.
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
     """
     check_ours(connection, path)
     version = connection.pragma("user_version")
@@ -199,10 +201,10 @@ def check_current(connection: apsw.Connection, path: Path) -> None:
 
 
 def check_ours(connection: apsw.Connection, path: Path) -> None:
-    """Nothing, for a spool that this relay knows how to use, or to bring up to date.
+    """Check that this relay can use the spool, or can bring it up to date.
 
     Raises:
-        SpoolUnfitError: it is somebody else's, or a newer relay's.
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
     """
     if connection.pragma("application_id") != APPLICATION_ID:
         raise SpoolUnfitError(f"{path} is a database, but no spool of ours; name another data_dir")
@@ -215,14 +217,16 @@ def check_ours(connection: apsw.Connection, path: Path) -> None:
 
 
 def close_database(connection: apsw.Connection) -> None:
-    """Close, whatever the disk says of it: what was committed is safe, and the rest was not promised."""
+    """Close the connection and ignore errors of the disk: what was committed is safe, and nothing else was
+    promised.
+    """
     with suppress(apsw.Error):
         connection.close(force=True)
 
 
 def check_in_place(connection: apsw.Connection) -> None:
-    """Nothing, while the file that is open has its name; one that was removed takes mail that no restart
-    would find.
+    """Check that the open database file still has its name: mail written to a file that was moved or removed
+    would be missing after the next start.
 
     Raises:
         OSError: ESTALE; open it anew.
@@ -234,10 +238,11 @@ def check_in_place(connection: apsw.Connection) -> None:
 
 
 def restart_log(connection: apsw.Connection) -> bool:
-    """Have the next transaction written over the log's front, which needs no room; whether that can be.
+    """Have the next transaction overwrite the log from its beginning, which needs no room. Returns whether
+    that is possible.
 
-    A log that is copied in part fills the disk and is no shorter for it: nothing is done where the rest has
-    no room.
+    A log that is copied only in part fills the disk without becoming shorter, so nothing is done if the rest
+    has no room.
     """
     path = connection.filename
     whole = connection.pragma("page_count") * connection.pragma("page_size")
@@ -249,8 +254,8 @@ def restart_log(connection: apsw.Connection) -> bool:
 
 
 def tidy_log(connection: apsw.Connection) -> None:
-    """Have the log copied and cut short, where nobody is in the way and the disk takes it; else it is soon
-    anyway.
+    """Have the log copied into the database and truncated, if no reader is in the way and the disk takes it.
+    Otherwise a later checkpoint does it.
     """
     connection.set_busy_timeout(_TIDY_MILLISECONDS)
     try:
@@ -261,13 +266,15 @@ def tidy_log(connection: apsw.Connection) -> None:
 
 
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-    """All rows of a question; what their columns hold is known from the schema, not to the type checker."""
+    """All rows of a query; the types of their columns are known from the schema, not to the type checker."""
     return connection.execute(sql, values).fetchall()
 
 
 @contextmanager
 def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """All of it, or none: holds the write lock from the beginning, so that what was read stays true."""
+    """A transaction that is done as a whole or not at all. It holds the write lock from its beginning, so
+    that what was read stays true.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -282,8 +289,8 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
 
 @contextmanager
 def savepoint(connection: apsw.Connection) -> Iterator[None]:
-    """A part of a transaction, all of it or none; the rest goes on, unless SQLite has given up the whole of
-    it.
+    """A part of a transaction that is done as a whole or not at all. A failed part does not stop the rest,
+    unless SQLite has rolled back the whole transaction.
     """
     connection.execute("SAVEPOINT part")
     try:
@@ -296,7 +303,7 @@ def savepoint(connection: apsw.Connection) -> Iterator[None]:
 
 
 class WriteLock:
-    """One writer's way through; used from one thread at a time."""
+    """The lock file that writers take in turn; used from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         with translated():
@@ -305,7 +312,7 @@ class WriteLock:
 
     @contextmanager
     def transaction(self, connection: apsw.Connection) -> Iterator[None]:
-        """A transaction for which nobody else holds the write lock, strangers to the lock file aside."""
+        """A transaction during which no other process of ours holds the write lock."""
         fcntl.flock(self._handle, fcntl.LOCK_EX)
         try:
             with transaction(connection):
@@ -314,18 +321,18 @@ class WriteLock:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let the lock file go; harmless when called twice."""
+        """Close the lock file; harmless when called twice."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
-#: More than the deliveries that read at once; what is above is closed after use.
+#: More than the deliveries that read at the same time; connections above this number are closed after use.
 _KEPT = 8
 
 
 class Readers:
-    """A handful of open connections; from any thread."""
+    """A pool of some open connections; usable from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -333,7 +340,9 @@ class Readers:
 
     @contextmanager
     def borrow(self) -> Iterator[apsw.Connection]:
-        """A connection for one thread; errors within become ours, and the connection is not used again."""
+        """A connection for one thread. Errors within the block become ours, and that connection is not used
+        again.
+        """
         try:
             connection = self._idle.get_nowait()
         except Empty:
@@ -351,7 +360,7 @@ class Readers:
             close_database(connection)
 
     def close(self) -> None:
-        """Close what is not borrowed."""
+        """Close the connections that are not borrowed."""
         with suppress(Empty):
             while True:
                 close_database(self._idle.get_nowait())

@@ -1,6 +1,6 @@
 """The operator's view of the local spool (`Desk`): works while the daemon runs, and while it does not.
 
-Owns what an operator may do to an entry: nothing that is under way is touched. Calls block.
+Owns what an operator may do to an entry: an entry that is under way is never touched. Calls block.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ from relay.spool.model import (
 
 Answer = TypeVar("Answer")
 
-#: Entries dropped in one transaction: their octets are overwritten, and go through the log.
+#: Entries dropped in one transaction: their octets are overwritten, and that goes through the log.
 _DROPS = 200
-#: What a policy held, and a person lets go, is not for the policy again; what a person held is. That a person
-#: held it is then a matter of the history; what an attempt met stays the last that is known.
+#: A mail that a policy held and a person released is not judged by the policy again; one that a person held
+#: is. The reason `operator` goes, since the history has it; the reason that an attempt left stays.
 _REQUEUE = """
 UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
 reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
@@ -75,7 +75,7 @@ WHERE entry_id = ?2
 
 
 class LocalDesk(Desk):
-    """`Desk` over SQLite and files; used from one thread at a time."""
+    """The `Desk` over SQLite and files; used from one thread at a time."""
 
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
@@ -122,7 +122,7 @@ class LocalDesk(Desk):
             for start in range(0, len(named), _DROPS)
         ]
         with translated():
-            tidy_log(self._connection)  # it has the pages of the mail as they were
+            tidy_log(self._connection)  # the log still holds the mail's pages as they were
         left = [
             *(one for part in parts for one in part.left),
             *(Left(id=word, state=None) for word in unknown),
@@ -161,7 +161,7 @@ class LocalDesk(Desk):
             with open_raw(self._readers, self._layout, spool_id) as view:
                 return bytes(view)
         except SpoolCorruptError:
-            if self.unknown([word]):  # it went while we looked
+            if self.unknown([word]):  # removed while we looked
                 return None
             raise
 
@@ -238,7 +238,7 @@ class LocalDesk(Desk):
 
     @contextmanager
     def _view(self) -> Iterator[apsw.Connection]:
-        """The spool as it is at one instant: entries move while several questions are asked."""
+        """The spool as it is at one instant, for several queries: entries move meanwhile."""
         with translated(), self._connection:
             yield self._connection
 
@@ -285,7 +285,9 @@ class LocalDesk(Desk):
         return changed
 
     def _sort(self, ids: Sequence[str], states: Sequence[State]) -> tuple[Sequence[Named], Changed]:
-        """The entries that a change may have, and the answer to it: within the transaction of the change."""
+        """The entries that the change may have, and its result so far; runs within the transaction of the
+        change.
+        """
         named, unknown = find_named(self._connection, ids)
         able = [one for one in named if one.stands_in(states)]
         left = [Left(id=one.id, state=one.shown) for one in named if not one.stands_in(states)]
@@ -296,11 +298,11 @@ class LocalDesk(Desk):
         )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
-        """What a change in a transaction of its own gives; an operator who makes room must not be stopped by
-        its lack.
+        """Run a change in a transaction of its own; on a full disk the reserve is released for it, because an
+        operator who makes room needs room. Returns its answer.
 
         Raises:
-            SpoolOlderError: the spool can be looked at, but is an older relay's to change.
+            SpoolOlderError: the spool belongs to an older relay: it can be read, but not changed.
         """
 
         def run() -> Answer:

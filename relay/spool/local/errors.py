@@ -1,7 +1,7 @@
-"""What an error of SQLite or the file system means: no room, a sick disk, or our own fault.
+"""Errors of SQLite and of the file system, turned into ours: no room, a sick disk, or a fault of ours.
 
-Owns the translation of foreign errors for the local spool (once, at the edge). What it does not
-know is sickness, which is temporary.
+Owns this translation for the local spool (once, at the edge). An unknown error counts as a sick disk, which
+is temporary.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import apsw
 
 from relay.errors import SpoolDamagedError, SpoolError, SpoolFullError, SpoolSickError
 
-#: EMFILE and ENFILE are not here: no file handle is a matter of the process, and passes sooner than a full
-#: disk.
+#: EMFILE and ENFILE are not here: a want of file handles is a matter of the process, and passes sooner than a
+#: full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def translate_error(exc: apsw.Error | OSError, place: Path | None = None) -> SpoolError:
-    """Ours for theirs; SQLite does not say of which file it speaks, `place` does."""
+    """Our error for theirs. SQLite does not name the file it speaks of; `place` does."""
     if isinstance(exc, OSError):
         kind = SpoolFullError if exc.errno in _FULL else SpoolSickError
         return kind(f"{exc.strerror or exc} ({exc.filename})" if exc.filename else str(exc))
-    # The index of the log cannot be made larger: the library has no word for full there.
+    # The index of the log cannot be enlarged: the library does not report that as a full disk.
     no_index = (
         isinstance(exc, apsw.IOError) and getattr(exc, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     )
@@ -39,7 +39,7 @@ def translate_error(exc: apsw.Error | OSError, place: Path | None = None) -> Spo
 
 @contextmanager
 def translated(place: Path | None = None) -> Iterator[None]:
-    """Within it, errors of SQLite and of the file system become ours."""
+    """A block in which errors of SQLite and of the file system become ours."""
     try:
         yield
     except (apsw.Error, OSError) as exc:

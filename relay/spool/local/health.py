@@ -1,11 +1,11 @@
-"""The looks at a spool from outside: what of it is unfit for use, who delivers, what lies there, and whether
-it takes a write.
+"""Looks at a spool from outside: which part of it is unfit for use, whether a deliverer runs, whether another
+spool has taken its place, and whether it takes a write.
 
-Owns the sentences about kind, owner and mode of its folders and files, for the operator who can change that,
-and about a database that is none. The deliverer's lock is never tried, not for an instant: a deliverer that
-starts in that instant would be told that another one runs. Only the probe opens the database, as every writer
-does. All others look at names and modes: opening the file by itself and closing it would take SQLite's locks
-of this process away (fcntl).
+Owns the sentences about kind, owner and mode of its folders and files, and about a damaged database, for the
+operator who can mend that. The deliverer's lock is never tried, not for an instant: a deliverer that starts
+in that instant would be told that another one runs. Only the probe opens the database, as every writer does.
+All others look at names and modes: opening and closing the file itself would release SQLite's locks of this
+process (fcntl).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _NEEDS = {_FILE: "read and write it", _FOLDER: "list it and write to it"}
 
 
 def find_unfit(data_dir: Path, *, user: int | None = None) -> tuple[str, ...]:
-    """A sentence for what we cannot use as it is, one for each folder; what is not there yet is fit.
+    """Sentences about the parts that we cannot use, one for each folder; a part that does not exist yet is
+    fit.
 
     With `user` (a uid) owner and mode are judged for that user, as far as they tell: root itself may do all.
     """
@@ -41,11 +42,11 @@ def find_unfit(data_dir: Path, *, user: int | None = None) -> tuple[str, ...]:
 
 @contextmanager
 def diagnosed(data_dir: Path) -> Iterator[None]:
-    """Within it, what fails because the spool is unfit says so.
+    """A block in which a failure that an unfit spool causes is told as such.
 
     Raises:
         SpoolUnfitError: the sentences, in place of what the library or the system said.
-        SpoolError: anything else.
+        SpoolError: any other failure.
     """
     try:
         yield
@@ -75,7 +76,9 @@ def _say_damage(data_dir: Path, error: SpoolDamagedError) -> str:
 
 
 def _look(layout: Layout, user: int | None) -> Iterator[tuple[Path, str]]:
-    """What is wrong, from the outside in; what lies in an unfit folder is not looked at."""
+    """The parts that are unfit, each with its sentence, from the outside in; the inside of an unfit folder is
+    not looked at.
+    """
     database = layout.database
     log, index = (database.with_name(f"{database.name}-{word}") for word in ("wal", "shm"))
     for folder, files in (
@@ -94,7 +97,7 @@ def _look(layout: Layout, user: int | None) -> Iterator[tuple[Path, str]]:
 
 
 def _first(paths: Iterable[Path], need: int, user: int | None) -> Iterator[tuple[Path, str]]:
-    """The first with something wrong speaks for all: they were made, or spoilt, together."""
+    """The first unfit one of several files, for all of them: they were made, or spoilt, together."""
     for path in paths:
         if wrong := _judge(path, need, user):
             yield path, wrong
@@ -102,7 +105,7 @@ def _first(paths: Iterable[Path], need: int, user: int | None) -> Iterator[tuple
 
 
 def _judge(path: Path, need: int, user: int | None) -> str:
-    """What is wrong with one part, and what would be right; "" when nothing is, or it is not there."""
+    """The fault of one part, and what would be right. Returns "" if the part is fit or does not exist."""
     is_folder = need == _FOLDER
     try:
         found = path.stat()
@@ -121,7 +124,9 @@ def _judge(path: Path, need: int, user: int | None) -> str:
 
 
 def _may(found: os.stat_result, user: int, need: int) -> bool:
-    """By the mode; who belongs to the group is not known here, so what the group may, everybody may."""
+    """Judge by the mode. The members of the group are not known here, so what the group may do counts as
+    allowed.
+    """
     mode = found.st_mode >> 6 if found.st_uid == user else found.st_mode >> 3 | found.st_mode
     return mode & need == need
 
@@ -149,15 +154,19 @@ _LOCKS = Path("/proc/locks")
 
 
 def deliverer_runs(data_dir: Path) -> bool:
-    """Whether a deliverer runs; True, too, where nobody can tell. Never blocks, never raises."""
+    """Look for a deliverer's doorbell or lock. Returns whether one runs; True also if that cannot be known.
+    Never blocks, never raises.
+    """
     return is_listening(data_dir) or _is_locked(Layout(data_dir=data_dir).deliver_lock)
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether somebody holds a lock (flock(2)) on the file; a deliverer has it before it listens.
+    """Look for a lock (flock(2)) on the file in the kernel's list. Returns whether there is one; a deliverer
+    has it before it listens.
 
-    By the number of the file alone: on some file systems (btrfs, overlayfs) the kernel's list names another
-    device than stat(2). One number on two devices, locked on the other, costs an operator a hint.
+    Only the number of the file is compared: on some file systems (btrfs, overlayfs) the kernel's list names
+    another device than stat(2). The same number on two devices, locked on the other, costs an operator a
+    hint.
     """
     if not path.exists():
         return False
@@ -166,7 +175,7 @@ def _is_locked(path: Path) -> bool:
         lines = _LOCKS.read_text().splitlines()
     except OSError:
         return True
-    # proc_locks(5): "1: FLOCK  ADVISORY  WRITE 4711 fe:00:2146638 0 EOF"; who waits for one has "->" first.
+    # proc_locks(5): "1: FLOCK  ADVISORY  WRITE 4711 fe:00:2146638 0 EOF"; a waiting process has "->" first.
     return any(
         len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(number)
         for words in map(str.split, lines)
@@ -177,14 +186,18 @@ _Identity = tuple[int, int]
 
 
 class Place:
-    """What lies there now; remembered by a process that has opened it. Calls block: use a thread."""
+    """The identity of the database file that a process has opened, to be compared later. Calls block: use a
+    thread.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._opened = self._look()
 
     def has_changed(self) -> bool:
-        """Whether another spool lies there; no while none does, which the next write tells."""
+        """Compare with the file that is there now. Returns whether it is another one; False while there is
+        none, because the next write will tell.
+        """
         now = self._look()
         return now is not None and now != self._opened
 
@@ -196,16 +209,15 @@ class Place:
         return found.st_dev, found.st_ino
 
 
-#: A value that is not there before: SQLite writes no page for one that stays.
+#: A new value each time: SQLite writes no page for a value that stays the same.
 _COUNT = "INSERT INTO totals VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 
 
 def probe_spool(layout: Layout) -> None:
-    """Bring one write to the disk, on a connection of its own. Blocks, as long as the disk does: use a
-    thread.
+    """Bring one write to the disk, on a connection of its own. Blocks as long as the disk does: use a thread.
 
     Raises:
-        SpoolFullError, SpoolSickError: it did not come there.
+        SpoolFullError, SpoolSickError: the write failed.
     """
     connection = open_database(layout.database)
     try:

@@ -27,7 +27,7 @@ _LOW_BITS = 20  # four letters; the others change once in 2**20 microseconds, ab
 
 
 def build_mark(chance: int) -> str:
-    """A maker's mark out of 25 random bits."""
+    """A maker's mark made of 25 random bits."""
     return _letters(chance, MARK_LENGTH)
 
 
@@ -36,14 +36,14 @@ def _letters(number: int, length: int) -> str:
 
 
 def mark_of(spool_id: str) -> str | None:
-    """The mark within an id; None when the id was not made here."""
+    """The mark within an id. Returns None if the id has another form, so that it was not made by us."""
     if len(spool_id) != _LENGTH or not _LETTERS.issuperset(spool_id):
         return None
     return spool_id[_TIME_LENGTH:]
 
 
 class IdMaker:
-    """Ids of one process: later ones sort later, even when the clock is set back or stands still."""
+    """A maker of ids for one process: later ids sort later, even if the clock is set back or stands still."""
 
     def __init__(self, mark: str, clock_microseconds: Callable[[], int]) -> None:
         self._mark = mark
@@ -62,23 +62,26 @@ class IdMaker:
 
 
 def build_reference(spool_id: str, number: int) -> str:
-    """`Entry.reference` of the entry of this mail that has this number."""
+    """The reference (`Entry.reference`) of the entry of this mail that has this number."""
     return f"{spool_id}.{number}"
 
 
 def split_id(word: str) -> tuple[str, int | None]:
-    """The spool id, and the number of the entry: None where all are meant, -1 where none can be."""
+    """The spool id and the number of the entry: None if the word means all entries of the mail, -1 if it can
+    mean none.
+    """
     spool_id, dot, number = word.partition(".")
     if not dot:
         return spool_id, None
-    # One entry, one spelling: no zeros in front, no digits of other scripts, and no more than SQLite counts.
+    # An entry has one spelling: no zeros in front, no digits of other scripts, no more digits than SQLite
+    # counts.
     if not (number.isascii() and number.isdecimal()) or number.startswith("0") or len(number) > 18:
         return spool_id, _NONE
     return spool_id, int(number)
 
 
 def find_numbers(references: Sequence[str]) -> list[int]:
-    """The numbers of the entries that these references name, in their order; what is no reference names
-    none.
+    """The numbers of the entries that these references name, in their order; -1 for a word that is no
+    reference.
     """
     return [split_id(reference)[1] or _NONE for reference in references]

@@ -1,7 +1,7 @@
 """The receiving half's view of the local spool (`Intake`).
 
-Owns `put`: what is worked out before the group commit, and who is told after it. Never reads a mail back.
-A failed commit closes the database; the next group opens it again, so a disk that recovers needs no restart.
+Owns `put`: what is computed before the group commit, and who is told after it. Never reads a mail back. A
+failed commit closes the database; the next group opens it again, so a disk that recovers needs no restart.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
 from relay.spool.model import RawFile, Receipt, Submission
 
-#: Files that are being synced at once; more would only queue in the disk.
+#: Files that are synced at the same time; more would only queue in the disk.
 _SEALERS = 8
 _HOUR_MICROSECONDS = 3_600_000_000
-#: Mails without a Message-ID whose peers never answered; past this the oldest promises are old news.
+#: Mails without a Message-ID whose peers have not answered yet; when there are more, all of them are
+#: forgotten.
 _UNCONFIRMED_LIMIT = 10_000
 
 _PutJob = Job[Prepared, Receipt]
 
 
 class LocalIntake(Intake):
-    """`Intake` over SQLite and files; one in each process, used from one event loop."""
+    """The `Intake` over SQLite and files; one in each process, used from one event loop."""
 
     def __init__(self, config: Config, *, by_hand: bool = False) -> None:
         self._layout = Layout(data_dir=config.data_dir)
@@ -63,7 +64,7 @@ class LocalIntake(Intake):
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
         self._ringer = Ringer(config.data_dir)
         self._closed = False
-        #: Mails without a Message-ID whose 250 is on its way: only those need to be confirmed.
+        #: Mails without a Message-ID whose 250 is on its way: only these need to be confirmed.
         self._unconfirmed: set[SpoolId] = set()
         self._confirmed: deque[SpoolId] = deque()
         self._writer: Writer[Prepared, Receipt] = Writer(
@@ -100,7 +101,7 @@ class LocalIntake(Intake):
         if spool_id in self._unconfirmed:
             self._unconfirmed.discard(spool_id)
             self._confirmed.append(spool_id)
-            # Now, not in a while: the peer's next mail may be the same, and come to another receiver.
+            # At once, because the peer's next mail may be the same, and may come to another receiver.
             self._writer.nudge()
 
     async def probe(self) -> None:
@@ -125,7 +126,7 @@ class LocalIntake(Intake):
         self._write_lock.close()
 
     def _start(self, submission: Submission, file: LargeFile | None) -> asyncio.Future[Receipt]:
-        """Set the work going, if there is room; it goes on without whoever waits."""
+        """Start the work, if there is room. It goes on even if the caller stops waiting."""
         entries = len(submission.destinations)
         if not self._room_left.fits(submission.size, entries):
             raise SpoolFullError("a quota or the reserve of free space is reached")
@@ -139,7 +140,7 @@ class LocalIntake(Intake):
         return job.future
 
     def _seal(self, job: _PutJob) -> None:
-        """In a sealer's thread: a large mail comes to the disk as a file, before the commit that names it."""
+        """In a sealer's thread: bring a large mail to the disk as a file, before the commit that names it."""
         item = job.payload
         raw = item.submission.raw
         file = item.file
@@ -159,7 +160,9 @@ class LocalIntake(Intake):
             tell([job])
 
     def _commit(self, group: Sequence[_PutJob]) -> None:
-        """In the writer's thread: one transaction for all, or for each when one of them cannot be stored."""
+        """In the writer's thread: one transaction for the group, or one for each mail if one of them cannot
+        be stored.
+        """
         try:
             self._store(group)
         except (apsw.ConstraintError, ValueError, TypeError) as exc:
@@ -198,17 +201,17 @@ class LocalIntake(Intake):
         self._ringer.ring()
 
     def _expect(self, spool_id: SpoolId) -> None:
-        """Note that the peer is about to be told of a mail without a Message-ID."""
+        """Note that the peer is about to get the 250 for a mail without a Message-ID."""
         if len(self._unconfirmed) >= _UNCONFIRMED_LIMIT:
             self._unconfirmed.clear()
         self._unconfirmed.add(spool_id)
 
     @staticmethod
     def _fail(group: Sequence[_PutJob], error: SpoolError, *, certain: bool) -> None:
-        """Tell all of them, each by an exception of its own.
+        """Tell all who wait for the group, each with an exception of its own.
 
         After a failed sync nobody knows whether a crash would bring the row back (its frames may be in the
-        log), so then the file is left to the sweep.
+        log), so the file is then left to the sweep.
         """
         for job in group:
             job.error = type(error)(*error.args)
@@ -216,8 +219,8 @@ class LocalIntake(Intake):
                 job.payload.file.remove()
 
     def _confirm(self) -> bool:
-        """In the writer's thread, when nothing else is to be done: note what peers have seen; whether it came
-        to the disk.
+        """In the writer's thread, when it is idle: note which 250s peers have seen. Returns whether that is
+        on disk.
         """
         if confirmed := tuple(self._confirmed):
             try:
@@ -238,7 +241,7 @@ class LocalIntake(Intake):
             self._connection = None
 
     def _end(self) -> None:
-        """The writer's last act."""
+        """The last act of the writer."""
         self._confirm()
         self._drop()
 

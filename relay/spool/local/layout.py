@@ -1,16 +1,16 @@
-"""The layout of the local spool: where everything lies, and how folders and lock files are made.
+"""The layout of the local spool: the paths of its files, and how folders and lock files are made.
 
-Owns the paths below `data_dir`, and who owns what is made there. Never touches the database.
+Owns the paths below `data_dir`, and the owner of what is made there. Never touches the database.
 
-    <data_dir>/deliver.lock            held by the one deliverer
-    <data_dir>/wake                    its doorbell (`wake`)
-    <data_dir>/standing.json           what of the queue a person was told last (`memory`)
-    <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
-    <data_dir>/spool/write.lock        locked by whoever writes at the moment (`write_lock`)
-    <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
-    <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
-    <data_dir>/spool/ballast/<nn>      room that is given up when the disk is full (`room`)
-What else lies in `data_dir` is not the spool's (`relay.config.data_dir`).
+    <data_dir>/deliver.lock            held by the one deliverer <data_dir>/wake                    its
+    doorbell (`wake`) <data_dir>/standing.json           the state of the queue that alarms were last sent for
+    (`memory`) <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
+    <data_dir>/spool/write.lock        locked by the process that writes at the moment (`WriteLock`)
+    <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes <data_dir>/spool/makers/<mark>
+    locked by the process that gives out ids with this mark <data_dir>/spool/ballast/<nn>      the reserve,
+    released when the disk is full (`room`)
+
+Other files in `data_dir` are not the spool's (`relay.config.data_dir`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILE_MODE = 0o600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where everything lies."""
+    """The paths of the spool in one `data_dir`."""
 
     data_dir: Path
 
@@ -50,7 +50,7 @@ class Layout:
 
     @property
     def standing(self) -> Path:
-        """The file that says what of the queue a person was told last."""
+        """The file with the state of the queue that alarms were last sent for."""
         return self.data_dir / "standing.json"
 
     @property
@@ -60,7 +60,7 @@ class Layout:
 
     @property
     def gate(self) -> Path:
-        """The lock file of those who write."""
+        """The lock file that writers hold in turn."""
         return self.root / "write.lock"
 
     @property
@@ -75,11 +75,13 @@ class Layout:
 
     @property
     def reserve(self) -> Path:
-        """The folder of what is given up when the disk is full."""
+        """The folder of the files that are removed when the disk is full."""
         return self.root / "ballast"
 
     def raw_path(self, spool_id: str) -> Path:
-        """Where the large mail of this id lies; two characters that change often spread the folders."""
+        """The path of the large mail with this id. Two characters that change often spread the mails over
+        folders.
+        """
         mark = mark_of(spool_id)
         tail = spool_id[-MARK_LENGTH - 2 : -MARK_LENGTH] if mark else spool_id[-2:]
         return self.raw / tail / spool_id
@@ -101,7 +103,7 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and bring its name to the disk; nothing when it is there."""
+    """Make a folder and bring its name to the disk; a folder that exists is left as it is."""
     try:
         path.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
@@ -109,7 +111,7 @@ def make_folder(path: Path) -> None:
             raise
         return
     except FileNotFoundError:
-        if path.parent.is_dir():  # as /proc says it where nothing can be made
+        if path.parent.is_dir():  # /proc reports ENOENT where nothing can be made
             raise
         make_folder(path.parent)
         make_folder(path)
@@ -119,7 +121,7 @@ def make_folder(path: Path) -> None:
 
 
 def adopt(path: Path) -> None:
-    """Give what root made to the owner of the folder it lies in: `relay` run by root must not lock the daemon
+    """Give a file that root made to the owner of its folder: `relay` run by root must not lock the daemon
     out.
     """
     if os.geteuid() == 0:
@@ -128,8 +130,8 @@ def adopt(path: Path) -> None:
 
 
 def lock_file(path: Path) -> int | None:
-    """The handle of a lock file, locked until it is closed or the process ends; None when another holds
-    it.
+    """The handle of a lock file, locked until it is closed or the process ends. Returns None if another
+    process holds it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:

@@ -1,7 +1,7 @@
-"""The entries that an operator's ids and filters mean: chosen, counted, and read as values.
+"""The entries that an operator's ids and filters mean: selected, counted, and read as values.
 
-Owns what a filter asks of a row, and what an id names: a spool id all entries of the mail, a reference one of
-them. Never changes a row, and never touches the octets of mails.
+Owns the conditions that a filter puts on a row, and the meaning of an id: a spool id means all entries of the
+mail, a reference one of them. Never changes a row, and never touches the octets of mails.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from relay.spool.local.rows import (
 from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, find_walks
 from relay.spool.model import Entry, Filter, State
 
-#: What `read_entries` wants: the entry, and the state in which it is shown.
+#: The columns that `read_entries` needs: the entry, and its shown state.
 SHOWN_COLUMNS = f"{ENTRY_COLUMNS}, {SHOWN_STATE}"
 _LISTED_COLUMNS = f"{LISTED_COLUMNS}, {SHOWN_STATE}"
 
 
 def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
-    """Entries that fit, oldest accepted first."""
+    """The entries that fit, oldest accepted first."""
     conditions, values = _conditions(connection, wanted)
     columns = SHOWN_COLUMNS if wanted.ids else _LISTED_COLUMNS
     rows: list[Any] = []
-    # State by state: each walks its own index from the oldest, and stops at the limit.
+    # One query for each state: each walks its own index from the oldest entry, and stops at the limit.
     for walk in find_walks(connection, wanted.states):
         where = " AND ".join([walk.condition, *conditions])
         rows += query(
@@ -54,7 +54,7 @@ def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
 
 
 def count(connection: apsw.Connection, wanted: Filter) -> dict[State, int]:
-    """How many entries fit, by the state that an operator sees; the limit does not count."""
+    """The number of entries that fit, by shown state, whatever the limit."""
     conditions, values = _conditions(connection, wanted)
     states = dict.fromkeys(wanted.states or State, 0)
     if not conditions:
@@ -102,18 +102,20 @@ def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str],
 
 
 def ask_sender(connection: apsw.Connection, fits: Fits) -> None:
-    """What `fits_sender` answers in the questions to come: SQLite itself knows no letters beyond ASCII."""
+    """Have `fits_sender` in the following queries of this connection use this test: SQLite's own lower()
+    knows only ASCII.
+    """
     connection.create_scalar_function("fits_sender", fits_sender(fits), 1)
 
 
 def ask_recipient(connection: apsw.Connection, fits: Fits) -> None:
-    """What `fits_recipient` answers in the questions to come."""
+    """Have `fits_recipient` in the following queries of this connection use this test."""
     connection.create_scalar_function("fits_recipient", fits_recipient(fits), 2)
 
 
 def read_entries(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> list[Entry]:
-    """The entries of rows of SHOWN_COLUMNS; one that cannot be read is found by `counts` and the log, and
-    stops no list.
+    """The entries in rows of SHOWN_COLUMNS. A row that cannot be read is left out; `counts` and the log show
+    it.
     """
     holds = read_holds(connection)
     entries: list[Entry] = []
@@ -144,12 +146,12 @@ class Named:
     in_doubt_since: datetime | None
 
     def stands_in(self, states: Sequence[State]) -> bool:
-        """`Entry.stands_in`."""
+        """Compare as `Entry.stands_in` does. Returns whether the stored or the shown state is among these."""
         return self.state in states or self.shown in states
 
 
 def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
-    """The entries that these ids name, each once, and those of the ids that name none."""
+    """The entries that these ids name, each once, and the ids that name no entry."""
     found: dict[int, Named] = {}
     unknown: list[str] = []
     for word in dict.fromkeys(ids):

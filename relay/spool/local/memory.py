@@ -1,7 +1,8 @@
-"""The memory of alarms: a file that says after a restart what of the queue a person was told last.
+"""The memory of alarms: a file with the state of the queue that alarms were last sent for, for the next
+start.
 
-Owns `standing.json` as a file; `relay.alarms` owns what stands in it. Never raises: what cannot be kept is
-told again.
+Owns `standing.json` as a file; `relay.alarms` owns its content. Never raises: alarms whose state cannot be
+kept are sent again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from relay.spool.local.layout import FILE_MODE
 
 
 def load_text(path: Path) -> str:
-    """The text that was kept last; "" where there is none that can be read."""
+    """The text that was kept last. Returns "" if there is none that can be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -20,7 +21,7 @@ def load_text(path: Path) -> str:
 
 
 def save_text(path: Path, text: str) -> bool:
-    """Keep the text in place of the last one. Returns whether it could be kept."""
+    """Replace the text that was kept. Returns whether it could be kept."""
     fresh = path.with_suffix(".new")
     try:
         fresh.touch(mode=FILE_MODE)

@@ -1,8 +1,8 @@
 """The delivering half's view of the local spool (`Outbox`).
 
-Owns the deliverer's lock: one process delivers from a spool, so that at its start every lease is a dead
-one's. Changes go through one writer thread, each within a savepoint of the group's transaction; reads go
-beside it.
+Owns the deliverer's lock: only one process delivers from a spool, so every lease that it finds at its start
+is a dead process's. Changes go through one writer thread, each in a savepoint of its group's transaction;
+reads run beside it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from relay.vocabulary import Rung
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
 
-#: A mail over this size may be mapped, and letting it go is no matter of the loop's thread.
+#: A mail over this size may be mapped; its memory is released in a thread, not on the event loop.
 _LARGE_BYTES = 262_144
-#: Later than any mail was finished, by whatever clock.
+#: Later than any mail can have been finished, by whatever clock.
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
 class LocalOutbox(Outbox):
-    """`Outbox` over SQLite and files; one a spool."""
+    """The `Outbox` over SQLite and files; one for each spool."""
 
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
@@ -128,7 +128,7 @@ class LocalOutbox(Outbox):
         )
 
     async def find_probes(self, route: str) -> Sequence[str]:
-        # Beside the writer, since it may be a walk over all that waits.
+        # Beside the writer, since it may walk over all waiting entries.
         return await self._read(claims.find_probes, route=route)
 
     async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
@@ -138,7 +138,7 @@ class LocalOutbox(Outbox):
         await self._change("renew", outcomes.renew, entry, lease_seconds=lease_seconds, now=now)
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
-        if self._suspects.keep_waiting:  # for the end of what is under way, which the runner sees
+        if self._suspects.keep_waiting:  # the runner sees when the entries under way have ended
             return None
         return await self._read(claims.next_due_at, held_routes=held_routes)
 
@@ -335,14 +335,14 @@ class LocalOutbox(Outbox):
         return self._room_left.lacks_room(largest=self._largest)
 
     async def _give_back_all(self) -> None:
-        """Free pages of the database to the disk, until the reserve finds room."""
+        """Return free pages of the database to the disk, until the reserve has room."""
         while await self._change("expire", retention.give_back, kept=0):
             await self._read(query, "PRAGMA wal_checkpoint(PASSIVE)")
             if await asyncio.to_thread(self._reserve.lay):
                 return
 
     async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
-        """A step of it: how many mails went, and whether there may be more to remove."""
+        """Remove some finished mails. Returns their number, and whether there may be more."""
         more, gone = await self._change("expire", retention.expire_done, before=before)
         await asyncio.to_thread(self._remove_files, gone.filed)
         return gone.mails, more
@@ -378,7 +378,7 @@ class LocalOutbox(Outbox):
         *given: Given.args,
         **more: Given.kwargs,
     ) -> Answer:
-        """The answer of a question, asked in a thread, beside the writer."""
+        """The answer of a query that runs in a thread, beside the writer."""
 
         def borrowed() -> Answer:
             with self._readers.borrow() as connection:
@@ -393,5 +393,5 @@ class LocalOutbox(Outbox):
         *given: Given.args,
         **more: Given.kwargs,
     ) -> Answer:
-        """The answer of a change that is on disk; `name` is that of the fault point behind it."""
+        """The answer of a change that is on disk; `name` is that of the fault point after it."""
         return await self._changes.run(name, lambda connection: change(connection, *given, **more))

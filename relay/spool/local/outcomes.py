@@ -1,7 +1,7 @@
-"""What came of an attempt: the ways out of S4, and what the ledger and the history learn of them.
+"""The outcomes of an attempt: the ways out of S4, and what the ledger and the history learn of them.
 
-Owns the fence: a change counts only while the lease that it belongs to is held, and every lease has its own
-attempt number. Runs within the caller's transaction.
+Owns the fence: a change counts only while the lease under which it is made is held, and every lease has its
+own attempt number. Runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_
 from relay.spool.model import Entry
 from relay.vocabulary import Rung
 
-#: Events kept of one entry: the first days of hourly retries, and all that a screen shows.
+#: Events kept of one entry: the first days of hourly retries, and as many as a screen shows.
 _HISTORY_LIMIT = 50
 _DETAIL_LIMIT = 2_000
 _AGED_LIMIT = 100
-#: What an operator has asked for is not given up before its attempt, which gets so long to come about.
+#: An entry that an operator retried or released is not given up before its attempt, if that comes within this
+#: time.
 _ASKED = timedelta(hours=2)
 # Entries come in the order of their ids, so the oldest of a state are at the front of its index. Only a
-# person's word counts: a held route has its oldest mail tried again and again, and that would keep it for
-# ever.
+# person's word counts: the oldest mail of a held route is probed again and again, and would otherwise be kept
+# for ever.
 _OLDEST = """
 SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
     SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
@@ -36,8 +37,8 @@ SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
 ) ORDER BY entry_id LIMIT ?3
 """
 
-#: An entry as the ledger remembers it, with the instant when it was dropped; a token that never went out says
-#: nothing.
+#: An entry as the ledger remembers it, with the instant at which it was dropped. A token that never went out
+#: is left out.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
 dropped_at, route, tag, sender, dmarc, token, author)
@@ -58,7 +59,7 @@ def record(
     detail: str,
     now: datetime,
 ) -> None:
-    """Put an entry into another state, and remember why."""
+    """Put an entry into another state, and note why."""
     at = to_microseconds(now)
     detail = detail[:_DETAIL_LIMIT]
     connection.execute(
@@ -72,7 +73,7 @@ def record(
 def remember(
     connection: apsw.Connection, entry_id: int, *, at: int, event: str, reason: str = "", detail: str = ""
 ) -> None:
-    """Add to an entry's history, which forgets its middle first: how it began and how it ends are asked
+    """Add to an entry's history. A long history loses its middle, because its beginning and its end are asked
     for.
     """
     connection.execute(
@@ -87,7 +88,7 @@ def remember(
 
 
 def check_lease(connection: apsw.Connection, entry: Entry) -> None:
-    """Nothing, while the entry is leased under this very attempt.
+    """Check that the entry is leased under this very attempt.
 
     Raises:
         LeaseLostError: it is not.
@@ -103,7 +104,7 @@ def check_lease(connection: apsw.Connection, entry: Entry) -> None:
 
 
 def renew(connection: apsw.Connection, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
-    """A later end of the lease."""
+    """Set a later end of the lease."""
     check_lease(connection, entry)
     until = to_microseconds(now + timedelta(seconds=lease_seconds))
     connection.execute("UPDATE entries SET lease_until = ? WHERE entry_id = ?", (until, entry.entry_id))
@@ -119,7 +120,7 @@ def save_request(
     expires_at: datetime,
     now: datetime,
 ) -> None:
-    """The request as it will go out, and from now on in doubt."""
+    """Store the request as it will go out; it is in doubt from now on."""
     begin_sending(connection, entry, token=token, now=now)
     connection.execute(
         "INSERT INTO requests VALUES (?, ?, ?) "
@@ -135,7 +136,7 @@ def save_request(
 def begin_original(
     connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime
 ) -> None:
-    """Go on at the last rung, in this attempt and all that follow."""
+    """Continue at the last rung, in this attempt and in all that follow."""
     check_lease(connection, entry)
     _begin_at(connection, entry, Rung.ORIGINAL)
     at, detail = to_microseconds(now), detail[:_DETAIL_LIMIT]
@@ -143,7 +144,7 @@ def begin_original(
 
 
 def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
-    """The reason word of the last step to that rung; "" where the history has forgotten it."""
+    """The reason word of the last step to the last rung. Returns "" if the history has forgotten it."""
     rows = query(
         connection,
         "SELECT reason FROM history WHERE entry_id = ? AND event = 'original' ORDER BY rowid DESC LIMIT 1",
@@ -153,7 +154,9 @@ def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
 
 
 def begin_sending(connection: apsw.Connection, entry: Entry, *, token: str, now: datetime) -> None:
-    """A request goes out under this token: until its answer comes nobody knows whether it is a contact."""
+    """Note that a request goes out under this token: until its answer comes, nobody knows whether it is a
+    contact.
+    """
     check_lease(connection, entry)
     connection.execute(
         "UPDATE entries SET token = ?1, sent_at = coalesce(sent_at, ?2), in_doubt_since = coalesce(in_doubt_since, ?2) "
@@ -172,8 +175,8 @@ def refuse(
     detail: str,
     now: datetime,
 ) -> None:
-    """Connect has refused the payload: a definite answer. The next request is another, on this rung, under
-    this token.
+    """Record Connect's refusal of the payload, a definite answer. The next request is another one, on this
+    rung and under this token.
     """
     check_lease(connection, entry)
     remember(
@@ -192,15 +195,13 @@ def refuse(
 
 
 def _settle(connection: apsw.Connection, entry: Entry) -> None:
-    """Nothing came of what went out in this attempt: what is in doubt was so before it."""
+    """Note that no contact came of the request of this attempt: only an earlier doubt remains."""
     since = to_microseconds(entry.in_doubt_since) if entry.in_doubt_since else None
     connection.execute("UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (since, entry.entry_id))
 
 
 def find_token(connection: apsw.Connection, token: str) -> tuple[bool, str | None]:
-    """Whether an entry that the ledger remembers has sent this token, and the contact id where it is
-    known.
-    """
+    """The ledger's record of this token: whether an entry has sent it, and the contact id if it is known."""
     rows = query(
         connection,
         "SELECT contact_id FROM ledger WHERE token = ? ORDER BY contact_id IS NULL LIMIT 1",
@@ -219,7 +220,7 @@ def finish(
     dropped: bool,
     now: datetime,
 ) -> None:
-    """S7. The request has done its work and goes; the ledger remembers the entry, and its contact id."""
+    """Move the entry to S7. Its request is removed; the ledger remembers the entry and its contact id."""
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
@@ -243,7 +244,7 @@ def defer(
     settled: bool,
     now: datetime,
 ) -> None:
-    """Back to S3."""
+    """Move the entry back to S3."""
     check_lease(connection, entry)
     if settled:
         _settle(connection, entry)
@@ -261,7 +262,7 @@ def defer(
 
 
 def recall(connection: apsw.Connection, references: Sequence[str], *, now: datetime) -> None:
-    """S3, due now, where it was due later."""
+    """Make entries in S3 due now if they are due later."""
     connection.execute(
         "UPDATE entries SET due_at = ?1 WHERE state = 'queued' AND due_at > ?1 "
         "AND entry_id IN (SELECT value FROM json_each(?2))",
@@ -270,13 +271,13 @@ def recall(connection: apsw.Connection, references: Sequence[str], *, now: datet
 
 
 def _begin_at(connection: apsw.Connection, entry: Entry, rung: Rung) -> None:
-    """The next attempt makes a new request, on this rung."""
+    """Have the next attempt build a new request, on this rung."""
     connection.execute("UPDATE entries SET rung = ? WHERE entry_id = ?", (rung, entry.entry_id))
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
 
 
 def hold(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-    """S5."""
+    """Move the entry to S5."""
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="held", event="held", reason=reason, detail=detail, now=now)
 
@@ -291,7 +292,7 @@ def bury(
     settled: bool,
     now: datetime,
 ) -> None:
-    """S6."""
+    """Move the entry to S6."""
     check_lease(connection, entry)
     if settled:
         _settle(connection, entry)
@@ -303,7 +304,7 @@ def bury(
 def bury_aged(
     connection: apsw.Connection, *, accepted_before: datetime, reason: str, detail: str, now: datetime
 ) -> list[Entry]:
-    """S6 for what waited too long in S3 or S5."""
+    """Move entries that waited too long in S3 or S5 to S6."""
     before = to_microseconds(accepted_before)
     asked = to_microseconds(now - _ASKED)
     ids = [
@@ -320,7 +321,7 @@ def bury_aged(
             f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} WHERE e.entry_id = ?",  # noqa: S608 - constants of ours
             (entry_id,),
         )
-        # One that cannot be read is buried all the same.
+        # An entry that cannot be read is buried all the same.
         with suppress(SpoolCorruptError):
             buried.append(parse_entry(rows[0]))
     return buried

@@ -1,7 +1,7 @@
-"""What an operator means by an address: all of it, its domain, its local part, or some letters of it.
+"""Address patterns of an operator: a whole address, a domain, a local part, or a part of an address.
 
 Owns the rule and the comparison, without case in any script. Never does I/O. Local parts are compared without
-case as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
+case, as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ Fits = Callable[[str], bool]
 
 
 def _fold(text: str) -> str:
-    """One form for all ways of writing the same letters (RFC 6532 §3.1 asks for NFC, and not all obey)."""
+    """The text in one form for all ways of writing the same letters (RFC 6532 §3.1 asks for NFC, but not
+    everybody sends it).
+    """
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
 
 
 def _fold_address(address: str) -> str:
-    """The same of an address, whose domain may be written in two ways: `bücher.example` is
+    """An address in that form. Its domain may be written in two ways: `bücher.example` is
     `xn--bcher-kva.example`.
     """
     local, at, domain = address.rpartition("@")
@@ -29,14 +31,14 @@ def _fold_address(address: str) -> str:
 
 
 def equals(text: str) -> Fits:
-    """Whether an address is this one."""
+    """A test for one whole address."""
     wanted = _fold_address(strip_brackets(text))
     return lambda address: _fold_address(address) == wanted
 
 
 def parse_pattern(text: str) -> Fits:
-    """Whether an address fits: `a@b` is all of it, `@b` its domain, `a@` its local part, and `a` a part of
-    it.
+    """A test for the addresses that a pattern means: `a@b` an address, `@b` its domain, `a@` its local part,
+    `a` a part of it.
     """
     text = strip_brackets(text)
     if "@" not in text:
@@ -52,19 +54,21 @@ def parse_pattern(text: str) -> Fits:
 
 
 def fits_sender(fits: Fits) -> Callable[..., bool]:
-    """The rule as SQLite asks it of a reverse-path; the null one fits nothing."""
+    """The test as a function of SQLite over a reverse-path. The null reverse-path fits no pattern."""
     return lambda reverse_path: isinstance(reverse_path, str) and fits(reverse_path)
 
 
 def fits_recipient(fits: Fits) -> Callable[..., bool]:
-    """The rule as SQLite asks it of a destination and of the forward-paths that led to it, a JSON list."""
+    """The test as a function of SQLite over a destination and the forward-paths that led to it, a
+    JSON list.
+    """
 
     def fits_any(address: object, forward_paths: object) -> bool:
         if isinstance(address, str) and fits(address):
             return True
         try:
             paths = json.loads(forward_paths) if isinstance(forward_paths, str) else None
-        except ValueError:  # a spoiled row fits nothing, and stops no list
+        except ValueError:  # a spoiled row fits no pattern, and does not stop the list
             return False
         return isinstance(paths, list) and any(isinstance(path, str) and fits(path) for path in paths)
 

@@ -1,9 +1,9 @@
-"""The raw mails: written into files where they are large, read back from row or file, and swept where no row
-names them.
+"""Raw mails: large ones are written into files, all are read back from row or file, and files that no row
+names are swept.
 
 Owns the order of system calls that makes a large mail safe (write, sync the file, sync its folder, and only
-then the row that names it commits), and the check that what is delivered is what was accepted. An id is given
-out under a lock that its process holds, so that a sweep can tell a mail that is being received from one whose
+then commit the row that names it), and the check that what is delivered is what was accepted. A process gives
+out ids only while it holds a lock, so that a sweep can tell a mail that is being received from one whose
 receiver died.
 """
 
@@ -30,13 +30,13 @@ from relay.spool.local.ids import build_mark, mark_of
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
 
 _CHUNK_BYTES = 1 << 20
-#: Longer than any session may take to send one mail (limits.session_seconds), so nothing younger is removed
+#: Longer than any session may take to send one mail (limits.session_seconds), so no younger file is removed
 #: while the process that writes it lives.
 _ABANDONED_SECONDS = 3_600.0
 
 
 class IdLock:
-    """The right to give out ids with one mark, held by a lock until closed or the process ends."""
+    """The right to give out ids with one mark, held until it is closed or the process ends."""
 
     def __init__(self, makers: Path) -> None:
         self._makers = makers
@@ -52,7 +52,7 @@ class IdLock:
                 handle = lock_file(path)
                 if handle is None:
                     continue
-                # A sweep may have removed the name between its making and our lock: then the lock guards
+                # A sweep may have removed the file between its creation and our lock: then the lock guards
                 # nothing.
                 if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
                     return mark, handle
@@ -60,7 +60,7 @@ class IdLock:
         raise SpoolSickError(f"no lock file can be made in {self._makers}")
 
     def close(self) -> None:
-        """Give the mark up; what was left unfinished under it may be swept."""
+        """Give the mark up; large mails left unfinished under it may be swept."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -96,18 +96,20 @@ class LargeFile:
 
     @contextmanager
     def view(self) -> Iterator[memoryview]:
-        """What was written so far, from the file; the map goes when nothing speaks of it any more."""
+        """The octets written so far, mapped from the file. The mapping ends with the last reference to it."""
         with translated(), self.path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         yield memoryview(mapped)
 
     def take(self) -> None:
-        """The spool takes the file over: from now on `discard` does nothing."""
+        """Hand the file over to the spool: from now on `discard` does nothing."""
         with self._lock:
             self._taken = True
 
     def seal(self, trace_size: int) -> bytes:
-        """Bring the octets, then the name, to the disk; the SHA-256 of the first so many octets."""
+        """Bring the octets, then the name, to the disk. Returns the SHA-256 of the first `trace_size`
+        octets.
+        """
         with translated():
             trace = os.pread(self._handle, trace_size, 0)
             os.fsync(self._handle)
@@ -118,14 +120,14 @@ class LargeFile:
         return hashlib.sha256(trace).digest()
 
     def discard(self) -> None:
-        """Remove what was written, unless the spool has taken it."""
+        """Remove the file, unless the spool has taken it."""
         with self._lock:
             if not self._taken:
                 self._taken = True
                 self.remove()
 
     def remove(self) -> None:
-        """Close and remove the file; what cannot be removed is left to the sweep."""
+        """Close and remove the file; a file that cannot be removed is left to the sweep."""
         self._close()
         remove_raw(self.path)
 
@@ -136,7 +138,7 @@ class LargeFile:
 
 
 def remove_raw(path: Path) -> None:
-    """Remove a large mail that no row names; a failure costs space until the next sweep, and no more."""
+    """Remove a large mail that no row names. A failure costs space until the next sweep, and no more."""
     try:
         path.unlink(missing_ok=True)
         fault_point("spool.raw.removed")
@@ -145,11 +147,11 @@ def remove_raw(path: Path) -> None:
 
 
 class Sweep:
-    """One look at what lies in the spool without a row (S2), in three steps around one look at the rows.
+    """One search for large mails without a row (S2), in three steps around one reading of the rows.
 
-    First the makers that are dead are found; rows are read after that, so that none of theirs is missed; then
-    files without a row go, when their maker is dead or they have not been written to for an hour. A maker
-    without a lock file died before an earlier sweep: only a sweep removes one.
+    First the dead makers are found; the rows are read after that, so that no mail of theirs is missed; then
+    files without a row are removed if their maker is dead or if they have not been written to for an hour. A
+    maker without a lock file died before an earlier sweep, because only a sweep removes lock files.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -162,15 +164,15 @@ class Sweep:
                     self._dead[path.name] = handle
 
     def files(self) -> Iterator[Path]:
-        """Every large mail that lies here."""
+        """Every large mail in the folder."""
         with translated():
             for folder in sorted(self._layout.raw.iterdir()):
                 yield from folder.iterdir()
 
     def remove(self, orphans: Iterator[Path]) -> int:
-        """Remove those of the files without a row that nobody is writing; how many went."""
+        """Remove the files without a row that nobody is writing. Returns their number."""
         removed = 0
-        oldest = time.time() - _ABANDONED_SECONDS  # the file system's clock, whatever the caller calls now
+        oldest = time.time() - _ABANDONED_SECONDS  # the file system's clock, not the caller's
         for path in orphans:
             try:
                 idle = path.stat().st_mtime < oldest
@@ -194,7 +196,7 @@ class Sweep:
 
 
 class _Row(NamedTuple):
-    """What a row says of its raw mail."""
+    """The columns of a mail's row that describe its raw mail."""
 
     octets: bytes | None
     size: int
@@ -204,10 +206,10 @@ class _Row(NamedTuple):
     filed: int
 
     def check(self, spool_id: str, size: int, chunks: Iterable[memoryview]) -> None:
-        """Nothing, when these octets are those that were accepted: our trace header, then the mail.
+        """Compare these octets with the accepted ones: our trace header, then the mail.
 
         Raises:
-            SpoolCorruptError: they are not.
+            SpoolCorruptError: they differ.
         """
         trace, mail = hashlib.sha256(), hashlib.sha256()
         left = self.trace_size
@@ -222,10 +224,10 @@ class _Row(NamedTuple):
 
 @contextmanager
 def open_raw(readers: Readers, layout: Layout, spool_id: str) -> Iterator[memoryview]:
-    """The raw mail, checked; blocks. Views that outlive the block keep its memory.
+    """The raw mail, checked. Blocks. Views that outlive the block keep its memory.
 
     Raises:
-        SpoolCorruptError: it is not what was accepted, or not there.
+        SpoolCorruptError: it is missing, or not what was accepted.
     """
     with readers.borrow() as connection:
         row = _read_row(connection, spool_id)
@@ -239,7 +241,7 @@ def open_raw(readers: Readers, layout: Layout, spool_id: str) -> Iterator[memory
 
 
 def open_file(layout: Layout, spool_id: str) -> int | None:
-    """A descriptor of the file of this mail; None where it lies in the database."""
+    """A descriptor of the file of this mail. Returns None if the mail is in the database."""
     with translated():
         try:
             return os.open(layout.raw_path(spool_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -268,7 +270,8 @@ def _map(layout: Layout, spool_id: str, row: _Row) -> Iterator[memoryview]:
         except FileNotFoundError as exc:
             raise SpoolCorruptError(f"the stored mail {spool_id} is not there") from exc
         try:
-            # Read, not mapped, for the hash: a bad sector is then an error, and not the end of the process.
+            # The hash reads the file by system calls, not through a mapping: a bad sector is then an error
+            # (EIO), and does not end the process (SIGBUS).
             row.check(spool_id, os.fstat(handle).st_size, _chunks(handle))
             mapped = mmap.mmap(handle, row.size, access=mmap.ACCESS_READ)
         finally:
@@ -277,14 +280,14 @@ def _map(layout: Layout, spool_id: str, row: _Row) -> Iterator[memoryview]:
     try:
         yield view
     finally:
-        # Someone may still hold a slice: then the mapping goes when the slice does.
+        # If somebody still holds a slice, the mapping ends with that slice.
         with suppress(BufferError):
             view.release()
             mapped.close()
 
 
 def _chunks(handle: int) -> Iterator[memoryview]:
-    """The octets of a file, in one buffer after the other's place."""
+    """The octets of a file, one chunk at a time in the same buffer."""
     buffer = bytearray(_CHUNK_BYTES)
     view = memoryview(buffer)
     while count := os.readv(handle, [buffer]):

@@ -1,7 +1,7 @@
-"""The end of a finished mail: what is kept, for how long, and what goes first when room is short.
+"""The removal of finished mail: what is kept, for how long, and what is removed first when room is short.
 
-Owns S7's way out, and the ledger's. Runs within the caller's transactions, some rows at a time, so that
-receivers never wait long for the write lock.
+Owns the end of S7, and that of the ledger. Runs within the caller's transactions, some rows at a time, so
+that receivers never wait long for the write lock.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
 from relay.spool.local.rows import to_microseconds
 
-#: Rows a transaction: some ten milliseconds of it.
+#: Rows in one transaction: it takes some ten milliseconds.
 STEP = 500
-#: Octets a transaction, the mail of the last row besides: what is removed is overwritten, and goes through
-#: the log.
+#: Octets in one transaction, beside the mail of the last row: removed data is overwritten, and that goes
+#: through the log.
 _STEP_BYTES = 4 * 1024 * 1024
 
-#: Pages a transaction that gives space back: 4 MiB through the log.
+#: Pages that one transaction gives back: 4 MiB through the log.
 _PAGES = 1_000
-#: Free pages that are kept for the mail to come, at least: 64 MiB.
+#: Free pages that are kept for new mail, at least: 64 MiB.
 _PAGES_KEPT = 16_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
-    """Mails whose rows are gone: how many, and those of them whose file must follow."""
+    """The mails whose rows were removed: their number, and the ids of those whose file must go, too."""
 
     mails: int
     filed: tuple[str, ...]
 
 
 def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool, Gone]:
-    """Remove the oldest finished entries that ended before this instant; whether there may be more, and the
-    mails that went.
+    """Remove the oldest finished entries that ended before this instant. Returns whether there may be more,
+    and the mails that were removed.
     """
     found = query(
         connection,
@@ -75,7 +75,7 @@ def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> 
 
 
 def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: datetime) -> None:
-    """Have the ledger remember what an operator drops unfinished; what is done stands there already."""
+    """Have the ledger remember unfinished entries that an operator drops; finished ones are there already."""
     connection.executemany(
         f"{REMEMBER} AND state <> 'done'",
         ((to_microseconds(now), entry_id) for entry_id in entry_ids),
@@ -83,7 +83,7 @@ def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: date
 
 
 def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
-    """Forget what can neither be a duplicate nor a conversation any more; how many rows."""
+    """Forget records too old to be a duplicate or to continue a conversation. Returns their number."""
     reach = max(timedelta(days=THREAD_DAYS), timedelta(hours=window_hours))
     connection.execute(
         "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
@@ -93,12 +93,12 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
 
 
 def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:
-    """Return some of the database's free pages to the disk, when more than `kept`; whether there is more to
-    return.
+    """Return some of the database's free pages to the disk, if there are more than `kept`. Returns whether
+    there are more to return.
 
-    Kept are by default 64 MiB of them, or a quarter of all pages.
+    By default 64 MiB are kept, or a quarter of all pages.
 
-    A jam of days leaves a large file. Its free pages are used again, but nobody else could have them.
+    A jam of some days leaves a large file. The relay uses its free pages again, but other programs could not.
     """
     free = connection.pragma("freelist_count")
     if kept is None:

@@ -1,11 +1,11 @@
-"""The room of the spool: what the disk and the quotas still give, and a reserve for the day that others fill
-the disk.
+"""The room of the spool: what the disk and the quotas still allow, and a reserve for the case that others
+fill the disk.
 
 Owns the quotas (bytes, entries, age, free space, free inodes) and the operator's pause of the intake, as the
-receiving half asks for them: a look at the disk at most once a second, which never waits for a writer. Owns
-the folder `ballast`, too: every step of a delivery is a write, so on a full disk what was accepted could not
-go out. Then the delivering side (or whoever opens the spool) removes the reserve and goes on in its room;
-receivers say 452 until it can be laid again.
+receiving half asks for them: one look at the disk a second at most, which never waits for a writer. Owns the
+folder `ballast`, too: every step of a delivery is a write, so on a full disk accepted mail could not be
+delivered. The delivering side (or a process that opens the spool) then removes the reserve and uses its room;
+receivers answer 452 until the reserve can be created again.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout, adopt, make_folder, sync_folder
 
 _LOOK_SECONDS = 1.0
-#: Room counts as short before it is gone: the share of it that may be in use.
+#: The share of the room above which it counts as short, before it is used up.
 _NEAR = 0.8
 _HOUR_MICROSECONDS = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What was seen."""
+    """One look at the disk and the spool."""
 
     free_bytes: int
     #: Free pages within the database: room for mail, though the file keeps its size for a while.
     freed_bytes: int
-    #: None where the file system counts none (btrfs).
+    #: None if the file system counts none (btrfs).
     free_inodes: int | None
-    #: The reserve was given up, and what is free belongs to the mail that is here already.
+    #: True after the reserve was released: free space then belongs to mail that is already accepted.
     reserve_needed: bool
     #: Octets of all mails in the spool, finished ones included.
     held_bytes: int
-    #: Entries not finished and not dead.
+    #: Entries that are neither finished nor dead.
     open_entries: int
     finished_entries: int
     oldest_accepted_at: int | None
@@ -54,7 +54,7 @@ class Look:
 
 
 class Room:
-    """The last look, and what was put since."""
+    """The last look, and the mail accepted since."""
 
     def __init__(
         self,
@@ -76,8 +76,8 @@ class Room:
         self._since_entries = 0
 
     def fits(self, size: int, entries: int = 1) -> bool:
-        """Whether a mail of this size for so many destinations finds room; yes when nothing can be seen:
-        `put` tells.
+        """Compare a mail of this size for so many destinations with the room. Returns whether it fits; True
+        if the room cannot be seen, because `put` will tell.
         """
         look = self._recent()
         if look is None:
@@ -98,17 +98,20 @@ class Room:
         return not self._aged(look)
 
     def _aged(self, look: Look) -> bool:
-        """Whether the oldest waiting entry says that mail goes in faster than it goes out."""
+        """Compare the age of the oldest waiting entry with `spool.max_age_hours`. Returns whether it is
+        older: then mail comes in faster than it goes out.
+        """
         if not self._limits.max_age_hours or look.oldest_accepted_at is None:
             return False
         age = self._wall() * 1e6 - look.oldest_accepted_at
         return age > self._limits.max_age_hours * _HOUR_MICROSECONDS
 
     def lacks_room(self, *, largest: int) -> bool:
-        """Whether room is so short that what is finished has to go, if anything is; a new look each time.
+        """Take a new look. Returns whether room is so short that finished mail has to be removed, if there is
+        any.
 
-        Room is for a mail of `largest` octets, too: it must not be refused until others have filled what it
-        lacks.
+        There must be room for a mail of `largest` octets, too: it must not be refused until other mail has
+        taken the rest.
         """
         self._look = None
         look = self._recent()
@@ -124,23 +127,23 @@ class Room:
         )
 
     def took(self, size: int, entries: int) -> None:
-        """Count what was put, until the next look sees it."""
+        """Count an accepted mail until the next look sees it."""
         self._since_bytes += size
         self._since_entries += entries
 
     def intake_paused(self) -> bool:
-        """Whether an operator has paused the intake."""
+        """The operator's pause of the intake. Returns whether it is in force."""
         look = self._recent()
         return look is not None and look.intake_paused
 
     def close(self) -> None:
-        """Let the database go."""
+        """Close the database."""
         if self._connection is not None:
             close_database(self._connection)
             self._connection = None
 
     def _recent(self) -> Look | None:
-        """The last look, renewed when it is older than a second; None when nothing can be seen."""
+        """The last look, renewed if it is older than a second. Returns None if the room cannot be seen."""
         at = self._monotonic()
         if self._look is None or at - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = at
@@ -182,21 +185,22 @@ class Room:
 
 Answer = TypeVar("Answer")
 
-#: As much as the log may hold: what a checkpoint adds to the database must find room before the log is used
+#: As much as the log may hold: a checkpoint needs that much room in the database before the log can be used
 #: again.
 _MOST_BYTES = 64 << 20
-#: Of a small disk no more than this part.
+#: On a small disk the reserve is this part of it at most.
 _SHARE = 8
-#: Files and not one: a start needs inodes, too (the log, its index, a lock file for each receiver).
+#: Several files, because a start needs inodes, too (the log, its index, a lock file for each receiver).
 _PIECES = 16
-#: Below this the disk is full, whatever the library calls the error: it knows full only from write(2).
+#: Below this much free space the disk is full, whatever the library calls the error: it knows only write(2)'s
+#: ENOSPC.
 _NOTHING_BYTES = 1 << 20
-#: After it could not be laid where there seemed to be room.
+#: The wait after it could not be created though there seemed to be room.
 _PAUSE_SECONDS = 60.0
 
 
 class Reserve:
-    """The reserve of one spool; any process may look at it or give it up, the deliverer lays it."""
+    """The reserve of one spool. Any process may look at it or release it; the deliverer creates it."""
 
     def __init__(self, layout: Layout, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._root = layout.root
@@ -205,19 +209,23 @@ class Reserve:
         self._again_at = 0.0
 
     def is_out(self) -> bool:
-        """Whether it was given up and not laid again; False where it never was laid."""
+        """Look for missing pieces of the reserve. Returns whether it was released and not created again;
+        False if it never was there.
+        """
         try:
             return len(list(self._folder.iterdir())) < _PIECES
         except OSError:
             return False
 
     def is_needed(self) -> bool:
-        """Whether it is out, and what is free now is not yet enough to lay it again."""
+        """Compare a released reserve with the free space. Returns whether it is released and there is not yet
+        enough room to create it again.
+        """
         return self.is_out() and not self._has_room()
 
     def release(self, error: SpoolError) -> bool:
-        """Give it up for what failed with this error; False when a full disk is not why, or it is out
-        already.
+        """Remove the reserve because of this error. Returns whether something was removed; False if the disk
+        is not full.
         """
         if not isinstance(error, SpoolFullError) and not self._is_full():
             return False
@@ -229,7 +237,9 @@ class Reserve:
         return released
 
     def pay(self, act: Callable[[], Answer]) -> Answer:
-        """What `act` gives; when the disk has no room for it, the reserve goes and it is tried once more."""
+        """Call `act`; if the disk has no room for it, release the reserve and call it once more. Returns its
+        answer.
+        """
         try:
             return act()
         except SpoolError as exc:
@@ -238,8 +248,8 @@ class Reserve:
             return act()
 
     def lay(self) -> bool:
-        """Create the reserve if it is missing and the disk has twice its size free. Returns whether it exists
-        now.
+        """Create the reserve if it is missing and the disk has twice its size free. Returns whether the
+        reserve exists now.
         """
         is_first = not self._folder.is_dir()
         if not is_first and not self.is_out():
@@ -253,7 +263,7 @@ class Reserve:
             for number in range(_PIECES):
                 _make_piece(self._folder / f"{number:02}", self._size() // _PIECES)
             sync_folder(self._folder)
-        except OSError:  # somebody was quicker, or there is a quota: what is left of either is not for us
+        except OSError:  # Another program took the room, or there is a quota: the rest is not for us, either.
             self._again_at = self._monotonic() + _PAUSE_SECONDS
             self.release(SpoolFullError())
             if is_first:
@@ -279,7 +289,7 @@ class Reserve:
 
 
 def _make_piece(path: Path, size: int) -> None:
-    """A file whose blocks are its own, on the disk; one that is there is taken for whole."""
+    """Make a file whose blocks are allocated on disk. A file of the full size is left as it is."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(handle).st_size < size:
@@ -291,7 +301,7 @@ def _make_piece(path: Path, size: int) -> None:
 
 
 def _take(handle: int, size: int) -> None:
-    """Have the blocks; where the file system gives none beforehand, they are written."""
+    """Allocate the blocks; if the file system cannot do that beforehand, they are written."""
     try:
         os.posix_fallocate(handle, 0, size)
     except OSError as exc:

@@ -1,8 +1,8 @@
 """The rows of the local spool, read and written as values.
 
-Owns how instants, envelopes (a line of JSON, its keys the names of our fields) and destinations stand in a
-row. Never opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot is a
-ValueError.
+Owns the form of instants, envelopes (a line of JSON whose keys are the names of our fields) and destinations
+in a row. Never opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot
+be read is a ValueError.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from relay.vocabulary import Rung
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: A request that an earlier version stored went out, for all that anybody knows, as soon as the mail was
-#: here.
+#: Nobody knows when a request that an earlier version stored went out: the instant of acceptance is assumed.
 _INHERITED = "iif(e.token IS NULL AND r.request IS NOT NULL, e.accepted_at, NULL)"
 IN_DOUBT_SINCE = f"coalesce(e.in_doubt_since, {_INHERITED})"
-#: What `parse_entry` wants, in its order; from `entries AS e`, its mail as `m`, its request as `r`.
+#: The columns that `parse_entry` needs, in its order; from `entries AS e`, the mail as `m`, the request as
+#: `r`.
 ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
     f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}"
 )
-#: The same without the request, which may be large, for lists.
+#: The same without the request, which may be large: for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
 
 
 def to_microseconds(at: datetime) -> int:
-    """An aware instant as a row keeps it."""
+    """An aware instant in the form in which a row keeps it."""
     return (at - _EPOCH) // _MICROSECOND
 
 
 def from_microseconds(count: int) -> datetime:
-    """The instant that a row keeps."""
+    """The instant that a row holds."""
     return _EPOCH + timedelta(microseconds=count)
 
 
@@ -54,7 +54,7 @@ build_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_entry(row: Sequence[Any]) -> Entry:
-    """The entry that a row of ENTRY_COLUMNS holds.
+    """The entry in a row of ENTRY_COLUMNS.
 
     Raises:
         SpoolCorruptError: the row cannot be read.
@@ -104,7 +104,7 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
 
 
 def build_envelope_json(envelope: Envelope) -> str:
-    """The envelope as one line of JSON, the form in which a spool keeps it.
+    """The envelope as one line of JSON, as a row keeps it.
 
     Raises:
         ValueError: a text holds a lone surrogate, which no peer's octets become.

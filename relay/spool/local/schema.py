@@ -1,9 +1,9 @@
-"""The tables of the local spool, and each step that brought them to what they are.
+"""The tables of the local spool, and the steps that brought them to their present form.
 
 Owns the SQL of each step; `database` runs it. Owns the views, too, through which a command looks at a spool
-of an earlier version: what its tables lack has its default. They are the connection's own and go with it:
-nothing is written to the spool, and the older relay that may be running goes on. SQLite finds temporary names
-first, so that every question is asked as of a spool of our version.
+of an earlier version: columns and tables that it lacks have their defaults. The views belong to the
+connection and end with it, so nothing is written to the spool, and an older relay that is running is not
+disturbed. SQLite finds temporary names first, so every query can be written as for our version.
 """
 
 from __future__ import annotations
@@ -200,9 +200,9 @@ CREATE INDEX ledger_sender ON ledger (message_id, sender, accepted_at)
     WHERE sender IS NOT NULL AND contact_id IS NOT NULL;
 """
 
-#: Each brings a database from the version of its index to the next; never edited once released. ADD COLUMN
-#: and CREATE change no row, so they need no copy and no room to speak of; one that rewrites rows must copy
-#: the spool first.
+#: Each step brings a database from the version of its index to the next; it is never edited once released.
+#: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
+#: must copy the spool first.
 MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 
 
@@ -232,13 +232,13 @@ def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:
 
 
 def _columns(connection: apsw.Connection, table: str) -> list[tuple[str, str]]:
-    """The columns of a table, and what each holds where nothing was said."""
+    """The columns of a table, each with its default."""
     rows = connection.execute("SELECT name, coalesce(dflt_value, 'NULL') FROM pragma_table_info(?)", (table,))
     return [(str(name), str(value)) for name, value in rows]
 
 
 def _query(connection: apsw.Connection, sql: str) -> list[Any]:
-    """All rows; what their columns hold is known from the schema, not to the type checker."""
+    """All rows of a query; the types of their columns are known from the schema, not to the type checker."""
     return connection.execute(sql).fetchall()
 
 

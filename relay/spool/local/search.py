@@ -1,6 +1,7 @@
-"""How an operator finds mail by a word, and what is told of it: traces, history, and the age of what waits.
+"""The questions of `Desk` that are no filter: traces by a word, the history of an entry, and the age of
+waiting mail.
 
-Owns the questions of `Desk` that are no filter; never changes a row. No question touches the octets of mails.
+Owns their SQL; never changes a row. No question touches the octets of mails.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
         (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
-        # Addresses, and Message-IDs of mail that is no contact yet: a walk over the tables, asked for by a
-        # person.
+        # Addresses, and Message-IDs of mail that is no contact yet, have no index: a person asks, and can
+        # wait for a walk.
         fits = parse_pattern(word) if "@" in word else equals(word)
         ask_sender(connection, fits)
         ask_recipient(connection, fits)
@@ -62,7 +63,7 @@ def _bracketed(word: str) -> str:
 
 
 def history(connection: apsw.Connection, entry_id: int) -> list[Event]:
-    """What happened to an entry, oldest first."""
+    """The events of an entry, oldest first."""
     rows = query(
         connection,
         "SELECT at, event, attempt, reason, detail FROM history WHERE entry_id = ? ORDER BY rowid",
@@ -79,12 +80,10 @@ def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
 
 
 def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
-    """The newest that the ledger knows of a Message-ID, spool id or contact id, oldest first."""
+    """The newest records of the ledger for a Message-ID, spool id or contact id, oldest first."""
     spool_id, number = split_id(word)
     if number is not None and (number < 0 or _is_here(connection, spool_id)):
-        spool_id = (
-            ""  # the ledger has no numbers of entries, and the entries that are here speak for themselves
-        )
+        spool_id = ""  # the ledger has no numbers; entries of the spool are found there
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
@@ -106,7 +105,7 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Re
 
 
 def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
-    """Of what is held and what is dead: how many, and when the last of them came to be so."""
+    """The number of held and of dead entries, and when the last of each came to be so."""
     rows = query(
         connection,
         "SELECT state, count(*), max(updated_at) FROM entries WHERE state IN ('held', 'dead') GROUP BY state",
@@ -118,8 +117,10 @@ def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None
 def originals(
     connection: apsw.Connection, *, reasons: Sequence[str], since: datetime
 ) -> tuple[int, datetime | None]:
-    """Of the entries at the last rung, those that came there since then for one of these reasons."""
-    # CROSS JOIN: SQLite keeps the order, few entries before a long history.
+    """The number of entries that began the last rung since then for one of these reasons, and when the last
+    did.
+    """
+    # CROSS JOIN makes SQLite keep the order: few entries first, then a long history.
     ((count, newest),) = query(
         connection,
         "SELECT count(DISTINCT entry_id), max(at) FROM entries "
@@ -131,7 +132,7 @@ def originals(
 
 
 def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
-    """The undelivered entries of each route, counted by the state that an operator sees, and by age."""
+    """The undelivered entries of each route, counted by shown state and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first
     counts: dict[str, dict[str, int]] = {}
     ages: dict[str, list[int]] = {}
@@ -147,7 +148,7 @@ def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: da
         buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
         if state == State.DEAD:
             continue
-        # The youngest bucket first: an entry younger than the smallest limit is past every bound.
+        # The youngest bucket comes first: an entry younger than the smallest limit is later than every bound.
         buckets[len(bounds) - bisect_right(bounds, accepted_at)] += 1
         oldest[route] = min(oldest.get(route, accepted_at), accepted_at)
     return [

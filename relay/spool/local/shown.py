@@ -1,8 +1,8 @@
-"""The state and reason of an entry as an operator sees them, asked of a row.
+"""The state and reason of an entry as an operator sees them, as SQL over a row.
 
-Owns one rule: what is queued on a route that an error of configuration holds is shown as held, with the
-reason of the hold where the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the
-same of a value. Each condition speaks of `entries AS e`.
+Owns one rule: an entry that is queued on a route held by an error of configuration is shown as held, with the
+reason of the hold if the entry has none of its own. `Entry.shown_state` and `Entry.shown_reason` say the same
+of a value. Each condition speaks of `entries AS e`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ SHOWN_REASON = (
 
 
 class Walk(NamedTuple):
-    """Rows of one stored state, all of them shown in one state: an index has them, the oldest first."""
+    """The rows of one stored state that are all shown in one state. An index gives them, the oldest first."""
 
     shown: State
     condition: str
 
 
 def find_walks(connection: apsw.Connection, states: Sequence[State]) -> Iterator[Walk]:
-    """The walks over all rows that are shown in one of these states; over all rows where none is given."""
-    # As a rule no route is held: then no row is asked for its route.
+    """The walks over all rows that are shown in one of these states; over all rows if no state is given."""
+    # Usually no route is held: then no row is asked for its route.
     holding = bool(query(connection, "SELECT 1 FROM control WHERE subject = 'hold' LIMIT 1"))
     for state in dict.fromkeys(states or State):
         if state is State.QUEUED and holding:

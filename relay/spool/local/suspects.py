@@ -1,9 +1,9 @@
-"""Entries that were under way when the deliverer hung: each is delivered alone, before anything else that is
-due.
+"""Suspects: entries that were under way when the deliverer hung. Each is leased alone, before all other due
+entries.
 
-Owns which entries these are, and whose turn it is. Without company the one that hangs the deliverer is found,
-and counted (`blame_leases`), however much other mail comes; an outcome of any kind clears the others. Runs
-within the caller's transaction.
+Owns which entries these are, and which is next. An entry that hangs the deliverer while it is leased alone is
+certain to be the cause and is counted (`blame_leases`); any outcome clears an entry of suspicion. Runs within
+the caller's transaction.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import apsw
 
 from relay.spool.local.database import query
 
-#: The reason that such an entry has until its next outcome.
+#: The reason word of a suspect until its next outcome.
 HUNG = "hung"
 
 
 class Suspects:
-    """Those of one deliverer; read from the spool when it starts, and only fewer after that."""
+    """The suspects of one deliverer; read from the spool at its start, and only removed after that."""
 
     def __init__(self) -> None:
         self._ids: frozenset[int] = frozenset()
-        #: Whether something due was left at the last claim, until what is under way has come to its end.
+        #: Whether the last claim left due entries alone until the entries under way have ended.
         self.keep_waiting = False
 
     def load(self, connection: apsw.Connection) -> None:
-        """Find them: one look at every entry, at a start."""
+        """Find the suspects: one look at every entry, at a start."""
         rows = query(
             connection, "SELECT entry_id FROM entries WHERE state = 'queued' AND reason = ?", (HUNG,)
         )
         self._ids = frozenset(row[0] for row in rows)
 
     def next_entry(self, connection: apsw.Connection, *, at: int, stopped: Container[str]) -> int | None:
-        """The suspect to lease alone, now; None when there is none, or `keep_waiting` says that nothing may
-        be leased.
+        """The suspect to lease alone, now. Returns None if there is none, or if nothing may be leased yet
+        (`keep_waiting`).
 
         `stopped`: routes that are held or paused; their suspects wait with them.
         """

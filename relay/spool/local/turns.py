@@ -1,9 +1,9 @@
-"""Turns within the queue: routes, then replies and new mail, then peer networks, then domains of
+"""Turns within the queue: by routes, then replies and new mail, then networks of peers, then domains of
 reverse-paths.
 
-Owns who is next of those that wait, so that a flood delays the flooder: each of its many mails waits for its
-own network's turn, and for its own domain's within it. Kept in memory by the one deliverer, and written down
-with each claim (table `turns`), so that a start goes on where the one before it ended: no restart is anyone's
+Owns the order among ready entries, so that a flood delays only the flooder: each of its many mails waits for
+the turn of its own network, and within that of its own domain. The turns are kept in memory by the one
+deliverer and stored with each claim (table `turns`), so that a restart continues them and gives nobody an
 advantage. Each step is a seek in one index (`entries_turn`): a long queue makes no step longer.
 """
 
@@ -21,14 +21,14 @@ from relay.envelope import Peer
 from relay.networks import find_network
 from relay.spool.local.database import query
 
-#: Mail that continues its sender's own conversation, and all other.
+#: The two priorities: mail that continues its sender's own conversation, and all other mail.
 REPLY, NEW = 0, 1
 PRIORITIES = (REPLY, NEW)
-#: Of four claims in a route at least one is new mail while some waits.
+#: At least one claim in four of a route is new mail while some waits.
 _REPLIES_IN_A_ROW = 3
-#: Networks whose last domain is remembered; of the others the turn begins at a random place again.
+#: Networks whose last domain is remembered; in any other network the turn begins at a random domain.
 _REMEMBERED = 10_000
-_KEY_BITS = 63  # what SQLite's integers hold without a sign
+_KEY_BITS = 63  # the largest number of bits that SQLite's integers hold without a sign
 
 _WAITING = (
     "FROM entries INDEXED BY entries_turn WHERE state = 'queued' AND ready = 1 AND route = ? AND priority = ?"
@@ -38,7 +38,7 @@ _NEXT_DOMAIN = f"SELECT domain {_WAITING} AND network = ? AND domain > ? ORDER B
 _FIRST = (
     f"SELECT entry_id, due_at {_WAITING} AND network = ? AND domain = ? ORDER BY due_at, entry_id LIMIT 1"
 )
-#: A clock that was set back: what was due is not due any more, and has no turns until it is.
+#: After the clock was set back, entries that were due are not due any more, and have no turns until they are.
 _UNRIPEN = f"""
 UPDATE entries SET ready = 0 WHERE entry_id IN (
     SELECT entry_id {_WAITING} AND network = ? AND domain = ? AND due_at > ? LIMIT 200
@@ -49,46 +49,46 @@ _SAVE = (
     "SET domain = excluded.domain, served = excluded.served"
 )
 _FORGET = "DELETE FROM turns WHERE route = ? AND priority = ? AND network = ?"
-#: Groups that a claim finds not due before it gives up until the next.
+#: Groups without a due entry that a claim passes over before it gives up.
 _LOOKS = 32
 
 
 @lru_cache(maxsize=8_192)
 def _key(text: str) -> int:
-    """A number for a name, above 0; its place among others is chance, and nobody finds a second name
-    for it.
+    """A number above 0 for a name. Its order among others is random, and nobody can find another name with
+    the same number.
     """
     digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _KEY_BITS)) or 1
 
 
 def group_of(peer: Peer, reverse_path: str | None) -> tuple[int, int]:
-    """The keys of the network and of the domain that a mail takes its turn with.
+    """The keys of the network and of the domain with which a mail takes its turn.
 
-    Behind a trusted listener all mail comes from one relay: its domains are the only groups.
+    Behind a trusted listener all mail comes from one relay, so its domains are the only groups.
     """
     domain = normalise_domain((reverse_path or "").rpartition("@")[2])
     return 0 if peer.role == "trusted" else _key(find_network(peer.address)), _key(domain)
 
 
 class Turns:
-    """Whose turn it is, as the one deliverer knows it."""
+    """The turns, as the one deliverer keeps them."""
 
     def __init__(self) -> None:
         self._loaded = False
-        #: By route: which service it was that it got last; more is later.
+        #: By route: the number of the last time it was served; a higher number is later.
         self._served: dict[str, int] = {}
         self._count = 0
-        #: By route: replies claimed since the last new mail. A start counts as having had them.
+        #: By route: replies claimed since the last new mail. After a start the limit counts as reached.
         self._replies: dict[str, int] = {}
         #: By route and priority: the network that was served last.
         self._networks: dict[tuple[str, int], int] = {}
-        #: By route, priority and network: the domain that was served last; the one not used for longest goes
-        #: first.
+        #: By route, priority and network: the domain that was served last. The network not used for longest
+        #: comes first.
         self._domains: dict[tuple[str, int, int], int] = {}
 
     def load(self, connection: apsw.Connection) -> None:
-        """Go on where the deliverer before this one ended; the first time only."""
+        """Continue the turns of the deliverer before this one; only the first call does something."""
         if self._loaded:
             return
         self._loaded = True
@@ -100,18 +100,16 @@ class Turns:
             self._served[route] = self._count = served
 
     def order(self, routes: Iterable[str]) -> list[str]:
-        """The routes, in the order in which each is to get one entry: the one served longest ago comes
-        first.
-        """
+        """The routes in the order in which each is to get one entry: the route served longest ago first."""
         return sorted(routes, key=lambda route: (self._served.get(route, 0), route))
 
     def serve(self, route: str) -> None:
-        """A route got an entry."""
+        """Note that a route got an entry."""
         self._count += 1
         self._served[route] = self._count
 
     def next_entry(self, connection: apsw.Connection, route: str, *, at: int) -> int | None:
-        """The ready entry of a route whose turn it is, which counts as served; None when no entry is
+        """The ready entry of a route whose turn it is; it counts as served. Returns None if no entry is
         ready.
         """
         replies = self._replies.get(route, _REPLIES_IN_A_ROW)
@@ -137,8 +135,8 @@ class Turns:
     def _next_group(
         self, connection: apsw.Connection, lane: tuple[str, int]
     ) -> tuple[str, int, int, int] | None:
-        """The network after the one that was served last, and in it the domain after its last; now they are
-        the last.
+        """The network after the last one served, and in it the domain after its last. They become the last
+        ones served.
         """
         network = _after(connection, _NEXT_NETWORK, lane, self._networks.get(lane))
         if network is None:
@@ -160,8 +158,8 @@ class Turns:
 def _after(
     connection: apsw.Connection, sql: str, within: tuple[str | int, ...], last: int | None
 ) -> int | None:
-    """The next key after the last one, around the end; from a random place where it is not known which was
-    the last.
+    """The next key after the last one, cyclically. If the last one is not known, the search begins at a
+    random key.
     """
     place = secrets.randbits(_KEY_BITS) if last is None else last
     rows = query(connection, sql, (*within, place)) or query(connection, sql, (*within, -1))

@@ -1,7 +1,7 @@
-"""The doorbell between the two halves: "something is due", without a word about what.
+"""The doorbell between the two halves: "something is due", without saying what.
 
-Owns a Unix datagram socket at `<data_dir>/wake`. A ring never waits and never fails; one that is lost costs
-the deliverer one poll, never a mail.
+Owns a Unix datagram socket at `<data_dir>/wake`. A ring never waits and never fails; one that is lost delays
+mail until the deliverer's next poll.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ring(data_dir: Path) -> None:
 
 
 def is_listening(data_dir: Path) -> bool:
-    """Whether a deliverer hears the bell; nothing is rung."""
+    """Connect to the socket without ringing. Returns whether a deliverer listens on it."""
     try:
         with _knocker() as knocker, _address(data_dir) as address:
             knocker.connect(address)
@@ -57,7 +57,7 @@ def _knocker() -> socket.socket:
 
 
 class Ringer:
-    """Rings again and again, for one system call each time; used from one thread."""
+    """A socket for ringing repeatedly with one system call each time; used from one thread."""
 
     def __init__(self, data_dir: Path) -> None:
         self._open = contextlib.ExitStack()
@@ -81,8 +81,8 @@ class Ringer:
 class Bell:
     """The deliverer's end: hears rings, on the running event loop, until it is closed.
 
-    Only one deliverer runs at a time. Where no socket can be made, polling has to do: each wait ends by
-    itself.
+    Only one deliverer runs at a time. If no socket can be made, the deliverer polls: each wait ends with its
+    time-out.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -96,7 +96,7 @@ class Bell:
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             with _address(self._data_dir) as address:
-                # What lies here was left by a dead one (deliver.lock).
+                # A socket that is here already was left by a deliverer that died: we hold deliver.lock.
                 with contextlib.suppress(FileNotFoundError):
                     self._path.unlink()
                 bell.bind(address)
@@ -108,7 +108,7 @@ class Bell:
         return bell
 
     def _hear(self) -> None:
-        """Many rings are one."""
+        """Read all rings that have come, and remember them as one."""
         if self._socket is None:
             return
         with contextlib.suppress(BlockingIOError):
@@ -117,7 +117,7 @@ class Bell:
         self._rung.set()
 
     async def wait(self, timeout_seconds: float) -> None:
-        """Return when rung, at once when it was rung since the last wait, or after the time-out."""
+        """Return when rung, at once if rung since the last wait, or after the time-out."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._rung.wait()

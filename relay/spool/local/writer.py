@@ -1,6 +1,6 @@
-"""The writer: one thread a process, through which everything that changes the spool goes.
+"""The writer: one thread for each process, through which all changes of the spool go.
 
-Owns the group commit: all that waits when the thread is free shares one transaction, and one call into the
+Owns the group commit: all jobs that wait when the thread is free share one transaction, and one call into the
 event loop wakes all who waited. Never knows what it commits.
 """
 
@@ -19,18 +19,20 @@ from relay.errors import SpoolSickError
 Payload = TypeVar("Payload")
 Answer = TypeVar("Answer")
 
-#: More wait for the next transaction: a group that large has long paid for its sync.
+#: Jobs above this number wait for the next transaction: a group this large has amortised its sync.
 _GROUP_LIMIT = 256
-#: A group of so many says that the machine is busy: then the next is given a moment to grow. A transaction
-#: costs the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
+#: A group of this size shows that the machine is busy: the next group is then given a moment to grow. A
+#: transaction costs the thread a dozen waits for the interpreter's lock, whatever its size (bench/README.md).
 _BUSY_GROUP = 8
 _GROWING_SECONDS = 0.001
-#: Between two tries at what could not be done when idle: a disk that fails is not well sooner.
+#: Between two tries of the idle work: a disk that fails will not recover sooner.
 _AGAIN_SECONDS = 2.0
 
 
 class Job(Generic[Payload, Answer]):
-    """Something to be committed, and who waits for it. `commit` sets exactly one of `answer` and `error`."""
+    """A change to be committed, and the future of its caller. `commit` sets exactly one of `answer` and
+    `error`.
+    """
 
     __slots__ = ("answer", "error", "future", "loop", "payload")
 
@@ -43,7 +45,7 @@ class Job(Generic[Payload, Answer]):
 
 
 class Writer(Generic[Payload, Answer]):
-    """A thread that takes everything waiting at once and has it committed."""
+    """A thread that takes all waiting jobs at once and has them committed."""
 
     def __init__(
         self,
@@ -53,8 +55,8 @@ class Writer(Generic[Payload, Answer]):
         idle: Callable[[], bool] | None = None,
         close: Callable[[], None],
     ) -> None:
-        """`idle` is what the thread does when nudged, or soon after a group; again and again until it answers
-        True.
+        """Start the thread. `idle` is called when it is nudged and soon after a group, again and again until
+        it returns True.
         """
         self._commit = commit
         self._idle = idle
@@ -66,14 +68,14 @@ class Writer(Generic[Payload, Answer]):
         self._thread.start()
 
     def submit(self, job: Job[Payload, Answer]) -> None:
-        """Have the job committed with the next group; from any thread."""
+        """Have the job committed with the next group; usable from any thread."""
         if self._closed:
             raise SpoolSickError("the spool is closed")
         self._queue.put([job])
 
     def submit_soon(self, job: Job[Payload, Answer]) -> None:
-        """The same for a job of this loop's thread, with all that this turn of the loop brings: one waking
-        for them.
+        """Have a job of this loop's thread committed together with all others of this turn of the loop: the
+        thread is woken once for all of them.
         """
         if self._closed:
             raise SpoolSickError("the spool is closed")
@@ -82,7 +84,7 @@ class Writer(Generic[Payload, Answer]):
             job.loop.call_soon(self._hand_over)
 
     def nudge(self) -> None:
-        """Have the thread do now, with the next group or alone, what it does when idle; from any thread."""
+        """Have the thread run `idle` now, alone or after the next group; usable from any thread."""
         self._queue.put([])
 
     def _hand_over(self) -> None:
@@ -120,7 +122,9 @@ class Writer(Generic[Payload, Answer]):
         self._close()
 
     def _collect(self, jobs: list[Job[Payload, Answer]] | None) -> tuple[list[Job[Payload, Answer]], bool]:
-        """These jobs and those that wait behind them; False when the last of all was among them."""
+        """These jobs and those that wait behind them. Returns False beside them if the last job of all was
+        among them.
+        """
         group: list[Job[Payload, Answer]] = []
         while jobs is not None:
             group += jobs
@@ -142,12 +146,12 @@ class Writer(Generic[Payload, Answer]):
 
 
 def tell(group: Sequence[Job[Payload, Answer]]) -> None:
-    """Wake those who wait for these jobs, with one call into each event loop; from any thread."""
+    """Wake those who wait for these jobs, with one call into each event loop; usable from any thread."""
     loops: dict[asyncio.AbstractEventLoop, list[Job[Payload, Answer]]] = {}
     for job in group:
         loops.setdefault(job.loop, []).append(job)
     for loop, jobs in loops.items():
-        # A closed loop raises: nobody waits any more, and what was committed stays committed.
+        # A closed loop raises: nobody waits any more, and the commit stands.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, jobs)
 
