@@ -35,6 +35,7 @@ FLOORS = {
     "relay.message": 1,
     "relay.contact": 1,
     "relay.policy": 1,
+    "relay.auth": 1,
     "relay.spool.model": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.duplicates": 1,
@@ -95,6 +96,7 @@ FENCES = {
     "argon2": {"smtp"},
     "charset_normalizer": {"message"},
     "click": {"cli"},
+    "dkim": {"auth"},
     "flask": {"sandbox"},
     "idna": {"domains"},
     "jinja2": {"sandbox"},
