@@ -12,6 +12,7 @@
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
     ├── NotUnderstoodError     a mail defeats the relay itself    -> the rung `original`
+    ├── NotYetError            other mail of ours is before it    -> waits for its turn, no attempt
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
 
 Owns the tree and the classes of failure (docs/flow.md, "Delivery"). Never does I/O. Foreign errors become
@@ -83,12 +84,16 @@ class NotUnderstoodError(RelayError):
         self.detail = detail
 
 
+class NotYetError(RelayError):
+    """A mail waits for other mail of this relay; its delivery has not begun."""
+
+
 class FailureClass(StrEnum):
     """The class of a failed call to S3 or Connect: what it means for the entry (docs/flow.md, "Delivery")."""
 
     #: 5xx, time-outs, refused connections, anything unknown: defer.
     TEMPORARY = "temporary"
-    #: 429: defer, and slow the pace; also what waits for other mail of ours, which has no pace.
+    #: 429: defer, and slow the pace.
     THROTTLED = "throttled"
     #: 402 without a reason: too many concurrent contacts; defer by minutes.
     CAPACITY = "capacity"

@@ -24,12 +24,13 @@ from relay.contact.limits import THREAD_DAYS
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
 from relay.contact.request import build_earlier_token, build_request
+from relay.delivery.failures import busy, dead_urls, no_route
 from relay.delivery.inspection import Inspection
-from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome
+from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
 from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
-from relay.errors import FailureClass, NotUnderstoodError, RemoteError
+from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.faults import fault_point
 from relay.policy.decide import decide_class
 from relay.routes import RouteTable
@@ -112,11 +113,15 @@ class Delivery:
         """
         route = self._route(entry)
         if route is None:
-            return Failed(error=_no_route(entry), entry=entry)
+            return Failed(error=no_route(entry), entry=entry)
         # A request can hold megabytes of body: it is parsed once, in a thread.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
-        trial, renewed, stored = _Trial(entry=entry), False, False
+        return await self._go_down(entry, route, sent)
+
+    async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Outcome:
+        """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""
+        trial, renewed, stored, begun = _Trial(entry=entry), False, False, False
         while True:
             request: Mapping[str, Any] = {}
             try:
@@ -129,12 +134,14 @@ class Delivery:
                     # The clock was set during the wait, or the credentials end soon. Sign anew once; the
                     # second time, put off.
                     if renewed:
-                        return Failed(error=_dead_urls(), entry=trial.entry, stored=stored, settled=True)
+                        return Failed(error=dead_urls(), entry=trial.entry, stored=stored, settled=True)
                     renewed, sent = True, None
                     trial = replace(trial, entry=_without_request(trial.entry))
                     continue
-                request = ready.request
+                request, begun = ready.request, True
                 contact_id = await self._send(request)
+            except NotYetError as exc:
+                return _put_off(exc, trial, begun=begun, stored=stored)
             except NotUnderstoodError as exc:
                 telemetry.fault_caught(where="delivery.understand", spool_id=entry.spool_id, cause=exc.cause)
                 trial, sent = await self._begin_original(trial.entry, Cause(exc.cause), exc.detail), None
@@ -358,27 +365,16 @@ class Delivery:
         return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)
 
 
+def _put_off(exc: NotYetError, trial: _Trial, *, begun: bool, stored: bool) -> Failed | Postponed:
+    """The outcome for a mail that waits for others. If a payload was refused before, the attempt counts."""
+    if begun:
+        return Failed(error=busy(exc), entry=trial.entry, stored=stored, settled=True)
+    return Postponed(detail=str(exc))
+
+
 def _without_request(entry: Entry) -> Entry:
     """A copy of the entry without its stored request."""
     return replace(entry, request=None, request_expires_at=None)
-
-
-def _no_route(entry: Entry) -> RemoteError:
-    return RemoteError(
-        service="connect",
-        failure=FailureClass.CONFIGURATION,
-        code="no_route",
-        detail=f"no route matches {entry.destination.forward_paths[0]} any more",
-    )
-
-
-def _dead_urls() -> RemoteError:
-    return RemoteError(
-        service="s3",
-        failure=FailureClass.TEMPORARY,
-        code="dead_urls",
-        detail="presigned URLs are not valid now; look at the clock, and at how long the credentials live",
-    )
 
 
 def _policy(route: Route, plan: Plan) -> Held | Dropped | None:

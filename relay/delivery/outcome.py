@@ -52,7 +52,14 @@ class Failed:
     settled: bool = False
 
 
-Outcome = Delivered | Held | Dropped | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """The mail is slow to read, and waits for others that are: its attempt has not begun."""
+
+    detail: str
+
+
+Outcome = Delivered | Held | Dropped | Failed | Postponed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,13 @@
 """The runner: claims due entries, has them delivered, and records the outcome of each.
 
-Owns how many deliveries go on at once, which routes are held, and the step from an outcome to the entry's
-next state. An exception that no code expects is handled like a temporary failure, so that no entry is lost by
-it.
+Owns how many deliveries go on at once, and the step from an outcome to the entry's next state. An exception
+that no code expects is handled like a temporary failure, so that no entry is lost by it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,7 +18,10 @@ from relay import telemetry
 from relay.config.model import Deliver
 from relay.delivery.attempt import Delivery
 from relay.delivery.clock import ClockSteps
-from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Recorded, tell
+from relay.delivery.holds import RouteHolds
+from relay.delivery.lane import LaneQueue
+from relay.delivery.lease import keep_lease
+from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed, Recorded, tell
 from relay.delivery.proven import ProvenAddresses, tell_unknown
 from relay.delivery.retry import AlreadyThere, Bury, HoldEntry, HoldRoute, Retry, decide_failure
 from relay.delivery.services import Services
@@ -28,9 +31,12 @@ from relay.spool.doubt import is_void
 from relay.spool.interface import Outbox, Wake
 from relay.spool.model import Entry
 from relay.timing import is_set_within
+from relay.understand.pool import LANE_PLACES
 
 #: Pause after the spool itself failed: long enough not to spin, short enough to be back when the disk is.
 _SPOOL_PAUSE_SECONDS = 2.0
+#: Pause at most while mails wait for the slow lane, which gets free without a word.
+_LANE_PAUSE_SECONDS = 1.0
 
 #: Failures that Connect reports only after it has let the request in, so that the route works. A time-out or
 #: a 429 says nothing about the configuration.
@@ -60,15 +66,10 @@ class Runner:
         self._steady = steady
         self._rng = rng
         self._running: dict[asyncio.Task[None], Entry] = {}
-        #: The instant of each held route's next probe.
-        self._probe_at: dict[str, datetime] = {}
-        #: The probes of each held route that were chosen and not yet claimed.
-        self._probes: dict[str, tuple[str, ...]] = {}
+        self._holds = RouteHolds(outbox, limits)
         self._known = ProvenAddresses()
+        self._lane = LaneQueue()
         self.services = Services(outbox, limits, now=now, steady=steady)
-        self._holds_read_at: datetime | None = None
-        #: One at a time: changes of holds in the spool and here, and the reading of holds.
-        self._holding = asyncio.Lock()
         self._clock_steps = ClockSteps()
         #: The step of the wall clock that the spool was not told yet.
         self._clock_moved = timedelta()
@@ -104,50 +105,19 @@ class Runner:
         self._limits = limits
         self._known.forget()
         self.services.reload(limits)
-        for route in self._probe_at:
-            self._probe_at[route] = self._now()
+        self._holds.reload(limits, now=self._now())
 
     async def _heed_clock(self, now: datetime) -> None:
         """Shift the queue when somebody has set the clock: no entry waits longer, and no lease ends early."""
         step = self._clock_steps.see(wall=now, steady=self._steady())
         if step:
             telemetry.clock_moved(seconds=step.total_seconds())
-            self._holds_read_at = None
-            if step < timedelta():  # a clock set forward brings probes early, which is harmless
-                self._probe_at = {route: at + step for route, at in self._probe_at.items()}
+            self._holds.move_clock(step)
         self._clock_moved += step
         if self._clock_moved:
             lease_seconds = self._limits.lease_seconds
             await self._outbox.move_clock(by=self._clock_moved, lease_seconds=lease_seconds, now=now)
             self._clock_moved = timedelta()
-
-    async def _learn_holds(self, now: datetime) -> None:
-        """Read the holds in the spool: probe those from before a restart, forget those that were ended."""
-        read_at = self._holds_read_at
-        if self._probe_at or read_at is None or read_at + self._probe_interval <= now:
-            async with self._holding:
-                held = {hold.route for hold in (await self._outbox.paused()).holds}
-                for route in held:
-                    self._probe_at.setdefault(route, now)
-                for route in self._probe_at.keys() - held:
-                    self._forget_hold(route)
-            self._holds_read_at = now
-
-    async def _find_probes(self, now: datetime) -> None:
-        """Choose new probes for each held route whose instant has come. They are claimed as places allow."""
-        async with self._holding:
-            for route in [route for route, at in self._probe_at.items() if at <= now]:
-                self._probes[route] = tuple(await self._outbox.find_probes(route))
-                self._probe_at[route] = now + self._probe_interval  # also where no entry was found to try
-
-    def _forget_hold(self, route: str) -> None:
-        self._probes.pop(route, None)
-        if self._probe_at.pop(route, None) is not None:
-            telemetry.route_resumed(route=route)
-
-    @property
-    def _probe_interval(self) -> timedelta:
-        return timedelta(seconds=self._limits.probe_seconds)
 
     async def _claim(self) -> int:
         """Claim due entries while there are places. Returns how many were claimed."""
@@ -177,45 +147,48 @@ class Runner:
     async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
         """Lease at most `free` entries: due ones, and probes of held routes."""
         await self._heed_clock(now)
-        await self._learn_holds(now)
-        await self._find_probes(now)
-        probes = [reference for references in self._probes.values() for reference in references]
+        await self._holds.learn(now)
+        probes = await self._holds.find_probes(now)
+        await self._call_slow(now)
         entries = await self._outbox.claim(
             now=now, limit=free, lease_seconds=self._limits.lease_seconds, probes=probes
         )
         taken = {entry.reference for entry in entries}
-        self._probes = {  # if a place is left over, probes that were not claimed are not due: forget them
-            route: tuple(reference for reference in references if reference not in taken)
-            for route, references in self._probes.items()
-            if len(entries) == free
-        }
+        self._holds.claimed(taken, is_full=len(entries) == free)
         return entries
+
+    async def _call_slow(self, now: datetime) -> None:
+        """Make the slow mail due whose turn it is, if the slow lane has a place."""
+        if self._delivery.aside < LANE_PLACES and (reference := self._lane.call(now=self._steady())):
+            await self._outbox.recall([reference], now=now)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
 
     async def _idle_seconds(self) -> float:
         """The seconds to sleep if nobody rings: until the next entry or probe is due, at most one poll."""
+        most = min(self._limits.poll_seconds, _LANE_PAUSE_SECONDS if self._lane else math.inf)
         if self._room() <= 0:
-            return self._limits.poll_seconds
+            return most
         if seconds := self.services.wait_seconds():
-            return min(max(seconds, 0.01), self._limits.poll_seconds)
+            return min(max(seconds, 0.01), most)
         try:
             due_at = await self._outbox.next_due_at()
         except SpoolError:
             return _SPOOL_PAUSE_SECONDS
-        probes = self._probe_at.values()
-        soonest = min([due_at, *probes] if due_at else probes, default=None)
+        soonest = min((at for at in (due_at, self._holds.next_probe_at()) if at is not None), default=None)
         if soonest is None:
-            return self._limits.poll_seconds
-        return min(max((soonest - self._now()).total_seconds(), 0.01), self._limits.poll_seconds)
+            return most
+        return min(max((soonest - self._now()).total_seconds(), 0.01), most)
 
     async def _attempt(self, entry: Entry) -> None:
         """Deliver one entry and record the outcome."""
         loop = asyncio.get_running_loop()
         begun, begun_at = loop.time(), self._steady()
         fault_point("runner.claimed")
-        keeping = asyncio.create_task(self._keep_lease(entry))
+        keeping = asyncio.create_task(
+            keep_lease(self._outbox, entry, seconds=lambda: self._limits.lease_seconds, now=self._now)
+        )
         try:
             outcome = await self._outcome(entry)
             shared = await self.services.judge(entry, outcome, begun_at=begun_at)
@@ -233,18 +206,9 @@ class Runner:
             keeping.cancel()
         tell(recorded, seconds=loop.time() - begun)
 
-    async def _keep_lease(self, entry: Entry) -> None:
-        """Renew the lease while the attempt goes on: slow uploads or a slow pace may outlast one lease."""
-        while True:
-            await asyncio.sleep(self._limits.lease_seconds / 3)
-            try:
-                await self._outbox.renew(entry, lease_seconds=self._limits.lease_seconds, now=self._now())
-            except LeaseLostError:
-                return  # logged where the outcome is recorded
-            except SpoolError as exc:
-                telemetry.spool_failed(where="runner.renew", why=str(exc), spool_id=entry.spool_id)
-
     async def _outcome(self, entry: Entry) -> Outcome:
+        if not self._lane.may_begin(entry):
+            return Postponed(detail="other slow mails are before it")
         try:
             return await self._delivery.deliver(entry)
         except SpoolCorruptError as exc:
@@ -261,10 +225,13 @@ class Runner:
     async def _record(self, entry: Entry, outcome: Outcome, delay_seconds: float | None) -> Recorded:
         """Write the outcome to the spool. Returns what was recorded."""
         now = self._now()
+        if isinstance(outcome, Postponed):
+            return await self._postpone(entry, outcome, now)
+        self._lane.end(entry)
         match outcome:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)
-                await self._resume_route(entry)
+                await self._holds.resume(entry.destination.route)
                 await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
                 return Recorded(
                     entry=outcome.entry,
@@ -285,6 +252,15 @@ class Runner:
                 return await self._record_failure(entry, outcome, delay_seconds, now)
             case _:
                 assert_never(outcome)
+
+    async def _postpone(self, entry: Entry, postponed: Postponed, now: datetime) -> Recorded:
+        """Put an entry back that waits for the slow lane. Returns what was recorded."""
+        until = now + timedelta(seconds=self._lane.put_off(entry))
+        reason, detail = "relay.busy", postponed.detail
+        await self._outbox.defer(
+            entry, until=until, reason=reason, detail=detail, settled=True, begun=False, now=now
+        )
+        return Recorded(entry=entry, outcome="postponed", reason=reason, detail=detail, until=until)
 
     async def _record_failure(
         self, entry: Entry, failed: Failed, delay_seconds: float | None, now: datetime
@@ -313,7 +289,7 @@ class Runner:
             else Retry(delay_seconds=delay_seconds)
         )
         if failure in _OF_THE_MAIL and error.service == "connect":
-            await self._resume_route(entry)
+            await self._holds.resume(entry.destination.route)
         match decision:
             case AlreadyThere():
                 reason = "already_there"
@@ -335,7 +311,7 @@ class Runner:
                 )
                 return recorded(outcome="buried", reason=reason)
             case HoldRoute():
-                await self._hold_route(entry, reason, detail, now)
+                await self._holds.hold(entry.destination.route, reason=reason, detail=detail, now=now)
                 until = now + timedelta(seconds=decision.delay_seconds)
             case Retry():
                 until = now + timedelta(seconds=decision.delay_seconds)
@@ -370,23 +346,3 @@ class Runner:
         if error.service != "connect" or error.code != "ResourceNotFoundException":
             return False
         return self._known.is_alone(failed.entry.destination, now=now)
-
-    async def _hold_route(self, entry: Entry, reason: str, detail: str, now: datetime) -> None:
-        route = entry.destination.route
-        async with self._holding:
-            if await self._outbox.hold_route(route, reason=reason, detail=detail, now=now):
-                self._forget_hold(route)  # an operator ended the hold while this attempt went on
-                telemetry.route_held(route=route, reason=reason, detail=detail)
-            # a failed probe does not delay the other probes
-            self._probe_at.setdefault(route, now + self._probe_interval)
-
-    async def _resume_route(self, entry: Entry) -> None:
-        """End the hold of a route that works: Connect took a request of it, or refused one for a reason of
-        its own.
-        """
-        route = entry.destination.route
-        if route in self._probe_at:
-            async with self._holding:
-                # The spool first: if it fails, the hold is still probed.
-                await self._outbox.resume_route(route)
-                self._forget_hold(route)

@@ -228,13 +228,15 @@ class Outbox(Protocol):
         rung: Rung | None = None,
         void: bool = False,
         settled: bool = False,
+        begun: bool = True,
         now: datetime,
     ) -> None:
         """Move a leased entry back to the queue (S4 to S3), due at `until`; with a `rung`, the next request
         is made there.
 
         `void`: the stored request is dropped, because it is no contact and never will be. `settled`: the
-        request of this attempt made no contact, so that only `entry.in_doubt_since` remains in doubt.
+        request of this attempt made no contact, so that only `entry.in_doubt_since` remains in doubt. An
+        attempt that has not `begun` is not counted.
         """
 
     async def recall(self, references: Sequence[str], *, now: datetime) -> None:

@@ -14,7 +14,7 @@ from relay.spool.model import Entry
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES
 
-Outcome = Literal["done", "deferred", "held", "buried", "lost"]
+Outcome = Literal["done", "deferred", "held", "buried", "lost", "postponed"]
 
 
 def delivery_attempted(
@@ -50,7 +50,8 @@ def delivery_attempted(
         fields |= {"reason": reason, "detail": detail}
     fields |= {"next_attempt_at": next_attempt_at} if next_attempt_at else {}
     fields |= {"adaptations": list(adaptations)} if adaptations else {}
-    level = {"done": current_log().info, "deferred": current_log().warning}.get(outcome, current_log().error)
+    calm = {"done": current_log().info, "postponed": current_log().info, "deferred": current_log().warning}
+    level = calm.get(outcome, current_log().error)
     if reason == "already_there":  # done, though the contact's id may be unknown
         level = current_log().warning
     level("delivery.attempted", **fields)

@@ -101,7 +101,7 @@ for _reply in _TO_RECIPIENTS:
     RECIPIENTS_REFUSED.labels(str(_reply.code))
 for _reply in _TO_SESSIONS:
     SESSIONS_REFUSED.labels(_reply.enhanced)
-for _outcome in ("done", "deferred", "held", "buried", "lost"):
+for _outcome in ("done", "deferred", "held", "buried", "lost", "postponed"):
     DELIVERIES.labels(_outcome)
 for _service in ("s3", "connect", "relay"):
     for _failure in FailureClass:

@@ -27,6 +27,8 @@ _TICK_SECONDS = 0.02
 _CROWDED_SECONDS = 0.05
 #: Mails that wait for the slow lane at most, besides the one in it.
 _SLOW_WAITING = 1
+#: Mails that have a place in the lane or before it.
+LANE_PLACES = 1 + _SLOW_WAITING
 #: Mails remembered as slow, so that a later attempt costs the quick workers nothing.
 _REMEMBERED = 10_000
 #: Deaths of one mail, of whatever kinds, before it is given up.

@@ -21,7 +21,7 @@ from relay import telemetry
 from relay.config import Config, Route
 from relay.config.data_dir import WORK
 from relay.contact.plan import Context, Plan
-from relay.errors import FailureClass, NotUnderstoodError, RemoteError
+from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.understand import wire
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
@@ -75,6 +75,7 @@ class Understanding(Protocol):
 
         Raises:
             NotUnderstoodError: there is none, and never will be.
+            NotYetError: the mail is slow to read, and other slow mails are before it.
             RemoteError: there is none now.
         """
 
@@ -248,9 +249,8 @@ def _is_full(exc: Exception) -> bool:
     return error in ("ENOSPC", "EDQUOT", "EROFS", "ENOENT")
 
 
-def _temporary(exc: Exception) -> RemoteError:
-    """The failure that may pass. Who waits for slow mails is asked again soon: doubling would let later ones
-    pass by it.
-    """
-    failure = FailureClass.THROTTLED if isinstance(exc, LaneTakenError) else FailureClass.TEMPORARY
-    return RemoteError(service="relay", failure=failure, code="busy", detail=str(exc))
+def _temporary(exc: Exception) -> NotYetError | RemoteError:
+    """The failure that may pass; a slow mail that has to wait for others has not failed."""
+    if isinstance(exc, LaneTakenError):
+        return NotYetError(str(exc))
+    return RemoteError(service="relay", failure=FailureClass.TEMPORARY, code="busy", detail=str(exc))

@@ -18,12 +18,13 @@ import pytest
 from spool_helpers import build_config, build_destination, build_submission
 
 from relay import telemetry
-from relay.delivery.outcome import Delivered, Dropped, Failed, Held
+from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Postponed
 from relay.delivery.runner import Runner
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.spool.model import Entry, Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.telemetry import metrics
+from relay.understand.pool import LANE_PLACES
 from relay.vocabulary import Rung
 
 
@@ -725,3 +726,37 @@ async def test_at_most_so_many_at_once(world, config):
 
     await world.run(Counting(delivered), lambda: world.desk.counts()[State.DONE] == 30)
     assert most == config.deliver.concurrency
+
+
+async def test_mail_that_waits_for_the_slow_lane_makes_no_attempt(world):
+    """While slow mails are before it a mail is put back uncounted; it goes on when the lane has a place, not later."""
+
+    class Lane(Script):
+        aside = LANE_PLACES
+
+        async def deliver(self, entry):
+            self.asked.append(entry)
+            return Postponed(detail="wait") if self.aside == LANE_PLACES else delivered(entry)
+
+    script = Lane(delivered)
+    waiting = [await world.put() for _ in range(3)]
+    async with world.running(script), asyncio.timeout(10):
+        for turn in range(5):  # they come due by themselves, and wait on without being read
+            while any(world.entry(name).reason != "relay.busy" for name in waiting):
+                await asyncio.sleep(0.005)
+            due = max(world.entry(name).next_attempt_at for name in waiting)
+            assert due > world.clock.now, turn
+            world.clock.now = due
+            while any(world.entry(name).next_attempt_at <= due for name in waiting):
+                await asyncio.sleep(0.005)
+        assert len(script.asked) == len(waiting)
+        assert {world.entry(name).attempts for name in waiting} == {0}
+        script.aside = 0
+        while any(world.entry(name).state is not State.DONE for name in waiting):
+            world.clock.now += timedelta(seconds=0.1)
+            await asyncio.sleep(0.005)
+        assert world.clock.now - due < timedelta(seconds=10)
+    assert {world.entry(name).attempts for name in waiting} == {1}
+    for name in waiting:
+        events = [event.event for event in world.desk.history(world.entry(name))]
+        assert "deferred" not in events

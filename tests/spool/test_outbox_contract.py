@@ -127,6 +127,25 @@ async def test_defer_keeps_reason_and_due_time(put, outbox, desk):
     assert len(await claim(outbox, now=later(90))) == 1
 
 
+async def test_attempt_that_was_not_begun_is_not_counted(put, outbox, desk):
+    """An entry that is put back has the attempts and the history of before, and is due when it is said to be."""
+    await put()
+    entry = await claim_one(outbox)
+    await outbox.begin_sending(entry, token="t", now=NOW)
+    until = later(60)
+    await outbox.defer(
+        entry, until=until, reason="relay.busy", detail="d", settled=True, begun=False, now=NOW
+    )
+    (found,) = desk.select(Filter())
+    assert (found.attempts, found.reason, found.next_attempt_at) == (entry.attempts - 1, "relay.busy", until)
+    assert found.in_doubt_since is None
+    assert list(desk.history(found)) == []
+    with pytest.raises(LeaseLostError):
+        await outbox.hold(entry, reason="r", detail="", now=NOW)
+    again = await claim_one(outbox, now=until)
+    assert again.attempts == entry.attempts
+
+
 async def test_request_is_kept_byte_for_byte_until_it_is_void(put, outbox):
     """The stored request comes back with the next claim, whatever rung is next, until it is void."""
     await put()

@@ -221,6 +221,7 @@ class LocalOutbox(Outbox):
         rung: Rung | None = None,
         void: bool = False,
         settled: bool = False,
+        begun: bool = True,
         now: datetime,
     ) -> None:
         await self._change(
@@ -233,6 +234,7 @@ class LocalOutbox(Outbox):
             rung=rung,
             void=void,
             settled=settled,
+            begun=begun,
             now=now,
         )
 

@@ -242,15 +242,25 @@ def defer(
     rung: Rung | None,
     void: bool,
     settled: bool,
+    begun: bool,
     now: datetime,
 ) -> None:
     """Move the entry back to S3."""
     check_lease(connection, entry)
     if settled:
         _settle(connection, entry)
-    record(
-        connection, entry.entry_id, state="queued", event="deferred", reason=reason, detail=detail, now=now
-    )
+    if begun:
+        record(
+            connection,
+            entry.entry_id,
+            state="queued",
+            event="deferred",
+            reason=reason,
+            detail=detail,
+            now=now,
+        )
+    else:
+        _put_back(connection, entry, reason=reason, detail=detail, now=now)
     connection.execute(
         "UPDATE entries SET due_at = ? WHERE entry_id = ?", (to_microseconds(until), entry.entry_id)
     )
@@ -259,6 +269,15 @@ def defer(
     )
     if void:
         connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+
+
+def _put_back(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+    """Back to S3 as if the entry had not been leased: no attempt, no event, and no word on earlier deaths."""
+    connection.execute(
+        "UPDATE entries SET state = 'queued', reason = ?, detail = ?, lease_until = NULL, "
+        "attempts = attempts - 1, updated_at = ? WHERE entry_id = ?",
+        (reason, detail[:_DETAIL_LIMIT], to_microseconds(now), entry.entry_id),
+    )
 
 
 def recall(connection: apsw.Connection, references: Sequence[str], *, now: datetime) -> None:
