@@ -21,7 +21,7 @@ from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
 from relay.explain import Explanation, build_record
-from relay.telemetry import daemon, deliveries, sessions, spool, workers
+from relay.telemetry import daemon, deliveries, hooks, sessions, spool, workers
 from relay.telemetry import metrics as metrics_module
 from relay.vocabulary import AlarmKind, Disposition
 
@@ -129,7 +129,7 @@ def test_table_of_commands_leads_to_commands():
 
 def events():
     """Every event that the log knows."""
-    source = "".join(map(inspect.getsource, (sessions, spool, deliveries, workers, daemon)))
+    source = "".join(map(inspect.getsource, (sessions, hooks, spool, deliveries, workers, daemon)))
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {sessions._ENDED[each] for each in Disposition})
 
@@ -270,6 +270,20 @@ def test_every_step_of_the_flow_names_its_modules():
     first = [path for some in named for path in some]
     order = [first.index(ROOT / module) for _, module in STAGES if ROOT / module in first]
     assert order == sorted(order)
+
+
+def test_modules_in_documents_exist():
+    """Each module that a page of docs/ names is there, so that a page cannot speak of a house that was left."""
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        rows = re.findall(r"^\|.*\|$|^[^|\n].*$", path.read_text(), re.MULTILINE)
+        missing = [
+            module
+            for row in rows
+            if "`relay/" in row
+            for module in modules_of(row[row.index("`relay/") :])
+            if not module.exists()
+        ]
+        assert missing == [], path.name
 
 
 def references():

@@ -2,7 +2,8 @@
 
 Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
 INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
-obeys it. The facts stand by half: `sessions`, `spool`, `deliveries`, `workers`, `daemon`. docs/operations.md
+obeys it. The facts stand by half: `sessions`, `hooks`, `spool`, `deliveries`,
+`workers`, `daemon`. docs/operations.md
 lists events and metrics.
 """
 
@@ -35,6 +36,13 @@ from relay.telemetry.deliveries import (
     route_resumed,
     rung_refused,
     service_moved,
+)
+from relay.telemetry.hooks import (
+    hook_attributes_dropped,
+    hook_blocked,
+    hook_failed,
+    hook_overruled,
+    hook_refused,
 )
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
@@ -93,6 +101,11 @@ __all__ = [
     "fault_caught",
     "gate_moved",
     "handshake_failed",
+    "hook_attributes_dropped",
+    "hook_blocked",
+    "hook_failed",
+    "hook_overruled",
+    "hook_refused",
     "intake_moved",
     "listener_awaited",
     "listener_opened",

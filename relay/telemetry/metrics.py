@@ -60,6 +60,9 @@ RECEIVED_BYTES = Counter("relay_received_bytes", "Octets of accepted mail.")
 DUPLICATES = Counter(
     "relay_duplicates", "Mails that were here before and were answered with their first spool id."
 )
+HOOK_FAILURES = Counter(
+    "relay_hook_failures", "Calls of handlers that raised, took too long, or gave no reply."
+)
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 DELIVERY_FAILURES = Counter(
     "relay_delivery_failures",
