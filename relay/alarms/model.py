@@ -45,7 +45,7 @@ def parse_standing_json(text: str) -> QueueState:
     """
     try:
         record = json.loads(text)
-        earlier: dict[str, Any] = {"away": ()} | dict(record)  # a version that knew no outages
+        earlier: dict[str, Any] = {"away": ()} | dict(record)  # written by a version that knew no outages
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
         standing = QueueState(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
     except (ValueError, TypeError, KeyError):

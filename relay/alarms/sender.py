@@ -1,4 +1,4 @@
-"""The way out for alarms: a webhook, and an SNS topic where one is configured.
+"""The sending of alarms: to a webhook, and to an SNS topic if one is configured.
 
 Owns how an alarm leaves the machine, how often that is tried, and the memory of the alarms that were sent. An
 alarm never says which mail it is about: it has numbers and route names only. An alarm that nobody takes for
@@ -30,11 +30,11 @@ from relay.timing import is_set_within
 #: Time-out of one try, and the time that a stop of the relay waits for alarms.
 _SECONDS = 10.0
 #: Pauses between two tries, doubling from the least to the longest: a receiver that restarts is back within
-#: the first, one that is mended within the last.
+#: the first, one that is repaired within the last.
 _LEAST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-#: Age at which an alarm that nobody took is given up. Its cause stands in the log and the metrics, and
-#: whoever watches over the receiver has noticed by now.
+#: Age at which an alarm that nobody took is given up. Its cause is in the log and the metrics, and whoever
+#: watches over the receiver has noticed by now.
 _PATIENCE_SECONDS = 600.0
 
 

@@ -56,7 +56,8 @@ def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
     wrong = _bind(bind)
     if wrong == 0:
         return ok(subject, "free to bind")
-    refused = wrong in (errno.EACCES, errno.EPERM)  # said before it is known whether the address is taken
+    # the kernel asks for the privilege first, so the address may be taken, too
+    refused = wrong in (errno.EACCES, errno.EPERM)
     if wrong == errno.EADDRINUSE or (refused and _is_open(bind)):
         return who()
     if refused:
@@ -130,7 +131,7 @@ def _hear(listener: Listener, config: Config) -> str:
     if listener.tls == "implicit":
         with suppress(OSError):
             line = _knock(listener, config, tls=True)
-    if not line:  # a peer that is sent away hears so before TLS, too
+    if not line:  # a peer that is sent away is told so before TLS, too
         with suppress(OSError):
             line = _knock(listener, config, tls=False)
     return line.partition(b"\r\n")[0].decode("ascii", "backslashreplace")

@@ -38,8 +38,7 @@ from relay.spool.model import Receipt, Submission
 from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
 from relay.vocabulary import Reply
 
-#: The MAIL parameters of a local host that may use any address in any script (RFC 6531): the operator is
-#: trusted that far.
+#: The MAIL parameters of an operator, who is trusted to use any address in any script (RFC 6531).
 _PARAMETERS = MailParameters(smtputf8=True)
 
 

@@ -105,7 +105,7 @@ async def _live(half: Half, end: socket.socket) -> int:
         link.send(Refused(sentences=tuple(exc.sentences)))
         return 2
     except SpoolError as exc:
-        # Another deliverer still ends, or the disk is away: the supervisor tries again.
+        # An earlier deliverer is still ending, or the disk is away: the supervisor tries again.
         telemetry.child_cannot_work(why=str(exc))
         return 1
     finally:

@@ -106,7 +106,7 @@ class Supervisor:
         watching = asyncio.create_task(self._vigil.run())
         await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
-            watching.result()  # a supervisor that cannot see its children ends, and so do they
+            watching.result()  # a supervisor that cannot watch its children ends, and so do they
         watching.cancel()
         announcing.cancel()
         systemd.notify("STOPPING=1")

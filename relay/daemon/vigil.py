@@ -117,7 +117,7 @@ class Vigil:
         if child.is_leaving:
             return (
                 self._patience_seconds + self._hang_seconds
-            )  # `stop` and the end of the process come before
+            )  # `stop` has its own patience, and kills the process before this
         return self._hang_seconds if child.is_ready else max(START_SECONDS, self._hang_seconds)
 
     async def _end(self, name: str, child: ChildProcess, silent_seconds: float) -> None:

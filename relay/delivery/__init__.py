@@ -1,3 +1,3 @@
-"""The second half of a mail's way: the runner claims due entries, has each tried once, and records its
-outcome.
+"""The second half of a mail's way: the runner claims due entries, has one attempt made for each, and records
+the outcome.
 """

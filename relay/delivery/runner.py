@@ -71,9 +71,9 @@ class Runner:
         self._lane = LaneQueue()
         self.services = Services(outbox, limits, now=now, steady=steady)
         self._clock_steps = ClockSteps()
-        #: The step of the wall clock that the spool was not told yet.
+        #: The step of the wall clock that the spool was not told of yet.
         self._clock_moved = timedelta()
-        #: Why the last claim failed; "" when it did not.
+        #: The reason why the last claim failed; "" if it did not.
         self._trouble = ""
         self._stopping = asyncio.Event()
 
