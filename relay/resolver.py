@@ -1,0 +1,334 @@
+"""The resolver: real DNS, asked asynchronously, cached and bounded.
+
+    resolver = DnsResolver(servers=config.dns.servers, timeout_seconds=config.dns.timeout_seconds)
+    mine = resolver.within(config.dns.deadline_seconds)       # for one mail; ends at its deadline
+    answer = await mine.query("example.com", RecordType.TXT)  # `relay.auth.answers` has the values
+    await resolver.close()
+
+`DnsResolver` and what `within` gives are a `relay.auth.answers.Resolver` each; its fake is
+`relay.auth.zone.ZoneResolver`. A failure of DNS (silence, SERVFAIL, lies, no server) is the answer
+`temperror`, never an exception; only cancellation passes through, and a question that others wait for goes
+on without the one who gave up. UDP with a fallback to TCP; an answer to another question, or with another
+id, is not listened to.
+
+Owns the cache: positive answers for their TTL, an hour at most; negative ones for the TTL of RFC 2308, at
+most a quarter of an hour; failures for seconds, so that a dead domain costs one mail its wait, and not
+each. Bounds: the entries and octets of the cache, questions under way, records of one answer, CNAMEs in a
+row, and the questions and seconds of one mail. Belongs to the event loop that uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from relay.auth.answers import (
+    NODATA,
+    NXDOMAIN,
+    Answer,
+    RecordType,
+    Status,
+    build_temperror,
+    is_name,
+    normalise_name,
+)
+
+TRY_SECONDS = 2.0  # the longest wait for one server, as BIND's and glibc's resolvers are commonly told
+EDNS_BYTES = 1_232  # DNS flag day 2020: not fragmented on any path
+CHAIN = 8  # questions for targets of CNAMEs, when the server does not follow them
+RECORDS = 1_000  # dnspython reads one in 40 microseconds; no name in honest use has a tenth of these
+RECORDS_AT_ONCE = 64  # more are read beside the loop, which must not stand still for 5 ms
+FLIGHTS = 256  # questions under way in one process; each has a descriptor
+QUESTIONS = 300  # of one mail: two SPF identities (2 x 111), 8 signatures, DMARC, lists; a flood stops here
+ENTRIES = 20_000
+CACHE_BYTES = 16_777_216
+POSITIVE_SECONDS = 3_600.0  # so that a record that was changed is seen within the hour
+NEGATIVE_SECONDS = 900.0  # RFC 2308 §5 takes one to three hours as the most; a new key is waited for
+FAILURE_SECONDS = 20.0  # RFC 2308 §7 allows 5 minutes
+
+
+_Key = tuple[str, RecordType]
+
+
+class DnsResolver:
+    """The resolver of one process."""
+
+    def __init__(
+        self,
+        *,
+        servers: Sequence[tuple[str, int]] = (),
+        timeout_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a resolver that asks these servers (address and port), or those of /etc/resolv.conf if none
+        are given.
+
+        One question takes `timeout_seconds` at most, with all its servers and repetitions.
+        """
+        self._stub = _build_stub(servers)
+        self._timeout_seconds = timeout_seconds
+        self._cache = _Cache(clock)
+        self._flights: dict[_Key, asyncio.Task[Answer]] = {}
+        self._places = asyncio.Semaphore(FLIGHTS)
+
+    async def query(self, name: str, kind: RecordType) -> Answer:
+        """Ask for the records of a name: the cache, then the same question under way, then a server."""
+        name = normalise_name(name)
+        if not is_name(name):
+            return NXDOMAIN
+        key = name, kind
+        if (known := self._cache.get(key)) is not None:
+            return known
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = asyncio.create_task(self._fly(key), name="dns")
+        return await asyncio.shield(flight)
+
+    def within(self, seconds: float, *, questions: int = QUESTIONS) -> _Bounded:
+        """The resolver for one mail: from `seconds` after now, and from its last question on, all is
+        temperror.
+        """
+        return _Bounded(self, seconds, questions)
+
+    async def close(self) -> None:
+        """End all questions that are under way."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    async def _fly(self, key: _Key) -> Answer:
+        try:
+            answer, seconds = await self._ask(key)
+            self._cache.put(key, answer, seconds)
+            return answer
+        finally:
+            del self._flights[key]
+
+    async def _ask(self, key: _Key) -> tuple[Answer, float]:
+        """The answer of the servers, and how many seconds it holds."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._places:
+                return await self._follow(*key)
+        except (TimeoutError, dns.resolver.LifetimeTimeout):
+            return build_temperror("no DNS server answered in time"), FAILURE_SECONDS
+        except dns.resolver.NoNameservers:
+            return build_temperror("the DNS servers failed"), FAILURE_SECONDS
+        except (dns.exception.DNSException, OSError, ValueError):
+            return build_temperror("the DNS answer could not be read"), FAILURE_SECONDS
+
+    async def _follow(self, name: str, kind: RecordType) -> tuple[Answer, float]:
+        """Ask for a name, and for the target of its CNAME where the server leaves that to us."""
+        asked = _to_wire(name)
+        for _ in range(CHAIN):
+            try:
+                found = await self._stub.resolve(asked, kind.value, raise_on_no_answer=False, search=False)
+            except dns.resolver.NXDOMAIN as exc:
+                return NXDOMAIN, _negative_seconds(exc.response(asked))  # type: ignore[no-untyped-call]
+            if found.rrset is not None:
+                ttl = found.response.resolve_chaining().minimum_ttl
+                return _READERS[kind](list(found.rrset)), min(float(ttl), POSITIVE_SECONDS)
+            if found.canonical_name == asked or _has_soa(found.response):
+                return NODATA, _negative_seconds(found.response)
+            asked = found.canonical_name
+        return build_temperror("a chain of CNAMEs has no end"), NEGATIVE_SECONDS
+
+
+class _Bounded:
+    """The resolver for one mail: a deadline and a number of questions."""
+
+    def __init__(self, resolver: DnsResolver, seconds: float, questions: int) -> None:
+        self._resolver = resolver
+        self._ends = asyncio.get_running_loop().time() + seconds
+        self._questions = questions
+
+    async def query(self, name: str, kind: RecordType) -> Answer:
+        """Ask as `DnsResolver.query` does, as long as there are time and questions left."""
+        if self._questions <= 0:
+            return build_temperror("the mail asks too much of the DNS")
+        self._questions -= 1
+        try:
+            async with asyncio.timeout_at(self._ends):
+                return await self._resolver.query(name, kind)
+        except TimeoutError:
+            return build_temperror("the deadline for DNS has passed")
+
+
+class _Cache:
+    """The answers that still hold; the one that was used longest ago goes first."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._held: OrderedDict[_Key, tuple[Answer, float, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: _Key) -> Answer | None:
+        held = self._held.get(key)
+        if held is None:
+            return None
+        if held[1] <= self._clock():
+            self._drop(key)
+            return None
+        self._held.move_to_end(key)
+        return held[0]
+
+    def put(self, key: _Key, answer: Answer, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        self._drop(key)
+        size = len(key[0]) + sum(map(len, answer.texts + answer.names)) + 16 * len(answer.addresses) + 400
+        self._held[key] = answer, self._clock() + seconds, size
+        self._bytes += size
+        while self._bytes > CACHE_BYTES or len(self._held) > ENTRIES:
+            self._drop(next(iter(self._held)))
+
+    def _drop(self, key: _Key) -> None:
+        held = self._held.pop(key, None)
+        self._bytes -= held[2] if held else 0
+
+
+class _Server(dns.nameserver.Do53Nameserver):
+    """A server whose answers over TCP are bounded, and read beside the loop when they are long."""
+
+    def __init__(self, host: str, port: int, demote: Callable[[_Server], None]) -> None:
+        super().__init__(host, port)
+        self._demote = demote
+
+    async def async_query(
+        self,
+        request: dns.message.QueryMessage,
+        timeout: float,  # noqa: ASYNC109 - dnspython's signature
+        source: str | None,
+        source_port: int,
+        max_size: bool,
+        backend: Any,
+        one_rr_per_rrset: bool = False,
+        ignore_trailing: bool = False,
+    ) -> dns.message.Message:
+        try:
+            if max_size:
+                async with asyncio.timeout(timeout):
+                    return await self._ask_tcp(request)
+            return await super().async_query(
+                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
+            )
+        except (dns.exception.Timeout, TimeoutError, OSError):
+            self._demote(self)
+            raise
+
+    async def _ask_tcp(self, request: dns.message.QueryMessage) -> dns.message.Message:
+        reader, writer = await asyncio.open_connection(self.address, self.port)
+        try:
+            wire = request.to_wire()
+            writer.write(len(wire).to_bytes(2) + wire)
+            octets = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+        finally:
+            writer.close()
+        records = sum(int.from_bytes(octets[start : start + 2]) for start in (6, 8, 10))  # RFC 1035 §4.1.1
+        if records > RECORDS:
+            raise dns.exception.FormError("too many records")  # type: ignore[no-untyped-call]
+        if records > RECORDS_AT_ONCE:
+            response = await asyncio.to_thread(dns.message.from_wire, octets)
+        else:
+            response = dns.message.from_wire(octets)
+        if not request.is_response(response) or response.flags & dns.flags.TC:
+            raise dns.exception.FormError("an answer to another question, or half a one")  # type: ignore[no-untyped-call]
+        return response
+
+
+def _build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
+    """Dnspython's resolver without its cache and its search list."""
+    stub = dns.asyncresolver.Resolver(configure=False)
+    try:
+        chosen = servers or [
+            (host, 53) for host in dns.resolver.Resolver().nameservers if isinstance(host, str)
+        ]
+    except dns.resolver.NoResolverConfiguration:
+        chosen = ()
+
+    def demote(server: _Server) -> None:
+        """Have the server that did not answer asked last: a dead one delays one question, not each."""
+        stub.nameservers = [*(each for each in stub.nameservers if each is not server), server]
+
+    stub.nameservers = [_Server(host, port, demote) for host, port in chosen]
+    stub.timeout = TRY_SECONDS
+    stub.lifetime = 60.0  # ours ends first
+    stub.use_edns(0, 0, EDNS_BYTES)
+    return stub
+
+
+def _to_wire(name: str) -> dns.name.Name:
+    return dns.name.Name([*name.encode("latin-1").split(b"."), b""])
+
+
+def _from_wire(name: dns.name.Name) -> str | None:
+    """A name as text. Returns None where a dot stands within a label: no host has such a name."""
+    labels = name.labels[:-1]
+    if any(b"." in label for label in labels):
+        return None
+    return normalise_name(b".".join(labels).decode("latin-1"))
+
+
+def _has_soa(response: dns.message.Message) -> bool:
+    """Returns whether a negative answer is authoritative for the end of the chain (RFC 2308 §2.2)."""
+    return any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
+
+
+def _negative_seconds(response: dns.message.QueryMessage) -> float:
+    return min(float(response.resolve_chaining().minimum_ttl), NEGATIVE_SECONDS)
+
+
+def _read_addresses(records: Sequence[Any]) -> Answer:
+    return Answer(
+        status=Status.FOUND, addresses=tuple(ipaddress.ip_address(record.address) for record in records)
+    )
+
+
+def _read_exchanges(records: Sequence[Any]) -> Answer:
+    ranked = sorted(records, key=lambda record: record.preference)
+    return _name_all(record.exchange for record in ranked)
+
+
+def _read_pointers(records: Sequence[Any]) -> Answer:
+    return _name_all(record.target for record in records)
+
+
+def _name_all(names: Iterable[dns.name.Name]) -> Answer:
+    return Answer(
+        status=Status.FOUND,
+        names=tuple(text for name in names if (text := _from_wire(name)) is not None),
+    )
+
+
+def _read_texts(records: Sequence[Any]) -> Answer:
+    return Answer(status=Status.FOUND, texts=tuple(b"".join(record.strings) for record in records))
+
+
+def _read_tlsa(records: Sequence[Any]) -> Answer:
+    return Answer(
+        status=Status.FOUND,
+        texts=tuple(bytes((each.usage, each.selector, each.mtype)) + each.cert for each in records),
+    )
+
+
+_READERS: Mapping[RecordType, Callable[[Sequence[Any]], Answer]] = {
+    RecordType.A: _read_addresses,
+    RecordType.AAAA: _read_addresses,
+    RecordType.MX: _read_exchanges,
+    RecordType.PTR: _read_pointers,
+    RecordType.TXT: _read_texts,
+    RecordType.TLSA: _read_tlsa,
+}

@@ -1,0 +1,225 @@
+"""Tests of `relay.resolver`, each against a DNS server on loopback that speaks UDP and TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import time
+
+import pytest
+from dns_server import DnsServer
+
+from relay.auth.answers import RecordType, Status
+from relay.resolver import RECORDS, TRY_SECONDS, DnsResolver
+
+A, MX, PTR, TXT, AAAA, TLSA = (
+    RecordType.A,
+    RecordType.MX,
+    RecordType.PTR,
+    RecordType.TXT,
+    RecordType.AAAA,
+    RecordType.TLSA,
+)
+ZONE = {
+    ("example.com", "A"): ["192.0.2.1", "192.0.2.2"],
+    ("example.com", "AAAA"): ["2001:db8::1"],
+    ("example.com", "TXT"): ['"v=spf1 " "-all"', '"\\195\\169"'],
+    ("example.com", "MX"): ["20 B.example.com.", "10 a.example.com."],
+    ("null.example", "MX"): ["0 ."],
+    ("1.2.0.192.in-addr.arpa", "PTR"): ["Host.example.com.", "a\\.b.example.com."],
+    ("_25._tcp.mx.example.com", "TLSA"): ["3 1 0 0aff"],
+    ("www.example.com", "CNAME"): ["example.com."],
+    ("elsewhere.example", "CNAME"): ["gone.example."],
+    ("long.example", "TXT"): [f'"{"x" * 200}" "{n}"' for n in range(90)],
+    ("huge.example", "A"): [f"10.0.{n >> 8}.{n & 255}" for n in range(RECORDS + 1)],
+    ("liar.example", "A"): "wrong id",
+    ("other.example", "A"): "wrong question",
+    ("cut.example", "A"): "truncated",
+    ("silent.example", "A"): "silent",
+    ("broken.example", "A"): "servfail",
+    ("garbage.example", "A"): "garbage",
+    ("loop.example", "CNAME"): ["loop.example."],
+    **{(f"{n}.endless.example", "A"): "endless" for n in range(40)},
+}
+
+
+@contextlib.asynccontextmanager
+async def resolving(zone=ZONE, *, timeout_seconds=5.0, **more):
+    async with DnsServer(zone) as server:
+        resolver = DnsResolver(servers=[server.address], timeout_seconds=timeout_seconds, **more)
+        try:
+            yield resolver, server
+        finally:
+            await resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "field", "records"),
+    [
+        ("EXAMPLE.com.", A, "addresses", ("192.0.2.1", "192.0.2.2")),
+        ("example.com", AAAA, "addresses", ("2001:db8::1",)),
+        ("example.com", TXT, "texts", (b"v=spf1 -all", b"\xc3\xa9")),
+        ("example.com", MX, "names", ("a.example.com", "b.example.com")),
+        ("null.example", MX, "names", ("",)),
+        ("1.2.0.192.in-addr.arpa", PTR, "names", ("host.example.com",)),
+        ("_25._tcp.mx.example.com", TLSA, "texts", (b"\x03\x01\x00\x0a\xff",)),
+        ("www.example.com", A, "addresses", ("192.0.2.1", "192.0.2.2")),
+    ],
+)
+async def test_records_become_values(name, kind, field, records):
+    """Each type of record comes out as octets, addresses or names, CNAMEs followed, names in lower case."""
+    async with resolving() as (resolver, _):
+        answer = await resolver.query(name, kind)
+    assert answer.status is Status.FOUND
+    found = getattr(answer, field)
+    # dnspython's server gives the records of a set in any order.
+    assert (
+        found if kind is MX else tuple(sorted(map(str, found) if field == "addresses" else found))
+    ) == records
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "status"),
+    [
+        ("example.com", PTR, Status.NODATA),
+        ("www.example.com", TLSA, Status.NODATA),
+        ("nobody.example", A, Status.NXDOMAIN),
+        ("elsewhere.example", A, Status.NXDOMAIN),
+        ("silent.example", A, Status.TEMPERROR),
+        ("broken.example", A, Status.TEMPERROR),
+        ("garbage.example", A, Status.TEMPERROR),
+        ("cut.example", A, Status.TEMPERROR),
+        ("huge.example", A, Status.TEMPERROR),
+        ("loop.example", A, Status.TEMPERROR),
+        ("0.endless.example", A, Status.TEMPERROR),
+    ],
+)
+async def test_absence_and_failure_are_values(name, kind, status):
+    """A name without the record, a name that is not there, and each way to fail are answers, not exceptions."""
+    async with resolving(timeout_seconds=0.5) as (resolver, _):
+        answer = await resolver.query(name, kind)
+    assert answer.status is status
+    assert bool(answer.reason) == (status is Status.TEMPERROR)
+    assert not answer.texts + answer.addresses + answer.names
+
+
+@pytest.mark.parametrize("name", ["liar.example", "other.example"])
+async def test_an_answer_to_another_question_is_not_listened_to(name):
+    """A packet with another id or another question is passed over, and the true one behind it counts."""
+    async with resolving() as (resolver, _):
+        answer = await resolver.query(name, A)
+    assert answer.addresses == (ipaddress.ip_address("192.0.2.1"),)
+
+
+async def test_truncation_leads_to_tcp():
+    """A set that does not fit a datagram comes whole, over TCP."""
+    async with resolving() as (resolver, server):
+        answer = await resolver.query("long.example", TXT)
+    assert len(answer.texts) == 90
+    assert [transport for transport, _, _ in server.asked] == ["udp", "tcp"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "a..example", f"{'a' * 64}.example", "a." * 127 + "aa", "\u20ac.example"]
+)
+async def test_a_name_that_cannot_be_is_not_asked_for(name):
+    """Empty and long labels, long names and letters that are no octets are NXDOMAIN without a question."""
+    async with resolving() as (resolver, server):
+        assert (await resolver.query(name, A)).status is Status.NXDOMAIN
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("example.com", A), ("example.com", PTR), ("nobody.example", A)])
+async def test_an_answer_is_asked_for_once_while_it_holds(name, kind):
+    """Records, their absence and the name's are cached for their time to live, and then asked for again."""
+    now = [0.0]
+    async with resolving(clock=lambda: now[0]) as (resolver, server):
+        first = await resolver.query(name, kind)
+        assert await resolver.query(name.upper(), kind) is first
+        assert server.count(name) == 1
+        now[0] = 301.0
+        assert (await resolver.query(name, kind)).status is first.status
+        assert server.count(name) == 2
+
+
+async def test_a_failure_is_remembered_for_seconds():
+    """A server that fails is not asked for each mail, and soon asked again."""
+    now = [0.0]
+    async with resolving(clock=lambda: now[0]) as (resolver, server):
+        await resolver.query("broken.example", A)
+        asked = server.count("broken.example")
+        assert (await resolver.query("broken.example", A)).status is Status.TEMPERROR
+        assert server.count("broken.example") == asked
+        now[0] = 30.0
+        await resolver.query("broken.example", A)
+        assert server.count("broken.example") > asked
+
+
+async def test_a_record_without_time_to_live_is_asked_for_each_time():
+    """A time to live of zero is kept to."""
+    async with resolving() as (resolver, server):
+        server.ttl = 0
+        await resolver.query("example.com", A)
+        await resolver.query("example.com", A)
+    assert server.count("example.com") == 2
+
+
+async def test_the_same_question_is_under_way_once():
+    """Many sessions that ask for one name at one time cost one question, and one that gives up ends no other."""
+    async with resolving() as (resolver, server):
+        impatient = asyncio.create_task(resolver.query("example.com", A))
+        others = [asyncio.create_task(resolver.query("example.com", A)) for _ in range(20)]
+        await asyncio.sleep(0)
+        impatient.cancel()
+        answers = await asyncio.gather(*others)
+    assert {answer.status for answer in answers} == {Status.FOUND}
+    assert server.count("example.com") == 1
+    assert impatient.cancelled()
+
+
+async def test_a_mail_waits_at_most_its_deadline():
+    """Past the deadline of a mail every question is a temperror at once, whatever the servers do."""
+    async with resolving(timeout_seconds=30.0) as (resolver, server):
+        mine = resolver.within(0.2)
+        began = time.monotonic()
+        answer = await mine.query("silent.example", A)
+        again = await mine.query("example.com", A)
+        took = time.monotonic() - began
+    assert answer.status is again.status is Status.TEMPERROR
+    assert "deadline" in answer.reason
+    assert took < 2
+    assert server.count("example.com") == 0
+
+
+async def test_a_mail_asks_a_bounded_number_of_questions():
+    """The last question of a mail is followed by temperrors, and the next mail starts anew."""
+    async with resolving() as (resolver, _):
+        mine = resolver.within(5.0, questions=2)
+        statuses = [(await mine.query(f"{n}.example", A)).status for n in range(3)]
+        assert statuses == [Status.NXDOMAIN, Status.NXDOMAIN, Status.TEMPERROR]
+        assert (await resolver.within(5.0).query("2.example", A)).status is Status.NXDOMAIN
+
+
+async def test_a_dead_server_delays_one_question():
+    """A server that is not there is asked last from then on; the next of the list answers."""
+    async with DnsServer(ZONE) as server, DnsServer({}) as gone:
+        dead = gone.address
+        await gone.__aexit__()
+        resolver = DnsResolver(servers=[dead, server.address], timeout_seconds=5.0)
+        assert (await resolver.query("example.com", A)).status is Status.FOUND
+        began = time.monotonic()
+        assert (await resolver.query("www.example.com", A)).status is Status.FOUND
+        assert time.monotonic() - began < TRY_SECONDS / 2
+        await resolver.close()
+
+
+async def test_closing_ends_what_is_under_way():
+    """A resolver that is closed leaves no task behind."""
+    async with DnsServer(ZONE) as server:
+        resolver = DnsResolver(servers=[server.address], timeout_seconds=30.0)
+        waiting = asyncio.create_task(resolver.query("silent.example", A))
+        await asyncio.sleep(0)
+        await resolver.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
