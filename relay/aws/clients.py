@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from aiobotocore.utils import AioContainerMetadataFetcher, AioIMDSFetcher
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.loaders import create_loader
 
-from relay import __version__
+from relay import PROGRAM, __version__
 from relay.aws.credentials import ChainCredentials
-from relay.aws.transport import SendsOnce, Transport
+from relay.aws.transport import SendsOnce, Transport, bounded
 from relay.config.model import Config
 from relay.errors import ConfigError
 
@@ -87,7 +88,20 @@ async def _find_credentials() -> Any:
     session = aioboto3.Session(region_name=_region())
     # botocore asks STS and SSO by clients of this session: they use our transport, too.
     session._session.set_default_client_config(AioConfig(http_session_cls=Transport))  # noqa: SLF001
+    _bound_metadata(session._session.get_component("credential_provider"))  # noqa: SLF001
     return await session.get_credentials()
+
+
+def _bound_metadata(resolver: Any) -> None:
+    """Let the metadata services of instances and containers be asked by a transport of ours.
+
+    botocore's own reads an answer of any length, and follows redirects.
+    """
+    for provider in resolver.providers:
+        for name in ("_role_fetcher", "_fetcher"):  # of the instance; of the container
+            fetcher = getattr(provider, name, None)
+            if isinstance(fetcher, AioIMDSFetcher | AioContainerMetadataFetcher):
+                fetcher._session = bounded(fetcher._session)  # noqa: SLF001
 
 
 def _open_session() -> Any:
@@ -194,7 +208,7 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
         # Waiting for a connection of the pool has no time-out, so there is one for every call that can be
         # under way.
         max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
-        user_agent_extra=f"connect-mail-relay/{__version__}",
+        user_agent_extra=f"{PROGRAM}/{__version__}",
     )
 
 
@@ -205,7 +219,7 @@ def _connect_config(config: Config) -> AioConfig:
         connect_timeout=5,
         read_timeout=config.connect.timeout_seconds,
         max_pool_connections=config.deliver.concurrency + 4,
-        user_agent_extra=f"connect-mail-relay/{__version__}",
+        user_agent_extra=f"{PROGRAM}/{__version__}",
     )
 
 

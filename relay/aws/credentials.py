@@ -24,6 +24,8 @@ RENEWAL_PAUSE_SECONDS = 300
 #: Time-out of one look: botocore asks STS for up to a minute, three times, while calls that wait to be signed
 #: run out of time.
 _PATIENCE_SECONDS = 20.0
+#: Characters of a reason: some of them quote the whole answer of a metadata service.
+_WHY_LIMIT = 300
 
 NOT_FOUND = (
     "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile in "
@@ -83,7 +85,7 @@ class ChainCredentials:
         except TimeoutError:
             return f"no answer within {self._patience_seconds:g} seconds"
         except Exception as exc:  # noqa: BLE001 - each source of credentials raises its own
-            return f"{type(exc).__name__}: {exc}"
+            return f"{type(exc).__name__}: {exc}"[:_WHY_LIMIT]
         is_whole = frozen is not None and frozen.access_key and frozen.secret_key
         return frozen if is_whole else "what was found has no key, or no secret"
 

@@ -9,6 +9,7 @@ calls an error. Never decides what an answer means.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,9 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 #: The largest answer that is read. Every real answer is smaller: at most an error of some kilobytes.
 MOST_ANSWER_BYTES = 1 << 20
+#: The same for a metadata service, whose answers are some kilobytes of JSON, and the seconds for all of one.
+MOST_METADATA_BYTES = 64 << 10
+_METADATA_SECONDS = 5.0
 
 
 class AnswerTooLongError(Exception):
@@ -42,32 +46,59 @@ class SendsOnce(Transport):
         return session
 
 
+def bounded(session: Any) -> Any:
+    """The session of a metadata service, without redirects, and with bounds on the size and time of answers.
+
+    aiobotocore counts the users of such a session (`acquire`), so the object stays as it is, but for the one
+    way in which it opens a connection.
+    """
+    open_session = session._get_session  # noqa: SLF001 # the one place where aiobotocore makes a session
+
+    async def _get_session(proxy_url: str | None) -> _Session:
+        client = await open_session(proxy_url)
+        return _Session(client, most_bytes=MOST_METADATA_BYTES, seconds=_METADATA_SECONDS)
+
+    session._get_session = _get_session  # noqa: SLF001
+    return session
+
+
 class _Session:
     """The call that aiobotocore makes of a session of aiohttp, and no more."""
 
-    def __init__(self, client: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        *,
+        most_bytes: int = MOST_ANSWER_BYTES,
+        seconds: float | None = None,
+    ) -> None:
+        """`seconds` bounds a whole answer; None leaves it to the client's time-outs of each read."""
         self.client = client
+        self._most_bytes = most_bytes
+        self._seconds = seconds
 
     async def request(self, method: str, **options: Any) -> _Answer:
         """Send a request. Returns the whole answer.
 
         Raises:
-            AnswerTooLongError: its body has more than `MOST_ANSWER_BYTES`.
+            AnswerTooLongError: its body has more octets than it may.
+            TimeoutError: it was not whole in time.
         """
-        response = await self.client.request(method, allow_redirects=False, **options)
-        try:
-            return _Answer(response, await _read(response))
-        except BaseException:
-            response.close()
-            raise
+        async with asyncio.timeout(self._seconds):
+            response = await self.client.request(method, allow_redirects=False, **options)
+            try:
+                return _Answer(response, await _read(response, self._most_bytes))
+            except BaseException:
+                response.close()
+                raise
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
-        if len(body) > MOST_ANSWER_BYTES:
-            raise AnswerTooLongError(f"an answer of more than {MOST_ANSWER_BYTES:,} bytes")
+        if len(body) > most_bytes:
+            raise AnswerTooLongError(f"an answer of more than {most_bytes:,} bytes")
     return bytes(body)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
-from aws_parts import clients_of, planned, request_for
+from aws_parts import Peer, answer, clients_of, planned, read_head, request_for
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -163,3 +163,86 @@ async def test_clients_find_credentials_that_came_after_them(module_box, monkeyp
             f"[{profile or 'default'}]\naws_access_key_id = {keys.access_key}\naws_secret_access_key = {keys.secret_key}\n"
         )
         await store.put_all([planned(b"x")])
+
+
+async def _endless_body(writer, _):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+    while True:
+        writer.write(b"A" * 65_536)
+        await writer.drain()
+
+
+async def _endless_pieces(writer, _):
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"4000\r\n" + b"[" * 0x4000 + b"\r\n")
+        await writer.drain()
+
+
+async def _endless_header(writer, _):
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-More: more\r\n" * 1_000)
+        await writer.drain()
+
+
+async def _drip(writer, _):
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.01)  # the attack itself: never long enough for the time-out of a read
+
+
+async def _deep(writer, _):
+    answer(writer, body=b"[" * 60_000)
+
+
+async def _redirect(writer, elsewhere):
+    answer(writer, "307 Temporary Redirect", location=elsewhere)
+
+
+@pytest.mark.parametrize("attack", [_endless_body, _endless_pieces, _endless_header, _drip, _deep, _redirect])
+@pytest.mark.parametrize("kind", ["container", "instance"])
+async def test_a_hostile_metadata_service_is_given_up_soon(monkeypatch, kind, attack):
+    """Endless, slow, nested or redirected answers end in one short sentence, in little time and memory; nobody else is asked."""
+    monkeypatch.setattr("relay.aws.transport._METADATA_SECONDS", 0.3)
+    monkeypatch.setattr("aiobotocore.utils.AioContainerMetadataFetcher.SLEEP_TIME", 0)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    sent = 0
+
+    async def hostile(reader, writer, _):
+        nonlocal sent
+        write = writer.write
+
+        def counted(octets):
+            nonlocal sent
+            sent += len(octets)
+            write(octets)
+
+        writer.write = counted
+        await read_head(reader)
+        await attack(writer, other.url)
+
+    async def never(reader, writer, _):
+        await read_head(reader)
+        answer(writer, body=b'{"AccessKeyId": "AK", "SecretAccessKey": "SK", "Token": "", "Expiration": ""}')
+
+    async with Peer(never) as other, Peer(hostile) as peer:
+        env = {
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": peer.url,
+        }
+        if kind == "container":
+            env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{peer.url}/role"
+        async with clients_of(env, monkeypatch) as clients:
+            async with asyncio.timeout(10):
+                error = await failure(clients.credentials)
+        assert peer.connections
+        assert not other.connections
+    assert error.code == "credentials"
+    assert len(error.detail) < 500
+    assert sent < peer.connections * (8 << 20)  # what the buffers of two sockets hold, and a little
