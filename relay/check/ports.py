@@ -7,22 +7,24 @@ where a proxy is expected, the header of its health check (proxy-protocol.txt §
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 
-from relay import replies
+from relay import PROGRAM, replies
 from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config, Listener
 from relay.config.words import split_bind
 from relay.networks import normalise_peer, parse_address, parse_network
 
 _PATIENCE_SECONDS = 3.0
+#: Octets of an answer that are read: ours has some hundred.
+_MOST_BYTES = 4_096
 #: A header of version 2 with the command LOCAL: "the receiver must use the real connection endpoints", which
 #: are ours.
 _LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
@@ -166,16 +168,36 @@ def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
 
 
 def _look(subject: str, bind: str) -> Finding:
-    """Examine whether /livez there answers as ours does."""
-    host, port = _reachable(bind)
-    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
-    try:
-        connection.request("GET", "/livez")
-        lives = connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        lives = False
-    finally:
-        connection.close()
-    if lives:
+    """Examine whether /livez there answers as ours does: 200, our name as the server, and our word."""
+    said = b""
+    with suppress(OSError):
+        said = _ask_livez(bind)
+    head, _, body = said.partition(b"\r\n\r\n")
+    status, *fields = head.split(b"\r\n")
+    is_well = re.fullmatch(rb"HTTP/1\.[01] 200 .*", status) is not None
+    if is_well and f"Server: {PROGRAM}".encode() in fields and body == b"ok\n":
         return ok(subject, "a relay answers")
-    return fail(subject, "taken by another program; stop it, or take another port")
+    return fail(
+        subject,
+        "taken by another program, or by a relay older than this command; stop it, or take another port",
+    )
+
+
+def _ask_livez(bind: str) -> bytes:
+    """The whole answer to GET /livez, as far as it comes in time and is of a size that ours has.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, port = _reachable(bind)
+    said = b""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    with socket.create_connection((host, port), timeout=_PATIENCE_SECONDS) as sock:
+        sock.sendall(b"GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        while len(said) < _MOST_BYTES and (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            octets = sock.recv(_MOST_BYTES)
+            if not octets:
+                break
+            said += octets
+    return said

@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from relay import PROGRAM
 from relay.config.words import split_bind
 from relay.errors import ConfigError
 
@@ -66,7 +67,11 @@ def build_application(
     async def metrics_page(_: web.Request) -> web.Response:
         return web.Response(body=merge_expositions(await metrics()), headers={"Content-Type": _CONTENT_TYPE})
 
+    async def sign(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Server"] = PROGRAM  # by which `relay check` knows its own
+
     app = web.Application()
+    app.on_response_prepare.append(sign)
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics_page)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
+import asyncio
 import os
 import resource
 import socket
@@ -40,6 +40,7 @@ from relay.check.secrets import examine_secrets
 from relay.config.builtin import builtin_config
 from relay.config.model import Server as ServerSection
 from relay.config.model import Tls
+from relay.daemon.admin import build_application, open_admin
 from relay.spool.local.database import open_database
 
 NOW = datetime.now(UTC)
@@ -362,27 +363,53 @@ def test_foreign_address_is_a_fail():
     assert (finding.level, finding.detail) == (Level.FAIL, "is no address of this machine")
 
 
-def test_admin_port_is_ours_when_it_lives():
-    """The port for health is taken by a relay when /livez answers 200, and by another program when not."""
+async def test_admin_port_is_ours_when_it_lives():
+    """The port for health is taken by a relay when a relay's own pages are served there."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        status = 200
+    async def metrics():
+        return {}
 
-        def do_GET(self):
-            self.send_response(self.status)
-            self.end_headers()
+    async with open_admin(
+        "127.0.0.1:0", build_application(problems=lambda: ("not ready",), metrics=metrics)
+    ) as bind:
+        assert (await asyncio.to_thread(admin_finding, bind)).level is Level.OK
 
-        def log_message(self, *_):
-            """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        bind = f"127.0.0.1:{server.server_address[1]}"
-        config = builtin_config(listeners=[{"bind": "127.0.0.1:0"}], admin={"bind": bind})
-        assert list(examine_ports(config))[1].level is Level.OK
-        Handler.status = 404
-        assert list(examine_ports(config))[1].level is Level.FAIL
-        server.shutdown()
+def admin_finding(bind):
+    """The line of `relay check` about the port for health."""
+    config = builtin_config(listeners=[{"bind": "127.0.0.1:0"}], admin={"bind": bind})
+    return list(examine_ports(config))[1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n",
+        b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\nok\n",
+        b"HTTP/1.1 200 OK\r\nServer: connect-mail-relay\r\n\r\n<html>",
+        b"HTTP/1.1 404 Not Found\r\nServer: connect-mail-relay\r\n\r\nok\n",
+        b"220 mail.example ESMTP\r\n",
+        b"HTTP/1.1 200 OK\r\nServer: connect-mail-relay\r\n\r\nok\n" * 1_000,
+        b"\xff" * 100_000,
+    ],
+)
+def test_admin_port_is_not_ours_whatever_else_says_200(said):
+    """A page of another program is none of ours: a 200 alone, our word without our name, or too much of both."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            sock, _ = server.accept()
+            with sock, suppress(OSError):
+                sock.recv(1_000)
+                sock.sendall(said)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        finding = admin_finding(f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert finding.level is Level.FAIL
+    assert "another program" in finding.detail
 
 
 # --- What was meant otherwise
