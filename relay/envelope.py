@@ -76,3 +76,6 @@ class Envelope:
     envid: str | None = None
     #: Repairs that the trusted listener made: "bare-lf", "message-id", "date", "path". Empty on mx.
     repairs: tuple[str, ...] = field(default=())
+    #: Attributes of the contact that the operator's handlers have set, name and value (docs/smtp.md,
+    #: "Handlers").
+    attributes: tuple[tuple[str, str], ...] = ()

@@ -59,6 +59,7 @@ def build_details(desk: Desk, entry: Entry, paused: Paused) -> dict[str, Any]:
         },
         "results": dict(entry.results),
         "repairs": list(envelope.repairs),
+        "attributes": dict(envelope.attributes),
         "smtputf8": envelope.smtputf8,
         "ret": envelope.ret,
         "envid": envelope.envid,

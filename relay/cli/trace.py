@@ -123,6 +123,8 @@ def _story(entry: Entry) -> Iterator[str]:
     yield f"  accepted  {entry.accepted_at:%Y-%m-%d %H:%M:%S} UTC, {entry.size:,} octets"
     if entry.results:
         yield f"  checks    {', '.join(f'{name}={value}' for name, value in entry.results.items())}"
+    if envelope.attributes:
+        yield f"  handlers  {', '.join(f'{name}={value}' for name, value in envelope.attributes)}"
     if envelope.repairs:
         yield f"  repaired  {', '.join(envelope.repairs)}"
     yield f"  route     {entry.destination.route} -> {entry.destination.address}, {entry.destination.instance_id}"

@@ -74,6 +74,8 @@ def build_attributes(
     if rung.is_plain:
         known = [(name, value) for name, value in known if name in _PLAIN]
     pairs = [(key, value, False) for key, value in route.attributes.items()]
+    if not rung.is_plain:  # what a handler has made of a mail may be what was refused
+        pairs += [(key, value, False) for key, value in context.envelope.attributes]
     pairs += [(prefix + name, value, True) for name, value in known]
     attributes: dict[str, str] = {}
     dropped: list[str] = []
@@ -157,7 +159,8 @@ def build_attributes_document() -> str:
         "",
         "What an agent or a flow finds in a contact besides Connect's own fields. Names begin with",
         "`contact.attribute_prefix`; an attribute without a value is left out. A route's own attributes",
-        "(`routes[].attributes`) come first and have no prefix. Together they may hold",
+        "(`routes[].attributes`) come first and have no prefix; those that handlers set ([smtp.md](smtp.md#handlers))",
+        "come next and have none either. Together they may hold",
         f"{ATTRIBUTE_BYTES:,} bytes; where that is too little, those at the end of this table are left out. A value of",
         f"the relay's is cut at {_VALUE_LIMIT:,} bytes. At the rungs `text` and `original` only",
         ", ".join(f"`{name}`" for name in MEANINGS if name in _PLAIN) + " are sent.",

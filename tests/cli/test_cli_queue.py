@@ -351,13 +351,14 @@ def test_show_for_people_leaves_out_what_says_nothing(spool):
     assert "operator:" not in spool.run("queue", "list").stdout
 
 
-def test_show_has_what_was_repaired(spool):
-    """What a trusted listener mended is part of everything."""
+def test_show_has_what_was_repaired_and_set(spool):
+    """What a trusted listener mended, and what handlers set, is part of everything."""
 
     async def put():
         intake = open_intake(spool.config)
         sent = build_submission(intake.new_id(), at=datetime.now(UTC))
         envelope = replace(sent.envelope, repairs=("bare-lf", "date"), smtputf8=True, ret="HDRS", envid="e1")
+        envelope = replace(envelope, attributes=(("customer", "4711"),))
         await intake.put(replace(sent, envelope=envelope))
         await intake.close()
         return sent.spool_id
@@ -367,6 +368,8 @@ def test_show_has_what_was_repaired(spool):
     assert record["repairs"] == ["bare-lf", "date"]
     assert (record["smtputf8"], record["ret"], record["envid"]) == (True, "HDRS", "e1")
     assert record["released"] is False
+    assert record["attributes"] == {"customer": "4711"}
+    assert "  handlers  customer=4711\n" in spool.run("trace", spool_id).stdout
     assert "repairs:            bare-lf, date\n" in spool.run("queue", "show", spool_id).stdout
 
 

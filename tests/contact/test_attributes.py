@@ -9,6 +9,7 @@ from factory import DESTINATION, make_config, make_context, make_message, make_r
 
 from relay.contact.attributes import MEANINGS, build_attributes
 from relay.contact.plan import Adaptation
+from relay.smtp.handler_answers import HANDLER_ATTRIBUTE_BYTES, read_attributes
 from relay.vocabulary import Classification, Rung
 
 
@@ -99,6 +100,35 @@ def test_attributes_of_the_route_come_first_and_win():
     assert list(attributes)[:2] == ["desk", "relay_peer"]
     assert attributes["relay_peer"] == "hidden"
     assert "void" not in attributes
+
+
+def with_attributes(*pairs):
+    """The context of a mail for which handlers have set these attributes."""
+    context = make_context()
+    return replace(context, envelope=replace(context.envelope, attributes=pairs))
+
+
+def test_attributes_of_handlers_come_behind_those_of_the_route():
+    """A handler's attributes are the contact's, before ours; the operator's word for the route stands against them."""
+    context = with_attributes(("customer", "4711"), ("desk", "other"))
+    attributes, codes = build(context=context, attributes={"desk": "support"})
+    assert list(attributes)[:3] == ["desk", "customer", "relay_spool_id"]
+    assert (attributes["desk"], attributes["customer"], codes) == ("support", "4711", [])
+
+
+def test_most_attributes_of_handlers_leave_room_for_ours():
+    """Handlers that set as much as they may leave what finds the mail in its place."""
+    value = "x" * (HANDLER_ATTRIBUTE_BYTES - 1)
+    taken, _ = read_attributes({"a": value}, prefix="relay_")
+    attributes, _ = build(context=with_attributes(*taken.items()))
+    assert attributes["a"] == value
+    assert {"relay_spool_id", "relay_original", "relay_peer"} <= attributes.keys()
+
+
+def test_plain_rungs_leave_out_what_handlers_set():
+    """When Connect has refused a mail, what a handler made of it may be the reason: it is sent without."""
+    for rung in (Rung.TEXT, Rung.ORIGINAL):
+        assert "customer" not in build(context=with_attributes(("customer", "4711")), rung=rung)[0]
 
 
 def test_tag_is_not_what_the_route_itself_spells():

@@ -62,6 +62,7 @@ def context():
             peer=Peer(address="192.0.2.1", port=25, helo="x", tls=None),
             received_at=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
             repairs=("date",),
+            attributes=(("customer", "4711"),),
         ),
         destination=Destination(instance_id="i", address=path, forward_paths=(path,), route="r"),
         results={"relay_spf": "pass"},

@@ -134,6 +134,8 @@ def parse_envelope_json(text: str) -> Envelope:
             ret=record["ret"],
             envid=record["envid"],
             repairs=tuple(record["repairs"]),
+            # Missing in the records of earlier versions.
+            attributes=tuple((str(name), str(value)) for name, value in record.get("attributes", ())),
         )
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"not an envelope record: {exc!r}") from exc
