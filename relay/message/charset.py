@@ -1,10 +1,9 @@
 """The decoding of octets to text, whatever charset they claim: never an error, never a codec that is not
 meant for mail.
 
-Owns the table of charset labels. Never looks a label up in Python's codec registry: a label comes from
-outside, and that registry imports modules by name. Follows the WHATWG Encoding Standard for its labels, RFC
-1468 and the habits of Japanese Windows (CP50221) for ISO-2022-JP. utf-7 is refused: it hides markup from
-whoever checks it.
+Owns the judgement whether octets are what their label says. Never uses a codec that `labels` does not name.
+Follows the WHATWG Encoding Standard for windows-1252, RFC 1468 and the habits of Japanese Windows (CP50221)
+for ISO-2022-JP, RFC 2152 for utf-7: what is passed on is UTF-8, so that utf-7 hides nothing from a filter.
 """
 
 from __future__ import annotations
@@ -16,117 +15,11 @@ from functools import lru_cache
 
 from charset_normalizer import from_bytes
 
+from relay.message.labels import ASCII_LABELS, codec_of
 from relay.message.octets import CHUNK
 
 #: Octets that detection looks at: enough to decide, in 0.5 to 3 ms.
 DETECTED_OCTETS = 8192
-
-# Codec -> labels of the WHATWG Encoding Standard §4.2; other labels seen in mail stand below.
-_LABELS: dict[str, str] = {
-    "utf-8": "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8 utf-8-mac utf8mb4 unicode utf_8 cp65001 utf",
-    "cp866": "866 cp866 csibm866 ibm866",
-    "iso8859-2": "csisolatin2 iso-8859-2 iso-ir-101 iso8859-2 iso88592 iso_8859-2 iso_8859-2:1987 l2 latin2",
-    "iso8859-3": "csisolatin3 iso-8859-3 iso-ir-109 iso8859-3 iso88593 iso_8859-3 iso_8859-3:1988 l3 latin3",
-    "iso8859-4": "csisolatin4 iso-8859-4 iso-ir-110 iso8859-4 iso88594 iso_8859-4 iso_8859-4:1988 l4 latin4",
-    "iso8859-5": "csisolatincyrillic cyrillic iso-8859-5 iso-ir-144 iso8859-5 iso88595 iso_8859-5 iso_8859-5:1988",
-    "iso8859-6": (
-        "arabic asmo-708 csiso88596e csiso88596i csisolatinarabic ecma-114 iso-8859-6 iso-8859-6-e iso-8859-6-i"
-        " iso-ir-127 iso8859-6 iso88596 iso_8859-6 iso_8859-6:1987"
-    ),
-    "iso8859-7": (
-        "csisolatingreek ecma-118 elot_928 greek greek8 iso-8859-7 iso-ir-126 iso8859-7 iso88597 iso_8859-7"
-        " iso_8859-7:1987 sun_eu_greek"
-    ),
-    "iso8859-8": (
-        "csiso88598e csisolatinhebrew hebrew iso-8859-8 iso-8859-8-e iso-ir-138 iso8859-8 iso88598 iso_8859-8"
-        " iso_8859-8:1988 visual csiso88598i iso-8859-8-i logical"
-    ),
-    "iso8859-10": "csisolatin6 iso-8859-10 iso-ir-157 iso8859-10 iso885910 l6 latin6",
-    "iso8859-13": "iso-8859-13 iso8859-13 iso885913",
-    "iso8859-14": "iso-8859-14 iso8859-14 iso885914",
-    "iso8859-15": "csisolatin9 iso-8859-15 iso8859-15 iso885915 iso_8859-15 l9 latin9 latin-9",
-    "iso8859-16": "iso-8859-16 iso8859-16",
-    "koi8-r": "cskoi8r koi koi8 koi8-r koi8_r",
-    "koi8-u": "koi8-ru koi8-u koi8_u",
-    "mac_roman": "csmacintosh mac macintosh x-mac-roman macroman",
-    "cp874": "dos-874 iso-8859-11 iso8859-11 iso885911 tis-620 windows-874 cp874",
-    "cp1250": "cp1250 windows-1250 x-cp1250",
-    "cp1251": "cp1251 windows-1251 x-cp1251 win-1251 win1251",
-    "cp1252": (
-        "ansi_x3.4-1968 ascii cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591 iso_8859-1"
-        " iso_8859-1:1987 l1 latin1 us-ascii windows-1252 x-cp1252 latin-1 ansi 646 iso646-us us us_ascii usascii"
-        " iso-8859 8859-1 8859_1 iso-latin-1 x-ansi 7bit 8bit default x-unknown ansi-x3.4-1968"
-    ),
-    "cp1253": "cp1253 windows-1253 x-cp1253",
-    "cp1254": (
-        "cp1254 csisolatin5 iso-8859-9 iso-ir-148 iso8859-9 iso88599 iso_8859-9 iso_8859-9:1989 l5 latin5"
-        " windows-1254 x-cp1254"
-    ),
-    "cp1255": "cp1255 windows-1255 x-cp1255",
-    "cp1256": "cp1256 windows-1256 x-cp1256",
-    "cp1257": "cp1257 windows-1257 x-cp1257",
-    "cp1258": "cp1258 windows-1258 x-cp1258",
-    "mac_cyrillic": "x-mac-cyrillic x-mac-ukrainian maccyrillic",
-    "gb18030": (
-        "chinese csgb2312 csiso58gb231280 gb2312 gb_2312 gb_2312-80 gbk iso-ir-58 x-gbk gb18030 cp936 ms936 euc-cn"
-        " gb2312-80 windows-936 gb_18030 gb18030-2000"
-    ),
-    "big5hkscs": "big5 big5-hkscs cn-big5 csbig5 x-x-big5 big-5 cp950 big5hkscs big5-eten ms950",
-    "euc_jp": "cseucpkdfmtjapanese euc-jp x-euc-jp eucjp ujis euc_jp",
-    "iso2022_jp": (
-        "csiso2022jp iso-2022-jp iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 iso-2022-jp-ms cp50220 cp50221 cp50222"
-        " iso2022jp iso-2022-jp-2004 iso_2022_jp jis"
-    ),
-    "cp932": "csshiftjis ms932 ms_kanji shift-jis shift_jis sjis windows-31j x-sjis cp932 mskanji shiftjis windows-932",
-    "cp949": (
-        "cseuckr csksc56011987 euc-kr iso-ir-149 korean ks_c_5601-1987 ks_c_5601-1989 ksc5601 ksc_5601 windows-949"
-        " cp949 ms949 uhc ks_c_5601 ksc_5601-1987 euckr"
-    ),
-    "utf-16": "utf-16 utf16 csunicode iso-10646-ucs-2 ucs-2 unicodefeff utf_16",
-    "utf-16-be": "unicodefffe utf-16be utf-16-be",
-    "utf-16-le": "utf-16le utf-16-le",
-    # Labels that are not WHATWG's, but declared in mail and known to Python.
-    "utf-32": "utf-32 utf32 ucs-4 iso-10646-ucs-4",
-    "utf-32-be": "utf-32be utf-32-be",
-    "utf-32-le": "utf-32le utf-32-le",
-    "hz": "hz hz-gb-2312",
-    "iso2022_kr": "iso-2022-kr csiso2022kr",
-    "johab": "johab ms1361 cp1361",
-    "euc_jis_2004": "euc-jis-2004 eucjis2004",
-    "shift_jis_2004": "shift_jis-2004 shift_jisx0213",
-    "koi8-t": "koi8-t",
-    "cp437": "cp437 ibm437 437 cspc8codepage437",
-    "cp850": "cp850 ibm850 850 cspc850multilingual",
-    "cp852": "cp852 ibm852 852 cspcp852",
-    "cp855": "cp855 ibm855",
-    "cp857": "cp857 ibm857",
-    "cp858": "cp858 ibm858 ibm00858",
-    "cp860": "cp860 ibm860",
-    "cp861": "cp861 ibm861",
-    "cp862": "cp862 ibm862 dos-862",
-    "cp863": "cp863 ibm863",
-    "cp864": "cp864 ibm864",
-    "cp865": "cp865 ibm865",
-    "cp869": "cp869 ibm869",
-    "cp720": "cp720 dos-720",
-    "cp737": "cp737 ibm737",
-    "cp775": "cp775 ibm775",
-    "cp037": "cp037 ibm037 ebcdic-cp-us",
-    "cp500": "cp500 ibm500",
-    "cp1140": "cp1140 ibm1140",
-    "ptcp154": "ptcp154 cp154 pt154",
-    "kz1048": "kz-1048 rk1048 strk1048-2002",
-    "mac_greek": "x-mac-greek",
-    "mac_turkish": "x-mac-turkish",
-    "mac_latin2": "x-mac-ce x-mac-centraleurroman",
-    "hp_roman8": "hp-roman8 roman8",
-}
-_CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
-
-_ASCII_LABELS = frozenset({
-    "us-ascii", "ascii", "ansi_x3.4-1968", "ansi-x3.4-1968", "us", "usascii", "us_ascii", "646", "iso646-us", "7bit",
-    "8bit", "default", "x-unknown",
-})  # fmt: skip
 
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -154,6 +47,24 @@ _SEVERAL_OCTETS = (
     "utf-", "gb", "big5", "euc_", "iso2022", "cp932", "cp949", "cp950", "hz", "johab", "shift_jis",
 )  # fmt: skip
 
+#: Codecs whose octets from 0x80 on are letters of Latin alphabets between letters of ASCII.
+_LATIN = (
+    "cp1252", "iso8859-15", "iso8859-1", "iso8859-2", "iso8859-3", "iso8859-4", "cp1250", "cp1254", "cp1257", "cp1258",
+    "mac_roman", "mac_turkish", "mac_latin2", "cp437", "cp85", "cp86", "cp775", "hp_roman8",
+)  # fmt: skip
+#: Codecs that UTF-8 cannot be mistaken for, or that have no octets beyond ASCII.
+_NOT_ABOVE_ASCII = ("utf-", "hz", "iso2022", "cp037", "cp500", "cp1140")
+_UNMISTAKABLE = frozenset({"utf-8"})
+#: Octets beyond ASCII that prove UTF-8 where two letters of an alphabet may happen to look like it: three
+#: letters; of Chinese characters, a seventh look so, and four of them are no accident.
+_FEW_BYTES_PROVE = 5
+#: Characters before the first broken one that prove UTF-8 whatever follows.
+_WHOLE_CHARACTERS = 3
+#: U+2010 to U+203F in UTF-8: the dashes, quotes and bullets of word processors.
+_PUNCTUATION = re.compile(rb"\xe2\x80[\x90-\xbf]")
+#: The beginning of a character of UTF-8 whose end was cut off.
+_TORN = re.compile(rb"[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2}")
+
 _PRINTABLE = re.compile(rb"[ -~\r\n\t]{16}")
 _ISO_2022_JP = re.compile(rb"\x1b\$[@B]|\x1b\(I|\x1b\$\(D")
 #: Octets that our own decoder reads, at up to 1 µs each; no letter is longer.
@@ -161,29 +72,17 @@ _MOST_SHIFTED = 256 << 10
 _ESCAPE = re.compile(rb"\x1b(\([BJI]|\$\([DB@]|\$[@B]|\.[AF]|\$A|\$\(C|&@)")
 
 
-@lru_cache(maxsize=512)
-def codec_of(label: str) -> str | None:
-    """The Python codec for a charset label. Returns None when the label names nothing we take (utf-7 among
-    them).
-    """
-    # RFC 2231 §5 lets a language follow an asterisk; quotes and blanks are seen around labels.
-    label = label[:64].strip().strip("\"'<>").lower().partition("*")[0].strip()
-    if label.startswith("x-user-defined"):
-        return None
-    return _CODECS.get(label) or _CODECS.get(label.replace("_", "-")) or _CODECS.get(label.replace(" ", "-"))
-
-
 def decode(
     octets: bytes, label: str | None = None, hint: str | None = None, *, detecting: bool = True
 ) -> tuple[str, bool]:
     """The text of some octets. Returns beside it whether they decoded as declared.
 
-    In order: a byte order mark, the label, UTF-8 when it is valid, `hint` (another label, weaker), what the
-    first 8 KiB look like (unless not `detecting`), windows-1252. Without a label, or with that of ASCII,
-    plain ASCII counts as declared.
+    In order: a byte order mark, UTF-8 where its sequences prove it, the label, UTF-8 when it is valid, `hint`
+    (another label, weaker), what the first 8 KiB look like (unless not `detecting`), windows-1252. Without a
+    label, or with that of ASCII, plain ASCII counts as declared.
     """
     codec = codec_of(label) if label else None
-    plain = not label or label.lower() in _ASCII_LABELS
+    plain = not label or label.lower() in ASCII_LABELS
     if plain and octets.isascii() and b"\x1b" not in octets:
         return _decode(octets, "ascii"), True
     for mark, marked in _BOMS:
@@ -195,6 +94,9 @@ def decode(
     ):
         return _decode_iso_2022_jp(octets), True
     if codec is not None and not plain:
+        proven = _prove_utf8(octets, codec)
+        if proven is not None:
+            return proven, False
         text, good = _decode_declared(octets, codec)
         if good:
             return text, True
@@ -220,6 +122,8 @@ def _decode(octets: bytes, codec: str) -> str:
 def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
     if codec == "cp1252":
         return _decode_windows_1252(octets), True
+    if codec == "utf-7":
+        return _decode_utf7(octets)
     if codec.startswith(("utf-16", "utf-32")) and _PRINTABLE.match(octets) and b" " in octets[:64]:
         return "", False  # declared by a program that then wrote ASCII: seen from SQL Server's mail
     for candidate in (codec, *_SECOND_CHOICE.get(codec, ())):
@@ -231,7 +135,45 @@ def _decode_declared(octets: bytes, codec: str) -> tuple[str, bool]:
     # A few bad octets (a cut in the middle of a character, a byte lost on the way) do not unmake a
     # declaration.
     strange = text.count("\ufffd")
+    if codec in _UNMISTAKABLE:
+        return text, _keeps_utf8(text, strange)
     return text, strange * 50 <= len(text) or (strange == 1 and len(text) > 3)
+
+
+def _prove_utf8(octets: bytes, codec: str) -> str | None:
+    """The text of octets that are UTF-8 although they are labelled otherwise. Returns None for all others.
+
+    Characters of several octets are no accident in a Latin text ("GrÃ¼ÃŸe" is nobody's word). In alphabets
+    that fill the upper half of their table, and in codecs of several octets, some words are: there it takes
+    more of them, or the quotes and dashes that word processors write.
+    """
+    if codec.startswith(_NOT_ABOVE_ASCII) or octets.isascii():
+        return None
+    try:
+        text = _decode(octets, "utf-8")
+    except UnicodeDecodeError as error:
+        if not (_TORN.fullmatch(octets, error.start) and _count_beyond_ascii(octets[: error.start]) > 4):
+            return None
+        text = octets.decode("utf-8", "replace")
+    if codec.startswith(_LATIN):
+        return text
+    few = _FEW_BYTES_PROVE if not codec.startswith(_SEVERAL_OCTETS) else 2 * _FEW_BYTES_PROVE
+    return text if _count_beyond_ascii(octets) >= few or _PUNCTUATION.search(octets) else None
+
+
+def _count_beyond_ascii(octets: bytes) -> int:
+    return len(octets) - len(octets.translate(None, _BEYOND_ASCII))
+
+
+def _keeps_utf8(text: str, strange: int) -> bool:
+    """Returns whether text with `strange` broken characters is UTF-8 as declared: it is when it begins with
+    whole characters, or has at least as many of them as broken ones. Junk at the end never unmakes it.
+    """
+    good = len(text) - len(text.encode("ascii", "ignore")) - strange
+    if not good:
+        return False
+    head = text[: text.find("\ufffd")]
+    return good >= strange or len(head) - len(head.encode("ascii", "ignore")) >= _WHOLE_CHARACTERS
 
 
 def _decode_leniently(octets: bytes, codec: str) -> str:
@@ -269,10 +211,6 @@ def _guess(octets: bytes, declared: str | None, hint: str | None, *, detecting: 
             return octets.decode(codec)
         except UnicodeDecodeError:
             continue
-    if declared is not None and declared.startswith("utf-8"):
-        text = octets.decode("utf-8", "replace")
-        if text.count("\ufffd") * 8 <= len(text):
-            return text
     return _decode_windows_1252(octets)
 
 
@@ -296,6 +234,16 @@ def detect(octets: bytes) -> str | None:
 def _decode_windows_1252(octets: bytes) -> str:
     pieces = (octets[at : at + CHUNK] for at in range(0, len(octets), CHUNK))
     return "".join(codecs.charmap_decode(piece, "strict", _WINDOWS_1252)[0] for piece in pieces)
+
+
+def _decode_utf7(octets: bytes) -> tuple[str, bool]:
+    """The text of utf-7 (RFC 2152), and whether it is such; Python lets halves of surrogate pairs through."""
+    if not octets.isascii():
+        return "", False
+    text = octets.decode("utf-7", "replace")
+    if text.count("\ufffd") * 50 > len(text):
+        return "", False  # "1+1=2": ASCII under that label
+    return _SURROGATE.sub("\ufffd", text), True
 
 
 def _decode_iso_2022_jp(octets: bytes) -> str:
@@ -361,6 +309,7 @@ def _decode_jis_line(octets: bytes) -> str:
 _BEYOND_ASCII = bytes(range(0x80, 0x100))
 _HIGH = bytes(octet | 0x80 if 0x21 <= octet <= 0x7E else octet for octet in range(256))
 _HIGH_KANA = bytes(octet | 0x80 if 0x21 <= octet <= 0x5F else octet for octet in range(256))
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile(rb"([\r\n]+)")
 # The five octets that windows-1252 leaves open stand for C1 controls in the Encoding Standard.
 _WINDOWS_1252 = "".join(

@@ -37,6 +37,10 @@ _MOST_LINES = 1_400_000
 _KNOWN = re.compile(r"base-?64|quoted[- _]?printable|x-uu\w*|uu\w*|7-?bits?|8-?bits?|binary|none")
 _BEGIN = re.compile(rb"begin(?:(?<=[\r\n]begin)|(?<=\Abegin)) [0-7]{3,6} ?([^\r\n]{0,255})\r?\n")
 _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
+#: Octets at the end of a part in which a footer is looked for.
+_FOOTER_OCTETS = 16 << 10
+#: Letters of a line without a blank that only base64 has.
+_LONG_LINE = 60
 _SPACED = re.compile(rb"[^\s] [^\s]")
 
 
@@ -66,7 +70,7 @@ def decoded_chunks(region: Region, encoding: TransferEncoding) -> Iterator[bytes
     """The decoded octets of a region, in chunks of at most 1 MiB."""
     match encoding:
         case TransferEncoding.BASE64:
-            return _base64(region)
+            return _base64(_without_footer(region))
         case TransferEncoding.QUOTED_PRINTABLE:
             return _quoted_printable(region)
         case TransferEncoding.UUENCODE:
@@ -104,6 +108,39 @@ def _base64(region: Region) -> Iterator[bytes]:
             break
         at += len(chunk)
     yield _quads(kept)
+
+
+def _without_footer(region: Region) -> Region:
+    """The region without the plain text that a gateway or a list put behind base64.
+
+    Padding would end the base64 by itself; where it needed none, the footer begins at the first line near the
+    end that reads as words, or at the empty line before it. Lines of base64 are long but for the last, so a
+    long one behind words proves that these were junk.
+    """
+    tail = region.read(max(region.start, region.end - _FOOTER_OCTETS))
+    if not tail.translate(None, _ALPHABET + b"=\r\n"):
+        return region
+    at = region.end - len(tail)
+    gap: int | None = None
+    footer: int | None = None
+    doubled = False
+    for line in tail.splitlines(keepends=True):
+        letters = line.strip(_BLANKS)
+        if not letters:
+            gap = at if gap is None else gap
+        elif _reads_as_words(letters):
+            footer = (at if gap is None else gap) if footer is None else footer
+        elif len(letters) >= _LONG_LINE or (doubled and footer is None and len(letters) % 4 == 0):
+            doubled |= gap is not None and footer is None
+            gap = footer = None
+        at += len(line)
+    return region if footer is None or footer == region.start else region.sub(region.start, footer)
+
+
+def _reads_as_words(line: bytes) -> bool:
+    strange = len(line.translate(None, _ALPHABET + b"="))
+    blanks = line.count(b" ")
+    return strange * 10 > len(line) or blanks >= 3 or (blanks > 0 and len(line) < _LONG_LINE)
 
 
 def _whole_quads(letters: bytes) -> tuple[bytes, bytes]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from relay.message.charset import codec_of
 from relay.message.headers import Header, parse_header
+from relay.message.labels import codec_of
 from relay.message.model import Defect, Embedded, Message, Part
 from relay.message.octets import Chunks, Region, whole
 from relay.message.parameters import Parameterized, parse_content_disposition, parse_content_type
@@ -368,4 +368,4 @@ def charset_hint(header: Header, body: Region) -> str | None:
         _CHARSET, body.start, span=64
     )
     label = declared[1].decode("ascii") if declared is not None else None
-    return label if label and codec_of(label) not in {None, "utf-8", "cp1252"} else None
+    return label if label and codec_of(label) not in {None, "utf-7", "utf-8", "cp1252"} else None

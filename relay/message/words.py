@@ -10,7 +10,8 @@ import binascii
 import re
 from itertools import groupby
 
-from relay.message.charset import codec_of, decode
+from relay.message.charset import decode
+from relay.message.labels import codec_of
 
 #: "=?charset?encoding?", the charset perhaps with a language (RFC 2231 §5); RFC 2047 §2 allows no blanks.
 _OPENING = re.compile(r"=\?([^\s?=]{1,64})\?([bBqQ])\?")
@@ -19,6 +20,10 @@ _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LINE = re.compile(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _FOLD = re.compile(rb"\r{0,8}\n(?=[ \t])")
 _LINE_END = re.compile(rb"[\r\n]+")
+#: The front of an encoded word behind its "=?", in Q, and the octets in it that are escaped at a later look.
+_RAW_WORD = re.compile(rb"[^\s?=]{1,64}\?[qQ]\?")
+_ESCAPES = {octet: b"=%02X" % octet for octet in range(0x80, 0x100)}
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _HEX = re.compile(r"[0-9A-F]{2}")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
@@ -36,13 +41,31 @@ def raw_text(value: bytes, hint: str | None = None) -> str:
     """The body of a field, unfolded (RFC 5322 §2.2.3) and decoded, its encoded words still as they are.
 
     Raw 8-bit is UTF-8 (RFC 6532) when that is valid, else in `hint`, the charset that the mail declares
-    elsewhere.
+    elsewhere. Within an encoded word it is in the word's own charset, and stays to be decoded with it.
     """
     if b"\n" in value or b"\r" in value:
         value = _LINE_END.sub(b" ", _FOLD.sub(b"", value))
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii")
+    if b"=?" in value:
+        value = _escape_words(value)
     return decode(value, None, hint, detecting=False)[0]
+
+
+def _escape_words(value: bytes) -> bytes:
+    """The value with the raw octets of its encoded words escaped, as Q wants them."""
+    first, *pieces = value.split(b"=?")
+    return b"=?".join((first, *map(_escape_word, pieces)))
+
+
+def _escape_word(piece: bytes) -> bytes:
+    front = _RAW_WORD.match(piece)
+    if front is None or piece.isascii():
+        return piece
+    end = piece.find(b"?=", front.end())
+    # Without an end, the word reaches to the next one, as `decode_words` reads it.
+    content, rest = (piece, b"") if end < 0 else (piece[:end], piece[end:])
+    return _BEYOND_ASCII.sub(lambda octet: _ESCAPES[octet[0][0]], content) + rest
 
 
 def decode_words(text: str, hint: str | None = None) -> tuple[str, bool]:

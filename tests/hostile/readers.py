@@ -196,6 +196,8 @@ _LABELS = (
     "hz",
     "iso-2022-kr",
     "johab",
+    "utf-7",
+    "koi8-r",
 )
 
 
@@ -239,7 +241,7 @@ READERS: dict[str, Reader] = {
     ),
     "raw field bodies": Reader(
         read=lambda octets: (raw_text(octets), raw_text(octets, "iso-2022-jp"), header_text(octets)),
-        units=(*_BLANKS, *_LETTERS, b"\x1b$B", b"\x1b(B", b"\xe3\x81"),
+        units=(*_BLANKS, *_LETTERS, b"\x1b$B", b"\x1b(B", b"\xe3\x81", b"=?a?q?", b"=?a?q?\xff", b"?="),
     ),
     "parameters": Reader(
         read=_of_text(lambda text: (parse_content_type(text), parse_content_disposition(text))),
@@ -271,7 +273,7 @@ READERS: dict[str, Reader] = {
     ),
     "base64": Reader(
         read=lambda octets: (_drain(decoded_chunks(whole(octets), TransferEncoding.BASE64)), looks_like_base64(octets)),
-        units=(b"A", b"=", b"eA==\r\n", b"eA=", b"-", b" ", b"\r\n", b"\xff", b"====A", b"A B "),
+        units=(b"A", b"=", b"eA==\r\n", b"eA=", b"-", b" ", b"\r\n", b"\xff", b"====A", b"A B ", b"-- \r\n", b"A" * 60 + b"\r\n"),
         contexts=((b"", b""), (b"eA==", b""), (b"QUJD", b"="), (b"eA==\r\neA", b"")),
     ),
     "quoted-printable": Reader(
@@ -286,7 +288,10 @@ READERS: dict[str, Reader] = {
     ),
     "charsets": Reader(
         read=lambda octets: [decode(octets, label) for label in _LABELS],
-        units=(b"\x1b", b"\x1b$B", b"\x1b(B", b"\x1b$(D", b"!", b"\n", b"\xff", b"\x80", b"\xd8\0", b"~{", b"\x0e", b"\xa1", b"a"),
+        units=(
+            b"\x1b", b"\x1b$B", b"\x1b(B", b"\x1b$(D", b"!", b"\n", b"\xff", b"\x80", b"\xd8\0", b"~{", b"\x0e", b"\xa1", b"a",
+            b"+", b"-", b"+2AA-", b"\xc3\xbc",
+        ),
         contexts=((b"", b""), (b"\x1b$B", b"\xff"), (b"\xff\xfe", b""), (b"\xef\xbb\xbf", b"\xff")),
     ),
     "charset detection": Reader(

@@ -9,13 +9,14 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.message.charset import _LABELS, codec_of, decode, detect
+from relay.message.charset import decode, detect
+from relay.message.labels import LABELS, codec_of
 from relay.message.octets import CHUNK
 
 
 def test_every_codec_of_the_table_exists():
     """Each codec we name is one that Python has."""
-    for codec in _LABELS:
+    for codec in LABELS:
         codecs.lookup(codec)
 
 
@@ -24,8 +25,10 @@ def test_every_codec_of_the_table_exists():
     [
         ("ISO-8859-1", "cp1252"), ("latin1", "cp1252"), ("US-ASCII", "cp1252"), ("gb2312", "gb18030"),
         ("ks_c_5601-1987", "cp949"), ("Shift_JIS", "cp932"), ("iso-8859-9", "cp1254"), ('"utf-8"', "utf-8"),
-        ("utf-8*en", "utf-8"), ("iso_8859_15", "iso8859-15"), ("utf-7", None), ("nonsense", None), ("", None),
-        ("unicode_escape", None), ("idna", None), ("rot13", None),
+        ("utf-8*en", "utf-8"), ("iso_8859_15", "iso8859-15"), ("utf-7", "utf-7"), ("nonsense", None), ("", None),
+        ("unicode_escape", None), ("idna", None), ("rot13", None), ("cp-850", "cp850"), ("IBM_850", "cp850"),
+        ("windows1252", "cp1252"), ("win 1250", "cp1250"), ("dos-437", "cp437"), ("code page 1251", "cp1251"),
+        ("iso8859_15", "iso8859-15"), ("charset=utf-8", "utf-8"), ("UTF-8;", "utf-8"), ("ms-932", "cp932"),
     ],
 )  # fmt: skip
 def test_labels_mean_what_browsers_mean(label, codec):
@@ -52,7 +55,22 @@ def test_labels_mean_what_browsers_mean(label, codec):
         (b"\x1b$B$3$s\r\nascii", "iso-2022-jp", "こん\r\n"),
         ("①".encode("cp932"), "shift_jis", "①"),
         ("お".encode("euc_jp"), "euc-jp", "お"),
-        (b"+ADw-", "utf-7", "+ADw-"),
+        (b"+ADw-", "utf-7", "<"),
+        (b"1+1=2", "utf-7", "1+1=2"),
+        (b"+2AA-", "utf-7", "\ufffd"),
+        ("Grüße".encode(), "utf-7", "Grüße"),
+        ("Grüße".encode(), "iso-8859-1", "Grüße"),
+        ("Grüße".encode(), "windows-1252", "Grüße"),
+        ("Zażółć".encode(), "iso-8859-2", "Zażółć"),
+        ("it\u2019s".encode(), "windows-1251", "it\u2019s"),
+        ("Заказ".encode(), "koi8-r", "Заказ"),
+        ("её".encode("koi8-r"), "koi8-r", "её"),
+        ("您好，订单".encode(), "gb2312", "您好，订单"),
+        ("联通".encode("gbk"), "gb2312", "联通"),
+        ("Müller".encode("latin-1"), "utf-8", "Müller"),
+        ("«CAFÉ» à".encode("latin-1"), "utf-8", "«CAFÉ» à"),
+        ("Größe, Maß".encode() + bytes(range(0x80, 0xC0)), "utf-8", "Größe, Maß\ufffd"),
+        ("Größe für große ".encode() + b"\xc3", "latin1", "Größe für große \ufffd"),
         (b"<html> declared utf-16, written plain", "utf-16", "<html> declared utf-16, written plain"),
     ],
 )
@@ -92,7 +110,7 @@ def test_detection_tells_cyrillic_from_latin():
 @settings(max_examples=examples(80), deadline=None)
 @given(
     st.binary(max_size=80),
-    st.none() | st.sampled_from(sorted({label for each in _LABELS.values() for label in each.split()})),
+    st.none() | st.sampled_from(sorted({label for each in LABELS.values() for label in each.split()})),
 )
 def test_any_octets_under_any_label_are_text(octets, label):
     """No label makes an error or a lone surrogate."""

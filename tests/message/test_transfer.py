@@ -59,6 +59,33 @@ def test_quoted_printable_goes_as_far_as_it_can(octets, expected):
     assert decoded(octets, QP) == expected
 
 
+_LINES = base64.encodebytes(b"twelve words" * 20).replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"\r\n-- \r\nScanned by Example Guard\r\n",
+        b"_______________________\r\nlist mailing list\r\n",
+        b"\r\nDisclaimer\r\nThis mail is for you alone.\r\n",
+        b"Virus-free. www.guard.example\r\n",
+        b"\r\n\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("gap", [b"\r\n", b"\r\n\r\n"])
+def test_a_footer_behind_base64_without_padding_is_no_base64(footer, gap):
+    """Words that a gateway put behind the letters are not decoded, and no letter is lost for them."""
+    lines = _LINES.replace(b"\r\n", gap)
+    assert decoded(lines + footer, B64) == b"twelve words" * 20
+
+
+def test_junk_between_lines_of_base64_is_no_footer():
+    """Words with long lines of letters behind them were put between, and the letters behind them count."""
+    assert len(decoded(_LINES[:78] + b"some words, not base64\r\n" + _LINES[78:], B64)) >= 240
+    assert decoded(b"words only, no letters\r\n", B64) != b""
+
+
 def test_uuencode_is_decoded_between_its_lines():
     """Words before and after are no content; without a begin line the octets stay."""
     assert decoded(b"words\r\nbegin 644 a.txt\r\n#0V%T\r\n`\r\nend\r\nmore\r\n", UU) == b"Cat"

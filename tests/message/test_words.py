@@ -38,6 +38,13 @@ from relay.message.words import decode_words, header_text, one_line
         (b"\x1b$B$3$s\x1b(B", "こん"),
         (b"a\r\n\tb", "a b"),
         (b"=?gb2312?B?w6y?=", "矛"),
+        (b"=?iso-8859-1?Q?Fr\xf6sche?= x", "Frösche x"),
+        (b"=?koi8-r?Q?\xfa\xc1\xcb\xc1\xda?=", "Заказ"),
+        (b"\xe9t\xe9 =?koi8-r?q?\xfa no end", "été З no end"),
+        (b"=?iso-8859-1?Q?Gr=C3=BC?= =?iso-8859-1?Q?=C3=9Fe?=", "Grüße"),
+        (b"=?utf-8?Q?Rechnung_f=FCr?=", "Rechnung für"),
+        (b"=?utf-7?Q?Gr+APw-n?=", "Grün"),
+        (b"=?cp-850?Q?Gr=81n?=", "Grün"),
     ],
 )
 def test_words_are_decoded_as_far_as_they_go(value, expected):
@@ -52,6 +59,14 @@ def test_unsound_words_are_reported():
     assert decode_words("=?nonsense?q?a?=")[1] is False
 
 
+@pytest.mark.parametrize("piece", [b"=?a?q?\xff", b"=?\xff?=", b"=?a?q?", b"\xff?="])
+def test_raw_octets_in_words_are_read_in_linear_time(piece):
+    """A megabyte of encoded words with raw octets takes no second."""
+    begun = time.thread_time()
+    header_text(piece * (1_000_000 // len(piece)) + b"\xff")
+    assert time.thread_time() - begun < 10
+
+
 def test_one_line_is_one_line():
     """Line ends become blanks, controls and lone surrogates go."""
     assert one_line(" a\r\nb\x00c\u2028d\ud800e\x85f ") == "a bc de f"
@@ -62,6 +77,6 @@ def test_one_line_is_one_line():
 )
 def test_hostile_words_are_read_in_linear_time(piece):
     """Half a megabyte of any one abuse takes no second."""
-    begun = time.perf_counter()
+    begun = time.thread_time()
     decode_words("=?a?q?" + piece * (500_000 // len(piece)))
-    assert time.perf_counter() - begun < 5
+    assert time.thread_time() - begun < 5
