@@ -26,7 +26,7 @@ class RouteHolds:
         #: The probes of each held route that were chosen and not yet claimed.
         self._probes: dict[str, tuple[str, ...]] = {}
         self._read_at: datetime | None = None
-        #: One at a time: changes of holds in the spool and here, and the reading of holds.
+        #: Changes of holds in the spool and here, and the reading of holds, happen one at a time.
         self._changing = asyncio.Lock()
 
     def reload(self, limits: Deliver, *, now: datetime) -> None:

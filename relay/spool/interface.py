@@ -235,8 +235,8 @@ class Outbox(Protocol):
         is made there.
 
         `void`: the stored request is dropped, because it is no contact and never will be. `settled`: the
-        request of this attempt made no contact, so that only `entry.in_doubt_since` remains in doubt. An
-        attempt that has not `begun` is not counted.
+        request of this attempt made no contact, so that only `entry.in_doubt_since` remains in doubt. If the
+        attempt was not `begun`, it is not counted.
         """
 
     async def recall(self, references: Sequence[str], *, now: datetime) -> None:

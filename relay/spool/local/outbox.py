@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
@@ -33,8 +33,7 @@ from relay.spool.local.room import Reserve, Room
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
-from relay.spool.model import Entry, Paused
-from relay.vocabulary import Rung
+from relay.spool.model import Entry
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
@@ -45,8 +44,48 @@ _LARGE_BYTES = 262_144
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
+def _committed(
+    name: str, change: Callable[Concatenate[apsw.Connection, Given], Answer]
+) -> Callable[Concatenate[LocalOutbox, Given], Coroutine[Any, Any, Answer]]:
+    """A method of the outbox that is one change; `name` is that of the fault point after its commit."""
+
+    async def method(outbox: LocalOutbox, /, *given: Given.args, **more: Given.kwargs) -> Answer:
+        return await outbox._change(name, change, *given, **more)  # noqa: SLF001 - a method of this class
+
+    return method
+
+
+def _asked(
+    read: Callable[Concatenate[apsw.Connection, Given], Answer],
+) -> Callable[Concatenate[LocalOutbox, Given], Coroutine[Any, Any, Answer]]:
+    """A method of the outbox that is one query."""
+
+    async def method(outbox: LocalOutbox, /, *given: Given.args, **more: Given.kwargs) -> Answer:
+        return await outbox._read(read, *given, **more)  # noqa: SLF001 - a method of this class
+
+    return method
+
+
 class LocalOutbox(Outbox):
     """The `Outbox` over SQLite and files; one for each spool."""
+
+    move_clock = _committed("clock", claims.move_clock)
+    renew = _committed("renew", outcomes.renew)
+    save_request = _committed("request", outcomes.save_request)
+    begin_sending = _committed("send", outcomes.begin_sending)
+    refuse = _committed("refuse", outcomes.refuse)
+    find_token = _asked(outcomes.find_token)
+    begin_original = _committed("rung", outcomes.begin_original)
+    why_original = _asked(outcomes.why_original)
+    finish = _committed("finish", outcomes.finish)
+    defer = _committed("defer", outcomes.defer)
+    recall = _committed("recall", outcomes.recall)
+    hold = _committed("hold", outcomes.hold)
+    bury = _committed("bury", outcomes.bury)
+    bury_aged = _committed("bury", outcomes.bury_aged)
+    hold_route = _committed("hold_route", control.hold_route)
+    resume_route = _committed("resume_route", control.resume_route)
+    paused = _asked(control.read_paused)
 
     def __init__(self, config: Config) -> None:
         self._layout = Layout(data_dir=config.data_dir)
@@ -131,12 +170,6 @@ class LocalOutbox(Outbox):
         # Beside the writer, since it may walk over all waiting entries.
         return await self._read(claims.find_probes, route=route)
 
-    async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-        await self._change("clock", claims.move_clock, by=by, lease_seconds=lease_seconds, now=now)
-
-    async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:
-        await self._change("renew", outcomes.renew, entry, lease_seconds=lease_seconds, now=now)
-
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
         if self._suspects.keep_waiting:  # the runner sees when the entries under way have ended
             return None
@@ -157,126 +190,6 @@ class LocalOutbox(Outbox):
     def open_file(self, entry: Entry) -> int | None:
         return open_file(self._layout, entry.spool_id)
 
-    async def save_request(
-        self, entry: Entry, *, request: bytes, rung: Rung, token: str, expires_at: datetime, now: datetime
-    ) -> None:
-        await self._change(
-            "request",
-            outcomes.save_request,
-            entry,
-            request=request,
-            rung=rung,
-            token=token,
-            expires_at=expires_at,
-            now=now,
-        )
-
-    async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        await self._change("rung", outcomes.begin_original, entry, reason=reason, detail=detail, now=now)
-
-    async def why_original(self, entry: Entry) -> str:
-        return await self._read(outcomes.why_original, entry_id=entry.entry_id)
-
-    async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
-        await self._change("send", outcomes.begin_sending, entry, token=token, now=now)
-
-    async def refuse(
-        self, entry: Entry, *, rung: Rung, token: str, reason: str, detail: str, now: datetime
-    ) -> None:
-        await self._change(
-            "refuse", outcomes.refuse, entry, rung=rung, token=token, reason=reason, detail=detail, now=now
-        )
-
-    async def find_token(self, token: str) -> tuple[bool, str | None]:
-        return await self._read(outcomes.find_token, token=token)
-
-    async def finish(
-        self,
-        entry: Entry,
-        *,
-        contact_id: str | None,
-        reason: str = "",
-        detail: str = "",
-        dropped: bool = False,
-        now: datetime,
-    ) -> None:
-        await self._change(
-            "finish",
-            outcomes.finish,
-            entry,
-            contact_id=contact_id,
-            reason=reason,
-            detail=detail,
-            dropped=dropped,
-            now=now,
-        )
-
-    async def defer(
-        self,
-        entry: Entry,
-        *,
-        until: datetime,
-        reason: str,
-        detail: str,
-        rung: Rung | None = None,
-        void: bool = False,
-        settled: bool = False,
-        begun: bool = True,
-        now: datetime,
-    ) -> None:
-        await self._change(
-            "defer",
-            outcomes.defer,
-            entry,
-            until=until,
-            reason=reason,
-            detail=detail,
-            rung=rung,
-            void=void,
-            settled=settled,
-            begun=begun,
-            now=now,
-        )
-
-    async def recall(self, references: Sequence[str], *, now: datetime) -> None:
-        await self._change("recall", outcomes.recall, references, now=now)
-
-    async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-        await self._change("hold", outcomes.hold, entry, reason=reason, detail=detail, now=now)
-
-    async def bury(
-        self,
-        entry: Entry,
-        *,
-        reason: str,
-        detail: str,
-        afresh: bool = False,
-        settled: bool = False,
-        now: datetime,
-    ) -> None:
-        await self._change(
-            "bury",
-            outcomes.bury,
-            entry,
-            reason=reason,
-            detail=detail,
-            afresh=afresh,
-            settled=settled,
-            now=now,
-        )
-
-    async def bury_aged(
-        self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
-    ) -> Sequence[Entry]:
-        return await self._change(
-            "bury",
-            outcomes.bury_aged,
-            accepted_before=accepted_before,
-            reason=reason,
-            detail=detail,
-            now=now,
-        )
-
     async def find_contact(
         self, entry: Entry, *, message_ids: Sequence[str], since: datetime, instance_id: str | None = None
     ) -> str | None:
@@ -289,17 +202,6 @@ class LocalOutbox(Outbox):
             since=since,
             instance_id=instance_id,
         )
-
-    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
-        return await self._change(
-            "hold_route", control.hold_route, route, reason=reason, detail=detail, now=now
-        )
-
-    async def resume_route(self, route: str) -> bool:
-        return await self._change("resume_route", control.resume_route, route)
-
-    async def paused(self) -> Paused:
-        return await self._read(control.read_paused)
 
     async def expire(self, *, now: datetime) -> int:
         mails = 0

@@ -143,12 +143,12 @@ def begin_original(
     remember(connection, entry.entry_id, at=at, event="original", reason=reason, detail=detail)
 
 
-def why_original(connection: apsw.Connection, *, entry_id: int) -> str:
+def why_original(connection: apsw.Connection, entry: Entry) -> str:
     """The reason word of the last step to the last rung. Returns "" if the history has forgotten it."""
     rows = query(
         connection,
         "SELECT reason FROM history WHERE entry_id = ? AND event = 'original' ORDER BY rowid DESC LIMIT 1",
-        (entry_id,),
+        (entry.entry_id,),
     )
     return str(rows[0][0]) if rows else ""
 
@@ -215,9 +215,9 @@ def finish(
     entry: Entry,
     *,
     contact_id: str | None,
-    reason: str,
-    detail: str,
-    dropped: bool,
+    reason: str = "",
+    detail: str = "",
+    dropped: bool = False,
     now: datetime,
 ) -> None:
     """Move the entry to S7. Its request is removed; the ledger remembers the entry and its contact id."""
@@ -239,10 +239,10 @@ def defer(
     until: datetime,
     reason: str,
     detail: str,
-    rung: Rung | None,
-    void: bool,
-    settled: bool,
-    begun: bool,
+    rung: Rung | None = None,
+    void: bool = False,
+    settled: bool = False,
+    begun: bool = True,
     now: datetime,
 ) -> None:
     """Move the entry back to S3."""
@@ -272,7 +272,9 @@ def defer(
 
 
 def _put_back(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
-    """Back to S3 as if the entry had not been leased: no attempt, no event, and no word on earlier deaths."""
+    """Move the entry back to S3 as if it had not been leased: the attempt is not counted, no event is noted,
+    and the count of dead runners stays.
+    """
     connection.execute(
         "UPDATE entries SET state = 'queued', reason = ?, detail = ?, lease_until = NULL, "
         "attempts = attempts - 1, updated_at = ? WHERE entry_id = ?",
@@ -307,8 +309,8 @@ def bury(
     *,
     reason: str,
     detail: str,
-    afresh: bool,
-    settled: bool,
+    afresh: bool = False,
+    settled: bool = False,
     now: datetime,
 ) -> None:
     """Move the entry to S6."""
