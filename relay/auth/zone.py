@@ -140,9 +140,9 @@ def _read_names(records: list[str]) -> Answer:
 
 
 def _read_exchanges(records: list[str]) -> Answer:
-    pairs = [record.split() for record in records]
-    ranked = sorted(((int(preference), host) for preference, host in pairs), key=lambda pair: pair[0])
-    return Answer(status=Status.FOUND, names=tuple(_read_name(host) for _, host in ranked))
+    pairs = [record.strip().partition(" ") for record in records]
+    ranked = sorted((int(preference), at, host.strip()) for at, (preference, _, host) in enumerate(pairs))
+    return Answer(status=Status.FOUND, names=tuple(_read_name(host) for *_, host in ranked))
 
 
 def _read_tlsa(records: list[str]) -> Answer:
