@@ -1,0 +1,114 @@
+"""A mail as its signatures see it: its header, and the digests of its body that they name.
+
+Owns the look for signatures while a mail arrives: `SignedMailReader` is an observer of its octets, and holds
+its header and no more. Never verifies. Linear in the octets, whatever the header asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay.auth.body_hash import BodyDigests, BodyHasher, Canonicalisation
+from relay.auth.fields import HEADER_BYTES, Field
+from relay.auth.signature import Signature, parse_message_signature, parse_signature
+
+#: DKIM signatures that are verified (RFC 6376 §6.1 leaves the number to us): each costs a look-up and a key.
+MOST_SIGNATURES = 8
+#: RFC 8617 §4.2.1: the largest instance of an ARC set.
+MOST_SETS = 50
+
+_SIGNED = re.compile(rb"(?:\A|\r\n)((dkim-signature|arc-message-signature)[ \t]*+:)", re.IGNORECASE)
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_PARSERS = {
+    b"dkim-signature": (parse_signature, MOST_SIGNATURES),
+    b"arc-message-signature": (parse_message_signature, MOST_SETS),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedMail:
+    """All that the verification of a mail's signatures needs of it."""
+
+    #: The header up to its empty line; b"" where it was too long.
+    header: bytes
+    #: The header had more than `HEADER_BYTES`, and was not looked at.
+    too_long: bool = False
+    #: The digests of the canonical forms that some signature names.
+    digests: Mapping[Canonicalisation, BodyDigests]
+
+
+class SignedMailReader:
+    """The reader of a mail that is still arriving; an observer in the sense of `relay.smtp.content`."""
+
+    __slots__ = ("_hashers", "_head", "_header", "_too_long")
+
+    def __init__(self) -> None:
+        """Begin a mail."""
+        #: The octets so far, until the header has ended.
+        self._head: bytearray | None = bytearray()
+        self._header = b""
+        self._too_long = False
+        self._hashers: Mapping[Canonicalisation, BodyHasher] = {}
+
+    def update(self, octets: bytes, /) -> None:
+        """Take the next octets of the mail."""
+        if self._head is None:
+            for hasher in self._hashers.values():
+                hasher.update(octets)
+            return
+        head = self._head
+        seen = len(head)
+        head += octets[: HEADER_BYTES + 4 - seen]
+        end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n", max(seen - 3, 0))
+        if end >= 0 and (end or head.startswith(b"\r\n")):
+            body_at = end + 4 if end else 2
+            self._begin_body(bytes(head[:end]))
+            self.update(octets[body_at - seen :])
+        elif len(head) > HEADER_BYTES:
+            self._too_long = True
+            self._head = None
+
+    def finish(self) -> SignedMail:
+        """The mail, which has ended."""
+        if self._head is not None:  # a mail of nothing but a header
+            self._begin_body(bytes(self._head))
+        return SignedMail(
+            header=self._header,
+            too_long=self._too_long,
+            digests={form: hasher.finish() for form, hasher in self._hashers.items()},
+        )
+
+    def _begin_body(self, header: bytes) -> None:
+        self._head = None
+        self._header = header
+        wanted: dict[Canonicalisation, list[int]] = {}
+        for signature in _find_signatures(header):
+            lengths = wanted.setdefault(signature.form, [])
+            if signature.length is not None:
+                lengths.append(signature.length)
+        self._hashers = {form: BodyHasher(form, lengths) for form, lengths in wanted.items()}
+
+
+def _find_signatures(header: bytes) -> Iterable[Signature]:
+    """The signatures over the body, without a look at any other field."""
+    left = {name: most for name, (_, most) in _PARSERS.items()}
+    for found in _SIGNED.finditer(header):
+        name = found[2].lower()
+        if left[name]:
+            left[name] -= 1
+            end = _FIELD_END.search(header, found.end())
+            raw = header[found.start(1) : len(header) if end is None else end.start()]
+            parse, _ = _PARSERS[name]
+            signature = parse(Field(name=name, raw=raw))
+            if isinstance(signature, Signature):
+                yield signature
+
+
+def read_signed_mail(chunks: Iterable[bytes]) -> SignedMail:
+    """The mail in stored octets, without our own fields."""
+    reader = SignedMailReader()
+    for chunk in chunks:
+        reader.update(chunk)
+    return reader.finish()
