@@ -72,6 +72,7 @@ class AdaptationCode(StrEnum):
     ATTACHMENTS_TOO_LARGE = "attachments.too_large", f"Body and attachments together may hold {TOTAL_BYTES >> 20} MB; the file ranked below those that go, is stored and named in the note."
     ATTACHMENT_REFUSED = "attachment.refused", "Connect refused the contact with this file; it is stored and named in the note."
     ATTACHMENT_UNPACKED = "attachment.unpacked", "The file is a container (winmail.dat, opaque S/MIME) whose content goes in its place; the container is stored."
+    ATTACHMENTS_LEFT_INSIDE = "attachments.left_inside", "All files of the mail together would be more than twice `max_message_bytes`; those that stand inside attached messages or containers, and found no room, are kept in these alone."
     ATTACHMENT_RENAMED = "attachment.renamed", f"The file name was changed: NFC, without control or invisible characters, at most {FILE_NAME_CHARACTERS} characters, unique, with an extension that fits its type."
     ATTACHMENT_NAMED = "attachment.named", "The file came without a name and was given one."
     FILE_CONTENT_CONTRADICTS_NAME = "file.content_contradicts_name", "The file is a program by its content (Windows, Linux, macOS, Java, a script, a shortcut) under a name of another kind; it goes as it is, and the desk should not open it."

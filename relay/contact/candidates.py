@@ -70,6 +70,11 @@ class Candidate:
     parent: int | None = None
     chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
 
+    @property
+    def is_inside(self) -> bool:
+        """Returns whether another candidate, a message or a container, holds the octets of this one."""
+        return self.parent is not None or (self.part is not None and self.part.origin in _OPENED)
+
 
 def collect_candidates(message: Message) -> tuple[Candidate, ...]:
     """All candidates of a mail, except its bodies, numbered from 1 in its order."""
@@ -78,22 +83,28 @@ def collect_candidates(message: Message) -> tuple[Candidate, ...]:
     return tuple(found)
 
 
-def collect_bodies(message: Message, roles: tuple[Role, ...], *, count: int) -> tuple[Candidate, ...]:
+def collect_bodies(
+    message: Message, roles: tuple[Role, ...], *, count: int, most_bytes: int
+) -> tuple[Candidate, ...]:
     """The bodies that a contact does not hold whole, as files; the mail has `count` other candidates.
 
-    Each file is the text as decoded, in UTF-8. Where the parser cut that text, the parts themselves are the
-    files.
+    Each file is the text as decoded, in UTF-8. Where the parser cut that text, or in UTF-8 it has more than
+    `most_bytes`, the parts themselves are the files.
     """
-    if roles and Defect.BODY_TOO_LONG in message.defects:
-        return tuple(
-            _take(part, count + 3 + index, Role.TEXT, name="", parent=None)
-            for index, part in enumerate(message.bodies)
-        )
     made = {
         Role.TEXT: lambda: _make(count + 1, Role.TEXT, "message.txt", message.text),
         Role.HTML: lambda: _make(count + 2, Role.HTML, "message.html", message.html),
     }
-    return tuple(made[role]() for role in roles)
+    if Defect.BODY_TOO_LONG not in message.defects:
+        files = tuple(made[role]() for role in roles)
+        if sum(file.size for file in files) <= most_bytes:
+            return files
+    if not roles:
+        return ()
+    return tuple(
+        _take(part, count + 3 + index, Role.TEXT, name="", parent=None)
+        for index, part in enumerate(message.bodies)
+    )
 
 
 def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent: int | None) -> None:

@@ -19,6 +19,9 @@ from relay.contact.ranking import rank_candidate
 from relay.message.sniff import EXECUTABLES
 from relay.vocabulary import Rung
 
+#: Octets of all files for each octet that a mail may have: those of the mail itself, and as many again of
+#: what is made of its bodies and taken out of messages within.
+_FILES_FACTOR = 2
 #: Attachments that every Region takes; AWS began to raise the number in 2026.
 _OLD_PLACES = 10
 
@@ -40,6 +43,8 @@ class Files:
     #: Files that are only stored, each with the reason.
     left: tuple[tuple[PlannedFile, Code], ...]
     changes: tuple[Adaptation, ...]
+    #: The number of files that are kept only inside the message or the container which holds them.
+    inside: int = 0
 
     @property
     def all(self) -> tuple[PlannedFile, ...]:
@@ -69,6 +74,10 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
     allowed = frozenset(choice.config.connect.allowed_extensions)
     changes: list[Adaptation] = []
     files = _name_files(candidates, choice, allowed, changes)
+    inside = _leave_inside(candidates, files, most_file_bytes(choice.config))
+    if inside:
+        detail = f"{inside:,} files: {Code.ATTACHMENTS_LEFT_INSIDE.sentence}"
+        changes.append(Adaptation(code=Code.ATTACHMENTS_LEFT_INSIDE, detail=detail))
     changes += _contradictions(candidates, files)
     reasons = _check_each(candidates, files, choice, allowed)
     _choose(candidates, files, reasons, choice)
@@ -84,7 +93,35 @@ def choose_files(candidates: Sequence[Candidate], choice: Choice) -> Files:
             changes.append(
                 Adaptation(code=code, detail=detail, before=file.name, after=f"{file.key} {file.sha256}")
             )
-    return Files(attached=tuple(attached), left=tuple(left), changes=tuple(changes))
+    return Files(attached=tuple(attached), left=tuple(left), changes=tuple(changes), inside=inside)
+
+
+def most_file_bytes(config: Config) -> int:
+    """The octets that all files of a mail may have together, decoded."""
+    return _FILES_FACTOR * config.max_message_bytes
+
+
+def _leave_inside(candidates: Sequence[Candidate], files: dict[int, PlannedFile], limit: int) -> int:
+    """Remove files that stand inside others, and for which all files together leave no room.
+
+    Messages within messages hold the same octets once for each level. The mail's own parts and bodies always
+    have room: together they are smaller than `limit`.
+
+    Returns the number of files removed.
+    """
+    room = limit - sum(
+        files[one.number].size for one in candidates if one.number in files and not one.is_inside
+    )
+    removed = 0
+    for one in candidates:
+        if one.number not in files or not one.is_inside:
+            continue
+        if one.size <= room:
+            room -= one.size
+        else:
+            del files[one.number]
+            removed += 1
+    return removed
 
 
 def fit_name(candidate: Candidate, allowed: frozenset[str]) -> str:

@@ -158,7 +158,7 @@ def _fit_content(
     top = tuple(one.number for one in candidates if one.parent is None)
     for reserve in (0, NOTE_LIMIT):
         body = make_body(message, route, config, rung=rung, limit=BODY_BYTES - reserve)
-        kept = collect_bodies(message, body.kept, count=len(candidates))
+        kept = collect_bodies(message, body.kept, count=len(candidates), most_bytes=config.max_message_bytes)
         room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
         choice = Choice(
             config=config,
@@ -170,13 +170,23 @@ def _fit_content(
             room=room,
         )
         files = choose_files((*candidates, *kept), choice)
-        lines = build_note(files.left, facts=(*facts, *_tell_cut(body)), original_key=original_key)
+        lines = build_note(
+            files.left, facts=(*facts, *_tell_cut(body), *_tell_inside(files)), original_key=original_key
+        )
         text, note_changes = append_note(body, lines)
         size = count_utf8(text)
         total = size + sum(file.size for file in files.attached)
         if size <= BODY_BYTES and total <= max(config.connect.max_total_bytes, size):
             break
     return _Content(text=text, body=body, files=files, changes=(*body.changes, *files.changes, *note_changes))
+
+
+def _tell_inside(files: Files) -> tuple[str, ...]:
+    """The line of the note about files that are kept in the messages or containers that hold them."""
+    if not files.inside:
+        return ()
+    count = f"{files.inside:,} of the files" if files.inside > 1 else "One of the files"
+    return (f"{count} inside attached messages or containers: kept only there.",)
 
 
 def _tell_cut(body: Body) -> tuple[str, ...]:

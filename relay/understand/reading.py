@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from relay import telemetry
 from relay.config import Config, Route
 from relay.config.data_dir import WORK
+from relay.contact.files import most_file_bytes
 from relay.contact.plan import Context, Plan
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.understand import wire
@@ -201,7 +202,7 @@ def build_allowance(config: Config) -> Allowance:
     return Allowance(
         cpu_seconds=limits.cpu_seconds,
         memory_bytes=limits.memory_bytes,
-        files_bytes=2 * config.max_message_bytes,
+        files_bytes=most_file_bytes(config),
     )
 
 

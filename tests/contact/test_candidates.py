@@ -60,8 +60,8 @@ def test_rendered_message_holds_what_a_reader_wants():
 def test_body_files_have_numbers_of_their_own():
     """The number of a body's file does not depend on which bodies are kept."""
     message = make_message(text="täxt", html="<p>")
-    (html,) = collect_bodies(message, (Role.HTML,), count=4)
-    text, other = collect_bodies(message, (Role.TEXT, Role.HTML), count=4)
+    (html,) = collect_bodies(message, (Role.HTML,), count=4, most_bytes=1_000_000)
+    text, other = collect_bodies(message, (Role.TEXT, Role.HTML), count=4, most_bytes=1_000_000)
     assert (text.number, html.number, other.number) == (5, 6, 6)
     assert b"".join(text.chunks()) == "täxt".encode()
     assert (html.name, html.content_type) == ("message.html", "text/html")
@@ -70,9 +70,9 @@ def test_body_files_have_numbers_of_their_own():
 def test_body_that_the_parser_cut_is_kept_as_it_came():
     """Where the decoded text is not all there is, the part itself becomes the file."""
     message = replace(make_message(text="cut"), defects=(Defect.BODY_TOO_LONG,))
-    (file,) = collect_bodies(message, (Role.TEXT,), count=0)
+    (file,) = collect_bodies(message, (Role.TEXT,), count=0, most_bytes=1_000_000)
     assert (file.number, file.sha256) == (3, message.bodies[0].sha256)
-    assert collect_bodies(message, (), count=0) == ()
+    assert collect_bodies(message, (), count=0, most_bytes=1_000_000) == ()
 
 
 def test_default_names():

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.aws.request_limits import check_request
+from relay.contact.files import most_file_bytes
 from relay.contact.fit import fit
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
@@ -27,7 +28,7 @@ _MANY = settings(
 )
 _CONFIGS = [
     make_config(),
-    make_config(prefer="text"),
+    make_config(prefer="text").model_copy(update={"max_message_bytes": 65_536}),
     make_config(prefer_reply_to=True, connect={"max_attachments": 2, "allowed_extensions": ("pdf", "txt")}),
 ]
 _REJECTING = make_config(disallowed_types="reject")
@@ -61,6 +62,7 @@ def test_any_mail_becomes_a_request_that_connect_takes(raw, config, rung):
     plan = fit(message, make_context(reverse_path=None), make_route(config), config, rung=rung)
     for file in plan.files:
         assert sum(map(len, file.chunks())) == file.size
+    assert sum(file.size for file in plan.files) <= most_file_bytes(config)
     urls = ["https://bucket.s3.eu-central-1.amazonaws.com/x" for file in plan.files if file.attached]
     request = build_request(plan, urls, client_token="cmr-token")
     assert check_request(request, max_attachments=config.connect.max_attachments) == ()
