@@ -15,6 +15,10 @@ from hypothesis import settings
 settings.register_profile(PROFILE, deadline=None, max_examples=examples(40))
 settings.load_profile(PROFILE)
 
+# aiohttp reads the certificates of all public authorities at its import, a tenth of a second in each process of
+# each daemon; tests talk to loopback only, and name their own authority where they need one.
+os.environ.setdefault("SSL_CERT_FILE", os.devnull)
+
 #: What Python tells an audit hook when a process begins.
 _STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 

@@ -16,7 +16,7 @@ from relay import telemetry
 from relay.config import Config
 from relay.config.words import split_bind
 from relay.errors import ConfigError
-from relay.smtp.listeners import open_socket
+from relay.smtp.sockets import open_socket
 from relay.timing import is_set_within
 
 #: Receivers whose supervisor was killed hold its ports until they notice: for some 10 ms as a rule, for 2.6 s

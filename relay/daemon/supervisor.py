@@ -7,6 +7,7 @@ the same, its children see their line close and stop in order.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -22,7 +23,6 @@ from relay.config import Config
 from relay.config.load import check_files, load_config
 from relay.config.words import split_bind
 from relay.daemon import systemd
-from relay.daemon.admin import build_application, open_admin
 from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.process import ChildProcess
@@ -91,9 +91,7 @@ class Supervisor:
             self._sockets = await open_all(config, systemd.inherited_sockets(), stopping=self._stopping)
         names = self._names()
         self._up = {name: asyncio.Event() for name in names}
-        async with AsyncExitStack() as stack:
-            await self._open_admin(stack)
-            await self._until_stopped(names)
+        await self._until_stopped(names)
         telemetry.daemon_stopped(seconds=time.monotonic() - begun)
         if self._refused:
             raise ConfigError(*self._refused)
@@ -101,27 +99,34 @@ class Supervisor:
 
     async def _until_stopped(self, names: list[str]) -> None:
         keepers = [asyncio.create_task(self._keep(name)) for name in names]
-        announcing = asyncio.create_task(self._announce())
-        stopping = asyncio.create_task(self._stopping.wait())
-        watching = asyncio.create_task(self._vigil.run())
-        await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if watching.done():
-            watching.result()  # a supervisor that cannot watch its children ends, and so do they
-        watching.cancel()
-        announcing.cancel()
-        systemd.notify("STOPPING=1")
-        await self._stop()
-        await asyncio.gather(*keepers)
-        self._full_alarm.close()
-        await self._alarms.close()
+        async with AsyncExitStack() as stack:
+            await self._open_admin(stack)
+            announcing = asyncio.create_task(self._announce())
+            stopping = asyncio.create_task(self._stopping.wait())
+            watching = asyncio.create_task(self._vigil.run())
+            await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()  # a supervisor that cannot watch its children ends, and so do they
+            watching.cancel()
+            announcing.cancel()
+            systemd.notify("STOPPING=1")
+            await self._stop()
+            await asyncio.gather(*keepers)
+            self._full_alarm.close()
+            await self._alarms.close()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
-        """Serve health and metrics from before the first child works until after the last has stopped."""
+        """Serve health and metrics from before readiness is reported until after the last child has stopped.
+
+        The pages are imported in a thread while the children start: they bring aiohttp, for which no peer
+        should wait.
+        """
         if not self._config.admin.bind:
             return
-        app = build_application(problems=self._problems, metrics=self._metrics)
+        admin = await asyncio.to_thread(importlib.import_module, "relay.daemon.admin")
+        app = admin.build_application(problems=self._problems, metrics=self._metrics)
         try:
-            bind = await stack.enter_async_context(open_admin(self._config.admin.bind, app))
+            bind = await stack.enter_async_context(admin.open_admin(self._config.admin.bind, app))
         except ConfigError as exc:
             telemetry.admin_refused(why=str(exc))  # mail matters more than its metrics
         else:

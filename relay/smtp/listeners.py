@@ -11,8 +11,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from relay.config.model import Config, Listener
-from relay.config.words import split_bind
+from relay.config.model import Config
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.counters import SharedCounters
@@ -23,35 +22,12 @@ from relay.smtp.protocol import Smtp
 from relay.smtp.proxy import ProxyGate
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, build_settings
+from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
 from relay.spool.interface import Intake
 
-#: Connections the kernel keeps for us while we are busy: with 100, 200 senders at once collapse to a twentieth.
-BACKLOG = 1_024
 #: How often draining looks whether the last session is gone.
 _DRAIN_STEP_SECONDS = 0.05
-
-
-def open_socket(listener: Listener) -> socket.socket:
-    """The bound and listening socket of a listener; one for IPv6 takes IPv6 only, so that both can stand at one port.
-
-    Raises:
-        OSError: the address is taken, or not this machine's, or needs a privilege.
-    """
-    host, port = split_bind(listener.bind)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind((host, port))
-        opened.listen(BACKLOG)
-        opened.setblocking(False)
-    except OSError:
-        opened.close()
-        raise
-    return opened
 
 
 class Listeners:

@@ -14,7 +14,8 @@ from fake_spool import FakeSpool
 
 from relay import telemetry
 from relay.config.model import Config
-from relay.smtp.listeners import Listeners, open_socket
+from relay.smtp.listeners import Listeners
+from relay.smtp.sockets import open_socket
 
 ROUTES = [
     {
