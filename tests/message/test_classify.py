@@ -33,6 +33,39 @@ _REPORT = (
         ("Precedence: auto_reply", False, "auto-reply"),
         ("Subject: Automatic reply: Hello", False, "auto-reply"),
         ("Subject: Out of Office: Hello", False, "auto-reply"),
+        ("Subject: Out of Office AutoReply: Hello", False, "auto-reply"),
+        ("Subject: [Auto-Reply] Hello", False, "auto-reply"),
+        ("Subject: AUTO: Ann Lee is out of the office (returning 3 Feb)", False, "auto-reply"),
+        ("Subject: Abwesenheitsnotiz: Hallo", False, "auto-reply"),
+        ("Subject: Réponse automatique\u00a0: x", False, "auto-reply"),
+        ("Subject: 自动答复: x", False, "auto-reply"),
+        ("Subject: 自動回覆：x", False, "auto-reply"),
+        ("Subject: Odpowiedź automatyczna: x", False, "auto-reply"),
+        ("Subject: Automatická odpověď: x", False, "auto-reply"),
+        ("Subject: Автоматический ответ: x", False, "auto-reply"),
+        ("Subject: Αυτόματη απάντηση: x", False, "auto-reply"),
+        ("Subject: Otomatik yanıt: x", False, "auto-reply"),
+        ("Subject: Automatikus válasz: x", False, "auto-reply"),
+        ("Subject: Automatisk svar: x", False, "auto-reply"),
+        ("Subject: Automaattinen vastaus: x", False, "auto-reply"),
+        ("Subject: תשובה אוטומטית: x", False, "auto-reply"),
+        ("Subject: رد تلقائي: x", False, "auto-reply"),
+        ("Subject: 자동 회신: x", False, "auto-reply"),
+        ("Subject: 自動応答: x", False, "auto-reply"),
+        ("Subject: Out of office\nIn-Reply-To: <a@b>", False, "auto-reply"),
+        ("Subject: Out of office\nX-Auto-Response-Suppress: All", False, "auto-reply"),
+        ("X-Precedence: auto_reply", False, "auto-reply"),
+        ("Subject: Out of office", False, "human"),
+        ("Subject: Out of office hours contact number?", False, "human"),
+        ("Subject: Automatic reply is not working since Monday", False, "human"),
+        ("Subject: Abwesenheitsnotiz einrichten", False, "human"),
+        ("Subject: Réponse automatique à désactiver", False, "human"),
+        ("Subject: Vacation request: July", False, "human"),
+        ("Subject: 自动回复功能无法使用", False, "human"),
+        ("Subject: Re: Automatic reply: Hello", False, "human"),
+        ("From: postmasters-club@x.example\nSubject: Returned mail is a nuisance", False, "human"),
+        ("From: x@y.example\nSubject: Unzustellbar: Hallo", True, "bounce"),
+        ("From: x@y.example\nSubject: 无法送达: Hello", True, "bounce"),
         ("Subject: =?utf-8?q?R=C3=A9ponse_automatique_=3A?= x", False, "auto-reply"),
         ("In-Reply-To: <a@b>\nSubject: Re: Hello", True, "auto-reply"),
         ("From: MAILER-DAEMON@x.example\nSubject: Returned mail: see transcript", False, "bounce"),
@@ -55,6 +88,29 @@ def test_headers_tell_the_class(header, null_reverse_path, expected):
     """Each habit of the field gives its class."""
     raw = header.replace("\n", "\r\n").encode() + b"\r\n\r\nx\r\n"
     assert classify(parse_message(raw), null_reverse_path=null_reverse_path) == expected
+
+
+_WRAPPED = (
+    b"From: %b\r\nSubject: Fwd: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee below.\r\n--b\r\n"
+    b"Content-Type: message/%b\r\n\r\nStatus: 5.1.1\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("author", "kind", "null_reverse_path", "expected"),
+    [
+        (b"ann@customer.example", b"delivery-status", False, "human"),
+        (b"ann@customer.example", b"global-delivery-status", False, "human"),
+        (b"ann@customer.example", b"disposition-notification", False, "human"),
+        (b"MAILER-DAEMON@customer.example", b"delivery-status", False, "bounce"),
+        (b"ann@customer.example", b"delivery-status", True, "bounce"),
+        (b"MAILER-DAEMON@customer.example", b"disposition-notification", False, "auto-reply"),
+    ],
+)
+def test_a_report_in_another_mail_is_its_writers(author, kind, null_reverse_path, expected):
+    """A person who forwards a report is a person; a program that wraps one sends a report."""
+    message = parse_message(_WRAPPED % (author, kind))
+    assert classify(message, null_reverse_path=null_reverse_path) == expected
 
 
 def test_reports_tell_the_class():
