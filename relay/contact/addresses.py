@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
@@ -81,14 +81,26 @@ def choose_author(
     if code is not None and address.lower() != first.address.strip().lower():
         shown = ", ".join(author.address for author in message.author)
         changes.append(Adaptation(code=code, detail=code.sentence, before=shown, after=address))
-    elif code is None and len(message.author) > 1:
+    elif code is None and len(distinct(message.author)) > 1:
         shown = ", ".join(author.address for author in message.author)
         changes.append(
             Adaptation(code=Code.FROM_SEVERAL, detail=Code.FROM_SEVERAL.sentence, before=shown, after=address)
         )
-    original = mailbox.name or first.name or (first.address if address != first.address.strip() else "")
+    name = mailbox.name or next((one.name for one in distinct(message.author) if one.address == address), "")
+    original = name or first.name or (first.address if address != first.address.strip() else "")
     name, changed = _fit_name(original, Code.FROM_NAME, plain=rung.is_plain)
     return address, name, (*changes, *changed)
+
+
+def distinct(mailboxes: Sequence[Mailbox]) -> tuple[Mailbox, ...]:
+    """The mailboxes of different addresses, in order, with the first name that each is given."""
+    found: dict[str, Mailbox] = {}
+    for mailbox in mailboxes:
+        key = (mailbox.address.strip() or mailbox.name).casefold()
+        known = found.get(key)
+        if known is None or (mailbox.name and not known.name):
+            found[key] = mailbox if known is None else replace(known, name=mailbox.name)
+    return tuple(found.values())
 
 
 def _candidates(message: Message, context: Context, route: Route) -> Iterator[tuple[Mailbox, Code | None]]:

@@ -11,6 +11,7 @@ from datetime import UTC
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
+from relay.contact.addresses import distinct
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
@@ -110,7 +111,7 @@ def _read_message(
     """Name without prefix, and value, in the order of priority; empty values are left out later."""
     envelope, peer = context.envelope, context.envelope.peer
     paths = context.destination.forward_paths
-    authors = _list(message.author)
+    authors = _list(distinct(message.author))
     yield "spool_id", context.spool_id
     yield "message_id", message.message_id or ""
     yield "envelope_from", "<>" if envelope.reverse_path is None else envelope.reverse_path

@@ -25,6 +25,11 @@ _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _ROUTE = re.compile(r"^@[^:]*:")
 _JOINT = re.compile(r"([@.])")
 _INNER_COMMENT = re.compile(r"\([^()]*+\)")
+#: An encoded word: its commas and semicolons are letters of a name. One with an address is read as text.
+_ENCODED = re.compile(r"=\?[^\s?=]{1,64}\?[bBqQ]\?[^?<>@]*+\?=")
+_SCHEME = re.compile(r"(?:mailto|smtp):", re.IGNORECASE)
+#: What people put around an address in place of angle brackets.
+_PAIRS = frozenset({("'", "'"), ("[", "]"), ("{", "}"), ('"', '"')})
 # Searched at the beginning of a word only: from within a word it would be read again for each letter.
 _LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
@@ -91,7 +96,9 @@ class _Reader:
         return self.mailboxes
 
     def _step(self, text: str, at: int) -> int:
-        plain = _TEXT.match(text, at)
+        # The encoded word first: the text up to the next mark may be long, and is read once.
+        whole = _ENCODED.match(text, at) if text.startswith("=?", at) else None
+        plain = whole or _TEXT.match(text, at)
         if plain is not None:
             self.draft.add(plain[0])
             return plain.end()
@@ -207,7 +214,9 @@ class _Reader:
                 address, name = found[0], comment or address
             return _mailbox(address, name)
         if draft.at_sign:
-            return _mailbox(*_split_bare(draft.raw(), comment))
+            return _mailbox(*(_split_quoted(draft, comment) or _split_bare(draft.raw(), comment)))
+        if (found := _LONE_ADDRESS.search(comment)) is not None:
+            return _mailbox(_clean_address(found[0]), draft.words())  # "Ann Lee (ann@example.com)"
         words = decode_words(draft.words())[0]
         if not self.nested and "@" in words:
             # The whole mailbox was put in quotes, or in an encoded word.
@@ -216,7 +225,33 @@ class _Reader:
 
 
 def _holds_address(draft: _Draft) -> bool:
-    return draft.at_sign or "@" in decode_words(draft.words())[0]
+    if draft.at_sign or any("@" in comment for comment in draft.comments):
+        return True
+    return "@" in decode_words(draft.words())[0]
+
+
+def _split_quoted(draft: _Draft, comment: str) -> tuple[str, str] | None:
+    """The address and name of `"Ann Lee" ann@example.com`. Returns None where no quoted word stands apart."""
+    words: list[list[tuple[str, bool]]] = [[]]
+    for piece in draft.pieces:
+        if piece == (" ", False):
+            words.append([])
+        else:
+            words[-1].append(piece)
+    for place, word in enumerate(words):
+        text = "".join(f'"{text}"' if quoted else text for text, quoted in word)
+        if not any("@" in text and not quoted for text, quoted in word):
+            continue
+        if (
+            text.startswith("@")
+            or text.endswith("@")
+            or not any(quoted for each in words for _, quoted in each)
+        ):
+            return None  # '"ann lee" @ example.com': blanks around the @
+        others = ("".join(text for text, _ in each) for each in (*words[:place], *words[place + 1 :]))
+        name = " ".join(filter(None, others)).strip()
+        return _clean_address(text), _PAIR.sub(r"\1", name) or comment
+    return None
 
 
 def _split_bare(raw: str, comment: str) -> tuple[str, str]:
@@ -251,17 +286,27 @@ def _clean_address(text: str) -> str:
     if "(" in text and '"' not in text:
         text = _INNER_COMMENT.sub("", text)
     text = _ROUTE.sub("", text.strip())
-    if text[:7].lower() == "mailto:":
-        text = text[7:]
+    for _ in range(2):  # "[mailto:ann@example.com]", "<'ann@example.com'>"
+        text = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
+        if (
+            (text[:1], text[-1:]) in _PAIRS
+            and len(text) > 2
+            and text.count('"') in {0, 2}
+            and "@" in text[1:-1]
+        ):
+            text = text[1:-1].strip()
+    if text.count('"') == 1:
+        text = text.strip('"')
     if '"' not in text:
         text = _BLANK.sub("", text) if "@" in text else text
-    if text[:1] == "'" == text[-1:] and len(text) > 2:
-        text = text[1:-1]
-    return one_line(text)
+    # RFC 5321 §2.3.5: a domain is written without the final dot of DNS.
+    return one_line(text.rstrip(".") if "@" in text else text)
 
 
 def _mailbox(address: str, name: str) -> list[Mailbox]:
     name = one_line(decode_words(name)[0])
+    if not name.strip(".,;: "):
+        name = ""  # the end of a sentence behind the address
     if len(name) > 2 and name[0] == name[-1] and name[0] in "'\"":
         name = name[1:-1].strip()
     address = one_line(address)

@@ -29,7 +29,7 @@ def find_author(fields: FieldFinder) -> str | None:
     body = found[0][1][:_ENOUGH].strip(b" \t\r\n")
     plain = _PLAIN.fullmatch(body) or _BARE.fullmatch(body)
     if plain is not None and b"=?" not in plain[1]:
-        return plain[1].decode("ascii")
+        return plain[1].decode("ascii").rstrip(".")
     for mailbox in parse_addresses(raw_text(body)):
         if "@" in mailbox.address:
             return mailbox.address if len(mailbox.address) <= _LONGEST else None

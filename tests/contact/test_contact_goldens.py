@@ -22,6 +22,7 @@ def summary(plan: Plan) -> dict[str, object]:
         "subject": plan.subject,
         "from": [plan.from_name, plan.from_address],
         "to": [list(pair) for pair in plan.to],
+        "cc": [list(pair) for pair in plan.cc],
         "headers": dict(plan.headers),
         "content_type": plan.content_type,
         "body": plan.body,

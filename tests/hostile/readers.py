@@ -232,7 +232,7 @@ READERS: dict[str, Reader] = {
     ),
     "addresses of units": Reader(
         read=_of_text(parse_addresses),
-        units=(b'<"\\"', b'<,"\\"', b'"<"', b"a@b,", b"a,", b'"a@b"', b"(\\", b"a:;", b"=?utf-8?q?a=40b?=", b" @ .", b"<>"),
+        units=(b'"a" a@b ', b"=?x?q?;", b"=?x?q?;?=", b"(a@b)", b"[", b'<"\\"', b'<,"\\"', b'"<"', b"a@b,", b"a,", b'"a@b"', b"(\\", b"a:;", b"=?utf-8?q?a=40b?=", b" @ .", b"<>"),
     ),
     "words": Reader(
         read=_of_text(lambda text: (decode_words(text), one_line(text))),
