@@ -46,6 +46,7 @@ from relay.auth.answers import (
     normalise_name,
 )
 
+RESOLV_CONF = "/etc/resolv.conf"
 TRY_SECONDS = 2.0  # the longest wait for one server, as BIND's and glibc's resolvers are commonly told
 EDNS_BYTES = 1_232  # DNS flag day 2020: not fragmented on any path
 CHAIN = 8  # questions for targets of CNAMEs, when the server does not follow them
@@ -83,6 +84,13 @@ class DnsResolver:
         self._cache = _Cache(clock)
         self._flights: dict[_Key, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(FLIGHTS)
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """The servers that are asked (address and port), the next one first."""
+        return tuple(
+            (server.address, server.port) for server in self._stub.nameservers if isinstance(server, _Server)
+        )
 
     async def query(self, name: str, kind: RecordType) -> Answer:
         """Ask for the records of a name: the cache, then the same question under way, then a server."""
@@ -252,12 +260,7 @@ class _Server(dns.nameserver.Do53Nameserver):
 def _build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
     """Dnspython's resolver without its cache and its search list."""
     stub = dns.asyncresolver.Resolver(configure=False)
-    try:
-        chosen = servers or [
-            (host, 53) for host in dns.resolver.Resolver().nameservers if isinstance(host, str)
-        ]
-    except dns.resolver.NoResolverConfiguration:
-        chosen = ()
+    chosen = servers or _read_resolv_conf()
 
     def demote(server: _Server) -> None:
         """Have the server that did not answer asked last: a dead one delays one question, not each."""
@@ -268,6 +271,16 @@ def _build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolve
     stub.lifetime = 60.0  # ours ends first
     stub.use_edns(0, 0, EDNS_BYTES)
     return stub
+
+
+def _read_resolv_conf() -> Sequence[tuple[str, int]]:
+    """The servers of this machine. Returns none where the file is missing or names none."""
+    machine = dns.resolver.Resolver(configure=False)
+    try:
+        machine.read_resolv_conf(RESOLV_CONF)
+    except (dns.resolver.NoResolverConfiguration, OSError):
+        return ()
+    return [(host, 53) for host in machine.nameservers if isinstance(host, str)]
 
 
 def _to_wire(name: str) -> dns.name.Name:

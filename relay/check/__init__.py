@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from relay.check.certificate import examine_certificate
+from relay.check.dns import examine_dns
 from relay.check.finding import Finding, fail
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
@@ -27,7 +28,7 @@ from relay.config.load import check_files
 
 def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[Finding]:
     """Run every examination, and give each finding as soon as it is known. With `remote`,
-    AWS is asked, too.
+    DNS and AWS are asked, too.
     """
     yield from examine_routes(config)
     yield from examine_destinations(config)
@@ -46,6 +47,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield examine_files(config.limits.connections)
     yield from examine_ports(config)
     if remote:
+        yield from examine_dns(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 

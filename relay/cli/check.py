@@ -20,7 +20,7 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 @click.command("check")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--offline", is_flag=True, help="Look at this machine only; ask nothing of AWS.")
+@click.option("--offline", is_flag=True, help="Look at this machine only; ask nothing of DNS or AWS.")
 @click.pass_context
 def check_command(ctx: click.Context, config_path: str | None, as_json: bool, offline: bool) -> None:
     """Say everything that can be wrong, one line each: ok, warn or fail.

@@ -34,6 +34,7 @@ from relay.config.words import (
     check_network,
     check_prefix,
     check_route_name,
+    check_server,
     check_url,
     split_bind,
 )
@@ -171,6 +172,23 @@ class Understand(Section):
     memory_bytes: int = Field(default=1_073_741_824, ge=268_435_456)
 
 
+class Dns(Section):
+    """The servers that are asked about the origin of mail, and how long they are waited for."""
+
+    servers: Annotated[tuple[Annotated[str, AfterValidator(check_server)], ...], Field(max_length=8)] = ()
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    deadline_seconds: float = Field(default=10.0, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.timeout_seconds > self.deadline_seconds:
+            raise ValueError(
+                f"timeout_seconds = {self.timeout_seconds:g} is above "
+                f"deadline_seconds = {self.deadline_seconds:g}; one question cannot take longer than all"
+            )
+        return self
+
+
 class S3(Section):
     """The bucket that attachments go to."""
 
@@ -269,6 +287,7 @@ class Config(Section):
     spool: SpoolSection = SpoolSection()
     deliver: Deliver = Deliver()
     understand: Understand = Understand()
+    dns: Dns = Dns()
     s3: S3
     connect: Connect
     contact: Contact = Contact()

@@ -79,6 +79,31 @@ def split_bind(value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def check_server(value: str) -> str:
+    """The address of a DNS server, with a port or without; an IPv6 address with a port in brackets."""
+    try:
+        host, port = split_server(value)
+        known = ipaddress.ip_address(host)
+    except ValueError:
+        port = 0
+    if not 0 < port <= 65_535 or (known.version == 6 and "%" in host):
+        raise ValueError('is no DNS server; write its address, like "192.0.2.53" or "[2001:db8::53]:5353"')
+    return value
+
+
+def split_server(value: str) -> tuple[str, int]:
+    """The address and the port of a DNS server; without one it is 53.
+
+    Raises:
+        ValueError: the port is no number.
+    """
+    if value.startswith("["):
+        host, bracket, rest = value[1:].partition("]")
+        return host, int(rest.removeprefix(":")) if bracket and rest != "" else 53
+    host, colon, port = value.partition(":")
+    return (host, int(port)) if colon and ":" not in port else (value, 53)
+
+
 def check_address(value: str) -> str:
     """The address with its domain in lower case. Raises where Connect would not take it."""
     if not _ADDRESS.fullmatch(value) or len(value) > ADDRESS_CHARACTERS:

@@ -1,0 +1,52 @@
+"""What `relay check` finds of the DNS servers, with real ones on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from dns_server import DnsServer
+
+from relay.check.dns import examine_dns
+from relay.config.builtin import builtin_config
+
+
+@pytest.fixture
+def address():
+    """A server in a thread that knows one name and keeps silent about another."""
+    started, stop = threading.Event(), threading.Event()
+    held = []
+
+    async def serve():
+        zone = {("known.example", "A"): ["192.0.2.1"], ("silent.example", "A"): "silent"}
+        async with DnsServer(zone) as server:
+            held.append(f"127.0.0.1:{server.port}")
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    started.wait()
+    yield held[0]
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("hostname", "level"),
+    [("known.example", "ok"), ("unknown.example", "ok"), ("silent.example", "warn")],
+)
+def test_each_server_is_asked(address, hostname, level):
+    """A server that answers is well, whatever it answers; a silent one is told of, and no reason to fail."""
+    config = builtin_config(hostname=hostname, dns={"servers": [address], "timeout_seconds": 0.5})
+    (found,) = examine_dns(config)
+    assert (found.level, found.subject) == (level, f"dns 127.0.0.1 port {address.partition(':')[2]}")
+
+
+def test_a_machine_without_servers_is_told(monkeypatch):
+    """Where neither the configuration nor the machine names a server, the operator learns what to set."""
+    monkeypatch.setattr("relay.resolver.RESOLV_CONF", "/nonexistent")
+    (found,) = examine_dns(builtin_config())
+    assert (found.level, found.subject) == ("warn", "dns")
+    assert "dns.servers" in found.detail
