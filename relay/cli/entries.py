@@ -40,10 +40,10 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
     """Open the spool of the configuration for an operator's command."""
     # Imported late: `relay --help` and a mistyped option need neither pydantic nor SQLite.
     from relay.config.load import load_config  # noqa: PLC0415 - see above
-    from relay.spool.opening import diagnosed, open_desk  # noqa: PLC0415 - see above
+    from relay.spool.opening import open_desk  # noqa: PLC0415 - see above
 
     config = load_config(config_path)
-    with diagnosed(config), closing(open_desk(config)) as desk:
+    with closing(open_desk(config)) as desk:
         yield SpoolView(desk, tuple(route.name for route in config.routes))
 
 

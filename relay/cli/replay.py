@@ -35,7 +35,7 @@ from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.spool.interface import Intake
 from relay.spool.model import Receipt, Submission
-from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
+from relay.spool.opening import explain_failure, is_attended, open_desk, open_intake
 from relay.vocabulary import Reply
 
 #: The MAIL parameters of an operator, who is trusted to use any address in any script (RFC 6531).
@@ -84,9 +84,8 @@ def replay_command(
     config = load_config(config_path)
     raw = _read(file)
     make_data_dir(config.data_dir)
-    with diagnosed(config):
-        agree = partial(_agree, config, yes=yes, silent=as_json)
-        spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender, agree))
+    agree = partial(_agree, config, yes=yes, silent=as_json)
+    spool_id, duplicate = asyncio.run(_replay(config, raw, recipients, sender, agree))
     if as_json:
         echo_json({"spool_id": spool_id, "duplicate": duplicate})
     else:
@@ -172,7 +171,7 @@ async def _accept(
         await asyncio.to_thread(agree, outcome)
         outcome = await take_in(acceptance, outcome, intake=intake)
     if outcome is replies.NOT_STORED:
-        raise SpoolSickError(_sentence(outcome))
+        raise explain_failure(settings.config, SpoolSickError(_sentence(outcome)))
     if isinstance(outcome, Reply):
         raise ReplayError(_sentence(outcome))
     return outcome.spool_id, outcome.duplicate

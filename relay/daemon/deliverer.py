@@ -25,7 +25,7 @@ from relay.delivery.pace import Pace
 from relay.delivery.runner import Runner
 from relay.errors import RemoteError
 from relay.spool.interface import Outbox
-from relay.spool.opening import diagnosed, open_desk, open_outbox
+from relay.spool.opening import open_desk, open_outbox
 from relay.timing import is_set_within
 from relay.understand.reading import WorkerReading, open_reading
 
@@ -56,11 +56,8 @@ class Deliverer:
     async def start(self, order: Start) -> None:
         """Take back the entries that a dead deliverer left leased, then deliver."""
         config = order.config
-        with diagnosed(config):
-            self._outbox = open_outbox(config)
-            recovered = await self._outbox.recover(
-                now=utc_now(), blame=order.after_crash, hung=order.after_hang
-            )
+        self._outbox = open_outbox(config)
+        recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash, hung=order.after_hang)
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))

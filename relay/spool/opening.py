@@ -2,15 +2,17 @@
 
 Owns the choice of the backend: today every configuration means the local spool. Several processes use one
 spool at the same time: receivers call `put`, one deliverer claims, and operators' commands run beside them.
-Outside `relay.spool` nobody imports a backend: questions about a spool that is not open are asked here.
+Outside `relay.spool` nobody imports a backend: questions about a spool that is not open are asked here. An
+opened spool tells by itself which of its parts an operator has to mend (SpoolUnfitError).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from relay.config.model import Config
+from relay.errors import SpoolError
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
 from relay.spool.local import database, health
@@ -29,9 +31,11 @@ def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
 
     Raises:
         SpoolOlderError: by hand, and the daemon must be restarted first.
+        SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    return LocalIntake(config, by_hand=by_hand)
+    with diagnosed(config):
+        return LocalIntake(config, by_hand=by_hand)
 
 
 def open_outbox(config: Config) -> Outbox:
@@ -39,30 +43,38 @@ def open_outbox(config: Config) -> Outbox:
 
     Raises:
         SpoolBusyError: another process delivers from this spool.
+        SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    return LocalOutbox(config)
+    with diagnosed(config):
+        return LocalOutbox(config)
 
 
 def open_desk(config: Config) -> Desk:
     """The operator's view of an existing spool.
 
     Raises:
+        SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is none, or none that is usable.
     """
-    return LocalDesk(config)
+    with diagnosed(config):
+        return LocalDesk(config)
+
+
+def explain_failure(config: Config, error: SpoolError) -> SpoolError:
+    """The error in an operator's words if an unfit part of the spool is its cause, else the error itself."""
+    return health.explain_failure(config.data_dir, error)
 
 
 @contextmanager
-def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
-    """A block in which a failure that an unfit spool causes is told as such. With `files`, errors of the
-    system count, too.
+def diagnosed(config: Config) -> Iterator[None]:
+    """A block that uses files in data_dir: errors of the system become ours, and say what is unfit there.
 
     Raises:
         SpoolUnfitError: sentences for an operator, in place of what the library or the system said.
         SpoolError: any other failure.
     """
-    with health.diagnosed(config.data_dir), translated() if files else nullcontext():
+    with health.diagnosed(config.data_dir), translated():
         yield
 
 

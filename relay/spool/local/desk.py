@@ -32,7 +32,7 @@ from relay.spool.local.database import (
     tidy_log,
 )
 from relay.spool.local.errors import translated
-from relay.spool.local.health import deliverer_runs, diagnosed
+from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.ids import split_id
 from relay.spool.local.layout import Layout
 from relay.spool.local.listing import Named, find_named
@@ -121,7 +121,7 @@ class LocalDesk(Desk):
             self._drop([one.id for one in named[start : start + _DROPS]], now=now)
             for start in range(0, len(named), _DROPS)
         ]
-        with translated():
+        with self._told():
             tidy_log(self._connection)  # the log still holds the mail's pages as they were
         left = [
             *(one for part in parts for one in part.left),
@@ -139,7 +139,7 @@ class LocalDesk(Desk):
             return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
         changed, gone = self._change(remove)
-        with translated():
+        with self._told():
             fault_point("spool.drop.committed")
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
@@ -170,15 +170,15 @@ class LocalDesk(Desk):
             return search.trace(connection, word, limit=limit)
 
     def history(self, entry: Entry) -> Sequence[Event]:
-        with translated():
+        with self._told():
             return search.history(self._connection, entry.entry_id)
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
-        with translated():
+        with self._told():
             return search.remembered(self._connection, word, limit=limit)
 
     def counts(self) -> Mapping[State, int]:
-        with translated():
+        with self._told():
             check_in_place(self._connection)
             rows: dict[str, int] = dict(query(self._connection, "SELECT name, value FROM totals"))
         return {state: rows[state] for state in State}
@@ -189,15 +189,15 @@ class LocalDesk(Desk):
             return listing.count(connection, wanted)
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
-        with translated():
+        with self._told():
             return search.aside(self._connection)
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
-        with translated():
+        with self._told():
             return search.originals(self._connection, reasons=reasons, since=since)
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
-        with translated():
+        with self._told():
             return search.backlog(self._connection, limits=limits, now=now)
 
     def pause(self, subject: str, *, now: datetime) -> bool:
@@ -209,11 +209,11 @@ class LocalDesk(Desk):
         return found
 
     def paused(self) -> Paused:
-        with translated():
+        with self._told():
             return control.read_paused(self._connection)
 
     def routes(self) -> Sequence[str]:
-        with translated():
+        with self._told():
             return [
                 row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
             ]
@@ -225,11 +225,7 @@ class LocalDesk(Desk):
         return self._reserve.is_out()
 
     def explain(self, error: SpoolError) -> SpoolError:
-        try:
-            with diagnosed(self._layout.data_dir):
-                raise error
-        except SpoolError as exc:
-            return exc
+        return explain_failure(self._layout.data_dir, error)
 
     def close(self) -> None:
         self._readers.close()
@@ -237,9 +233,15 @@ class LocalDesk(Desk):
         close_database(self._connection)
 
     @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A block in which errors of SQLite and of the system become ours, in an operator's words."""
+        with diagnosed(self._layout.data_dir), translated():
+            yield
+
+    @contextmanager
     def _view(self) -> Iterator[apsw.Connection]:
         """The spool as it is at one instant, for several queries: entries move meanwhile."""
-        with translated(), self._connection:
+        with self._told(), self._connection:
             yield self._connection
 
     def _requeue(
@@ -280,7 +282,7 @@ class LocalDesk(Desk):
             return replace(changed, count=len(able) - len(doubtful), left=(*changed.left, *left))
 
         changed = self._change(run)
-        with translated():
+        with self._told():
             fault_point("spool.desk.committed")
         return changed
 
@@ -306,7 +308,7 @@ class LocalDesk(Desk):
         """
 
         def run() -> Answer:
-            with translated(), self._write_lock.transaction(self._connection):
+            with self._told(), self._write_lock.transaction(self._connection):
                 check_current(self._connection, self._layout.database)
                 return change()
 

@@ -40,6 +40,15 @@ def find_unfit(data_dir: Path, *, user: int | None = None) -> tuple[str, ...]:
     return tuple(_say(data_dir, path, wrong) for path, wrong in _look(Layout(data_dir=data_dir), user))
 
 
+def explain_failure(data_dir: Path, error: SpoolError) -> SpoolError:
+    """The error in an operator's words if an unfit part of the spool is its cause, else the error itself."""
+    if isinstance(error, SpoolDamagedError):
+        return SpoolUnfitError(_say_damage(data_dir, error))
+    if type(error) in (SpoolError, SpoolSickError) and (sentences := find_unfit(data_dir)):
+        return SpoolUnfitError(*sentences)
+    return error
+
+
 @contextmanager
 def diagnosed(data_dir: Path) -> Iterator[None]:
     """A block in which a failure that an unfit spool causes is told as such.
@@ -50,14 +59,11 @@ def diagnosed(data_dir: Path) -> Iterator[None]:
     """
     try:
         yield
-    except SpoolDamagedError as exc:
-        raise SpoolUnfitError(_say_damage(data_dir, exc)) from exc
     except SpoolError as exc:
-        if type(exc) not in (SpoolError, SpoolSickError):
+        told = explain_failure(data_dir, exc)
+        if told is exc:
             raise
-        if sentences := find_unfit(data_dir):
-            raise SpoolUnfitError(*sentences) from exc
-        raise
+        raise told from exc
 
 
 def _say(data_dir: Path, path: Path, wrong: str) -> str:

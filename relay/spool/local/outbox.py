@@ -25,7 +25,7 @@ from relay.spool.local import claims, control, conversations, outcomes, retentio
 from relay.spool.local.changes import Changes
 from relay.spool.local.database import Readers, WriteLock, open_database, query
 from relay.spool.local.errors import translated
-from relay.spool.local.health import Place, probe_spool
+from relay.spool.local.health import Place, diagnosed, probe_spool
 from relay.spool.local.layout import Layout, lock_file
 from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
@@ -129,8 +129,9 @@ class LocalOutbox(Outbox):
             self._suspects.load(connection)
             return returned
 
-        entries = await self._change("recover", recovering)
-        swept = await asyncio.to_thread(self._sweep)
+        with diagnosed(self._layout.data_dir):
+            entries = await self._change("recover", recovering)
+            swept = await asyncio.to_thread(self._sweep)
         if swept:
             telemetry.spool_swept(files=swept)
         return entries
