@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from relay.config.environment import CONFIG, lay_over
+from relay.config.handlers import load_handler
 from relay.config.model import Config
 from relay.config.sentences import build_sentences, show
 from relay.config.words import check_hostname
@@ -95,10 +96,15 @@ def _say_syntax(message: str, text: str) -> str:
 
 
 def check_files(config: Config) -> tuple[str, ...]:
-    """The mistakes in the files and directories that a configuration names, one sentence each. Returns none
-    when all are fit for use.
+    """The mistakes in the files, directories and handlers that a configuration names, one sentence each.
+    Returns none when all are fit for use.
     """
-    return (*_check_tls(config), *_check_users(config), *_check_data_dir(config.data_dir))
+    return (
+        *_check_tls(config),
+        *_check_users(config),
+        *_check_data_dir(config.data_dir),
+        *_check_hooks(config),
+    )
 
 
 def _unreadable(key: str, path: Path) -> str:
@@ -171,6 +177,17 @@ def _check_users(config: Config) -> tuple[str, ...]:
         'write "login:$argon2id$...", the hash as argon2 prints it'
         for number in wrong
     )
+
+
+def _check_hooks(config: Config) -> tuple[str, ...]:
+    """The mistakes in the handlers: each is imported and made once, as a receiver does."""
+    sentences = []
+    for index, hook in enumerate(config.hooks):
+        try:
+            load_handler(hook.handler)
+        except ValueError as exc:
+            sentences.append(f"hooks[{index}].handler = {show(hook.handler)}: {exc}")
+    return tuple(sentences)
 
 
 def make_data_dir(data_dir: Path) -> None:

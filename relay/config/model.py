@@ -28,6 +28,7 @@ from relay.config.words import (
     check_bind,
     check_bucket,
     check_extension,
+    check_handler,
     check_hostname,
     check_instance_id,
     check_match,
@@ -55,6 +56,9 @@ Bind = Annotated[str, AfterValidator(check_bind)]
 Address = Annotated[str, AfterValidator(check_address)]
 Match = Annotated[str, AfterValidator(check_match)]
 InstanceId = Annotated[str, AfterValidator(check_instance_id)]
+#: The most that all handlers together may take. RFC 5321 §4.5.3.2: a client waits five minutes for the reply
+#: to MAIL or RCPT.
+_HOOKS_SECONDS = 240
 Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
 
 
@@ -227,6 +231,13 @@ class Admin(Section):
     bind: Bind | Literal[""] = "127.0.0.1:8026"
 
 
+class Hook(Section):
+    """A handler of the operator's own, which is called while a mail is received."""
+
+    handler: Annotated[str, AfterValidator(check_handler)]
+    seconds: float = Field(default=10.0, gt=0, le=60)
+
+
 class Alarms(Section):
     """The receivers of alarms besides the log and the metrics, and their thresholds."""
 
@@ -293,6 +304,7 @@ class Config(Section):
     contact: Contact = Contact()
     admin: Admin = Admin()
     alarms: Alarms = Alarms()
+    hooks: tuple[Hook, ...] = ()
     log: Log = Log()
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 
@@ -318,6 +330,7 @@ class Config(Section):
             *_doubled_routes(self.routes),
             *_doubled_binds(self.listeners),
             *_unmet_needs(self),
+            *_too_slow(self.hooks),
         )
         if broken:
             raise ValueError("\n".join(broken))
@@ -352,6 +365,15 @@ def _doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
             )
         if split_bind(listener.bind)[1] != 0:  # port 0 is a free one each time
             seen.setdefault(listener.bind, index)
+
+
+def _too_slow(hooks: tuple[Hook, ...]) -> Iterator[str]:
+    seconds = sum(hook.seconds for hook in hooks)
+    if seconds > _HOOKS_SECONDS:
+        yield (
+            f"hooks[].seconds: together {seconds:g} at each command, and senders wait for five minutes; "
+            f"give {_HOOKS_SECONDS} at most to all of them"
+        )
 
 
 def _unmet_needs(config: Config) -> Iterator[str]:

@@ -154,6 +154,10 @@ check_attribute_name = fits(
     r"[A-Za-z0-9_-]{1,127}",
     "cannot be an attribute's name; use letters, digits, - and _, 127 at most",
 )
+check_handler = fits(
+    r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
+    'is no handler; write the module and the name in it, as in "example_hooks.vip:Handler"',
+)
 check_route_name = fits(
     r"[A-Za-z0-9@._*+-]{0,100}",
     "is no name of a route; use letters, digits and @._*+-, 100 at most",

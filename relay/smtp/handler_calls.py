@@ -1,4 +1,4 @@
-"""One call of a handler: its time limit, its faults, and how long it keeps everybody else waiting.
+"""The handlers of a configuration, and one call of one of them: its time limit, its faults, and how long it blocks.
 
 Owns the task of a call. A handler is code that nobody here has read: a call that raises, hangs, does not end when
 it is cancelled, blocks the event loop or answers nonsense comes back in time as 451 4.3.0, and is told in the log
@@ -12,10 +12,13 @@ import functools
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relay import replies, telemetry
+from relay.config.handlers import load_handler
+from relay.config.model import Config
+from relay.errors import ConfigError
 from relay.smtp.handler_answers import read_answer
 from relay.vocabulary import Reply
 
@@ -38,6 +41,46 @@ class Hook:
     def method(self, command: str) -> _Method | None:
         """The method that is called at a command; None where the handler has none."""
         return getattr(self.handler, f"handle_{command}", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """All handlers of one configuration, in its order."""
+
+    hooks: tuple[Hook, ...]
+    config: Config
+    #: The pairs of a hook and a field of the envelope for which a change that is ignored has been told.
+    told: set[tuple[str, str]] = field(default_factory=set)
+
+    def calls(self, command: str) -> bool:
+        """Returns whether a handler is to be asked at this command."""
+        return any(hook.method(command) is not None for hook in self.hooks)
+
+    @property
+    def seconds(self) -> float:
+        """The most that all handlers together may take at one command."""
+        return sum(hook.seconds for hook in self.hooks)
+
+
+def build_hooks(config: Config) -> Hooks | None:
+    """The handlers that a configuration names; None when it names none.
+
+    Raises:
+        ConfigError: one cannot be imported or made; one sentence for each.
+    """
+    if not config.hooks:
+        return None
+    hooks, wrong = [], []
+    for index, hook in enumerate(config.hooks):
+        try:
+            handler = load_handler(hook.handler)
+        except ValueError as exc:
+            wrong.append(f'hooks[{index}].handler = "{hook.handler}": {exc}')
+        else:
+            hooks.append(Hook(name=hook.handler, handler=handler, seconds=hook.seconds))
+    if wrong:
+        raise ConfigError(*wrong)
+    return Hooks(hooks=tuple(hooks), config=config)
 
 
 async def call_handler(hook: Hook, command: str, args: tuple[object, ...], *, spool_id: str) -> Reply | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from mmap import mmap
 from typing import Any, NoReturn, cast
 
@@ -20,32 +20,13 @@ from relay import telemetry
 from relay.config.model import Config
 from relay.envelope import ForwardPath, Peer
 from relay.smtp.handler_answers import read_attributes
-from relay.smtp.handler_calls import Hook, call_handler
+from relay.smtp.handler_calls import Hook, Hooks, call_handler
 from relay.smtp.parameters import MailParameters
 from relay.smtp.transaction import Transaction
 from relay.vocabulary import Reply
 
 #: aiosmtpd's spelling of the null reverse-path.
 _NULL_PATH = "<>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
-    """All handlers of one configuration, in its order."""
-
-    hooks: tuple[Hook, ...]
-    config: Config
-    #: The pairs of a hook and a field of the envelope for which a change that is ignored has been told.
-    told: set[tuple[str, str]] = field(default_factory=set)
-
-    def calls(self, command: str) -> bool:
-        """Returns whether a handler is to be asked at this command."""
-        return any(hook.method(command) is not None for hook in self.hooks)
-
-    @property
-    def seconds(self) -> float:
-        """The most that all handlers together may take at one command."""
-        return sum(hook.seconds for hook in self.hooks)
 
 
 class HandlerServer(SMTP):

@@ -393,8 +393,8 @@ def test_any_environment_loads_or_is_refused_in_sentences(environ):
 
 
 def uncommented(text):
-    """The sample with the keys that have no default switched on."""
-    return re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
+    """The sample with the keys that have no default, and the tables that are not there at first, switched on."""
+    return re.sub(r"^# (\w+ = |\[\[\w+\]\]$)", r"\1", text, flags=re.MULTILINE)
 
 
 def keys_of(data, prefix=""):
