@@ -6,6 +6,6 @@ from __future__ import annotations
 class Plain:
     """A handler whose answer cannot be awaited."""
 
-    def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    def handle_DATA(self, server, session, envelope):
         """The answer of a plain function."""
         return "250 OK"

@@ -1,1 +1,1 @@
-"""Policy: which mail is refused, held or taken, and why; one pure decision for the wire and for `relay explain`."""
+"""Policy: one pure decision over a mail, for the wire and for `relay explain`."""

@@ -1,7 +1,8 @@
-"""The decision over a whole mail before it is accepted: taken, held for a person, or refused, and with which reply.
+"""The decision over a whole mail before it is accepted: taken, held for a person, or refused with a reply.
 
-Owns the order of the reasons. The wire (`relay.smtp`) and the dry run (`relay.explain`) both ask here, so that they
-cannot disagree. Values in, a frozen verdict out: no socket, no file, no clock. Recipients are decided at RCPT, before.
+Owns the order of the reasons. The wire (`relay.smtp`) and the dry run (`relay.explain`) both ask here, so
+that they cannot disagree. Values in, a frozen verdict out: no socket, no file, no clock. Recipients are
+decided before, at RCPT.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """The verdict on a mail for one route."""
+    """The verdict on a mail for one of its routes."""
 
     disposition: Disposition
-    #: The reply that refuses it; None when it is taken.
+    #: The reply that refuses the mail; None when it is taken.
     reply: Reply | None = None
-    #: In words for an operator; "" when it just goes on.
+    #: The reason in words for an operator; "" when the mail just goes on.
     reason: str = ""
 
 
@@ -83,7 +84,7 @@ class Verdict:
     #: The reply that refuses the mail for everybody; None when somebody gets it.
     reply: Reply | None = None
     reason: str = ""
-    #: By the name of a route, the files for which it is held for a person while the mail is taken.
+    #: By the name of a route, the files for which its entry is held for a person while the mail is taken.
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: By the name of a route, the files for which its recipients are refused.
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -122,12 +123,16 @@ def decide(facts: Facts, terms: Terms) -> Verdict:
 
 
 def decide_octets(octets: Octets, terms: Terms) -> Verdict | None:
-    """The refusal of a mail that is still arriving, for its octets so far; None when there is no reason for one."""
+    """The refusal of a mail that is still arriving, for its octets so far. Returns None while there is no
+    reason for one.
+    """
     return decide_size(octets, terms) or decide_line_ends(octets, terms)
 
 
 def decide_size(octets: Octets, terms: Terms) -> Verdict | None:
-    """The refusal of a mail for its size or the length of a line; None when there is no reason for one."""
+    """The refusal of a mail for its size or the length of a line. Returns None when there is no reason for
+    one.
+    """
     over = octets.received > terms.hard_limit
     if over and octets.unfinished_line:
         told = f"a line without end in the first {terms.hard_limit:,} octets; the session is closed"
@@ -142,7 +147,7 @@ def decide_size(octets: Octets, terms: Terms) -> Verdict | None:
 
 
 def decide_hops(hops: Hops, terms: Terms) -> Verdict | None:
-    """The refusal of a mail that goes round in circles (RFC 5321 §6.3); None when it does not."""
+    """The refusal of a mail that goes round in circles (RFC 5321 §6.3). Returns None when it does not."""
     if hops.received > terms.hops:
         told = f"{hops.received} Received headers, limits.hops is {terms.hops}: a loop"
         return Verdict(reply=replies.LOOP, reason=told)
@@ -153,7 +158,9 @@ def decide_hops(hops: Hops, terms: Terms) -> Verdict | None:
 
 
 def decide_line_ends(octets: Octets, terms: Terms) -> Verdict | None:
-    """The refusal of a mail with bare CR or LF, which other servers may read as an end of data; None without them."""
+    """The refusal of a mail with bare CR or LF, which other servers may read as an end of data. Returns None
+    for a mail without them.
+    """
     if octets.bare_line_end and not terms.repairs:
         told = "CR or LF stands alone where lines end with CRLF: listeners of role mx refuse that (RFC 5321 §2.3.8)"
         return Verdict(reply=replies.BARE_LINE_END, reason=told)
@@ -165,8 +172,9 @@ def decide_files(
 ) -> Verdict:
     """The verdict on a mail of which some routes refuse file types.
 
-    One reply speaks for all recipients of SMTP: it is 250 when any route takes the mail, and what goes to a route that
-    refuses is held for a person. What every route refuses is refused.
+    SMTP has one reply for all recipients: it is 250 when any route takes the mail, and the entry of a route
+    that refuses is held for a person. A mail that every route refuses is refused. LMTP has a reply for each
+    recipient, so that nothing is held.
     """
     if not refused_files:
         return _TAKEN
@@ -178,5 +186,7 @@ def decide_files(
 
 
 def decide_class(route: Route, classification: Classification) -> Action:
-    """The action of a route for mail of this class: taken over SMTP in any case, and acted on when it is delivered."""
+    """The action of a route for mail of this class. Such mail is accepted in any case; the action is taken
+    when it is delivered.
+    """
     return route.on.get(classification.value, "deliver")

@@ -1,7 +1,8 @@
 """The octets of a mail as policy sees them: its size, its longest line, its line ends.
 
-Owns the undoing of dot-stuffing (RFC 5321 §4.5.2), the repair of bare line ends and the look for long lines, block by
-block as a mail arrives. `measure_file` does the same for a mail that lies in a file. Values in, values out.
+Owns the undoing of dot-stuffing (RFC 5321 §4.5.2), the repair of bare line ends and the look for long lines,
+block by block as a mail arrives. `measure_file` does the same for a mail that lies in a file. Values in,
+values out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
 
-#: How much of a mail's beginning is looked at for its header.
+#: Octets at a mail's beginning that are looked at for its header.
 HEAD_BYTES = 262_144
 _PIECE_BYTES = 1_048_576
 _END = b".\r\n"
@@ -32,7 +33,9 @@ class Octets:
 
 
 class Cleaner:
-    """Undoes dot-stuffing and looks at line ends, block by block; where blocks end changes nothing."""
+    """The undoing of dot-stuffing and the look at line ends, block by block; the result is the same wherever
+    blocks end.
+    """
 
     __slots__ = ("_line_limit", "_repair", "_run", "_start", "_stuffed", "bare", "too_long")
 
@@ -49,11 +52,11 @@ class Cleaner:
 
     @property
     def unfinished(self) -> bool:
-        """Whether the last line is over the limit and has no end yet."""
+        """Returns whether the last line is over the limit and has no end yet."""
         return self._run > self._line_limit
 
     def clean(self, block: bytes) -> bytes:
-        """Returns the octets that a block stands for; the block must not end between CR and LF."""
+        """The octets that a block stands for. The block must not end between CR and LF."""
         if has_bare(block):
             self.bare = True
             if self._repair:
@@ -93,7 +96,9 @@ def build_octets(cleaner: Cleaner, *, received: int, size: int) -> Octets:
 
 
 def has_bare(block: bytes) -> bool:
-    """Whether CR or LF stands alone somewhere; one pass (three of `bytes.count` take four times as long)."""
+    """Returns whether CR or LF stands alone somewhere. One pass: three of `bytes.count` take four times as
+    long.
+    """
     seen = IncrementalNewlineDecoder(None, translate=False)
     seen.decode(block.decode("latin-1"), final=True)
     return seen.newlines not in (None, "\r\n")
@@ -102,7 +107,7 @@ def has_bare(block: bytes) -> bool:
 def _unstuff(block: bytes) -> bytes:
     """Take the first dot off each line but the first.
 
-    Large mail is mostly base64, which has no dot: behind the last one is nothing to look for, at memory's speed.
+    Large mail is mostly base64, which has no dot: behind the last dot there is nothing to look for.
     """
     if block.find(b"\r\n.", 0, block.rfind(b".") + 1) < 0:
         return block
@@ -112,8 +117,9 @@ def _unstuff(block: bytes) -> bytes:
 def measure_file(raw: bytes, *, cut: int, line_limit: int, repair: bool) -> tuple[Octets, bytes]:
     """The measures of a mail in a file, and its beginning, as if a client had sent it with DATA.
 
-    The lines of a file without any CRLF end with LF, as this machine's files do, and are sent with CRLF; where CRLF and
-    others are mixed, they are sent as they stand. Nothing is looked at past `cut` octets: a session closes there.
+    The lines of a file without any CRLF end with LF, as this machine's files do, and are taken as sent with
+    CRLF; where CRLF and others are mixed, they are taken as they stand. The look ends after `cut` octets,
+    where a session closes.
     """
     sent = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
     if not sent.endswith(b"\r\n"):
