@@ -50,6 +50,10 @@ class Signature:
     #: t= and x=, in seconds since 1970.
     signed_at: int | None = None
     expires_at: int | None = None
+    #: i= of an ARC set, from 1; 0 where it is no such number, or this is no part of a set.
+    instance: int = 0
+    #: cv= of a seal.
+    chain: bytes = b""
 
     @property
     def key_name(self) -> str:
@@ -97,7 +101,10 @@ def parse_message_signature(field: Field) -> Signature | Unfit:
 
 def parse_seal(field: Field) -> Signature | Unfit:
     """The signature in an ARC-Seal field (RFC 8617 §4.1.3): it covers the ARC sets, and no body."""
-    return _parse(field, required=(b"a", b"b", b"d", b"s", b"i", b"cv"))
+    seal = _parse(field, required=(b"a", b"b", b"d", b"s", b"i", b"cv"))
+    if b"h" in (parse_tags(field.value) or ()):
+        return Unfit(result=Result.PERMERROR, reason="a seal has no h=")
+    return seal
 
 
 def _parse(field: Field, *, required: tuple[bytes, ...]) -> Signature | Unfit:
@@ -115,7 +122,7 @@ def _build(
     field: Field, tags: Mapping[bytes, bytes], required: tuple[bytes, ...], domain: str, selector: str
 ) -> Signature:
     for name in required:
-        if not tags.get(name):
+        if not tags.get(name) and (name != b"h" or name not in tags):
             raise _UnfitError(Result.PERMERROR, f"the signature has no {name.decode()}=")
     if b"v" in required and tags[b"v"] != b"1":
         raise _UnfitError(Result.NEUTRAL, "the signature is of another version")
@@ -126,7 +133,9 @@ def _build(
     if b"dns/txt" not in split_colons(tags.get(b"q", b"dns/txt").lower()):
         raise _UnfitError(Result.NEUTRAL, "the key is to be had in an unknown way (q=)")
     names = split_colons(tags[b"h"].lower()) if b"h" in required else ()
-    relaxed, form = _read_forms(tags.get(b"c")) if b"h" in required else (True, Canonicalisation.RELAXED)
+    # RFC 6376 §3.5: "simple" in DKIM. Sealers, and the suite of those who wrote RFC 8617, take "relaxed".
+    forms = tags.get(b"c", b"simple" if b"v" in required else b"relaxed/relaxed")
+    relaxed, form = _read_forms(forms if b"h" in required else b"relaxed/relaxed")
     return Signature(
         field=field,
         algorithm=tags[b"a"],
@@ -141,6 +150,8 @@ def _build(
         length=_read_number(tags, b"l", _LENGTH) if b"h" in required else None,
         signed_at=_read_number(tags, b"t", _INSTANT),
         expires_at=_read_number(tags, b"x", _INSTANT),
+        instance=0 if b"v" in required else read_instance(tags[b"i"]),
+        chain=tags[b"cv"] if b"cv" in required else b"",
     )
 
 
@@ -169,9 +180,9 @@ def _read_identity(tags: Mapping[bytes, bytes], domain: str) -> str:
     return identity
 
 
-def _read_forms(octets: bytes | None) -> tuple[bool, Canonicalisation]:
-    """The canonical forms of c=; "simple" where one is left out (RFC 6376 §3.5)."""
-    header, _, body = (octets or b"simple").lower().partition(b"/")
+def _read_forms(octets: bytes) -> tuple[bool, Canonicalisation]:
+    """The canonical forms of c=; that of the body is "simple" where it is left out (RFC 6376 §3.5)."""
+    header, _, body = octets.lower().partition(b"/")
     if header not in _FORMS or (body or b"simple") not in _FORMS:
         raise _UnfitError(Result.NEUTRAL, "the canonical form in c= is unknown")
     return _FORMS[header] is Canonicalisation.RELAXED, _FORMS[body or b"simple"]
@@ -193,8 +204,6 @@ def _read_number(tags: Mapping[bytes, bytes], name: bytes, form: re.Pattern[byte
     return int(octets)
 
 
-def read_instance(octets: bytes | None) -> int | None:
-    """The number of an ARC set, from 1 (RFC 8617 §4.2.1). Returns None where there is none."""
-    if octets is None or _INSTANCE.fullmatch(octets) is None:
-        return None
-    return int(octets) or None
+def read_instance(octets: bytes) -> int:
+    """The number of an ARC set, from 1 (RFC 8617 §4.2.1). Returns 0 where there is none."""
+    return int(octets) if _INSTANCE.fullmatch(octets) is not None else 0

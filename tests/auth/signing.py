@@ -138,3 +138,46 @@ def make_field(mail, private, *, name=b"DKIM-Signature", headers=None, body=True
 def sign(mail, private, **changed):
     """A mail with a DKIM signature in front."""
     return make_field(mail, private, **changed) + mail
+
+
+def split_field(field):
+    """The name and the value of a field, as dkimpy takes them."""
+    name, _, value = field.partition(b":")
+    return name, value
+
+
+def arc_fields(mail):
+    """The ARC fields of a mail that seals made here put in front, oldest set first, each as a seal covers it."""
+    wanted = (b"arc-authentication-results", b"arc-message-signature", b"arc-seal")
+    fields = [tuple(field) for field in dkim.DKIM(mail).headers if field[0].lower() in wanted]
+    sets = [fields[at : at + 3] for at in range(0, len(fields), 3)]
+    return [
+        field for one in sets[::-1] for field in sorted(one, key=lambda field: wanted.index(field[0].lower()))
+    ]
+
+
+def seal(mail, private, instance=1, *, chain=None, results=b"mx.list.example; dmarc=pass", **changed):
+    """A mail with an ARC set in front; `message` and `seal` change the tags of its two signatures."""
+    tags = {"d": "list.example", "v": None} | changed.get("both", {})
+    number = b" i=%d; " % instance
+    outcome = b"ARC-Authentication-Results:" + number + results + b"\r\n"
+    message = make_field(
+        mail,
+        private,
+        name=b"ARC-Message-Signature",
+        **{"i": str(instance)} | tags | changed.get("message", {}),
+    )
+    covered = [*arc_fields(mail), split_field(outcome), split_field(message)]
+    seal_tags = {
+        "i": str(instance),
+        "cv": chain or ("none" if instance == 1 else "pass"),
+    }
+    sealed = make_field(
+        mail,
+        private,
+        name=b"ARC-Seal",
+        headers=covered,
+        body=False,
+        **seal_tags | tags | changed.get("seal", {}),
+    )
+    return sealed + message + outcome + mail
