@@ -120,6 +120,10 @@ def header_block(raw: bytes) -> bytes:
     """The header of a mail as it comes in, up to and with its first empty line, at most 1 MiB."""
     if raw.startswith((b"\n", b"\r\n")):
         return b""
+    end = raw.find(b"\n\r\n", 0, CHUNK)
+    # Three jumps where all is in order; the pattern is for empty lines of another form, or for none.
+    if end >= 0 and raw.find(b"\n\n", 0, end + 1) < 0 and raw.find(b"\r\r", 0, end) < 0:
+        return raw[: end + 3]
     empty = _EMPTY_LINE.search(raw, 0, CHUNK)
     return raw[: empty.end() if empty is not None else CHUNK]
 
@@ -142,12 +146,13 @@ class FieldFinder:
         """The first `most` fields of this lower-case name, in order: their offsets, and their bodies still
         folded.
         """
-        block, lowered = self._block, self._lowered
+        lowered = self._lowered
+        at = lowered.find(name)
+        if at < 0:
+            return []
+        block, step = self._block, len(name)
         found: list[tuple[int, bytes]] = []
-        at, step = lowered.find(name), len(name)
         for _ in _LOOKS:
-            if at < 0:
-                break
             if at == 0 or block[at - 1] in b"\r\n":
                 body = _BODY.match(block, at + step)
                 if body is not None:
@@ -155,4 +160,6 @@ class FieldFinder:
                     if len(found) >= most:
                         break
             at = lowered.find(name, at + step)
+            if at < 0:
+                break
         return found

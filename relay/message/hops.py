@@ -6,25 +6,29 @@ Owns *hop*. Follows RFC 5321 §6.3 (count the Received lines) and §4.4.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.message.headers import LOOKS, FieldFinder
 
 _BY = re.compile(rb"(?:^|\s)by\s+([^\s;()]++)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hops:
+class Hops(NamedTuple):
     """The Received fields of a header block: all of them, and those that our own hostname wrote."""
 
     received: int
     ours: int
 
 
+_NONE = Hops(received=0, ours=0)
+
+
 def find_hops(fields: FieldFinder, *, hostname: str = "", most: int = LOOKS) -> Hops:
     """The hops in a header, counted up to `most`; without a hostname none counts as ours."""
     lines = fields.find(b"received", most=most)
-    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".") if lines else b""
+    if not lines:
+        return _NONE
+    ours = hostname.encode("utf-8", "replace").lower().rstrip(b".")
     own = sum(_is_by(line, ours) for _, line in lines if ours and ours in line.lower())
     return Hops(received=len(lines), ours=own)
 

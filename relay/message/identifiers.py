@@ -56,8 +56,10 @@ def find_message_id(fields: FieldFinder) -> str | None:
 def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References as a mail comes in, each once, the last of them only."""
     most = _MOST_REFERENCES
-    bodies = sorted(fields.find(b"in-reply-to", most=most) + fields.find(b"references", most=most))
+    bodies = fields.find(b"in-reply-to", most=most) + fields.find(b"references", most=most)
+    if not bodies:
+        return ()
     # All fields share one allowance: thousands of ids fit into each, and the event loop waits meanwhile.
-    text = b"\n".join(body[-_ENOUGH:] for _, body in bodies)[-_ENOUGH:].decode("ascii", "replace")
+    text = b"\n".join(body[-_ENOUGH:] for _, body in sorted(bodies))[-_ENOUGH:].decode("ascii", "replace")
     inside = (_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:])
     return tuple(dict.fromkeys(f"<{one}>" for one in inside if one))

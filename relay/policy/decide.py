@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
 from relay import replies
 from relay.config.model import Config, Route
@@ -54,8 +55,10 @@ def build_terms(config: Config, *, trusted: bool = False, lmtp: bool = False) ->
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+_NO_FILES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+
+class Facts(NamedTuple):
     """A whole mail, as far as policy looks at it."""
 
     octets: Octets
@@ -63,7 +66,7 @@ class Facts:
     #: The names of the routes that the mail goes to.
     routes: tuple[str, ...] = ()
     #: By the name of a route, the files whose types it refuses; no route without files.
-    refused_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    refused_files: Mapping[str, tuple[str, ...]] = _NO_FILES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

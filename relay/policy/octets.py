@@ -7,8 +7,8 @@ values out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
+from typing import NamedTuple
 
 #: Octets at a mail's beginning that are looked at for its header.
 HEAD_BYTES = 262_144
@@ -16,8 +16,7 @@ _PIECE_BYTES = 1_048_576
 _END = b".\r\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Octets:
+class Octets(NamedTuple):
     """The measures of a mail, or of as much of it as has come."""
 
     #: Octets as transmitted, with stuffed dots and the end-of-data.

@@ -46,6 +46,7 @@ class Acceptance:
     held: bool = False
     #: LMTP: the forward-paths that are refused while others are taken, each with its reply.
     refused: dict[str, Reply] = field(default_factory=dict)
+    _header: FieldFinder | None = None
     _envelope: Envelope | None = None
     _destinations: tuple[Destination, ...] | None = None
 
@@ -53,7 +54,8 @@ class Acceptance:
         """Our own trace header, and on trusted listeners what the mail's header lacks."""
         settings, spool_id = self.transaction.settings, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=settings.hostname, spool_id=spool_id)
-        found = self.count_hops(head)
+        found = self._header or self.count_hops(head)
+        self._header = None  # each mail's is looked at once, and not kept
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         self.author = find_author(found)
@@ -72,9 +74,10 @@ class Acceptance:
         return trace
 
     def count_hops(self, head: bytes) -> FieldFinder:
-        """Count the mail's Received fields; returns its header, for what else is looked for."""
+        """Count the mail's Received fields. Returns its header, for `prefix` to look on in."""
         settings = self.transaction.settings
         found = FieldFinder(header_block(head))
+        self._header = found
         self.hops = find_hops(found, hostname=settings.hostname, most=settings.limits.hops + 1)
         return found
 

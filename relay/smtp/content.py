@@ -59,7 +59,7 @@ class Content:
     """One mail's octets, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_failure", "_open", "_parts", "_pieces", "_rest", "_terms", "_updates", "file", "head",
+        "_block_bytes", "_cleaner", "_digest", "_failure", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms", "_updates", "file", "head",
         "held", "moved", "received", "size",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class Content:
         observers: Sequence[Observer] = (),
     ) -> None:
         self._terms = terms
+        self._hard_limit = terms.hard_limit
         self._cleaner = Cleaner(stuffed=stuffed, repair=terms.repairs, line_limit=terms.line_bytes)
         self._block_bytes = block_bytes
         self._open = open_file
@@ -120,7 +121,7 @@ class Content:
     @property
     def over(self) -> bool:
         """Whether so much has come that waiting for the end is no longer worth it."""
-        return self.received > self._terms.hard_limit
+        return self.received > self._hard_limit
 
     @property
     def full(self) -> bool:
@@ -129,7 +130,7 @@ class Content:
 
     def add(self, octets: bytes) -> None:
         """Take octets as they came; those past the hard limit are counted only, however they are cut."""
-        left = self._terms.hard_limit - self.received
+        left = self._hard_limit - self.received
         self.received += len(octets)
         if len(octets) > left:
             octets = octets[: max(left, 0)]
@@ -216,7 +217,7 @@ class Content:
 
     def _kept_of(self, trim: int) -> int:
         """Octets of the end-of-data that are not past the hard limit, and so were kept."""
-        return max(trim - (self.received - self._terms.hard_limit), 0) if self.over else trim
+        return max(trim - (self.received - self._hard_limit), 0) if self.over else trim
 
     def discard(self) -> None:
         """Remove the file, if there is one. Blocks."""

@@ -55,12 +55,14 @@ class SharedCounters:
     def add(self, table: str, name: str, step: int) -> int:
         """Count up or down; the sum over all processes."""
         at = self._tables[table] + self._slot(name)
-        cells, mine = self._cells, self._mine + at
-        count = min(max(cells[mine] + step, 0), _MOST)
-        cells[mine] = count
+        cells = self._cells
+        count = cells[self._mine + at] + step
+        if not 0 <= count <= _MOST:
+            count = min(max(count, 0), _MOST)
+        cells[self._mine + at] = count
         if self._processes == 1:
             return count
-        return sum(cells[row * _ROW + at] for row in range(self._processes))
+        return sum(cells[at : self._processes * _ROW : _ROW])
 
     def mark(self, table: str, name: str, value: int) -> None:
         """Set this process's count."""
@@ -75,7 +77,7 @@ class SharedCounters:
         at = self._tables[table] + self._slot(name)
         if self._processes == 1:
             return self._cells[self._mine + at]
-        return max(self._cells[row * _ROW + at] for row in range(self._processes))
+        return max(self._cells[at : self._processes * _ROW : _ROW])
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""

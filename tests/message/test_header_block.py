@@ -77,6 +77,14 @@ def test_header_block():
     assert header_block(b"A: 1\r\n") == b"A: 1\r\n"
 
 
+@given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r" * 8]), max_size=30))
+def test_a_header_ends_where_an_expression_ends_it(pieces):
+    """The quick look for the empty line finds what a regular expression over the whole mail would."""
+    raw = b"a" + b"".join(pieces)
+    slow = re.search(rb"\n\r{0,8}\n", raw)
+    assert header_block(raw) == raw[: slow.end() if slow is not None else None]
+
+
 def test_hops_are_counted_and_ours_known():
     """All Received lines of the header, folded or not; ours by the name behind by, whatever its case."""
     raw = (
