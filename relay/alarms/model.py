@@ -33,13 +33,13 @@ class Alarm:
     count: int | None = None
 
 
-def build_standing_json(standing: QueueState) -> str:
+def build_state_json(state: QueueState) -> str:
     """The state of the queue as one line of JSON, to be remembered over a restart."""
-    return json.dumps(asdict(standing))
+    return json.dumps(asdict(state))
 
 
-def parse_standing_json(text: str) -> QueueState:
-    """The state that `build_standing_json` wrote.
+def parse_state_json(text: str) -> QueueState:
+    """The state that `build_state_json` wrote.
 
     Text that cannot be read gives a state in which all is well.
     """
@@ -47,15 +47,15 @@ def parse_standing_json(text: str) -> QueueState:
         record = json.loads(text)
         earlier: dict[str, Any] = {"away": ()} | dict(record)  # written by a version that knew no outages
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
-        standing = QueueState(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
+        state = QueueState(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
     except (ValueError, TypeError, KeyError):
         return QueueState()
     plain = asdict(QueueState())
     return (
-        standing
+        state
         if all(
             _is_like(value, plain[name]) or (name == "done" and value is None)
-            for name, value in asdict(standing).items()
+            for name, value in asdict(state).items()
         )
         else QueueState()
     )
@@ -65,7 +65,7 @@ def _is_like(value: object, plain: object) -> bool:
     return isinstance(value, (int, float) if isinstance(plain, float) else type(plain))
 
 
-def compare_standings(before: QueueState, now: QueueState) -> tuple[Alarm, ...]:
+def compare_states(before: QueueState, now: QueueState) -> tuple[Alarm, ...]:
     """Compare two looks at the queue. Returns the alarms to be sent.
 
     Dead letters and held mail are told each time that new ones came since the look before, and once when none

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from relay import telemetry
-from relay.alarms.model import Alarm, build_standing_json, parse_standing_json
+from relay.alarms.model import Alarm, build_state_json, parse_state_json
 from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_message_id, is_taken
 from relay.config.model import Alarms
@@ -51,13 +51,13 @@ class AlarmMemory:
     async def load(self) -> QueueState:
         """The state that an earlier process saved; one in which all is well when there is none."""
         try:
-            return parse_standing_json(await self._outbox.load_alarms())
+            return parse_state_json(await self._outbox.load_alarms())
         except ValueError:
             return QueueState()
 
-    async def save(self, standing: QueueState) -> None:
+    async def save(self, state: QueueState) -> None:
         """Save the state. If it cannot be written, its alarms are sent again after a restart."""
-        text = build_standing_json(standing)
+        text = build_state_json(state)
         if text != self._last and await self._outbox.save_alarms(text):
             self._last = text
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay import telemetry
-from relay.alarms.model import compare_standings
+from relay.alarms.model import compare_states
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
@@ -55,7 +55,7 @@ class Watch:
         self._now = now
         self._wait = wait
         self._away = away
-        self._standing = QueueState()
+        self._state = QueueState()
         #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
         #: True if the reserve was released at the last look.
@@ -66,7 +66,7 @@ class Watch:
     @property
     def is_sick(self) -> bool:
         """Returns whether the spool could not be read or written at the last look."""
-        return bool(self._standing.sick)
+        return bool(self._state.sick)
 
     def reload(self, config: Config) -> None:
         """Adopt another configuration from the next look on."""
@@ -76,7 +76,7 @@ class Watch:
     async def run(self) -> None:
         """Look again and again until `wait` returns True (stop)."""
         # Alarms that were sent before a restart are not sent again; changes since then are.
-        self._standing = await self._memory.load()
+        self._state = await self._memory.load()
         await self.look()
         looks, waited = 0, 0.0
         while not await self._wait(step := min(_ROOM_SECONDS, self._config.alarms.every_seconds)):
@@ -95,18 +95,18 @@ class Watch:
 
     async def look(self) -> None:
         """Look once: set the metrics and send the alarms."""
-        before, self._standing = self._standing, await self._look()
-        telemetry.queue_seen(self._standing)
-        alarms = compare_standings(before, self._standing)
+        before, self._state = self._state, await self._look()
+        telemetry.queue_seen(self._state)
+        alarms = compare_states(before, self._state)
         for alarm in alarms:
             self._sender.tell(alarm)
         await self._remember()
 
     async def _remember(self) -> None:
         """Save the state once its alarms are sent: those that a restart finds unsent are sent after it."""
-        if self._standing is not self._remembered and not self._sender.is_telling:
-            self._remembered = self._standing
-            await self._memory.save(self._standing)
+        if self._state is not self._remembered and not self._sender.is_telling:
+            self._remembered = self._state
+            await self._memory.save(self._state)
 
     async def make_room(self) -> bool:
         """Have the spool make room.
@@ -158,7 +158,7 @@ class Watch:
             # While the disk hangs, reading the spool would hang, too.
             hangs = self._probing is not None
             why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
-            return replace(self._standing, sick=why or type(exc).__name__)
+            return replace(self._state, sick=why or type(exc).__name__)
         seen = replace(seen, away=tuple(sorted(self._away().items())))
         self._reserve_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)

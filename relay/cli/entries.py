@@ -31,8 +31,8 @@ class SpoolView(NamedTuple):
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
-        standing = (*paused.routes, *(hold.route for hold in paused.holds)) if paused else ()
-        return sorted({*self.routes, *self.desk.routes(), *standing})
+        stopped = (*paused.routes, *(hold.route for hold in paused.holds)) if paused else ()
+        return sorted({*self.routes, *self.desk.routes(), *stopped})
 
 
 @contextmanager

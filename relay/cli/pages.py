@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.cli.entries import id_of, printable, span
-from relay.cli.waiting import build_standing
+from relay.cli.waiting import build_status
 from relay.spool.model import Entry, Paused, State
 
 #: Recipients of one entry that fit into a line.
@@ -77,7 +77,7 @@ def build_page(
     for event in record["history"]:
         why = because(event["reason"], event["detail"])
         yield printable(f"  {event['at']}  attempt {event['attempt']}  {event['event']}  {why}".rstrip())
-    yield printable(f"{'now:':<20}{build_standing(entry, paused, attended=attended, now=now)}")
+    yield printable(f"{'now:':<20}{build_status(entry, paused, attended=attended, now=now)}")
 
 
 def _plain(value: object) -> str:

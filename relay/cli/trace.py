@@ -16,7 +16,7 @@ from relay.cli import config_option
 from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, open_view, printable
 from relay.cli.pages import because
 from relay.cli.records import build_details
-from relay.cli.waiting import build_standing
+from relay.cli.waiting import build_status
 from relay.spool.model import Entry, Event, Remembered
 
 #: Entries that are looked for, and those of them that are shown unless --limit is given: a screen or two.
@@ -105,8 +105,8 @@ def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
     paused = view.desk.paused()
     attended, now = view.desk.attended(), datetime.now(UTC)
     for entry in found.entries[-limit:]:
-        standing = build_standing(entry, paused, attended=attended, now=now)
-        lines = [*_story(entry), *map(_event_line, view.desk.history(entry)), f"  now       {standing}"]
+        status = build_status(entry, paused, attended=attended, now=now)
+        lines = [*_story(entry), *map(_event_line, view.desk.history(entry)), f"  now       {status}"]
         echo(*lines, "")
 
 

@@ -59,7 +59,7 @@ def find_stops(entry: Entry, paused: Paused) -> list[Stop]:
     return list({stop.subject: stop for stop in stops_of([entry.destination.route], paused)}.values())
 
 
-def build_standing(entry: Entry, paused: Paused, *, attended: bool, now: datetime) -> str:
+def build_status(entry: Entry, paused: Paused, *, attended: bool, now: datetime) -> str:
     """A sentence about where an entry stands, and what has to happen next."""
     if entry.state is State.LEASED:
         return f"is being delivered (attempt {entry.attempts})"

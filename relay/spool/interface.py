@@ -4,11 +4,13 @@ Owns the interface of both halves, which is the same for every backend (`relay.s
 `relay.spool.desk` is the operator's part), and the way of an accepted mail through it. A mail is accepted at
 the instant `put` commits: before it we owe nothing, after it we owe a contact.
 
-    S1  unknown                 nothing is owed S2  raw, no entry           being received, or being removed:
-    swept at start-up S3  queued                  accepted; due at next_attempt_at S4  leased
-    being delivered until lease_until; then S3 again S5  held                    waits for a person S6  dead
-    given up, with its reason; kept for a person S7  done                    contact id known; kept for
-    `retain_days`
+    S1  unknown                 nothing is owed
+    S2  raw, no entry           being received, or being removed: swept at start-up
+    S3  queued                  accepted; due at next_attempt_at
+    S4  leased                  being delivered until lease_until; then S3 again
+    S5  held                    waits for a person
+    S6  dead                    given up, with its reason; kept for a person
+    S7  done                    contact id known; kept for `retain_days`
 
 An entry that an error of configuration stops stays in S3 while its route is held (`Outbox.hold_route`), and
 is passed over. An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.

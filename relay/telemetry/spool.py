@@ -45,19 +45,17 @@ def spool_failed(*, where: str, why: str, **facts: Any) -> None:
     current_log().error("spool.failed", where=where, why=why, **facts)
 
 
-def queue_seen(standing: QueueState) -> None:
+def queue_seen(queue: QueueState) -> None:
     """The state of the queue at this moment, for the gauges."""
-    current_log().debug(
-        "queue.seen", queued=standing.queued, held=standing.held, dead=standing.dead, sick=standing.sick
-    )
-    SPOOL_SICK.set(bool(standing.sick))
-    if standing.sick:
+    current_log().debug("queue.seen", queued=queue.queued, held=queue.held, dead=queue.dead, sick=queue.sick)
+    SPOOL_SICK.set(bool(queue.sick))
+    if queue.sick:
         return
     for state in ("queued", "leased", "held", "dead", "done"):
-        if (count := getattr(standing, state)) is not None:
+        if (count := getattr(queue, state)) is not None:
             SPOOL_MESSAGES.labels(state).set(count)
-    SPOOL_OLDEST.set(standing.oldest_seconds)
-    SPOOL_DISK_FULL.set(standing.disk_full)
-    ROUTES_HELD.set(len(standing.held_routes))
+    SPOOL_OLDEST.set(queue.oldest_seconds)
+    SPOOL_DISK_FULL.set(queue.disk_full)
+    ROUTES_HELD.set(len(queue.held_routes))
     for service in ("s3", "connect", "credentials"):
-        SERVICES_AWAY.labels(service).set(service in dict(standing.away))
+        SERVICES_AWAY.labels(service).set(service in dict(queue.away))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.alarms.model import build_standing_json, compare_standings, parse_standing_json
+from relay.alarms.model import build_state_json, compare_states, parse_state_json
 from relay.spool.model import QueueState
 from relay.vocabulary import AlarmKind
 
@@ -20,9 +20,7 @@ JSON = st.recursive(
 )
 
 
-def standing(
-    *, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest_dead=0.0, newest_held=0.0
-):
+def queue(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest_dead=0.0, newest_held=0.0):
     return QueueState(
         newest_dead=newest_dead,
         newest_held=newest_held,
@@ -40,29 +38,29 @@ def standing(
 @pytest.mark.parametrize(
     ("before", "now", "told"),
     [
-        (standing(), standing(), []),
-        (standing(), standing(dead=1), [(AlarmKind.DEAD_LETTERS, True)]),
-        (standing(dead=1), standing(dead=3), [(AlarmKind.DEAD_LETTERS, True)]),
-        (standing(dead=3), standing(dead=3), []),
-        (standing(dead=3), standing(dead=1), []),  # somebody has begun to look
-        (standing(dead=3), standing(), [(AlarmKind.DEAD_LETTERS, False)]),
+        (queue(), queue(), []),
+        (queue(), queue(dead=1), [(AlarmKind.DEAD_LETTERS, True)]),
+        (queue(dead=1), queue(dead=3), [(AlarmKind.DEAD_LETTERS, True)]),
+        (queue(dead=3), queue(dead=3), []),
+        (queue(dead=3), queue(dead=1), []),  # somebody has begun to look
+        (queue(dead=3), queue(), [(AlarmKind.DEAD_LETTERS, False)]),
         # One was dropped, and another given up.
         (
-            standing(dead=1, newest_dead=7.0),
-            standing(dead=1, newest_dead=9.0),
+            queue(dead=1, newest_dead=7.0),
+            queue(dead=1, newest_dead=9.0),
             [(AlarmKind.DEAD_LETTERS, True)],
         ),
-        (standing(dead=2, newest_dead=9.0), standing(dead=1, newest_dead=7.0), []),  # the newest was dropped
-        (standing(held=3, newest_held=7.0), standing(held=2, newest_held=9.0), [(AlarmKind.HELD, True)]),
-        (standing(held=2, newest_held=9.0), standing(held=2, newest_held=9.0), []),
-        (standing(), standing(held=1), [(AlarmKind.HELD, True)]),
-        (standing(held=2, newest_held=9.0), standing(), [(AlarmKind.HELD, False)]),
-        (standing(), standing(routes=("desk",)), [(AlarmKind.ROUTE_HELD, True)]),
-        (standing(routes=("desk",)), standing(routes=("desk",)), []),
-        (standing(routes=("desk",)), standing(), [(AlarmKind.ROUTE_HELD, False)]),
+        (queue(dead=2, newest_dead=9.0), queue(dead=1, newest_dead=7.0), []),  # the newest was dropped
+        (queue(held=3, newest_held=7.0), queue(held=2, newest_held=9.0), [(AlarmKind.HELD, True)]),
+        (queue(held=2, newest_held=9.0), queue(held=2, newest_held=9.0), []),
+        (queue(), queue(held=1), [(AlarmKind.HELD, True)]),
+        (queue(held=2, newest_held=9.0), queue(), [(AlarmKind.HELD, False)]),
+        (queue(), queue(routes=("desk",)), [(AlarmKind.ROUTE_HELD, True)]),
+        (queue(routes=("desk",)), queue(routes=("desk",)), []),
+        (queue(routes=("desk",)), queue(), [(AlarmKind.ROUTE_HELD, False)]),
         # A route's end says nothing of the mail that is held.
-        (standing(held=1, routes=("desk",)), standing(held=1), [(AlarmKind.ROUTE_HELD, False)]),
-        (standing(), QueueState(not_understood=1), [(AlarmKind.NOT_UNDERSTOOD, True)]),
+        (queue(held=1, routes=("desk",)), queue(held=1), [(AlarmKind.ROUTE_HELD, False)]),
+        (queue(), QueueState(not_understood=1), [(AlarmKind.NOT_UNDERSTOOD, True)]),
         (QueueState(not_understood=1), QueueState(not_understood=1), []),
         (
             QueueState(not_understood=1, newest_not_understood=7.0),
@@ -70,42 +68,42 @@ def standing(
             [(AlarmKind.NOT_UNDERSTOOD, True)],
         ),
         (QueueState(not_understood=1), QueueState(), [(AlarmKind.NOT_UNDERSTOOD, False)]),
-        (standing(minutes=59), standing(minutes=61), [(AlarmKind.OLDEST, True)]),
-        (standing(minutes=61), standing(minutes=90), []),
-        (standing(minutes=90), standing(minutes=1), [(AlarmKind.OLDEST, False)]),
-        (standing(), standing(full=True), [(AlarmKind.DISK_FULL, True)]),
-        (standing(full=True), standing(full=True), []),
-        (standing(full=True), standing(), [(AlarmKind.DISK_FULL, False)]),
+        (queue(minutes=59), queue(minutes=61), [(AlarmKind.OLDEST, True)]),
+        (queue(minutes=61), queue(minutes=90), []),
+        (queue(minutes=90), queue(minutes=1), [(AlarmKind.OLDEST, False)]),
+        (queue(), queue(full=True), [(AlarmKind.DISK_FULL, True)]),
+        (queue(full=True), queue(full=True), []),
+        (queue(full=True), queue(), [(AlarmKind.DISK_FULL, False)]),
         (QueueState(sick="disk"), QueueState(sick="disk"), []),
         (
             QueueState(sick="disk"),
-            standing(dead=1),
+            queue(dead=1),
             [(AlarmKind.SPOOL_SICK, False), (AlarmKind.DEAD_LETTERS, True)],
         ),
-        (standing(dead=1), QueueState(dead=1, sick="disk"), [(AlarmKind.SPOOL_SICK, True)]),
+        (queue(dead=1), QueueState(dead=1, sick="disk"), [(AlarmKind.SPOOL_SICK, True)]),
     ],
 )
 def test_what_is_told(before, now, told):
     """A change for the worse is told once, and its end where it has one."""
-    alarms = compare_standings(before, now)
+    alarms = compare_states(before, now)
     assert [(alarm.kind, alarm.raised) for alarm in alarms] == told
 
 
 def test_sentences_say_what_to_do():
     """The detail of an alarm names a number and the command that shows more; the number stands beside it, too."""
-    (alarm,) = compare_standings(standing(), standing(dead=2))
+    (alarm,) = compare_states(queue(), queue(dead=2))
     assert (alarm.detail, alarm.count) == ("2 dead letters; see relay queue list --state dead", 2)
-    (over,) = compare_standings(standing(dead=2), standing())
+    (over,) = compare_states(queue(dead=2), queue())
     assert (over.detail, over.count) == ("no dead letter is left", 0)
 
 
 def test_each_route_has_an_alarm_of_its_own():
     """Kind and subject pair an alarm with its end, whatever else is held meanwhile."""
     before, now = (
-        standing(routes=("desk-one", "desk-two")),
-        standing(held=3, routes=("desk-two", "desk-three")),
+        queue(routes=("desk-one", "desk-two")),
+        queue(held=3, routes=("desk-two", "desk-three")),
     )
-    told = [(each.kind, each.subject, each.raised) for each in compare_standings(before, now)]
+    told = [(each.kind, each.subject, each.raised) for each in compare_states(before, now)]
     assert told == [
         (AlarmKind.HELD, "", True),
         (AlarmKind.ROUTE_HELD, "desk-three", True),
@@ -115,19 +113,17 @@ def test_each_route_has_an_alarm_of_its_own():
 
 def test_standing_is_read_as_it_was_written():
     """What was told before a restart is known after it."""
-    told = standing(dead=2, held=1, routes=("desk",), minutes=61, newest_dead=7.5)
-    assert parse_standing_json(build_standing_json(told)) == told
+    told = queue(dead=2, held=1, routes=("desk",), minutes=61, newest_dead=7.5)
+    assert parse_state_json(build_state_json(told)) == told
     uncounted = replace(told, done=None)
-    assert parse_standing_json(build_standing_json(uncounted)) == uncounted, (
-        "a spool that counts no finished mail"
-    )
+    assert parse_state_json(build_state_json(uncounted)) == uncounted, "a spool that counts no finished mail"
 
 
 def test_age_is_judged_by_the_limit_of_its_time():
     """An age that a moved limit makes too long, or no more, is told although it has hardly changed."""
-    before, now = standing(minutes=61), replace(standing(minutes=61), overdue=False)
-    assert [alarm.raised for alarm in compare_standings(before, now)] == [False]
-    assert [alarm.raised for alarm in compare_standings(now, before)] == [True]
+    before, now = queue(minutes=61), replace(queue(minutes=61), overdue=False)
+    assert [alarm.raised for alarm in compare_states(before, now)] == [False]
+    assert [alarm.raised for alarm in compare_states(now, before)] == [True]
 
 
 def test_standing_of_the_version_before_is_read():
@@ -136,9 +132,9 @@ def test_standing_of_the_version_before_is_read():
         '{"queued": 4, "leased": 0, "held": 1, "dead": 2, "done": 9, "newest_held": 5.0, "newest_dead": 7.5, '
         '"held_routes": ["desk"], "oldest_seconds": 12.5, "disk_full": false, "sick": ""}'
     )
-    told = parse_standing_json(text)
+    told = parse_state_json(text)
     assert (told.dead, told.held, told.held_routes) == (2, 1, ("desk",))
-    assert compare_standings(told, told) == ()
+    assert compare_states(told, told) == ()
 
 
 @pytest.mark.parametrize(
@@ -157,11 +153,11 @@ def test_standing_of_the_version_before_is_read():
 )
 def test_spoiled_standing_is_one_in_which_all_is_well(text):
     """What cannot be read is taken as nothing told."""
-    assert parse_standing_json(text) == QueueState()
+    assert parse_state_json(text) == QueueState()
 
 
 @given(st.text() | st.dictionaries(st.sampled_from(sorted(QueueState.__slots__)), JSON).map(json.dumps))
 def test_any_file_can_be_compared_with(text):
     """No file whatever keeps the watch from its next look."""
-    told = parse_standing_json(text)
-    compare_standings(told, standing(dead=1, held=1, routes=("desk",), minutes=61))
+    told = parse_state_json(text)
+    compare_states(told, queue(dead=1, held=1, routes=("desk",), minutes=61))

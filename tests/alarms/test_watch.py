@@ -376,7 +376,7 @@ async def test_restart_swallows_no_alarm(world):
 
 
 async def test_memory_that_is_spoiled_is_none(world, tmp_path):
-    """A file that holds no standing tells everything again."""
+    """A file that holds no state tells everything again."""
     (tmp_path / "data" / "standing.json").write_bytes(b"\xff[")
     await world.put()
     await world.outbox.bury(await claim(world), reason="payload_refused", detail="", now=NOW)

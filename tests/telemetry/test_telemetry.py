@@ -397,7 +397,7 @@ def begun(family, label):
     ("family", "label", "values"),
     [
         ("transactions", "disposition", set(Disposition)),
-        ("deliveries", "outcome", {"done", "deferred", "held", "buried", "lost"}),
+        ("deliveries", "outcome", {"done", "deferred", "postponed", "held", "buried", "lost"}),
         ("adaptations", "code", set(AdaptationCode)),
         (
             "delivery_failures",

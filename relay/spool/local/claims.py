@@ -326,11 +326,11 @@ def next_due_at(connection: apsw.Connection, *, held_routes: Sequence[str]) -> d
     paused = read_paused(connection)
     if paused.delivery:
         return None
-    standing = {*held_routes, *paused.routes, *(hold.route for hold in paused.holds)}
+    stopped = {*held_routes, *paused.routes, *(hold.route for hold in paused.holds)}
     instants = [
         row[0]
         for (route,) in query(connection, _ROUTES)
-        if route not in standing
+        if route not in stopped
         for priority in PRIORITIES
         for row in query(
             connection,

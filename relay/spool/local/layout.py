@@ -2,13 +2,14 @@
 
 Owns the paths below `data_dir`, and the owner of what is made there. Never touches the database.
 
-    <data_dir>/deliver.lock            held by the one deliverer <data_dir>/wake                    its
-    doorbell (`wake`) <data_dir>/standing.json           the state of the queue that alarms were last sent for
-    (`memory`) <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
+    <data_dir>/deliver.lock            held by the one deliverer
+    <data_dir>/wake                    its doorbell (`wake`)
+    <data_dir>/standing.json           the state of the queue that alarms were last sent for (`memory`)
+    <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
     <data_dir>/spool/write.lock        locked by the process that writes at the moment (`WriteLock`)
-    <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes <data_dir>/spool/makers/<mark>
-    locked by the process that gives out ids with this mark <data_dir>/spool/ballast/<nn>      the reserve,
-    released when the disk is full (`room`)
+    <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
+    <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
+    <data_dir>/spool/ballast/<nn>      the reserve, released when the disk is full (`room`)
 
 Other files in `data_dir` are not the spool's (`relay.config.data_dir`).
 """
