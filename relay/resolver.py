@@ -94,16 +94,18 @@ class DnsResolver:
 
     async def query(self, name: str, kind: RecordType) -> Answer:
         """Ask for the records of a name: the cache, then the same question under way, then a server."""
-        name = normalise_name(name)
-        if not is_name(name):
-            return NXDOMAIN
-        key = name, kind
-        if (known := self._cache.get(key)) is not None:
+        if (known := self.recall(name, kind)) is not None:
             return known
+        key = normalise_name(name), kind
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(self._fly(key), name="dns")
         return await asyncio.shield(flight)
+
+    def recall(self, name: str, kind: RecordType) -> Answer | None:
+        """The answer that needs no server. Returns None where a server must be asked."""
+        name = normalise_name(name)
+        return self._cache.get((name, kind)) if is_name(name) else NXDOMAIN
 
     def within(self, seconds: float, *, questions: int = QUESTIONS) -> _Bounded:
         """The resolver for one mail: from `seconds` after now, and from its last question on, all is
@@ -168,6 +170,8 @@ class _Bounded:
         if self._questions <= 0:
             return build_temperror("the mail asks too much of the DNS")
         self._questions -= 1
+        if (known := self._resolver.recall(name, kind)) is not None:
+            return known
         try:
             async with asyncio.timeout_at(self._ends):
                 return await self._resolver.query(name, kind)

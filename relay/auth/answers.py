@@ -16,6 +16,7 @@ RFC 1035, RFC 2308.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from string import ascii_lowercase, ascii_uppercase
@@ -24,7 +25,8 @@ from typing import Protocol
 from relay.networks import Address
 
 NAME_OCTETS = 253  # RFC 1035 §2.3.4: 255 on the wire, of which one is the first length and one the root
-LABEL_OCTETS = 63  # RFC 1035 §2.3.4
+_LABEL = r"[\x00-\x2d\x2f-\xff]{1,63}+"  # RFC 1035 §2.3.4
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)  # other letters are octets, and have no case
 
@@ -93,9 +95,7 @@ def is_name(name: str) -> bool:
     """Returns whether DNS can carry this name: labels of 1 to 63 octets, 253 with their dots, none above
     U+00FF.
     """
-    if not 0 < len(name) <= NAME_OCTETS or max(name) > "\xff":
-        return False
-    return all(0 < len(label) <= LABEL_OCTETS for label in name.split("."))
+    return len(name) <= NAME_OCTETS and _NAME.fullmatch(name) is not None
 
 
 def normalise_name(name: str) -> str:

@@ -225,6 +225,8 @@ class _Evaluation:
         letters = spec.letters
         if letters & {"s", "l"} and not self._local.isascii():
             return None
+        if not letters:
+            return fit_name(expand(spec, {}))
         pointer = ""
         if "p" in letters:
             if self._validated is None:

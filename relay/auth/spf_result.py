@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_UNFIT = re.compile(r"[^ !#-\[\]-~]")
 _LONGEST_QUOTE = 100  # characters of outside text in one sentence
 
 
@@ -60,8 +61,4 @@ def clean_host(text: str) -> str:
 def quote(text: str) -> str:
     """Outside text in double quotes: visible ASCII but quotes and backslashes, ? for all else, cut."""
     cut = text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 3]}..."
-    return '"' + "".join(_show(character) for character in cut) + '"'
-
-
-def _show(character: str) -> str:
-    return character if " " <= character <= "~" and character not in '"\\' else "?"
+    return f'"{_UNFIT.sub("?", cut)}"'
