@@ -25,7 +25,7 @@ class Receiver:
     async def start(self, order: Start) -> None:
         """Open the spool, then the listeners: no peer is greeted before there is a place for mail."""
         self._intake = open_intake(order.config)
-        with diagnosed(order.config):
+        with diagnosed(order.config, files=True):
             self._server = Listeners(
                 config=order.config,
                 intake=self._intake,

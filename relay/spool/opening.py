@@ -9,10 +9,9 @@ opened spool tells by itself which of its parts an operator has to mend (SpoolUn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from relay.config.model import Config
-from relay.errors import SpoolError
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
 from relay.spool.local import database, health
@@ -34,7 +33,7 @@ def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    with diagnosed(config):
+    with diagnosed(config, files=True):
         return LocalIntake(config, by_hand=by_hand)
 
 
@@ -46,7 +45,7 @@ def open_outbox(config: Config) -> Outbox:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    with diagnosed(config):
+    with diagnosed(config, files=True):
         return LocalOutbox(config)
 
 
@@ -57,24 +56,21 @@ def open_desk(config: Config) -> Desk:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is none, or none that is usable.
     """
-    with diagnosed(config):
+    with diagnosed(config, files=True):
         return LocalDesk(config)
 
 
-def explain_failure(config: Config, error: SpoolError) -> SpoolError:
-    """The error in an operator's words if an unfit part of the spool is its cause, else the error itself."""
-    return health.explain_failure(config.data_dir, error)
-
-
 @contextmanager
-def diagnosed(config: Config) -> Iterator[None]:
-    """A block that uses files in data_dir: errors of the system become ours, and say what is unfit there.
+def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
+    """A block in which a failure that an unfit spool causes is told as such.
+
+    With `files`, errors of the system count, too: the block opens other files of ours in data_dir.
 
     Raises:
         SpoolUnfitError: sentences for an operator, in place of what the library or the system said.
         SpoolError: any other failure.
     """
-    with health.diagnosed(config.data_dir), translated():
+    with health.diagnosed(config.data_dir), translated() if files else nullcontext():
         yield
 
 
