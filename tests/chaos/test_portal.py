@@ -54,6 +54,7 @@ def portal(elsewhere):
     return lambda request: redirect if request.number % 2 else page(200)
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_a_portal_delivers_nothing_and_stops_claims(tmp_path, seconds):
     """While it answers for both services nothing is delivered and few calls are made; then each mail is one contact."""
