@@ -112,6 +112,9 @@ class Logins:
         turn.waiting += 1
         try:
             async with turn.lock:
+                # Many may have come before the first of them failed: they do not wait seconds for each other.
+                if turn.waiting > _MOST_WAITING and self.decide(tried, limits, now=now()):
+                    return None
                 return await self._check(tried, limits, verify=verify, now=now)
         finally:
             turn.waiting -= 1

@@ -127,6 +127,29 @@ async def test_one_password_of_a_network_at_a_time():
     assert logins._turns == {}
 
 
+async def test_who_came_before_the_first_failure_does_not_wait_for_all():
+    """Of a hundred tries that one network begins at once, few are looked at, and none keeps its session for minutes."""
+    limits = Limits(failed_logins=3)
+    logins = Logins(SharedCounters(), slow_seconds=0.01)
+    looked = 0
+
+    async def verify(_passed):
+        nonlocal looked
+        looked += 1
+        await asyncio.sleep(0)
+        return False
+
+    tries = [
+        logins.check(f"user-{number}", f"203.0.113.{number}", limits, verify=verify, now=time.monotonic)
+        for number in range(100)
+    ]
+    said = await asyncio.gather(*tries)
+    # As many as are not slowed, and as many as may wait their turn.
+    assert said.count(False) == looked <= 3 * 3 + 10 + 1
+    assert said.count(None) == 100 - looked
+    assert logins._turns == {}
+
+
 @contextmanager
 def session(serving: Serving, source: str):
     """A session under TLS from one address, its EHLO said."""
