@@ -51,6 +51,7 @@ FLOORS = {
     "relay.faults": 2,
     "relay.timing": 2,
     "relay.resolver": 2,
+    "relay.auth.lookup": 2,
     "relay.telemetry": 2,
     "relay.spool": 2,
     "relay.aws": 2,
