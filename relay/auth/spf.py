@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from relay.auth.answers import Answer, RecordType, Resolver, Status, is_name, normalise_name, reverse_name
 from relay.auth.spf_macro import MacroString, SpfSyntaxError, expand, fit_name
 from relay.auth.spf_record import Mechanism, MechanismName, SpfRecord, parse_record, select_records
-from relay.auth.spf_result import SpfIdentity, SpfResult, SpfWord, clean_host, quote
+from relay.auth.spf_result import SpfIdentity, SpfResult, clean_host, quote
+from relay.auth.words import Result
 from relay.domains import encode_domain
 from relay.networks import Address, parse_address
 
@@ -54,7 +55,7 @@ async def _check(
     domain = _encode_host(named) if len(sender) <= SENDER_CHARACTERS else ""
     if "." not in domain:  # RFC 7208 §4.3: not a name of several labels
         return SpfResult(
-            result=SpfWord.NONE,
+            result=Result.NONE,
             identity=identity,
             domain=clean_host(domain),
             reason="the peer gave no domain",
@@ -88,7 +89,7 @@ def _encode_host(name: str) -> str:
 class _End:
     """The end of one `check_host`."""
 
-    result: SpfWord
+    result: Result
     reason: str
     mechanism: str = ""
     decided_by: str = ""
@@ -97,7 +98,7 @@ class _End:
 class _HaltError(Exception):
     """The whole evaluation ends here, includes and all: temperror or permerror."""
 
-    def __init__(self, result: SpfWord, reason: str) -> None:
+    def __init__(self, result: Result, reason: str) -> None:
         super().__init__(reason)
         self.end = _End(result=result, reason=reason)
 
@@ -119,16 +120,16 @@ class _Evaluation:
         """The function of RFC 7208 §4."""
         answer = await self._resolver.query(domain, RecordType.TXT)
         if answer.status is Status.TEMPERROR:
-            raise _HaltError(SpfWord.TEMPERROR, f"the record of {quote(domain)}: {answer.reason}")
+            raise _HaltError(Result.TEMPERROR, f"the record of {quote(domain)}: {answer.reason}")
         texts = select_records(answer.texts)
         if not texts:
-            return _End(result=SpfWord.NONE, reason=f"{quote(domain)} has no SPF record")
+            return _End(result=Result.NONE, reason=f"{quote(domain)} has no SPF record")
         if len(texts) > 1:
-            raise _HaltError(SpfWord.PERMERROR, f"{quote(domain)} has more than one SPF record")
+            raise _HaltError(Result.PERMERROR, f"{quote(domain)} has more than one SPF record")
         try:
             record = parse_record(texts[0])
         except SpfSyntaxError as exc:
-            raise _HaltError(SpfWord.PERMERROR, f"the record of {quote(domain)} has {exc}") from None
+            raise _HaltError(Result.PERMERROR, f"the record of {quote(domain)} has {exc}") from None
         return await self._evaluate(record, domain)
 
     async def _evaluate(self, record: SpfRecord, domain: str) -> _End:
@@ -142,13 +143,13 @@ class _Evaluation:
                 )
         if record.redirect is None:
             reason = f"no mechanism in the record of {quote(domain)} matched"
-            return _End(result=SpfWord.NEUTRAL, decided_by=domain, reason=reason)
+            return _End(result=Result.NEUTRAL, decided_by=domain, reason=reason)
         self._count()
         target = await self._expand(record.redirect, domain)
         end = await self.check_host(target) if target else None
-        if end is None or end.result is SpfWord.NONE:  # RFC 7208 §6.1
+        if end is None or end.result is Result.NONE:  # RFC 7208 §6.1
             raise _HaltError(
-                SpfWord.PERMERROR, f"redirect in the record of {quote(domain)} leads to no record"
+                Result.PERMERROR, f"redirect in the record of {quote(domain)} leads to no record"
             )
         return end
 
@@ -177,17 +178,17 @@ class _Evaluation:
     async def _includes(self, target: str, domain: str) -> bool:
         """Returns whether the record of the target lets the peer pass (RFC 7208 §5.2)."""
         end = await self.check_host(target)
-        if end.result is SpfWord.NONE:
+        if end.result is Result.NONE:
             raise _HaltError(
-                SpfWord.PERMERROR, f"an include in the record of {quote(domain)} leads to no record"
+                Result.PERMERROR, f"an include in the record of {quote(domain)} leads to no record"
             )
-        return end.result is SpfWord.PASS
+        return end.result is Result.PASS
 
     async def _is_exchange(self, target: str, mechanism: Mechanism) -> bool:
         """Returns whether the peer is a mail exchanger of the target (RFC 7208 §5.4)."""
         exchanges = (await self._ask(target, RecordType.MX)).names
         if len(exchanges) > HOSTS:
-            raise _HaltError(SpfWord.PERMERROR, f"{quote(target)} has more than {HOSTS} mail exchangers")
+            raise _HaltError(Result.PERMERROR, f"{quote(target)} has more than {HOSTS} mail exchangers")
         for name in exchanges:
             # A term is void or not (§4.6.4); this one has found its MX.
             answer = await self._query(name, self._family)
@@ -250,7 +251,7 @@ class _Evaluation:
     def _count(self) -> None:
         self.lookups += 1
         if self.lookups > LOOKUPS:
-            raise _HaltError(SpfWord.PERMERROR, f"it takes more than {LOOKUPS} look-ups")
+            raise _HaltError(Result.PERMERROR, f"it takes more than {LOOKUPS} look-ups")
 
     async def _ask(self, name: str, kind: RecordType) -> Answer:
         """The answer of a term's own question, whose emptiness is counted."""
@@ -258,13 +259,13 @@ class _Evaluation:
         if answer.void and is_name(name):
             self._voids += 1
             if self._voids > VOID_LOOKUPS:
-                raise _HaltError(SpfWord.PERMERROR, f"more than {VOID_LOOKUPS} look-ups find nothing")
+                raise _HaltError(Result.PERMERROR, f"more than {VOID_LOOKUPS} look-ups find nothing")
         return answer
 
     async def _query(self, name: str, kind: RecordType) -> Answer:
         answer = await self._resolver.query(name, kind)
         if answer.status is Status.TEMPERROR:
-            raise _HaltError(SpfWord.TEMPERROR, f"the {kind} of {quote(name)}: {answer.reason}")
+            raise _HaltError(Result.TEMPERROR, f"the {kind} of {quote(name)}: {answer.reason}")
         return answer
 
 

@@ -15,7 +15,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 from relay.auth.spf_macro import MacroString, SpfSyntaxError, parse_domain_spec, parse_macro_string
-from relay.auth.spf_result import SpfWord, quote
+from relay.auth.spf_result import quote
+from relay.auth.words import Result
 from relay.networks import Network
 
 #: RFC 7208 §3.4 wants a record in one packet of 512 octets; twenty times that is nobody's record.
@@ -27,11 +28,11 @@ _DIRECTIVE = re.compile(r"([+?~-]?)([A-Za-z0-9]+)(.*)", re.DOTALL)
 # RFC 7208 §5.6 and §5.3: no leading zeros
 _CIDR = re.compile(r"(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?\Z")
 _QUALIFIERS = {
-    "": SpfWord.PASS,
-    "+": SpfWord.PASS,
-    "-": SpfWord.FAIL,
-    "~": SpfWord.SOFTFAIL,
-    "?": SpfWord.NEUTRAL,
+    "": Result.PASS,
+    "+": Result.PASS,
+    "-": Result.FAIL,
+    "~": Result.SOFTFAIL,
+    "?": Result.NEUTRAL,
 }
 
 
@@ -56,7 +57,7 @@ _NEEDS_DOMAIN = (MechanismName.INCLUDE, MechanismName.EXISTS)
 class Mechanism:
     """One directive: a mechanism, and the result if it matches."""
 
-    result: SpfWord
+    result: Result
     name: MechanismName
     #: As it stands in the record.
     text: str

@@ -1,6 +1,6 @@
 """Results of SPF as values (RFC 7208 §2.6, RFC 8601 §2.7.2).
 
-Owns the seven words, the two identities, and the form in which outside text may stand in a result: visible
+Owns the two identities, and the form in which outside text may stand in a result: visible
 ASCII, bounded. Text of a record or an envelope stands in double quotes wherever it stands in a sentence.
 The explanation of a domain (`exp`) is nowhere: it would be a stranger's words in ours.
 """
@@ -11,21 +11,11 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.auth.words import Result
+
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _UNFIT = re.compile(r"[^ !#-\[\]-~]")
 _LONGEST_QUOTE = 100  # characters of outside text in one sentence
-
-
-class SpfWord(StrEnum):
-    """The results of SPF, spelled as in Authentication-Results."""
-
-    NONE = "none"
-    NEUTRAL = "neutral"
-    PASS = "pass"  # noqa: S105 - a word of RFC 8601
-    FAIL = "fail"
-    SOFTFAIL = "softfail"
-    TEMPERROR = "temperror"
-    PERMERROR = "permerror"
 
 
 class SpfIdentity(StrEnum):
@@ -39,7 +29,7 @@ class SpfIdentity(StrEnum):
 class SpfResult:
     """The result of SPF for one identity."""
 
-    result: SpfWord
+    result: Result
     identity: SpfIdentity
     #: The domain that was checked, in A-labels and lower case; "" where the peer gave no host name.
     domain: str

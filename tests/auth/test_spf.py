@@ -16,7 +16,8 @@ from relay.auth.answers import NODATA, Answer, RecordType, Status, build_temperr
 from relay.auth.spf import check_helo, check_mail_from
 from relay.auth.spf_macro import SpfSyntaxError
 from relay.auth.spf_record import RECORD_OCTETS, parse_record
-from relay.auth.spf_result import SpfIdentity, SpfResult, SpfWord
+from relay.auth.spf_result import SpfIdentity, SpfResult
+from relay.auth.words import Result
 from relay.auth.zone import ZoneResolver
 
 PEER = "192.0.2.9"
@@ -152,7 +153,7 @@ def test_a_record_has_its_result(record, result):
 def test_a_mistake_anywhere_is_an_error(term):
     """A term that breaks the grammar spoils the record, even behind a term that would have matched."""
     found = check(f"v=spf1 ip4:192.0.2.9 {term}")
-    assert found.result is SpfWord.PERMERROR, found
+    assert found.result is Result.PERMERROR, found
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_record_has_its_result_for_ipv6(record, result):
 
 def test_a_mapped_address_is_the_ipv4_address():
     """A peer that a socket names ::ffff:192.0.2.9 is 192.0.2.9."""
-    assert check("v=spf1 ip4:192.0.2.9 -all", peer="::ffff:192.0.2.9").result is SpfWord.PASS
+    assert check("v=spf1 ip4:192.0.2.9 -all", peer="::ffff:192.0.2.9").result is Result.PASS
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,7 @@ async def test_an_explanation_is_not_fetched():
     found = await check_mail_from(
         ipaddress.ip_address(PEER), helo="h.example", reverse_path="a@here.example", resolver=resolver
     )
-    assert found.result is SpfWord.FAIL
+    assert found.result is Result.FAIL
     assert resolver.names == ["here.example"]
 
 
@@ -288,7 +289,7 @@ def test_the_result_says_what_decided():
     zone = {"other.example": {"TXT": ["v=spf1 a:near.example ~a:plain.example -all"]}}
     found = check("v=spf1 mx:plain.example redirect=other.example", zone=zone)
     assert found == SpfResult(
-        result=SpfWord.SOFTFAIL,
+        result=Result.SOFTFAIL,
         identity=SpfIdentity.MAIL_FROM,
         domain="here.example",
         mechanism="~a:plain.example",
@@ -333,7 +334,7 @@ HOST = re.compile(r"[a-z0-9._-]*")
 
 def assert_is_safe(found):
     """No field of a result can end a line, close a quote or smuggle a token."""
-    assert found.result in SpfWord
+    assert found.result in Result
     assert HOST.fullmatch(found.domain)
     assert HOST.fullmatch(found.decided_by)
     assert re.fullmatch(r"[!-~]*", found.mechanism)
