@@ -14,7 +14,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.auth.answers import Answer, RecordType, Resolver, Status, is_name, normalise_name, reverse_name
+from relay.auth.answers import Answer, RecordType, Resolver, Status, is_name, normalise_name
+from relay.auth.iprev import find_names
 from relay.auth.spf_macro import MacroString, SpfSyntaxError, expand, fit_name
 from relay.auth.spf_record import Mechanism, MechanismName, SpfRecord, parse_record, select_records
 from relay.auth.spf_result import SpfIdentity, SpfResult, clean_host, quote
@@ -24,7 +25,7 @@ from relay.networks import Address, parse_address
 
 LOOKUPS = 10  # RFC 7208 §4.6.4
 VOID_LOOKUPS = 2  # RFC 7208 §4.6.4
-HOSTS = 10  # RFC 7208 §4.6.4: address records of one MX, names of one PTR
+HOSTS = 10  # RFC 7208 §4.6.4: hosts of one MX
 SENDER_CHARACTERS = 1_000  # no path in a command of SMTP is longer
 
 _ASKS = {
@@ -212,13 +213,7 @@ class _Evaluation:
     async def _validate_names(self) -> tuple[str, ...]:
         """The names of the peer's PTR records that lead back to it (RFC 7208 §5.5); none if DNS fails."""
         if self._validated is None:
-            pointers = await self._resolver.query(reverse_name(self._address), RecordType.PTR)
-            found = []
-            for name in pointers.names[:HOSTS]:
-                answer = await self._resolver.query(name, self._family)
-                if self._address in answer.addresses:
-                    found.append(name)
-            self._validated = tuple(found)
+            self._validated = (await find_names(self._address, self._resolver)).validated
         return self._validated
 
     async def _expand(self, spec: MacroString, domain: str) -> str | None:
