@@ -46,6 +46,11 @@ async def check_dnsbl(address: Address, zone: str, resolver: Resolver) -> DnsblR
     address = parse_address(address.packed)
     if any(address in network for network in _PRIVATE):
         return DnsblResult(result=Result.NONE, zone=zone, reason="the address is of a private network")
+    return await ask_dnsbl(address, zone, resolver)
+
+
+async def ask_dnsbl(address: Address, zone: str, resolver: Resolver) -> DnsblResult:
+    """The result of one list for any address."""
     name = reverse_name(address).rsplit(".", 2)[0]  # without in-addr.arpa or ip6.arpa (RFC 5782 §2.1, §2.4)
     answer = await resolver.query(f"{name}.{zone}", RecordType.A)
     if answer.status is Status.TEMPERROR:

@@ -21,6 +21,7 @@ from relay.auth.words import Result, show
 
 #: What `show` leaves plain and RFC 2045 §5.1 does not: a token has no slash.
 _NO_TOKEN = re.compile(r"[/]")
+_LONGEST_REASON = 400  # with each character escaped, still within the 998 of a line (RFC 5322 §2.1.1)
 AnyResult = SpfResult | DkimResult | ArcResult | IprevResult | DnsblResult
 
 
@@ -107,5 +108,5 @@ def _write_value(value: str) -> str:
 
 def _quote(reason: str) -> str:
     """A sentence as a quoted string (RFC 5322 §3.2.4)."""
-    printable = re.sub(r"[^ -~]", "?", reason)
+    printable = re.sub(r"[^ -~]", "?", reason[:_LONGEST_REASON])
     return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'

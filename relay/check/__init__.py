@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from relay.check.certificate import examine_certificate
-from relay.check.dns import examine_dns
+from relay.check.dns import examine_dns, examine_lists
 from relay.check.finding import Finding, fail
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
@@ -48,6 +48,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     yield from examine_ports(config)
     if remote:
         yield from examine_dns(config)
+        yield from examine_lists(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 

@@ -1,19 +1,23 @@
-"""The DNS servers as `relay check` meets them: each is asked one question.
+"""The DNS as `relay check` meets it: each server is asked one question, and each list two.
 
-Owns that examination. Mail flows without DNS, so nothing here is a fail.
+Owns those examinations. Mail flows without DNS, so nothing here is a fail.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Iterator
 
 from relay.auth.answers import RecordType, Status
+from relay.auth.dnsbl import DnsblResult, ask_dnsbl
+from relay.auth.words import Result
 from relay.check.finding import Finding, ok, warn
 from relay.config import Config
 from relay.config.words import split_server
 from relay.resolver import DnsResolver
 
+_LISTED, _UNLISTED = ipaddress.IPv4Address("127.0.0.2"), ipaddress.IPv4Address("127.0.0.1")
 _WITHOUT = "SPF, DKIM and DMARC of every mail would be temperror"
 
 
@@ -32,6 +36,31 @@ def examine_dns(config: Config) -> Iterator[Finding]:
             )
         else:
             yield ok(subject, "answers")
+
+
+def examine_lists(config: Config) -> Iterator[Finding]:
+    """Examine whether each list in the DNS has the entry that every list has, and no other (RFC 5782 §5)."""
+    results = asyncio.run(_try_lists(config)) if config.identity.dnsbl else []
+    for zone, (entry, absent) in zip(config.identity.dnsbl, results, strict=True):
+        subject = f"list {zone}"
+        if entry.result is Result.FAIL and absent.result is Result.NONE:
+            yield ok(subject, "answers as a list does")
+        elif entry.result is Result.FAIL:
+            yield warn(subject, f"lists 127.0.0.1, as no list does ({absent.reason}); remove it")
+        else:
+            yield warn(
+                subject, f"does not list 127.0.0.2, as every list does ({entry.reason}); mend or remove it"
+            )
+
+
+async def _try_lists(config: Config) -> list[tuple[DnsblResult, DnsblResult]]:
+    resolver = DnsResolver(
+        servers=tuple(map(split_server, config.dns.servers)), timeout_seconds=config.dns.timeout_seconds
+    )
+    return [
+        (await ask_dnsbl(_LISTED, zone, resolver), await ask_dnsbl(_UNLISTED, zone, resolver))
+        for zone in config.identity.dnsbl
+    ]
 
 
 async def _ask_all(config: Config, servers: tuple[tuple[str, int], ...]) -> list[Status]:

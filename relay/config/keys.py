@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from relay.config.model import Config, Section
+from relay.config.model import Config
+from relay.config.section import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from relay.config.origin import Dns, Identity
+from relay.config.section import Section
 from relay.config.words import (
     check_address,
     check_attribute_name,
@@ -35,7 +35,6 @@ from relay.config.words import (
     check_network,
     check_prefix,
     check_route_name,
-    check_server,
     check_url,
     split_bind,
 )
@@ -60,12 +59,6 @@ InstanceId = Annotated[str, AfterValidator(check_instance_id)]
 #: to MAIL or RCPT.
 _HOOKS_SECONDS = 240
 Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Listener(Section):
@@ -176,23 +169,6 @@ class Understand(Section):
     memory_bytes: int = Field(default=1_073_741_824, ge=268_435_456)
 
 
-class Dns(Section):
-    """The servers that are asked about the origin of mail, and how long they are waited for."""
-
-    servers: Annotated[tuple[Annotated[str, AfterValidator(check_server)], ...], Field(max_length=8)] = ()
-    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
-    deadline_seconds: float = Field(default=10.0, gt=0, le=60)
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.timeout_seconds > self.deadline_seconds:
-            raise ValueError(
-                f"timeout_seconds = {self.timeout_seconds:g} is above "
-                f"deadline_seconds = {self.deadline_seconds:g}; one question cannot take longer than all"
-            )
-        return self
-
-
 class S3(Section):
     """The bucket that attachments go to."""
 
@@ -299,6 +275,7 @@ class Config(Section):
     deliver: Deliver = Deliver()
     understand: Understand = Understand()
     dns: Dns = Dns()
+    identity: Identity = Identity()
     s3: S3
     connect: Connect
     contact: Contact = Contact()

@@ -16,6 +16,8 @@ from relay.networks import parse_network
 
 # The pattern that the Connect service model holds every address to (shape EmailAddress).
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+# RFC 5782 §2.4: before it stand the 32 digits of an IPv6 address with their dots, in a name of 253.
+_LIST_CHARACTERS = 253 - 64
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
 
 
@@ -50,6 +52,17 @@ def check_hostname(value: str) -> str:
         return _check_domain(value)
     except ValueError:
         raise ValueError('is no host name; write it like "mx1.example.com"') from None
+
+
+def check_dns_list(value: str) -> str:
+    """The domain of a list of addresses in the DNS, in lower case."""
+    try:
+        domain = _check_domain(value)
+    except ValueError:
+        domain = ""
+    if "." not in domain or not domain.isascii() or len(domain) > _LIST_CHARACTERS:
+        raise ValueError('is no list in the DNS; write its domain, like "dnsbl.example.com"')
+    return domain
 
 
 def check_network(value: str) -> str:

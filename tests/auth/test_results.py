@@ -104,7 +104,7 @@ statements = st.builds(
     Statement,
     method=st.sampled_from(["spf", "dkim", "dmarc", "arc", "iprev"]),
     result=st.sampled_from(Result),
-    reason=st.text(max_size=40),
+    reason=st.text(max_size=40) | st.just('"' * 5_000),
     properties=st.lists(
         st.tuples(st.sampled_from(["smtp.mailfrom", "header.d", "policy.iprev"]), st.text(max_size=300))
     ).map(tuple),

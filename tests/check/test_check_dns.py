@@ -8,8 +8,15 @@ import threading
 import pytest
 from dns_server import DnsServer
 
-from relay.check.dns import examine_dns
+from relay.check.dns import examine_dns, examine_lists
 from relay.config.builtin import builtin_config
+
+LISTS = {
+    ("2.0.0.127.list.example", "A"): ["127.0.0.2"],
+    ("2.0.0.127.ended.example", "A"): ["127.0.0.2"],
+    ("1.0.0.127.ended.example", "A"): ["127.0.0.2"],
+    ("2.0.0.127.refusing.example", "A"): ["127.255.255.254"],
+}
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def address():
     held = []
 
     async def serve():
-        zone = {("known.example", "A"): ["192.0.2.1"], ("silent.example", "A"): "silent"}
+        zone = {("known.example", "A"): ["192.0.2.1"], ("silent.example", "A"): "silent", **LISTS}
         async with DnsServer(zone) as server:
             held.append(f"127.0.0.1:{server.port}")
             started.set()
@@ -50,3 +57,18 @@ def test_a_machine_without_servers_is_told(monkeypatch):
     (found,) = examine_dns(builtin_config())
     assert (found.level, found.subject) == ("warn", "dns")
     assert "dns.servers" in found.detail
+
+
+def test_each_list_is_tried(address):
+    """A list that has what every list has, and nothing else, is well; others are told of, with what is wrong."""
+    zones = ["list.example", "ended.example", "refusing.example", "gone.example"]
+    config = builtin_config(dns={"servers": [address]}, identity={"dnsbl": zones})
+    found = list(examine_lists(config))
+    assert [(each.level, each.subject) for each in found] == [
+        ("ok", "list list.example"),
+        ("warn", "list ended.example"),
+        ("warn", "list refusing.example"),
+        ("warn", "list gone.example"),
+    ]
+    assert "lists 127.0.0.1" in found[1].detail
+    assert "refuses" in found[2].detail

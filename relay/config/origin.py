@@ -1,0 +1,36 @@
+"""The keys of the checks of a mail's origin: the DNS that is asked, and what is looked up there.
+
+Owns `[dns]` and `[identity]`. Never reads a file or asks anybody.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from relay.config.section import Section
+from relay.config.words import check_dns_list, check_server
+
+
+class Dns(Section):
+    """The servers that are asked about the origin of mail, and how long they are waited for."""
+
+    servers: Annotated[tuple[Annotated[str, AfterValidator(check_server)], ...], Field(max_length=8)] = ()
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    deadline_seconds: float = Field(default=10.0, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.timeout_seconds > self.deadline_seconds:
+            raise ValueError(
+                f"timeout_seconds = {self.timeout_seconds:g} is above "
+                f"deadline_seconds = {self.deadline_seconds:g}; one question cannot take longer than all"
+            )
+        return self
+
+
+class Identity(Section):
+    """The checks of a mail's origin."""
+
+    dnsbl: Annotated[tuple[Annotated[str, AfterValidator(check_dns_list)], ...], Field(max_length=8)] = ()
