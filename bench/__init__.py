@@ -1,4 +1,5 @@
-"""Speed and memory, side by side in one run: `make bench`, or `python -m bench.smtp` and its like for one of them.
+"""Speed and memory, side by side in one run: `make bench`, or `python -m bench.smtp` and its like for one of
+them.
 
 Daemons, mails and waiting are those of the tests.
 """

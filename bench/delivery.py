@@ -2,8 +2,10 @@
 
     python -m bench.delivery [--mails 1500] [--concurrency 8] [--only NAME] [--paced 240]
 
-Mail waits in a real spool; then `relay serve --role deliver` starts, and S3 and Connect are the sandbox in another
-process, with its limits off, and on for --paced seconds. CPU is of the deliverer process alone, and all is counted from the first
+Mail waits in a real spool; then `relay serve --role deliver` starts, and S3 and Connect are the sandbox in
+another
+process, with its limits off, and on for --paced seconds. CPU is of the deliverer process alone, and all is
+counted from the first
 tenth of the contacts on. A profiler may attach to the process that is named on stderr.
 """
 

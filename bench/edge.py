@@ -2,7 +2,8 @@
 
     python -m bench.edge [--only NAME] [--rate 200] [--seconds 5] [--idle 5000]
 
-The same daemon as in `bench.smtp`, alone. Needs no root, and as many open files as there are idle connections.
+The same daemon as in `bench.smtp`, alone. Needs no root, and as many open files as there are idle
+connections.
 """
 
 from __future__ import annotations

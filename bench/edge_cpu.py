@@ -1,9 +1,12 @@
-"""What the SMTP edge computes for a mail: everything a receiver does but the spool's commit and the kernel's part.
+"""What the SMTP edge computes for a mail: everything a receiver does but the spool's commit and the kernel's
+part.
 
     python -m bench.edge_cpu [--rounds 40] [--only NAME] [--profile]
 
-Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog; the spool
-answers at once, the log goes to /dev/null. Prints microseconds of CPU a mail, the best and the median of interleaved
+Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog;
+the spool
+answers at once, the log goes to /dev/null. Prints microseconds of CPU a mail, the best and the median of
+interleaved
 rounds: fit to compare two states of the code on a busy machine, since no other process takes part.
 """
 

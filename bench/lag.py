@@ -1,8 +1,10 @@
-"""How long the event loop of the deliverer waits while a large mail is delivered: worst lag of a task due every millisecond.
+"""How long the event loop of the deliverer waits while a large mail is delivered: worst lag of a task due
+every millisecond.
 
     python -m bench.lag [--rounds 5] [--check]
 
-A real spool, real clients, S3 and Connect simulated in another process, so that its interpreter is not counted.
+A real spool, real clients, S3 and Connect simulated in another process, so that its interpreter is not
+counted.
 The idle row is what the machine itself does to a loop; --check fails where the median round is over 20 ms.
 """
 

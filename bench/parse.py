@@ -1,8 +1,10 @@
-"""How fast, and in how much memory, a mail is understood and made to fit: ours against the standard library, in one run.
+"""How fast, and in how much memory, a mail is understood and made to fit: ours against the standard library,
+in one run.
 
     python -m bench.parse [--rounds 7] [--check]
 
-Ours is all that the deliverer computes between the spool and the network: the message with every leaf decoded and
+Ours is all that the deliverer computes between the spool and the network: the message with every leaf decoded
+and
 hashed, the plan with its classification, the request, and the check of the request against the service model.
 Rounds are interleaved; times are medians of them. --check fails where a ratio is under its target.
 """

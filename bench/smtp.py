@@ -150,7 +150,9 @@ def relay(home: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def postfix(home: Path) -> Iterator[Server]:
-    """Postfix with its queue held, without its pause before each 250 (in_flow_delay), 220 processes for 200 peers."""
+    """Postfix with its queue held, without its pause before each 250 (in_flow_delay), 220 processes for 200
+    peers.
+    """
     with Postfix(
         home,
         port=free_port(),

@@ -2,7 +2,8 @@
 
     python -m bench.spool [--seconds 2] [--rounds 3] [--size 2000] [--dir DIR] [--entries 100000] [--json]
 
-Prints messages a second and the 99th percentile of `put` for 1, 10, 50 and 200 waiters, medians of interleaved
+Prints messages a second and the 99th percentile of `put` for 1, 10, 50 and 200 waiters, medians of
+interleaved
 rounds; then what 100,000 waiting entries cost: opening, claiming, listing. Read ratios: machines differ.
 """
 

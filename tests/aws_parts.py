@@ -1,4 +1,6 @@
-"""What tests of the edges to AWS share: files to upload, requests to send, clients of a sandbox, a peer by script."""
+"""What tests of the edges to AWS share: files to upload, requests to send, clients of a sandbox, a peer by
+script.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ async def clients_of(environ, monkeypatch, **tables: Any):
 
 @contextmanager
 def nobody():
-    """The URL of a port that is bound and not listened at: connections are refused, and no other program can take it."""
+    """The URL of a port that is bound and not listened at: connections are refused, and no other program can
+    take it.
+    """
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -1,4 +1,6 @@
-"""What all tests share: programs that a test needs, certificates, sandboxes, and how long Hypothesis may look."""
+"""What all tests share: programs that a test needs, certificates, sandboxes, and how long Hypothesis may
+look.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from hypothesis import settings
 settings.register_profile(PROFILE, deadline=None, max_examples=examples(40))
 settings.load_profile(PROFILE)
 
-# aiohttp reads the certificates of all public authorities at its import, a tenth of a second in each process of
-# each daemon; tests talk to loopback only, and name their own authority where they need one.
+# aiohttp reads the certificates of all public authorities at its import, a tenth of a second in each process
+# of each daemon; tests talk to loopback only, and name their own authority where they need one.
 os.environ.setdefault("SSL_CERT_FILE", os.devnull)
 
 #: What Python tells an audit hook when a process begins.
@@ -24,7 +26,9 @@ _STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sy
 
 
 def pytest_addoption(parser):
-    """`--update-goldens` rewrites what the goldens expect (the diff is to be reviewed); `--quick` is `make quick`."""
+    """`--update-goldens` rewrites what the goldens expect (the diff is to be reviewed); `--quick` is `make
+    quick`.
+    """
     parser.addoption(
         "--update-goldens", action="store_true", help="rewrite tests/mail/*.json; review the diff"
     )

@@ -1,4 +1,6 @@
-"""How many examples Hypothesis tries: few in every run, thirty times as many in a campaign (RELAY_HYPOTHESIS=thorough)."""
+"""How many examples Hypothesis tries: few in every run, thirty times as many in a campaign
+(RELAY_HYPOTHESIS=thorough).
+"""
 
 from __future__ import annotations
 

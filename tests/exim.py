@@ -1,6 +1,7 @@
 """A private Exim: its own configuration, spool and log, run once a mail by whoever asks for it.
 
-Owns finding the program (`TEST_EXIM`, else exim4, exim, or what `.ci/programs` unpacked) and its configuration. No daemon, no port: mail is put
+Owns finding the program (`TEST_EXIM`, else exim4, exim, or what `.ci/programs` unpacked) and its
+configuration. No daemon, no port: mail is put
 into its queue, and goes out when the queue is run.
 """
 
@@ -59,7 +60,9 @@ begin retry
 
 
 class Exim:
-    """One instance under `home`, which its own user must be able to reach; sends everything to one port of loopback."""
+    """One instance under `home`, which its own user must be able to reach; sends everything to one port of
+    loopback.
+    """
 
     def __init__(self, home: Path, *, port: int, transport: str = "", protocol: str = "smtp") -> None:
         self._home = home

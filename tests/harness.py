@@ -1,4 +1,5 @@
-"""What tests of the whole path share: a real daemon as a process, senders that retry as mail servers do, waiting.
+"""What tests of the whole path share: a real daemon as a process, senders that retry as mail servers do,
+waiting.
 
 Nothing here sleeps in place of a condition: `until` looks again and again until its condition holds or its
 time is over, and then says what it saw last.
@@ -79,7 +80,8 @@ def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> An
     return answer
 
 
-#: Below the range that the kernel gives to those who call out (32,768 up), so that nobody takes one meanwhile.
+#: Below the range that the kernel gives to those who call out (32,768 up), so that nobody takes one
+#: meanwhile.
 _PORTS = range(12_000, 32_000)
 _port_chance = random.SystemRandom()
 
@@ -94,12 +96,16 @@ def free_port() -> int:
 
 
 def _byte_code(env: Mapping[str, str]) -> dict[str, str]:
-    """What lets a start find our modules compiled: to compile hundreds takes each process of it a second and more."""
+    """What lets a start find our modules compiled: to compile hundreds takes each process of it a second and
+    more.
+    """
     return {"PYTHONDONTWRITEBYTECODE": ""} if env.get("PYTHONDONTWRITEBYTECODE") else {}
 
 
 class Daemon:
-    """`relay serve` as a process group of its own, started as often as one likes on the same port and spool."""
+    """`relay serve` as a process group of its own, started as often as one likes on the same port
+    and spool.
+    """
 
     def __init__(
         self,
@@ -203,7 +209,9 @@ class Daemon:
         return until(look, seconds=seconds, so=f"{event} {fields}: {self.log()}")
 
     def footprints(self) -> dict[str, Footprint]:
-        """What each process of it holds; one that ended by itself and was started again is an error of the test."""
+        """What each process of it holds; one that ended by itself and was started again is an error of the
+        test.
+        """
         assert self.process
         pids = {"supervisor": self.process.pid}
         for event in self.events:

@@ -1,4 +1,5 @@
-"""Mails read in this process, by the very program of the workers and over its words: for tests of what comes after.
+"""Mails read in this process, by the very program of the workers and over its words: for tests of what comes
+after.
 
 What a process of its own is for, its limits and its deaths, is the matter of tests/understand.
 """

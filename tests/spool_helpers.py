@@ -1,4 +1,6 @@
-"""What tests of and over the spool share: configurations, mails, instants, and how an implementation is opened."""
+"""What tests of and over the spool share: configurations, mails, instants, and how an implementation is
+opened.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def lock_files(data_dir: Path) -> list[Path]:
 
 
 class LocalSpool:
-    """The local implementation, as the contract's tests open it; another implementation brings its own such class."""
+    """The local implementation, as the contract's tests open it; another implementation brings its own such
+    class.
+    """
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path

@@ -1,4 +1,6 @@
-"""The documents held to the code: keys, defaults, commands, events, metrics, examples, links, and tests' own words."""
+"""The documents held to the code: keys, defaults, commands, events, metrics, examples, links, and tests' own
+words.
+"""
 
 from __future__ import annotations
 
@@ -260,7 +262,9 @@ def test_stages_are_those_of_the_figure(document):
 
 
 def test_every_step_of_the_flow_names_its_modules():
-    """Each numbered step says which modules do it, all of them exist, and stages come in the figure's order."""
+    """Each numbered step says which modules do it, all of them exist, and stages come in the
+    figure's order.
+    """
     steps = re.findall(r"^ *\d+\. (\*\*.+?)(?=^ *\d+\. |^\||^## |^$)", FLOW, re.MULTILINE | re.DOTALL)
     assert len(steps) == 12 + 4
     named = [list(modules_of(step)) for step in steps]
@@ -273,7 +277,9 @@ def test_every_step_of_the_flow_names_its_modules():
 
 
 def test_modules_in_documents_exist():
-    """Each module that a page of docs/ names is there, so that a page cannot speak of a house that was left."""
+    """Each module that a page of docs/ names is there, so that a page cannot speak of a house that
+    was left.
+    """
     for path in sorted((ROOT / "docs").glob("*.md")):
         rows = re.findall(r"^\|.*\|$|^[^|\n].*$", path.read_text(), re.MULTILINE)
         missing = [
@@ -287,7 +293,9 @@ def test_modules_in_documents_exist():
 
 
 def references():
-    """Every page of docs/ that a docstring or a comment of relay/ names, with its section where it names one."""
+    """Every page of docs/ that a docstring or a comment of relay/ names, with its section where it
+    names one.
+    """
     for path in sorted((ROOT / "relay").rglob("*.py")):
         words = [
             ast.get_docstring(node) or ""
@@ -304,7 +312,9 @@ def references():
 
 
 def test_references_of_the_code_lead_somewhere():
-    """A page of docs/ that the code names exists, and so does the section; the code names no page that is not ours."""
+    """A page of docs/ that the code names exists, and so does the section; the code names no page that is not
+    ours.
+    """
     wrong = []
     for place, text, found in references():
         if re.search(r"\bdesign(?:\.md)? §|\bhouse\.md|\bfacts/", text):
@@ -362,7 +372,8 @@ def test_every_test_states_its_fact(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             stated = ast.get_docstring(node)
             assert stated, f"{node.name} has no docstring"
-            assert stated.split("\n")[0].endswith((".", '."', ".)")), f"{node.name}: {stated}"
+            fact = stated.partition("\n\n")[0]
+            assert fact.endswith((".", '."', ".)")), f"{node.name}: {fact}"
 
 
 def test_names_of_test_modules_are_unique():

@@ -45,7 +45,9 @@ from relay.domains import encode_domain, normalise_address, normalise_domain
     ],
 )
 def test_domain_has_one_form(domain, encoded):
-    """U-labels by UTS #46 without its transitional mappings, A-labels as they are, nothing for what is no name."""
+    """U-labels by UTS #46 without its transitional mappings, A-labels as they are, nothing for what is no
+    name.
+    """
     assert encode_domain(domain) == encoded
     assert normalise_domain(domain) == (encoded if encoded is not None else domain.lower())
 

@@ -169,7 +169,9 @@ def test_refusals_at_the_door():
 
 
 def test_refusals_that_only_the_wire_knew():
-    """Loops through our own hostname, a line of over 1 MiB and mixed line ends are refused as by a session."""
+    """Loops through our own hostname, a line of over 1 MiB and mixed line ends are refused as by a
+    session.
+    """
     config = builtin_config()
     own = f"Received: from a by {config.hostname}; Sat, 01 Mar 2025 12:00:00 +0000\n".encode() * 6
     long_line = b"Subject: x\n\n" + b"x" * 1_100_000 + b"\n"
@@ -324,7 +326,9 @@ def test_no_network(monkeypatch, tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize("fault", ["spin", "segv", "raise", "allocate"])
 def test_a_hostile_file_harms_no_command(tmp_path, fault):
-    """A file that hangs, bloats or crashes its reader is told as the contact of its original, and the next as it is."""
+    """A file that hangs, bloats or crashes its reader is told as the contact of its original, and the next as
+    it is.
+    """
     config = tmp_path / "relay.toml"
     config.write_text(
         '[s3]\nbucket = "example-mail"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\n'

@@ -84,7 +84,9 @@ def test_kill_at_its_pass(spec, passes):
 @pytest.mark.process
 @pytest.mark.parametrize(("deed", "state"), [("spin", "running"), ("stop", "stopped")])
 def test_process_that_hangs_at_its_pass(deed, state):
-    """A point can stop the process, or keep it in C with the interpreter's lock: a thread beside it says no more."""
+    """A point can stop the process, or keep it in C with the interpreter's lock: a thread beside it says no
+    more.
+    """
     program = (
         "import threading, time\nfrom relay.faults import fault_point\nfault_point('here'); print(1, flush=True)\n"
         "threading.Thread(target=lambda: (time.sleep(0.3), print('beside', flush=True))).start()\nfault_point('here')"

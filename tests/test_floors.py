@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "relay"
 
-#: The floor of each room; the longest name that fits decides, so a module may stand elsewhere than its package.
+#: The floor of each room; the longest name that fits decides, so a module may stand elsewhere than its
+#: package.
 FLOORS = {
     # 0, words: frozen values, standard library only.
     "relay": 0,

@@ -1,4 +1,6 @@
-"""The locks and the image: every package hashed, no index named, and the small lock exactly what the relay runs on."""
+"""The locks and the image: every package hashed, no index named, and the small lock exactly what the relay
+runs on.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_every_package_is_pinned_and_hashed(name):
 
 
 def test_small_lock_is_what_the_relay_runs_on():
-    """requirements-run.lock has the run-time dependencies and uvloop with all that they need, and nothing else."""
+    """requirements-run.lock has the run-time dependencies and uvloop with all that they need, and nothing
+    else.
+    """
     try:
         wanted = needed(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["uvloop"])
     except PackageNotFoundError as exc:  # pragma: no cover

@@ -49,7 +49,9 @@ def test_what_is_no_address_is_refused(text):
 
 
 def test_the_kernel_may_name_a_scope():
-    """A neighbour's link-local address is counted without our own interface's name; what is none stays as it is."""
+    """A neighbour's link-local address is counted without our own interface's name; what is none stays as it
+    is.
+    """
     assert normalise_peer("fe80::1%eth0") == "fe80::1"
     assert normalise_peer("::ffff:203.0.113.6") == "203.0.113.6"
     assert normalise_peer("unknown") == "unknown"
@@ -102,7 +104,9 @@ def test_mapped_or_not_it_is_the_same_peer(address):
 
 
 def test_nobody_else_reads_addresses_of_peers():
-    """Addresses are read in one place; a bind and an address literal, which name no peer, are the exceptions."""
+    """Addresses are read in one place; a bind and an address literal, which name no peer, are the
+    exceptions.
+    """
     others = {"networks.py", "config/words.py", "smtp/paths.py"}
     found = {
         str(path.relative_to(ROOT))

@@ -1,6 +1,7 @@
 """An answer that was lost, and whatever happens next: the mail is one contact, never two.
 
-The real spool, runner, clients and services; Connect keeps the tokens that it has seen, and counts its contacts.
+The real spool, runner, clients and services; Connect keeps the tokens that it has seen, and counts its
+contacts.
 """
 
 from __future__ import annotations
@@ -222,7 +223,9 @@ def spool_is_restored(site):
     ],
 )
 async def test_lost_answer_is_one_contact_whatever_comes_next(site, change, fault):
-    """URLs dead, limits changed, a renamed route, an upgrade, a restored spool, the last rung: Connect counts one contact."""
+    """URLs dead, limits changed, a renamed route, an upgrade, a restored spool, the last rung: Connect counts
+    one contact.
+    """
     await site.put(1)
     await site.lose_an_answer()
     change(site)
@@ -274,7 +277,9 @@ def make_version_2(config):
 
 
 async def test_mail_in_every_state_comes_through_an_upgrade_as_one_contact_each(site):
-    """Queued, sent with the answer lost, held, dead and done mail of the version before: each is one contact in the end."""
+    """Queued, sent with the answer lost, held, dead and done mail of the version before: each is one contact
+    in the end.
+    """
     for number in range(5):
         await site.put(number)
     ids = [entry.spool_id for entry in site.entries()]
@@ -300,7 +305,9 @@ async def test_mail_in_every_state_comes_through_an_upgrade_as_one_contact_each(
 
 
 async def test_refusal_by_connect_alone_replaces_the_token(site):
-    """Each refusal in Connect's own words makes another token; the answer that is lost below it is one contact."""
+    """Each refusal in Connect's own words makes another token; the answer that is lost below it is one
+    contact.
+    """
     await site.put(1)
     first = site.entry().token
     site.box.connect.planned.append(Refusal(code="InvalidRequestException", message="no"))
@@ -338,7 +345,9 @@ async def test_definite_answers_leave_no_doubt_and_keep_the_token(site):
 
 
 async def test_doubt_of_over_six_days_waits_for_a_person(site):
-    """Nothing sends it by itself, and no command without a person's word; with it, the same token goes out."""
+    """Nothing sends it by itself, and no command without a person's word; with it, the same token
+    goes out.
+    """
     await site.put(1)
     await site.lose_an_answer()
     since = site.entry().in_doubt_since
@@ -357,7 +366,9 @@ async def test_doubt_of_over_six_days_waits_for_a_person(site):
 
 
 async def test_conflict_that_nobody_explains_waits_for_a_person(site):
-    """A spool restored from before the first attempt: Connect knows the token, we do not, and there is one contact."""
+    """A spool restored from before the first attempt: Connect knows the token, we do not, and there is one
+    contact.
+    """
     await site.put(1)
     copy = site.data_dir.with_name("copy")
     shutil.copytree(site.data_dir, copy)

@@ -96,7 +96,9 @@ async def test_records_become_values(name, kind, field, records):
     ],
 )
 async def test_absence_and_failure_are_values(name, kind, status):
-    """A name without the record, a name that is not there, and each way to fail are answers, not exceptions."""
+    """A name without the record, a name that is not there, and each way to fail are answers, not
+    exceptions.
+    """
     async with resolving(timeout_seconds=0.5) as (resolver, _):
         answer = await resolver.query(name, kind)
     assert answer.status is status
@@ -166,7 +168,9 @@ async def test_a_record_without_time_to_live_is_asked_for_each_time():
 
 
 async def test_the_same_question_is_under_way_once():
-    """Many sessions that ask for one name at one time cost one question, and one that gives up ends no other."""
+    """Many sessions that ask for one name at one time cost one question, and one that gives up ends
+    no other.
+    """
     async with resolving() as (resolver, server):
         impatient = asyncio.create_task(resolver.query("example.com", A))
         others = [asyncio.create_task(resolver.query("example.com", A)) for _ in range(20)]

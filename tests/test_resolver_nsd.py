@@ -1,4 +1,6 @@
-"""Tests of `relay.resolver` with other people's DNS servers: NSD with a zone, and Unbound that resolves by it."""
+"""Tests of `relay.resolver` with other people's DNS servers: NSD with a zone, and Unbound that resolves by
+it.
+"""
 
 from __future__ import annotations
 

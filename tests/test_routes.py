@@ -220,7 +220,9 @@ def test_any_path_is_matched_or_not(path):
 
 @given(st.from_regex(r"[a-z0-9.+-]{1,20}", fullmatch=True))
 def test_destination_of_a_catch_all_needs_no_second_look(local):
-    """Where a catch-all sends a mail, a mail to that address goes too: tags are taken off once and for all."""
+    """Where a catch-all sends a mail, a mail to that address goes too: tags are taken off once and
+    for all.
+    """
     desk = table({"match": ["@example.com"]})
     address = desk.match(f"{local}@example.com").address
     assert desk.match(address).address == address

@@ -1,4 +1,6 @@
-"""The systemd units: understood by systemd, closed as far as they can be, and true to what the daemon does."""
+"""The systemd units: understood by systemd, closed as far as they can be, and true to what the
+daemon does.
+"""
 
 from __future__ import annotations
 

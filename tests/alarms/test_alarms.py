@@ -34,7 +34,9 @@ def sender(**alarms):
 
 @asynccontextmanager
 async def server(*statuses, refuse=""):
-    """Something that takes requests, answers with these statuses first and then with 200, and what it took."""
+    """Something that takes requests, answers with these statuses first and then with 200, and what
+    it took.
+    """
     taken, left = [], list(statuses)
 
     async def take(request):
@@ -148,7 +150,9 @@ async def published(alarm, hostname="mx.test", *, fail=0):
     [(ALARM, "relay on mx.test: dead_letters", "true"), (END, "relay on mx.test: route_held ended", "false")],
 )
 async def test_topic_takes_the_same_document(alarm, line, raised):
-    """The SNS topic gets the webhook's document; kind and raised stand beside it, for filter policies, and in the subject."""
+    """The SNS topic gets the webhook's document; kind and raised stand beside it, for filter policies, and in
+    the subject.
+    """
     async with server() as (url, taken):
         await told(sender(webhook=url), alarm)
     said = await published(alarm)
@@ -165,7 +169,9 @@ async def test_topic_takes_the_same_document(alarm, line, raised):
 
 
 async def test_subject_is_what_sns_takes():
-    """A long host name and one outside ASCII leave a subject of ASCII under 100 characters that still says what it is."""
+    """A long host name and one outside ASCII leave a subject of ASCII under 100 characters that still says
+    what it is.
+    """
     for hostname in ("mx." + "a" * 240 + ".test", "mx.bücher.test"):
         line = (await published(END, hostname))["Subject"]
         assert line.isascii()
@@ -174,7 +180,9 @@ async def test_subject_is_what_sns_takes():
 
 
 async def test_reload_tells_others():
-    """After a reload the next alarm goes to the new webhook, from the new name, and no more to the old one."""
+    """After a reload the next alarm goes to the new webhook, from the new name, and no more to the
+    old one.
+    """
     async with server() as (old, taken), server() as (new, taken_later):
         one = sender(webhook=old)
         await told(one, ALARM)
@@ -199,7 +207,9 @@ async def test_refusal_is_logged_and_tried_again(quick):
 
 
 async def test_redirect_is_no_telling(quick):
-    """A webhook that has moved is said to have: followed, the POST would become a GET that whoever is there may well like."""
+    """A webhook that has moved is said to have: followed, the POST would become a GET that whoever is there
+    may well like.
+    """
     methods = []
 
     async def moved(reader, writer, number):
@@ -225,7 +235,9 @@ async def test_topic_is_tried_again(quick):
 
 
 async def test_pauses_grow_and_end(monkeypatch):
-    """Tries come at doubling pauses up to a minute; after ten minutes the alarm is given up, and the log says so aloud."""
+    """Tries come at doubling pauses up to a minute; after ten minutes the alarm is given up, and the log says
+    so aloud.
+    """
     clock = Clock(monkeypatch)
     with nobody() as url, capture_logs() as logs:
         await told(sender(webhook=url), ALARM)
@@ -260,7 +272,9 @@ async def test_end_follows_its_alarm(quick):
 
 
 async def test_newest_state_wins(quick):
-    """Of an alarm that comes and goes while nobody listens, the last raise and the last end are told, in the order of now."""
+    """Of an alarm that comes and goes while nobody listens, the last raise and the last end are told, in the
+    order of now.
+    """
     async with server(500) as (url, taken):
         one = sender(webhook=url)
         for count in range(1, 100):
@@ -286,7 +300,9 @@ async def test_document_that_is_not_liked_holds_up_no_other(quick):
 
 
 async def test_stop_tries_once_more(monkeypatch):
-    """A stop ends the pause: what waits has one more chance, and a webhook that is away delays it no further."""
+    """A stop ends the pause: what waits has one more chance, and a webhook that is away delays it no
+    further.
+    """
     pausing = asyncio.Event()
 
     async def pause_for_ever(event, _seconds):
@@ -306,7 +322,9 @@ async def test_stop_tries_once_more(monkeypatch):
 
 
 async def test_stop_waits_for_one_time_out(monkeypatch):
-    """A webhook that never answers holds up a stop for one time-out, whatever waits, and no alarm before it."""
+    """A webhook that never answers holds up a stop for one time-out, whatever waits, and no alarm
+    before it.
+    """
     monkeypatch.setattr(alarms, "_SECONDS", 0.2)
 
     async def hang(reader, _writer, _number):

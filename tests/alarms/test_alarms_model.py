@@ -90,7 +90,9 @@ def test_what_is_told(before, now, told):
 
 
 def test_sentences_say_what_to_do():
-    """The detail of an alarm names a number and the command that shows more; the number stands beside it, too."""
+    """The detail of an alarm names a number and the command that shows more; the number stands beside it,
+    too.
+    """
     (alarm,) = compare_states(queue(), queue(dead=2))
     assert (alarm.detail, alarm.count) == ("2 dead letters; see relay queue list --state dead", 2)
     (over,) = compare_states(queue(dead=2), queue())

@@ -103,7 +103,9 @@ async def test_dead_letter_is_told_once(world):
 
 @pytest.mark.parametrize("end", ["bury", "hold"])
 async def test_one_that_goes_hides_none_that_comes(world, end):
-    """A dead letter dropped and another buried between two looks leave the count as it was, and are told; held mail, too."""
+    """A dead letter dropped and another buried between two looks leave the count as it was, and are told;
+    held mail, too.
+    """
     end = getattr(world.outbox, end)
     spool_id = await world.put()
     await end(await claim(world), reason="r", detail="", now=world.clock.now)
@@ -146,7 +148,9 @@ async def test_last_that_goes_ends_the_alarm(world, end, kind):
 
 
 async def test_fault_of_ours_is_told_for_a_day(world):
-    """A mail that defeated us raises an alarm, once, also when it is done meanwhile; a day without another ends it."""
+    """A mail that defeated us raises an alarm, once, also when it is done meanwhile; a day without another
+    ends it.
+    """
     await world.put()
     entry = await claim(world)
     await world.outbox.begin_original(entry, reason="exception", detail="KeyError: 'x'", now=NOW)
@@ -224,7 +228,9 @@ async def test_full_disk_is_told_at_once(world, tmp_path):
 
 
 async def test_sick_spool_is_told_without_any_mail(world):
-    """A spool that takes nothing is an alarm at the next look although each question has its answer; and so is its end."""
+    """A spool that takes nothing is an alarm at the next look although each question has its answer; and so
+    is its end.
+    """
     await world.put()
     await world.outbox.bury(await claim(world), reason="r", detail="", now=NOW)
     await world.watch.look()
@@ -242,7 +248,9 @@ async def test_sick_spool_is_told_without_any_mail(world):
 
 
 async def test_sick_spool_is_looked_at_more_often(world, monkeypatch):
-    """A person and a load balancer wait for the end of it: five seconds between two looks, not alarms.every_seconds."""
+    """A person and a load balancer wait for the end of it: five seconds between two looks, not
+    alarms.every_seconds.
+    """
     waits, looked_at = [], []
 
     async def wait(seconds):
@@ -263,7 +271,9 @@ async def test_sick_spool_is_looked_at_more_often(world, monkeypatch):
 
 
 async def test_write_that_never_ends_is_told(world, monkeypatch):
-    """A disk that hangs is as sick as one that fails, and is asked once: the same write is waited for again."""
+    """A disk that hangs is as sick as one that fails, and is asked once: the same write is waited
+    for again.
+    """
     end, asked = asyncio.Event(), []
 
     async def hang():
@@ -315,7 +325,9 @@ async def test_old_mail_is_told(world):
 
 
 async def test_reload_moves_the_limit_of_age(world):
-    """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an alarm that stands."""
+    """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an
+    alarm that stands.
+    """
     await world.put()
     world.clock.now += timedelta(minutes=30)
     await world.watch.look()
@@ -421,7 +433,9 @@ async def test_last_try_is_waited_for(world):
 
 
 async def test_way_out_that_hangs_holds_up_no_look(world, monkeypatch):
-    """While a webhook never answers, the watch goes on to look; its end waits for one time-out, however many routes are held."""
+    """While a webhook never answers, the watch goes on to look; its end waits for one time-out, however many
+    routes are held.
+    """
     monkeypatch.setattr(alarms_module, "_SECONDS", 0.5)
     for route in ("a", "b", "c"):
         await world.outbox.hold_route(route, reason="connect.AccessDeniedException", detail="", now=NOW)

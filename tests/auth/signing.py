@@ -43,7 +43,9 @@ def der(tag, *contents):
 
 @cache
 def rsa_numbers(bits, number):
-    """The primes of an RSA key: the same in every run, and of any size (libraries make none under 1,024 bits)."""
+    """The primes of an RSA key: the same in every run, and of any size (libraries make none under 1,024
+    bits).
+    """
     chance = random.Random(f"{bits} {number}")
     primes = []
     while len(primes) < 2:
@@ -147,7 +149,9 @@ def split_field(field):
 
 
 def arc_fields(mail):
-    """The ARC fields of a mail that seals made here put in front, oldest set first, each as a seal covers it."""
+    """The ARC fields of a mail that seals made here put in front, oldest set first, each as a seal
+    covers it.
+    """
     wanted = (b"arc-authentication-results", b"arc-message-signature", b"arc-seal")
     fields = [tuple(field) for field in dkim.DKIM(mail).headers if field[0].lower() in wanted]
     sets = [fields[at : at + 3] for at in range(0, len(fields), 3)]

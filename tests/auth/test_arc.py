@@ -69,7 +69,9 @@ def test_mail_without_sets_has_none():
 
 
 def test_list_that_changed_the_mail():
-    """An older message signature may fail where a later forwarder changed the mail; the chain passes all the same."""
+    """An older message signature may fail where a later forwarder changed the mail; the chain passes all the
+    same.
+    """
     mail = seal(seal(MAIL, rsa_key()) + b"-- \r\nthe list\r\n", rsa_key(), 2)
     result = verify(mail)
     assert result.result is Result.PASS

@@ -1,4 +1,6 @@
-"""The hash of a body: the canonical forms to the octet, wherever the body is cut, in time that grows as it does."""
+"""The hash of a body: the canonical forms to the octet, wherever the body is cut, in time that grows as it
+does.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_canonical_form(body, simple, relaxed):
 @example(body=b"x \r\n \r\n", cuts=[2, 1, 1, 1, 1])
 @FORMS
 def test_each_form_is_that_of_dkimpy_wherever_a_body_is_cut(form, body, cuts):
-    """Every body, cut anywhere, has the digests of dkimpy's canonical form, of the whole and of each prefix."""
+    """Every body, cut anywhere, has the digests of dkimpy's canonical form, of the whole and of each
+    prefix.
+    """
     expected = THEIRS[form](body)
     hasher = BodyHasher(form, range(len(expected) + 2))
     rest = body

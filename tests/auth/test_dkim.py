@@ -96,7 +96,9 @@ def test_signature_over_an_odd_body_is_good(form, body):
     ],
 )
 def test_signature_with_odd_tags_is_good(changed):
-    """Case of names, folds, an identity below the domain, unknown tags and a clock that is ahead do no harm."""
+    """Case of names, folds, an identity below the domain, unknown tags and a clock that is ahead do
+    no harm.
+    """
     changed = {name: value.rstrip(";") for name, value in changed.items()}
     assert verify_one(sign(MAIL, rsa_key(), **changed)) == ("pass", "the signature is good")
 
@@ -133,7 +135,9 @@ def test_signature_is_good_wherever_the_mail_is_cut(size):
     ],
 )
 def test_changed_mail_fails(old, new, word):
-    """A change of body, of a signed field or of the signature's own tags fails, and so does a second author."""
+    """A change of body, of a signed field or of the signature's own tags fails, and so does a second
+    author.
+    """
     result, reason = verify_one(sign(MAIL, rsa_key()).replace(old, new, 1))
     assert result == "fail"
     assert word in reason
@@ -308,7 +312,9 @@ def test_header_that_is_too_long_is_neutral():
     ids=range(21),
 )
 def test_key_record(answer, word):
-    """Only a key that its owner allows for this makes a pass; DNS that fails is temporary, a missing key is not."""
+    """Only a key that its owner allows for this makes a pass; DNS that fails is temporary, a missing key is
+    not.
+    """
     result, reason = verify_one(sign(MAIL, rsa_key()), {} if answer is None else {NAME: answer})
     assert result == word
     assert reason
@@ -417,7 +423,9 @@ def test_any_octets_have_a_verdict(octets, texts):
 @settings(max_examples=examples(80))
 @given(data=st.data())
 def test_any_change_of_a_good_mail_has_a_verdict(data):
-    """A good mail in which any stretch of octets was changed has a verdict, and a reason without those octets."""
+    """A good mail in which any stretch of octets was changed has a verdict, and a reason without those
+    octets.
+    """
     octets = sign(MAIL, rsa_key())
     at = data.draw(st.integers(0, len(octets)))
     end = data.draw(st.integers(at, min(at + 8, len(octets))))

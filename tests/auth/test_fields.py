@@ -16,7 +16,9 @@ HEADER = b"A: 1\r\nB : 2\t \r\n\t x \r\nnot a field\r\na:3\r\n: 4\r\nC:\r\n"
 
 
 def test_fields_are_taken_apart():
-    """Fields keep their octets; blanks before a colon count for nothing; a line that is no field is passed over."""
+    """Fields keep their octets; blanks before a colon count for nothing; a line that is no field is passed
+    over.
+    """
     assert [(field.name, field.raw) for field in Fields(HEADER).all] == [
         (b"a", b"A: 1"),
         (b"b", b"B : 2\t \r\n\t x "),
@@ -55,7 +57,9 @@ def test_relaxed_form_is_that_of_dkimpy(pieces):
 
 
 def test_names_choose_fields_from_the_bottom():
-    """The first mention of a name is its last field, and a name too many stands for nothing (RFC 6376 §5.4.2)."""
+    """The first mention of a name is its last field, and a name too many stands for nothing (RFC 6376
+    §5.4.2).
+    """
     fields = Fields(b"Received: 1\r\nFrom: 2\r\nReceived: 3\r\n")
     chosen = fields.select([b"received", b"from", b"received", b"received", b"to", b"from"])
     assert [field.raw for field in chosen] == [b"Received: 3", b"From: 2", b"Received: 1"]

@@ -1,4 +1,6 @@
-"""Tests of `relay.auth.spf` over zones of their own, `relay.auth.spf_record` and `relay.auth.spf_macro` within."""
+"""Tests of `relay.auth.spf` over zones of their own, `relay.auth.spf_record` and `relay.auth.spf_macro`
+within.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +209,9 @@ def test_a_mapped_address_is_the_ipv4_address():
     ],
 )
 async def test_macros_are_expanded(spec, name):
-    """Letters, digits, reversal, delimiters, escapes and the cut at 253 characters make the name that is asked."""
+    """Letters, digits, reversal, delimiters, escapes and the cut at 253 characters make the name that is
+    asked.
+    """
     resolver = Asked({"mail.one.example": f"v=spf1 exists:{spec} -all"})
     await check_mail_from(
         ipaddress.ip_address(PEER),
@@ -262,7 +266,9 @@ async def test_an_explanation_is_not_fetched():
     ],
 )
 def test_the_sender_has_a_domain(sender, helo, result, domain):
-    """The domain comes of the reverse-path, a null one of HELO; what is no name of several labels has no result."""
+    """The domain comes of the reverse-path, a null one of HELO; what is no name of several labels has no
+    result.
+    """
     found = check(
         "v=spf1", sender=sender, helo=helo, zone={"xn--bcher-kva.example": {"TXT": ["v=spf1 -all"]}}
     )
@@ -318,7 +324,9 @@ def test_the_result_says_what_decided():
     ],
 )
 def test_the_reason_is_in_words_of_ours(record, reason):
-    """The reason says what happened; what a stranger wrote stands in quotes, without controls and quotes of its own."""
+    """The reason says what happened; what a stranger wrote stands in quotes, without controls and quotes of
+    its own.
+    """
     assert check(record).reason == reason
 
 
@@ -388,7 +396,9 @@ class Hostile:
     dns=st.lists(answers(), min_size=1, max_size=6),
 )
 async def test_no_peer_and_no_server_can_break_a_check(peer, helo, sender, dns):
-    """Any HELO, any reverse-path and any answers end in a word, within the limits, and with a clean result."""
+    """Any HELO, any reverse-path and any answers end in a word, within the limits, and with a clean
+    result.
+    """
     resolver = Hostile(dns)
     found = await check_mail_from(peer, helo=helo, reverse_path=sender, resolver=resolver)
     assert_is_safe(found)
@@ -411,7 +421,9 @@ def test_any_octets_are_a_record_or_an_error(octets):
     ["a", "a:", "0" * 99, "%{l1r-}", "%{", "a/", "ip4:192.0.2.1", "a:" + "1.", "x=%{S}", "-" * 50, "a.-"],
 )
 async def test_the_longest_record_costs_little(term):
-    """Records of the greatest size, each leading to the next, cost less than a second for the longest sender."""
+    """Records of the greatest size, each leading to the next, cost less than a second for the longest
+    sender.
+    """
     longest = ("v=spf1 " + f"{term} " * (RECORD_OCTETS // (len(term) + 1)))[: RECORD_OCTETS - 40]
     glued = ("v=spf1 exists:" + term * (RECORD_OCTETS // len(term)))[: RECORD_OCTETS - 40]
     records = {

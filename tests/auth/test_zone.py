@@ -42,7 +42,9 @@ ZONE = {
     ],
 )
 async def test_records_are_read(name, kind, field, records):
-    """Names have neither case nor a final dot, an inner list is one record, a character up to U+00FF an octet."""
+    """Names have neither case nor a final dot, an inner list is one record, a character up to U+00FF an
+    octet.
+    """
     answer = await ZoneResolver(ZONE).query(name, RecordType(kind))
     assert answer.status is Status.FOUND
     found = getattr(answer, field)
@@ -83,7 +85,9 @@ async def test_absence_and_failure_are_told_apart(name, kind, status):
     ],
 )
 def test_a_file_of_another_form_is_refused(octets, sentence):
-    """A zone that cannot be read is refused in one sentence, which says where it is wrong and what is right."""
+    """A zone that cannot be read is refused in one sentence, which says where it is wrong and what
+    is right.
+    """
     with pytest.raises(ValueError, match=sentence) as raised:
         parse_zone(octets)
     assert '{"name": {"TXT"' in str(raised.value)

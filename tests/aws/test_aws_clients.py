@@ -157,7 +157,9 @@ async def test_connect_is_asked_once(monkeypatch, status):
 
 
 async def test_connect_is_asked_once_where_the_connection_breaks(monkeypatch):
-    """The HTTP library repeats a PUT by itself when no answer comes: a contact may be there, and only the spool knows."""
+    """The HTTP library repeats a PUT by itself when no answer comes: a contact may be there, and only the
+    spool knows.
+    """
 
     async def hang_up(reader, writer, _number):
         head = await read_head(reader)

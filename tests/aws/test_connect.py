@@ -1,4 +1,6 @@
-"""StartEmailContact through the real client, against the simulator: what comes back, and what each refusal means."""
+"""StartEmailContact through the real client, against the simulator: what comes back, and what each refusal
+means.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Credentials that are looked for when something is signed: one condition while they cannot be had, whatever the cause."""
+"""Credentials that are looked for when something is signed: one condition while they cannot be had, whatever
+the cause.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ async def failure(credentials):
     ],
 )
 async def test_whatever_keeps_credentials_away_is_one_condition(cause):
-    """Not found, STS, SSO, metadata, a program, half a key: no answer of S3's or Connect's, and over when they come."""
+    """Not found, STS, SSO, metadata, a program, half a key: no answer of S3's or Connect's, and over when
+    they come.
+    """
     credentials, _ = chain(cause, GOOD)
     error = await failure(credentials)
     assert (error.failure, error.code, error.blame) == (
@@ -142,7 +146,9 @@ async def test_a_role_is_renewed_through_the_chain():
 
 @pytest.mark.parametrize("profile", ["", "late"])
 async def test_clients_find_credentials_that_came_after_them(module_box, monkeypatch, tmp_path, profile):
-    """Clients made while there was no file sign with what it holds later, be it a profile that was named by then."""
+    """Clients made while there was no file sign with what it holds later, be it a profile that was named by
+    then.
+    """
     file = tmp_path / "credentials"
     env = {name: value for name, value in module_box.environ().items() if "KEY" not in name}
     env |= {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_CONFIG_FILE": os.devnull}
@@ -205,7 +211,9 @@ async def _redirect(writer, elsewhere):
 @pytest.mark.parametrize("attack", [_endless_body, _endless_pieces, _endless_header, _drip, _deep, _redirect])
 @pytest.mark.parametrize("kind", ["container", "instance"])
 async def test_a_hostile_metadata_service_is_given_up_soon(monkeypatch, kind, attack):
-    """Endless, slow, nested or redirected answers end in one short sentence, in little time and memory; nobody else is asked."""
+    """Endless, slow, nested or redirected answers end in one short sentence, in little time and memory;
+    nobody else is asked.
+    """
     monkeypatch.setattr("relay.aws.transport._METADATA_SECONDS", 0.3)
     monkeypatch.setattr("aiobotocore.utils.AioContainerMetadataFetcher.SLEEP_TIME", 0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):

@@ -45,7 +45,9 @@ UNPROVEN = (FailureClass.TEMPORARY, "unproven")
 
 
 class Liar:
-    """A server that answers what it is told to, whatever it is asked, and keeps the methods that it was asked by."""
+    """A server that answers what it is told to, whatever it is asked, and keeps the methods that it was asked
+    by.
+    """
 
     def __init__(self) -> None:
         self.tell()
@@ -163,7 +165,9 @@ async def test_a_head_gives_the_proof_that_a_foreign_s3_leaves_out(liar, head, e
 )
 @in_one_loop
 async def test_amazon_itself_must_answer_the_checksum(monkeypatch, box, headers, expected):
-    """A proxy on the way to amazonaws.com that answers in S3's place has no checksum, and gets no mail lost."""
+    """A proxy on the way to amazonaws.com that answers in S3's place has no checksum, and gets no
+    mail lost.
+    """
     liar = Liar()
     liar.tell(headers=headers, head=("200 OK", {"Content_Length": len(DATA), "ETag": ETAG}))
     async with Peer(liar.serve) as peer:
@@ -304,7 +308,9 @@ async def test_no_mail_goes_where_a_redirect_leads(liar, status):
 @pytest.mark.parametrize("service", ["connect", "s3", "sns"])
 @in_one_loop
 async def test_an_answer_without_end_is_left(liar, service):
-    """No answer fills the memory of all deliveries: past a megabyte it is no answer, whatever it began with."""
+    """No answer fills the memory of all deliveries: past a megabyte it is no answer, whatever it
+    began with.
+    """
     sent = 0
 
     async def pour(reader, writer, _number):

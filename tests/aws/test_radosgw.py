@@ -52,7 +52,9 @@ async def fetch(url):
 
 
 async def test_files_arrive_octet_for_octet(store):
-    """Small files, one of several chunks and the original mail go up, and come back by their URLs with their types."""
+    """Small files, one of several chunks and the original mail go up, and come back by their URLs with their
+    types.
+    """
     data = [b"x", octets(262_144), octets(262_145), octets(3 * MEBIBYTE + 17)]
     files = [planned(each, f"mail/01A/{n}") for n, each in enumerate(data)]
     files.append(planned(b"a,b\r\n", "mail/01A/9", content_type="text/csv"))

@@ -169,7 +169,9 @@ async def test_an_upload_that_breaks_off_begins_anew(monkeypatch, box, size):
 @pytest.mark.parametrize("fault", ["error", "lose_reply"])
 @in_one_loop
 async def test_faults_of_s3_are_tried_again(store, box, fault):
-    """Where half the calls fail, uploads end whole or as a temporary matter; again, the same keys hold the same."""
+    """Where half the calls fail, uploads end whole or as a temporary matter; again, the same keys hold the
+    same.
+    """
     data = octets(MEBIBYTE)
     temporary = FailureClass.TEMPORARY
     for number in range(4):
@@ -277,7 +279,9 @@ async def test_urls_die_with_the_credentials_that_signed_them(store):
 
 @in_one_loop
 async def test_a_url_too_long_for_connect_is_the_operators_matter(monkeypatch, box):
-    """A role whose token makes URLs of over 2,000 characters would lose every attachment: said by the probe too."""
+    """A role whose token makes URLs of over 2,000 characters would lose every attachment: said by the probe
+    too.
+    """
     async with (
         Sandbox(session_token=1_900 * "T") as tokened,
         clients_of(tokened.environ(), monkeypatch) as clients,

@@ -1,6 +1,7 @@
 """A proxy on loopback that does to HTTP what networks and services do: refuse, hang, cut off, lie.
 
-A test sets `proxy.plan`, a function from the request to what is done with it; every request is counted and noted.
+A test sets `proxy.plan`, a function from the request to what is done with it; every request is counted and
+noted.
 The Host header is passed on as it came, for it is signed.
 """
 
@@ -121,7 +122,9 @@ async def drip(exchange: Exchange) -> None:
 
 
 async def conflict(exchange: Exchange) -> None:
-    """The service does its work, and then says that it was done before: what a lost answer and a new payload come to."""
+    """The service does its work, and then says that it was done before: what a lost answer and a new payload
+    come to.
+    """
     answer = await exchange.fetch()
     if answer.split(b" ", 2)[1] != b"200":
         return await exchange.send(answer)

@@ -1,7 +1,9 @@
 """Time that passes when nothing else does: an hour of waiting in as long as its work takes.
 
-`SimulatedLoop` is an event loop of sockets and threads as they are, whose clock stands still while anything is under
-way, and jumps to the next timer when everything waits. Whoever takes time from the loop (timers, time-outs, paces) is
+`SimulatedLoop` is an event loop of sockets and threads as they are, whose clock stands still while anything
+is under
+way, and jumps to the next timer when everything waits. Whoever takes time from the loop (timers, time-outs,
+paces) is
 in the simulated hour without knowing it; whoever asks for the instant is given `SimulatedLoop.now`.
 """
 
@@ -19,7 +21,8 @@ from typing import Any
 
 #: Real seconds without a sign from a thread that is at work, or with nothing to wait for: the test is stuck.
 PATIENCE = 30.0
-#: Real seconds for octets to cross the loopback interface; the kernel is nearly always faster than the next call.
+#: Real seconds for octets to cross the loopback interface; the kernel is nearly always faster than the next
+#: call.
 _CROSSING = 0.0002
 
 
@@ -52,7 +55,9 @@ class _Selector:
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own; `turns` and `jumps` say how often it went round and how often time passed."""
+    """An event loop with a clock of its own; `turns` and `jumps` say how often it went round and how often
+    time passed.
+    """
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -95,7 +100,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 class Watched:
-    """Something whose methods wait for threads of its own: time stands still meanwhile, and each call is counted."""
+    """Something whose methods wait for threads of its own: time stands still meanwhile, and each call is
+    counted.
+    """
 
     def __init__(self, target: Any, loop: SimulatedLoop) -> None:
         self._target = target
@@ -116,7 +123,9 @@ class Watched:
 
 
 def sign_at(client: Any, now: Callable[[], datetime]) -> None:
-    """Have a botocore client date its signatures by this clock: it has none to be given, so its signer gets one."""
+    """Have a botocore client date its signatures by this clock: it has none to be given, so its signer gets
+    one.
+    """
     signer = client._request_signer
     choose = signer.get_auth_instance
     dated: dict[type, type] = {}

@@ -1,6 +1,7 @@
 """S3 and Connect through a proxy that has every fault a network and a service can have.
 
-For each fault: mail comes in meanwhile, the number of calls stays bounded, and when the fault is over every mail is
+For each fault: mail comes in meanwhile, the number of calls stays bounded, and when the fault is over every
+mail is
 one contact with its file. At the end the deliverer has no more memory and no more handles than before.
 """
 
@@ -49,7 +50,8 @@ class Fault:
     where: str
     #: None: nobody listens.
     deed: Deed | None
-    #: The class of outcome: an attempt is put off, or the route is held besides, or it goes through all the same.
+    #: The class of outcome: an attempt is put off, or the route is held besides, or it goes through all the
+    #: same.
     outcome: str = "deferred"
 
 
@@ -164,7 +166,8 @@ def suffer(world: World, fault: Fault, *, seconds: float) -> None:
         until(lambda: world.outcomes(first)[wanted] >= 1, seconds=30, so=f"{fault.name}: {wanted}")
     time.sleep(max(0.0, began + seconds - time.monotonic()))  # the fault's own duration
     lasted = time.monotonic() - began
-    # The least pause of a mail is 0.15 s; S3's own client tries three times; a lost answer is asked for by the fetcher.
+    # The least pause of a mail is 0.15 s; S3's own client tries three times; a lost answer is asked for by
+    # the fetcher.
     most = MAILS * (3 if fault.where == "s3" else 1) * (2 + lasted / 0.15)
     assert len(proxy.times) - calls <= most, (
         f"{fault.name}: {len(proxy.times) - calls} calls in {lasted:.1f} s"
@@ -218,7 +221,9 @@ def test_every_fault_for_long(world):
 
 
 def test_conflict_means_that_it_is_there(world):
-    """An answer is lost, then the same token is refused with 409: the contact exists once, and the entry is done."""
+    """An answer is lost, then the same token is refused with 409: the contact exists once, and the entry is
+    done.
+    """
     deeds = iter([reset_after, json_error(409, "IdempotencyException")])
     world.proxies["connect"].plan(lambda _: next(deeds, forward))
     world.send("conflict")
@@ -229,7 +234,9 @@ def test_conflict_means_that_it_is_there(world):
 
 
 def test_refused_payload_goes_down_the_ladder_alone(world):
-    """400 for one mail, 402 with a reason for another: each arrives on a lower rung; what is never taken is dead."""
+    """400 for one mail, 402 with a reason for another: each arrives on a lower rung; what is never taken is
+    dead.
+    """
     poison = json_error(400, "InvalidRequestException")
     over = json_error(
         402,
@@ -272,7 +279,9 @@ def write_credentials(path: Path, keys, *, life: timedelta, secret: str | None =
 
 
 def test_expired_and_wrong_credentials(box, tmp_path):
-    """Credentials that ended, or whose secret is another, keep mail waiting; with good ones it goes on without a restart."""
+    """Credentials that ended, or whose secret is another, keep mail waiting; with good ones it goes on
+    without a restart.
+    """
     good, program = timedelta(minutes=9), tmp_path / "credentials.json"
     write_credentials(program, box.keys, life=good)
     config = tmp_path / "aws-config"

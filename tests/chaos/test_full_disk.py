@@ -1,4 +1,6 @@
-"""A disk that others filled, under the real daemon: what was accepted is delivered, and nothing more is taken."""
+"""A disk that others filled, under the real daemon: what was accepted is delivered, and nothing more is
+taken.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def accept_backlog(daemon: Daemon, disk: Path) -> list[str]:
 
 
 def refuses(daemon: Daemon) -> bool:
-    """Whether MAIL gets 452 4.3.1 from each receiver, as far as ten sessions meet them all; no mail follows."""
+    """Whether MAIL gets 452 4.3.1 from each receiver, as far as ten sessions meet them all; no mail
+    follows.
+    """
 
     def answer() -> tuple[int, bytes]:
         with smtplib.SMTP("127.0.0.1", daemon.port, timeout=20, local_hostname="client.test") as client:
@@ -76,7 +80,9 @@ def accepts(daemon: Daemon, name: str) -> bool:
 
 
 def check_recovery(box, daemon: Daemon, disk: Path, filler: Path, sent: list[str]) -> None:
-    """All of the backlog goes out, nothing comes in, a person is told; and all is as before when there is room."""
+    """All of the backlog goes out, nothing comes in, a person is told; and all is as before when there is
+    room.
+    """
     daemon.wait_for("alarm.raised", kind="disk_full")
     until(lambda: refuses(daemon), so="each receiver has looked at the disk")
     until(lambda: len(box.book) >= BACKLOG, so="the backlog is delivered on the full disk")
@@ -92,7 +98,9 @@ def check_recovery(box, daemon: Daemon, disk: Path, filler: Path, sent: list[str
 
 
 def test_backlog_goes_out_on_a_full_disk(box, daemon, disk):
-    """Others fill the disk while mail waits: it is delivered all the same, and no restart is needed afterwards."""
+    """Others fill the disk while mail waits: it is delivered all the same, and no restart is needed
+    afterwards.
+    """
     daemon.start()
     sent = accept_backlog(daemon, disk)
     filler = fill(disk)
@@ -103,7 +111,9 @@ def test_backlog_goes_out_on_a_full_disk(box, daemon, disk):
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_start_on_a_full_disk(box, daemon, disk, end):
-    """A daemon that starts on a disk without a free octet comes up, delivers its backlog, and takes mail when there is room."""
+    """A daemon that starts on a disk without a free octet comes up, delivers its backlog, and takes mail when
+    there is room.
+    """
     daemon.start()
     sent = accept_backlog(daemon, disk)
     if end == "kill":

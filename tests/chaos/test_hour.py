@@ -1,6 +1,7 @@
 """An hour of faults in simulated time: every kind there is, coming and going, under mail that does not stop.
 
-Spool, runner, pace, delivery, AWS clients, proxies, S3 and Connect are the real ones, with the intervals that they have
+Spool, runner, pace, delivery, AWS clients, proxies, S3 and Connect are the real ones, with the intervals that
+they have
 in production, Connect's limits and URLs that die included; only the hour passes as fast as its work allows.
 """
 
@@ -324,7 +325,9 @@ async def pass_time(
 
 
 def check_bounds(hour: Hour, *, before: Footprint, turns: int) -> None:
-    """Nobody rushes, nothing grows: calls, turns of the loop, memory and open files, against time and work."""
+    """Nobody rushes, nothing grows: calls, turns of the loop, memory and open files, against time
+    and work.
+    """
     passed, calls = hour.loop.time(), hour.outbox.calls
     attempts = calls["finish"] + calls["defer"] + calls["bury"]
     now = footprint_of("self")
@@ -332,7 +335,8 @@ def check_bounds(hour: Hour, *, before: Footprint, turns: int) -> None:
     stored = sum(hour.box.s3.sizes) + sum(len(contact.raw) for contact in hour.box.book.select())
     print(f"{passed:.0f} s: {len(hour.sent)} mails, {attempts} attempts, {calls['claim']} claims, {turns} turns of the loop, "
           f"{grown >> 20} MiB more with {stored >> 20} stored by S3 and Connect, {more} handles more")  # fmt: skip
-    # A poll a second, one look after each attempt and one after each claim that found something, a ring a mail.
+    # A poll a second, one look after each attempt and one after each claim that found something, a ring a
+    # mail.
     assert calls["claim"] <= passed / hour.config.deliver.poll_seconds + 2 * attempts + 2 * len(hour.sent)
     assert calls["next_due_at"] <= calls["claim"]
     assert turns <= 15 * passed + 100 * attempts
@@ -341,15 +345,19 @@ def check_bounds(hour: Hour, *, before: Footprint, turns: int) -> None:
     assert len(hour.services["s3"].proxy.times) <= 3 * attempts + 10 * len(hour.box.book)
     times = hour.services["connect"].proxy.times
     busiest = max(bisect_right(times, at + 60.0) - number for number, at in enumerate(times))
-    # aiohttp sends a PUT again, once and at once, when a kept connection ends without an answer (RFC 9112 §9.3.1).
+    # aiohttp sends a PUT again, once and at once, when a kept connection ends without an answer (RFC 9112
+    # §9.3.1).
     assert busiest <= 2 * (60 * RATE + BURST), f"{busiest} calls to Connect within a minute"
-    # Most is what moto and the book keep of it, in this process; the daemon's own is held in test_storm and elsewhere.
+    # Most is what moto and the book keep of it, in this process; the daemon's own is held in test_storm and
+    # elsewhere.
     assert grown <= (48 << 20) + stored * 3 // 2
     assert more <= 16
 
 
 def check_mail(hour: Hour) -> None:
-    """Each mail is one contact for each of its desks, with its file; what is dead or held has the reason for it."""
+    """Each mail is one contact for each of its desks, with its file; what is dead or held has the reason for
+    it.
+    """
     assert hour.sent == list(range(len(hour.sent)))
     whole = {(name_of(number), desk): number for number in hour.sent for desk in desks_of(number)}
     arrived: Counter[tuple[str, str]] = Counter()
@@ -371,7 +379,8 @@ def check_mail(hour: Hour) -> None:
         if (name_of(int(str(entry.message_id)[1:].partition("@")[0])), entry.destination.address) in dead:
             assert (entry.state, entry.reason) == (State.DEAD, "connect.InvalidRequestException"), entry
         elif entry.state is State.HELD:
-            # Connect said of what had never been sent that it was: a person is asked, for others may use our tokens.
+            # Connect said of what had never been sent that it was: a person is asked, for others may use our
+            # tokens.
             assert entry.reason == "connect.conflict_unexplained", entry
         else:
             assert entry.state is State.DONE, entry

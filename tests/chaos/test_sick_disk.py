@@ -1,4 +1,6 @@
-"""A disk that is full, sick or read-only under the real daemon: what a peer is told, and that no restart is needed."""
+"""A disk that is full, sick or read-only under the real daemon: what a peer is told, and that no restart is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def check_delivered(box, daemon: Daemon, sent: list[str]) -> None:
 
 
 def test_no_room_is_said_at_mail(box, tmp_path):
-    """Scenario 5: a mail whose SIZE would eat the reserve is refused at MAIL with 452 4.3.1; a small one is taken."""
+    """Scenario 5: a mail whose SIZE would eat the reserve is refused at MAIL with 452 4.3.1; a small one is
+    taken.
+    """
     with small_disk(tmp_path / "disk", "size=64m") as disk:
         daemon = Daemon(disk, env=box.environ() | {"RELAY_SPOOL__MIN_FREE_BYTES": str(32 * MEBIBYTE),
                                                    "RELAY_SPOOL__MIN_FREE_INODES": "0"})  # fmt: skip
@@ -84,7 +88,9 @@ def test_no_room_is_said_at_mail(box, tmp_path):
 
 
 def test_full_disk_in_the_middle_of_the_data(box, tmp_path):
-    """Scenario 6: ENOSPC while a large mail comes in is 452 4.3.1 after the dot; nothing is left, room is room again."""
+    """Scenario 6: ENOSPC while a large mail comes in is 452 4.3.1 after the dot; nothing is left, room is
+    room again.
+    """
     with small_disk(tmp_path / "disk", "size=16m") as disk:
         limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
         with Daemon(disk, env=box.environ() | limits).start() as daemon:
@@ -125,7 +131,9 @@ def test_no_inodes(box, tmp_path):
 
 
 def test_read_only_disk(box, tmp_path):
-    """Scenario 8: on a read-only disk a start is refused in a sentence; nothing is lost, and the next one delivers."""
+    """Scenario 8: on a read-only disk a start is refused in a sentence; nothing is lost, and the next one
+    delivers.
+    """
     with small_disk(tmp_path / "disk", "size=64m") as disk:
         limits = {"RELAY_SPOOL__MIN_FREE_BYTES": "0", "RELAY_SPOOL__MIN_FREE_INODES": "0"}
         daemon = Daemon(tmp_path, env=box.environ() | limits | {"RELAY_DATA_DIR": str(disk / "data")})
@@ -134,7 +142,8 @@ def test_read_only_disk(box, tmp_path):
         with daemon.start():
             accepts_again(daemon, "before")
             daemon.kill()
-        # A file system with files open for writing cannot be made read-only by hand: erofs below is that moment.
+        # A file system with files open for writing cannot be made read-only by hand: erofs below is that
+        # moment.
         remount(disk, "ro")
         with daemon.start(wait=False):
             assert daemon.process.wait(timeout=30) == 2
@@ -162,7 +171,9 @@ def test_read_only_disk(box, tmp_path):
     ],
 )
 def test_failing_call(box, tmp_path, fault, attachment, code):
-    """Scenario 7: a write or sync that fails is 451 4.3.0, then 421 4.3.2 for a moment and not ready; then all is well."""
+    """Scenario 7: a write or sync that fails is 451 4.3.0, then 421 4.3.2 for a moment and not ready; then
+    all is well.
+    """
     with Daemon(tmp_path, env=box.environ()).start(RELAY_FAULT_POINT=fault) as daemon:
         assert told(daemon, build_mail("refused", attachment=attachment)) == code
         if code[0] == 451:
@@ -174,7 +185,9 @@ def test_failing_call(box, tmp_path, fault, attachment, code):
 
 
 def test_disk_that_only_answers(box, tmp_path):
-    """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is told; then all is well."""
+    """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is
+    told; then all is well.
+    """
     with thin_disk(tmp_path / "thin") as (disk, behind):
         daemon = Daemon(tmp_path, env=box.environ() | {
             "RELAY_DATA_DIR": str(disk / "data"), "RELAY_ALARMS__EVERY_SECONDS": "0.5",

@@ -19,7 +19,9 @@ FIRST = 20
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_storm(tmp_path):
-    """S3 away for 30 s, half of all calls throttled, one reply in ten lost: each mail is one contact, and SMTP never noticed."""
+    """S3 away for 30 s, half of all calls throttled, one reply in ten lost: each mail is one contact, and
+    SMTP never noticed.
+    """
     with fast_sandbox(seed=11) as box:
         with Daemon(tmp_path, env=box.environ(), rate=20, burst=20).start() as daemon:
 

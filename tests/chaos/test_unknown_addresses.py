@@ -62,7 +62,9 @@ def test_unknown_addresses_beside_known_ones_stop_nobody(box, daemon):
 
 
 def test_known_address_behind_unknown_ones_is_found(box, daemon):
-    """After a start nobody knows what a 404 is about: the route is held, and its first contact ends that for good."""
+    """After a start nobody knows what a 404 is about: the route is held, and its first contact ends that for
+    good.
+    """
     send_to(daemon, *unknown(40), *GOOD)
     until(lambda: len(box.book) == 2, so="two contacts")
     (held,) = lines(daemon, "route.held")

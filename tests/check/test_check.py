@@ -1,4 +1,6 @@
-"""What `relay check` finds on this machine: the certificate, the disk, the ports, and what was meant otherwise."""
+"""What `relay check` finds on this machine: the certificate, the disk, the ports, and what was meant
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -320,7 +322,9 @@ def test_port_of_another_program_is_a_fail(greeting, said):
 
 
 def test_port_that_only_root_may_bind_is_looked_at_from_outside():
-    """Another user than the daemon's, who may not bind its port, learns who answers there; "may not" is for free ones."""
+    """Another user than the daemon's, who may not bind its port, learns who answers there; "may not" is for
+    free ones.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can take a port below 1024, and give up being root")
     port = next(port for port in range(1_023, 512, -1) if is_free(port))
@@ -395,7 +399,9 @@ def admin_finding(bind):
     ],
 )
 def test_admin_port_is_not_ours_whatever_else_says_200(said):
-    """A page of another program is none of ours: a 200 alone, our word without our name, or too much of both."""
+    """A page of another program is none of ours: a 200 alone, our word without our name, or too much
+    of both.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -450,7 +456,9 @@ def test_routes_in_order_are_ok():
 
 @pytest.mark.parametrize("pattern", ["@example.com", "support*@example.com"])
 def test_route_to_whatever_was_written_to_is_a_warning(pattern):
-    """Connect has only the addresses that somebody made: a domain or a wildcard takes others, too, unless one is named."""
+    """Connect has only the addresses that somebody made: a domain or a wildcard takes others, too, unless one
+    is named.
+    """
     (finding,) = examine_destinations(
         builtin_config(routes=[{"match": ["a@example.com", pattern], "name": "all"}])
     )

@@ -151,7 +151,9 @@ def test_errors_become_sentences_and_codes(monkeypatch, error, code, said):
     ("spoil", "what"), [("folder", "is no file"), ("text", "cannot be read as a database")]
 )
 def test_unusable_spool_is_a_sentence(right, tmp_path, arguments, spoil, what):
-    """A spool that cannot be used is the operator's mistake: one sentence with the path, exit code 2, no traceback."""
+    """A spool that cannot be used is the operator's mistake: one sentence with the path, exit code 2, no
+    traceback.
+    """
     database = tmp_path / "spool" / "spool.db"
     database.parent.mkdir()
     if spoil == "folder":
@@ -205,7 +207,9 @@ def test_module_is_the_same_command():
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["--help"], ["queue", "--help"], ["check", "--offline"]])
 def test_output_to_a_full_disk_is_a_sentence(right, words, unbuffered):
-    """What cannot be printed is told on stderr in one line and by exit code 1, and the interpreter is silent."""
+    """What cannot be printed is told on stderr in one line and by exit code 1, and the interpreter is
+    silent.
+    """
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
             [sys.executable, "-m", "relay", *words],

@@ -1,4 +1,6 @@
-"""`relay queue retry`, `hold`, `release` and `drop`: what they change, what they leave, and what they say of both."""
+"""`relay queue retry`, `hold`, `release` and `drop`: what they change, what they leave, and what they say of
+both.
+"""
 
 from __future__ import annotations
 
@@ -237,7 +239,9 @@ def test_help_says_what_a_change_is_for():
 @pytest.mark.process
 @pytest.mark.parametrize("command", ["retry", "release"])
 def test_what_is_in_doubt_goes_out_only_by_a_persons_word(spool, command):
-    """A request of unknown fate, over six days old, may be a second contact: it is told so, and left without --yes."""
+    """A request of unknown fate, over six days old, may be a second contact: it is told so, and left without
+    --yes.
+    """
     spool_id, other = spool.put(), spool.put()
     spool.run("queue", "hold", spool_id, other)
     with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:

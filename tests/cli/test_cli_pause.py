@@ -53,7 +53,9 @@ def test_unknown_route_is_bad_usage(spool, command, words):
 
 
 def test_words_in_any_case_and_in_one_argument(spool):
-    """INTAKE is the intake, and a quoted subject is the same as two words; names of routes are as they are."""
+    """INTAKE is the intake, and a quoted subject is the same as two words; names of routes are as
+    they are.
+    """
     assert "intake paused" in spool.run("pause", "INTAKE").stdout
     assert "route sales paused" in spool.run("pause", "Route  sales").stdout
     assert spool.json("queue", "summary")["paused"] == {
@@ -66,7 +68,9 @@ def test_words_in_any_case_and_in_one_argument(spool):
 
 
 def test_route_of_old_mail_is_one(spool):
-    """A route that the configuration has no more can be paused while its mail waits, and resumed ever after."""
+    """A route that the configuration has no more can be paused while its mail waits, and resumed
+    ever after.
+    """
     old = spool.put(destinations=(build_destination("old@example.com", route="old"),))
     assert "route old paused" in spool.run("pause", "route", "old").stdout
     spool.run("queue", "drop", old)

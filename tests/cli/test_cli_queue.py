@@ -1,4 +1,6 @@
-"""`relay queue list`, `show`, `export` and `summary`: what they print, with the daemon's spool open beside."""
+"""`relay queue list`, `show`, `export` and `summary`: what they print, with the daemon's spool open
+beside.
+"""
 
 from __future__ import annotations
 
@@ -283,7 +285,9 @@ def test_nobody_delivers_is_told(spool, command):
 
 
 def test_unknown_route_is_told(spool):
-    """A filter with a mistyped name lists nothing, and says which names there are; one of old mail is known."""
+    """A filter with a mistyped name lists nothing, and says which names there are; one of old mail
+    is known.
+    """
     spool.put(destinations=(build_destination("old@example.com", route="old"),))
     result = spool.run("queue", "list", "--route", "suport", "--json")
     assert json.loads(result.stdout) == []
@@ -406,7 +410,9 @@ def test_export_in_json_has_the_octets_in_base64(spool, tmp_path):
 
 
 def test_export_is_for_the_eyes_of_its_owner(spool, tmp_path):
-    """Whatever the umask, a file with a mail in it has mode 0600; one that is there, or a link, is left alone without --force."""
+    """Whatever the umask, a file with a mail in it has mode 0600; one that is there, or a link, is left alone
+    without --force.
+    """
     spool_id, file = spool.put(), tmp_path / "out.eml"
     before = os.umask(0)
     try:
@@ -499,7 +505,9 @@ def test_span_and_printable():
 
 @pytest.mark.parametrize("command", ["list", "show", "retry", "hold", "release", "drop", "export", "summary"])
 def test_help_of_a_command_is_whole(command):
-    """The list of commands cuts no line, and what takes a filter has examples and says how addresses are meant."""
+    """The list of commands cuts no line, and what takes a filter has examples and says how addresses are
+    meant.
+    """
     printed = CliRunner().invoke(main, ["queue", "--help"]).stdout
     assert "..." not in printed.partition("Commands:")[2]
     assert "Examples:\n" in printed

@@ -1,4 +1,6 @@
-"""`relay replay`: a file becomes an accepted mail, with the daemon's half of the spool open beside it or not."""
+"""`relay replay`: a file becomes an accepted mail, with the daemon's half of the spool open beside it
+or not.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def entries(home: Path):
 
 
 def test_file_becomes_an_accepted_mail(home):
-    """The spool has the octets with CRLF after a Received line "with local", and one entry for each destination."""
+    """The spool has the octets with CRLF after a Received line "with local", and one entry for each
+    destination.
+    """
     told = replay(
         home, str(home / "mail.eml"), "--rcpt", "support@example.com", "--rcpt", "sales@example.com"
     )
@@ -223,7 +227,9 @@ def test_running_daemon_delivers_it(box, tmp_path):
 
 
 def test_known_mail_from_another_sender_asks_first(home):
-    """Octets that the spool has for that destination, and that are no retransmission, may be a second contact: --yes."""
+    """Octets that the spool has for that destination, and that are no retransmission, may be a second
+    contact: --yes.
+    """
     words = (str(home / "mail.eml"), "--rcpt", "support@example.com")
     first = replay(home, *words).stdout
     assert replay(home, *words).stdout == first  # from the same sender: a duplicate

@@ -18,7 +18,8 @@ from test_cli_queue import Spool
 from relay.cli import main
 from relay.terminal import write_out, write_out_json
 
-#: U+202A to U+202E and the rest of the characters that turn or hide writing, controls of C0 and C1, separators.
+#: U+202A to U+202E and the rest of the characters that turn or hide writing, controls of C0 and C1,
+#: separators.
 ARMED = [
     *map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F))),
     *map(
@@ -114,7 +115,9 @@ def test_queue_and_trace_write_out(tmp_path, words, form):
 
 @pytest.mark.process
 def test_commands_have_one_way_to_the_terminal():
-    """Only modules that are named here, each for its reason, write to the terminal past `relay.cli.entries`."""
+    """Only modules that are named here, each for its reason, write to the terminal past
+    `relay.cli.entries`.
+    """
     allowed = {
         "entries.py",  # the way itself
         "__init__.py",  # errors, before anything else is imported; written out there

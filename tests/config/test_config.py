@@ -47,7 +47,9 @@ def write_pem(path, key, password=None):
 
 @pytest.fixture(scope="session")
 def pems(tmp_path_factory):
-    """A directory with a certificate, its key, another key, a locked key, and a file that is none of these."""
+    """A directory with a certificate, its key, another key, a locked key, and a file that is none
+    of these.
+    """
     folder = tmp_path_factory.mktemp("pems")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mx1.example.com")])
@@ -109,7 +111,9 @@ def minimal(write):
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_mistake_is_said_in_its_sentence(path, pems, tmp_path):
-    """Each wrong file is refused with exactly the sentences beside it, which name the key and what is right."""
+    """Each wrong file is refused with exactly the sentences beside it, which name the key and what
+    is right.
+    """
     folder = str(pems)
     used = tmp_path / "relay.toml"
     used.write_text(path.read_text().replace("@DIR@", folder))
@@ -197,7 +201,9 @@ def test_pair_and_users_that_are_there_are_fine(minimal, pems, tmp_path):
 
 
 def test_minimal_file_gives_the_defaults(minimal, monkeypatch):
-    """Everything but the bucket, the instance and a route has a default; the host name is the machine's own."""
+    """Everything but the bucket, the instance and a route has a default; the host name is the
+    machine's own.
+    """
     monkeypatch.setattr(socket, "getfqdn", lambda: "mx7.example.net")
     config = load_config(minimal, environ={})
     assert config == Config.model_validate({**REQUIRED, "hostname": "mx7.example.net"})
@@ -213,7 +219,9 @@ def test_route_is_named_for_its_first_match(minimal):
     ["käse@münchen.example", "a%b@example.com", "o'neil@example.com", "x" * 60 + "@" + "y" * 60 + ".example"],
 )
 def test_configuration_reaches_another_process_as_it_is(match):
-    """Packed and read again, as a receiver does, it is the same: odd matches, and limits that nobody wrote down."""
+    """Packed and read again, as a receiver does, it is the same: odd matches, and limits that nobody wrote
+    down.
+    """
     for limits in ({}, {"connections_per_address": 50}):
         config = builtin_config(routes=[{"match": [match, "b@example.com"]}], limits=limits)
         again = Config.model_validate(json.loads(json.dumps(config.pack())))
@@ -335,7 +343,9 @@ def test_wrong_variable_is_named(minimal, name, sentence):
 
 
 def test_variables_that_are_no_keys_are_left_alone(minimal):
-    """Kubernetes Services named "relay" or "relay-…" put variables into every pod; they are no keys, as some of our own are not."""
+    """Kubernetes Services named "relay" or "relay-…" put variables into every pod; they are no keys, as some
+    of our own are not.
+    """
     environ = {
         "RELAY_SERVICE_HOST": "10.0.0.1",
         "RELAY_SERVICE_PORT": "25",
@@ -393,7 +403,9 @@ def test_any_environment_loads_or_is_refused_in_sentences(environ):
 
 
 def uncommented(text):
-    """The sample with the keys that have no default, and the tables that are not there at first, switched on."""
+    """The sample with the keys that have no default, and the tables that are not there at first,
+    switched on.
+    """
     return re.sub(r"^# (\w+ = |\[\[\w+\]\]$)", r"\1", text, flags=re.MULTILINE)
 
 

@@ -1,4 +1,6 @@
-"""Tests of `relay.config.handlers`: an operator's module is imported, and all that can be wrong has its sentence."""
+"""Tests of `relay.config.handlers`: an operator's module is imported, and all that can be wrong has its
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def module(tmp_path, monkeypatch):
 
 
 def test_class_is_made_and_object_is_taken(module):
-    """The name of a class gives a new instance, that of an object the object itself, at any depth of names."""
+    """The name of a class gives a new instance, that of an object the object itself, at any depth
+    of names.
+    """
     name = module(f"class Handler:\n{ASYNC}\nclass Shelf:\n    handler = Handler()\n")
     made = load_handler(f"{name}:Handler")
     assert type(made).__name__ == "Handler"

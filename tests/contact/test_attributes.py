@@ -109,7 +109,9 @@ def with_attributes(*pairs):
 
 
 def test_attributes_of_handlers_come_behind_those_of_the_route():
-    """A handler's attributes are the contact's, before ours; the operator's word for the route stands against them."""
+    """A handler's attributes are the contact's, before ours; the operator's word for the route stands against
+    them.
+    """
     context = with_attributes(("customer", "4711"), ("desk", "other"))
     attributes, codes = build(context=context, attributes={"desk": "support"})
     assert list(attributes)[:3] == ["desk", "customer", "relay_spool_id"]

@@ -72,7 +72,9 @@ def test_author_is_from():
     ],
 )
 def test_fallbacks_in_their_order(message, reverse_path, expected):
-    """From, then Sender, then the reverse-path, then the configured address; what was shown stays the name."""
+    """From, then Sender, then the reverse-path, then the configured address; what was shown stays
+    the name.
+    """
     assert choose(message, context=make_context(reverse_path=reverse_path)) == expected
 
 

@@ -21,7 +21,9 @@ HEAD = b"From: ann@customer.example\r\nSubject: the outer one\r\nMIME-Version: 1
 
 
 def forwarded(levels, leaf):
-    """A mail that was forwarded so many times, each time as an attachment with words before it; the last has a file."""
+    """A mail that was forwarded so many times, each time as an attachment with words before it; the last has
+    a file.
+    """
     octets = b"Subject: the innermost\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\n" + leaf
     for level in range(levels):
         words = b"words of %d" % level
@@ -55,7 +57,9 @@ def plan_of(raw, *, rung=Rung.FULL, config=CONFIG):
 
 @pytest.mark.parametrize("rung", [Rung.FULL, Rung.TRIMMED, Rung.TEXT])
 def test_a_mail_forwarded_many_times_is_understood(rung):
-    """Files inside messages that find no room are kept in those alone, the agent is told, and the mail is understood."""
+    """Files inside messages that find no room are kept in those alone, the agent is told, and the mail is
+    understood.
+    """
     raw = forwarded(30, b"%PDF-1.7\n" + bytes(30_000))
     plan = plan_of(raw, rung=rung)
     assert sum(file.size for file in plan.files) <= most_file_bytes(CONFIG) == 2 * MOST

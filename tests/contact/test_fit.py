@@ -310,7 +310,9 @@ CONFIGS = st.builds(
 def test_any_message_becomes_a_valid_request_and_nothing_is_lost(
     message, config, rung, refused, reverse_path
 ):
-    """Whatever the mail, the request is valid at every rung, each leaf is kept, and the same plan comes again."""
+    """Whatever the mail, the request is valid at every rung, each leaf is kept, and the same plan comes
+    again.
+    """
     context = make_context(reverse_path=reverse_path)
     made = plan(message, context=context, rung=rung, refused=refused, config=config)
     assert problems(made, max_attachments=config.connect.max_attachments) == ()

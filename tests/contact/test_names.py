@@ -99,7 +99,9 @@ def test_names_become_unique_without_case():
 
 
 def test_a_thousand_equal_long_names_are_unique_and_fast():
-    """A mail of a thousand parts called the same costs no quadratic time, and each name stays within its limit."""
+    """A mail of a thousand parts called the same costs no quadratic time, and each name stays within its
+    limit.
+    """
     taken: dict[str, int] = {}
     begun = time.process_time()
     names = [make_unique("x" * 252 + ".pdf", taken) for _ in range(1_000)]
@@ -117,7 +119,9 @@ def test_a_megabyte_of_accents_is_fast():
 
 @given(st.text(st.characters(codec=None, categories=None), max_size=300))
 def test_any_name_fits_the_pattern(name):
-    """Whatever was sent, what is left is within the service model's pattern, and cleaning it again changes nothing."""
+    """Whatever was sent, what is left is within the service model's pattern, and cleaning it again changes
+    nothing.
+    """
     cleaned = cut_name(clean_name(name))
     assert regex.fullmatch(r"^\P{C}*$", cleaned)
     assert count_utf16(cleaned) <= 256

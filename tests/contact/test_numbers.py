@@ -48,7 +48,9 @@ def days(path):
 
 @pytest.mark.parametrize("room", ["contact", "delivery", "spool"])
 def test_days_of_connect_stand_once(room):
-    """How long Connect joins replies to a thread, or knows a token, is no number of the spool or the delivery."""
+    """How long Connect joins replies to a thread, or knows a token, is no number of the spool or the
+    delivery.
+    """
     found = {value for path in (ROOT / room).rglob("*.py") for value in days(path)}
     assert not found & {limits.THREAD_DAYS, limits.TOKEN_DAYS, limits.TOKEN_DAYS - 1}
 

@@ -62,7 +62,9 @@ def octets():
 @example(raw=b"Subject: " + bytes(range(32)) * 100, reverse_path="no address", why=Cause.CRASH)
 @example(raw=b"From: a@b\r\nTo: <@>\r\n" * 9_000, reverse_path="\0@x.y", why=Cause.CHECK)
 def test_any_octets_become_a_valid_request(raw, reverse_path, why):
-    """Connect's limits hold for whatever was sent, from whomever; the body says why, and names the original."""
+    """Connect's limits hold for whatever was sent, from whomever; the body says why, and names the
+    original.
+    """
     made = plan(raw, why=why, context=make_context(reverse_path=reverse_path))
     assert problems(made) == ()
     assert made.rung is Rung.ORIGINAL
@@ -122,7 +124,9 @@ def test_people_ids_and_words_are_shown():
     ],
 )
 def test_encoding_is_no_reading(body, shown, hidden):
-    """Words come out of their encodings; markup, controls, invisible characters and unannounced base64 do not."""
+    """Words come out of their encodings; markup, controls, invisible characters and unannounced base64 do
+    not.
+    """
     made = plan(b"Subject: x\r\n" + body)
     assert shown in made.body
     assert hidden not in made.body
@@ -150,7 +154,9 @@ def test_text_without_header_is_shown_whole():
     ],
 )
 def test_author_falls_back_as_on_other_rungs(sender, reverse_path, address, name):
-    """Without a usable From the reverse-path stands in its place, then the fallback; our own address never."""
+    """Without a usable From the reverse-path stands in its place, then the fallback; our own
+    address never.
+    """
     made = plan(b"From: " + sender + b"\r\n\r\nx", context=make_context(reverse_path=reverse_path))
     assert (made.from_address, made.from_name) == (address, name)
 
@@ -175,7 +181,9 @@ def test_file_that_the_instance_does_not_take_is_only_stored(connect, said):
 
 @pytest.mark.parametrize(("size", "attached"), [(20_971_520, True), (20_971_521, False)])
 def test_original_is_attached_up_to_20_mb(size, attached):
-    """The largest file that Connect takes is attached; one octet more, and the original is only stored and named."""
+    """The largest file that Connect takes is attached; one octet more, and the original is only stored and
+    named.
+    """
     made = plan(b"Subject: x\r\n\r\n".ljust(size, b"\n"))
     assert problems(made) == ()
     assert [file.size for file in made.files] == ([size] if attached else [])

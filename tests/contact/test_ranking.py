@@ -54,7 +54,9 @@ def test_ranks(part, shown, rank):
     ],
 )
 def test_ranks_by_role(role, rank):
-    """The mail's own words go first; what was lifted out of attached messages goes after the mail's own files."""
+    """The mail's own words go first; what was lifted out of attached messages goes after the mail's own
+    files.
+    """
     candidate = Candidate(
         number=1,
         role=role,

@@ -65,7 +65,8 @@ class Campaign:
         self._sums: dict[str, str] = {}
         self._held: dict[str, str] = {}
         self._dropped: set[str] = set()
-        #: Of those held, what a person let go: it becomes a contact, once, whatever its route says (spool.md).
+        #: Of those held, what a person let go: it becomes a contact, once, whatever its route says
+        #: (spool.md).
         self._released: set[str] = set()
         self._may_be_dead = False
         self._count = itertools.count(1)
@@ -165,7 +166,9 @@ class Campaign:
         changed.add(self._numbers[message_id])
 
     def check(self, *, stopped: bool = False) -> list[Entry]:
-        """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its way."""
+        """Hold what lies there against the table of states; `stopped`: after an orderly end nothing is on its
+        way.
+        """
         promised = [subject.removeprefix("Mail ") for subject in list(self.senders.acknowledged)]
         promised_to_programs = self.programs.promised()
         if not self.config.data_dir.joinpath("spool", "spool.db").exists():
@@ -225,8 +228,8 @@ class Campaign:
         number = self._numbers[entry.message_id or ""]
         match entry.state:
             case State.DONE:
-                # Killed after Connect took the request, then told 404: the request is made anew, and Connect knows
-                # its token (409), so the contact is there and its id is not known here.
+                # Killed after Connect took the request, then told 404: the request is made anew, and Connect
+                # knows its token (409), so the contact is there and its id is not known here.
                 assert entry.contact_id or entry.reason == "already_there", entry
                 assert arrived[number, entry.destination.address] == 1, f"{number} is done and is no contact"
             case State.HELD:
@@ -235,7 +238,9 @@ class Campaign:
                 assert self._may_be_dead, f"{number} is dead: {entry.reason} {entry.detail}"
 
     def finish(self) -> int:
-        """Let everything through, and hold the contacts against what was promised; how many mails that were."""
+        """Let everything through, and hold the contacts against what was promised; how many mails
+        that were.
+        """
         with self.daemon.start():
             before = self.daemon.footprints()
             self.senders.finish(seconds=120)
@@ -253,8 +258,8 @@ class Campaign:
             counts = [State.QUEUED, State.LEASED]
             with contextlib.closing(open_desk(self.config)) as desk:
                 until(lambda: not any(desk.counts()[state] for state in counts), so="nothing waits")
-            # Whatever hundreds of deaths have left in the spool, its reader holds no more for it. The process is a
-            # fresh one: its first delivery alone reads the models of S3 and Connect.
+            # Whatever hundreds of deaths have left in the spool, its reader holds no more for it. The process
+            # is a fresh one: its first delivery alone reads the models of S3 and Connect.
             check_growth(before, self.daemon.footprints(), octets=96 << 20)
             assert self.daemon.stop() == 0
         assert self.arrived() == Counter(dict.fromkeys(wanted, 1))

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from harness import ROOT
 
-#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one, or sets the clock.
+#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one, or sets
+#: the clock.
 NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed", "spool.clock.committed"})
 
 
 def points() -> frozenset[str]:
-    """The names of all fault points in the code; the outbox builds some of its own from the name of a change."""
+    """The names of all fault points in the code; the outbox builds some of its own from the name of a
+    change.
+    """
     texts = {path: path.read_text() for path in (ROOT / "relay").rglob("*.py")}
     plain = {name for text in texts.values() for name in re.findall(r'fault_point\("([a-z0-9_.]+)"', text)}
     outbox = texts[ROOT / "relay" / "spool" / "local" / "outbox.py"]

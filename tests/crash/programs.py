@@ -1,7 +1,9 @@
 """Load by programs that others wrote: smtp-source (Postfix) and swaks, run again until they see every 250.
 
-Neither can send the same octets twice: a mail that is sent again, because its 250 was lost, is another mail with a
-Message-ID of its own. So a subject has one contact for each mail that was acknowledged, and at most one for each that
+Neither can send the same octets twice: a mail that is sent again, because its 250 was lost, is another mail
+with a
+Message-ID of its own. So a subject has one contact for each mail that was acknowledged, and at most one for
+each that
 was tried; a Message-ID has one; a spool id has one; and the files of swaks are whole.
 """
 
@@ -158,7 +160,9 @@ class ProgramLoad:
             return tuple(self._arrived)
 
     def check(self, entries: Sequence[Entry], promised: int, *, may_be_dead: bool) -> None:
-        """Every acknowledged mail is in the spool or is a contact; none is held or dead that was not made to be."""
+        """Every acknowledged mail is in the spool or is a contact; none is held or dead that was not made to
+        be.
+        """
         arrived = {contact.spool_id for contact in self.contacts()}
         found = {str(entry.spool_id) for entry in entries} | arrived
         assert len(found) >= promised, f"{promised - len(found)} mails of the programs are lost"

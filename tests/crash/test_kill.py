@@ -1,4 +1,6 @@
-"""The promise under SIGKILL: every 250 is exactly one contact a destination, whole, and nothing is there twice."""
+"""The promise under SIGKILL: every 250 is exactly one contact a destination, whole, and nothing is there
+twice.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_every_step_is_struck():
 
 
 def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=False, steps=None):
-    """Strike every step (or these) so many times, kill at random between, and hold the end against the promise."""
+    """Strike every step (or these) so many times, kill at random between, and hold the end against the
+    promise.
+    """
     with fast_sandbox(seed=seed) as box:
         campaign = Campaign(home, box, seed=seed)
         campaign.strike(STRIKES[0])  # before any mail: there is no spool yet
@@ -54,7 +58,9 @@ def run(home, *, seed, rounds, random_kills, kills=0, thorough=False, programs=F
 @pytest.mark.process
 @pytest.mark.timeout(180)
 def test_kill_on_either_side_of_a_promise(tmp_path):
-    """SIGKILL between the commit and its 250, and between a contact and its record: nothing is lost, nothing is twice."""
+    """SIGKILL between the commit and its 250, and between a contact and its record: nothing is lost, nothing
+    is twice.
+    """
     steps = {"spool.put.committed", "delivery.after_connect"}
     campaign, _ = run(tmp_path, seed=2026, rounds=1, random_kills=0, steps=steps)
     assert set(campaign.struck) == {"spool.migrated", *steps}
@@ -63,7 +69,9 @@ def test_kill_on_either_side_of_a_promise(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_kill_at_every_step(tmp_path):
-    """SIGKILL at each named step and at random, 30 times and more, while mail flows: nothing is lost, nothing is twice."""
+    """SIGKILL at each named step and at random, 30 times and more, while mail flows: nothing is lost, nothing
+    is twice.
+    """
     began = time.monotonic()
     campaign, mails = run(tmp_path, seed=2026, rounds=1, random_kills=8)
     assert campaign.kills >= 30
@@ -73,7 +81,9 @@ def test_kill_at_every_step(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 def test_kill_for_a_long_time(tmp_path):
-    """The same five hundred times, at later passes of each step too, and under smtp-source and swaks besides."""
+    """The same five hundred times, at later passes of each step too, and under smtp-source and swaks
+    besides.
+    """
     began = time.monotonic()
     campaign, mails = run(
         tmp_path, seed=5, rounds=8, random_kills=12, kills=KILLS, thorough=True, programs=True

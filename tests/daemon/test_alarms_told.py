@@ -20,7 +20,9 @@ def words(documents):
 
 
 def test_reload_names_whom_to_tell(box, ear, tmp_path):
-    """[alarms] of a reload is in force at the next look: a route's alarm and its end reach the webhook and the topic."""
+    """[alarms] of a reload is in force at the next look: a route's alarm and its end reach the webhook and
+    the topic.
+    """
     url, heard = ear
     env = box.environ() | {"AWS_ENDPOINT_URL_SNS": url}
     with Daemon(tmp_path, env=env, extra="[alarms]\nevery_seconds = 0.2").start() as daemon:

@@ -60,7 +60,9 @@ def metadata(port, keys):
 
 
 def test_a_metadata_service_that_is_not_there_yet_ends_no_start(box, tmp_path):
-    """A cold start without credentials receives, says so by log, alarm and metric, and delivers when they come."""
+    """A cold start without credentials receives, says so by log, alarm and metric, and delivers when they
+    come.
+    """
     port = free_port()
     env = {name: value for name, value in box.environ().items() if "KEY" not in name}
     env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{port}/role"
@@ -83,7 +85,9 @@ def test_a_metadata_service_that_is_not_there_yet_ends_no_start(box, tmp_path):
 
 @pytest.mark.parametrize("fault", ["refuse", pytest.param("error", marks=pytest.mark.long)])
 def test_200_mails_wait_for_s3_with_few_attempts(box, tmp_path, fault):
-    """S3 refuses connections, or answers 500: a few mails find out, one at a time looks again, and all arrive after it."""
+    """S3 refuses connections, or answers 500: a few mails find out, one at a time looks again, and all arrive
+    after it.
+    """
     box.chaos(s3={fault: 1})
     with Daemon(tmp_path, env=box.environ(), extra=ALARMS).start() as daemon:
         with smtplib.SMTP("127.0.0.1", daemon.port) as session:

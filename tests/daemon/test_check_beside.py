@@ -1,4 +1,6 @@
-"""`relay check` beside the running daemon: every kind of listener is known to be ours, and nobody is warned of the look."""
+"""`relay check` beside the running daemon: every kind of listener is known to be ours, and nobody is warned
+of the look.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ FEW = 20
 
 
 def send_all(port, senders, mails, *, peer=None) -> None:
-    """The mails in one session, each from the sender of its place; behind a PROXY header when a peer is named."""
+    """The mails in one session, each from the sender of its place; behind a PROXY header when a peer is
+    named.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         if peer is not None:
             connection.sendall(f"PROXY TCP4 {peer} 127.0.0.1 4711 25\r\n".encode())
@@ -29,7 +31,8 @@ def send_all(port, senders, mails, *, peer=None) -> None:
 
 @pytest.mark.parametrize("role", ["mx", "trusted"])
 def test_innocent_mail_behind_a_flood_is_among_the_first_contacts(box, tmp_path, role):
-    """Two hundred mails wait, of one network or (through a trusted relay) of one domain, and then one of another.
+    """Two hundred mails wait, of one network or (through a trusted relay) of one domain, and then one of
+    another.
 
     On `mx` the flooder has addresses and domains enough; behind the trusted relay, local parts.
     """

@@ -1,4 +1,6 @@
-"""The front of the daemon as an operator runs it: two receiver processes, every kind of listener, signals, renewals."""
+"""The front of the daemon as an operator runs it: two receiver processes, every kind of listener, signals,
+renewals.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +130,9 @@ def shown(front, papers):
 
 
 def test_certificate_is_renewed_without_a_signal(front, papers):
-    """A half-written certificate changes nothing but the log, the whole one is shown by both receivers, sessions live."""
+    """A half-written certificate changes nothing but the log, the whole one is shown by both receivers,
+    sessions live.
+    """
     whole = (front.home / "server.pem").read_bytes()
     with Client(front.port) as open_session:
         (front.home / "server.pem").write_bytes(whole[: len(whole) // 2])
@@ -149,7 +153,9 @@ def test_certificate_is_renewed_without_a_signal(front, papers):
 
 
 def test_health_check_of_a_balancer_is_quiet(front):
-    """PROXY LOCAL is greeted and says nothing in the log; PROXY names the client in the trace and in the log."""
+    """PROXY LOCAL is greeted and says nothing in the log; PROXY names the client in the trace and in
+    the log.
+    """
     with Client(front.proxy) as check:
         check.send(LOCAL)
         check.until(b"220 ")
@@ -181,7 +187,9 @@ def test_front_end_speaks_for_another(front):
 
 
 def test_a_receiver_that_crashes_takes_no_other_session_along(front):
-    """SIGKILL for one receiver in the middle of mails: the other's are accepted, and the next peers are served."""
+    """SIGKILL for one receiver in the middle of mails: the other's are accepted, and the next peers are
+    served.
+    """
     with contextlib.ExitStack() as stack:
         before = front.pids()
         clients = []
@@ -210,7 +218,9 @@ def test_a_receiver_that_crashes_takes_no_other_session_along(front):
 
 
 def test_sigterm_waits_for_the_mail_in_progress(front):
-    """The idle hear 421, the listeners close, a mail under way is finished and accepted, and the exit code is 0."""
+    """The idle hear 421, the listeners close, a mail under way is finished and accepted, and the exit code is
+    0.
+    """
     with Client(front.port) as idle, Client(front.port) as busy:
         idle.until(b"220 ")
         busy.send(BEGIN)
@@ -236,7 +246,9 @@ def test_sigterm_waits_for_the_mail_in_progress(front):
 
 
 def test_defaults_spare_this_machine(front):
-    """More sessions than one address may have by default: this machine's own may, as limits that nobody wrote down."""
+    """More sessions than one address may have by default: this machine's own may, as limits that nobody wrote
+    down.
+    """
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Client(front.port)) for _ in range(60)]
         assert {client.line()[:4] for client in clients} == {b"220 "}

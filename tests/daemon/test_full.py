@@ -17,7 +17,9 @@ WHY = "all places for sessions are taken (limits.connections)"
 
 @pytest.mark.process
 def test_a_full_house_is_told(box, tmp_path, ear):
-    """Silent sessions from other addresses take all places: the load balancer and a person are told, one alarm for all receivers."""
+    """Silent sessions from other addresses take all places: the load balancer and a person are told, one
+    alarm for all receivers.
+    """
     url, heard = ear
     env = box.environ() | {"RELAY_LIMITS__CONNECTIONS": "10", "RELAY_ALARMS__WEBHOOK": f"{url}/hook"}
     with Daemon(tmp_path, env=env, receivers=2).start() as daemon:

@@ -47,7 +47,9 @@ def started(daemon: Daemon) -> list[str]:
 
 
 def test_stopped_process(box, daemon, ear, tmp_path):
-    """SIGSTOP: /readyz says so, the log says why there are no stacks, webhook and topic hear of it, and mail goes on."""
+    """SIGSTOP: /readyz says so, the log says why there are no stacks, webhook and topic hear of it, and mail
+    goes on.
+    """
     url, heard = ear
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -101,7 +103,9 @@ def _words(documents: list[dict[str, Any]]) -> list[tuple[str, str, bool]]:
     "point", [pytest.param("runner.claimed", marks=pytest.mark.long), "delivery.after_connect"]
 )
 def test_c_call_of_a_delivery_that_never_ends(box, daemon, point):
-    """A C call that keeps the interpreter's lock is shown where it is, and its mail is one contact after the restart."""
+    """A C call that keeps the interpreter's lock is shown where it is, and its mail is one contact after the
+    restart.
+    """
     daemon.start(RELAY_FAULT_POINT=f"{point}:spin:3")
     for number in range(2):
         send(daemon.port, build_mail(number))
@@ -157,7 +161,9 @@ def test_mails_that_hung_together_are_not_counted(box, daemon):
 
 @pytest.mark.parametrize("whom", ["supervisor", pytest.param("group", marks=pytest.mark.long)])
 def test_time_in_which_the_supervisor_stood_still(box, daemon, whom):
-    """SIGSTOP of the supervisor, or of the whole daemon, for longer than hang_seconds: nobody is ended for it."""
+    """SIGSTOP of the supervisor, or of the whole daemon, for longer than hang_seconds: nobody is ended for
+    it.
+    """
     daemon.start()
     kill = os.kill if whom == "supervisor" else os.killpg
     kill(daemon.process.pid, signal.SIGSTOP)
@@ -180,7 +186,9 @@ def _hear_all(manager: socket.socket) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_watchdog_when_a_process_is_not_back(box, daemon, tmp_path):
-    """Systemd hears that we live while a hung child is ended and started, for a minute; then no more until it is back."""
+    """Systemd hears that we live while a hung child is ended and started, for a minute; then no more until it
+    is back.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         daemon.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="1000000")
@@ -201,7 +209,9 @@ def test_watchdog_when_a_process_is_not_back(box, daemon, tmp_path):
 
 
 def test_start_has_a_limit_of_its_own(box, tmp_path):
-    """A receiver that makes the spool's tables for longer than hang_seconds is left to it; its crash shows stacks."""
+    """A receiver that makes the spool's tables for longer than hang_seconds is left to it; its crash shows
+    stacks.
+    """
     daemon = Daemon(tmp_path, env=box.environ() | {"RELAY_SERVER__HANG_SECONDS": "1"})
     daemon.args = ["--role", "receive"]
     with daemon.start(wait=False, RELAY_FAULT_POINT="spool.migrated:stop"):

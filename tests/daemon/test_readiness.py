@@ -13,7 +13,9 @@ pytestmark = pytest.mark.process
 
 
 def test_failed_write(box, tmp_path):
-    """A receiver whose write failed sends peers away, and the load balancer is told to; both end with the trouble."""
+    """A receiver whose write failed sends peers away, and the load balancer is told to; both end with the
+    trouble.
+    """
     with Daemon(tmp_path, env=box.environ()).start(RELAY_FAULT_POINT="spool.put.ready:eio:1") as daemon:
         assert daemon.ask("readyz") == (200, "ok\n")
         with pytest.raises(smtplib.SMTPDataError):

@@ -1,4 +1,6 @@
-"""The two halves apart, by one file: what each shows of itself, and what is said when they want one address."""
+"""The two halves apart, by one file: what each shows of itself, and what is said when they want one
+address.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def gauges(daemon):
 
 
 def test_halves_show_what_they_know(halves):
-    """With an address of its own for each, sessions are a receiver's gauge, and the queue is the deliverer's."""
+    """With an address of its own for each, sessions are a receiver's gauge, and the queue is the
+    deliverer's.
+    """
     receive, deliver = halves
     deliver.start(RELAY_ADMIN__BIND="127.0.0.1:0")
     assert gauges(receive) == {
@@ -63,7 +67,9 @@ def test_halves_show_what_they_know(halves):
 
 
 def test_one_address_for_both_is_said(halves):
-    """The second runs without health and metrics, and its log says at level error which key to change, and how."""
+    """The second runs without health and metrics, and its log says at level error which key to change, and
+    how.
+    """
     receive, deliver = halves
     deliver.start()
     refused = deliver.wait_for("admin.refused")

@@ -15,7 +15,9 @@ QUOTA = 5 * 600_000
 
 
 def test_finished_mail_makes_room_for_new_mail(box, tmp_path):
-    """Four times the quota goes through, for what is done goes within a second or two, days before its time."""
+    """Four times the quota goes through, for what is done goes within a second or two, days before
+    its time.
+    """
     env = box.environ() | {"RELAY_SPOOL__MAX_BYTES": str(QUOTA)}
     with Daemon(tmp_path, env=env).start() as daemon:
         codes = set()

@@ -1,4 +1,6 @@
-"""The processes of the daemon: what crashes comes back, what is asked to stop stops, what is reloaded goes on."""
+"""The processes of the daemon: what crashes comes back, what is asked to stop stops, what is reloaded goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_child_that_crashes_comes_back(box, daemon, child):
 
 
 def test_child_that_cannot_be_started_is_started_later(box, daemon):
-    """A supervisor without a free file handle when the deliverer crashes has a deliverer again when there is one."""
+    """A supervisor without a free file handle when the deliverer crashes has a deliverer again when there is
+    one.
+    """
     pid = daemon.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len([*Path(f"/proc/{pid}/fd").iterdir()]) - 1, limits[1]))
@@ -86,7 +90,9 @@ def test_credentials_that_go_away_end_no_daemon(box, tmp_path):
 
 
 def test_stop_while_a_child_is_being_started_stops_that_child(daemon):
-    """SIGTERM at the instant in which a crashed child comes back: the daemon ends all the same, and in order."""
+    """SIGTERM at the instant in which a crashed child comes back: the daemon ends all the same, and
+    in order.
+    """
     for child in ("deliverer", "receiver-0"):
         os.kill(pid_of(daemon, child), signal.SIGKILL)
         daemon.wait_for("child.ended", child=child)
@@ -122,7 +128,9 @@ def _alive(pid: int) -> bool:
 
 
 def test_start_waits_for_the_port_of_an_orphan(box, daemon):
-    """A start right after `kill -9` finds its port with a receiver that has not seen the end yet, and waits for it."""
+    """A start right after `kill -9` finds its port with a receiver that has not seen the end yet, and waits
+    for it.
+    """
     orphan = pid_of(daemon, "receiver-0")
     os.kill(orphan, signal.SIGSTOP)
     try:
@@ -149,7 +157,9 @@ def test_stop_while_a_port_is_waited_for(box, tmp_path):
 
 
 def test_waiting_for_an_orphan_deliverer_blames_no_mail(box, daemon):
-    """A deliverer that comes again until its orphaned forerunner is gone takes that one's mail back without blame."""
+    """A deliverer that comes again until its orphaned forerunner is gone takes that one's mail back without
+    blame.
+    """
     box.chaos(connect={"latency_seconds": 60.0})
     send(daemon.port, build_mail("innocent"))
     with closing(open_desk(load_config(str(daemon.config_path)))) as desk:
@@ -205,7 +215,9 @@ def test_bad_configuration_keeps_the_old_one(box, daemon):
 
 
 def test_reload_does_not_part_the_two_halves(box, daemon, tmp_path):
-    """SIGHUP with another data_dir is refused: a deliverer that crashes later still has the spool of the receivers."""
+    """SIGHUP with another data_dir is refused: a deliverer that crashes later still has the spool of the
+    receivers.
+    """
     text = daemon.config_path.read_text()
     daemon.config_path.write_text(text.replace(str(daemon.data_dir), str(tmp_path / "other")))
     daemon.process.send_signal(signal.SIGHUP)
@@ -219,7 +231,9 @@ def test_reload_does_not_part_the_two_halves(box, daemon, tmp_path):
 
 @pytest.mark.parametrize(("key", "table"), [("min_free_bytes", "spool"), ("drain_seconds", "server")])
 def test_reload_says_what_needs_a_restart(box, daemon, key, table):
-    """SIGHUP with a change of what is read at a start only is refused by its name: nobody believes it in force."""
+    """SIGHUP with a change of what is read at a start only is refused by its name: nobody believes it in
+    force.
+    """
     text = daemon.config_path.read_text()
     daemon.config_path.write_text(text.replace(f"{key} = ", f"{key} = 2"))
     daemon.process.send_signal(signal.SIGHUP)
@@ -273,7 +287,9 @@ def test_role_picks_the_half(box, tmp_path, role, children):
 
 
 def test_address_that_is_taken(box, tmp_path):
-    """A port that stays taken ends the start, after a wait, with exit code 2 and a sentence with key and value."""
+    """A port that stays taken ends the start, after a wait, with exit code 2 and a sentence with key and
+    value.
+    """
     daemon = Daemon(tmp_path, env=box.environ())
     with socket.create_server(("127.0.0.1", daemon.port)):
         result = daemon.run("serve")
@@ -307,7 +323,9 @@ def test_no_region(box, tmp_path):
     ("spoil", "what"), [("folder", "is no file; "), ("text", "cannot be read as a database (NotADBError: ")]
 )
 def test_spool_that_cannot_be_used(box, tmp_path, spoil, what):
-    """A spool that only a person can mend ends the start with exit code 2 and one sentence with key and path."""
+    """A spool that only a person can mend ends the start with exit code 2 and one sentence with key
+    and path.
+    """
     daemon = Daemon(tmp_path, env=box.environ())
     database = daemon.data_dir / "spool" / "spool.db"
     database.parent.mkdir(parents=True)
@@ -320,7 +338,9 @@ def test_spool_that_cannot_be_used(box, tmp_path, spoil, what):
 
 
 def test_spool_that_can_no_longer_be_used(box, tmp_path):
-    """A spool that is spoilt under a running daemon ends nothing: the log says what to mend, the peer nothing of it."""
+    """A spool that is spoilt under a running daemon ends nothing: the log says what to mend, the peer nothing
+    of it.
+    """
     daemon = Daemon(tmp_path, env=box.environ())
     daemon.args = ["--role", "receive"]
     with daemon.start():
@@ -338,7 +358,9 @@ def test_spool_that_can_no_longer_be_used(box, tmp_path):
 
 
 def test_spool_that_is_another_is_opened_anew(box, tmp_path):
-    """A copy restored under the running daemon: each child ends in good order, and its successor has the new one open."""
+    """A copy restored under the running daemon: each child ends in good order, and its successor has the new
+    one open.
+    """
     daemon = Daemon(tmp_path, env=box.environ())
     with daemon.start():
         send(daemon.port, build_mail("before"))
@@ -357,7 +379,9 @@ def test_spool_that_is_another_is_opened_anew(box, tmp_path):
 
 
 def test_peer_learns_nothing_of_a_damaged_spool(box, tmp_path):
-    """A database that rots under a running daemon is 451 to the peer, without a path or a word of the library's."""
+    """A database that rots under a running daemon is 451 to the peer, without a path or a word of the
+    library's.
+    """
     daemon = Daemon(tmp_path, env=box.environ())
     daemon.args = ["--role", "receive"]
     with daemon.start():

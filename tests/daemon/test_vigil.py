@@ -17,7 +17,9 @@ def test_silence_is_counted_from_the_last_sign():
 
 
 def test_child_that_is_not_back_is_lost():
-    """A child that was ended may take a minute to be gone and replaced, whatever it still says; then systemd must act."""
+    """A child that was ended may take a minute to be gone and replaced, whatever it still says; then systemd
+    must act.
+    """
     pulse = Pulse()
     assert pulse.pass_time(31, heard=False, limit=30)
     assert not pulse.is_lost

@@ -224,7 +224,9 @@ async def test_urls_of_a_clock_that_was_ahead_are_signed_anew(world):
 
 
 async def test_a_clock_set_right_before_the_call_costs_no_file(world):
-    """The URLs are looked at again when the call's turn has come, which may be long after they were signed."""
+    """The URLs are looked at again when the call's turn has come, which may be long after they were
+    signed.
+    """
     async with Desk(world) as desk:
         right, turn = desk.now, desk.delivery._pace.turn
         desk.now += timedelta(minutes=20)
@@ -240,7 +242,9 @@ async def test_a_clock_set_right_before_the_call_costs_no_file(world):
 
 
 async def test_urls_that_are_dead_when_signed_are_a_matter_for_later(world):
-    """What cannot be signed to live is tried twice and deferred, not signed without end; Connect is not asked."""
+    """What cannot be signed to live is tried twice and deferred, not signed without end; Connect is not
+    asked.
+    """
     async with Desk(world) as desk:
         world.monkeypatch.setattr(desk.delivery._store, "_now", lambda: desk.now - timedelta(days=2))
         outcome = await desk.delivery.deliver(await desk.entry(build_mail(3, attachment=PDF)))
@@ -298,7 +302,9 @@ async def test_mail_refused_as_text_goes_as_its_original(world):
 
 
 async def test_fault_of_ours_becomes_a_contact_in_the_first_attempt(world):
-    """A mail that the relay cannot understand is a contact at once, and its original is in S3 though none is to be kept."""
+    """A mail that the relay cannot understand is a contact at once, and its original is in S3 though none is
+    to be kept.
+    """
     async with Desk(world, s3={"keep_original": "never"}) as desk:
         entry = await desk.entry(build_mail(5, attachment=PDF))
         with armed("delivery.understand:raise"):
@@ -314,7 +320,9 @@ async def test_fault_of_ours_becomes_a_contact_in_the_first_attempt(world):
 
 
 async def test_large_mail_goes_as_its_original_too(world):
-    """A mail that lies in a file of its own is read in place, and arrives to the octet, without our trace header."""
+    """A mail that lies in a file of its own is read in place, and arrives to the octet, without our trace
+    header.
+    """
     async with Desk(world) as desk:
         mail = build_mail(5, attachment=PDF * 4_000)
         entry = await desk.entry(mail)
@@ -385,7 +393,9 @@ async def test_policy_is_not_asked_of_what_nobody_understands(world):
 
 
 async def test_our_own_look_goes_down_the_ladder_and_never_buries(world, monkeypatch):
-    """A request that our look does not like is tried lower; at the last rung Connect is asked all the same."""
+    """A request that our look does not like is tried lower; at the last rung Connect is asked all
+    the same.
+    """
     async with Desk(world) as desk:
         monkeypatch.setattr("relay.delivery.inspection.check_request", lambda request, **limits: ("no",))
         outcome = await desk.delivery.deliver(await desk.entry(build_mail(5, attachment=PDF)))
@@ -448,7 +458,9 @@ async def test_reply_is_related_to_the_contact_it_answers(world):
 
 
 async def test_stranger_gets_no_part_in_a_customers_thread(world):
-    """A stranger's In-Reply-To relates nothing, and a Message-ID that he used again captures no reply of the customer."""
+    """A stranger's In-Reply-To relates nothing, and a Message-ID that he used again captures no reply of the
+    customer.
+    """
     async with Desk(world, routes=[{**SUPPORT, "thread": "references"}]) as desk:
 
         async def deliver(mail, reverse_path):

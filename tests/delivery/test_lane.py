@@ -72,7 +72,9 @@ def test_who_was_called_in_vain_is_next():
 
 @pytest.mark.parametrize("count", [1, 10, 20_000])
 def test_due_by_itself_within_ten_minutes(count):
-    """However many wait, each is due by itself within ten minutes, and all together hardly more than once a second."""
+    """However many wait, each is due by itself within ten minutes, and all together hardly more than once a
+    second.
+    """
     queue = LaneQueue()
     seconds = [queue.put_off(entry(f"a.{number}")) for number in range(count)]
     assert seconds[-1] == min(30.0 + count, 600.0)

@@ -1,4 +1,6 @@
-"""Delivery and runner together, over a real spool, S3 and Connect: what an operator mends, and what takes long."""
+"""Delivery and runner together, over a real spool, S3 and Connect: what an operator mends, and what takes
+long.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def mail(number: int) -> bytes:
 
 @pytest.fixture
 async def world(box, clients, tmp_path):
-    """A spool, mails put into it as a configuration routes them, and a runner by that or another configuration."""
+    """A spool, mails put into it as a configuration routes them, and a runner by that or another
+    configuration.
+    """
 
     def config(**tables) -> Config:
         route = {"match": (ADDRESS,), "name": "desk"} | tables.pop("route", {})
@@ -138,7 +142,9 @@ async def contacts(box):
     ],
 )
 async def test_mended_configuration_delivers_the_mail_that_waited(box, world, wrong):
-    """Mail that was accepted for an instance or address that is not there goes to the right one after a reload."""
+    """Mail that was accepted for an instance or address that is not there goes to the right one after a
+    reload.
+    """
     spool_ids = [await world.put(number, world.config(**wrong)) for number in range(3)]
     async with world.running(world.config(**wrong)) as reload:
         await world.until(lambda: world.entry(spool_ids[0]).reason == "connect.ResourceNotFoundException")
@@ -151,7 +157,9 @@ async def test_mended_configuration_delivers_the_mail_that_waited(box, world, wr
 
 
 async def test_mended_flow_is_used_by_the_mail_that_waited(box, world):
-    """A request that Connect refused for its configuration is not sent again after the configuration was mended."""
+    """A request that Connect refused for its configuration is not sent again after the configuration was
+    mended.
+    """
     wrong = world.config(route={"contact_flow_id": "wrong"}, deliver={"probe_seconds": 600})
     box.connect.planned.append(Refusal(code="ResourceNotFoundException", message="Contact flow not found"))
     spool_id = await world.put(1, wrong)
@@ -164,7 +172,9 @@ async def test_mended_flow_is_used_by_the_mail_that_waited(box, world):
 
 
 async def test_lost_reply_and_another_destination_make_one_contact(box, world):
-    """A mail whose contact may exist already stays with its destination, whatever the routes say meanwhile."""
+    """A mail whose contact may exist already stays with its destination, whatever the routes say
+    meanwhile.
+    """
     spool_id = await world.put(1, world.config())
     box.chaos(connect={"lose_reply": 1})
     async with world.running(world.config()) as reload:
@@ -191,7 +201,9 @@ async def test_retried_dead_letter_is_whole_again(box, world):
 
 
 async def test_attempt_that_outlasts_its_lease_is_the_only_one(box, world):
-    """A delivery that takes longer than deliver.lease_seconds keeps its lease: nobody begins it a second time."""
+    """A delivery that takes longer than deliver.lease_seconds keeps its lease: nobody begins it a second
+    time.
+    """
     spool_id = await world.put(1, world.config())
     box.chaos(connect={"latency_seconds": 1.5})
     async with world.running(world.config(deliver={"lease_seconds": 0.3})):

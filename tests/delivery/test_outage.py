@@ -45,7 +45,9 @@ def test_one_mail_is_never_an_outage():
 
 
 def test_several_mails_with_no_success_between_are_an_outage():
-    """Three different entries prove it, and from then on the failing entries wait shortly and are not given up."""
+    """Three different entries prove it, and from then on the failing entries wait shortly and are not given
+    up.
+    """
     outages = Outages(LIMITS)
     delays = [judge(outages, entry, at=0, error=failure()).delay_seconds for entry in (1, 2, 3, 4)]
     assert delays == [None, None, 17.5, 22.5]
@@ -123,7 +125,9 @@ def test_a_probe_that_never_came_to_the_service_gives_its_turn_back():
 
 
 def test_a_success_recalls_what_was_put_off_once():
-    """All that failed by it is due at once; what fails again by itself has its own backoff, and is no evidence."""
+    """All that failed by it is due at once; what fails again by itself has its own backoff, and is no
+    evidence.
+    """
     outages = away()
     assert judge(outages, 4, at=10, answered={"s3"}).recalled == (1, 2, 3)
     assert outages.places(8, now=10) == 8
@@ -165,7 +169,9 @@ def test_a_reload_lets_one_try_at_once():
 @settings(max_examples=20)
 @given(causes=st.integers(3, 40), good=st.integers(1, 20))
 def test_mails_that_are_the_cause_never_keep_the_others(causes, good):
-    """However many mails fail by themselves, and are always chosen first when due, the others all have their turn."""
+    """However many mails fail by themselves, and are always chosen first when due, the others all have their
+    turn.
+    """
     outages, now, due = Outages(LIMITS), 0.0, dict.fromkeys(range(causes), 0.0)
     left = list(range(1_000, 1_000 + good))
     for _ in range(20_000):

@@ -46,7 +46,9 @@ def service_refusals(instants):
 
 
 def converse(service, buckets, *, seconds, jitter=0.02):
-    """Busy callers before one service, each with a bucket: how many calls of each passed, and were refused."""
+    """Busy callers before one service, each with a bucket: how many calls of each passed, and were
+    refused.
+    """
     rng, at = random.Random(2), [0.1 * number for number in range(len(buckets))]
     passed, refused = [0] * len(buckets), [0] * len(buckets)
     while (now := min(at)) < seconds:
@@ -70,7 +72,9 @@ def test_rate_under_backlog_is_the_configured_one():
 
 @given(st.floats(min_value=0.1, max_value=1_000), st.floats(min_value=0, max_value=1e6))
 def test_waiting_as_long_as_told_is_enough(rate, now):
-    """Whoever waits as long as the bucket says finds a token: no second wait, too short for a clock to move."""
+    """Whoever waits as long as the bucket says finds a token: no second wait, too short for a clock
+    to move.
+    """
     bucket = Bucket(rate=rate, burst=5, now=now)
     bucket.take(now)
     for _ in range(20):
@@ -109,7 +113,9 @@ def test_refusals_slow_down_once_a_second():
 
 
 def test_rate_never_stops_and_comes_back():
-    """However many refusals, an eighth of the rate stays, and ten seconds of calls that pass bring all of it back."""
+    """However many refusals, an eighth of the rate stays, and ten seconds of calls that pass bring all of it
+    back.
+    """
     bucket = Bucket(rate=2.0, burst=5, now=0.0)
     for second in range(2, 200, 2):
         bucket.slow_down(float(second))
@@ -121,7 +127,9 @@ def test_rate_never_stops_and_comes_back():
 
 
 def test_increase_is_by_time():
-    """Many calls that pass within a second give back no more than one does; an idle night gives back five seconds."""
+    """Many calls that pass within a second give back no more than one does; an idle night gives back five
+    seconds.
+    """
     bucket = Bucket(rate=10.0, burst=5, now=0.0)
     for second in range(2, 200, 2):
         bucket.slow_down(float(second))
@@ -138,7 +146,9 @@ def test_increase_is_by_time():
 
 @pytest.mark.parametrize(("share", "least"), [(0.0, 1.99), (0.05, 1.75), (0.5, 0.7), (0.8, 0.12)])
 def test_what_passes_when_a_share_is_refused_anyway(share, least):
-    """Where slowing down is of no use, it costs little: of half of all calls refused, 0.7 of 1.0 that could pass do."""
+    """Where slowing down is of no use, it costs little: of half of all calls refused, 0.7 of 1.0 that could
+    pass do.
+    """
     passed, refused = converse(Service(share=share), [Bucket(rate=2.0, burst=5, now=0.0)], seconds=1_000)
     assert passed[0] >= least * 1_000
     assert share or not refused[0]
@@ -153,7 +163,9 @@ def test_two_callers_of_an_account_share():
 
 
 def test_rate_configured_far_too_high():
-    """Ten times what the service allows: all that it allows passes, and the calls are no more than half of those set."""
+    """Ten times what the service allows: all that it allows passes, and the calls are no more than half of
+    those set.
+    """
     passed, refused = converse(Service(), [Bucket(rate=20.0, burst=5, now=0.0)], seconds=1_000)
     assert passed[0] >= 1_990
     assert refused[0] <= 8_500

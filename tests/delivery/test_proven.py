@@ -48,7 +48,9 @@ def test_an_address_does_not_vouch_for_itself(known):
 
 
 def test_two_addresses_are_enough_and_all_that_is_kept(known):
-    """One of two that is refused leaves the other; a third delivery pushes the oldest out, and one again does not."""
+    """One of two that is refused leaves the other; a third delivery pushes the oldest out, and one again does
+    not.
+    """
     for local in ("a", "b", "a", "c"):
         known.add(to(local), now=NOW)
     assert known._delivered == {
@@ -58,7 +60,9 @@ def test_two_addresses_are_enough_and_all_that_is_kept(known):
 
 
 def test_known_addresses_that_are_refused_one_by_one_hold_the_route(known):
-    """An instance that was removed is found out by the addresses that worked before: each is no longer known."""
+    """An instance that was removed is found out by the addresses that worked before: each is no
+    longer known.
+    """
     for local in ("a", "b"):
         known.add(to(local), now=NOW)
     assert known.is_alone(to("a"), now=NOW)

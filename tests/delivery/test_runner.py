@@ -271,7 +271,9 @@ def only(*good):
 
 
 async def test_good_address_behind_forty_unknown_ones_is_found(world):
-    """Connect says 404 for an address as for a route: ten addresses are tried at once, so four probes find the good one."""
+    """Connect says 404 for an address as for a route: ten addresses are tried at once, so four probes find
+    the good one.
+    """
     for number in range(40):
         await world.put(route="all", address=f"unknown{number}@example.com")
     good = await world.put(route="all", address="good@example.com")
@@ -290,7 +292,9 @@ async def test_good_address_behind_forty_unknown_ones_is_found(world):
 
 
 async def test_unknown_address_is_put_off_alone_where_others_are_known(world, log):
-    """A 404 for one address of a route that works: its mail is tried ever later, and given up in the end; no route is held."""
+    """A 404 for one address of a route that works: its mail is tried ever later, and given up in the end; no
+    route is held.
+    """
     await world.put(route="all", address="good@example.com")
     script = Script(only("good@example.com"))
     async with world.running(script), asyncio.timeout(20):
@@ -345,7 +349,9 @@ async def test_reload_makes_a_404_the_matter_of_the_route_again(world, config):
 
 
 async def test_probe_that_hangs_or_fails_delays_no_other(world):
-    """One address that hangs costs the others of its route nothing, and a late failure puts off no later probe."""
+    """One address that hangs costs the others of its route nothing, and a late failure puts off no later
+    probe.
+    """
     gate = asyncio.Event()
 
     class Slow(Script):
@@ -377,7 +383,9 @@ async def test_probe_that_hangs_or_fails_delays_no_other(world):
 
 
 async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
-    """While other routes keep the deliverer busy, a held route is tried with all ten addresses, one after the other."""
+    """While other routes keep the deliverer busy, a held route is tried with all ten addresses, one after the
+    other.
+    """
     turns = asyncio.Semaphore(0)
 
     class Busy(Script):
@@ -429,7 +437,9 @@ def log(monkeypatch):
 
 
 async def test_route_that_an_operator_resumes_is_told(world, log):
-    """`relay resume route` comes by the spool: the runner tells its end, and tells it when the route is held again."""
+    """`relay resume route` comes by the spool: the runner tells its end, and tells it when the route is held
+    again.
+    """
     spool_id = await world.put(route="desk")
     async with world.running(Script(lambda _: refusal(FailureClass.CONFIGURATION))), asyncio.timeout(10):
         while log() != ["route.held"]:
@@ -498,7 +508,9 @@ async def test_held_route_is_probed_though_the_clock_was_set_back(world, meanwhi
 
 
 async def test_route_whose_resumption_was_not_written_is_probed_on(world, monkeypatch):
-    """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by itself."""
+    """A sick spool at the instant in which a held route works again leaves it held, and it resumes later by
+    itself.
+    """
     spool_id = await world.put("desk")
     mended = False
     script = Script(lambda entry: delivered(entry) if mended else refusal(FailureClass.CONFIGURATION))
@@ -582,7 +594,9 @@ async def test_lower_rung_is_remembered(world):
     ("code", "kept"), [("ResourceNotFoundException", False), ("404", False), ("AccessDeniedException", True)]
 )
 async def test_request_that_names_what_is_not_there_is_made_anew(world, code, kept):
-    """A 404, with Connect's word for it or alone, can be no contact: what it names is mended for the mail that waits."""
+    """A 404, with Connect's word for it or alone, can be no contact: what it names is mended for the mail
+    that waits.
+    """
     spool_id = await world.put()
     (entry,) = await world.outbox.claim(now=world.clock.now, limit=1, lease_seconds=60)
     expires_at = world.clock.now + timedelta(hours=1)
@@ -645,7 +659,8 @@ async def test_clock_that_is_set_back_delays_nothing(world, config):
         world.clock.set(-timedelta(hours=1))
         while world.entry(fresh).attempts == 0:
             await asyncio.sleep(0.005)
-        # The fresh mail may have been taken up before the clock was set: the runner sees the step at its next claim.
+        # The fresh mail may have been taken up before the clock was set: the runner sees the step at its next
+        # claim.
         while world.entry(deferred).next_attempt_at - world.clock.now != before:
             await asyncio.sleep(0.005)
         world.clock.now += timedelta(seconds=13)  # the longest first backoff of this configuration
@@ -658,7 +673,9 @@ async def test_clock_that_is_set_back_delays_nothing(world, config):
 
 
 async def test_clock_that_is_set_forward_begins_nothing_twice(world):
-    """A delivery that is under way when the clock is set forward by a day stays the only one, and is recorded."""
+    """A delivery that is under way when the clock is set forward by a day stays the only one, and is
+    recorded.
+    """
     spool_id = await world.put()
     gate = asyncio.Event()
 
@@ -729,7 +746,9 @@ async def test_at_most_so_many_at_once(world, config):
 
 
 async def test_mail_that_waits_for_the_slow_lane_makes_no_attempt(world):
-    """While slow mails are before it a mail is put back uncounted; it goes on when the lane has a place, not later."""
+    """While slow mails are before it a mail is put back uncounted; it goes on when the lane has a place, not
+    later.
+    """
 
     class Lane(Script):
         aside = LANE_PLACES

@@ -162,7 +162,9 @@ async def test_nothing_is_given_up_for_an_outage(world):
 
 @pytest.mark.parametrize("world", [1, CONCURRENCY], indirect=True)
 async def test_mails_that_fail_by_themselves_keep_no_other_waiting(world):
-    """Three mails that always time out, first in the queue, and fifty behind them: those need one attempt each."""
+    """Three mails that always time out, first in the queue, and fifty behind them: those need one attempt
+    each.
+    """
     causes = set(await world.put(3))
     await world.put(50)
     world.fails = lambda entry: AWAY if entry.spool_id in causes else None

@@ -47,7 +47,9 @@ def shown(text: str) -> str:
 
 
 def is_plain(path: Path) -> bool:
-    """A dialog can be had with a daemon as it comes: it asks for nothing special of configuration or spool."""
+    """A dialog can be had with a daemon as it comes: it asks for nothing special of configuration
+    or spool.
+    """
     lines = path.read_text(encoding="utf-8").splitlines()
     return not any(line.startswith(_SPECIAL) or "T000000" in line for line in lines)
 

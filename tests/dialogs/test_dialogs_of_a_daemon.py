@@ -1,6 +1,7 @@
 """Replays the dialogs once more, against `relay serve` with its processes and its spool.
 
-Those, that is, that ask for nothing special of configuration or spool; and what they say of the spool is looked at in
+Those, that is, that ask for nothing special of configuration or spool; and what they say of the spool is
+looked at in
 `test_dialogs.py`, where it can be looked into.
 """
 

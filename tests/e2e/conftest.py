@@ -1,4 +1,6 @@
-"""What tests with other people's mail servers and clients share: a daemon that has a certificate, and a folder."""
+"""What tests with other people's mail servers and clients share: a daemon that has a certificate, and a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def secured(papers):
 
 @pytest.fixture
 def home():
-    """A folder that a mail server's own user can reach: pytest's are closed, anew whenever another run begins."""
+    """A folder that a mail server's own user can reach: pytest's are closed, anew whenever another run
+    begins.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o711)

@@ -26,7 +26,9 @@ def mails():
 
 @pytest.mark.parametrize(("more", "chunks"), [("", True), ("hosts_try_chunking =", False)])
 def test_exim_forwards(box, tmp_path, home, papers, secured, more, chunks):
-    """Mails go over STARTTLS, with BDAT as Exim likes it and with DATA, and are contacts that name the cipher."""
+    """Mails go over STARTTLS, with BDAT as Exim likes it and with DATA, and are contacts that name the
+    cipher.
+    """
     sent = mails()
     with secured(Daemon(tmp_path, env=box.environ())).start() as daemon:
         exim = Exim(home / "exim", port=daemon.port, transport=TLS.format(ca=papers.ca, more=more))

@@ -65,7 +65,9 @@ def test_postfix_keeps_its_mail_while_the_relay_is_away(box, daemon, postfix):
 
 @pytest.fixture
 def start(box, tmp_path, home, secured):
-    """A daemon, with a certificate when that is wanted, and a Postfix with these parameters that knows its port."""
+    """A daemon, with a certificate when that is wanted, and a Postfix with these parameters that knows its
+    port.
+    """
     with ExitStack() as stack:
 
         def starting(*, listener="", tls="required", **parameters):
@@ -78,7 +80,9 @@ def start(box, tmp_path, home, secured):
 
 
 def test_postfix_forwards_over_starttls(box, start, papers):
-    """Postfix that sends nothing in clear, and only to the name in our certificate: 8-bit, dots, large, SMTPUTF8."""
+    """Postfix that sends nothing in clear, and only to the name in our certificate: 8-bit, dots, large,
+    SMTPUTF8.
+    """
     daemon, postfix = start(
         relayhost="[127.0.0.1]:{port}",
         smtp_tls_security_level="secure",
@@ -114,7 +118,9 @@ def test_postfix_forwards_over_starttls(box, start, papers):
 
 
 def test_postfix_forwards_over_lmtp(box, start):
-    """Postfix's LMTP client hears of each recipient: two have the mail, the third is refused and goes back."""
+    """Postfix's LMTP client hears of each recipient: two have the mail, the third is refused and
+    goes back.
+    """
     daemon, postfix = start(
         tls="none", listener='protocol = "lmtp"\n', default_transport="lmtp:inet:127.0.0.1:{port}"
     )

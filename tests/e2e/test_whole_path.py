@@ -1,4 +1,6 @@
-"""Mail in, contact out: a real daemon, a real S3 protocol, and a Connect that enforces the service's limits."""
+"""Mail in, contact out: a real daemon, a real S3 protocol, and a Connect that enforces the service's
+limits.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def test_mail_becomes_a_contact(box, daemon):
 
 
 def test_mail_that_defeats_the_relay_is_a_contact_at_once(box, tmp_path):
-    """A fault of ours in understanding: the first attempt brings the words and the original, and an alarm is raised."""
+    """A fault of ours in understanding: the first attempt brings the words and the original, and an alarm is
+    raised.
+    """
     mail = build_mail(3, attachment=PDF)
     fault = {"RELAY_FAULT_POINT": "delivery.understand:raise", "RELAY_ALARMS__EVERY_SECONDS": "0.2"}
     with Daemon(tmp_path, env=box.environ()).start(**fault) as running:

@@ -16,7 +16,9 @@ MOST = 3.0
 
 
 def runs(reader: Reader, *, mixed: bool) -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """Runs of each unit of a reader and, when `mixed`, of each two of them: alternating, and with the other at the end."""
+    """Runs of each unit of a reader and, when `mixed`, of each two of them: alternating, and with the other
+    at the end.
+    """
     for context in reader.contexts:
         for unit in reader.units:
             yield _run(context, unit, b"")

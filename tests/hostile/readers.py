@@ -1,6 +1,7 @@
 """Every function that reads octets or text of strangers, each with the octets that mean something to it.
 
-A reader is called with a long run of them; where it needs something around the run to get at it (the quote that is
+A reader is called with a long run of them; where it needs something around the run to get at it (the quote
+that is
 never closed, the field's name), that is a context: what stands before, and what stands behind.
 """
 

@@ -1,7 +1,9 @@
 """Whole mails made to cost or to break their readers: name -> octets, each under 1.2 MB, all made here.
 
-`SHAPES` has one mail for each idea, made when it is called with the octets that its run shall have: `SMALL` of them
-give the suite, `GREAT` of them the mails of 25 MB, one for each reader. A daemon that is fed with them owes a contact
+`SHAPES` has one mail for each idea, made when it is called with the octets that its run shall have: `SMALL`
+of them
+give the suite, `GREAT` of them the mails of 25 MB, one for each reader. A daemon that is fed with them owes a
+contact
 for each.
 """
 

@@ -1,4 +1,6 @@
-"""Any octets and any structure give a message, and any message gives a contact: a few examples here, many in `make fuzz`."""
+"""Any octets and any structure give a message, and any message gives a contact: a few examples here, many in
+`make fuzz`.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ _MAILS = st.lists(_PIECES, max_size=60).map(b"".join)
 @_MANY
 @given(_MAILS, st.sampled_from(_CONFIGS), st.sampled_from(list(Rung)))
 def test_any_mail_becomes_a_request_that_connect_takes(raw, config, rung):
-    """Whatever the octets, there is a plan at every rung, and its request is one that the service model takes."""
+    """Whatever the octets, there is a plan at every rung, and its request is one that the service model
+    takes.
+    """
     message = parse_message(raw)
     plan = fit(message, make_context(reverse_path=None), make_route(config), config, rung=rung)
     for file in plan.files:

@@ -23,7 +23,9 @@ _REJECTING = make_config(disallowed_types="reject")
 
 
 def _seconds_of(raw: bytes) -> float:
-    """The processor time of an attempt: the mail understood and fitted, its files decoded, its request built and checked."""
+    """The processor time of an attempt: the mail understood and fitted, its files decoded, its request built
+    and checked.
+    """
     begun = time.thread_time()
     message = parse_message(raw, clock=time.thread_time)
     plan = fit(message, make_context(), make_route(_CONFIG), _CONFIG)
@@ -43,7 +45,9 @@ def test_there_is_a_shape_for_every_idea():
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_hostile_mail_becomes_a_request_in_little_time(name):
-    """A shape of a tenth of its size is understood and fitted without an error, in a fifth of three seconds."""
+    """A shape of a tenth of its size is understood and fitted without an error, in a fifth of three
+    seconds.
+    """
     assert _seconds_of(SHAPES[name](SMALL // 10)) < 0.6
 
 

@@ -1,4 +1,6 @@
-"""The hostile suite through the real daemon: each shape that was answered 250 is one contact, and nothing has ended by it."""
+"""The hostile suite through the real daemon: each shape that was answered 250 is one contact, and nothing has
+ended by it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def batches(shapes):
 
 
 def deliver(box, home, shapes, *, size, seconds):
-    """Hand over these shapes, and wait for as many contacts; the contacts of each, and what the daemon has logged."""
+    """Hand over these shapes, and wait for as many contacts; the contacts of each, and what the daemon has
+    logged.
+    """
     # Some are one line of a megabyte, which is refused as such (554 5.3.4): here it is to come in.
     with Daemon(home, env=box.environ() | {"RELAY_LIMITS__LINE_BYTES": "2000000"}).start() as daemon:
         for together in batches(shapes):
@@ -55,7 +59,9 @@ def deliver(box, home, shapes, *, size, seconds):
 
 
 def check(found, events):
-    """Each shape is one contact, after few attempts; no process of the daemon has ended, and no code has raised."""
+    """Each shape is one contact, after few attempts; no process of the daemon has ended, and no code has
+    raised.
+    """
     assert {name: count for name, count in found.items() if count != 1} == {}
     assert [line for line in events if line["event"] in _FAULTS] == []
     tried = [
@@ -73,5 +79,7 @@ def test_a_sample_of_hostile_shapes_becomes_contacts(box, tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 def test_every_hostile_shape_becomes_a_contact(box, tmp_path):
-    """Every shape of a megabyte goes through SMTP and comes out as one contact, within three seconds each on the whole."""
+    """Every shape of a megabyte goes through SMTP and comes out as one contact, within three seconds each on
+    the whole.
+    """
     check(*deliver(box, tmp_path, list(SHAPES), size=SMALL, seconds=3.0 * len(SHAPES)))

@@ -25,7 +25,9 @@ from relay.message.transfer import TransferEncoding, decoded_chunks
 @pytest.mark.parametrize("field", ["From", "Sender", "Reply-To", "To", "Cc"])
 @pytest.mark.parametrize("blank", [" ", "\t"])
 def test_blanks_before_an_at_sign_do_not_stop_all_delivery(field, blank):
-    """40,000 blanks in a quoted name took 13 s with the interpreter held; they are read at once, and the at is joined."""
+    """40,000 blanks in a quoted name took 13 s with the interpreter held; they are read at once, and the at
+    is joined.
+    """
     raw = f'{field}: "{blank * 40_000}x" a @b.example\r\n\r\nwords'.encode()
     begun = time.thread_time()
     message = parse_message(raw)
@@ -63,7 +65,9 @@ def test_padded_lines_of_base64_raise_nothing():
 
 
 def test_a_count_of_winmail_dat_is_not_believed():
-    """15,000 properties that claim 4,294,967,295 values each were walked to the end of the stream, one by one."""
+    """15,000 properties that claim 4,294,967,295 values each were walked to the end of the stream, one by
+    one.
+    """
     one = struct.pack("<BIIIHHIH", 1, 0x00069003, 12, 1, 0x101E, 0x3001, 0xFFFFFFFF, 0)
     begun = time.thread_time()
     assert not parse_tnef(SIGNATURE + b"\0\0" + one * 15_000).sound
@@ -82,7 +86,9 @@ def test_values_of_a_fixed_size_are_jumped_over():
 
 
 def test_a_quoted_winmail_dat_is_decoded_once():
-    """Each of 900 files decoded the whole part anew; all of them together cost no more than a few readings now."""
+    """Each of 900 files decoded the whole part anew; all of them together cost no more than a few readings
+    now.
+    """
     raw = SHAPES["winmail.dat quoted-printable"](SMALL)
     begun = time.thread_time()
     message = parse_message(raw)
@@ -104,7 +110,9 @@ def test_a_body_ends_when_the_time_is_used_up():
 
 
 def test_what_is_encoded_within_what_is_encoded_has_a_budget_of_memory():
-    """Messages in quoted-printable within each other, each a copy of the rest, are closed when two mails' worth is kept."""
+    """Messages in quoted-printable within each other, each a copy of the rest, are closed when two mails'
+    worth is kept.
+    """
     inner = run(b"words and words\r\n", 20 << 20)
     entity = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
     message = parse_message(entity * 10 + b"\r\n" + inner)
@@ -116,7 +124,9 @@ def test_what_is_encoded_within_what_is_encoded_has_a_budget_of_memory():
 
 
 def test_signed_content_in_pieces_comes_out_whole():
-    """A string in definite, indefinite and nested pieces is put together; a piece of something else is not taken."""
+    """A string in definite, indefinite and nested pieces is put together; a piece of something else is not
+    taken.
+    """
     begin = bytes.fromhex("308006092a864886f70d010702a08030800201013100308006092a864886f70d010701a0802480")
     end = b"\0" * 14
     assert (
@@ -136,7 +146,9 @@ def test_a_list_of_thousands_of_mailboxes_is_noted():
 
 
 def test_a_boundary_of_sixteen_thousand_octets_costs_nothing():
-    """A pattern was made of each boundary, 120 ms for one of 16 KB; longer than a line it is as if there were none."""
+    """A pattern was made of each boundary, 120 ms for one of 16 KB; longer than a line it is as if there were
+    none.
+    """
     part = leaf('multipart/mixed; boundary="' + "-" * 16_000 + '"', b"words")
     raw = leaf("multipart/mixed; boundary=b", (b"\r\n--b\r\n" + part) * 60)
     begun = time.thread_time()

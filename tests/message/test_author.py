@@ -39,7 +39,9 @@ def read(raw: bytes) -> str | None:
     ],
 )
 def test_first_address_is_the_author(field, author):
-    """The first address of From is taken, whatever is written around it; a name that looks like one is no address."""
+    """The first address of From is taken, whatever is written around it; a name that looks like one is no
+    address.
+    """
     assert read(b"Received: from x\r\nFrom: " + field + b"\r\nTo: a@b.example\r\n\r\n") == author
 
 
@@ -55,7 +57,9 @@ def test_only_the_first_from_counts():
 )
 @pytest.mark.parametrize("end", [b"", b"@x", b" <a@b.example", b"x a@b.example"])
 def test_hostile_from_costs_milliseconds(octets, end):
-    """Whatever From is made of, short of its limit, at it or far beyond, receivers lose a few milliseconds by it."""
+    """Whatever From is made of, short of its limit, at it or far beyond, receivers lose a few milliseconds by
+    it.
+    """
     for count in (300, 1_000, 100_000):
         fields = FieldFinder(header_block(b"From: " + octets * (count // len(octets)) + end + b"\r\n\r\n"))
         spent = []

@@ -99,7 +99,9 @@ def test_hops_are_counted_and_ours_known():
 
 
 def test_as_many_hops_are_counted_as_may_be_configured():
-    """The highest limits.hops is seen to be passed, also where each hop left other fields that name what it received."""
+    """The highest limits.hops is seen to be passed, also where each hop left other fields that name what it
+    received.
+    """
     (highest,) = [rule.le for rule in Limits.model_fields["hops"].metadata if isinstance(rule, Le)]
     hop = (
         b"Received: from a.example (a.example [192.0.2.1]) by b.example with ESMTPS id 4fX1y2z3\r\n"

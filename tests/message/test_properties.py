@@ -57,7 +57,9 @@ def _every_header_value(message: Message) -> list[str]:
 @_QUICK
 @given(_OCTETS)
 def test_any_octets_give_a_message(raw):
-    """Whatever the octets, there is a message, its header values are one line each, its parts are as measured."""
+    """Whatever the octets, there is a message, its header values are one line each, its parts are as
+    measured.
+    """
     message = parse_message(raw)
     assert classify(message, null_reverse_path=False) in Classification
     assert all(map(_fits_one_line, _every_header_value(message)))
@@ -72,7 +74,9 @@ def test_any_octets_give_a_message(raw):
 @_QUICK
 @given(_OCTETS)
 def test_parsing_is_deterministic_whatever_holds_the_octets(raw):
-    """The same octets give the same message, from bytes, a view, a part of a larger view, or a map of a file."""
+    """The same octets give the same message, from bytes, a view, a part of a larger view, or a map of
+    a file.
+    """
     message = parse_message(raw)
     assert parse_message(raw) == message
     assert parse_message(memoryview(raw)) == message
@@ -158,7 +162,9 @@ def test_every_leaf_of_a_structured_mail_is_found(entity):
 @_QUICK
 @given(_ENTITIES, st.integers(0, 5), st.integers(1, 8), st.booleans())
 def test_larger_limits_never_lose_a_part(entity, depth, parts, deeper):
-    """What a small limit still found, a larger one finds too; what it did not find is in the rest of the mail."""
+    """What a small limit still found, a larger one finds too; what it did not find is in the rest of the
+    mail.
+    """
     octets, leaves = entity
     raw = b"Subject: x\r\n" + octets
     small = parse_message(raw, ParseLimits(depth=depth) if deeper else ParseLimits(parts=parts))

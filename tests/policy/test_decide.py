@@ -1,4 +1,6 @@
-"""Tests of `relay.policy.decide` and `relay.policy.octets` by themselves; test_same_answer.py runs them beside the wire."""
+"""Tests of `relay.policy.decide` and `relay.policy.octets` by themselves; test_same_answer.py runs them
+beside the wire.
+"""
 
 from __future__ import annotations
 

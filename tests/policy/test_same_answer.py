@@ -231,7 +231,9 @@ SUBJECT = (b"Subject: x\r\n\r\n", 1)
 @example(Mail((SUBJECT, (b"x", 3_000), (b"\r\n", 1), (b"yy\r\n", SIZE))), 0, 4_095)
 @example(Mail((SUBJECT, (b"yy\r\n", SIZE // 4), (b"x", 3_000))), 0, 4_095)
 def test_mails_at_their_limits(small: Edge, small_files: Edge, mail: Mail, listener: int, cut: int):
-    """At each limit, below and past it, and in any combination: in memory, in a file, and however it is cut."""
+    """At each limit, below and past it, and in any combination: in memory, in a file, and however it
+    is cut.
+    """
     octets = mail.build()
     answer = small.compare(octets, listener=listener, cut=cut)
     assert small_files.compare(octets, listener=listener, cut=cut)[:9] == answer[:9]

@@ -83,7 +83,9 @@ async def test_a_contact_is_shown_as_an_agent_sees_it(http, box, start):
 
 
 async def test_html_stands_in_a_frame_without_scripts(http, box, start):
-    """The body is the frame's own document: sandboxed, without allow-scripts, under a policy that allows none."""
+    """The body is the frame's own document: sandboxed, without allow-scripts, under a policy that allows
+    none.
+    """
     contact_id = await start(**mail(body=f"<b>{EVIL}</b>", content_type="text/html"))
     text, headers = await page(http, box, f"/contacts/{contact_id}")
     frame = re.search(r'<iframe[^>]* sandbox="([^"]*)" srcdoc="([^"]*)">', text)

@@ -74,7 +74,9 @@ def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
 
 
 def test_any_port_is_told_and_the_queue_can_be_asked(tmp_path):
-    """Port 0 is whichever was free: that one is printed and shown; the line about the queue works as it is printed."""
+    """Port 0 is whichever was free: that one is printed and shown; the line about the queue works as it is
+    printed.
+    """
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(
             command("--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0"),
@@ -113,7 +115,9 @@ def test_any_port_is_told_and_the_queue_can_be_asked(tmp_path):
 
 
 def test_somebodys_own_routes_are_tried(started, tmp_path):
-    """With --config the routes, the bucket and the instance are one's own; the data lies where it was told."""
+    """With --config the routes, the bucket and the instance are one's own; the data lies where it
+    was told.
+    """
     own = tmp_path / "own.toml"
     own.write_text(
         '[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "my-instance"\n'

@@ -39,7 +39,9 @@ async def outcome(call):
 
 
 async def test_two_requests_a_second_after_a_burst_of_five(monkeypatch):
-    """Connect's default quota: the sixth at once is one too many, and half a second later there is room for one."""
+    """Connect's default quota: the sixth at once is one too many, and half a second later there is room for
+    one.
+    """
     async with (
         Sandbox(settings=settings_of(builtin_config())) as box,
         clients_of(box.environ(), monkeypatch) as clients,
@@ -108,7 +110,9 @@ async def test_faults_are_answered_as_the_service_would(connect, box, fault, cod
 
 
 async def test_a_payload_that_made_a_contact_is_not_refused_under_its_token(connect, box):
-    """A refusal that a test has planned waits for another payload; its own contact is what the known one gets."""
+    """A refusal that a test has planned waits for another payload; its own contact is what the known one
+    gets.
+    """
     known = request_for()
     contact_id = await connect.start_email_contact(known)
     box.connect.planned.append(Refusal(code="InvalidRequestException", message="as planned"))

@@ -93,7 +93,9 @@ def test_small_mail_is_cleaned(wire, repair):
 @given(WIRE, st.lists(st.integers(1, 12), max_size=30), st.integers(0, 5), st.booleans())
 @example(b"a\r\n\r\n.", [2, 1, 1, 1], 3, False)
 def test_how_small_mail_arrives_changes_nothing(wire, cuts, trim, repair):
-    """A mail in memory, in parts of any sizes, is the same mail; its end-of-data is taken off across parts."""
+    """A mail in memory, in parts of any sizes, is the same mail; its end-of-data is taken off
+    across parts.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("relay.smtp.content._PIECE_BYTES", 7)
         content = build(repair=repair)
@@ -206,7 +208,9 @@ def test_trace_header_stands_before_the_first_block():
 
 @given(WIRE, st.lists(st.integers(1, 12), max_size=30))
 def test_observers_see_the_mail_once(wire, cuts):
-    """An observer is fed the octets that were meant, each once, and `chunks` gives the same: in memory and in a file."""
+    """An observer is fed the octets that were meant, each once, and `chunks` gives the same: in memory and in
+    a file.
+    """
     for moving in (False, True):
         seen = Seen()
         spool = FakeSpool()

@@ -44,7 +44,9 @@ async def count_calls(folder: Path, load: Load) -> float:
 
 @pytest.mark.parametrize("name", BUDGETS)
 def test_an_ordinary_mail_keeps_to_its_calls(name, tmp_path):
-    """No mail costs the event loop more calls than its budget: nothing is looked for, built or asked twice."""
+    """No mail costs the event loop more calls than its budget: nothing is looked for, built or
+    asked twice.
+    """
     load = next(load for load in LOADS if load.name == name)
     few = Load(name=load.name, octets=load.octets, reused=load.reused, mails=MAILS)
     assert asyncio.run(count_calls(tmp_path, few)) <= BUDGETS[name]

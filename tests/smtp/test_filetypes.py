@@ -57,7 +57,9 @@ async def test_large_mail_is_read_back(tmp_path):
 
 @pytest.mark.parametrize("fault", ["spin", "segv", "raise", "stop", "allocate", "enospc"])
 async def test_in_doubt_the_mail_is_taken(monkeypatch, fault):
-    """Whatever a mail does to the worker that looks at it, within seconds it is taken, and the next one is looked at."""
+    """Whatever a mail does to the worker that looks at it, within seconds it is taken, and the next one is
+    looked at.
+    """
     monkeypatch.setenv("RELAY_FAULT_POINT", f"delivery.understand:{fault}:0:@Hostile")
     config = builtin_config(routes=[STRICT])
     look = FileLook()

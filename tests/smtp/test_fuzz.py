@@ -1,6 +1,7 @@
 """Any stream of octets, in every state of a session, against a live server.
 
-The invariant: every stream ends in well-formed replies or a close; no exception escapes; what the spool gets is for
+The invariant: every stream ends in well-formed replies or a close; no exception escapes; what the spool gets
+is for
 us; memory is bounded, in each session and in all; and the next session is unharmed.
 
 FUZZ_EXAMPLES=20000 looks longer than the suite does.
@@ -33,8 +34,9 @@ pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 #: What one read of a socket can bring on top of a full buffer.
 MOST_BUFFERED = BUFFER_BYTES + 262_144
-#: What the process may grow by in further hundreds of sessions, the mails that a spool keeps taken out of it: one mail
-#: of the largest, with what an allocator does not give back. (A session that stayed would be of 100 KB and more.)
+#: What the process may grow by in further hundreds of sessions, the mails that a spool keeps taken out of it:
+#: one mail of the largest, with what an allocator does not give back. (A session that stayed would be of 100
+#: KB and more.)
 MOST_GROWTH = 16_000_000
 REPLIES = re.compile(rb"(?:[2-5]\d\d(?:-[\x20-\x7e]*\r\n[2-5]\d\d)*(?: [\x20-\x7e]*)\r\n)*")
 TLS_GO = b"220 2.0.0 Ready to start TLS\r\n"
@@ -54,7 +56,9 @@ HELLO = b"EHLO c.example\r\n"
 
 @dataclass(frozen=True)
 class Place:
-    """A state of a session: where, and what was said before in clear and then under TLS (None: there is none)."""
+    """A state of a session: where, and what was said before in clear and then under TLS (None: there is
+    none).
+    """
 
     listener: str
     clear: bytes = b""
@@ -133,7 +137,9 @@ SPOILT = st.lists(
 
 
 def looks(few: int, *, share: int = 1) -> settings:
-    """How often is looked: `few` times in the suite; FUZZ_EXAMPLES times, or a share of them, when that is said."""
+    """How often is looked: `few` times in the suite; FUZZ_EXAMPLES times, or a share of them, when that is
+    said.
+    """
     return settings(
         max_examples=EXAMPLES // share or few,
         deadline=None,

@@ -126,14 +126,18 @@ def test_attributes_are_taken():
     ],
 )
 def test_attribute_is_left_out(name, value):
-    """What Connect would not take, what is not a string, and names of the relay's own are left out, and named."""
+    """What Connect would not take, what is not a string, and names of the relay's own are left out, and
+    named.
+    """
     taken, left = read_attributes({name: value, "good": "yes"}, prefix="relay_")
     assert taken == {"good": "yes"}
     assert len(list(left)) == 1
 
 
 def test_attributes_have_half_of_connects_room():
-    """All attributes of handlers together stay within half of what a contact may have: the first are taken."""
+    """All attributes of handlers together stay within half of what a contact may have: the first
+    are taken.
+    """
     given_ = {f"name{number:04}": "x" * 992 for number in range(20)}
     taken, left = read_attributes(given_, prefix="relay_")
     assert list(taken) == [f"name{number:04}" for number in range(16)]

@@ -157,7 +157,9 @@ async def test_handler_that_cannot_be_cancelled_is_left(log):
 
 
 async def test_late_answer_counts_as_none(log):
-    """A handler that blocks past its seconds is late, although its answer is there when the loop turns again."""
+    """A handler that blocks past its seconds is late, although its answer is there when the loop
+    turns again.
+    """
 
     async def blocks():
         time.sleep(0.2)  # noqa: ASYNC251 - the subject

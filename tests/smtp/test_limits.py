@@ -77,7 +77,9 @@ def test_a_network_of_ipv6_is_a_48():
 
 
 def test_recipients_are_limited_for_strangers_alone():
-    """Sixty a minute from one address of the internet; none for a trusted listener, though the file writes it down."""
+    """Sixty a minute from one address of the internet; none for a trusted listener, though the file writes it
+    down.
+    """
     limiter = Limiter(SharedCounters())
     named = [limiter.may_name(PEER, Limits(), trusted=False, now=1.0) for _ in range(61)]
     assert named == [True] * 60 + [False]

@@ -231,7 +231,9 @@ def test_no_task_is_left_behind():
 
 
 def test_a_bug_in_a_session_is_a_421(monkeypatch):
-    """An exception of ours in the middle of a session hangs up with 421, tells nothing, and the next is served."""
+    """An exception of ours in the middle of a session hangs up with 421, tells nothing, and the next is
+    served.
+    """
     from relay.smtp.session import Session
 
     with Serving(build_config()) as serving:
@@ -264,7 +266,9 @@ def test_a_bug_in_a_session_is_a_421(monkeypatch):
     ],
 )
 def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
-    """Whoever asks why he was refused has an id, and the log at its usual level has that id with the reply."""
+    """Whoever asks why he was refused has an id, and the log at its usual level has that id with
+    the reply.
+    """
     log = io.StringIO()
     with Serving(build_config()) as serving:
         monkeypatch.setattr(sys, "stderr", log)
@@ -278,7 +282,9 @@ def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
 
 
 def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
-    """RFC 6531 §4.3: where all recipients were refused, the line says SMTPUTF8 as it does of a mail that was taken."""
+    """RFC 6531 §4.3: where all recipients were refused, the line says SMTPUTF8 as it does of a mail that was
+    taken.
+    """
     log = io.StringIO()
     with Serving(build_config()) as serving:
         monkeypatch.setattr(sys, "stderr", log)
@@ -291,7 +297,9 @@ def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
 
 
 def test_an_ipv4_peer_at_a_dual_stack_socket_is_one():
-    """A socket that systemd opened for both families shows IPv4 peers mapped: allow, envelope and trace know them plainly."""
+    """A socket that systemd opened for both families shows IPv4 peers mapped: allow, envelope and trace know
+    them plainly.
+    """
     config = build_config(listeners=[{"bind": "[::]:0", "tls": "none", "allow": ["127.0.0.0/8"]}])
     serving = Serving(config)
     serving.sockets[0][0].close()
@@ -307,7 +315,9 @@ def test_an_ipv4_peer_at_a_dual_stack_socket_is_one():
 
 
 def test_an_upstream_with_a_dead_recipient_in_each_mail_loses_none():
-    """A mail server that passes on 60 mails within a minute, each to one good and one dead address, in the way of Postfix."""
+    """A mail server that passes on 60 mails within a minute, each to one good and one dead address, in the
+    way of Postfix.
+    """
     config = build_config(listeners=[{"bind": "127.0.0.1:0", "tls": "none"}])
     with Serving(config) as serving:
         for _ in range(3):

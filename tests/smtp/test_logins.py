@@ -95,7 +95,9 @@ def test_a_long_login_takes_no_memory():
 
 
 async def test_one_password_of_a_network_at_a_time():
-    """Tries of one network take turns; another network's, a known user's and loopback's do not wait for them."""
+    """Tries of one network take turns; another network's, a known user's and loopback's do not wait
+    for them.
+    """
     logins = Logins(SharedCounters())
     logins.note(name_try("known", HERE), good=True, now=1.0)
     running, most = set(), 0
@@ -182,7 +184,9 @@ def trusted(papers):
 
 
 def test_guessing_over_several_sessions_ends(trusted):
-    """Sessions do not matter: past the limit not even the right password is looked at, and the user elsewhere logs in."""
+    """Sessions do not matter: past the limit not even the right password is looked at, and the user elsewhere
+    logs in.
+    """
     with session(trusted, "127.0.7.9") as login:
         assert login("printer", "s3cret") == b"235 2.7.0"
     said = []

@@ -1,7 +1,9 @@
 """How long the receiver's event loop works at one go: five milliseconds at most, whatever comes.
 
-Measured is the processor time of the loop's own thread within one callback, so that a busy machine changes nothing.
-The loop is asyncio's own, whose callbacks can be looked at; on uvloop the same code runs, called from less Python.
+Measured is the processor time of the loop's own thread within one callback, so that a busy machine changes
+nothing.
+The loop is asyncio's own, whose callbacks can be looked at; on uvloop the same code runs, called from less
+Python.
 """
 
 from __future__ import annotations
@@ -99,7 +101,9 @@ class Timed(Serving):
 
 @pytest.fixture(scope="module")
 def timed(papers, tmp_path_factory):
-    """The server; `longest` is the processor time of the longest callback since it was last set to nothing."""
+    """The server; `longest` is the processor time of the longest callback since it was last set to
+    nothing.
+    """
     certificate, key = papers.issue("mx.test.example", "cpu", rsa_bits=2_048)
     config = build_config(
         papers,
@@ -176,7 +180,9 @@ def test_nobody_else_waits(timed, papers, name):
 
 @pytest.mark.parametrize("listener", [CLEAR, TLS])
 def test_a_crowd_comes_in_one_by_one(timed, papers, listener):
-    """Sixty peers at once, each with its handshake (RSA, which is the dearest): none waits for all the others."""
+    """Sixty peers at once, each with its handshake (RSA, which is the dearest): none waits for all the
+    others.
+    """
 
     def crowd():
         threads = [

@@ -1,4 +1,6 @@
-"""What `openssl s_client` can agree upon with us, behind STARTTLS and where TLS begins with the first octet."""
+"""What `openssl s_client` can agree upon with us, behind STARTTLS and where TLS begins with the
+first octet.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ ANYTHING = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
 @pytest.fixture(scope="module", params=[("elliptic", "asyncio"), ("rsa", "uvloop")], ids="-".join)
 def serving(papers, request):
-    """One listener with STARTTLS, one with TLS from the first octet, a certificate and a loop of either kind."""
+    """One listener with STARTTLS, one with TLS from the first octet, a certificate and a loop of
+    either kind.
+    """
     kind, loop = request.param
     certificate, key = papers.issue(
         "mx.test.example", f"openssl-{kind}", rsa_bits=2_048 if kind == "rsa" else 0
@@ -67,7 +71,9 @@ def test_old_protocols_are_refused(s_client, option):
 
 @pytest.mark.parametrize(("option", "name"), [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")])
 def test_new_protocols_are_taken(s_client, option, name):
-    """TLS 1.2 and 1.3: forward secrecy, authenticated encryption, our certificate, no compression, and a session."""
+    """TLS 1.2 and 1.3: forward secrecy, authenticated encryption, our certificate, no compression, and a
+    session.
+    """
     said = s_client(option, "-quiet") + s_client(option)
     assert "221 2.0.0 Bye" in said
     assert f"New, {name}, Cipher is " in said

@@ -90,7 +90,9 @@ def test_local_part_limit(size, limit, fits):
 @example(b'TO:<"' + b"\\\\" * 140 + b'"@x>', False)
 @example(b"TO:<" + b"a." * 140, True)
 def test_every_octet_string_is_a_path_or_none(argument, lenient):
-    """Whatever comes is a path or None, never an exception; an address holds no blank line, NUL or bracket trick."""
+    """Whatever comes is a path or None, never an exception; an address holds no blank line, NUL or bracket
+    trick.
+    """
     path = parse_path(argument, b"TO:", lenient=lenient)
     if path is not None:
         assert not set(path.address) & set("\r\n\0")

@@ -33,7 +33,9 @@ def peer_state(**listener) -> PeerState:
     ],
 )
 def test_transmission_type(protocol, extended, secured, login, smtputf8, word):
-    """RFC 3848 and RFC 6531 §4.3: the word says how it was greeted, secured and authenticated, and SMTPUTF8."""
+    """RFC 3848 and RFC 6531 §4.3: the word says how it was greeted, secured and authenticated, and
+    SMTPUTF8.
+    """
     one = peer_state(protocol=protocol, role="trusted")
     if secured:
         one.secured("TLSv1.3 X", certificate=None)

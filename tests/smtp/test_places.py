@@ -95,7 +95,9 @@ def is_open(stack: ExitStack, serving: Serving, source: str) -> bool:
 
 
 def test_a_share_is_kept_for_who_delivered():
-    """Strangers never take the last tenth: a network that delivered mail is served while they are sent away."""
+    """Strangers never take the last tenth: a network that delivered mail is served while they are
+    sent away.
+    """
     with serve() as serving, ExitStack() as stack:
         friend = stack.enter_context(serving.connect(source="127.77.1.1"))
         friend.sendall(MAIL)
@@ -146,7 +148,9 @@ def test_a_handshake_is_borne_for_seconds_under_stress(papers):
 
 
 def test_two_thousand_silent_sessions_shut_nobody_out():
-    """From eleven networks 2,000 sessions say nothing: a stranger is greeted within seconds, a known peer at once."""
+    """From eleven networks 2,000 sessions say nothing: a stranger is greeted within seconds, a known peer at
+    once.
+    """
     raise_file_limit()
     with serve(connections=2_000) as serving, ExitStack() as stack:
         friend = stack.enter_context(serving.connect(source="127.77.1.1"))
@@ -163,7 +167,9 @@ def test_two_thousand_silent_sessions_shut_nobody_out():
 
 
 def test_receivers_share_places_and_who_delivered(tmp_path):
-    """Another receiver's sessions take places, too, and whose mail it accepted is known here, after a restart as well."""
+    """Another receiver's sessions take places, too, and whose mail it accepted is known here, after a restart
+    as well.
+    """
     path, limits = tmp_path / "tally", Limits(connections=10)
     first, second = (Limiter(SharedCounters(path, index=index, processes=2)) for index in range(2))
     for number in range(8):

@@ -17,7 +17,9 @@ WITHOUT = {220, 250, 334, 354}
 
 @pytest.mark.parametrize("row", replies.ROWS, ids=lambda row: f"{row.reply.code} {row.reply.text[:30]}")
 def test_row_is_well_formed(row):
-    """Every reply has a code of RFC 5321, an enhanced code of its class, and short ASCII text without line ends."""
+    """Every reply has a code of RFC 5321, an enhanced code of its class, and short ASCII text without line
+    ends.
+    """
     line = replies.build_reply(row.reply).decode()
     assert re.fullmatch(r"[2-5][0-5][0-9] ([245]\.\d{1,3}\.\d{1,3} )?[\x20-\x7e]{1,120}\r\n", line)
     assert row.reply.enhanced or row.reply.code in WITHOUT

@@ -50,7 +50,9 @@ def trickle(sock: socket.socket, drop: bytes, pause: float) -> tuple[bytes, floa
     ("command", "drop"), [(b"DATA\r\n", b"x"), (b"BDAT 9000000\r\n", b"x"), (b"", b"BDAT 1\r\nx")]
 )
 def test_a_burst_buys_no_hours(command, drop):
-    """Who sends fast and then octet by octet is told 421 after the window, in DATA, in a chunk and from chunk to chunk."""
+    """Who sends fast and then octet by octet is told 421 after the window, in DATA, in a chunk and from chunk
+    to chunk.
+    """
     burst = LINE * 3_000  # a minute's worth
     if not command:
         burst = b"BDAT %d\r\n%b" % (len(burst), burst)

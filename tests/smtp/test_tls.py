@@ -157,7 +157,9 @@ def test_a_client_certificate_of_another_authority_is_no_login(papers):
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_much_behind_the_handshake_is_read_on(papers, loop):
-    """A peer whose whole mail comes with the last word of its handshake is answered to the end, not left waiting."""
+    """A peer whose whole mail comes with the last word of its handshake is answered to the end, not left
+    waiting.
+    """
     config = build_config(papers, listeners=[{"bind": "127.0.0.1:0", "tls": "starttls"}])
     begin = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\n"
     body = b"x" * 70 + b"\r\n"

@@ -12,8 +12,8 @@ from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 
 MANY, FEWER = 100_000, 20_000
-#: Queues of so many entries (?1) of the one mail: ready in one group, ready in a group each, due again all at once,
-#: or to be due later, in a group each.
+#: Queues of so many entries (?1) of the one mail: ready in one group, ready in a group each, due again all at
+#: once, or to be due later, in a group each.
 SHAPES = {
     "one group": "7, 7, 1, ?2",
     "a network each": "value * 7919, 7, 1, ?2",
@@ -45,7 +45,9 @@ def fill(connection, shape, count) -> None:
 
 
 def steps(connection, turns) -> tuple[int, int]:
-    """What a claim of eight and the look for the next instant cost, in tens of SQLite's instructions; entries claimed."""
+    """What a claim of eight and the look for the next instant cost, in tens of SQLite's instructions; entries
+    claimed.
+    """
     counted = 0
 
     def count() -> bool:

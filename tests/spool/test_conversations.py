@@ -61,7 +61,9 @@ async def test_stranger_who_learned_a_message_id_gets_no_contact(become, related
     ],
 )
 async def test_sender_is_known_by_either_address_in_any_spelling(become, related, reverse_path, author):
-    """The author alone or the reverse-path alone is proof; the case of a domain and BATV are no part of it."""
+    """The author alone or the reverse-path alone is proof; the case of a domain and BATV are no
+    part of it.
+    """
     await become("contact-1", message_id=QUESTION, **ANN)
     assert await related(QUESTION, reverse_path=reverse_path, author=author) == "contact-1"
 
@@ -81,7 +83,9 @@ async def test_null_reverse_path_is_no_proof(become, related):
 
 
 async def test_stranger_who_uses_a_message_id_again_captures_no_reply(become, related):
-    """Of several contacts of one Message-ID a reply belongs to the first of its own sender, whoever came when."""
+    """Of several contacts of one Message-ID a reply belongs to the first of its own sender, whoever came
+    when.
+    """
     await become("contact-0", message_id=QUESTION, **MALLORY)
     await become("contact-1", message_id=QUESTION, at=later(1), **ANN)
     await become("contact-2", message_id=QUESTION, at=later(2), **MALLORY)
@@ -91,7 +95,9 @@ async def test_stranger_who_uses_a_message_id_again_captures_no_reply(become, re
 
 
 async def test_newest_of_ones_own_mails_is_continued(become, related):
-    """In a long conversation the last contact is the one that is answered, also beside strangers' newer ones."""
+    """In a long conversation the last contact is the one that is answered, also beside strangers'
+    newer ones.
+    """
     await become("contact-1", message_id="<1@x>", **ANN)
     await become("contact-2", message_id="<2@x>", at=later(1), **ANN)
     await become("contact-3", message_id="<3@x>", at=later(2), **MALLORY)
@@ -107,7 +113,9 @@ async def test_contact_of_another_instance_is_passed_over(become, related):
 
 
 async def test_stranger_who_answers_a_customers_mail_has_no_priority(become, put, outbox):
-    """Only who answers a contact of his own goes before new mail; with three strangers' mails before it, too."""
+    """Only who answers a contact of his own goes before new mail; with three strangers' mails before
+    it, too.
+    """
     await become("contact-1", message_id=QUESTION, **ANN)
     await put(**MALLORY)  # new mail had no claim lately, and gets the first
     strangers = [await put(references=[QUESTION], **MALLORY) for _ in range(3)]
@@ -118,7 +126,9 @@ async def test_stranger_who_answers_a_customers_mail_has_no_priority(become, put
 
 
 async def test_reuse_of_a_message_id_makes_no_question_dearer(spool, become, outbox):
-    """With 20,000 contacts of a stranger's under one Message-ID, the customer's own is found in as many steps."""
+    """With 20,000 contacts of a stranger's under one Message-ID, the customer's own is found in as many
+    steps.
+    """
     await become("contact-1", message_id=QUESTION, **ANN)
     connection = open_database(spool.config.data_dir / "spool" / "spool.db")
     counted = [0]

@@ -77,7 +77,9 @@ async def test_select_by_the_beginning_of_a_reason(put, outbox, desk):
 
 
 async def test_addresses_beyond_ascii_and_in_quotes(put, desk):
-    """Letters of any script are compared without case; quotes are part of an address, not of what stores it."""
+    """Letters of any script are compared without case; quotes are part of an address, not of what
+    stores it.
+    """
     odd = build_destination("Üser@example.com")
     odd = replace(odd, forward_paths=('"sp ace"@other.example', 'a"b@x.example'))
     spool_id = await put(destinations=(odd,), reverse_path="ÄNN@münchen.example")
@@ -242,7 +244,9 @@ async def test_dropped_mail_may_come_again(put, desk):
     ("reason", "released"), [("class.auto-reply", True), ("operator", False), ("cut_short", False)]
 )
 async def test_release_of_what_a_policy_held_is_kept(put, outbox, desk, command, reason, released):
-    """A person's word stands over the policy of the route, and over nothing else; later attempts know of it."""
+    """A person's word stands over the policy of the route, and over nothing else; later attempts
+    know of it.
+    """
     spool_id = await put()
     await outbox.hold(await claim_one(outbox), reason=reason, detail="", now=NOW)
     assert getattr(desk, command)([spool_id], now=NOW).count == 1
@@ -369,7 +373,9 @@ async def test_counts_and_backlog(put, outbox, desk):
 
 
 async def test_entry_of_a_held_route_is_seen_as_held(put, outbox, desk):
-    """An error of configuration holds a route: its entries are stored as queued, and an operator sees them held."""
+    """An error of configuration holds a route: its entries are stored as queued, and an operator sees them
+    held.
+    """
     support = await put()
     sales = [await put(destinations=SALES) for _ in range(3)]
     hers = desk.select(Filter(ids=(sales[2],)))[0]

@@ -28,7 +28,9 @@ async def claim(outbox, limit=1, *, now=NOW):
 
 
 async def test_flood_of_one_network_delays_no_other(put, flood, outbox):
-    """Behind 200 mails of one /24, from other addresses and domains each, an innocent mail is among the next two."""
+    """Behind 200 mails of one /24, from other addresses and domains each, an innocent mail is among the next
+    two.
+    """
     for number in range(200):
         await put(peer=f"198.51.100.{number}", reverse_path=f"x@d{number}.example")
     innocent = await put(peer="192.0.2.7")
@@ -51,7 +53,9 @@ async def test_flood_of_one_domain_delays_no_other_of_its_network(put, flood, ou
 
 
 async def test_flood_behind_a_trusted_relay_delays_no_other_domain(put, flood, outbox):
-    """All mail of a trusted listener comes from one address, or from any: its turns go by the domain alone."""
+    """All mail of a trusted listener comes from one address, or from any: its turns go by the
+    domain alone.
+    """
     for number in range(60):
         await put(peer=f"10.0.{number}.1", role="trusted", reverse_path="x@FLOOD.example")
     innocent = await put(peer="10.0.0.1", role="trusted", reverse_path="ann@customer.example")
@@ -91,7 +95,9 @@ async def test_groups_that_wait_for_later_hide_nobody(put, flood, outbox):
 
 
 async def test_restart_after_each_claim_is_no_advantage(spool, put, flood):
-    """A deliverer that ends after every single claim serves two networks and three domains in turn all the same."""
+    """A deliverer that ends after every single claim serves two networks and three domains in turn all the
+    same.
+    """
     await flood(30, peer=FLOOD, reverse_path="x@flood.example")
     await flood(5, peer="192.0.2.7", reverse_path="ann@customer.example")
     for domain in ("a", "b", "c"):
@@ -119,7 +125,9 @@ async def conversation(put, outbox):
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 async def test_replies_leave_one_claim_in_four_to_new_mail(put, flood, outbox, conversation, limit):
-    """Of any four claims in a row one is new mail while some waits, and three are replies while those wait."""
+    """Of any four claims in a row one is new mail while some waits, and three are replies while
+    those wait.
+    """
     replies = set(await flood(30, references=[conversation]))
     new = set(await flood(8))
     order = []

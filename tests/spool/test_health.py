@@ -1,4 +1,6 @@
-"""Tests of `relay.spool.local.health`: each part of a spool that cannot be used is said in one sentence, with what to do."""
+"""Tests of `relay.spool.local.health`: each part of a spool that cannot be used is said in one sentence, with
+what to do.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ def test_spool_that_is_fit_is_not_spoken_of(made, tmp_path):
     ],
 )
 def test_part_of_another_kind_is_said(made, part, spoil, wrong):
-    """A file where a folder belongs, and the other way round, is one sentence with the key, the path and what to do."""
+    """A file where a folder belongs, and the other way round, is one sentence with the key, the path and what
+    to do.
+    """
     path = made.data_dir / part
     spoil(path)
     place = f"{path} " if part else ""
@@ -150,7 +154,9 @@ PARTS = ["", "spool", "spool/spool.db", "spool/write.lock", "deliver.lock", "spo
 
 @pytest.mark.parametrize("part", PARTS)
 def test_part_of_another_owner_is_said(nobodys, part):
-    """What belongs to root is no use to the daemon's user: whose it is, and what to do; root itself may use it."""
+    """What belongs to root is no use to the daemon's user: whose it is, and what to do; root itself may use
+    it.
+    """
     path = nobodys.data_dir / part
     os.chown(path, 0, 0)
     assert sentences(nobodys) == ()
@@ -198,7 +204,9 @@ def test_opening_as_another_user_says_so(nobodys):
 
 
 def test_database_that_may_only_be_read_is_said_at_the_start(nobodys):
-    """SQLite opens a write-protected file without a word; the two halves do not, and the operator may still look."""
+    """SQLite opens a write-protected file without a word; the two halves do not, and the operator may still
+    look.
+    """
     (nobodys.data_dir / "spool" / "spool.db").chmod(0o400)
     with as_nobody():
         for way in (open_intake, open_outbox):
@@ -254,7 +262,9 @@ def write_garbage_pages(path):
     "spoil", [write_garbage, write_garbage_head, cut_in_half, cut_in_the_head, write_garbage_pages]
 )
 def test_damaged_database_is_said(made, spoil):
-    """What is no database, or none any more, is one sentence with the path and the two ways out, however it is opened."""
+    """What is no database, or none any more, is one sentence with the path and the two ways out, however it
+    is opened.
+    """
     path = made.data_dir / "spool" / "spool.db"
     spoil(path)
     for way in (open_intake, open_outbox, open_desk, opening.count_entries):
@@ -274,7 +284,9 @@ def test_damaged_database_is_said(made, spoil):
     "ask", [lambda desk: desk.select(Filter()), lambda desk: desk.tally(Filter(route="x"))]
 )
 def test_open_desk_tells_of_damage_that_came_later(made, ask):
-    """A command that meets a damaged database in its work, and not when it opens it, says the same sentence."""
+    """A command that meets a damaged database in its work, and not when it opens it, says the same
+    sentence.
+    """
     path = made.data_dir / "spool" / "spool.db"
     with contextlib.closing(open_desk(made)) as desk:
         ask(desk)
@@ -295,7 +307,9 @@ async def test_recovery_tells_of_damage(made):
 
 
 def test_database_of_others_is_the_operators_mistake(made):
-    """Somebody else's database, and a newer relay's, are errors of configuration: trying again mends nothing."""
+    """Somebody else's database, and a newer relay's, are errors of configuration: trying again mends
+    nothing.
+    """
     path = made.data_dir / "spool" / "spool.db"
     connection = apsw.Connection(str(path))
     connection.pragma("user_version", 99)
@@ -348,7 +362,9 @@ def test_sickness_of_a_fit_spool_passes(tmp_path):
 
 @pytest.mark.parametrize("data_dir", ["/proc/1/data", "{tmp_path}/dangling"])
 def test_folder_that_cannot_be_made_is_an_error(tmp_path, data_dir):
-    """Where nothing can be made, and behind a link to nothing, making the spool ends in an error, and ends."""
+    """Where nothing can be made, and behind a link to nothing, making the spool ends in an error,
+    and ends.
+    """
     (tmp_path / "dangling").symlink_to("/nowhere/to/be/found")
     with pytest.raises(SpoolError):
         open_intake(build_config(Path(data_dir.format(tmp_path=tmp_path))))

@@ -117,7 +117,9 @@ async def test_same_mail_in_a_file_again_leaves_no_file(intake, spool):
 
 
 async def test_same_mail_for_another_destination_too(intake, desk):
-    """Of a mail that was here for one destination, only the new destination gets an entry, under the new id."""
+    """Of a mail that was here for one destination, only the new destination gets an entry, under the
+    new id.
+    """
     first = await intake.put(build_submission(intake.new_id(), body=b"same", message_id="<m@x>"))
     second = build_submission(
         intake.new_id(), body=b"same", message_id="<m@x>", destinations=(SUPPORT, SALES)
@@ -162,7 +164,8 @@ def same_mail(intake, *, destination=SUPPORT, reverse_path="ann@customer.example
     ],
 )
 async def test_known_octets_of_another_are_another_mail(intake, desk, other):
-    """Whoever sends known octets first, by another route, tag or reverse-path, takes nothing from who comes after.
+    """Whoever sends known octets first, by another route, tag or reverse-path, takes nothing from who comes
+    after.
 
     Both have their entries, each with its own envelope and token.
     """
@@ -192,7 +195,9 @@ async def test_routes_of_one_transaction_are_entries_of_their_own(intake, desk):
 )
 @pytest.mark.parametrize("forgotten", [False, True])
 async def test_what_was_dropped_vouches_for_no_other(intake, outbox, desk, spool, outcome, forgotten):
-    """What a policy or a person dropped is gone, so the mail is taken anew; what is held, dead or done is there."""
+    """What a policy or a person dropped is gone, so the mail is taken anew; what is held, dead or done is
+    there.
+    """
     first = await intake.put(same_mail(intake))
     entry = await claim_one(outbox)
     if outcome == "policy drops":
@@ -212,7 +217,9 @@ async def test_what_was_dropped_vouches_for_no_other(intake, outbox, desk, spool
 
 
 async def test_dmarc_decides_whose_octets_they_are(intake, outbox, desk):
-    """Mail that DMARC passes is taken though the same octets failed before; what fails after it stores nothing."""
+    """Mail that DMARC passes is taken though the same octets failed before; what fails after it stores
+    nothing.
+    """
 
     async def put(result):
         mail = same_mail(intake)
@@ -254,7 +261,9 @@ async def test_mail_of_an_earlier_version_vouches_for_every_route(intake, outbox
 
 
 async def test_route_that_refuses_is_held_from_the_beginning(intake, outbox, desk):
-    """Its entry waits for a person and says why; the other goes out; what the person lets go meets no policy."""
+    """Its entry waits for a person and says why; the other goes out; what the person lets go meets no
+    policy.
+    """
     hold = PolicyHold(route="sales", reason="policy.disallowed_types", detail="file types not allowed: a.zip")
     mail = build_submission(intake.new_id(), destinations=(SUPPORT, SALES))
     await intake.put(replace(mail, holds=(hold,)))
@@ -286,7 +295,9 @@ async def test_same_mail_after_the_window_is_new(intake, desk, spool):
 
 
 async def test_mail_without_message_id_is_a_duplicate_until_confirmed(intake, desk):
-    """Equal mails without a Message-ID are one while the 250 may be lost, and two once the peer has seen it."""
+    """Equal mails without a Message-ID are one while the 250 may be lost, and two once the peer has
+    seen it.
+    """
 
     def same():
         return build_submission(intake.new_id(), body=b"door bell rang", message_id=None)

@@ -128,7 +128,9 @@ async def test_defer_keeps_reason_and_due_time(put, outbox, desk):
 
 
 async def test_attempt_that_was_not_begun_is_not_counted(put, outbox, desk):
-    """An entry that is put back has the attempts and the history of before, and is due when it is said to be."""
+    """An entry that is put back has the attempts and the history of before, and is due when it is
+    said to be.
+    """
     await put()
     entry = await claim_one(outbox)
     await outbox.begin_sending(entry, token="t", now=NOW)
@@ -232,7 +234,9 @@ async def test_probe_takes_one_entry_of_each_address(put, outbox):
 
 
 async def test_probes_are_of_ten_addresses_by_what_is_due_first(put, outbox):
-    """Many mails for one address, and replies, do not keep a held route's other addresses from being tried."""
+    """Many mails for one address, and replies, do not keep a held route's other addresses from
+    being tried.
+    """
     await put(message_id="<question@x>")
     await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
 
@@ -273,7 +277,9 @@ async def test_probes_have_the_turn_of_their_route(put, outbox):
 
 
 async def test_probes_that_are_none_any_more_are_not_taken(put, outbox, desk):
-    """Between the choice of probes and their claim an operator may hold or drop them, pause their route, or resume it."""
+    """Between the choice of probes and their claim an operator may hold or drop them, pause their route, or
+    resume it.
+    """
     ids = [
         await put(destinations=(build_destination(f"a{number}@example.com", route="broken"),), at=later(500))
         for number in range(4)
@@ -292,7 +298,9 @@ async def test_probes_that_are_none_any_more_are_not_taken(put, outbox, desk):
 
 
 async def test_operators_pauses_stop_claims(put, outbox, desk):
-    """Nothing of a paused route is claimed, not even as a probe, and nothing at all while delivery is paused."""
+    """Nothing of a paused route is claimed, not even as a probe, and nothing at all while delivery is
+    paused.
+    """
     await put(destinations=on("a"))
     await put(destinations=on("b"))
     assert desk.pause("route a", now=NOW)
@@ -350,7 +358,9 @@ async def test_mail_that_always_ends_the_runner_is_held(put, outbox, spool):
 
 
 async def test_hang_blames_only_what_was_alone(put, outbox):
-    """A hang counts against the one mail that was under way; of several each comes back apart, with its count as it was."""
+    """A hang counts against the one mail that was under way; of several each comes back apart, with its count
+    as it was.
+    """
     ids = [await put() for _ in range(3)]
     await claim(outbox)
     assert await outbox.recover(now=NOW, blame=True, hung=True) == 3
@@ -368,7 +378,9 @@ async def test_hang_blames_only_what_was_alone(put, outbox):
 
 
 async def test_mail_of_a_hang_is_delivered_alone(put, outbox, spool):
-    """However much other mail is due or under way, what was under way in a hang waits for its end, and then has no company."""
+    """However much other mail is due or under way, what was under way in a hang waits for its end, and then
+    has no company.
+    """
     suspects = {await put() for _ in range(2)}
     await claim(outbox)
     await outbox.recover(now=NOW, blame=True, hung=True)
@@ -393,7 +405,9 @@ async def test_mail_of_a_hang_is_delivered_alone(put, outbox, spool):
 
 
 async def test_mail_of_a_hang_on_a_held_route_stops_nobody(put, outbox):
-    """A suspect of a held route waits with its route, while others' mail goes out; nobody looks for it meanwhile."""
+    """A suspect of a held route waits with its route, while others' mail goes out; nobody looks for it
+    meanwhile.
+    """
     suspect = await put(destinations=(build_destination(route="broken"),))
     await claim(outbox)
     await outbox.recover(now=NOW, blame=True, hung=True)
@@ -407,7 +421,9 @@ async def test_mail_of_a_hang_on_a_held_route_stops_nobody(put, outbox):
 
 
 async def test_mail_that_always_hangs_the_runner_is_held(put, outbox, spool):
-    """A mail that hangs the runner whenever it is alone is held after max_attempts_cut_short times, and not before."""
+    """A mail that hangs the runner whenever it is alone is held after max_attempts_cut_short times, and not
+    before.
+    """
     await put()
     limit = spool.config.deliver.max_attempts_cut_short
     now = NOW
@@ -454,7 +470,9 @@ async def test_contacts_are_found_by_message_id(put, outbox):
 
 
 async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk, spool):
-    """After retain_days a finished mail is gone, its contact is still found, and after 90 days that is gone too."""
+    """After retain_days a finished mail is gone, its contact is still found, and after 90 days that is gone
+    too.
+    """
     spool_id = await put(message_id="<1@x>", body=b"x" * 300_000)
     waiting = await put(message_id="<2@x>")
     entry = await claim_one(outbox)
@@ -473,7 +491,9 @@ async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk,
 
 
 async def test_a_retransmission_after_the_mail_has_gone_is_still_known(put, outbox, desk):
-    """Finished mail that was removed for want of room is no new mail when its sender never heard of our 250."""
+    """Finished mail that was removed for want of room is no new mail when its sender never heard of
+    our 250.
+    """
     first = await put(body=b"same", message_id="<m@x>")
     await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
     await outbox.expire(now=NOW + timedelta(days=15))
@@ -483,7 +503,9 @@ async def test_a_retransmission_after_the_mail_has_gone_is_still_known(put, outb
 
 
 async def test_what_a_peer_has_seen_outlives_its_mail(intake, outbox):
-    """Equal mails without a Message-ID are two once the first 250 was seen, before the outcome or after it."""
+    """Equal mails without a Message-ID are two once the first 250 was seen, before the outcome or
+    after it.
+    """
     for confirmed_first in (True, False):
         body = b"door bell rang %d" % confirmed_first
         receipt = await intake.put(build_submission(intake.new_id(), body=body, message_id=None))
@@ -522,7 +544,9 @@ async def test_finished_mail_goes_early_when_the_quota_is_near(spool):
 
 
 async def test_start_after_the_clock_was_set_back(put, outbox, desk, spool):
-    """What was never tried is due, and nothing waits for longer than the longest backoff (1 h, and a quarter)."""
+    """What was never tried is due, and nothing waits for longer than the longest backoff (1 h, and a
+    quarter).
+    """
     fresh = await put(at=later(86_400))
     soon = await put()
     late = await put()
@@ -536,7 +560,9 @@ async def test_start_after_the_clock_was_set_back(put, outbox, desk, spool):
 
 
 async def test_finished_mail_refuses_none(spool):
-    """A quota that is full of finished mail is emptied from its oldest end, however fresh; what waits or is dead stays."""
+    """A quota that is full of finished mail is emptied from its oldest end, however fresh; what waits or is
+    dead stays.
+    """
     spool.settings = {"max_bytes": 2_000_000}
     intake, outbox = spool.open_intake(), spool.open_outbox()
     for number in range(4):
@@ -621,7 +647,9 @@ async def test_aged_entry_that_an_operator_asked_for_has_its_attempt(
 
 
 async def test_change_that_cannot_be_stored_fails_alone(put, outbox):
-    """A detail that no row can hold is an error of its own change, and not of those that shared its transaction."""
+    """A detail that no row can hold is an error of its own change, and not of those that shared its
+    transaction.
+    """
     for _ in range(2):
         await put()
     spoiled, fine = await outbox.claim(now=NOW, limit=2, lease_seconds=60)

@@ -143,7 +143,9 @@ def test_pay_raises_what_room_does_not_mend(reserve):
 
 
 async def test_a_long_queue_goes_out_on_a_full_disk(disk):
-    """The outcomes of a thousand mails need many times the ballast; the log is used again and again, so it is enough."""
+    """The outcomes of a thousand mails need many times the ballast; the log is used again and again, so it is
+    enough.
+    """
     config = build_config(disk / "data")
     intake, outbox = open_intake(config), open_outbox(config)
     await outbox.make_room()
@@ -190,7 +192,9 @@ async def test_receivers_leave_it_alone(disk, monkeypatch):
 
 
 async def test_spool_of_its_own_making_shrinks(disk):
-    """A disk that our own finished mail filled has room again without help: what is done goes, and its pages with it."""
+    """A disk that our own finished mail filled has room again without help: what is done goes, and its pages
+    with it.
+    """
     config = build_config(disk / "data", large_message_bytes=2_000_000)
     intake, outbox, desk = open_intake(config), open_outbox(config), open_desk(config)
     await outbox.make_room()

@@ -1,4 +1,6 @@
-"""SIGKILL at every named step: what was acknowledged is there, whole and once; nothing else is left behind."""
+"""SIGKILL at every named step: what was acknowledged is there, whole and once; nothing else is left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,9 @@ OFTEN = ("spool.raw.written", "spool.raw.synced", "spool.transaction.ready", "sp
 @pytest.mark.process
 @pytest.mark.parametrize("fault", [f"{point}:1" for point in POINTS] + [f"{point}:3" for point in OFTEN])
 async def test_kill_at_every_step_loses_nothing(tmp_path, fault):
-    """After SIGKILL at a named step every acknowledged mail is delivered once, and no file or entry is left over."""
+    """After SIGKILL at a named step every acknowledged mail is delivered once, and no file or entry is left
+    over.
+    """
     told = run_victim(tmp_path / "data", fault)
     assert ["end"] not in told
     may_be_dropped = fault.startswith(("spool.drop.committed", "spool.raw.removed"))
@@ -221,7 +225,9 @@ async def test_sweep_takes_what_a_dead_receiver_left_and_what_is_old(tmp_path):
 
 
 async def test_sweep_takes_what_an_expiry_cut_short_left(tmp_path):
-    """A file whose rows went just before a crash goes at the next start, though its maker was forgotten long ago."""
+    """A file whose rows went just before a crash goes at the next start, though its maker was forgotten long
+    ago.
+    """
     config = build_config(tmp_path / "data")
     intake, outbox = open_intake(config), open_outbox(config)
     body = b"x" * 300_000

@@ -46,7 +46,9 @@ def body_of(number: int) -> bytes:
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """Receivers put, a runner claims and ends attempts, an operator interferes, processes are started again."""
+    """Receivers put, a runner claims and ends attempts, an operator interferes, processes are
+    started again.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -87,7 +87,9 @@ async def test_finished_and_dead_entries_are_not_counted(intake, outbox, build):
     ],
 )
 async def test_finished_mail_goes_before_room_is_gone(intake, outbox, build, limits, lacks):
-    """Room is short when a largest mail finds none any more, or a fifth is left; nothing goes that is not finished."""
+    """Room is short when a largest mail finds none any more, or a fifth is left; nothing goes that is not
+    finished.
+    """
     limits = dict(limits)
     body = b"x" * (limits.pop("size", 1_000) - len(b"Received: from x\r\n"))
     await intake.put(build_submission(intake.new_id(), body=body))

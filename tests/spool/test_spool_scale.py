@@ -149,7 +149,9 @@ async def test_expiry_goes_step_by_step(filled, outbox, desk):
 
 
 async def test_space_of_a_long_jam_is_given_back(spool, intake, outbox, monkeypatch):
-    """When much of the database is free, the file becomes smaller, and until then its free pages count as room."""
+    """When much of the database is free, the file becomes smaller, and until then its free pages count as
+    room.
+    """
     monkeypatch.setattr(retention, "_PAGES_KEPT", 100)
     database = spool.config.data_dir / "spool" / "spool.db"
     await asyncio.gather(

@@ -93,7 +93,9 @@ async def test_spool_of_an_older_version_goes_on(tmp_path, version):
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_looking_at_an_older_spool_leaves_it_to_the_daemon_that_runs(tmp_path, version):
-    """A spool of an older relay answers every question of the desk, refuses every change, and stays as it was."""
+    """A spool of an older relay answers every question of the desk, refuses every change, and stays as it
+    was.
+    """
     config = build_config(tmp_path / "data")
     path = make_older(config, version)
     before = dump(path)
@@ -305,7 +307,9 @@ def test_nobody_else_may_read_mail(spool_config):
 
 
 async def test_dropped_mail_cannot_be_read_from_the_database(tmp_path):
-    """What an operator dropped, or what retention removed, stands in no page of the database or of its log."""
+    """What an operator dropped, or what retention removed, stands in no page of the database or of
+    its log.
+    """
     config = build_config(tmp_path / "data")
     intake, outbox = open_intake(config), open_outbox(config)
     for word in (b"dropped-by-hand ", b"past-its-retention ", b"still-here "):

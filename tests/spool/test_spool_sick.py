@@ -98,7 +98,9 @@ async def test_failed_commit_of_an_outcome_keeps_the_lease(disk, intake, outbox,
 
 
 async def test_file_of_a_failed_commit_is_left_to_the_sweep(disk, intake, outbox, spool):
-    """After a failed sync the row may come back from the log, so its file stays until the sweep knows better."""
+    """After a failed sync the row may come back from the log, so its file stays until the sweep knows
+    better.
+    """
     file = intake.open_file(spool_id := intake.new_id())
     file.write(b"Received: from x\r\nlarge")
     disk.failing = "sync"
@@ -113,7 +115,9 @@ async def test_file_of_a_failed_commit_is_left_to_the_sweep(disk, intake, outbox
 
 
 async def test_what_a_peer_saw_is_noted_when_the_disk_is_well(disk, spool, intake, monkeypatch):
-    """A sick disk at the moment in which a peer shows that it saw our 250: its next mail is its own, all the same."""
+    """A sick disk at the moment in which a peer shows that it saw our 250: its next mail is its own, all the
+    same.
+    """
     monkeypatch.setattr("relay.spool.local.writer._AGAIN_SECONDS", 0.01)
     other = spool.open_intake()
 
@@ -267,7 +271,9 @@ def _spoil(spool, spool_id, *, how):
 
 @pytest.mark.parametrize("how", ["rotten", "rotten trace", "torn", "empty", "longer", "gone"])
 async def test_spoiled_file_is_never_delivered(intake, outbox, desk, spool, how):
-    """A large mail that is not what was accepted is an error of its own kind, each time, for runner and operator."""
+    """A large mail that is not what was accepted is an error of its own kind, each time, for runner and
+    operator.
+    """
     receipt = await intake.put(build_submission(intake.new_id(), body=b"x" * 300_000))
     _spoil(spool, receipt.spool_id, how=how)
     entry = await claim_one(outbox)
@@ -368,7 +374,9 @@ async def test_spool_that_was_removed_accepts_nothing(intake, outbox, desk, spoo
     ids=["eio", "enospc"],
 )
 async def test_probe_finds_what_reading_does_not(disk, intake, outbox, desk, what, error, ours):
-    """A disk that takes nothing and answers each question fails the probe of both halves, and passes it when it is well."""
+    """A disk that takes nothing and answers each question fails the probe of both halves, and passes it when
+    it is well.
+    """
     await intake.put(build_submission(intake.new_id()))
     disk.failing, disk.error = what, error
     for half in (intake, outbox):

@@ -90,7 +90,9 @@ async def test_a_busy_writer_lets_its_next_group_grow(writer, recorder, monkeypa
 
 
 async def test_what_one_turn_brings_shares_a_group(writer, recorder):
-    """Jobs of one turn of the loop come to the thread together, even when it was free at the first of them."""
+    """Jobs of one turn of the loop come to the thread together, even when it was free at the first
+    of them.
+    """
     recorder.gate.set()
     jobs = [Job(number) for number in range(300)]
     for job in jobs:
@@ -176,7 +178,9 @@ def test_loop_that_is_gone_is_no_fault():
 
 
 async def test_idle_work_is_tried_until_it_is_done(recorder, monkeypatch):
-    """What is left after a group is done when nothing else is, as often as it takes, and then the thread sleeps."""
+    """What is left after a group is done when nothing else is, as often as it takes, and then the thread
+    sleeps.
+    """
     waits, answers, done = [], [False, False, True], threading.Event()
     monkeypatch.setattr("relay.spool.local.writer._AGAIN_SECONDS", 0.01)
 

@@ -1,4 +1,6 @@
-"""The queue of the log: nothing waits for its sink, nothing is lost in silence, and the end takes a bounded time."""
+"""The queue of the log: nothing waits for its sink, nothing is lost in silence, and the end takes a bounded
+time.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def opened(descriptor, *, room=1_000):
 
 
 def test_write_never_waits(pipe):
-    """Lines for a pipe that nobody reads wait within their bound; more are counted at once, and told of after the stall."""
+    """Lines for a pipe that nobody reads wait within their bound; more are counted at once, and told of after
+    the stall.
+    """
     reading, writing, size = pipe
     stream, counts = opened(writing)
     begun = time.monotonic()
@@ -82,7 +86,9 @@ def test_write_never_waits(pipe):
 
 
 def test_sink_that_refuses():
-    """Lines that the sink refuses are counted, not raised; the next that it takes is followed by their number."""
+    """Lines that the sink refuses are counted, not raised; the next that it takes is followed by their
+    number.
+    """
     reading, writing = os.pipe()
     os.close(reading)
     stream, counts = opened(writing)
@@ -116,7 +122,9 @@ def test_descriptor_that_does_not_block(pipe):
     "end", ["", "raise SystemExit('last words')", "1/0", "import warnings; warnings.warn('x')"]
 )
 def test_last_words(end):
-    """All that a process says on stderr before an orderly end, log, traceback or exit text, comes out, in order."""
+    """All that a process says on stderr before an orderly end, log, traceback or exit text, comes out, in
+    order.
+    """
     program = (
         "from relay import telemetry\ntelemetry.queue_log()\n"
         "telemetry.configure('json', process='p')\n"
@@ -149,7 +157,9 @@ def test_end_with_a_sink_that_stalls():
 
 @pytest.mark.process
 def test_lines_that_are_missing_are_numbered():
-    """A reader that comes late finds what had room, and log.dropped with the number of those that had none."""
+    """A reader that comes late finds what had room, and log.dropped with the number of those that
+    had none.
+    """
     program = (
         "import sys\nfrom relay import telemetry\ntelemetry.queue_log()\n"
         "telemetry.configure('json', process='p')\n"

@@ -1,4 +1,6 @@
-"""The log and the metrics: whole lines whatever a peer sent, no subject, no body, labels from closed lists."""
+"""The log and the metrics: whole lines whatever a peer sent, no subject, no body, labels from
+closed lists.
+"""
 
 from __future__ import annotations
 
@@ -236,7 +238,9 @@ def test_any_text_makes_one_line(text):
 
 
 def test_any_value_makes_a_line():
-    """What JSON has no form for, or the quick encoder none, is written all the same: an object, a huge number."""
+    """What JSON has no form for, or the quick encoder none, is written all the same: an object, a huge
+    number.
+    """
     out = io.StringIO()
     with contextlib.redirect_stderr(out):
         telemetry.configure("json", "debug")
@@ -347,7 +351,9 @@ def test_deliveries_are_counted():
 @pytest.mark.parametrize("service", ["s3", "connect", "relay"])
 @pytest.mark.parametrize("failure", FailureClass)
 def test_failures_are_told_apart(service, failure):
-    """Whose error it was and what it means is counted besides the outcome, which is "deferred" for nearly all."""
+    """Whose error it was and what it means is counted besides the outcome, which is "deferred" for nearly
+    all.
+    """
     labels = {"service": service, "failure": str(failure)}
     before = value("relay_delivery_failures_total", **labels)
     error = RemoteError(service=service, failure=failure, code="Word")
@@ -412,7 +418,9 @@ def begun(family, label):
     ],
 )
 def test_labels_stand_at_zero_from_the_start(family, label, values):
-    """An alarm on an increase needs the series before the first event: each value that a label can have is there."""
+    """An alarm on an increase needs the series before the first event: each value that a label can have is
+    there.
+    """
     assert begun(family, label) == values
 
 
@@ -480,7 +488,9 @@ def test_state_that_a_spool_cannot_count_is_not_shown():
 
 @pytest.mark.process
 def test_gauge_is_shown_by_who_knows_it():
-    """A receiver says nothing of the queue, a deliverer nothing of sessions, and nobody anything before the first look."""
+    """A receiver says nothing of the queue, a deliverer nothing of sessions, and nobody anything before the
+    first look.
+    """
     assert shown("pass") == {}
     receiver = shown("metrics.begin_receiver()")
     assert receiver == {"relay_sessions": 0, "relay_gate_closed": 0, "relay_spool_sick": 0}
@@ -517,7 +527,9 @@ class Counting(io.StringIO):
 
 
 def test_lines_of_one_turn_are_one_write():
-    """What is said within one turn of the event loop goes out together, in order, before the next turn ends."""
+    """What is said within one turn of the event loop goes out together, in order, before the next
+    turn ends.
+    """
     out = Counting()
 
     async def say():

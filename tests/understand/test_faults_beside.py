@@ -1,4 +1,6 @@
-"""A worker that is struck down, in the real daemon: the mail itself becomes `original`, and all others go by."""
+"""A worker that is struck down, in the real daemon: the mail itself becomes `original`, and all
+others go by.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def check_original(box, *, seconds):
 @pytest.mark.process
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "stop"])
 def test_a_struck_worker_costs_nobody_else(box, tmp_path, fault):
-    """While a mail has its way with its workers, others are contacts; it becomes one, too, as its original."""
+    """While a mail has its way with its workers, others are contacts; it becomes one, too, as its
+    original.
+    """
     with struck(tmp_path, box, fault, cpu_seconds=1) as daemon:
         for number in range(5):
             send(daemon.port, build_mail(number))
@@ -98,7 +102,9 @@ def count_time(box, port, number):
 @pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_latency_beside_a_struck_worker(box, tmp_path, fault):
-    """With the default limits, 50 ordinary mails are contacts with a p99 under 2 s, and every session has its banner in 200 ms."""
+    """With the default limits, 50 ordinary mails are contacts with a p99 under 2 s, and every session has its
+    banner in 200 ms.
+    """
     with struck(tmp_path, box, fault, cpu_seconds=15) as daemon:
         with banners(daemon.port) as waits:
             times = [count_time(box, daemon.port, number) for number in range(50)]

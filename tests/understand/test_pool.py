@@ -36,7 +36,9 @@ async def until_true(what, *, seconds=20.0):
 
 
 async def test_the_plan_is_that_of_the_rules(tmp_path, monkeypatch):
-    """A worker's plan is the one that the rules make in this process, and its files are the mail's, to the octet."""
+    """A worker's plan is the one that the rules make in this process, and its files are the mail's, to the
+    octet.
+    """
     raw = octets("Invoice", attachment=PDF)
     async with workshop(tmp_path, monkeypatch) as shop:
         task = task_of(raw, shop.config)
@@ -72,7 +74,9 @@ async def test_a_large_mail_is_read_from_its_own_file(tmp_path, monkeypatch):
     ],
 )
 async def test_a_mail_that_ends_its_worker_is_not_understood(tmp_path, monkeypatch, fault, cause, tables):
-    """Whatever a mail does to its worker, it is tried twice at most, and another is read meanwhile and afterwards."""
+    """Whatever a mail does to its worker, it is tried twice at most, and another is read meanwhile and
+    afterwards.
+    """
     async with workshop(tmp_path, monkeypatch, fault, silent_seconds=1.5, **tables) as shop:
         assert await shop.subject(octets("before")) == "before"
         hostile = asyncio.create_task(shop.subject(HOSTILE, spool_id="0HOSTILE00000000"))
@@ -96,7 +100,9 @@ async def test_trouble_of_the_machine_is_not_the_mails(tmp_path, monkeypatch, fa
 
 
 async def test_a_worker_that_the_kernel_ends_says_nothing_of_its_mail(tmp_path, monkeypatch):
-    """SIGKILL from outside is tried again at once, then put off; a mail that meets it at every attempt is given up."""
+    """SIGKILL from outside is tried again at once, then put off; a mail that meets it at every attempt is
+    given up.
+    """
     async with workshop(tmp_path, monkeypatch, "stop") as shop:
 
         async def killed(**more):
@@ -115,7 +121,9 @@ async def test_a_worker_that_the_kernel_ends_says_nothing_of_its_mail(tmp_path, 
 
 
 async def test_slow_mails_leave_room_for_others(tmp_path, monkeypatch):
-    """Of many mails that never end one is in the slow lane, one waits, the rest is put off; others pass by them all."""
+    """Of many mails that never end one is in the slow lane, one waits, the rest is put off; others pass by
+    them all.
+    """
     async with workshop(tmp_path, monkeypatch, "spin", understand={"cpu_seconds": 60}) as shop:
         slow = [asyncio.create_task(shop.subject(HOSTILE, spool_id=f"0SLOW{number}")) for number in range(5)]
         beside = [await shop.subject(octets(f"{number}")) for number in range(5)]
@@ -138,7 +146,9 @@ async def test_slow_mails_leave_room_for_others(tmp_path, monkeypatch):
 
 
 async def test_a_flood_of_slow_mails_passes_no_slow_mail_by(tmp_path, monkeypatch):
-    """Who was found slow first has the lane first, and is asked again within seconds, however often it was put off."""
+    """Who was found slow first has the lane first, and is asked again within seconds, however often it was
+    put off.
+    """
     async with workshop(tmp_path, monkeypatch, "spin", understand={"cpu_seconds": 60}) as shop:
 
         def begin(name):
@@ -179,7 +189,9 @@ async def test_the_template_is_replaced(tmp_path, monkeypatch):
 
 
 async def test_a_template_that_hangs_is_replaced(tmp_path, monkeypatch):
-    """A template that does not do as it is told is ended, and the mail that waited for its worker is put off or read."""
+    """A template that does not do as it is told is ended, and the mail that waited for its worker is put off
+    or read.
+    """
     async with workshop(tmp_path, monkeypatch, "stop", silent_seconds=1.0) as shop:
         assert await shop.subject(octets("before")) == "before"
         old = shop.template
@@ -269,7 +281,9 @@ asyncio.run(main())
 
 
 def test_workers_end_with_their_parent(tmp_path):
-    """When the deliverer is killed, its template and every worker go too, one that never lets go of its interpreter included."""
+    """When the deliverer is killed, its template and every worker go too, one that never lets go of its
+    interpreter included.
+    """
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path)], env=env, stdout=subprocess.PIPE, text=True
