@@ -159,7 +159,7 @@ def _choose_policy(record: PolicyRecord, *, subdomain: bool, missing: bool | Non
 
 
 def is_aligned(author: str, domain: str, walks: Mapping[str, Walk], *, strict: bool) -> bool | None:
-    """Returns whether a proved domain speaks for an author's (§4.4); None where DNS kept that back."""
+    """Returns whether a proved domain speaks for an author's (§4.4). Returns None if DNS did not tell."""
     if author == domain:
         return True
     if strict or not may_align(author, domain, walks):

@@ -142,7 +142,9 @@ def test_other_texts_beside_a_record_do_no_harm():
     ],
 )
 def test_names_of_a_walk(domain, number, second):
-    """A walk asks about the domain, then about its seven last labels or fewer, down to one (RFC 9989 §4.10)."""
+    """A walk asks about the domain, then about its seven last labels or fewer, down to one (RFC 9989
+    §4.10).
+    """
     names = build_walk_names(domain)
     assert names[0] == domain
     assert len(names) == number
@@ -184,7 +186,9 @@ P, Y, N = "v=DMARC1; p=reject", "v=DMARC1; psd=y", "v=DMARC1; psd=n"
     ],
 )
 def test_organisation_and_policy(zone, organisation, policy_domain):
-    """The organisation is found by psd=n, psd=y or the shortest name; the policy is the domain's, or its (§4.10)."""
+    """The organisation is found by psd=n, psd=y or the shortest name; the policy is the domain's, or its
+    (§4.10).
+    """
     found = walk(zone, "a.mail.bank.example")
     assert (found.organisation, found.policy_domain) == (organisation, policy_domain)
 
@@ -356,7 +360,9 @@ def test_good_signature_outweighs_dns_that_fails():
     ],
 )
 def test_domains_of_authors(header, expected):
-    """All From fields are read, with groups, names and letters of all languages, and each domain counts once."""
+    """All From fields are read, with groups, names and letters of all languages, and each domain
+    counts once.
+    """
     assert find_author_domains(Fields(header)) == expected
 
 
@@ -444,7 +450,9 @@ FAILED = b"i=2; mx.list.example; arc=pass; dmarc=fail header.from=bank.example"
     ],
 )
 def test_trusted_sealer_lifts_a_failure(forwarded, lifted):
-    """A failure is lifted by what a trusted sealer saw, when nobody but trusted sealers touched the mail since."""
+    """A failure is lifted by what a trusted sealer saw, when nobody but trusted sealers touched the mail
+    since.
+    """
     trusted = Forwarders(chain=forwarded, trusted=("list.example", "Other.example"))
     verdict = judge(REJECT, forwarders=trusted)
     assert verdict.result is Result.FAIL
@@ -488,7 +496,9 @@ def test_pass_needs_no_forwarder():
     ],
 )
 def test_results_of_others(octets, expected):
-    """Results are read without comments and quotes; what does not end hides what follows, as in RFC 8601 §2.2."""
+    """Results are read without comments and quotes; what does not end hides what follows, as in RFC 8601
+    §2.2.
+    """
     assert [(each.method, each.result, dict(each.properties)) for each in parse_results(octets)] == expected
 
 
@@ -518,7 +528,9 @@ ANSWERS = st.one_of(st.lists(TEXTS, max_size=3), st.just("TIMEOUT"))
     authors=st.lists(NAMES.filter(bool), min_size=1, max_size=3, unique=True),
 )  # fmt: skip
 def test_any_dns_has_a_verdict(zone, passed, authors):
-    """No records, names or results raise; a pass has a proved domain within the organisation of the author."""
+    """No records, names or results raise; a pass has a proved domain within the organisation of the
+    author.
+    """
     verdict = judge(
         {name: {"TXT": texts} for name, texts in zone.items()},
         *(dkim(name, result) for name, result in passed),

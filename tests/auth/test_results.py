@@ -113,7 +113,9 @@ statements = st.builds(
 
 @given(authserv_id=st.text(min_size=1, max_size=30), written=st.lists(statements, max_size=5))
 def test_no_token_can_leave_its_place(authserv_id, written):
-    """Whatever peers, signers and lists chose, the field keeps its form: no line, no result of theirs in it."""
+    """Whatever peers, signers and lists chose, the field keeps its form: no line, no result of
+    theirs in it.
+    """
     field = write_field(authserv_id, written).decode("ascii")
     assert FIELD.fullmatch(field)
     assert max(map(len, field.split("\r\n"))) < 998

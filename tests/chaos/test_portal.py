@@ -1,4 +1,6 @@
-"""A captive portal before S3 and Connect: its pages and redirects are no answers, and cost the queue next to nothing."""
+"""A captive portal before S3 and Connect: its pages and redirects are no answers, and cost the queue next to
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def portal(elsewhere):
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_a_portal_delivers_nothing_and_stops_claims(tmp_path, seconds):
-    """While it answers for both services nothing is delivered and few calls are made; then each mail is one contact."""
+    """While it answers for both services nothing is delivered and few calls are made; then each mail is one
+    contact.
+    """
     with (
         fast_sandbox(seed=5) as box,
         running_proxy(box.s3.url) as s3,

@@ -60,7 +60,9 @@ def test_a_machine_without_servers_is_told(monkeypatch):
 
 
 def test_each_list_is_tried(address):
-    """A list that has what every list has, and nothing else, is well; others are told of, with what is wrong."""
+    """A list that has what every list has, and nothing else, is well; others are told of, with what
+    is wrong.
+    """
     zones = ["list.example", "ended.example", "refusing.example", "gone.example"]
     config = builtin_config(dns={"servers": [address]}, identity={"dnsbl": zones})
     found = list(examine_lists(config))

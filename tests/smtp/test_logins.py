@@ -130,7 +130,9 @@ async def test_one_password_of_a_network_at_a_time():
 
 
 async def test_who_came_before_the_first_failure_does_not_wait_for_all():
-    """Of a hundred tries that one network begins at once, few are looked at, and none keeps its session for minutes."""
+    """Of a hundred tries that one network begins at once, few are looked at, and none keeps its session for
+    minutes.
+    """
     limits = Limits(failed_logins=3)
     logins = Logins(SharedCounters(), slow_seconds=0.01)
     looked = 0

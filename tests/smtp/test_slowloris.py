@@ -1,4 +1,6 @@
-"""Peers that take their time in every phase of a session: each is gone when its time is over, and frees its place."""
+"""Peers that take their time in every phase of a session: each is gone when its time is over, and frees its
+place.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ def serving(papers):
 
 
 def test_nobody_stays_for_long_in_any_phase(serving):
-    """All kinds of slow peers at once: each is ended when its time is over, and none of them has sent a mail."""
+    """All kinds of slow peers at once: each is ended when its time is over, and none of them has sent
+    a mail.
+    """
     over = threading.Event()
     threads = {
         phase: threading.Thread(target=attack, args=(serving.connect(PHASES[phase][0]), phase, over))
