@@ -37,6 +37,8 @@ class DnsServer:
         #: The questions that came, as (transport, name, type).
         self.asked = []
         self.port = 0
+        #: Makes the answer to the octets of a question whose record is "octets".
+        self.octets = None
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
@@ -88,6 +90,9 @@ class DnsServer:
             return
         elif records == "garbage":
             yield wire[:2] + b"\x81\x80" + b"\xff" * 40
+            return
+        elif records == "octets":
+            yield self.octets(wire)
             return
         elif records == "silent":
             return

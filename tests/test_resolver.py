@@ -7,8 +7,12 @@ import contextlib
 import ipaddress
 import time
 
+import dns.message
+import dns.rrset
 import pytest
 from dns_server import DnsServer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.auth.answers import RecordType, Status
 from relay.resolver import RECORDS, TRY_SECONDS, DnsResolver
@@ -40,6 +44,7 @@ ZONE = {
     ("broken.example", "A"): "servfail",
     ("garbage.example", "A"): "garbage",
     ("loop.example", "CNAME"): ["loop.example."],
+    ("hostile.example", "A"): "octets",
     **{(f"{n}.endless.example", "A"): "endless" for n in range(40)},
 }
 
@@ -227,3 +232,57 @@ async def test_closing_ends_what_is_under_way():
         await resolver.close()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+async def test_a_resolver_without_servers_knows_nothing(monkeypatch):
+    """Where no server is configured and the machine names none, every question is a temperror at once."""
+    monkeypatch.setattr("relay.resolver.RESOLV_CONF", "/nonexistent")
+    resolver = DnsResolver()
+    assert resolver.servers == ()
+    assert (await resolver.query("example.com", A)).status is Status.TEMPERROR
+
+
+async def test_the_cache_is_bounded(monkeypatch):
+    """What was used longest ago makes room when the cache has too many answers, or too many octets."""
+    monkeypatch.setattr("relay.resolver.ENTRIES", 2)
+    async with resolving() as (resolver, server):
+        for name in ("example.com", "nobody.example", "example.com", "www.example.com", "example.com"):
+            await resolver.query(name, A)
+        assert server.count("example.com") == 1
+        monkeypatch.setattr("relay.resolver.CACHE_BYTES", 5_000)
+        await resolver.query("long.example", TXT)
+        await resolver.query("example.com", A)
+        await resolver.query("long.example", TXT)
+    assert server.count("example.com") == 2
+    assert server.count("long.example") == 4  # over UDP and TCP each time: it has more octets than the cache
+
+
+#: A whole answer, as a server gives it, to be spoilt.
+SOUND = dns.message.make_response(dns.message.make_query("hostile.example", "A"))
+SOUND.answer.append(dns.rrset.from_text("hostile.example.", 60, "IN", "CNAME", "www.example.com."))
+SOUND.answer.append(dns.rrset.from_text("www.example.com.", 60, "IN", "A", "192.0.2.1", "192.0.2.2"))
+HEAD = 12 + len(b"\x07hostile\x07example\x00") + 4  # RFC 1035 §4.1: what makes it an answer to the question
+TAIL = SOUND.to_wire()[HEAD:]
+
+
+@given(
+    flags=st.binary(min_size=2, max_size=2) | st.just(b"\x81\x80"),
+    counts=st.binary(min_size=6, max_size=6) | st.just(SOUND.to_wire()[6:12]),
+    changes=st.lists(st.tuples(st.integers(0, len(TAIL) - 1), st.integers(0, 255)), max_size=6),
+    end=st.integers(0, len(TAIL)) | st.just(len(TAIL)),
+    more=st.binary(max_size=40),
+)
+async def test_no_octets_of_a_server_can_raise(flags, counts, changes, end, more):
+    """Whatever stands behind the id and the question, over UDP and over TCP, is one of the four answers."""
+    tail = bytearray(TAIL)
+    for at, octet in changes:
+        tail[at] = octet
+    async with resolving(timeout_seconds=0.05) as (resolver, server):
+        server.octets = lambda wire: (
+            wire[:2] + flags + b"\0\1" + counts + wire[12:HEAD] + bytes(tail[:end]) + more
+        )
+        began = time.process_time()
+        answer = await resolver.query("hostile.example", A)
+        assert time.process_time() - began < 1
+    assert answer.status in Status
+    assert all(isinstance(each, ipaddress.IPv4Address) for each in answer.addresses)

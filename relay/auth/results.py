@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from relay.auth.arc import ArcResult
 from relay.auth.dkim import DkimResult
+from relay.auth.dmarc import DmarcResult
 from relay.auth.dnsbl import DnsblResult
 from relay.auth.iprev import IprevResult
 from relay.auth.spf_result import SpfIdentity, SpfResult
@@ -22,7 +23,7 @@ from relay.auth.words import Result, show
 #: What `show` leaves plain and RFC 2045 §5.1 does not: a token has no slash.
 _NO_TOKEN = re.compile(r"[/]")
 _LONGEST_REASON = 400  # with each character escaped, still within the 998 of a line (RFC 5322 §2.1.1)
-AnyResult = SpfResult | DkimResult | ArcResult | IprevResult | DnsblResult
+AnyResult = SpfResult | DkimResult | ArcResult | DmarcResult | IprevResult | DnsblResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,9 @@ def state(result: AnyResult) -> Statement:
             )
         case ArcResult():
             return _state("arc", result, ("header.oldest-pass", _find_oldest_pass(result)))
+        case DmarcResult():
+            policy = str(result.policy or "")
+            return _state("dmarc", result, ("header.from", result.domain), ("policy.dmarc", policy))
         case IprevResult():
             return _state("iprev", result, ("policy.iprev", str(result.address)))
         case DnsblResult():

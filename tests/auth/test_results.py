@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.auth.arc import ArcResult, SetResult
+from relay.auth.authres import parse_results
 from relay.auth.dkim import DkimResult
+from relay.auth.dmarc import DmarcResult
+from relay.auth.dmarc_record import Policy
 from relay.auth.dnsbl import DnsblResult
 from relay.auth.iprev import IprevResult
 from relay.auth.results import Statement, build_field, write_field
@@ -54,6 +57,15 @@ def test_a_field_holds_each_result():
         '\tiprev=pass\r\n\t policy.iprev="2001:db8::9";\r\n'
         '\tdnsbl=fail\r\n\t reason="on the list"\r\n\t dns.zone=list.example\r\n'
         '\t policy.ip="127.0.0.2,127.0.0.4"\r\n'
+    )
+
+
+def test_dmarc_names_the_author_and_the_policy():
+    """The author's domain and what it asks for stand with the result of DMARC."""
+    dmarc = DmarcResult(result=Result.FAIL, reason="nothing", domain="bank.example", policy=Policy.REJECT)
+    assert build_field("h.example", [dmarc]) == (
+        b'Authentication-Results: h.example;\r\n\tdmarc=fail\r\n\t reason="nothing"\r\n'
+        b"\t header.from=bank.example\r\n\t policy.dmarc=reject\r\n"
     )
 
 
@@ -120,3 +132,23 @@ def test_no_token_can_leave_its_place(authserv_id, written):
     assert FIELD.fullmatch(field)
     assert max(map(len, field.split("\r\n"))) < 998
     assert field.count(";\r\n") == max(1, len(written))
+
+
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=60)
+
+
+@given(reason=printable, domain=printable, address=printable)
+def test_another_server_reads_what_was_written(reason, domain, address):
+    """Reasons and values of printable ASCII come out of the field as they went in, quotes too."""
+    statement = Statement(
+        method="spf",
+        result=Result.SOFTFAIL,
+        reason=reason,
+        properties=(("smtp.helo", domain), ("smtp.mailfrom", address)),
+    )
+    field = write_field("mx1.example.com", [statement, statement])
+    found = parse_results(field.partition(b":")[2].replace(b"\r\n", b""))
+    assert len(found) == 2
+    for each in found:
+        assert (each.method, each.result) == ("spf", "softfail")
+        assert each.properties == {"reason": reason, "smtp.helo": domain, "smtp.mailfrom": address}
