@@ -1,4 +1,4 @@
-"""DMARC: whether the authors' domains stand behind a mail, and what they ask for if they do not.
+"""DMARC: the verdict of the authors' domains on a mail, and what they ask for if it is not theirs.
 
 Owns *alignment* and *DMARC result*, from values alone. Never asks DNS: walks come in from
 `relay.auth.lookup`. RFC 9989 §4.4 (alignment), §4.10.1 (policy), §5.3.2 (evaluation); of several authors the
@@ -60,7 +60,7 @@ class Identifiers:
     def all_with(self, result: Result) -> Sequence[tuple[str, str]]:
         """The check and the domain of each result of this word."""
         found = [("dkim", each.domain) for each in self.dkim if each.result is result and each.domain]
-        if self.spf is not None and self.spf.result.value == result.value and self.spf.domain:
+        if self.spf is not None and self.spf.result is result and self.spf.domain:
             found.append(("spf", self.spf.domain))
         return found
 
@@ -159,7 +159,7 @@ def _choose_policy(record: PolicyRecord, *, subdomain: bool, missing: bool | Non
 
 
 def is_aligned(author: str, domain: str, walks: Mapping[str, Walk], *, strict: bool) -> bool | None:
-    """Returns whether a proved domain speaks for an author's (§4.4). Returns None if DNS did not tell."""
+    """The alignment of a proved domain with an author's (§4.4). Returns None where DNS did not tell."""
     if author == domain:
         return True
     if strict or not may_align(author, domain, walks):

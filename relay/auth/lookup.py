@@ -32,7 +32,7 @@ async def walk_domains(domains: Iterable[str], resolver: Resolver) -> Mapping[st
 
 
 async def is_missing(domain: str, resolver: Resolver) -> bool | None:
-    """Returns whether a domain has neither an address nor an MX; None where DNS did not say."""
+    """The absence of a domain that has neither an address nor an MX. Returns None where DNS did not say."""
     answers = await asyncio.gather(*(resolver.query(domain, kind) for kind in _SIGNS_OF_LIFE))
     if any(answer.status is Status.FOUND for answer in answers):
         return False

@@ -20,7 +20,7 @@ from relay.auth.dmarc_record import Policy, find_record, parse_record
 from relay.auth.fields import HEADER_BYTES, Fields
 from relay.auth.lookup import is_missing, walk_domains
 from relay.auth.organisation import build_walk_names, is_within
-from relay.auth.spf_result import SpfIdentity, SpfResult, SpfWord
+from relay.auth.spf_result import SpfIdentity, SpfResult
 from relay.auth.words import Finding, Result
 from relay.auth.zone import ZoneResolver
 
@@ -32,7 +32,7 @@ def dkim(domain, result=Result.PASS):
     return DkimResult(result=result, reason="", domain=domain)
 
 
-def spf(domain, result=SpfWord.PASS):
+def spf(domain, result=Result.PASS):
     """A verdict on a reverse-path."""
     return SpfResult(result=result, identity=SpfIdentity.MAIL_FROM, domain=domain, reason="")
 
@@ -221,7 +221,7 @@ def test_mail_that_its_domain_stands_behind_passes(proof, reason):
         [dkim("evil.example"), spf("evil.example")],
         [dkim("notbank.example")],
         [dkim("example")],
-        [dkim("bank.example", Result.FAIL), spf("bank.example", SpfWord.SOFTFAIL)],
+        [dkim("bank.example", Result.FAIL), spf("bank.example", Result.SOFTFAIL)],
         [dkim("bank.example", Result.POLICY), dkim("bank.example", Result.NEUTRAL), dkim("", Result.PASS)],
     ],
 )
@@ -321,7 +321,7 @@ def test_policy_that_dns_does_not_tell():
 
 def test_check_that_dns_kept_from_the_author():
     """A signature of the author's own domain whose key DNS kept back leaves the verdict open."""
-    for proof in (dkim("bank.example", Result.TEMPERROR), spf("mail.bank.example", SpfWord.TEMPERROR)):
+    for proof in (dkim("bank.example", Result.TEMPERROR), spf("mail.bank.example", Result.TEMPERROR)):
         verdict = judge(REJECT, proof)
         expected = "DNS did not answer for a check that may speak for the author's domain"
         assert (verdict.result, verdict.reason, verdict.policy) == (Result.TEMPERROR, expected, Policy.REJECT)
@@ -333,14 +333,14 @@ def test_stranger_cannot_put_the_verdict_in_doubt():
     proofs = (
         dkim("evil.example", Result.TEMPERROR),
         dkim("evil.example"),
-        spf("evil.example", SpfWord.TEMPERROR),
+        spf("evil.example", Result.TEMPERROR),
     )
     assert judge(zone, *proofs).result is Result.FAIL
 
 
 def test_good_signature_outweighs_dns_that_fails():
     """One proof is enough, though DNS failed for others."""
-    assert judge(REJECT, spf("bank.example", SpfWord.TEMPERROR), dkim("bank.example")).result is Result.PASS
+    assert judge(REJECT, spf("bank.example", Result.TEMPERROR), dkim("bank.example")).result is Result.PASS
 
 
 # --- Authors
