@@ -65,6 +65,19 @@ def check_dns_list(value: str) -> str:
     return domain
 
 
+def check_sealer(value: str) -> str:
+    """The domain of a forwarder that seals mail by ARC, in A-labels."""
+    try:
+        domain = encode_domain(_check_domain(value))
+    except ValueError:
+        domain = None
+    if domain is None or "." not in domain:
+        raise ValueError(
+            'is no domain that seals mail; write the d= of its ARC-Seal, like "lists.example.com"'
+        )
+    return domain
+
+
 def check_network(value: str) -> str:
     """The network in its canonical spelling; one with host bits is refused."""
     try:
