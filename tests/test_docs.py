@@ -292,40 +292,84 @@ def test_modules_in_documents_exist():
         assert missing == [], path.name
 
 
-def references():
-    """Every page of docs/ that a docstring or a comment of relay/ names, with its section where it
-    names one.
-    """
-    for path in sorted((ROOT / "relay").rglob("*.py")):
-        words = [
-            ast.get_docstring(node) or ""
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        ]
-        with path.open("rb") as file:
-            words += [
-                token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT
-            ]
-        for each in words:
-            text = re.sub(r"\s*\n\s*(?:#:? )?", " ", each)
-            yield name_of(path), text, re.findall(r'docs/([\w.-]*\w)(?:, "([^"]+)")?', text)
+def words_of(path):
+    """Every docstring and every comment of a file, each on one line; comments below each other are one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield re.sub(r"\s+", " ", ast.get_docstring(node) or "")
+    with path.open("rb") as file:
+        comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    last, block = 0, ""
+    for token in comments:
+        text = re.sub(r"^#:? *", "", token.string)
+        if token.start[0] == last + 1:
+            block += f" {text}"
+        else:
+            yield block
+            block = text
+        last = token.start[0]
+    yield block
 
 
-def test_references_of_the_code_lead_somewhere():
-    """A page of docs/ that the code names exists, and so does the section; the code names no page that is not
-    ours.
+CODE = [
+    path
+    for path in sorted(ROOT.glob("*/**/*.py"))
+    if path.relative_to(ROOT).parts[0] in ("relay", "tests", "bench", "docs")
+]
+
+
+def leads_to_section(page, section):
+    """A page of docs/ is there, with a heading of this name or a row of a table that begins so."""
+    aim = ROOT / "docs" / page
+    if not aim.exists():
+        return False
+    heads = re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE)
+    return not section or section in heads or f"| {section}" in aim.read_text()
+
+
+def is_named(dotted):
+    """A dotted name of ours leads to a module, or to something in one."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:
+            continue
+        for part in parts[cut:]:
+            fields = getattr(found, "model_fields", getattr(found, "__dataclass_fields__", {}))
+            if not hasattr(found, part) and part not in fields:
+                return False
+            found = getattr(found, part, None)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", CODE, ids=name_of)
+def test_references_of_the_code_lead_somewhere(path):
+    """A page of docs/ that a docstring or a comment names exists, and so does its section, in quotes.
+
+    The same holds for our own modules and files. No page is named that is not ours.
     """
     wrong = []
-    for place, text, found in references():
-        if re.search(r"\bdesign(?:\.md)? §|\bhouse\.md|\bfacts/", text):
-            wrong.append(f"{place}: {text[:80]}")
-        for page, section in found:
-            aim = ROOT / "docs" / page
-            heads = re.findall(r"^#+ (.+)$", aim.read_text(), re.MULTILINE) if aim.exists() else []
-            row = aim.exists() and f"| {section}" in aim.read_text()  # or a row of a table, by its beginning
-            if not aim.exists() or (section and section not in heads and not row):
-                wrong.append(f"{place}: docs/{page} {section}")
+    for text in words_of(path):
+        wrong += re.findall(r"\bdesign(?:\.md)? §|\bhouse\.md|\bfacts/", text)
+        wrong += re.findall(r"docs/[\w-]+\.md, [A-Z]\w*", text)
+        for page, section in re.findall(r'docs/([\w.-]*\w)(?:, "([^"]+)")?', text):
+            wrong += [] if leads_to_section(page, section) else [f"docs/{page} {section}"]
+        wrong += [name for name in re.findall(r"`(relay(?:\.\w+)+)`", text) if not is_named(name)]
+        wrong += [
+            name
+            for name in re.findall(r"(?<!/)\b((?:relay|tests|bench|config)/[\w/-]+\.(?:py|md|toml))\b", text)
+            if not (ROOT / name).exists()
+        ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_files_in_documents_exist(path):
+    """Each of our files that a page names is there; only the change log may tell of one that is gone."""
+    files = re.findall(r"`((?:relay|tests|bench|config|docs)/[\w/.-]*\w)`", path.read_text())
+    assert path.name == "CHANGELOG.md" or [name for name in files if not (ROOT / name).exists()] == []
 
 
 # --- The words of the code

@@ -1,4 +1,4 @@
-"""The floors and fences of the design, held by reading the imports of every module.
+"""The floors and fences of CONTRIBUTING.md, held by reading the imports of every module.
 
 Three tables below say where a room stands, who may look sideways, and who may touch which library. A new
 room, or a new library, needs its line here: that line is the decision, and reviewers see it.
@@ -131,7 +131,7 @@ IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today", "read_text",
 CLOSED = {
     "relay.spool.local": ("relay.spool", "relay.spool.opening, behind relay.spool.interface"),
 }
-LONGEST = 400  # lines of a module, design §2
+LONGEST = 400  # lines of a module: CONTRIBUTING.md, "Code"
 
 
 def module_name(path: Path) -> str:

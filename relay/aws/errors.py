@@ -141,7 +141,7 @@ def readable_answer(service: str) -> Iterator[None]:
 
 
 def map_error(service: str, exc: BaseException) -> RemoteError:
-    """Translate a foreign error into a RemoteError (docs/flow.md, Delivery)."""
+    """Translate a foreign error into a RemoteError (docs/flow.md, "Delivery")."""
     if isinstance(exc, ClientError):
         return _map_answer(service, exc.response)
     if isinstance(exc, ParamValidationError):  # the client's own check refused it: it never left

@@ -1,6 +1,7 @@
 """The decision about an entry whose delivery failed: again later, wait for the route, or give up.
 
-Owns the treatment of each class of failure (docs/flow.md, Delivery) and the arithmetic of backoff. Never does
+Owns the treatment of each class of failure (docs/flow.md, "Delivery") and the arithmetic of backoff. Never
+does
 I/O: the age, the attempt and the chance are arguments.
 """
 
@@ -89,7 +90,7 @@ def decide_failure(
     chance: float,
     explained: bool = False,
 ) -> Decision:
-    """Decide what becomes of an entry after a failure of this class (docs/flow.md, Delivery).
+    """Decide what becomes of an entry after a failure of this class (docs/flow.md, "Delivery").
 
     `explained` is for a conflict: True if this entry has sent the token before, or the ledger remembers it.
     """

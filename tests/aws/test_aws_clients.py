@@ -260,7 +260,7 @@ T, Q, C, P, F, X = (
     ],
 )
 def test_every_foreign_error_has_one_meaning(service, exc, failure, code):
-    """The table of design §7; what stands in no row is temporary."""
+    """The table of docs/flow.md, "Delivery"; an error in no row is temporary."""
     error = map_error(service, exc)
     assert (error.service, error.failure, error.code) == (service, failure, code)
 

@@ -50,7 +50,7 @@ def decide(failure, *, attempt=1, age=0.0, chance=MIDDLE):
     ],
 )
 def test_decision_by_class(failure, attempt, age, decision):
-    """Each class of failure has the treatment that design §7 gives it."""
+    """Each class of failure has the treatment of docs/flow.md, "Delivery"."""
     assert decide(failure, attempt=attempt, age=age) == decision
 
 

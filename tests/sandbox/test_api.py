@@ -1,4 +1,4 @@
-"""The JSON API, held to the contract (design §5.4)."""
+"""The JSON API, held to docs/sandbox.md."""
 
 from __future__ import annotations
 
