@@ -65,11 +65,6 @@ class Answer:
     #: The cause of a temperror, in words of ours without anything that came from outside; else "".
     reason: str = ""
 
-    @property
-    def void(self) -> bool:
-        """Returns whether there is no such record or no such name (RFC 7208 §4.6.4, "void lookup")."""
-        return self.status in (Status.NODATA, Status.NXDOMAIN)
-
 
 class Resolver(Protocol):
     """A source of answers: the DNS within a deadline, or a zone file."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.auth.answers import Answer, RecordType, Resolver, Status, is_name, normalise_name
-from relay.auth.iprev import find_names
+from relay.auth.iprev import Names, find_names
 from relay.auth.spf_macro import MacroString, SpfSyntaxError, expand, fit_name
 from relay.auth.spf_record import Mechanism, MechanismName, SpfRecord, parse_record, select_records
 from relay.auth.spf_result import SpfIdentity, SpfResult, clean_host, quote
@@ -113,7 +113,7 @@ class _Evaluation:
         self._sender_domain = domain
         self._helo = helo or "unknown"
         self._resolver = resolver
-        self._validated: tuple[str, ...] | None = None
+        self._names: Names | None = None
         self.lookups = 0
         self._voids = 0
 
@@ -172,7 +172,9 @@ class _Evaluation:
             case MechanismName.MX:
                 return await self._is_exchange(target, mechanism)
             case MechanismName.PTR:
-                return any(_is_within(name, normalise_name(target)) for name in await self._validate_names())
+                names = await self._find_names()
+                self._count_void(names.status)
+                return any(_is_within(name, target) for name in names.validated)
             case _:  # exists, which asks for A whatever the peer's family (RFC 7208 §5.7)
                 return (await self._ask(target, RecordType.A)).status is Status.FOUND
 
@@ -210,11 +212,11 @@ class _Evaluation:
         mine = int(self._address) >> shift
         return any(int(address) >> shift == mine for address in addresses)
 
-    async def _validate_names(self) -> tuple[str, ...]:
-        """The names of the peer's PTR records that lead back to it (RFC 7208 §5.5); none if DNS fails."""
-        if self._validated is None:
-            self._validated = (await find_names(self._address, self._resolver)).validated
-        return self._validated
+    async def _find_names(self) -> Names:
+        """The names of the peer that lead back to it (RFC 7208 §5.5); none if DNS fails."""
+        if self._names is None:
+            self._names = await find_names(self._address, self._resolver)
+        return self._names
 
     async def _expand(self, spec: MacroString, domain: str) -> str | None:
         """The name that a domain-spec stands for. Returns None where it can match nothing (RFC 8616 §4)."""
@@ -222,13 +224,13 @@ class _Evaluation:
         if letters & {"s", "l"} and not self._local.isascii():
             return None
         if not letters:
-            return fit_name(expand(spec, {}))
+            return normalise_name(fit_name(expand(spec, {})))
         pointer = ""
         if "p" in letters:
-            if self._validated is None:
+            if self._names is None:
                 self._count()  # RFC 7208 §4.6.4: its PTR is within the limit of look-ups
-            pointer = _choose_name(await self._validate_names(), domain)
-        return fit_name(expand(spec, self._values(domain, pointer)))
+            pointer = _choose_name((await self._find_names()).validated, domain)
+        return normalise_name(fit_name(expand(spec, self._values(domain, pointer))))
 
     def _values(self, domain: str, pointer: str) -> Mapping[str, str]:
         """The values of the macros (RFC 7208 §7.2)."""
@@ -251,11 +253,14 @@ class _Evaluation:
     async def _ask(self, name: str, kind: RecordType) -> Answer:
         """The answer of a term's own question, whose emptiness is counted."""
         answer = await self._query(name, kind)
-        if answer.void and is_name(name):
-            self._voids += 1
-            if self._voids > VOID_LOOKUPS:
-                raise _HaltError(Result.PERMERROR, f"more than {VOID_LOOKUPS} look-ups find nothing")
+        if is_name(name):
+            self._count_void(answer.status)
         return answer
+
+    def _count_void(self, status: Status) -> None:
+        self._voids += status in (Status.NODATA, Status.NXDOMAIN)
+        if self._voids > VOID_LOOKUPS:
+            raise _HaltError(Result.PERMERROR, f"more than {VOID_LOOKUPS} look-ups find nothing")
 
     async def _query(self, name: str, kind: RecordType) -> Answer:
         answer = await self._resolver.query(name, kind)

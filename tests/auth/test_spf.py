@@ -122,6 +122,8 @@ def check(record, *, peer=PEER, sender="some.user@here.example", helo="mail.exam
         ("v=spf1 a:a.example a:b.example -all", "fail"),
         ("v=spf1 a:a.example a:b.example a:c.example -all", "permerror"),
         ("v=spf1 a:..example a:c..example exists:d..example -all", "fail"),
+        ("v=spf1 mx:mail.example ptr a:c.example -all", "fail"),
+        ("v=spf1 include:PASS.example -all", "pass"),
         ("v=spf1 " + "a:near.example " * 10 + "-all", "fail"),
         ("v=spf1 " + "a:near.example " * 11 + "-all", "permerror"),
         ("v=spf1 mx:crowd.example -all", "permerror"),
@@ -168,6 +170,10 @@ def test_a_mistake_anywhere_is_an_error(term):
         ("v=spf1 a:near.example/0 -all", "fail"),
         ("v=spf1 a:near.example//64 -all", "pass"),
         ("v=spf1 exists:%{ir}.%{v}.arpa -all", "pass"),
+        # This peer has no name, which is found in vain
+        ("v=spf1 ptr a:c.example -all", "fail"),
+        ("v=spf1 ptr a:c.example exists:d.example -all", "permerror"),
+        ("v=spf1 exists:%{p}.example a:c.example exists:d.example -all", "permerror"),
         # Three hosts of an MX without any IPv6 are one term, and that term has found its MX
         ("v=spf1 mx:old.example mx:old.example mx:old.example -all", "fail"),
     ],
