@@ -232,7 +232,7 @@ class Pool:
             place.cancel()
             raise
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if place.done() and not place.cancelled() and place.exception() is None:
                 self._idle.append(place.result())
                 self._hand_out()
             raise
@@ -244,16 +244,24 @@ class Pool:
                 place.set_result(self._idle.popleft())
 
     def _refill(self) -> None:
-        """Start quick workers until the pool has its number."""
-        while self._quick_count < self._quick and not self._closed:
+        """Start quick workers until the pool has its number; where that fails, try again by and by."""
+        if self._fork_all() is not None and (self._recovering is None or self._recovering.done()):
+            self._recovering = asyncio.ensure_future(self._recover())
+
+    def _fork_all(self) -> BusyError | None:
+        """Fork quick workers until the pool has its number. Returns the reason why it has not."""
+        trouble = None
+        while self._quick_count < self._quick and not self._closed and trouble is None:
             try:
                 worker = self._supply.fork()
-            except BusyError:
-                return
-            self._quick_count += 1
-            self._idle.append(worker)
-            worker.ended.add_done_callback(partial(self._lose_idle, worker))
+            except BusyError as exc:
+                trouble = exc
+            else:
+                self._quick_count += 1
+                self._idle.append(worker)
+                worker.ended.add_done_callback(partial(self._lose_idle, worker))
         self._hand_out()
+        return trouble
 
     def _lose_idle(self, worker: WorkerProcess, _: asyncio.Future[DiedError]) -> None:
         """Note the end of a worker; where it was idle, another takes its place."""
@@ -261,18 +269,29 @@ class Pool:
             self._idle.remove(worker)
             self._quick_count -= 1
             worker.close()
-            self._loop.call_later(_CROWDED_SECONDS, self._recover)
+            self._loop.call_later(_CROWDED_SECONDS, self._refill)
 
-    def _recover(self) -> None:
-        """Replace workers and a template that ended while no mail waited."""
-        self._refill()
-        if self._quick_count < self._quick and not self._closed:
-            self._recovering = asyncio.ensure_future(self._restart())
+    async def _recover(self) -> None:
+        """Replace the template, and the workers that ended with it.
 
-    async def _restart(self) -> None:
-        with suppress(BusyError):  # logged; the next mail tries again
+        Mails may wait whose workers, and those of all others, have ended by no deed of theirs. If no worker
+        can be had now, these mails are told so: nothing else would wake them.
+        """
+        await asyncio.sleep(_CROWDED_SECONDS)
+        try:
             await self._supply.ready()
-            self._refill()
+            trouble = self._fork_all()
+        except BusyError as exc:  # logged; the next mail tries again
+            trouble = exc
+        if trouble is not None and not self._quick_count:
+            self._turn_away(trouble)
+
+    def _turn_away(self, trouble: BusyError) -> None:
+        """Tell all mails that wait for a quick worker that there is none."""
+        while self._waiting:
+            place, _ = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(BusyError(str(trouble), error=trouble.error))
 
     def _give_back(self, worker: WorkerProcess, attending: Attendance) -> None:
         if attending.is_clean and not worker.ended.done() and not self._closed:

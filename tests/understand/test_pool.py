@@ -188,6 +188,44 @@ async def test_the_template_is_replaced(tmp_path, monkeypatch):
         assert shop.template != old
 
 
+async def test_a_mail_that_waits_is_not_forgotten(tmp_path, monkeypatch):
+    """When all workers end, with the mails that had them, a mail that waited for one is read all the same."""
+    async with workshop(tmp_path, monkeypatch, "stop") as shop:
+        struck = [
+            asyncio.create_task(shop.subject(HOSTILE, spool_id=f"0STRUCK{number}")) for number in range(2)
+        ]
+        await until_true(lambda: sum(map(is_stopped, shop.workers())) == 2)
+        waiting = [asyncio.create_task(shop.subject(octets(f"{number}"))) for number in range(3)]
+        await asyncio.sleep(0)
+        os.kill(shop.template, signal.SIGKILL)
+        for task in struck:
+            task.cancel()
+        subjects = await asyncio.wait_for(asyncio.gather(*waiting), 30)
+        assert subjects == ["0", "1", "2"]
+        await asyncio.gather(*struck, return_exceptions=True)
+        await until_true(lambda: len(shop.workers()) == 2)
+
+
+async def test_a_mail_that_waits_is_told_that_there_are_no_workers(tmp_path, monkeypatch):
+    """Where no template can be started any more, mails that wait are put off, and none waits for ever."""
+    async with workshop(tmp_path, monkeypatch, "stop") as shop:
+        struck = [
+            asyncio.create_task(shop.subject(HOSTILE, spool_id=f"0STRUCK{number}")) for number in range(2)
+        ]
+        await until_true(lambda: sum(map(is_stopped, shop.workers())) == 2)
+        waiting = [asyncio.create_task(shop.subject(octets(f"{number}"))) for number in range(3)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+        os.kill(shop.template, signal.SIGKILL)
+        for task in struck:
+            task.cancel()
+        told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+        assert [(type(each), each.code) for each in told] == [(RemoteError, "busy")] * 3
+        await asyncio.gather(*struck, return_exceptions=True)
+        monkeypatch.undo()
+        assert await shop.subject(octets("after")) == "after"
+
+
 async def test_a_template_that_hangs_is_replaced(tmp_path, monkeypatch):
     """A template that does not do as it is told is ended, and the mail that waited for its worker is put off
     or read.
