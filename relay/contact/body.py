@@ -17,13 +17,14 @@ from relay.contact.inline import choose_images, find_shown, image_type, replace_
 from relay.contact.invitation import find_invitation, render_invitation
 from relay.contact.joined import weave_html, weave_text
 from relay.contact.limits import STORED_CONTENT_BYTES
-from relay.contact.markup import shows_something
 from relay.contact.plan import Adaptation
+from relay.message.markup import shows_something, shows_words
 from relay.message.model import Defect, Message, Part
 from relay.vocabulary import Rung
 
 HTML = "text/html"
 PLAIN = "text/plain"
+_FEW_DRAW = frozenset({"image/heic", "image/heif"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,9 @@ class Body:
 def make_body(message: Message, route: Route, config: Config, *, rung: Rung, limit: int) -> Body:
     """The body within `limit` UTF-8 bytes, with the changes that were needed."""
     wants_html = rung is not Rung.TEXT and route.prefer == "html"
-    has_html = bool(message.html) and shows_something(message.html)
+    # HTML of nothing but a picture from elsewhere says less than the text beside it.
+    shows = shows_something if is_blank(message.text) else shows_words
+    has_html = bool(message.html) and shows(message.html)
     if has_html and wants_html:
         body = _make_html(message, limit)
         if body is not None:
@@ -85,6 +88,7 @@ def _make_html(message: Message, limit: int) -> Body | None:
     references = find_shown(message, woven)
     chosen = choose_images(references, limit - size)
     shown = frozenset(one.index for one in references)
+    heic = frozenset(index for index in shown if image_type(message.attachments[index]) in _FEW_DRAW)
     for index in sorted(shown):
         part = message.attachments[index]
         code = Code.IMAGE_INLINED if index in chosen else Code.IMAGE_NOT_INLINED
@@ -93,8 +97,9 @@ def _make_html(message: Message, limit: int) -> Body | None:
     return Body(
         text=replace_references(woven, references, chosen),
         content_type=HTML,
-        inlined=chosen,
-        shown=shown,
+        # No browser but Safari draws HEIC: such a picture goes as a file, too.
+        inlined=chosen - heic,
+        shown=shown - heic,
         changes=tuple(changes),
     )
 

@@ -14,17 +14,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
-from relay.contact.characters import clean_text
+from relay.contact.characters import clean_text, is_blank
 from relay.contact.embedded import render_message
-from relay.contact.html_text import Effort
+from relay.contact.html_text import Effort, make_text
 from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
+from relay.contact.promotion import is_page, read_words
+from relay.message.markup import uncover
 from relay.message.model import Defect, Embedded, Message, Part
 from relay.message.octets import slices
+from relay.message.sniff import measure_picture
 
 _CHUNK = 1 << 20
 #: Origins of leaves whose container holds nothing else (a text with uuencode holds words as well).
 _OPENED = frozenset({"tnef", "smime"})
 
+
+#: RFC 8551 §3.5.3, RFC 3156 §5.
+_SIGNATURES = frozenset({
+    "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature",
+})  # fmt: skip
+#: Octets of a picture of one pixel, with room for what programs add.
+_PIXEL_BYTES = 4_096
 
 #: File names for parts that programs send without a name.
 _NAMES = {
@@ -43,6 +53,10 @@ class Role(StrEnum):
     #: An attached message as it came; `RENDERED` follows it, then the files `LIFTED` out of it.
     MESSAGE = "message"
     RENDERED = "rendered"
+    #: A file of HTML; `RENDERED` follows it.
+    PAGE = "page"
+    #: What tells an agent nothing: see `_is_noise`.
+    NOISE = "noise"
     LIFTED = "lifted"
     #: A container that was opened; its files stand beside it.
     CONTAINER = "container"
@@ -117,16 +131,40 @@ def _collect(message: Message, found: list[Candidate], effort: Effort, *, parent
         for depth in range(len(part.path))
     }
     role = Role.ATTACHMENT if parent is None else Role.LIFTED
+    unchosen = {id(part) for part in message.unchosen}
     for part in message.attachments:
         embedded = inner.pop(part.path, None)
         number = len(found) + 1
         name = _title(embedded, "eml") if embedded else ""
-        kind = Role.CONTAINER if part.path in opened and not part.origin else role
+        page = "" if embedded else _page_text(part, effort)
+        kind = Role.CONTAINER if part.path in opened and not part.origin else Role.PAGE if page else role
+        if not embedded and (id(part) in unchosen or _is_noise(part)):
+            kind = Role.NOISE
         found.append(_take(part, number, Role.MESSAGE if embedded else kind, name=name, parent=parent))
-        if embedded:
+        if kind is Role.PAGE:
+            stem = (part.name or "page").rpartition(".")[0] or "page"
+            found.append(_make(number + 1, Role.RENDERED, f"{stem}.txt", page, parent=number))
+        elif embedded:
             text = render_message(embedded.message, effort)
             found.append(_make(number + 1, Role.RENDERED, _title(embedded, "txt"), text, parent=number))
             _collect(embedded.message, found, effort, parent=number)
+
+
+def _page_text(part: Part, effort: Effort) -> str:
+    """The text of a file of HTML; "" where it is none, or shows none."""
+    if not is_page(part) or effort.spent:
+        return ""
+    text = make_text(uncover(read_words(part, detecting=False)[0]), effort)
+    return "" if is_blank(text) else text + "\n"
+
+
+def _is_noise(part: Part) -> bool:
+    """Returns whether a part is a detached signature, or a picture of one pixel that counts readers."""
+    if part.content_type in _SIGNATURES:
+        return True
+    if not (0 < part.size <= _PIXEL_BYTES):
+        return False
+    return measure_picture(part.read()) in {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
 def _take(part: Part, number: int, role: Role, *, name: str, parent: int | None) -> Candidate:

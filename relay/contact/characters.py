@@ -20,6 +20,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
+#: White space, and what fills preheaders: zero-width characters, soft hyphens, byte order marks.
+_INVISIBLE = re.compile("[\\s\u200b-\u200f\u2060\u034f\u00ad\ufeff]*+")
+
+
 def clean_text(text: str) -> str:
     """The text with NUL and lone surrogates replaced by U+FFFD; other control characters stay."""
     return text if is_sendable(text) else _UNSENDABLE.sub("\ufffd", text)
@@ -41,7 +45,7 @@ def is_blank(text: str) -> bool:
     """Returns whether a text shows nothing but white space, without copying or reading past its first
     word.
     """
-    return not text or text.isspace()
+    return not text or text.isspace() or _INVISIBLE.fullmatch(text) is not None
 
 
 def clean_line(text: str) -> str:

@@ -157,9 +157,13 @@ def _name_files(
             whole.add(candidate.number)
             continue
         fits = 0 < candidate.size <= choice.config.connect.max_attachment_bytes
-        if candidate.role is Role.MESSAGE and fits and get_extension(name) in allowed:
+        inlined = candidate.number in choice.inlined
+        whole_by_itself = (
+            candidate.role in {Role.MESSAGE, Role.PAGE} and fits and get_extension(name) in allowed
+        )
+        if whole_by_itself or (inlined and candidate.role is Role.PAGE):
             whole.add(candidate.number)
-        if candidate.number in choice.inlined:
+        if inlined:
             continue
         if candidate.part is not None and name != candidate.part.name:
             sent = candidate.part.name or ""
@@ -206,12 +210,14 @@ def _check_each(
             continue
         if candidate.role is Role.CONTAINER:
             reasons[candidate.number] = Code.ATTACHMENT_UNPACKED
+        elif candidate.role is Role.NOISE:
+            reasons[candidate.number] = Code.ATTACHMENT_NOISE
         elif file.size == 0:
             reasons[candidate.number] = Code.ATTACHMENT_EMPTY
         elif get_extension(file.name) not in allowed:
-            message = candidate.role is Role.MESSAGE
+            rendered = candidate.role in {Role.MESSAGE, Role.PAGE}
             reasons[candidate.number] = (
-                Code.ATTACHMENT_RENDERED if message else Code.ATTACHMENT_TYPE_NOT_ALLOWED
+                Code.ATTACHMENT_RENDERED if rendered else Code.ATTACHMENT_TYPE_NOT_ALLOWED
             )
         elif file.size > limit:
             reasons[candidate.number] = Code.ATTACHMENT_TOO_LARGE

@@ -21,6 +21,7 @@ from relay.contact.files import Choice, Files, choose_files
 from relay.contact.limits import BODY_BYTES
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
+from relay.contact.promotion import promote
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
 from relay.message.classify import classify
@@ -155,6 +156,8 @@ def _fit_content(
     note and it does not fit, the second leaves room.
     """
     candidates = collect_candidates(message)
+    promotion = promote(message)
+    message = promotion.message
     top = tuple(one.number for one in candidates if one.parent is None)
     for reserve in (0, NOTE_LIMIT):
         body = make_body(message, route, config, rung=rung, limit=BODY_BYTES - reserve)
@@ -165,7 +168,9 @@ def _fit_content(
             folder=_folder(context, config),
             rung=rung,
             refused=refused,
-            inlined=frozenset(top[index] for index in body.inlined),
+            inlined=frozenset(
+                top[index] for index in body.inlined | (frozenset() if body.kept else promotion.spent)
+            ),
             shown=frozenset(top[index] for index in body.shown),
             room=room,
         )
@@ -178,7 +183,12 @@ def _fit_content(
         total = size + sum(file.size for file in files.attached)
         if size <= BODY_BYTES and total <= max(config.connect.max_total_bytes, size):
             break
-    return _Content(text=text, body=body, files=files, changes=(*body.changes, *files.changes, *note_changes))
+    return _Content(
+        text=text,
+        body=body,
+        files=files,
+        changes=(*promotion.changes, *body.changes, *files.changes, *note_changes),
+    )
 
 
 def _tell_inside(files: Files) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from relay.contact.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
+from relay.message.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
 
 _BLOCKS = frozenset({
     "address", "article", "aside", "body", "center", "dd", "details", "dir", "div", "dl", "dt", "fieldset",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import unquote, urljoin
 
-from relay.contact.markup import unescape
+from relay.message.markup import unescape
 from relay.message.model import Message, Part
 from relay.message.sniff import EXECUTABLES
 

@@ -18,6 +18,7 @@ from relay.message.model import Message, Part
 #: names.
 _LIMIT = 262_144
 
+_TYPES = frozenset({"text/calendar", "text/x-vcalendar", "application/ics"})
 _FOLD = re.compile(r"\r?\n[ \t]")
 _ZONE = re.compile(r"(?:^|;)TZID=\"?([^;:\"]{1,100})", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?")
@@ -32,7 +33,12 @@ _METHODS = {
 
 def find_invitation(message: Message) -> Part | None:
     """The first calendar object of a mail."""
-    return next((part for part in message.attachments if part.content_type == "text/calendar"), None)
+    return next((part for part in message.attachments if is_calendar(part)), None)
+
+
+def is_calendar(part: Part) -> bool:
+    """Returns whether a part is a calendar object, by its type or by its first line."""
+    return part.content_type in _TYPES or part.detected_type == "text/calendar"
 
 
 def render_invitation(part: Part) -> str:

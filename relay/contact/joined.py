@@ -13,8 +13,8 @@ from html import escape
 
 from relay.contact.characters import clean_text
 from relay.contact.html_text import Effort, make_text
-from relay.contact.markup import append_fragment
-from relay.message.charset import decode
+from relay.message.bodies import part_text
+from relay.message.markup import append_fragment
 from relay.message.model import Message, Part
 
 _HTML = "text/html"
@@ -47,13 +47,7 @@ def weave_html(message: Message, text: str, lone: tuple[Part, ...]) -> str:
 
 
 def _read(part: Part) -> str:
-    octets = bytearray()
-    for chunk in part.chunks():
-        octets += chunk
-        if len(octets) >= _PIECE_LIMIT:
-            break
-    text, _ = decode(bytes(octets[:_PIECE_LIMIT]), part.charset)
-    return clean_text(text.replace("\r\n", "\n").replace("\r", "\n"))
+    return clean_text(part_text(part, _PIECE_LIMIT, detecting=True))
 
 
 def _as_html(parts: list[Part]) -> str:

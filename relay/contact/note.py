@@ -12,8 +12,8 @@ from html import escape
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.body import HTML, Body
 from relay.contact.characters import cut_utf8, cut_utf16
-from relay.contact.markup import append_fragment
 from relay.contact.plan import Adaptation, PlannedFile
+from relay.message.markup import append_fragment
 
 #: Bytes of a note, so that a thousand refused files do not push the mail's own text out of the body.
 NOTE_LIMIT = 65_536
@@ -30,7 +30,7 @@ _REASONS = {
     Code.ATTACHMENTS_TOO_MANY: "more files than one contact takes",
     Code.ATTACHMENTS_TOO_LARGE: "more bytes than one contact takes",
     Code.ATTACHMENT_REFUSED: "refused with this contact",
-    Code.ATTACHMENT_RENDERED: "an attached message, shown as a text file beside it",
+    Code.ATTACHMENT_RENDERED: "shown as a text file beside it",
 }
 
 
@@ -39,7 +39,8 @@ def build_note(
 ) -> tuple[str, ...]:
     """The lines of the note; none when there is nothing to say."""
     # A container is left out, because its files stand beside it: the name winmail.dat helps no agent.
-    left = [one for one in left if one[1] is not Code.ATTACHMENT_UNPACKED]
+    # A signature, a pixel and another form of the same words are nothing that an agent could miss.
+    left = [one for one in left if one[1] not in {Code.ATTACHMENT_UNPACKED, Code.ATTACHMENT_NOISE}]
     lines = [cut_utf8(fact, _FACT) for fact in facts]
     if left:
         lines.append("Not attached to this contact, but kept:")

@@ -22,8 +22,8 @@ TYPE_HOLD = "policy.disallowed_types"
 def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
     """The names of the files for which this route refuses the mail; none when it is taken.
 
-    A picture that goes into the HTML, an attached message that is shown as text and a container that was
-    opened reach the agent, so their types refuse nothing.
+    A picture that goes into the HTML, an attached message or HTML that is shown as text, a container that was
+    opened and what tells nobody anything (a signature) are no files that an agent would miss.
     """
     if route.disallowed_types != "reject":
         return ()
@@ -35,7 +35,7 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
     for candidate in collect_candidates(message):
         if (
             candidate.part is None
-            or candidate.role in (Role.MESSAGE, Role.CONTAINER)
+            or candidate.role in (Role.MESSAGE, Role.PAGE, Role.CONTAINER, Role.NOISE)
             or id(candidate.part) in shown
         ):
             continue

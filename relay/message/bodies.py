@@ -7,25 +7,33 @@ mixed), RFC 2387 (related), RFC 1847 (signed), RFC 6522 (report).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from relay.message.charset import decode
 from relay.message.flowed import unflow
+from relay.message.markup import shows_something, uncover
+from relay.message.model import Part
 from relay.message.octets import CHUNK
 from relay.message.tree import Node
 
 #: Types of text that are files by their kind, never a writer's words.
-_FILES = frozenset({
-    "text/calendar", "text/x-vcard", "text/vcard", "text/directory", "text/csv", "text/rfc822-headers", "text/xml",
+FILE_TYPES = frozenset({
+    "text/calendar", "text/x-vcalendar", "text/x-vcard", "text/vcard", "text/directory", "text/csv", "text/rfc822-headers", "text/xml",
     "text/css", "text/rtf",
 })  # fmt: skip
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML = re.compile(rb"\s*+<\?xml[^>]{0,100}?encoding\s*+=\s*+[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<(/?)([A-Za-z0-9-]{1,60})>|<<")
+#: The names that Exchange gives to the pieces of a writer's text between and behind files.
+_EXCHANGE_PIECE = re.compile(r"ATT\d{5,6}\.(?:html?|txt)", re.IGNORECASE)
 #: Octets above which a flowed text is left as it is: a log, not paragraphs.
 _FLOWED = 4 << 20
 _FLOWED_LINES = 100_000
+_LOOKED_AT = 256 << 10
+#: Texts that show nothing though they have octets: no-break spaces, a byte order mark.
+_BLANK_OCTETS = frozenset({b"\xc2\xa0", b"\xa0", b"&nbsp;", b"\xef\xbb\xbf", b"\xe2\x80\x8b"})
 _LINE_END = re.compile(r"\r{1,4}\n|\r")
 _RETURNS = re.compile(r"\r*+\n?")
 
@@ -71,6 +79,40 @@ class Bodies:
         return lone if not all(map(_is_blank, self.texts)) else []
 
 
+def find_unchosen(root: Node, chosen: Collection[int]) -> list[Node]:
+    """The leaves of alternatives that stand for the same words as those that were chosen, by their `id`."""
+    found: dict[int, Node] = {}
+    for node in _alternatives(root):
+        leaves = list(node.leaves())
+        if any(id(leaf) in chosen for leaf in leaves):
+            found.update(
+                (id(leaf), leaf) for leaf in leaves if id(leaf) not in chosen and _stands_for_words(leaf)
+            )
+    return list(found.values())
+
+
+def _alternatives(node: Node) -> Iterator[Node]:
+    """The outermost alternatives below a node: their leaves include those of the inner ones."""
+    if node.content_type == "multipart/alternative" and node.part is None:
+        yield node
+        return
+    for child in node.children:
+        yield from _alternatives(child)
+
+
+def _stands_for_words(node: Node) -> bool:
+    part = node.part
+    assert part is not None, "leaves have parts"
+    return (
+        node.content_type.startswith("text/")
+        and node.content_type not in FILE_TYPES - {"text/rtf"}
+        and part.detected_type != "text/calendar"
+        and part.content_disposition != "attachment"
+        and not part.origin
+        and not part.name
+    )
+
+
 def choose_bodies(root: Node) -> Bodies:
     """The leaves that are the mail's own words; where there are none, other text that is no file."""
     bodies = _choose(root, alone=True)
@@ -82,7 +124,18 @@ def choose_bodies(root: Node) -> Bodies:
 
 
 def _is_blank(node: Node) -> bool:
-    return node.octets is not None and not node.octets.strip()
+    """Returns whether a reader of the leaf sees nothing; one larger than a chunk is not looked at."""
+    octets = node.octets
+    if octets is None or not (octets := octets.strip()):
+        return octets is not None
+    if node.content_type == "text/html":
+        # A long one is not read to its end to find that it shows nothing.
+        return (
+            len(octets) <= _LOOKED_AT
+            and b"\0" not in octets[:4]
+            and not shows_something(uncover(octets.decode("latin-1")))
+        )
+    return octets in _BLANK_OCTETS
 
 
 def _text(node: Node) -> Bodies:
@@ -123,7 +176,10 @@ def _join(nodes: tuple[Node, ...], *, alone: bool) -> Bodies:
 def _choose_leaf(node: Node, *, alone: bool) -> Bodies:
     part = node.part
     assert part is not None, "a leaf has a part"
-    if part.content_disposition == "attachment" or (part.name and not alone):
+    if part.detected_type == "text/calendar":
+        return Bodies()  # whatever it is called
+    piece = part.name is not None and _EXCHANGE_PIECE.fullmatch(part.name) is not None
+    if not piece and (part.content_disposition == "attachment" or (part.name and not alone)):
         return Bodies()
     if node.content_type == "text/plain":
         return _text(node)
@@ -138,7 +194,9 @@ def _choose_alternative(node: Node, *, alone: bool) -> Bodies:
     # Plain text beside the HTML of a nested mixed (Apple Mail) is part of that HTML's story, not the
     # alternative.
     plain = next((each for each in reversed(choices) if each.texts and not each.htmls), None)
-    rich = next((each for each in reversed(choices) if each.htmls), None)
+    riches = [each for each in reversed(choices) if each.htmls]
+    seen = (each for each in riches if not all(map(_is_blank, each.htmls)))
+    rich = next(seen, riches[0] if riches else None)
     if rich is None:
         return plain or Bodies()
     if plain is None:
@@ -165,7 +223,7 @@ def _choose_other(root: Node) -> Bodies:
         unnamed_text = (
             node.content_type.startswith("text/") and not node.part.name and declared != "attachment"
         )
-        if node.rest or (unnamed_text and node.content_type not in _FILES):
+        if node.rest or (unnamed_text and node.content_type not in FILE_TYPES):
             return _text(node)
     # A report without words for a person: its lines for programs are shown.
     status = (node for node in root.leaves() if node.content_type == "message/delivery-status")
@@ -186,12 +244,7 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
     octets = _octets(node, limit)
     part = node.part
     assert part is not None, "a leaf has a part"
-    label = part.charset
-    if label is None and node.content_type == "text/html":
-        declared = _META.search(octets, 0, 4096) or _XML.match(octets, 0, 256)
-        label = declared[1].decode("ascii") if declared is not None else None
-        if label is not None and label.lower().startswith(("utf-16", "utf-32")):
-            label = "utf-8"  # HTML Standard §13.2.3.2: a declaration that can be read in ASCII does not mean UTF-16
+    label = _label(octets, node.content_type, part.charset)
     text, good = decode(octets, label, detecting=not octets.isascii() and guess())
     text = _end_lines(text)
     if (
@@ -202,8 +255,43 @@ def body_text(node: Node, limit: int, guess: Callable[[], bool]) -> tuple[str, b
     ):
         text = unflow(text, delete_space=node.parameters.get("delsp", "").lower() == "yes")
     elif node.content_type in {"text/enriched", "text/richtext"}:
-        text = _ENRICHED.sub(lambda tag: "<" if tag[0] == "<<" else "", text)
+        text = strip_enriched(text)
     return text, good or part.charset is None
+
+
+def part_text(part: Part, limit: int, *, detecting: bool) -> str:
+    """The words of any leaf that is text, as `body_text` reads those of a body; `detecting` takes 3 ms."""
+    octets = b"".join(islice(part.chunks(), limit // CHUNK + 1))[:limit]
+    text = _end_lines(decode(octets, _label(octets, part.content_type, part.charset), detecting=detecting)[0])
+    return strip_enriched(text) if part.content_type in {"text/enriched", "text/richtext"} else text
+
+
+def _label(octets: bytes, content_type: str, charset: str | None) -> str | None:
+    """The charset that a leaf declares: its parameter, or what its HTML says of itself."""
+    if charset is not None or content_type != "text/html":
+        return charset
+    declared = _META.search(octets, 0, 4096) or _XML.match(octets, 0, 256)
+    label = declared[1].decode("ascii") if declared is not None else None
+    if label is not None and label.lower().startswith(("utf-16", "utf-32")):
+        label = (
+            "utf-8"  # HTML Standard §13.2.3.2: a declaration that can be read in ASCII does not mean UTF-16
+        )
+    return label
+
+
+def strip_enriched(text: str) -> str:
+    """The text of text/enriched (RFC 1896) without its commands, and without what stands in `<param>`."""
+    pieces: list[str] = []
+    at, within = 0, False
+    for tag in _ENRICHED.finditer(text):
+        if not within:
+            pieces.append(text[at : tag.start()])
+        at = tag.end()
+        if tag[0] == "<<":
+            pieces.append("" if within else "<")
+        elif tag[2].lower() == "param":
+            within = not tag[1]
+    return "".join(pieces) + ("" if within else text[at:])
 
 
 def _end_lines(text: str) -> str:

@@ -116,6 +116,9 @@ class Message:
     lone_texts: tuple[Part, ...] = ()
     lone_htmls: tuple[Part, ...] = ()
     attachments: tuple[Part, ...] = ()
+    #: Those of the attachments that are members of an alternative whose other members are the bodies (AMP,
+    #: text for watches): they say what the bodies say.
+    unchosen: tuple[Part, ...] = ()
     embedded: tuple[Embedded, ...] = ()
     defects: tuple[Defect, ...] = ()
     #: The first value of each header field by lower-case name, because the classifier asks for forty.

@@ -15,7 +15,8 @@ from relay.message.words import decode_words, one_line
 
 _TYPE = re.compile(r"\s*([^\s;\"=,()]{1,127})\s*/\s*([^\s;\"=,()/]{1,127})")
 _BARE_TYPE = re.compile(r"\s*([A-Za-z][A-Za-z0-9.+-]{0,63})\s*(?:;|$)")
-_SEPARATORS = re.compile(r"[\s;,]*+")
+_DISPOSITION = re.compile(r"[\"']?([^\s;,=\"':()]{1,127})(?=[\"']?(?:[\s,:]|\Z))(?!\s*+=)")
+_SEPARATORS = re.compile(r"[\s;:,]*+")
 _NAME = re.compile(r"([^\s;=\"()]{1,127})\s*+=\s*+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _COMMENT = re.compile(r"\([^()]*+\)")
@@ -64,11 +65,19 @@ def parse_content_disposition(text: str) -> Parameterized:
     """The disposition and parameters of a field body; an unknown disposition is an attachment (RFC 2183
     §2.8).
     """
-    word, _, _ = text.partition(";")
-    word = _COMMENT.sub("", word).strip().strip("\"'").lower()
+    front = _COMMENT.sub("", text.partition(";")[0]).strip()
+    found = _DISPOSITION.match(front)
+    word = found[1].lower() if found is not None else ""
+    # "attachment filename=x": the semicolon was forgotten, and the rest is parameters.
+    at = text.find(found[1]) + len(found[1]) if found is not None else 0
+    parameters = _parameters(text, at)
+    if word == "form-data":
+        # RFC 7578 §4.2: the name is that of a form's field; only one with a file name is a file.
+        parameters.pop("name", None)
+        word = "attachment" if parameters.get("filename") else ""
     if word and word not in {"inline", "attachment"}:
-        word = "" if "=" in word else "attachment"
-    return Parameterized(word=word, parameters=_parameters(text, text.find(";") if ";" in text else 0))
+        word = "attachment"
+    return Parameterized(word=word, parameters=parameters)
 
 
 def _parameters(text: str, at: int) -> dict[str, str]:

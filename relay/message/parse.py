@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from relay.message.addresses import MOST_MAILBOXES, MOST_TEXT, parse_addresses
-from relay.message.bodies import Bodies, body_text, choose_bodies, join_texts
+from relay.message.bodies import Bodies, body_text, choose_bodies, find_unchosen, join_texts
 from relay.message.dates import parse_date
 from relay.message.headers import Header, parse_header
 from relay.message.identifiers import parse_identifiers, parse_message_id
+from relay.message.markup import join_html
 from relay.message.model import Defect, Mailbox, Message, ParseLimits, Part
 from relay.message.octets import Buffer, Region, whole
 from relay.message.tree import Node, TreeBuilder, charset_hint
@@ -72,6 +73,7 @@ def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:
         lone_texts=_parts(bodies.lone_texts()),
         lone_htmls=_parts(bodies.lone_htmls()),
         attachments=_parts(node for node in leaves if id(node) not in chosen),
+        unchosen=_parts(find_unchosen(root, chosen)),
         embedded=tuple(builder.embedded),
         defects=tuple(builder.defects),
     )
@@ -94,7 +96,7 @@ def _words(bodies: Bodies, builder: TreeBuilder) -> tuple[str, str]:
                 builder.note(Defect.BODY_TOO_LONG)
             left = max(0, left - node.part.size)
             kind.append(text)
-    return join_texts(words[0]), join_texts(words[1])
+    return join_texts(words[0]), join_html(words[1])
 
 
 def _parts(nodes: Iterable[Node]) -> tuple[Part, ...]:

@@ -8,6 +8,7 @@ Linear, without recursion.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 #: Octets of a part that is opened; a larger one stays a file.
@@ -29,6 +30,27 @@ class _Element:
     #: Offsets of the content; `end` is None for the indefinite form (X.690 §8.1.3.6).
     start: int
     end: int | None
+
+
+#: The beginning of a ContentInfo (RFC 5652 §3) up to its type: a sequence of any length.
+_FRONT = rb"\x30(?:\x80|[\x00-\x7f]|\x81.|\x82..|\x83.{3}|\x84.{4})\x06"
+_SIGNED_FRONT = re.compile(_FRONT + rb"\x09" + re.escape(_SIGNED_DATA), re.DOTALL)
+#: envelopedData, encryptedData, and authEnvelopedData (RFC 5083 §2.1).
+_SEALED_FRONT = re.compile(
+    _FRONT
+    + rb"(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x03\x06]|\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17)",
+    re.DOTALL,
+)
+
+
+def is_signed(front: bytes) -> bool:
+    """Returns whether the first octets of a file are those of signed-data."""
+    return _SIGNED_FRONT.match(front) is not None
+
+
+def is_sealed(front: bytes) -> bool:
+    """Returns whether the first octets of a file are those of encrypted content."""
+    return _SEALED_FRONT.match(front) is not None
 
 
 def signed_content(octets: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 _PE = "application/vnd.microsoft.portable-executable"
 _MACH_O = "application/x-mach-binary"
@@ -49,7 +50,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"#!", "text/x-script"),  # behind "#!AMR" above
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
     (b"%!PS", "application/postscript"),
-    (b"BEGIN:VCALENDAR", "text/calendar"),
     (b"BEGIN:VCARD", "text/vcard"),
     (b"-----BEGIN PGP", "application/pgp"),
     (b"\x1aE\xdf\xa3", "video/webm"),
@@ -74,9 +74,34 @@ _BRANDS = {
     b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heic", b"hevc": "image/heic", b"avif": "image/avif",
     b"qt  ": "video/quicktime", b"M4A ": "audio/mp4", b"3gp4": "video/3gpp", b"3gp5": "video/3gpp",
 }  # fmt: skip
+_JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3]..\x08(.{4})", re.DOTALL)
+#: RFC 5545 §3.4; names are compared without case (§2), and some programs put a byte order mark before it.
+_CALENDAR = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]{0,16}BEGIN:VCALENDAR\b", re.IGNORECASE)
 _HTML = re.compile(
     rb"\s*(?:<!--.{0,200}-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
+
+
+def measure_picture(octets: bytes) -> tuple[int, int] | None:
+    """The width and height of a GIF, PNG, BMP or JPEG. Returns None for other octets."""
+    if octets.startswith((b"GIF87a", b"GIF89a")):
+        return _pair(octets[6:10], "little")
+    if octets.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _pair(octets[16:24], "big")
+    if octets.startswith(b"BM") and len(octets) >= 26:
+        return _pair(octets[18:26], "little")
+    if octets.startswith(b"\xff\xd8"):
+        # ITU-T T.81 §B.2.2: the frame's header has the height first.
+        frame = _JPEG_FRAME.search(octets)
+        return None if frame is None else _pair(frame[1], "big")
+    return None
+
+
+def _pair(octets: bytes, order: Literal["little", "big"]) -> tuple[int, int] | None:
+    half = len(octets) // 2
+    if not half:
+        return None
+    return int.from_bytes(octets[:half], order), int.from_bytes(octets[half:], order)
 
 
 def detect_type(first: bytes) -> str | None:
@@ -99,6 +124,12 @@ def detect_type(first: bytes) -> str | None:
     for signature, kind in _SIGNATURES:
         if first.startswith(signature):
             return kind
+    return _detect_text(first)
+
+
+def _detect_text(first: bytes) -> str | None:
+    if _CALENDAR.match(first) is not None:
+        return "text/calendar"
     return "text/html" if _HTML.match(first, 0, 512) else None
 
 

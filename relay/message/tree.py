@@ -47,6 +47,11 @@ _MOST_LEVELS = 8
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _OCTETS = "application/octet-stream"
+#: Octets of a file that show whether it is a mail, and fields of which a mail has two at least.
+_MAIL_FRONT = 64 << 10
+_MAIL_FIELDS = frozenset(
+    {"from", "to", "subject", "date", "message-id", "received", "mime-version", "return-path"}
+)
 _NONE = Parameterized(word="", parameters={})
 
 
@@ -255,11 +260,22 @@ class TreeBuilder:
             return decoded_chunks(body, encoding)
 
         node = self.measured(chunks, content_type, header, path)
-        if content_type in _MESSAGES:
+        if content_type in _MESSAGES or self._is_message(body, node, encoding):
             self._embed(body if encoding is TransferEncoding.IDENTITY else None, node, path, depth)
             return node
         inner = self.unpack(self, node, depth)
         return replace(node, inner=inner) if inner else node
+
+    def _is_message(self, body: Region, node: Node, encoding: TransferEncoding) -> bool:
+        """Returns whether a file is a mail by its name and its header, whatever its type says."""
+        part = node.part
+        if part is None or not (part.name or "").lower().endswith(".eml"):
+            return False
+        if not node.content_type.startswith(("application/", "message/")):
+            return False
+        front = whole(next(iter(decoded_chunks(body, encoding)), b"")[:_MAIL_FRONT])
+        names = {name.lower() for name, _ in parse_header(front, _MAIL_FRONT).fields}
+        return len(names & _MAIL_FIELDS) >= 2
 
     def _embed(self, body: Region | None, node: Node, path: Path, depth: int) -> None:
         assert node.part is not None, "only a leaf holds a message"

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -16,7 +17,8 @@ from relay.message.parameters import Parameterized
 from relay.message.rtf import decompress_rtf, rtf_words
 from relay.message.smime import LIMIT as SMIME_LIMIT
 from relay.message.smime import TYPES as SMIME_TYPES
-from relay.message.smime import signed_content
+from relay.message.smime import is_signed, signed_content
+from relay.message.sniff import detect_type
 from relay.message.tnef import SIGNATURE, Tnef, TnefFile, parse_tnef
 from relay.message.transfer import decoded_uu_lines
 from relay.message.tree import LeafHeader, Node, TreeBuilder
@@ -27,6 +29,9 @@ _TNEF_TYPES = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
 #: Octets up to which a leaf is read whole to be opened; a larger one stays as it is.
 _TNEF_LIMIT = 64 << 20
 _TEXT_LIMIT = 16 << 20
+_OCTETS = "application/octet-stream"
+#: The first field of a MIME entity.
+_ENTITY = re.compile(rb"[!-9;-~]{1,80}[ \t]*:")
 _NO_HEADER = Header(fields=(), body_start=0)
 
 
@@ -35,13 +40,26 @@ def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
     part = node.part
     if part is None or not part.size or builder.work.tired() or builder.work.late():
         return ()
-    if node.content_type in SMIME_TYPES and node.parameters.get("smime-type", "").lower() != "enveloped-data":
+    if node.content_type in SMIME_TYPES or (_is_binary(node) and is_signed(_front(part))):
         return _unpack_smime(builder, part, depth)
-    if node.content_type in _TNEF_TYPES or (part.name or "").lower() == "winmail.dat":
+    known = node.content_type in _TNEF_TYPES or (part.name or "").lower() == "winmail.dat"
+    if known or (_is_binary(node) and part.detected_type == "application/ms-tnef"):
         return _unpack_tnef(builder, part)
     if node.content_type == "text/plain" and part.content_disposition != "attachment":
         return tuple(_unpack_uuencode(builder, node, part))
     return ()
+
+
+def _is_binary(node: Node) -> bool:
+    """Returns whether a leaf may be a container whatever its label says (RFC 8551 §3.9): no text, no detached
+    signature.
+    """
+    kind = node.content_type
+    return kind.startswith("application/") and "signature" not in kind
+
+
+def _front(part: Part) -> bytes:
+    return next(iter(part.chunks()), b"")[:64] if part.size < SMIME_LIMIT else b""
 
 
 def _room(builder: TreeBuilder) -> bool:
@@ -65,11 +83,21 @@ def _unpack_smime(builder: TreeBuilder, part: Part, depth: int) -> tuple[Node, .
     content = signed_content(part.read())
     if content is None:
         return ()
+    if _ENTITY.match(content) is None and detect_type(content[:4096]) is not None:
+        return (_signed_file(builder, part, content),)
     around, builder.origin = builder.origin, "smime"
     try:
         return (builder.entity(whole(content), (*part.path, 0), depth + 1),)
     finally:
         builder.origin = around
+
+
+def _signed_file(builder: TreeBuilder, part: Part, content: bytes) -> Node:
+    """The file that was signed as it is, without a MIME header: an invoice as "invoice.pdf.p7m"."""
+    name = (part.name or "").removesuffix(".p7m").removesuffix(".P7M")
+    header = LeafHeader(_NO_HEADER, Parameterized(word="", parameters={"name": name}), None, "attachment")
+    kind = detect_type(content[:4096]) or _OCTETS
+    return builder.measured(whole(content).chunks, kind, header, (*part.path, 0), origin="smime")
 
 
 def _unpack_uuencode(builder: TreeBuilder, node: Node, part: Part) -> Iterator[Node]:

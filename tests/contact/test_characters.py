@@ -129,5 +129,5 @@ def test_long_text_is_looked_at_whole(end):
 
 @given(st.one_of(ANY, st.text(" \t\r\n\x1c\x85\u00a0\u2028\u200b\ufeff")))
 def test_blank(text):
-    """A text is blank when nothing is left of it without white space."""
-    assert is_blank(text) == (not text.strip())
+    """A text is blank when nothing is left of it without white space and what has no width."""
+    assert is_blank(text) == (not text.strip().strip("\u200b\ufeff \t\r\n\x1c\x85\u00a0\u2028"))

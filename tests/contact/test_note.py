@@ -31,8 +31,9 @@ def test_no_note_when_there_is_nothing_to_say():
 
 
 def test_opened_container_is_not_worth_a_note():
-    """An agent who sees the files of a winmail.dat need not hear of it."""
+    """An agent who sees the files of a winmail.dat need not hear of it, nor of a detached signature."""
     assert build_note([(stored(), Code.ATTACHMENT_UNPACKED)], facts=(), original_key="k") == ()
+    assert build_note([(stored(), Code.ATTACHMENT_NOISE)], facts=(), original_key="k") == ()
 
 
 def test_note_names_file_size_reason_and_key():
@@ -51,7 +52,10 @@ def test_note_names_file_size_reason_and_key():
 @pytest.mark.parametrize("code", [code for code in Code if code.startswith(("attachment.", "attachments."))])
 def test_every_reason_has_words(code):
     """Whatever keeps a file back can be said in the note."""
-    silent = (Code.ATTACHMENT_RENAMED, Code.ATTACHMENT_NAMED, Code.ATTACHMENT_UNPACKED)
+    silent = (
+        Code.ATTACHMENT_RENAMED, Code.ATTACHMENT_NAMED, Code.ATTACHMENT_UNPACKED, Code.ATTACHMENT_NOISE,
+        Code.ATTACHMENTS_LEFT_INSIDE,
+    )  # fmt: skip
     if code not in silent:
         assert len(build_note([(stored(), code)], facts=(), original_key=None)) == 2
 

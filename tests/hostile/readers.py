@@ -22,8 +22,8 @@ from relay.contact.html_text import make_text
 from relay.contact.inline import find_references
 from relay.contact.invitation import render_invitation
 from relay.contact.joined import weave_html, weave_text
-from relay.contact.markup import append_fragment, read_attributes, shows_something, unescape
 from relay.contact.names import clean_name, complete_extension, cut_name, make_unique
+from relay.contact.promotion import promote
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.contact.subject import fit_subject
@@ -42,12 +42,21 @@ from relay.message.identifiers import (
 from relay.message.identifiers import (
     find_references as find_referenced,
 )
+from relay.message.markup import (
+    append_fragment,
+    join_html,
+    read_attributes,
+    shows_something,
+    shows_words,
+    uncover,
+    unescape,
+)
 from relay.message.octets import whole
 from relay.message.parameters import parse_content_disposition, parse_content_type
 from relay.message.parse import parse_message
 from relay.message.rtf import decompress_rtf, rtf_words
-from relay.message.smime import signed_content
-from relay.message.sniff import detect_type
+from relay.message.smime import is_sealed, is_signed, signed_content
+from relay.message.sniff import detect_type, measure_picture
 from relay.message.tnef import SIGNATURE, parse_tnef
 from relay.message.transfer import (
     TransferEncoding,
@@ -131,6 +140,11 @@ def _woven(octets: bytes) -> None:
     lone = (make_part(octets, content_type="text/html"),)
     weave_html(message, text, lone)
     weave_text(message, text, (make_part(octets, content_type="text/plain"),))
+
+
+def _promoted(octets: bytes) -> None:
+    for kind in ("text/plain", "text/html", "text/rtf", "text/enriched", "application/octet-stream"):
+        promote(make_message(attachments=[make_part(octets, name="a.html", content_type=kind)]))
 
 
 def _many_names(octets: bytes) -> None:
@@ -309,6 +323,21 @@ READERS: dict[str, Reader] = {
         ),
         contexts=((b"", b""), (b"<a ", b'="'), (b"<pre>", b""), (b"<a href='", b""), (b"<style>", b""), (b"x<!--", b"")),
     ),
+    "HTML uncovered": Reader(
+        read=_of_text(lambda text: (uncover(text), shows_words(text), join_html([text, text]))),
+        units=(b"<title/>", b"<style>", b"</style>", b"<!--", b"-->", b"<script>", b"<p>", b"a", b"<img src=x>", b"<body", b"<iframe>", b"<"),
+        contexts=((b"", b""), (b"<style>", b""), (b"", b"<title/>"), (b"<img style='", b"'>"), (b"<img width='", b"'>")),
+    ),
+    "words of files": Reader(
+        read=_promoted,
+        units=(b"<", b"<p>", b"{", b"\\par", b"a", b" ", b"\n", b"\xff", b"\0", b"<title/>", b"BEGIN:VCALENDAR\n", b"<param>"),
+        contexts=((b"", b""), (b"{\\rtf1 ", b""), (b"<style>", b"")),
+    ),
+    "S/MIME by its octets": Reader(
+        read=lambda octets: (is_signed(octets), is_sealed(octets), measure_picture(octets)),
+        units=(b"\x30", b"\x80", b"\x06\x09", b"\xff\xd8", b"\xff\xc0", b"\x08", b"GIF89a", b"\0"),
+        contexts=((b"", b""), (b"\xff\xd8", b"")),
+    ),
     "HTML of units": Reader(
         read=_of_text(lambda text: (make_text(text), append_fragment(text, "x"))),
         units=(b"<a ='>' ", b'<a =">" ', b"<b a='", b'<b a="', b"<blockquote>", b"<img alt=a>", b"<a href=http://x>y", b"<li>", b"<br>"),
@@ -327,7 +356,7 @@ READERS: dict[str, Reader] = {
     ),
     "enriched": Reader(
         read=_typed(b"Content-Type: text/enriched"),
-        units=(b"<", b"<<", b">", b"a", b"<a>", b"</", b"-", b"\n", b"\r"),
+        units=(b"<", b"<<", b">", b"a", b"<a>", b"</", b"-", b"\n", b"\r", b"<param>", b"</param>"),
     ),
     "flowed": Reader(
         read=_of_text(lambda text: (unflow(text), unflow(text, delete_space=True))),

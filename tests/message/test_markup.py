@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.contact.markup import Kind, Scanner, find_closer, read_attributes, shows_something, unescape
+from relay.message.markup import (
+    Kind,
+    Scanner,
+    find_closer,
+    join_html,
+    read_attributes,
+    shows_something,
+    shows_words,
+    uncover,
+    unescape,
+)
 
 
 def tokens(source):
@@ -117,6 +127,49 @@ def test_linear_time(unit):
     begun = time.process_time()
     find_closer(source)
     assert time.process_time() - begun < 3
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("<html><head><title/><body><p>words", "<html><head><title/></title><body><p>words"),
+        ("<style>p{}<body><p>words", "<style>p{}</style><body><p>words"),
+        ("<title>x<style>y</style><p>words", "<title>x<style>y</style></title><p>words"),
+        ("a<!-- b <p>words", "a<!-- b --><p>words"),
+        ("<iframe/><p>words", "<iframe/></iframe><p>words"),
+        ("<title>x</title><style>p{}</style><p>words", "<title>x</title><style>p{}</style><p>words"),
+        ("<style>p{}", "<style>p{}"),
+    ],
+)
+def test_what_hides_words_is_closed(source, shown):
+    """A title, style or comment without its end is closed before the words; sound HTML is left alone."""
+    assert uncover(source) == shown
+
+
+def test_html_does_not_hide_the_next():
+    """What one piece leaves open is closed before the next begins."""
+    assert join_html(["<style>p{", "", "<p>b"]) == "<style>p{</style>\n<p>b"
+    assert join_html(["<p>a\n", "<p>b"]) == "<p>a\n<p>b"
+    assert join_html(["<style>p{"]) == "<style>p{"
+
+
+@pytest.mark.parametrize(
+    ("source", "something", "words"),
+    [
+        ("<p>words", True, True),
+        ("<img src=cid:a>", True, True),
+        ('<img src="data:image/png;base64,AA">', True, True),
+        ("<img src=https://x.example/banner.png>", True, False),
+        ("<img src=https://x.example/p.gif width=1 height='1'>", False, False),
+        ('<img src=x style="width: 1px; height:1px">', False, False),
+        ('<img src=x style="display: none">', False, False),
+        ("<img src=x width=1 height=400>", True, False),
+        ("<p>&nbsp;\u200b</p>", False, False),
+    ],
+)
+def test_a_pixel_shows_nothing(source, something, words):
+    """A picture that only counts readers is none, and one from elsewhere says less than words."""
+    assert (shows_something(source), shows_words(source)) == (something, words)
 
 
 @given(st.text(alphabet=st.sampled_from(list("<>/!-\"'= abpstyle&#;")), max_size=120))

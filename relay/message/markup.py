@@ -1,16 +1,16 @@
 """The tokens of HTML, cut in one pass and in linear time whatever the HTML holds.
 
-Owns the tokens of HTML as far as the fit needs them: to make text of it, to append to it, and to see whether
-it shows anything. Never builds a tree, never judges what is safe, never does I/O. Follows the
-tokenizer of the HTML standard (§13.2.5) where browsers would; `html.parser` is not used because unclosed
-comments and tags cost it quadratic time.
+Owns the tokens of HTML as far as a mail needs them: to make text of it, to append to it, to see whether it
+shows anything, and to close what hides its words. Never builds a tree, never judges what is safe, never does
+I/O. Follows the tokenizer of the HTML standard (§13.2.5) where browsers would; `html.parser` is not used
+because unclosed comments and tags cost it quadratic time.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -57,6 +57,23 @@ _END = re.compile(r"</body\s{0,20}>\s{0,200}(?:</html\s{0,20}>\s{0,200})?\Z", re
 _TAIL = 600
 # White space and other characters that show nothing: no-break, zero-width, soft-hyphen; they fill preheaders.
 _BLANK = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u034f\u00ad\ufeff"
+#: Marks that hide what follows while they are open, each with its end; searched from behind.
+_OPENINGS = (
+    ("<!--", "-->"),
+    *((f"<{name}", f"</{name}") for name in ("title", "style", "script", "iframe", "noembed", "noframes")),
+)
+_COVERS = frozenset({"-->", *(closes + ">" for _, closes in _OPENINGS[1:])})
+#: Covers that are taken off one HTML.
+_MOST_COVERS = 4
+#: The elements that stand for words, or for the end of what has none.
+_CONTENT = re.compile(
+    r"</head\b|<body\b|</?(?:p|div|table|tr|td|span|br|h[1-6]|a|b|i|u|font|center|ul|ol|li|blockquote|pre|section)\b",
+    re.IGNORECASE,
+)
+_OWN_PICTURE = re.compile(r"=[\s\"']{0,20}(?:cid:|data:)", re.IGNORECASE)
+_STYLE_BLANKS = re.compile(r"\s+")
+_STYLE_SIZES = re.compile(r"(?:^|;)(?:width|height):([^;]{0,20})")
+_TINY = re.compile(r"[01](?:\.0)?(?:px|pt)?(?:!important)?")
 _MEDIA = frozenset({"img", "svg", "video", "audio", "object", "embed", "canvas", "iframe", "input", "image"})
 
 
@@ -85,6 +102,8 @@ class Scanner:
     def __init__(self, source: str) -> None:
         self._source = source
         self.closer = ""
+        #: The offset behind the tag or mark that `closer` closes.
+        self.hidden_from = 0
         # Quotes that do not occur in the rest, so that they are not searched for again: that would be
         # quadratic.
         self._exhausted: set[str] = set()
@@ -132,7 +151,7 @@ class Scanner:
             # "<!-->" is a whole comment (HTML standard, §13.2.5.43), so its dashes count twice.
             stop = source.find("-->", start + 2)
             if stop < 0:
-                self.closer = "-->"
+                self.closer, self.hidden_from = "-->", start + 4
                 return len(source)
             return stop + 3
         stop = source.find(">", start)
@@ -167,7 +186,7 @@ class Scanner:
         found = _CLOSERS[name].search(source, position)
         stop = found.start() if found else len(source)
         if found is None:
-            self.closer = f"</{name}>"
+            self.closer, self.hidden_from = f"</{name}>", position
         if stop > position:
             kind = Kind.TEXT if name in _SHOWN else Kind.HIDDEN
             yield Token(kind, name, source[position:stop])
@@ -201,13 +220,82 @@ def append_fragment(source: str, fragment: str) -> tuple[str, str]:
     return source[:place] + fragment + source[place:], ""
 
 
+def join_html(pieces: Sequence[str]) -> str:
+    """The HTML of several leaves one after the other: none hides the next by what it leaves open."""
+    shown = [piece for piece in pieces if piece]
+    joined: list[str] = []
+    for number, piece in enumerate(shown):
+        closer = (find_closer(piece) or "") if number + 1 < len(shown) else ""
+        joined += (piece, closer, "" if piece.endswith("\n") or number + 1 == len(shown) else "\n")
+    return "".join(joined)
+
+
+def uncover(source: str) -> str:
+    """The HTML with its words uncovered: a title, style or comment that hides the rest of it is closed.
+
+    `<title/>` opens a title for a browser, and a style sheet without an end reaches to the end of the mail.
+    The missing mark is put before the first element that stands for words. HTML that hides nothing comes
+    back as it is.
+    """
+    for _ in range(_MOST_COVERS):
+        if not _leaves_open(source):
+            break
+        scanner = Scanner(source)
+        for number, _token in enumerate(scanner.tokens()):
+            if number >= TOKENS:
+                return source
+        place = _content(source, scanner) if scanner.closer in _COVERS else None
+        if place is None:
+            break
+        source = source[:place] + scanner.closer + source[place:]
+    return source
+
+
+def _leaves_open(source: str) -> bool:
+    """Returns whether something is opened behind the last mark that closes its kind."""
+    lowered = source.lower()
+    return any(lowered.rfind(opens) > lowered.rfind(closes) for opens, closes in _OPENINGS)
+
+
+def _content(source: str, scanner: Scanner) -> int | None:
+    start = scanner.hidden_from
+    if scanner.closer != "-->" and source[start - 2 : start] == "/>":
+        return start
+    found = _CONTENT.search(source, start)
+    return None if found is None else found.start()
+
+
 def shows_something(source: str) -> bool:
     """Returns whether a reader of the HTML would see any text or picture. True, too, after a bounded look at
-    what shows nothing.
+    what shows nothing. A picture of one pixel is none.
     """
+    return _shows(source, lambda _: True)
+
+
+def shows_words(source: str) -> bool:
+    """Returns whether a reader of the HTML would see text, or a picture that came with the mail."""
+    return _shows(source, lambda token: _OWN_PICTURE.search(token.value) is not None)
+
+
+def _shows(source: str, counts: Callable[[Token], bool]) -> bool:
     for number, token in enumerate(Scanner(source).tokens()):
         if token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
             return True
-        if (token.kind is Kind.OPEN and token.name in _MEDIA) or number >= TOKENS:
+        if number >= TOKENS:
+            return True
+        if token.kind is Kind.OPEN and token.name in _MEDIA and not _is_pixel(token) and counts(token):
             return True
     return False
+
+
+def _is_pixel(token: Token) -> bool:
+    """Returns whether a picture is there to be counted, not to be seen."""
+    if token.name != "img":
+        return False
+    attributes = read_attributes(token.value)
+    style = _STYLE_BLANKS.sub("", attributes.get("style", "").lower())
+    if "display:none" in style or "visibility:hidden" in style:
+        return True
+    sizes = [attributes.get(side, "").strip() for side in ("width", "height")]
+    sizes += _STYLE_SIZES.findall(style)
+    return sum(_TINY.fullmatch(size) is not None for size in sizes) >= 2
