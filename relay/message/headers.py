@@ -32,7 +32,7 @@ _FOLDED = re.compile(rb"(?:[ \t][^\r\n]{0,998}+(?:\r{0,8}\n|\r)){1,3}+")
 #: A field's body with its first 500 folds: each costs some 60 ns, and the event loop waits meanwhile.
 _BODY = re.compile(rb"[ \t]*:([^\r\n]*+(?:\r{0,8}\n[ \t][^\r\n]*+){0,500}+)")
 #: Octets before the first field: a byte order mark, the envelope line of a mailbox file.
-_LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From [^\r\n]*+(?:\r{0,8}\n|\r))?")
+_LEAD = re.compile(rb"(?:\xef\xbb\xbf)?(?:>?From (?![ \t]*:)[^\r\n]*+(?:\r{0,8}\n|\r))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,10 @@ from relay.message.words import header_text
 
 _IDENTIFIER = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"\s+")
+_SEPARATOR = re.compile(r"[\s,;<>]+")
+#: An identifier without brackets: printable, with an @ in it (RFC 5322 §3.6.4).
+_BARE = re.compile(r"[^\s<>,;:\"()@]+@[^\s<>,;\"()@]+")
+_IN_ORDER = re.compile(r"<([^<>]*+)>|([^\s<>,;]++)")
 #: The form of nearly every Message-ID: no fold, no encoded word, no comment.
 _PLAIN = re.compile(rb"[ \t]*(<[!-;=?-~]+>)[ \t]*")
 #: Octets of an identifier: RFC 5322 §2.1.1 allows a line 998, and nobody refers to a longer one.
@@ -25,9 +29,16 @@ _ENOUGH = 8_192
 def parse_identifiers(text: str) -> tuple[str, ...]:
     """The identifiers of an unfolded field body in order, each in angle brackets, blanks from bad folding
     taken out.
+
+    Identifiers without brackets count where everything outside brackets looks like one; words of a sentence
+    ("Your message of Tuesday", RFC 5322 §4.5.4) do not.
     """
-    found = (_BLANK.sub("", inside) for inside in _IDENTIFIER.findall(text))
-    return tuple(f"<{inside}>" for inside in found if inside)
+    inside = [_BLANK.sub("", found) for found in _IDENTIFIER.findall(text)]
+    bare = _SEPARATOR.split(_IDENTIFIER.sub(" ", text).strip(" ,;<>"))
+    if all(map(_BARE.fullmatch, bare)):
+        found = (_BLANK.sub("", within or word) for within, word in _IN_ORDER.findall(text))
+        return tuple(f"<{one}>" for one in found if one)
+    return tuple(f"<{one}>" for one in inside if one)
 
 
 def parse_message_id(text: str) -> str | None:
@@ -61,5 +72,7 @@ def find_references(fields: FieldFinder) -> tuple[str, ...]:
         return ()
     # All fields share one allowance: thousands of ids fit into each, and the event loop waits meanwhile.
     text = b"\n".join(body[-_ENOUGH:] for _, body in sorted(bodies))[-_ENOUGH:].decode("ascii", "replace")
-    inside = (_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:])
+    inside = [_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:]]
+    if not inside:
+        return tuple(dict.fromkeys(parse_identifiers(text)[-most:]))
     return tuple(dict.fromkeys(f"<{one}>" for one in inside if one))

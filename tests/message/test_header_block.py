@@ -134,6 +134,9 @@ def test_message_id_is_read_at_smtp_time(raw, expected):
 
 def test_identifiers_are_found_among_words():
     """RFC 5322 §4.5.4: phrases between are passed over, blanks inside taken out."""
+    assert parse_identifiers("q0@x.example, q1@x.example") == ("<q0@x.example>", "<q1@x.example>")
+    assert parse_identifiers("q0@x.example <q1@x.example>") == ("<q0@x.example>", "<q1@x.example>")
+    assert parse_identifiers("Your message of Tuesday from ann@x.example") == ()
     assert parse_identifiers('Your mail of "x" <a@b><c @d> junk <>') == ("<a@b>", "<c@d>")
     assert parse_message_id("  ") is None
 
