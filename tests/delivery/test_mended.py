@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
-from random import Random
 from types import SimpleNamespace
 
 import pytest
+from delivery.doubles import running_runner, until
 from readings import reading_here
 from spool_helpers import build_submission
 
@@ -21,7 +21,6 @@ from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.model import Config
 from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
-from relay.delivery.runner import Runner
 from relay.routes import RouteTable
 from relay.sandbox.limits import Refusal
 from relay.spool.model import Filter, State
@@ -32,13 +31,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ADDRESS = "support@example.com"
 WRONG_INSTANCE = "00000000-5a4d-4b0c-9c0d-0123456789ab"
 PDF = b"%PDF-1.7\n" + bytes(range(32, 127)) * 20
-
-
-class Polls:
-    """A bell that nobody rings."""
-
-    async def wait(self, timeout_seconds):
-        await asyncio.sleep(min(timeout_seconds, 0.02))
 
 
 def mail(number: int) -> bytes:
@@ -97,28 +89,19 @@ async def world(box, clients, tmp_path):
 
     @contextlib.asynccontextmanager
     async def running(by):
-        runner = Runner(
-            outbox=outbox,
-            delivery=delivery(by),
-            wake=Polls(),
-            limits=by.deliver,
+        async with running_runner(
+            outbox,
+            delivery(by),
+            by.deliver,
             now=lambda: datetime.now(UTC),
             steady=time.monotonic,
-            rng=Random(1),
-        )
-        task = asyncio.create_task(runner.run())
-        yield lambda mended: runner.reload(delivery(mended), mended.deliver)
-        await runner.stop(5)
-        await task
+            polls_seconds=0.02,
+        ) as runner:
+            yield lambda mended: runner.reload(delivery(mended), mended.deliver)
 
     def entry(spool_id):
         (found,) = desk.select(Filter(ids=(spool_id,)))
         return found
-
-    async def until(condition):
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.01)
 
     yield SimpleNamespace(
         config=config, put=put, running=running, entry=entry, until=until, desk=desk, outbox=outbox

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import json
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from random import Random
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from delivery.doubles import Clock, running_runner, until
 from spool_helpers import build_config, build_destination, build_submission
 
 from relay import telemetry
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Postponed
-from relay.delivery.runner import Runner
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.spool.model import Entry, Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -51,31 +49,6 @@ class Script:
         return answer
 
 
-class Clock:
-    """The instant now, moved by the test: time goes on, or somebody sets the wall clock."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-        self.was_set = timedelta()
-
-    def set(self, by: timedelta) -> None:
-        self.now += by
-        self.was_set += by
-
-    def steady(self) -> float:
-        return (self.now - self.was_set).timestamp()
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-class Polls:
-    """A bell that nobody rings."""
-
-    async def wait(self, timeout_seconds):
-        await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 def config(tmp_path):
     return build_config(
@@ -100,26 +73,12 @@ async def world(config):
         (found,) = desk.select(Filter(ids=(spool_id,)))
         return found
 
-    @contextlib.asynccontextmanager
-    async def running(script):
-        runner = Runner(
-            outbox=outbox,
-            delivery=script,
-            wake=Polls(),
-            limits=config.deliver,
-            now=clock,
-            steady=clock.steady,
-            rng=Random(1),
-        )
-        task = asyncio.create_task(runner.run())
-        yield runner
-        await runner.stop(5)
-        await task
+    def running(script):
+        return running_runner(outbox, script, config.deliver, now=clock, steady=clock.steady)
 
     async def run(script, condition, *, seconds=10):
-        async with running(script), asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.005)
+        async with running(script):
+            await until(condition, seconds=seconds)
 
     yield SimpleNamespace(
         put=put, entry=entry, run=run, running=running, clock=clock, outbox=outbox, intake=intake, desk=desk

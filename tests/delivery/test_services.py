@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from datetime import UTC, datetime, timedelta
-from random import Random
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from delivery.doubles import Clock, running_runner, until
 from spool_helpers import build_config, build_destination, build_submission
 
 from relay import telemetry
 from relay.delivery.outcome import Delivered, Failed
-from relay.delivery.runner import Runner
 from relay.errors import Blame, FailureClass, RemoteError
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -25,26 +23,6 @@ AWAY = RemoteError(
 NO_CREDENTIALS = RemoteError(
     service="s3", failure=FailureClass.CONFIGURATION, code="credentials", blame=Blame.SERVICE, detail="none"
 )
-
-
-class Clock:
-    """The instant now, which the test moves."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def steady(self) -> float:
-        return self.now.timestamp()
-
-
-class Polls:
-    """A bell that nobody rings."""
-
-    async def wait(self, timeout_seconds):
-        await asyncio.sleep(0.002)
 
 
 @pytest.fixture
@@ -91,21 +69,10 @@ async def world(tmp_path, request):
                 tried = world.tried
                 await asyncio.sleep(0.012)
 
-    @contextlib.asynccontextmanager
-    async def running():
-        runner = Runner(
-            outbox=outbox,
-            delivery=Script(),
-            wake=Polls(),
-            limits=config.deliver,
-            now=clock,
-            steady=clock.steady,
-            rng=Random(1),
+    def running():
+        return running_runner(
+            outbox, Script(), config.deliver, now=clock, steady=clock.steady, polls_seconds=0.002
         )
-        task = asyncio.create_task(runner.run())
-        yield runner
-        await runner.stop(5)
-        await task
 
     world = SimpleNamespace(
         put=put,
@@ -120,12 +87,6 @@ async def world(tmp_path, request):
     await outbox.close()
     await intake.close()
     desk.close()
-
-
-async def until(condition):
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("error", [AWAY, NO_CREDENTIALS], ids=["s3", "credentials"])

@@ -1,0 +1,63 @@
+"""What tests of the runner put in the world's place: a clock, a bell that nobody rings, a runner that runs meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from relay.delivery.runner import Runner
+
+
+class Clock:
+    """The instant now, moved by the test: time goes on, or somebody sets the wall clock."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.was_set = timedelta()
+
+    def set(self, by: timedelta) -> None:
+        self.now += by
+        self.was_set += by
+
+    def steady(self) -> float:
+        return (self.now - self.was_set).timestamp()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Polls:
+    """A bell that nobody rings: the runner looks again after so long at most."""
+
+    def __init__(self, seconds: float = 0.005) -> None:
+        self.seconds = seconds
+
+    async def wait(self, timeout_seconds):
+        await asyncio.sleep(min(timeout_seconds, self.seconds))
+
+
+@asynccontextmanager
+async def running_runner(outbox, delivery, limits, *, now, steady, polls_seconds=0.005):
+    """A runner at work until the block ends."""
+    runner = Runner(
+        outbox=outbox,
+        delivery=delivery,
+        wake=Polls(polls_seconds),
+        limits=limits,
+        now=now,
+        steady=steady,
+        rng=Random(1),
+    )
+    task = asyncio.create_task(runner.run())
+    yield runner
+    await runner.stop(5)
+    await task
+
+
+async def until(condition, *, seconds=20.0):
+    """Return when the condition holds; TimeoutError when it does not in time."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
