@@ -6,11 +6,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import apsw
+import pytest
+
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
+from relay.spool.local import database
+from relay.spool.local.database import close_database, open_database, query
+from relay.spool.local.layout import lock_file
+from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
@@ -131,3 +140,48 @@ class LocalSpool:
 async def claim_one(outbox, *, now=NOW, lease_seconds=60.0, **more):
     (entry,) = await outbox.claim(now=now, limit=1, lease_seconds=lease_seconds, **more)
     return entry
+
+
+@contextmanager
+def tables_of(data_dir: Path) -> Iterator[apsw.Connection]:
+    """The tables of a local spool, past every rule: for states that no command makes."""
+    connection = open_database(data_dir / "spool" / "spool.db")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def make_database(path: Path) -> None:
+    """The empty database of a local spool."""
+    open_database(path, create=True).close()
+
+
+def hold_delivery(data_dir: Path) -> int:
+    """The lock of a deliverer that runs, as a descriptor: it is held until that is closed."""
+    return lock_file(data_dir / "deliver.lock")
+
+
+def make_version_2(config: Config) -> None:
+    """The spool as the relay of c822b4b would have left it: its tables, with the rows that they had."""
+    path = config.data_dir / "spool" / "spool.db"
+    older = path.with_name("older.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", MIGRATIONS[:2])
+        connection = open_database(older, create=True)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("ATTACH ? AS newer", (str(path),))
+    for (table,) in query(connection, "SELECT name FROM main.sqlite_schema WHERE type = 'table'"):
+        if table.startswith("sqlite_"):
+            continue
+        columns = ", ".join(
+            row[0] for row in query(connection, "SELECT name FROM pragma_table_info(?, 'main')", (table,))
+        )
+        connection.execute(f"DELETE FROM main.{table}")
+        connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
+    connection.execute("DELETE FROM main.totals; INSERT INTO main.totals SELECT * FROM newer.totals")
+    connection.execute("DETACH newer")
+    close_database(connection)
+    for word in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{word}").unlink(missing_ok=True)
+    older.rename(path)

@@ -288,6 +288,19 @@ def test_a_circle_is_found():
     assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": {"e"}, "e": set()}) == ["a", "b", "c"]
 
 
+def test_tests_know_the_local_spool_in_one_place():
+    """Outside tests/spool only spool_helpers imports relay.spool.local; bench.edge_cpu measures its parts."""
+    tests = ROOT.parent / "tests"
+    others = [*tests.rglob("*.py"), *(ROOT.parent / "bench").glob("*.py")]
+    users = {
+        path.relative_to(ROOT.parent).as_posix()
+        for path in others
+        if any(_is_within(name, "relay.spool.local") for name in imports(ast.parse(path.read_text())))
+        and not path.is_relative_to(tests / "spool")
+    }
+    assert users == {"bench/edge_cpu.py", "tests/spool_helpers.py"}
+
+
 def test_every_module_is_read():
     """The test looks at the whole package, not at an empty directory."""
     assert "relay.config.model" in {module_name(path) for path in MODULES}

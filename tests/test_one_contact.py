@@ -12,13 +12,12 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-import apsw
 import pytest
 from aws_parts import clients_of
 from harness import build_mail
 from readings import reading_here
 from sandboxes import fast_settings
-from spool_helpers import build_destination, build_submission
+from spool_helpers import build_destination, build_submission, make_version_2, tables_of
 
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
@@ -29,10 +28,6 @@ from relay.delivery.runner import Runner
 from relay.faults import arm_fault
 from relay.sandbox.connect import Refusal
 from relay.sandbox.service import Sandbox
-from relay.spool.local import database
-from relay.spool.local.database import close_database, open_database, query
-from relay.spool.local.layout import Layout
-from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung
@@ -106,7 +101,7 @@ class ListenerSettings:
             task = asyncio.create_task(runner.run())
             async with asyncio.timeout(20):
                 while not condition():
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(0.02)
             await runner.stop(5)
             await task
 
@@ -251,31 +246,6 @@ async def test_lost_answer_for_mail_without_message_id_is_one_contact(site, chan
     assert len(site.box.contacts()) == 1
 
 
-def make_version_2(config):
-    """The spool as the relay of c822b4b would have left it: its tables, with the rows that they had."""
-    path = Layout(data_dir=config.data_dir).database
-    older = path.with_name("older.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "MIGRATIONS", MIGRATIONS[:2])
-        connection = open_database(older, create=True)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("ATTACH ? AS newer", (str(path),))
-    for (table,) in query(connection, "SELECT name FROM main.sqlite_schema WHERE type = 'table'"):
-        if table.startswith("sqlite_"):
-            continue
-        columns = ", ".join(
-            row[0] for row in query(connection, "SELECT name FROM pragma_table_info(?, 'main')", (table,))
-        )
-        connection.execute(f"DELETE FROM main.{table}")
-        connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
-    connection.execute("DELETE FROM main.totals; INSERT INTO main.totals SELECT * FROM newer.totals")
-    connection.execute("DETACH newer")
-    close_database(connection)
-    for word in ("", "-wal", "-shm"):
-        path.with_name(f"{path.name}{word}").unlink(missing_ok=True)
-    older.rename(path)
-
-
 async def test_mail_in_every_state_comes_through_an_upgrade_as_one_contact_each(site):
     """Queued, sent with the answer lost, held, dead and done mail of the version before: each is one contact
     in the end.
@@ -291,7 +261,7 @@ async def test_mail_in_every_state_comes_through_an_upgrade_as_one_contact_each(
     await site.put(5)
     with contextlib.closing(open_desk(site.config)) as desk:
         desk.hold(ids[:1], now=site.now)
-    with contextlib.closing(open_database(Layout(data_dir=site.data_dir).database)) as connection:
+    with tables_of(site.data_dir) as connection:
         connection.execute("UPDATE entries SET state = 'dead' WHERE entry_id = 2")
         connection.execute("UPDATE entries SET state = 'leased', lease_until = 1 << 60 WHERE entry_id = 3")
     make_version_2(site.config)
@@ -391,9 +361,8 @@ async def test_conflict_that_the_ledger_explains_is_that_contact(site):
     await site.run(site.is_in(State.DONE))
     (contact,) = site.box.contacts()
     site.configure(SUPPORT | {"attributes": {"desk": "new"}})
-    connection = apsw.Connection(str(Layout(data_dir=site.data_dir).database))
-    connection.execute("UPDATE mails SET accepted_at = 0; UPDATE ledger SET accepted_at = 0")
-    connection.close()
+    with tables_of(site.data_dir) as connection:
+        connection.execute("UPDATE mails SET accepted_at = 0; UPDATE ledger SET accepted_at = 0")
     await site.put(1)
     await site.run(site.is_in(State.DONE))
     assert [(entry.contact_id, entry.reason) for entry in site.entries()] == [

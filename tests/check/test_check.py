@@ -18,6 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from spool_helpers import make_database
 
 from relay.check import examine
 from relay.check.certificate import examine_certificate
@@ -43,7 +44,6 @@ from relay.config.builtin import builtin_config
 from relay.config.model import Server as ServerSection
 from relay.config.model import Tls
 from relay.daemon.admin import build_application, open_admin
-from relay.spool.local.database import open_database
 
 NOW = datetime.now(UTC)
 
@@ -212,7 +212,7 @@ def spool_findings(data_dir):
 def test_spool_is_looked_into(tmp_path):
     """There may be none yet; one that is there is read; and what cannot be used is a fail each."""
     assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
-    open_database(tmp_path / "spool.db", create=True).close()
+    make_database(tmp_path / "spool.db")
     assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool.db").rename(tmp_path / "spool" / "spool.db")
@@ -231,7 +231,7 @@ def test_root_is_told_what_its_users_may_not(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file away")
     (tmp_path / "spool").mkdir()
-    open_database(tmp_path / "spool" / "spool.db", create=True).close()
+    make_database(tmp_path / "spool" / "spool.db")
     os.chown(tmp_path, 65_534, 65_534)
     ((level, detail), rest) = spool_findings(tmp_path)
     assert level == "warn"

@@ -4,7 +4,6 @@ both.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -14,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from spool_helpers import tables_of
 from test_cli_queue import SALES, Spool
 
 from relay.cli import main
-from relay.spool.local.database import open_database
 
 NO_DAEMON = "relay: no daemon runs that delivers: nothing goes out until one is started\n"
 
@@ -244,7 +243,7 @@ def test_what_is_in_doubt_goes_out_only_by_a_persons_word(spool, command):
     """
     spool_id, other = spool.put(), spool.put()
     spool.run("queue", "hold", spool_id, other)
-    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+    with tables_of(spool.config.data_dir) as connection:
         connection.execute("UPDATE entries SET in_doubt_since = 0 WHERE entry_id = 1")
     left = spool.json("queue", command, spool_id, code=1)
     assert left["changed"] == 0

@@ -10,22 +10,20 @@ import json
 import os
 import re
 import stat
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from spool_helpers import build_destination, build_submission, raw_files
+from spool_helpers import build_destination, build_submission, hold_delivery, raw_files, tables_of
 
 from relay.cli import main
 from relay.cli.entries import printable, span
 from relay.cli.filters import parse_age
 from relay.cli.pages import short_size
 from relay.config.load import load_config
-from relay.spool.local.database import open_database
-from relay.spool.local.layout import lock_file
 from relay.spool.opening import open_intake, open_outbox
 
 CONFIG = """
@@ -102,7 +100,7 @@ class Spool:
     @contextmanager
     def attended(self):
         """As if a deliverer ran: its lock is held."""
-        handle = lock_file(self.config.data_dir / "deliver.lock")
+        handle = hold_delivery(self.config.data_dir)
         yield
         os.close(handle)
 
@@ -334,7 +332,7 @@ def test_show_tells_of_each_id_that_is_none(spool):
 def test_show_of_a_record_that_cannot_be_read(spool):
     """What is there and cannot be shown is not said to be away, and can be dropped."""
     spool_id = spool.put()
-    with closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+    with tables_of(spool.config.data_dir) as connection:
         connection.execute("UPDATE mails SET envelope = '{'")
     assert "its record cannot be read" in spool.run("queue", "show", spool_id, code=1).stderr
     assert spool.json("queue", "drop", spool_id)["changed"] == 1

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from harness import Daemon, build_mail, subjects, until
+from spool_helpers import hold_delivery
 
 from relay.cli import main
 from relay.config.load import load_config
-from relay.spool.local.layout import lock_file
 from relay.spool.model import Filter
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
@@ -182,7 +182,7 @@ def test_nobody_delivers_is_told(home):
     assert told.stderr == (
         "relay: no daemon runs that delivers: the mail is stored, and goes out when one is started\n"
     )
-    handle = lock_file(home / "data" / "deliver.lock")
+    handle = hold_delivery(home / "data")
     assert replay(home, "-", "--rcpt", "support@example.com", stdin=b"Subject: x\n\ny\n").stderr == ""
     os.close(handle)
 

@@ -1,4 +1,4 @@
-"""What tests of the runner put in the world's place: a clock, a bell that nobody rings, a runner that runs meanwhile."""
+"""Doubles of the runner's world: a clock, a bell that nobody rings, and a runner that runs meanwhile."""
 
 from __future__ import annotations
 

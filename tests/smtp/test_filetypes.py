@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from spool_helpers import build_config
 
 from relay.config.builtin import builtin_config
 from relay.routes import RouteTable
 from relay.smtp.filetypes import FileLook, strict_routes
-from relay.spool.local.raw import LargeFile
+from relay.spool.opening import open_intake
 
 pytestmark = pytest.mark.process
 
@@ -49,10 +50,12 @@ async def test_strict_route_refuses(raw, recipients, names):
 
 async def test_large_mail_is_read_back(tmp_path):
     """A mail that lies in a file is looked at there."""
-    file = LargeFile(tmp_path / "aa" / "mail")
+    intake = open_intake(build_config(tmp_path))
+    file = intake.open_file(intake.new_id())
     file.write(ZIP)
     assert await refused(file, "support@example.com") == {"support@example.com": ("papers.zip",)}
     file.discard()
+    await intake.close()
 
 
 @pytest.mark.parametrize("fault", ["spin", "segv", "raise", "stop", "allocate", "enospc"])
