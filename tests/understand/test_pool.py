@@ -27,7 +27,7 @@ HOSTILE = octets("Hostile")
 BRIEF = {"cpu_seconds": 1}
 
 
-async def until_true(what, *, seconds=20.0):
+async def until_true(what, *, seconds=50.0):
     """Return when it holds."""
     end = asyncio.get_running_loop().time() + seconds
     while not what():
@@ -63,6 +63,8 @@ async def test_a_large_mail_is_read_from_its_own_file(tmp_path, monkeypatch):
             os.close(handle)
 
 
+# Limits are of processor time, so a busy machine makes this slow; the time-out is for a mail that nothing ends.
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("fault", "cause", "tables"),
     [
@@ -83,7 +85,7 @@ async def test_a_mail_that_ends_its_worker_is_not_understood(tmp_path, monkeypat
         others = [await shop.subject(octets(f"beside {number}")) for number in range(5)]
         assert others == [f"beside {number}" for number in range(5)]
         with pytest.raises(NotUnderstoodError) as caught:
-            await asyncio.wait_for(hostile, 30)
+            await hostile
         assert caught.value.cause == cause
         assert await shop.subject(octets("after")) == "after"
         await until_true(lambda: len(shop.workers()) == 2)
