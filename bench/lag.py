@@ -83,8 +83,8 @@ class Desk:
     async def lags(self, raw: bytes, *, clock: Callable[[], float] = time.perf_counter) -> list[float]:
         """The lag of each tick while one mail is claimed and delivered, in seconds.
 
-        By `time.thread_time` it is the processor time that the loop spent on other tasks since the tick before: what
-        other programs do to a busy machine is not in it, nor is what the loop waits for.
+        By `time.thread_time` it is the processor time that the loop spent on other tasks since the tick
+        before: what other programs do to a busy machine is not in it, nor is what the loop waits for.
         """
         await self._accept(raw)
         found: list[float] = []

@@ -13,11 +13,26 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from botocore.loaders import JSONFileLoader
+
 from relay.aws.clients import open_clients
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.contact.plan import PlannedFile
 
 MEBIBYTE = 1 << 20
+
+_load_file = JSONFileLoader.load_file
+_loaded: dict[str, Any] = {}
+
+
+def _load_once(loader: JSONFileLoader, path: str) -> Any:
+    """The models of AWS's services, which are large and the same for every client, read once a process."""
+    if path not in _loaded:
+        _loaded[path] = _load_file(loader, path)
+    return _loaded[path]
+
+
+JSONFileLoader.load_file = _load_once
 
 
 def octets(size: int, seed: int = 0) -> bytes:

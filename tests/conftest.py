@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,8 +19,10 @@ settings.register_profile(PROFILE, deadline=None, max_examples=examples(40))
 settings.load_profile(PROFILE)
 
 # aiohttp reads the certificates of all public authorities at its import, a tenth of a second in each process
-# of each daemon; tests talk to loopback only, and name their own authority where they need one.
+# of each daemon, and botocore its own for each client; tests talk to loopback only, and name their own
+# authority where they need one.
 os.environ.setdefault("SSL_CERT_FILE", os.devnull)
+os.environ.setdefault("AWS_CA_BUNDLE", str(Path(__file__).with_name("nobody.pem")))
 
 #: What Python tells an audit hook when a process begins.
 _STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")

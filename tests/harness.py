@@ -132,7 +132,8 @@ class Daemon:
                 burst=burst,
             )
         )
-        self.env = {**env, "PYTHONPATH": str(ROOT), **_byte_code(env)}
+        self.env = {"AWS_CA_BUNDLE": str(ROOT / "tests" / "nobody.pem"), **env, "PYTHONPATH": str(ROOT)}
+        self.env |= _byte_code(env)
         self.program = self._line("serve")
         self.args: list[str] = []
         self._log_path = home / "daemon.log"
@@ -191,6 +192,13 @@ class Daemon:
                 except ValueError:
                     self.other_lines.append(line.decode().rstrip())
         return self._events
+
+    def forget(self) -> None:
+        """Look only at what is logged from now on; where its pages are stays known, and who its children
+        are.
+        """
+        kept = ("admin.opened", "child.started")
+        self._events = [line for line in self.events if line.get("event") in kept]
 
     def wait_for(self, event: str, *, seconds: float = 30.0, **fields: Any) -> dict[str, Any]:
         """The first log line with this event and these fields."""

@@ -232,6 +232,18 @@ def test_make_targets_in_documents_exist(path):
     assert named <= targets
 
 
+def test_every_long_test_has_a_campaign():
+    """Each module with a `long` test lies under a path that a target of the Makefile runs with its long
+    tests.
+    """
+    makefile = (ROOT / "Makefile").read_text()
+    runs = [line for line in makefile.splitlines() if "-m pytest" in line and re.search(r"-m \"?long", line)]
+    paths = [ROOT / word for line in runs for word in re.findall(r"tests/\S+", line)]
+    long = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark." + "long" in path.read_text()]
+    assert len(long) > 10
+    assert [path for path in long if not any(path.is_relative_to(each) for each in paths)] == []
+
+
 def test_floors_of_contributing_are_those_of_the_code():
     """The table of floors in CONTRIBUTING.md names each room on the floor where test_floors.py has it."""
     rows = re.findall(r"^\| (\d) \w+ \| (.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)

@@ -109,7 +109,7 @@ def test_backlog_goes_out_on_a_full_disk(box, daemon, disk):
     check_recovery(box, daemon, disk, filler, sent)
 
 
-@pytest.mark.parametrize("end", ["kill", "stop"])
+@pytest.mark.parametrize("end", [pytest.param("kill", marks=pytest.mark.long), "stop"])
 def test_start_on_a_full_disk(box, daemon, disk, end):
     """A daemon that starts on a disk without a free octet comes up, delivers its backlog, and takes mail when
     there is room.

@@ -166,7 +166,7 @@ def test_read_only_disk(box, tmp_path):
         pytest.param("spool.put.ready:eio:1", None, (451, "4.3.0"), marks=pytest.mark.long),
         pytest.param("spool.raw.created:erofs:1", LARGE, (451, "4.3.0"), marks=pytest.mark.long),
         pytest.param("spool.put.ready:erofs:1", None, (451, "4.3.0"), marks=pytest.mark.long),
-        ("spool.raw.written:edquot:1", LARGE, (452, "4.3.1")),
+        pytest.param("spool.raw.written:edquot:1", LARGE, (452, "4.3.1"), marks=pytest.mark.long),
         ("spool.put.ready:enospc:1", None, (452, "4.3.1")),
     ],
 )

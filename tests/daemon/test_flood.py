@@ -10,7 +10,7 @@ from harness import CONFIG, Daemon, build_mail, subjects, until
 
 pytestmark = pytest.mark.process
 
-FLOOD = 200
+FLOOD = 100
 #: Contacts before the innocent one: what may be under way at once, twice over.
 FEW = 20
 
@@ -29,9 +29,9 @@ def send_all(port, senders, mails, *, peer=None) -> None:
             client.sendmail(sender, ["support@example.com"], mail.as_bytes().replace(b"\n", b"\r\n"))
 
 
-@pytest.mark.parametrize("role", ["mx", "trusted"])
+@pytest.mark.parametrize("role", ["mx", pytest.param("trusted", marks=pytest.mark.long)])
 def test_innocent_mail_behind_a_flood_is_among_the_first_contacts(box, tmp_path, role):
-    """Two hundred mails wait, of one network or (through a trusted relay) of one domain, and then one of
+    """A hundred mails wait, of one network or (through a trusted relay) of one domain, and then one of
     another.
 
     On `mx` the flooder has addresses and domains enough; behind the trusted relay, local parts.

@@ -79,6 +79,20 @@ def front(tmp_path, papers):
         yield running
 
 
+@pytest.fixture(scope="module")
+def module_front(tmp_path_factory, papers):
+    """One for all tests after which it works as before; they ask for `shared`."""
+    with Front(tmp_path_factory.mktemp("front"), papers).start() as running:
+        yield running
+
+
+@pytest.fixture
+def shared(module_front):
+    until(lambda: module_front.ask("readyz")[0] == 200)
+    module_front.forget()
+    return module_front
+
+
 class Client:
     """A peer that reads line by line."""
 
@@ -152,30 +166,30 @@ def test_certificate_is_renewed_without_a_signal(front, papers):
     assert front.stop() == 0
 
 
-def test_health_check_of_a_balancer_is_quiet(front):
-    """PROXY LOCAL is greeted and says nothing in the log; PROXY names the client in the trace and in
-    the log.
+def test_health_check_of_a_balancer_is_quiet(shared):
+    """PROXY LOCAL is greeted and says nothing in the log; PROXY names the client in the trace and in the
+    log.
     """
-    with Client(front.proxy) as check:
+    with Client(shared.proxy) as check:
         check.send(LOCAL)
         check.until(b"220 ")
         check.send(b"QUIT\r\n")
         check.until(b"221 ")
-    with Client(front.proxy):
+    with Client(shared.proxy):
         pass  # a look whether the port is open
-    with Client(front.proxy) as client:
+    with Client(shared.proxy) as client:
         client.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n" + BEGIN)
         client.until(b"354 ")
         client.send(b"Subject: x\r\n\r\nhello\r\n.\r\nQUIT\r\n")
         client.until(b"221 ")
-    assert front.wait_for("transaction.accepted")["peer"] == "192.0.2.7"
-    told = [event for event in front.events if event["level"] != "debug"]
+    assert shared.wait_for("transaction.accepted")["peer"] == "192.0.2.7"
+    told = [event for event in shared.events if event["level"] != "debug"]
     assert not [event for event in told if event["event"].startswith(("session.", "proxy."))]
 
 
-def test_front_end_speaks_for_another(front):
+def test_front_end_speaks_for_another(shared):
     """XCLIENT from a listed host: the log and the limits know the client, not the front-end."""
-    with Client(front.front) as client:
+    with Client(shared.front) as client:
         client.until(b"220 ")
         client.send(b"EHLO c\r\nXCLIENT ADDR=192.0.2.9 PORT=99\r\n")
         client.until(b"220 ")
@@ -183,38 +197,38 @@ def test_front_end_speaks_for_another(front):
         client.until(b"354 ")
         client.send(b"Subject: x\r\n\r\nhello\r\n.\r\nQUIT\r\n")
         client.until(b"221 ")
-    assert front.wait_for("transaction.accepted")["peer"] == "192.0.2.9"
+    assert shared.wait_for("transaction.accepted")["peer"] == "192.0.2.9"
 
 
-def test_a_receiver_that_crashes_takes_no_other_session_along(front):
+def test_a_receiver_that_crashes_takes_no_other_session_along(shared):
     """SIGKILL for one receiver in the middle of mails: the other's are accepted, and the next peers are
     served.
     """
     with contextlib.ExitStack() as stack:
-        before = front.pids()
+        before = shared.pids()
         clients = []
 
         def served():
-            clients.append(stack.enter_context(Client(front.port)))
+            clients.append(stack.enter_context(Client(shared.port)))
             clients[-1].send(BEGIN)
             clients[-1].until(b"354 ")
-            return {event["process"] for event in front.events if event["event"] == "session.opened"}
+            return {event["process"] for event in shared.events if event["event"] == "session.opened"}
 
         until(lambda: served() == set(before), so="a session at each receiver")
         os.kill(before["receiver-0"], signal.SIGKILL)
-        front.wait_for("child.ended", child="receiver-0")
+        shared.wait_for("child.ended", child="receiver-0")
         alive = []
         for number, client in enumerate(clients):
             with contextlib.suppress(OSError, AssertionError):
                 client.send(b"Subject: %d\r\n\r\nhello\r\n.\r\n" % number)
                 alive.append(client.until(b"250 2.0.0 Ok: queued as "))
         assert 0 < len(alive) < len(clients)
-    until(lambda: front.pids()["receiver-0"] != before["receiver-0"])
-    assert front.pids()["receiver-1"] == before["receiver-1"]
+    until(lambda: shared.pids()["receiver-0"] != before["receiver-0"])
+    assert shared.pids()["receiver-1"] == before["receiver-1"]
     for _ in range(12):
-        with Client(front.port) as client:
+        with Client(shared.port) as client:
             client.until(b"220 ")
-    assert len([event for event in front.events if event["event"] == "transaction.accepted"]) == len(alive)
+    assert len([event for event in shared.events if event["event"] == "transaction.accepted"]) == len(alive)
 
 
 def test_sigterm_waits_for_the_mail_in_progress(front):
@@ -245,10 +259,10 @@ def test_sigterm_waits_for_the_mail_in_progress(front):
     assert front.wait_for("transaction.accepted")
 
 
-def test_defaults_spare_this_machine(front):
-    """More sessions than one address may have by default: this machine's own may, as limits that nobody wrote
-    down.
+def test_defaults_spare_this_machine(shared):
+    """More sessions than one address may have by default: this machine's own may, as limits that nobody
+    wrote down.
     """
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Client(front.port)) for _ in range(60)]
+        clients = [stack.enter_context(Client(shared.port)) for _ in range(60)]
         assert {client.line()[:4] for client in clients} == {b"220 "}

@@ -34,7 +34,7 @@ HANG_SECONDS = 3.0
 @pytest.fixture
 def daemon(box, tmp_path):
     env = box.environ() | {"RELAY_SERVER__HANG_SECONDS": str(HANG_SECONDS)}
-    with Daemon(tmp_path, env=env, receivers=2) as prepared:
+    with Daemon(tmp_path, env=env) as prepared:
         yield prepared
 
 
@@ -60,6 +60,7 @@ def test_stopped_process(box, daemon, ear, tmp_path):
             RELAY_ALARMS__SNS_TOPIC_ARN="arn:aws:sns:eu-central-1:123456789012:relay",
             NOTIFY_SOCKET=str(tmp_path / "notify"),
             WATCHDOG_USEC="1000000",
+            RELAY_SERVER__RECEIVERS="2",
         )
         told = []
         for child in ("deliverer", "receiver-0"):
@@ -174,7 +175,7 @@ def test_time_in_which_the_supervisor_stood_still(box, daemon, whom):
     send(daemon.port, build_mail("after"))
     assert subjects(box.wait(1)) == ["Mail after"]
     assert "child.hung" not in [event["event"] for event in daemon.events]
-    assert len(started(daemon)) == 3
+    assert len(started(daemon)) == 2
     assert daemon.stop() == 0
 
 
@@ -229,7 +230,7 @@ def test_start_has_a_limit_of_its_own(box, tmp_path):
         assert daemon.stop() == 0
 
 
-@pytest.mark.parametrize("stage", ["running", "from the start"])
+@pytest.mark.parametrize("stage", [pytest.param("running", marks=pytest.mark.long), "from the start"])
 def test_log_that_nobody_reads(box, tmp_path, stage):
     """A full pipe as stdout and stderr stops no mail, no /livez and no SIGTERM."""
     reading, writing = os.pipe()

@@ -63,7 +63,8 @@ async def test_a_large_mail_is_read_from_its_own_file(tmp_path, monkeypatch):
             os.close(handle)
 
 
-# Limits are of processor time, so a busy machine makes this slow; the time-out is for a mail that nothing ends.
+# Limits are of processor time, so a busy machine makes this slow; the time-out is for a mail that nothing
+# ends.
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("fault", "cause", "tables"),
