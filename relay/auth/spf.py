@@ -109,6 +109,7 @@ class _Evaluation:
 
     def __init__(self, address: Address, local: str, domain: str, helo: str, resolver: Resolver) -> None:
         self._address = address
+        self._number, self._bits = int(address), address.max_prefixlen
         self._local = local
         self._sender_domain = domain
         self._helo = helo or "unknown"
@@ -157,8 +158,9 @@ class _Evaluation:
     async def _matches(self, mechanism: Mechanism, domain: str) -> bool:
         if mechanism.name is MechanismName.ALL:
             return True
-        if mechanism.network is not None:
-            return self._address in mechanism.network
+        if mechanism.address is not None:
+            same_family = mechanism.address.max_prefixlen == self._bits
+            return same_family and self._is_near(mechanism.address, mechanism)
         assert mechanism.name in _ASKS
         self._count()
         target = domain if mechanism.domain is None else await self._expand(mechanism.domain, domain)
@@ -204,13 +206,15 @@ class _Evaluation:
 
     @property
     def _family(self) -> RecordType:
-        return RecordType.A if self._address.version == 4 else RecordType.AAAA
+        return RecordType.A if self._bits == 32 else RecordType.AAAA
 
     def _is_among(self, addresses: tuple[Address, ...], mechanism: Mechanism) -> bool:
-        bits = mechanism.ipv4_bits if self._address.version == 4 else mechanism.ipv6_bits
-        shift = self._address.max_prefixlen - bits
-        mine = int(self._address) >> shift
-        return any(int(address) >> shift == mine for address in addresses)
+        return any(self._is_near(address, mechanism) for address in addresses)
+
+    def _is_near(self, address: Address, mechanism: Mechanism) -> bool:
+        """Returns whether an address of the peer's family is within the mechanism's width of the peer."""
+        width = mechanism.ipv4_bits if self._bits == 32 else mechanism.ipv6_bits
+        return (int(address) ^ self._number) >> (self._bits - width) == 0
 
     async def _find_names(self) -> Names:
         """The names of the peer that lead back to it (RFC 7208 §5.5); none if DNS fails."""
