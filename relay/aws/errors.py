@@ -1,4 +1,4 @@
-"""The errors of AWS, and the one table of what they mean to the relay.
+"""The errors of AWS by code and status (403, 404, 429, …), and the one table of what they mean to the relay.
 
 Owns that table, and the time-out around a call. An error that stands in no row is temporary. Never calls an
 operation itself.

@@ -1,8 +1,7 @@
 """The decision about an entry whose delivery failed: again later, wait for the route, or give up.
 
-Owns the treatment of each class of failure (docs/flow.md, "Delivery") and the arithmetic of backoff. Never
-does
-I/O: the age, the attempt and the chance are arguments.
+Owns the treatment of each class of failure, from 429 and 404 to a refused payload (docs/flow.md, "Delivery"),
+and the arithmetic of backoff. Never does I/O: the age, the attempt and the chance are arguments.
 """
 
 from __future__ import annotations

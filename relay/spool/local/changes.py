@@ -1,7 +1,7 @@
-"""The changes of the delivering half, committed in groups: one transaction for all that wait, each change in
-a savepoint of its own.
+"""The changes of the delivering half, committed in groups, and what is done when the disk is full.
 
-Owns the deliverer's connection for writing, and what is done on a full disk. Never knows what a change does.
+Owns the deliverer's connection for writing. All changes that wait share one transaction, each in a savepoint
+of its own. Never knows what a change does.
 """
 
 from __future__ import annotations

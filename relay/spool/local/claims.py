@@ -1,5 +1,4 @@
-"""The claim: which entries are leased next. They are due, their route is not held, they have their turn
-(`turns`), and the attempt is counted with the lease.
+"""The claim: which due entries are leased next, each in its turn (`turns`), with the attempt counted.
 
 Owns the way from S3 to S4 and, when a lease ends, back. Runs within the caller's transaction. An entry is
 *ready* from its acceptance, or from the claim that found it due, until its lease. Only ready entries have

@@ -1,5 +1,5 @@
-"""Looks at a spool from outside: which part of it is unfit for use, whether a deliverer runs, whether another
-spool has taken its place, and whether it takes a write.
+"""Looks at a spool from outside: is it fit for use, does a deliverer run, has another spool taken its place,
+does it take a write?
 
 Owns the sentences about kind, owner and mode of its folders and files, and about a damaged database, for the
 operator who can mend that. The deliverer's lock is never tried, not for an instant: a deliverer that starts

@@ -1,11 +1,10 @@
-"""The room of the spool: what the disk and the quotas still allow, and a reserve for the case that others
-fill the disk.
+"""The room of the spool: what the disk and the quotas still allow, and the reserve for a full disk.
 
 Owns the quotas (bytes, entries, age, free space, free inodes) and the operator's pause of the intake, as the
 receiving half asks for them: one look at the disk a second at most, which never waits for a writer. Owns the
-folder `ballast`, too: every step of a delivery is a write, so on a full disk accepted mail could not be
-delivered. The delivering side (or a process that opens the spool) then removes the reserve and uses its room;
-receivers answer 452 until the reserve can be created again.
+folder `ballast`, too: every step of a delivery is a write, so on a disk that others filled, accepted mail
+could not be delivered. The delivering side (or a process that opens the spool) then removes the reserve and
+uses its room; receivers answer 452 until the reserve can be created again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Suspects: entries that were under way when the deliverer hung. Each is leased alone, before all other due
-entries.
+"""Suspects: entries that were under way when the deliverer hung, each of which is now leased alone.
 
-Owns which entries these are, and which is next. An entry that hangs the deliverer while it is leased alone is
-certain to be the cause and is counted (`blame_leases`); any outcome clears an entry of suspicion. Runs within
-the caller's transaction.
+Owns which entries these are, and which is next; they go before all other due entries. An entry that hangs the
+deliverer while it is leased alone is certain to be the cause and is counted (`blame_leases`); any outcome
+clears an entry of suspicion. Runs within the caller's transaction.
 """
 
 from __future__ import annotations
