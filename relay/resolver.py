@@ -13,8 +13,9 @@ id, is not listened to.
 
 Owns the cache: positive answers for their TTL, an hour at most; negative ones for the TTL of RFC 2308, at
 most a quarter of an hour; failures for seconds, so that a dead domain costs one mail its wait, and not
-each. Bounds: the entries and octets of the cache, questions under way, records of one answer, CNAMEs in a
-row, and the questions and seconds of one mail. Belongs to the event loop that uses it.
+each. Bounds: the entries and octets of the cache, questions under way in all and for one mail, records of
+one answer, CNAMEs in a row, and the questions and seconds of one mail. Belongs to the event loop that uses
+it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ EDNS_BYTES = 1_232  # DNS flag day 2020: not fragmented on any path
 CHAIN = 8  # questions for targets of CNAMEs, when the server does not follow them
 RECORDS = 1_000  # dnspython reads one in 40 microseconds; no name in honest use has a tenth of these
 RECORDS_AT_ONCE = 64  # more are read beside the loop, which must not stand still for 5 ms
-FLIGHTS = 256  # questions under way in one process; each has a descriptor
+FLIGHTS = 1_024  # questions under way in one process; each has a descriptor
+AT_ONCE = (
+    4  # of one mail: the 200 sessions of one network (limits.connections_per_network) leave places for others
+)
 QUESTIONS = 300  # of one mail: two SPF identities (2 x 111), 8 signatures, DMARC, lists; a flood stops here
 ENTRIES = 20_000
 CACHE_BYTES = 16_777_216
@@ -164,6 +168,7 @@ class _Bounded:
         self._resolver = resolver
         self._ends = asyncio.get_running_loop().time() + seconds
         self._questions = questions
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def query(self, name: str, kind: RecordType) -> Answer:
         """Ask as `DnsResolver.query` does, as long as there are time and questions left."""
@@ -173,7 +178,7 @@ class _Bounded:
         if (known := self._resolver.recall(name, kind)) is not None:
             return known
         try:
-            async with asyncio.timeout_at(self._ends):
+            async with asyncio.timeout_at(self._ends), self._places:
                 return await self._resolver.query(name, kind)
         except TimeoutError:
             return build_temperror("the deadline for DNS has passed")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.auth.answers import RecordType, Status
-from relay.resolver import RECORDS, TRY_SECONDS, DnsResolver
+from relay.resolver import AT_ONCE, RECORDS, TRY_SECONDS, DnsResolver
 
 A, MX, PTR, TXT, AAAA, TLSA = (
     RecordType.A,
@@ -240,6 +240,17 @@ async def test_a_resolver_without_servers_knows_nothing(monkeypatch):
     resolver = DnsResolver()
     assert resolver.servers == ()
     assert (await resolver.query("example.com", A)).status is Status.TEMPERROR
+
+
+async def test_a_mail_takes_few_places():
+    """A mail asks few questions at once, so that mails which nobody answers leave places for others."""
+    silent = {(f"{n}.silent.example", "A"): "silent" for n in range(2 * AT_ONCE)}
+    async with resolving({**ZONE, **silent}, timeout_seconds=30.0) as (resolver, server):
+        mine = resolver.within(0.3)
+        asked = [mine.query(name, A) for name, _ in silent]
+        statuses = {answer.status for answer in await asyncio.gather(*asked)}
+    assert statuses == {Status.TEMPERROR}
+    assert len(server.asked) == AT_ONCE
 
 
 async def test_the_cache_is_bounded(monkeypatch):

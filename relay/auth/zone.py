@@ -26,8 +26,6 @@ _ANY, _CNAME = "*", "CNAME"
 _FAILURES = {"TIMEOUT": "no server answered in time", "SERVFAIL": "the server failed"}
 _FORM = 'write {"name": {"TXT": ["text"], "A": ["192.0.2.1"], "MX": ["10 host"], "*": "TIMEOUT"}}'
 
-_Zone = Mapping[str, Mapping[str, Answer]]
-
 
 class ZoneResolver:
     """A resolver that knows a zone and nothing else."""
@@ -38,7 +36,9 @@ class ZoneResolver:
         Raises:
             ValueError: the zone has another form; the sentence says where.
         """
-        self._zone: _Zone = {_read_name(name): _read_types(name, types) for name, types in zone.items()}
+        self._zone: dict[str, dict[str, Answer]] = {}
+        for name, types in zone.items():  # which may stand there in several spellings
+            self._zone.setdefault(_read_name(name), {}).update(_read_types(name, types))
 
     async def query(self, name: str, kind: RecordType) -> Answer:
         """The answer of the zone."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 from relay.errors import SpoolError
+from relay.resolver import FLIGHTS
 from relay.spool.opening import check_library, count_entries, find_unfit
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
@@ -107,7 +108,7 @@ def examine_library() -> Finding:
 def examine_files(connections: int) -> Finding:
     """Examine whether a receiver may open a descriptor for every session that the limits allow."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + 256  # the spool, AWS, DNS, and large mails on their way in
+    needed = connections + FLIGHTS + 256  # DNS; the spool, AWS, and large mails on their way in
     if soft != resource.RLIM_INFINITY and soft < needed:
         return warn(
             "open files", f"{soft} allowed, {needed} wanted for limits.connections; raise LimitNOFILE"

@@ -25,6 +25,7 @@ ZONE = {
     "loop.example": {"CNAME": ["loop.example"]},
     "lost.example": {"CNAME": ["nobody.example"]},
     "there.example": {},
+    "EXAMPLE.com": {"TLSA": []},
     "\u043f\u043e\u0447\u0442\u0430.example": {"A": ["192.0.2.7"]},
 }
 

@@ -246,7 +246,7 @@ def test_library_is_new_enough():
 
 def test_few_descriptors_are_a_warning(monkeypatch):
     """A limit below what the sessions need is said before accept() fails."""
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (1_024, 4_096))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (2_048, 4_096))
     assert examine_files(2_000).level is Level.WARN
     assert examine_files(500).level is Level.OK
 
