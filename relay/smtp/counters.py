@@ -44,7 +44,8 @@ class SharedCounters:
         self._salt = bytes(self._map[:_SALT])
         self._cells = memoryview(self._map)[_SALT:].cast("I")
         self._mine = index * _ROW
-        self._tables = {table: at * _SLOTS for at, table in enumerate(TABLES)}
+        #: The beginning of each table in our own row.
+        self._tables = {table: self._mine + at * _SLOTS for at, table in enumerate(TABLES)}
         for table in TABLES[:-1]:
             self.clear(table)
         self._slot = lru_cache(maxsize=8_192)(self._hash)
@@ -56,17 +57,15 @@ class SharedCounters:
         """Count up or down; the sum over all processes."""
         at = self._tables[table] + self._slot(name)
         cells = self._cells
-        count = cells[self._mine + at] + step
-        if not 0 <= count <= _MOST:
+        count = cells[at] + step
+        if count < 0 or count > _MOST:
             count = min(max(count, 0), _MOST)
-        cells[self._mine + at] = count
-        if self._processes == 1:
-            return count
-        return sum(cells[at : self._processes * _ROW : _ROW])
+        cells[at] = count
+        return count if self._processes == 1 else sum(self._all(at))
 
     def mark(self, table: str, name: str, value: int) -> None:
         """Set this process's count."""
-        self._cells[self._mine + self._tables[table] + self._slot(name)] = min(max(value, 0), _MOST)
+        self._cells[self._tables[table] + self._slot(name)] = min(max(value, 0), _MOST)
 
     def forget(self, table: str, name: str) -> None:
         """Set this process's count to nothing."""
@@ -75,13 +74,15 @@ class SharedCounters:
     def latest(self, table: str, name: str) -> int:
         """The largest count of all processes: of instants, the latest."""
         at = self._tables[table] + self._slot(name)
-        if self._processes == 1:
-            return self._cells[self._mine + at]
-        return max(self._cells[at : self._processes * _ROW : _ROW])
+        return self._cells[at] if self._processes == 1 else max(self._all(at))
+
+    def _all(self, at: int) -> memoryview:
+        """The counts of all processes in the place of this one of ours."""
+        return self._cells[at - self._mine : self._processes * _ROW : _ROW]
 
     def clear(self, table: str) -> None:
         """Set this process's counts of a table to nothing."""
-        start = self._mine + self._tables[table]
+        start = self._tables[table]
         self._cells[start : start + _SLOTS] = memoryview(bytes(4 * _SLOTS)).cast("I")
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from relay.smtp.counters import SharedCounters
 from relay.smtp.filetypes import FileLook
 from relay.smtp.limits import Limiter
 from relay.smtp.overload import raise_file_limit
-from relay.smtp.protocol import Smtp
+from relay.smtp.protocol import Conversation
 from relay.smtp.proxy import ProxyGate
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, build_settings
@@ -61,12 +61,12 @@ class Listeners:
         server = self._server
         assert server is not None
 
-        def make() -> Smtp:
-            return Smtp(self._settings[index], server)
+        def make() -> Conversation:
+            return Conversation(self._settings[index], server)
 
         def guarded() -> asyncio.BaseProtocol:
             settings = self._settings[index]
-            return ProxyGate(settings, server, make) if settings.proxies else make()
+            return ProxyGate(settings, server, make) if settings.proxies else make().connection
 
         return guarded
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from relay.config.model import Limits
@@ -79,7 +79,7 @@ class Places:
         elif not stressed and now - self._full_at > _CALM_SECONDS:
             self.full = False
 
-    def make_room(self, sessions: Iterable[Sitting], *, known: bool, now: float) -> bool:
+    def make_room(self, sessions: Collection[Sitting], *, known: bool, now: float) -> bool:
         """Have the idlest session make way for a newcomer that found no free place; whether there is one now.
 
         A stranger takes the place of a stranger only.
@@ -94,7 +94,7 @@ class Places:
     def _fill(self, now: float) -> None:
         self.full, self._full_at = True, now
 
-    def _idlest(self, sessions: Iterable[Sitting], group: bool, *, now: float) -> Sitting | None:
+    def _idlest(self, sessions: Collection[Sitting], group: bool, *, now: float) -> Sitting | None:
         waiting = self._idle[group]
         while waiting or not self._looked:
             if not waiting:
@@ -104,7 +104,8 @@ class Places:
             if now - since < _GRACE_SECONDS:
                 return None
             waiting.popleft()
-            if session.idle_since() == since:  # it has said nothing since the look
+            # Since the look it has neither ended nor said anything. Nothing is asked of a session that has ended.
+            if session in sessions and session.idle_since() == since:
                 return session
         return None
 

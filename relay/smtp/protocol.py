@@ -1,21 +1,26 @@
-"""A session on the wire: octets to commands and content, answers to octets.
+"""A conversation: octets to commands and content, answers to octets.
 
-Owns the reading of lines and content in chunks, and the waiting for what takes time: a password, a block of a large
-mail, the commit. What is said is decided in `session`; what becomes of a mail in `arrival`; how it all begins and ends
-in `door`. Commands are answered as they arrive, a whole pipelined group with one write (RFC 2920).
+Owns the reading of lines and content in chunks, the waiting for what takes time (a password, a block of a large mail,
+the commit), and a session's beginning and end on its connection. Replies are decided in `session`; what becomes of a
+mail in `transfer`. Commands are answered as they arrive, a whole pipelined group with one write (RFC 2920).
 """
 
 from __future__ import annotations
 
+import asyncio
+
 from relay import replies, telemetry
 from relay.envelope import SpoolId
+from relay.networks import normalise_peer
 from relay.smtp.actions import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.admission import Admission
 from relay.smtp.auth import AUTH_LINE, Credentials
-from relay.smtp.connection import NEVER
+from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPEN, Connection, Phase
 from relay.smtp.data import TRIM, ChunkReader, DataReader
 from relay.smtp.server import Server
+from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
+from relay.smtp.tls import client_name, describe_tls
 from relay.smtp.transfer import Transfer
 from relay.vocabulary import Reply
 
@@ -25,111 +30,205 @@ _LINE_BYTES = AUTH_LINE + 64
 _TURNS = 32
 
 
-class Smtp(Admission):
-    """One session."""
+class Conversation:
+    """One session on its connection."""
+
+    __slots__ = (
+        "_admission", "_server", "_session", "_settings", "_sink", "_skipping", "_unconfirmed", "connection", "transfer", "why",
+    )  # fmt: skip
 
     def __init__(self, settings: ListenerSettings, server: Server) -> None:
-        super().__init__(settings, server)
+        self._settings = settings
+        self._server = server
+        self.connection = Connection(server.loop, self)
+        self._admission = Admission(settings, server, self)
+        self._session: Session
         self._sink: DataReader | ChunkReader | None = None
-        self._transfer: Transfer | None = None
+        #: The mail that is on its way in.
+        self.transfer: Transfer | None = None
         self._unconfirmed: SpoolId | None = None
         self._skipping = False  # in a line without an end
+        #: Why the session ended, as the log has it.
+        self.why = "peer closed"
 
-    def data_received(self, data: bytes) -> None:
-        """Octets from the peer: it has seen our last 250, and should not have spoken before the first 220."""
+    @property
+    def in_content(self) -> bool:
+        """Whether the peer is sending a mail's data, and not commands."""
+        return self._sink is not None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether MAIL was said, and what began with it has not ended."""
+        return self._session.transaction is not None
+
+    # -- the beginning ----------------------------------------------------------------------------------------
+
+    def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
+        """A peer has connected, or a proxy has for it: greet it (RFC 5321 §3.1), or send it away."""
+        settings, server, connection = self._settings, self._server, self.connection
+        connection.link = link
+        address = normalise_peer(address)
+        self._session = Session(settings=settings, shared=server.shared, address=address, port=port)
+        telemetry.session_opened(peer=address, listener=settings.listener.bind)
+        refusal = self._admission.admit(address)
+        if refusal is not None:
+            self.hang_up(refusal, linger=False)
+            self._admission.free()  # hundreds may be sent away before the loop sees the first of them closed
+        elif settings.listener.tls == "implicit":
+            self._start_handshake()
+        elif settings.limits.early_talker_seconds and not settings.trusted:
+            connection.phase = Phase.QUIET
+            connection.loop.call_later(settings.limits.early_talker_seconds, self._greet)
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        connection = self.connection
+        if connection.phase is not CLOSING:
+            if connection.phase is Phase.QUIET:
+                connection.phase = OPEN
+            connection.out.append(self._settings.greeting)
+            self._admission.rest(connection.heard_at)
+            connection.flush()
+
+    def _start_handshake(self) -> None:
+        """Go over to TLS, whatever came in clear forgotten."""
+        connection = self.connection
+        connection.hold()
+        connection.flush()
+        connection.phase = HANDSHAKE
+        self._admission.rested_at = connection.loop.time()
+        self._server.work(self._secure())
+
+    async def _secure(self) -> None:
+        """The TLS handshake, and what is known after it."""
+        session, settings, connection = self._session, self._settings, self.connection
+        context = settings.context
+        secured, self._admission.deadline = None, NEVER  # the handshake has its own
+        try:
+            if context is not None:
+                seconds = self._server.places.handshake_seconds(settings.limits)
+                secured = await connection.start_tls(context, handshake_seconds=seconds)
+        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
+            self.why = "handshake failed"
+            peer, reason = session.peer_state.address, type(exc).__name__
+            telemetry.handshake_failed(peer=peer, listener=settings.listener.bind, reason=reason)
+        if secured is None:
+            connection.cut()
+            connection.connection_lost(None)
+            return
+        session.secured(describe_tls(secured), certificate=client_name(secured))
+        if settings.listener.tls == "implicit":
+            self._greet()
+        self._wake()
+
+    # -- octets in, replies out -------------------------------------------------------------------------------
+
+    def received(self) -> None:
+        """The peer has sent octets: it has seen our last 250, and should not have spoken before the first 220."""
         if self._unconfirmed is not None:
             self._confirm()
-        if self.closing:
-            return
-        if self.quiet:
+        phase = self.connection.phase
+        if phase is OPEN:
+            self.proceed()
+        elif phase is Phase.QUIET:
             self.hang_up(replies.EARLY_TALKER)
-            return
-        self.heard_at = self.loop.time()
-        self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
-        self.at = 0
-        self.pump()
+        elif phase is not CLOSING:
+            self._regulate()
 
-    def eof_received(self) -> bool:
+    def ended(self) -> None:
         """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
         self._confirm()
-        return super().eof_received()
+        connection = self.connection
+        if not (connection.busy or connection.phase is CLOSING):
+            self._close(linger=False)
 
     def _confirm(self) -> None:
         if self._unconfirmed is not None:
-            self.server.intake.confirm(self._unconfirmed)
+            self._server.intake.confirm(self._unconfirmed)
             self._unconfirmed = None
 
-    def pump(self) -> None:
-        """Go through what the buffer holds, as far as it goes without waiting, and without making others wait."""
+    def proceed(self) -> None:
+        """Read the buffer, as far as that goes without waiting, and without making others wait."""
+        connection = self.connection
         turns = _TURNS
         try:
-            while not (self.busy or self.closing or self.clogged):
+            while connection.phase is OPEN and not connection.clogged:
                 if not (self._read_line() if self._sink is None else self._read_content()):
                     break
                 turns -= 1
-                if not turns and not self.busy:  # what waits for something else ends its own wait
-                    self.give_way()
+                if not turns and connection.phase is OPEN:  # what waits for something else ends its own wait
+                    connection.give_way()
         except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
             telemetry.fault_caught(where="smtp.session")
             self.hang_up(replies.BROKEN)
-        self.flush()
-        if self.ended and not (self.busy or self.closing):
-            self.close(linger=False)
-        elif self.busy or self.paused or self.clogged or self._transfer is not None:
-            self.regulate(full=self._transfer is not None and self._transfer.full)
+        if connection.out:
+            connection.flush()
+        if connection.ended and connection.phase is OPEN:
+            self._close(linger=False)
+        elif (
+            self.transfer is not None
+            or connection.phase is not OPEN
+            or connection.paused
+            or connection.clogged
+        ):
+            self._regulate()
+
+    def _regulate(self) -> None:
+        self.connection.regulate(full=self.transfer is not None and self.transfer.full)
 
     def _read_line(self) -> bool:
-        """Answer the next command line; whether there may be more to read."""
-        buffer, start = self.buffer, self.at
+        """Answer the next command line. Returns whether there may be more to read."""
+        connection, session = self.connection, self._session
+        buffer, start, now = connection.buffer, connection.at, connection.heard_at
         end = buffer.find(b"\n", start)
         if end < 0:
             self._wait_for_line()
             return False
-        self.at = end + 1
-        session = self.talk
+        connection.at = end + 1
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
         elif end > start and buffer[end - 1] == 13:
-            self._answer(session.command(buffer[start : end - 1], now=self.heard_at))
-        elif self.settings.trusted:
-            self._answer(session.command(buffer[start:end], now=self.heard_at))
+            self._answer(session.command(buffer[start : end - 1], now=now))
+        elif self._settings.trusted:
+            self._answer(session.command(buffer[start:end], now=now))
         else:
             # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
             self._answer(session.bare(buffer[start:end]))
-        self.rested_at = self.heard_at  # the deadline stays: `expire` looks at this
-        return self.at < len(self.buffer) or self._sink is not None
+        self._admission.rested_at = now  # the deadline stays: `expire` looks at this
+        return connection.at < len(connection.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
         """The buffer holds the beginning of a line, or nothing."""
-        if self.at:
-            self.buffer, self.at = self.buffer[self.at :], 0
-        foreign = self.talk.front(self.buffer) if self.buffer and not self._skipping else None
-        if foreign is not None:
+        connection = self.connection
+        if connection.at:
+            connection.buffer, connection.at = connection.buffer[connection.at :], 0
+        if not connection.buffer:
+            return
+        if not self._skipping and (foreign := self._session.front(connection.buffer)) is not None:
             self.hang_up(foreign.reply)  # a TLS hello in clear, say: nothing that follows is for us
-        elif len(self.buffer) > _LINE_BYTES:
-            self.buffer = b""
+        elif len(connection.buffer) > _LINE_BYTES:
+            connection.buffer = b""
             self._skipping = True
 
     def _read_content(self) -> bool:
-        """Feed the sink what the buffer holds; whether the content, or its chunk, has ended."""
-        sink = self._sink
+        """Feed the sink with the buffer. Returns whether the content, or its chunk, has ended."""
+        sink, connection, transfer = self._sink, self.connection, self.transfer
         assert sink is not None
-        octets = self.buffer[self.at :] if self.at else self.buffer
-        self.buffer, self.at = b"", 0
+        octets = connection.buffer[connection.at :] if connection.at else connection.buffer
+        connection.buffer, connection.at = b"", 0
         if not octets and not sink.empty:
             return False
         taken = sink.feed(octets)
         if taken < 0:
-            last_word = None
-            if self._transfer is not None:
-                self._transfer.measure(self.heard_at)
-                last_word = self._transfer.look()
-            if last_word is not None:
-                self.hang_up(last_word)
+            if transfer is not None:
+                transfer.measure(connection.heard_at)
+                if (last_word := transfer.look()) is not None:
+                    self.hang_up(last_word)
             return False
         if taken < len(octets):
-            self.buffer, self.at = octets, taken
+            connection.buffer, connection.at = octets, taken
         self._sink = None
         if isinstance(sink, DataReader):
             self._end_transfer(TRIM)
@@ -139,179 +238,163 @@ class Smtp(Admission):
 
     def _answer(self, answer: Answer) -> None:
         """Carry out what the session decided."""
-        session, transfer = self.talk, self._transfer
+        session, transfer = self._session, self.transfer
         if transfer is not None and session.transaction is not transfer.transaction:
-            self.part("reset")  # RSET or EHLO among chunks
+            self._part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
-            self.say(answer)
+            self._say(answer)
         elif isinstance(answer, bytes):
-            self.out.append(answer)
+            self.connection.out.append(answer)
         elif isinstance(answer, Hangup):
             self.hang_up(answer.reply)
         elif isinstance(answer, Delayed):
-            self.busy = True
-            self.loop.call_later(answer.seconds, self._say_late, answer.reply)
+            self.connection.wait()
+            self.connection.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
             self._sink = DataReader(self._begin_transfer(stuffed=True).content)
-            self.say(replies.DATA_GO)
+            self._say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
+        elif isinstance(answer, StartTls) and self._settings.context is None:
+            self._say(replies.TLS_UNAVAILABLE)
         elif isinstance(answer, StartTls):
-            self._start_tls()
+            self._say(replies.TLS_GO)
+            self._start_handshake()
         else:
-            self.busy = True
-            self.server.work(self._check(answer))
+            self.connection.wait()
+            self._server.work(self._check(answer))
 
     def _say_late(self, reply: Reply) -> None:
-        """An answer that was held back on purpose."""
-        if not self.closing:
-            self.say(reply)
-            self.wake()
+        if self.connection.phase is not CLOSING:
+            self._say(reply)
+            self._wake()
 
-    def wake(self) -> None:
-        """What was waited for is here: the clock runs for the peer again."""
-        self.busy = False
-        self.heard_at = self.loop.time()
-        self.rest()
-        self.pump()
+    def _wake(self) -> None:
+        """Read on after a wait: the clock runs for the peer again."""
+        connection = self.connection
+        if connection.phase is not CLOSING:
+            connection.go_on()
+            connection.heard_at = connection.loop.time()
+            self._admission.rest(connection.heard_at)
+        self.proceed()
 
     def _begin_transfer(self, *, stuffed: bool) -> Transfer:
-        session = self.talk
-        transaction = session.transaction
+        transaction, now = self._session.transaction, self.connection.heard_at
         assert transaction is not None
-        peer = session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
-        self._transfer = Transfer(
-            server=self.server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=self.heard_at
-        )  # fmt: skip
-        self.deadline = self._transfer.deadline(self.heard_at)
-        return self._transfer
+        peer = self._session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
+        self.transfer = Transfer(
+            server=self._server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=now
+        )
+        self._admission.deadline = self.transfer.deadline(now)
+        return self.transfer
 
     def _begin_chunk(self, chunk: StartChunk) -> None:
         content = None
         if chunk.refusal is None:
-            content = (self._transfer or self._begin_transfer(stuffed=False)).content
+            content = (self.transfer or self._begin_transfer(stuffed=False)).content
         self._sink = ChunkReader(content, size=chunk.size, last=chunk.last, refusal=chunk.refusal)
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
-        transfer, session = self._transfer, self.talk
+        transfer, admission, now = self.transfer, self._admission, self.connection.heard_at
         refusal = chunk.refusal
         if refusal is None and transfer is not None:
             if chunk.last:
                 self._end_transfer(0)
                 return
-            transfer.measure(self.heard_at)
-            last_word = transfer.look()
-            if last_word is not None:
+            transfer.measure(now)
+            if (last_word := transfer.look()) is not None:
                 self.hang_up(last_word)
                 return
             refusal = transfer.content.fault
             if refusal is not None:
                 transfer.transaction.failed = True
-        self._answer(session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
-        self.rest()
+        self._answer(self._session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
+        admission.rest(now)
         if transfer is not None:
-            self.deadline = min(self.deadline, transfer.deadline(self.heard_at))
+            admission.deadline = min(admission.deadline, transfer.deadline(now))
 
     def _end_transfer(self, trim: int) -> None:
-        assert self._transfer is not None
-        self.busy = True
-        self.deadline = self.heard_at + self.settings.limits.commit_seconds
-        self._transfer.end(trim)
+        assert self.transfer is not None
+        self.connection.wait()
+        self._admission.deadline = self.connection.heard_at + self._settings.limits.commit_seconds
+        self.transfer.end(trim)
 
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
-        session = self.talk
-        self._transfer = None
+        self.transfer = None
         if reply is replies.ENDLESS_LINE:
             self.hang_up(reply)
         else:
             for one in transfer.replies(reply):
-                self.say(one)
+                self._say(one)
         if reply.positive:
-            self.prove()
-        session.finished(accepted=reply.positive)
-        self.flush()
+            self._admission.prove()
+        self._session.finished(accepted=reply.positive)
+        self.connection.flush()
         self._unconfirmed = spool_id
-        if self.server.draining:
+        if self._server.draining:
             self.hang_up(replies.SHUTTING_DOWN, linger=False)
-        self.wake()
+        self._wake()
 
-    def part(self, why: str) -> None:
+    def _part(self, why: str) -> None:
         """Leave the mail that was on its way."""
-        transfer, self._transfer, self._sink = self._transfer, None, None
+        transfer, self.transfer, self._sink = self.transfer, None, None
         if transfer is not None:
             transfer.leave(why)
 
-    def _start_tls(self) -> None:
-        if self.settings.context is None:
-            self.say(replies.TLS_UNAVAILABLE)
-            return
-        self.say(replies.TLS_GO)
-        self.start_handshake()
-
     async def _check(self, credentials: Credentials) -> None:
         """A password, in its turn and in a thread: its hash is made to take long."""
-        session, users, server = self.talk, self.settings.users, self.server
+        session, users = self._session, self._settings.users
         assert users is not None
-        self.deadline = NEVER
-
-        async def verify(passed: bool) -> bool | None:
-            if self.closing or self.link is None:
-                return None
-            return await self.loop.run_in_executor(server.checkers[passed], users.verify, credentials)
-
+        self._admission.deadline = NEVER
         try:
-            good = await server.logins.check(
-                credentials.login,
-                session.peer_state.address,
-                self.settings.limits,
-                verify=verify,
-                now=self.loop.time,
+            good = await self._server.check_password(
+                users,
+                credentials,
+                address=session.peer_state.address,
+                limits=self._settings.limits,
+                wanted=lambda: self.connection.phase is not CLOSING,
             )
         except OSError:
             telemetry.fault_caught(where="smtp.users")
-            self.say(replies.AUTH_UNAVAILABLE)
+            self._say(replies.AUTH_UNAVAILABLE)
         else:
             self._answer(session.logged_in(credentials.login, good=good))
-        self.wake()
+        self._wake()
 
-    def expire(self, now: float) -> None:
-        """The deadline has passed."""
-        transfer = self._transfer
-        if self.closing:
-            self.cut()
-        elif transfer is not None and transfer.committing:
-            # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
-            transfer.give_up()
-            self.arrived(transfer, replies.TOO_SLOW, None)
-        elif transfer is not None and transfer.full:
-            self.heard_at = now  # the disk is slow, not the peer
-            transfer.excuse(now)
-            self.deadline = now + self.settings.limits.commit_seconds
-        elif transfer is not None and transfer.deadline(self.heard_at) <= now:
-            self.hang_up(replies.TIMED_OUT)
-        elif transfer is not None and self._sink is not None:
-            self.deadline = transfer.deadline(self.heard_at)
-        else:
-            self.overstay(now)
-            if transfer is not None:  # between two chunks
-                self.deadline = min(self.deadline, transfer.deadline(self.heard_at))
+    # -- the end ----------------------------------------------------------------------------------------------
 
-    def idle_since(self) -> float:
-        """Since when the peer is waited for, whose octets count while a mail's data comes."""
-        transfer = self._transfer
-        if transfer is None or self._sink is None or self.closing:
-            return super().idle_since()
-        return NEVER if self.busy or transfer.full or transfer.committing else self.heard_at
+    def _say(self, reply: Reply) -> None:
+        """Say a reply; a refusal carries our id, so that a person can ask for it."""
+        octets = replies.build_reply(reply)
+        if reply.code >= 500:
+            octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
+        self.connection.out.append(octets)
 
-    def hurry(self) -> None:
-        """The stress has begun: commands are waited for no longer, a mail's data as before."""
-        if self._transfer is None:
-            super().hurry()
+    def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
+        """Say this as the last word, then close."""
+        if self.connection.phase is CLOSING:
+            return
+        self.why = reply.enhanced
+        if not reply.positive:
+            reference = self._session.reference if reply.code >= 500 else None
+            peer, listener = self._session.peer_state.address, self._settings.listener.bind
+            self._server.tell_refusal(peer, listener, reply, reference)
+        self._say(reply)
+        self.connection.flush()
+        self._close(linger=linger and not reply.positive)
 
-    def stop(self, *, urgent: bool) -> None:
-        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
-        transfer = self._transfer
-        under_way = self.busy or self.talk.transaction is not None
-        if not (transfer is not None and transfer.committing) and (urgent or not under_way):
-            self.hang_up(replies.SHUTTING_DOWN, linger=False)
+    def _close(self, *, linger: bool) -> None:
+        self._part(self.why)
+        self._admission.deadline = self.connection.loop.time() + LINGER_SECONDS
+        self.connection.close(linger=linger)
+
+    def lost(self) -> None:
+        """The connection is closed: a mail that was not whole is dropped, one that is being committed goes on."""
+        if not self._admission.leave():
+            return
+        self._part(self.why)
+        peer, now = self._session.peer_state.address, self.connection.loop.time()
+        self._session.drop(now=now)
+        seconds, listener = now - self.connection.opened_at, self._settings.listener.bind
+        telemetry.session_closed(peer=peer, listener=listener, why=self.why, seconds=seconds)

@@ -14,7 +14,7 @@ from typing import cast
 from relay import replies, telemetry
 from relay.networks import normalise_address, normalise_peer, parse_address
 from relay.smtp.connection import NEVER
-from relay.smtp.protocol import Smtp
+from relay.smtp.protocol import Conversation
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, contains
 
@@ -98,7 +98,7 @@ def _parse_v2(header: bytes) -> Client | None:
 class ProxyGate(asyncio.BufferedProtocol):
     """A connection at a listener behind proxies, until its header is read; then the session takes over."""
 
-    def __init__(self, settings: ListenerSettings, server: Server, make: Callable[[], Smtp]) -> None:
+    def __init__(self, settings: ListenerSettings, server: Server, make: Callable[[], Conversation]) -> None:
         self.deadline = NEVER
         self.known = True
         self._settings = settings
@@ -189,5 +189,5 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._leave()
         assert self._link is not None
         session = self._make()
-        self._link.set_protocol(session)
+        self._link.set_protocol(session.connection)
         session.begin(self._link, address, port)

@@ -8,7 +8,7 @@ a session says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from relay.config.model import Limits
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError
 from relay.networks import find_host
+from relay.smtp.auth import Credentials, Users
 from relay.smtp.limits import Limiter
 from relay.smtp.logins import Logins
 from relay.smtp.overload import Overload
@@ -129,6 +130,28 @@ class Server:
         task = self.loop.create_task(coroutine)
         self.works.add(task)
         task.add_done_callback(self.works.discard)
+
+    async def check_password(
+        self,
+        users: Users,
+        credentials: Credentials,
+        *,
+        address: str,
+        limits: Limits,
+        wanted: Callable[[], bool],
+    ) -> bool | None:
+        """Returns whether a password is right; None where too many failed, or nobody wants to know any more.
+
+        Raises:
+            OSError: the users file cannot be read.
+        """
+
+        async def verify(passed: bool) -> bool | None:
+            if not wanted():
+                return None
+            return await self.loop.run_in_executor(self.checkers[passed], users.verify, credentials)
+
+        return await self.logins.check(credentials.login, address, limits, verify=verify, now=self.loop.time)
 
     async def _probe(self) -> None:
         """Whether the spool that failed is well again; full, it says so to each mail, and needs no closed door."""

@@ -100,7 +100,7 @@ class Session:
             return self._unknown_verb(line)
         if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
             return self.counted(replies.LINE_TOO_LONG)
-        if len(line.translate(None, _CONTROLS)) != len(line):
+        if line.translate(None, _CONTROLS) != line:
             return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
         if self.settings.tls_first and self.peer_state.tls is None and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)

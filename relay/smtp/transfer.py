@@ -37,7 +37,7 @@ _Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Rece
 class Host(Protocol):
     """The session that a mail arrives in."""
 
-    def pump(self) -> None:
+    def proceed(self) -> None:
         """A block has gone to the file: there is room in memory again."""
 
     def hang_up(self, reply: Reply) -> None:
@@ -152,7 +152,7 @@ class Transfer:
             if last_word is not None:
                 self._host.hang_up(last_word)
             else:
-                self._host.pump()
+                self._host.proceed()
 
     def end(self, trim: int) -> None:
         """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""

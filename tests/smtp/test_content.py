@@ -55,8 +55,10 @@ class Seen:
 def finish(content: Content, *, trim: int = 0) -> bytes:
     """The whole mail with our own field, or nothing when it is refused."""
     content.finish(trim=trim)
-    assert b"".join(content.chunks()) == content.join(b"")
-    return b"" if content.fault else content.join(OURS)
+    octets = b"".join(content.chunks())
+    whole = content.join(OURS)
+    assert whole == OURS + octets
+    return b"" if content.fault else whole
 
 
 def move(content: Content) -> None:

@@ -149,7 +149,7 @@ def test_a_peer_that_leaves_while_the_disk_is_slow():
             until(lambda: serving.spool.files)
             sock.sendall(b".\r\n")
             server = serving.server._server
-            until(lambda: any(session._transfer.committing for session in server.sessions))
+            until(lambda: any(session.committing for session in server.sessions))
         serving.spool.disk.set()
         until(lambda: len(serving.spool.mails) == 1)
         assert serving.spool.body() == b"0123456789abcd\r\n" * 200

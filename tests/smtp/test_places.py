@@ -188,3 +188,39 @@ def test_receivers_share_places_and_who_delivered(tmp_path):
         assert not limiter.has_delivered("2001:db8:8::1", now=101.0)
         assert not limiter.has_delivered("2001:db8:7::1", now=100.0 + 86_401)
         assert not limiter.has_delivered("2001:db8:7::1", now=5.0)  # noted before the machine was started
+
+
+class Seat:
+    """A session that is silent since an instant, and that nothing may be asked once it has ended."""
+
+    known = False
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.ended = False
+
+    def idle_since(self) -> float:
+        assert not self.ended
+        return self.since
+
+    def hurry(self) -> None:
+        """Do nothing."""
+
+    def make_way(self) -> None:
+        assert not self.ended
+        self.ended = True
+
+
+def test_a_session_that_has_ended_is_not_asked_to_make_way(tmp_path):
+    """A session that ends between the look and the newcomer is passed over, and the next idlest makes way."""
+    places = Places(Limiter(SharedCounters(tmp_path / "counters")))
+    first, second, third = Seat(1.0), Seat(2.0), Seat(3.0)
+    sessions = {first, second, third}
+    assert places.make_room(sessions, known=False, now=100.0)
+    sessions.discard(first)
+    second.ended = True  # by itself: the peer has gone
+    sessions.discard(second)
+    assert places.make_room(sessions, known=False, now=100.0)
+    assert third.ended
+    sessions.discard(third)
+    assert not places.make_room(sessions, known=False, now=100.0)
