@@ -12,7 +12,7 @@
     │   ├── SpoolCorruptError  a record does not hash to what it should   -> set aside, alarm
     │   └── LeaseLostError     the entry is no longer ours to change      -> drop the outcome
     ├── NotUnderstoodError     a mail defeats the relay itself    -> the rung `original`
-    ├── NotYetError            other mail of ours is before it    -> waits for its turn, no attempt
+    ├── NotYetError            no worker can read a mail now      -> waits for its turn, no attempt
     └── RemoteError            S3 or Connect answered, or failed to       -> by its FailureClass
 
 Owns the tree and the classes of failure (docs/flow.md, "Delivery"). Never does I/O. Foreign errors become
@@ -85,7 +85,13 @@ class NotUnderstoodError(RelayError):
 
 
 class NotYetError(RelayError):
-    """A mail waits for other mail of this relay; its delivery has not begun."""
+    """A mail waits for a worker that reads it; its delivery has not begun."""
+
+    def __init__(self, detail: str, *, seconds: float | None = None) -> None:
+        super().__init__(detail)
+        #: The seconds after which a worker may be there; None for a mail that has its turn behind other slow
+        #: mails.
+        self.seconds = seconds
 
 
 class FailureClass(StrEnum):

@@ -369,7 +369,7 @@ def _put_off(exc: NotYetError, trial: _Trial, *, begun: bool, stored: bool) -> F
     """The outcome for a mail that waits for others. If a payload was refused before, the attempt counts."""
     if begun:
         return Failed(error=busy(exc), entry=trial.entry, stored=stored, settled=True)
-    return Postponed(detail=str(exc))
+    return Postponed(detail=str(exc), seconds=exc.seconds)
 
 
 def _without_request(entry: Entry) -> Entry:

@@ -54,9 +54,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
-    """The mail is slow to read, and waits for others that are: its attempt has not begun."""
+    """The mail waits for a worker that reads it: its attempt has not begun."""
 
     detail: str
+    #: The seconds that it waits; None for a slow mail, which has its turn behind others.
+    seconds: float | None = None
 
 
 Outcome = Delivered | Held | Dropped | Failed | Postponed

@@ -254,8 +254,11 @@ class Runner:
                 assert_never(outcome)
 
     async def _postpone(self, entry: Entry, postponed: Postponed, now: datetime) -> Recorded:
-        """Put an entry back that waits for the slow lane. Returns what was recorded."""
-        until = now + timedelta(seconds=self._lane.put_off(entry))
+        """Put an entry back that waits for a worker. Returns what was recorded."""
+        seconds = postponed.seconds
+        if seconds is None:
+            seconds = self._lane.put_off(entry)
+        until = now + timedelta(seconds=seconds)
         reason, detail = "relay.busy", postponed.detail
         await self._outbox.defer(
             entry, until=until, reason=reason, detail=detail, settled=True, begun=False, now=now

@@ -19,7 +19,7 @@ from typing import Any
 from relay import telemetry
 from relay.understand.attendance import SILENT_SECONDS, Attendance, Call, GivenUpError
 from relay.understand.process import Death, DiedError, WorkerProcess
-from relay.understand.supply import BusyError, LaneTakenError, Supply
+from relay.understand.supply import BusyError, LaneTakenError, NoWorkerError, Supply
 
 #: Seconds between two looks at a worker that has not answered.
 _TICK_SECONDS = 0.02
@@ -138,7 +138,8 @@ class Pool:
 
         Raises:
             GivenUpError: there is none, and never will be.
-            BusyError: there is none now; LaneTakenError where slow mails are before it.
+            BusyError: there is none now; LaneTakenError where slow mails are before it, NoWorkerError where
+                nobody has a worker.
         """
         while True:
             try:
@@ -157,7 +158,9 @@ class Pool:
         """Let a mail be tried once more, or raise the error that ends its attempt."""
         call.deaths[died.death] += 1
         again = call.deaths[died.death] > 1
-        if died.death is Death.UNBORN or (died.death is Death.KILLED and again and not call.is_last):
+        if died.death is Death.UNBORN:
+            raise NoWorkerError(f"no worker can be started: {died}")
+        if died.death is Death.KILLED and again and not call.is_last:
             raise BusyError(f"its worker was ended: {died}")
         if died.death in (Death.CPU, Death.SILENT):
             self._remember(call)
@@ -291,7 +294,7 @@ class Pool:
         while self._waiting:
             place, _ = self._waiting.popleft()
             if not place.done():
-                place.set_exception(BusyError(str(trouble), error=trouble.error))
+                place.set_exception(NoWorkerError(str(trouble)))
 
     def _give_back(self, worker: WorkerProcess, attending: Attendance) -> None:
         if attending.is_clean and not worker.ended.done() and not self._closed:

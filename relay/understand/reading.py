@@ -28,10 +28,12 @@ from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
 from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
-from relay.understand.supply import BusyError, LaneTakenError, Supply
+from relay.understand.supply import BusyError, LaneTakenError, NoWorkerError, Supply
 from relay.vocabulary import Rung
 
 _CHUNK_BYTES = 1 << 20
+#: Seconds for which a mail waits where no worker can be started: several times what a try to start one takes.
+_NO_WORKER_SECONDS = 10.0
 #: Attempts after which a killed worker counts as killed by the mail: else a kernel that is always short of
 #: memory would keep the mail for ever.
 _KILLED_ATTEMPTS = 6
@@ -76,7 +78,8 @@ class Understanding(Protocol):
 
         Raises:
             NotUnderstoodError: there is none, and never will be.
-            NotYetError: the mail is slow to read, and other slow mails are before it.
+            NotYetError: there is no worker now, or the mail is slow to read, and other slow mails are before
+                it.
             RemoteError: there is none now.
         """
 
@@ -251,7 +254,9 @@ def _is_full(exc: Exception) -> bool:
 
 
 def _temporary(exc: Exception) -> NotYetError | RemoteError:
-    """The failure that may pass; a slow mail that has to wait for others has not failed."""
+    """The failure that may pass; a mail that was given to no worker has not failed."""
     if isinstance(exc, LaneTakenError):
         return NotYetError(str(exc))
+    if isinstance(exc, NoWorkerError):
+        return NotYetError(str(exc), seconds=_NO_WORKER_SECONDS)
     return RemoteError(service="relay", failure=FailureClass.TEMPORARY, code="busy", detail=str(exc))

@@ -15,7 +15,7 @@ from relay.understand.process import TemplateProcess, WorkerProcess
 
 #: Seconds between two tries to start a template.
 _PAUSE_SECONDS = 0.5
-#: Tries before those who wait get a BusyError.
+#: Tries before those who wait get a NoWorkerError.
 _TRIES = 4
 
 
@@ -26,6 +26,10 @@ class BusyError(Exception):
         super().__init__(why)
         #: The name of the machine's errno; "" where it was none.
         self.error = error
+
+
+class NoWorkerError(BusyError):
+    """There is no worker for any mail: none can be started on this machine now."""
 
 
 class LaneTakenError(BusyError):
@@ -66,7 +70,7 @@ class Supply:
         """Wait until the template runs.
 
         Raises:
-            BusyError: there is none, and starting one fails.
+            NoWorkerError: there is none, and starting one fails.
         """
         if self._template is not None and not self._template.gone.is_set():
             return
@@ -89,20 +93,20 @@ class Supply:
                 return
             if again + 1 < _TRIES:
                 await asyncio.sleep(_PAUSE_SECONDS)
-        raise BusyError("no worker can be started")
+        raise NoWorkerError("no worker can be started")
 
     def fork(self) -> WorkerProcess:
         """Fork one more worker.
 
         Raises:
-            BusyError: there is no room for it, or no template.
+            NoWorkerError: there is no room for it, or no template.
         """
         if self._template is None or self._template.gone.is_set() or self._closed:
-            raise BusyError("there is no template")
+            raise NoWorkerError("there is no template")
         try:
             return self._template.fork()
         except OSError as exc:
-            raise BusyError(f"no worker can be started: {exc.strerror}") from exc
+            raise NoWorkerError(f"no worker can be started: {exc.strerror}") from exc
 
     async def close(self) -> None:
         """End the template and all workers."""

@@ -738,3 +738,23 @@ async def test_mail_that_waits_for_the_slow_lane_makes_no_attempt(world):
     for name in waiting:
         events = [event.event for event in world.desk.history(world.entry(name))]
         assert "deferred" not in events
+
+
+async def test_mail_without_a_worker_makes_no_attempt(world):
+    """Where the machine has no worker for anybody, mails count no attempt, and wait no longer each time."""
+    script = Script(lambda entry: delivered(entry) if well else Postponed(detail="none", seconds=10.0))
+    well = False
+    waiting = [await world.put() for _ in range(3)]
+    async with world.running(script), asyncio.timeout(10):
+        for _ in range(4):
+            while len({world.entry(name).next_attempt_at for name in waiting} & {None, world.clock.now}):
+                await asyncio.sleep(0.005)
+            while any(world.entry(name).next_attempt_at <= world.clock.now for name in waiting):
+                await asyncio.sleep(0.005)
+            waits = {world.entry(name).next_attempt_at - world.clock.now for name in waiting}
+            assert waits == {timedelta(seconds=10)}
+            world.clock.now += timedelta(seconds=10)
+        well = True
+        while any(world.entry(name).state is not State.DONE for name in waiting):
+            await asyncio.sleep(0.005)
+    assert {world.entry(name).attempts for name in waiting} == {1}

@@ -223,7 +223,7 @@ async def test_a_mail_that_waits_is_told_that_there_are_no_workers(tmp_path, mon
         for task in struck:
             task.cancel()
         told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
-        assert [(type(each), each.code) for each in told] == [(RemoteError, "busy")] * 3
+        assert [(type(each), each.seconds) for each in told] == [(NotYetError, 10.0)] * 3
         await asyncio.gather(*struck, return_exceptions=True)
         monkeypatch.undo()
         assert await shop.subject(octets("after")) == "after"
@@ -239,7 +239,7 @@ async def test_a_template_that_hangs_is_replaced(tmp_path, monkeypatch):
         hostile = asyncio.create_task(shop.subject(HOSTILE))
         await until_true(lambda: shop.pool.aside)
         os.kill(old, signal.SIGSTOP)
-        with pytest.raises((RemoteError, NotUnderstoodError)):
+        with pytest.raises((NotYetError, RemoteError, NotUnderstoodError)):
             await asyncio.wait_for(hostile, 30)
         assert await shop.subject(octets("after")) == "after"
         assert shop.template != old
