@@ -58,6 +58,7 @@ FLOORS = {
     "relay.aws": 2,
     "relay.alarms": 2,
     # 3, stages.
+    "relay.auth.check": 3,
     "relay.understand": 3,
     "relay.smtp": 3,
     "relay.delivery": 3,

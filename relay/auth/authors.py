@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from relay.auth.fields import Fields
+from relay.auth.fields import find_author_fields
 from relay.auth.words import Finding, Result
 from relay.domains import encode_domain
 from relay.message.addresses import parse_addresses
@@ -19,10 +19,10 @@ MOST_DOMAINS = 8
 _HOST = re.compile(r"[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+")
 
 
-def find_author_domains(fields: Fields) -> tuple[str, ...] | Finding:
+def find_author_domains(header: bytes) -> tuple[str, ...] | Finding:
     """The domains of all authors, each once, in A-labels and lower case, or why none can be judged."""
     found: dict[str, None] = {}
-    for field in fields.named(b"from"):
+    for field in find_author_fields(header):
         for mailbox in parse_addresses(raw_text(field.value)):
             domain = encode_domain(mailbox.address.rpartition("@")[2].rstrip("."))
             if "@" not in mailbox.address or domain is None or _HOST.fullmatch(domain) is None:

@@ -6,12 +6,11 @@ its header and no more. Never verifies. Linear in the octets, whatever the heade
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from relay.auth.body_hash import BodyDigests, BodyHasher, Canonicalisation
-from relay.auth.fields import HEADER_BYTES, Field
+from relay.auth.fields import HEADER_BYTES, SHOWN_BYTES, find_signature_fields
 from relay.auth.signature import Signature, parse_message_signature, parse_signature
 
 #: DKIM signatures that are verified (RFC 6376 §6.1 leaves the number to us): each costs a look-up and a key.
@@ -19,8 +18,6 @@ MOST_SIGNATURES = 8
 #: RFC 8617 §4.2.1: the largest instance of an ARC set.
 MOST_SETS = 50
 
-_SIGNED = re.compile(rb"(?:\A|\r\n)((dkim-signature|arc-message-signature)[ \t]*+:)", re.IGNORECASE)
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _PARSERS = {
     b"dkim-signature": (parse_signature, MOST_SIGNATURES),
     b"arc-message-signature": (parse_message_signature, MOST_SETS),
@@ -31,9 +28,9 @@ _PARSERS = {
 class SignedMail:
     """All that the verification of a mail's signatures needs of it."""
 
-    #: The header up to its empty line; b"" where it was too long.
+    #: The header up to its empty line, or its first `SHOWN_BYTES`.
     header: bytes
-    #: The header had more than `HEADER_BYTES`, and was not looked at.
+    #: The header has more than `HEADER_BYTES`: its signatures are not looked at.
     too_long: bool = False
     #: The digests of the canonical forms that some signature names.
     digests: Mapping[Canonicalisation, BodyDigests]
@@ -42,14 +39,13 @@ class SignedMail:
 class SignedMailReader:
     """The reader of a mail that is still arriving; an observer in the sense of `relay.smtp.content`."""
 
-    __slots__ = ("_hashers", "_head", "_header", "_too_long")
+    __slots__ = ("_hashers", "_head", "_header")
 
     def __init__(self) -> None:
         """Begin a mail."""
         #: The octets so far, until the header has ended.
         self._head: bytearray | None = bytearray()
         self._header = b""
-        self._too_long = False
         self._hashers: Mapping[Canonicalisation, BodyHasher] = {}
 
     def update(self, octets: bytes, /) -> None:
@@ -60,15 +56,15 @@ class SignedMailReader:
             return
         head = self._head
         seen = len(head)
-        head += octets[: HEADER_BYTES + 4 - seen]
-        end = 0 if head.startswith(b"\r\n") else head.find(b"\r\n\r\n", max(seen - 3, 0))
-        if end >= 0 and (end or head.startswith(b"\r\n")):
-            body_at = end + 4 if end else 2
+        head += octets[: SHOWN_BYTES + 4 - seen]
+        if head.startswith(b"\r\n"):
+            self._begin_body(b"")
+            self.update(octets[2 - seen :])
+        elif (end := head.find(b"\r\n\r\n", max(seen - 3, 0))) >= 0:
             self._begin_body(bytes(head[:end]))
-            self.update(octets[body_at - seen :])
-        elif len(head) > HEADER_BYTES:
-            self._too_long = True
-            self._head = None
+            self.update(octets[end + 4 - seen :])
+        elif len(head) > SHOWN_BYTES:
+            self._begin_body(bytes(head[:SHOWN_BYTES]))
 
     def finish(self) -> SignedMail:
         """The mail, which has ended."""
@@ -76,13 +72,15 @@ class SignedMailReader:
             self._begin_body(bytes(self._head))
         return SignedMail(
             header=self._header,
-            too_long=self._too_long,
+            too_long=len(self._header) > HEADER_BYTES,
             digests={form: hasher.finish() for form, hasher in self._hashers.items()},
         )
 
     def _begin_body(self, header: bytes) -> None:
         self._head = None
         self._header = header
+        if len(header) > HEADER_BYTES:
+            return
         wanted: dict[Canonicalisation, list[int]] = {}
         for signature in _find_signatures(header):
             lengths = wanted.setdefault(signature.form, [])
@@ -94,14 +92,11 @@ class SignedMailReader:
 def _find_signatures(header: bytes) -> Iterable[Signature]:
     """The signatures over the body, without a look at any other field."""
     left = {name: most for name, (_, most) in _PARSERS.items()}
-    for found in _SIGNED.finditer(header):
-        name = found[2].lower()
-        if left[name]:
-            left[name] -= 1
-            end = _FIELD_END.search(header, found.end())
-            raw = header[found.start(1) : len(header) if end is None else end.start()]
-            parse, _ = _PARSERS[name]
-            signature = parse(Field(name=name, raw=raw))
+    for field in find_signature_fields(header):
+        if left[field.name]:
+            left[field.name] -= 1
+            parse, _ = _PARSERS[field.name]
+            signature = parse(field)
             if isinstance(signature, Signature):
                 yield signature
 

@@ -17,7 +17,7 @@ from relay.auth.authres import parse_results
 from relay.auth.dkim import DkimResult
 from relay.auth.dmarc import DmarcResult, Forwarders, Identifiers, evaluate
 from relay.auth.dmarc_record import Policy, find_record, parse_record
-from relay.auth.fields import HEADER_BYTES, Fields
+from relay.auth.fields import HEADER_BYTES
 from relay.auth.lookup import is_missing, walk_domains
 from relay.auth.organisation import build_walk_names, is_within
 from relay.auth.spf_result import SpfIdentity, SpfResult
@@ -363,7 +363,7 @@ def test_domains_of_authors(header, expected):
     """All From fields are read, with groups, names and letters of all languages, and each domain
     counts once.
     """
-    assert find_author_domains(Fields(header)) == expected
+    assert find_author_domains(header) == expected
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_domains_of_authors(header, expected):
 )
 def test_authors_that_cannot_be_judged(header, reason):
     """No author, one without a domain, or too many of them are a permanent error."""
-    found = find_author_domains(Fields(header))
+    found = find_author_domains(header)
     assert found == Finding(result=Result.PERMERROR, reason=reason)
     assert evaluate(found, Identifiers(spf=None, dkim=()), {}, {}).reason == reason
 
@@ -557,7 +557,7 @@ def test_any_octets_are_results_or_none(octets):
     """No octets of another server's results, of a record or of a header raise."""
     parse_results(octets)
     parse_record(octets)
-    find_author_domains(Fields(b"From: " + octets))
+    find_author_domains(b"From: " + octets)
 
 
 @pytest.mark.slow
@@ -571,7 +571,7 @@ def test_time_grows_as_the_octets_do(unit):
         return (
             parse_results(octets),
             parse_record(b"v=DMARC1;" + octets),
-            find_author_domains(Fields(b"From: " + octets)),
+            find_author_domains(b"From: " + octets),
         )
 
     assert grows_too_fast(read, lambda size: unit * (size // len(unit)), HEADER_BYTES // 8) == ""
@@ -580,4 +580,4 @@ def test_time_grows_as_the_octets_do(unit):
 def test_limits_are_those_that_the_documents_name():
     """Eight domains of authors are the most; the mail of these tests has one."""
     assert MOST_DOMAINS == 8
-    assert find_author_domains(Fields(MAIL)) == ("bank.example",)
+    assert find_author_domains(MAIL) == ("bank.example",)
