@@ -12,6 +12,7 @@ from datetime import UTC
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import distinct
+from relay.contact.bounce import Bounce
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
@@ -33,6 +34,10 @@ MEANINGS = {
     "original": "the S3 key of the untouched mail, where it is kept (`s3.keep_original`)",
     "classification": "who wrote it: `human`, `auto-reply`, `bounce`, `list` or `bulk`",
     "adaptations": "the codes of what was changed so that the mail fits ([adaptations.md](adaptations.md))",
+    "bounce_recipient": "of a bounce: the recipients that a mail of ours did not reach; a claim, as all that a bounce says",
+    "bounce_status": "of a bounce: the enhanced status code of the first of them (RFC 3463), such as `5.1.1`",
+    "bounce_action": "of a bounce: `failed`, `delayed`, `delivered`, `relayed` or `expanded` (RFC 3464)",
+    "bounce_diagnostic": "of a bounce: what the recipient's server said",
     "envelope_from": "the reverse-path: where the sender's server wants bounces; `<>` when nowhere",
     "envelope_to": "the recipients that led to this contact",
     "reply_to": "the addresses of Reply-To",
@@ -62,6 +67,7 @@ def build_attributes(
     from_address: str,
     adaptations: Sequence[Adaptation],
     rung: Rung,
+    bounce: Bounce | None = None,
 ) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
     """The attributes that are known, the most wanted first, and the changes that made them fit."""
     prefix = config.contact.attribute_prefix
@@ -71,6 +77,7 @@ def build_attributes(
         ("original", original_key or ""),
         ("classification", classification),
         ("adaptations", codes),
+        *(_read_bounce(bounce) if bounce is not None else ()),
     ]
     if rung.is_plain:
         known = [(name, value) for name, value in known if name in _PLAIN]
@@ -128,6 +135,15 @@ def _read_message(
     yield "tls", peer.tls or ""
     yield "original_to", _list(message.to)
     yield "original_cc", _list(message.cc)
+
+
+def _read_bounce(bounce: Bounce) -> tuple[tuple[str, str], ...]:
+    return (
+        ("bounce_recipient", _list(tuple(Mailbox(address=one) for one in bounce.recipients))),
+        ("bounce_status", bounce.status),
+        ("bounce_action", bounce.action),
+        ("bounce_diagnostic", bounce.diagnostic),
+    )
 
 
 def _list(mailboxes: tuple[Mailbox, ...]) -> str:

@@ -7,17 +7,19 @@ every leaf of the mail is in the request, among the files, or in the original wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import Recipients, choose_author, fit_recipients
 from relay.contact.attributes import build_attributes
-from relay.contact.body import Body, make_body
+from relay.contact.body import HTML, Body, make_body
+from relay.contact.bounce import read_bounce, tell_bounce
 from relay.contact.candidates import collect_bodies, collect_candidates
 from relay.contact.characters import count_utf8
 from relay.contact.files import Choice, Files, choose_files
+from relay.contact.joined import lead_in
 from relay.contact.limits import BODY_BYTES
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
@@ -59,18 +61,27 @@ def fit(
     subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
     from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
     recipients = fit_recipients(message, context, config)
-    headers, thread_changes = fit_thread(message)
+    classification = classify(message, null_reverse_path=context.envelope.reverse_path is None)
+    bounce = read_bounce(message) if classification is Classification.BOUNCE else None
+    headers, thread_changes = fit_thread(message, bounce)
     facts: tuple[str, ...] = ()
     left_out: tuple[Adaptation, ...] = ()
     if rung is Rung.TEXT:
         facts, left_out = _leave_out(recipients, context, has_headers=bool(headers))
         recipients, headers = Recipients(changes=recipients.changes), {}
     content = _fit_content(
-        message, context, route, config, rung=rung, refused=refused, facts=facts, original_key=kept_key
+        message,
+        context,
+        route,
+        config,
+        rung=rung,
+        refused=refused,
+        facts=facts,
+        original_key=kept_key,
+        lead=tell_bounce(bounce) if bounce is not None else "",
     )
     changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
     changes += content.changes
-    classification = classify(message, null_reverse_path=context.envelope.reverse_path is None)
     describe = partial(
         build_attributes,
         message,
@@ -80,6 +91,7 @@ def fit(
         classification=classification,
         from_address=from_address,
         rung=rung,
+        bounce=bounce,
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
@@ -149,8 +161,10 @@ def _fit_content(
     refused: frozenset[str],
     facts: tuple[str, ...],
     original_key: str | None,
+    lead: str,
 ) -> _Content:
-    """The body, note and files, which share the body's limit and the contact's.
+    """The body, note and files, which share the body's limit and the contact's; `lead` stands before the
+    body's text.
 
     The first pass leaves no room for a note, so that a body which just fits is not cut; only when there is a
     note and it does not fit, the second leaves room.
@@ -160,7 +174,9 @@ def _fit_content(
     message = promotion.message
     top = tuple(one.number for one in candidates if one.parent is None)
     for reserve in (0, NOTE_LIMIT):
-        body = make_body(message, route, config, rung=rung, limit=BODY_BYTES - reserve)
+        body = make_body(message, route, config, rung=rung, limit=BODY_BYTES - reserve - 2 * count_utf8(lead))
+        if lead:
+            body = _begin(body, lead)
         kept = collect_bodies(message, body.kept, count=len(candidates), most_bytes=config.max_message_bytes)
         room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
         choice = Choice(
@@ -189,6 +205,13 @@ def _fit_content(
         files=files,
         changes=(*promotion.changes, *body.changes, *files.changes, *note_changes),
     )
+
+
+def _begin(body: Body, lead: str) -> Body:
+    """The body with a line before its text."""
+    change = Adaptation(code=Code.BODY_BOUNCE, detail=Code.BODY_BOUNCE.sentence, after=lead)
+    text = lead_in(body.text, lead, html=body.content_type == HTML)
+    return replace(body, text=text, changes=(*body.changes, change))
 
 
 def _tell_inside(files: Files) -> tuple[str, ...]:

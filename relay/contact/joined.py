@@ -37,6 +37,15 @@ def weave_text(message: Message, source: str, lone: tuple[Part, ...]) -> str:
     return append_fragment(woven, fragment)[0] if fragment else woven
 
 
+def lead_in(text: str, line: str, *, html: bool) -> str:
+    """The text or HTML of a body with a line before it."""
+    if not html:
+        return f"{line}\n\n{text}"
+    begin = _BODY.search(text, 0, _FRONT)
+    place = begin.end() if begin else 0
+    return f"{text[:place]}<p>{escape(line, quote=False)}</p>\n{text[place:]}"
+
+
 def weave_html(message: Message, text: str, lone: tuple[Part, ...]) -> str:
     """The text with the lone pieces of HTML, as text, before or after it."""
     first = min((part.path for part in message.bodies if part.content_type != _HTML), default=())

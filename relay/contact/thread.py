@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.contact.adaptations import AdaptationCode as Code
+from relay.contact.bounce import Bounce
 from relay.contact.characters import clean_line, count_utf16
 from relay.contact.limits import HEADER_CHARACTERS
 from relay.contact.plan import Adaptation
 from relay.message.model import Message
 
 
-def fit_thread(message: Message) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
-    """The threading headers that the mail has, with the changes."""
+def fit_thread(
+    message: Message, bounce: Bounce | None = None
+) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
+    """The threading headers that the mail has, with the changes.
+
+    A bounce that names no thread belongs to that of the message that it brings back, as an answer to it.
+    """
+    answered, references = message.in_reply_to, message.references
+    if bounce is not None and not answered and not references:
+        returned = (bounce.message_id,) if bounce.message_id else ()
+        answered = returned or bounce.in_reply_to
+        # RFC 5322 §3.6.4: the parent's references, else what it answers, and the parent itself.
+        references = tuple(dict.fromkeys((*(bounce.references or bounce.in_reply_to), *returned)))
     found = {
         "MESSAGE_ID": (message.message_id or "",),
-        "IN_REPLY_TO": message.in_reply_to,
-        "REFERENCES": message.references,
+        "IN_REPLY_TO": answered,
+        "REFERENCES": references,
     }
     headers: dict[str, str] = {}
     changes: list[Adaptation] = []

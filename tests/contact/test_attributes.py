@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from factory import DESTINATION, make_config, make_context, make_message, make_route
 
 from relay.contact.attributes import MEANINGS, build_attributes
+from relay.contact.bounce import Bounce
 from relay.contact.plan import Adaptation
 from relay.smtp.handler_answers import HANDLER_ATTRIBUTE_BYTES, read_attributes
 from relay.vocabulary import Classification, Rung
@@ -21,6 +22,7 @@ def build(
     rung=Rung.FULL,
     codes=(),
     from_address="jane@customer.example",
+    bounce=None,
     **route,
 ):
     config = make_config(contact=contact, **route)
@@ -30,6 +32,7 @@ def build(
         make_route(config),
         config,
         classification=Classification.HUMAN,
+        bounce=bounce,
         original_key="mail/0123456789ab/original.eml",
         from_address=from_address,
         adaptations=[Adaptation(code=code, detail="") for code in codes],
@@ -190,7 +193,10 @@ def test_page_has_every_attribute_in_its_order_of_priority():
     )
     results = {f"relay_{check}": "pass" for check in ("spf", "dkim", "dmarc", "arc")}
     context = make_context(forward_paths=["support+vip@example.com"], results=results)
-    attributes, _ = build(message, context=context, codes=["body.note"], from_address="other@x.example")
+    bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")
+    attributes, _ = build(
+        message, context=context, codes=["body.note"], from_address="other@x.example", bounce=bounce
+    )
     missing = [name for name in MEANINGS if f"relay_{name}" not in attributes]
     assert [name.removeprefix("relay_") for name in attributes] == [
         name for name in MEANINGS if name not in missing

@@ -15,6 +15,7 @@ from functools import partial
 from contact.factory import make_config, make_context, make_message, make_part, make_route
 
 from relay.contact.addresses import fit_recipients
+from relay.contact.bounce import read_bounce, tell_bounce
 from relay.contact.candidates import collect_candidates
 from relay.contact.characters import clean_line, clean_text, cut_utf8, cut_utf16, strip_invisible
 from relay.contact.fit import fit
@@ -145,6 +146,18 @@ def _woven(octets: bytes) -> None:
 def _promoted(octets: bytes) -> None:
     for kind in ("text/plain", "text/html", "text/rtf", "text/enriched", "application/octet-stream"):
         promote(make_message(attachments=[make_part(octets, name="a.html", content_type=kind)]))
+
+
+def _bounced(octets: bytes) -> None:
+    report = make_part(octets, name=None, content_type="message/delivery-status")
+    header = make_part(octets, name=None, content_type="text/rfc822-headers")
+    text = octets.decode("utf-8", "replace")
+    for message in (
+        make_message(attachments=[report, header]),
+        make_message(text=text),
+        make_message(html=text, subject=text),
+    ):
+        tell_bounce(read_bounce(message))
 
 
 def _many_names(octets: bytes) -> None:
@@ -332,6 +345,14 @@ READERS: dict[str, Reader] = {
         read=_promoted,
         units=(b"<", b"<p>", b"{", b"\\par", b"a", b" ", b"\n", b"\xff", b"\0", b"<title/>", b"BEGIN:VCALENDAR\n", b"<param>"),
         contexts=((b"", b""), (b"{\\rtf1 ", b""), (b"<style>", b"")),
+    ),
+    "bounces": Reader(
+        read=_bounced,
+        units=(
+            b"\n", b" ", b"\n x", b":", b";", b"a@b", b"<a@b>:\n", b"550 ", b"5.1.1 ", b"Final-Recipient: x;a@b\n", b"\n\n", b"!",
+            b"References: <a>\n", b"\n <a>", b"undeliverable to ", b"Action: a\n",
+        ),
+        contexts=((b"", b""), (b"Final-Recipient: rfc822;", b""), (b"References: <a>", b"")),
     ),
     "S/MIME by its octets": Reader(
         read=lambda octets: (is_signed(octets), is_sealed(octets), measure_picture(octets)),
