@@ -42,17 +42,18 @@ demo: $(READY)
 sandbox: $(READY)
 	@$(BIN)/relay sandbox
 
-# Two at a time: the suite waits for processes and syncs more than it computes.
-TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# A module is one worker's; conftest.py has the long ones begin first.
+BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
 
 quick: $(READY)
-	@$(BIN)/python -m pytest --quick $(TWO)
+	@$(BIN)/python -m pytest --quick $(BESIDE) 2
 
+# Three on two cores: these tests wait for processes, syncs and limits of time as long as they compute.
 test: $(READY)
-	@$(BIN)/python -m pytest $(TWO)
+	@$(BIN)/python -m pytest $(BESIDE) 3
 
 system: $(READY)
-	@$(BIN)/python -m pytest -m "system and not long" $(TWO)
+	@$(BIN)/python -m pytest -m "system and not long" $(BESIDE) 2
 
 docs: $(READY)
 	@$(BIN)/python docs/generate.py
@@ -61,10 +62,10 @@ bench: $(READY)
 	@$(BIN)/python -m bench
 
 fuzz: $(READY)
-	@RELAY_HYPOTHESIS=thorough RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact -m "long or not long" --timeout 7200 --numprocesses 2
+	@RELAY_HYPOTHESIS=thorough RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
 
 latency: $(READY)
-	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py -m long -rP --timeout 600
+	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py -m long -rP --timeout 600
 
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/crash tests/spool/test_spool_crash.py tests/daemon tests/test_one_contact.py -m "long or not long" --timeout 3600

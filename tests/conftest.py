@@ -57,10 +57,18 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that need a program of the system are those of `make system`."""
+    """Tests that need a program of the system are those of `make system`; modules that take long come first.
+
+    Workers take a module at a time (`--dist loadfile`): a long one that came last would keep one of them
+    busy while the others are done.
+    """
     for item in items:
         if item.get_closest_marker("needs"):
             item.add_marker("system")
+    long = {
+        item.path for item in items if item.get_closest_marker("process") or item.get_closest_marker("slow")
+    }
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_runtest_setup(item):

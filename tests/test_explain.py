@@ -324,7 +324,7 @@ def test_no_network(monkeypatch, tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("fault", ["spin", "segv", "raise", "allocate"])
+@pytest.mark.parametrize("fault", [pytest.param("spin", marks=pytest.mark.long), "segv", "raise", "allocate"])
 def test_a_hostile_file_harms_no_command(tmp_path, fault):
     """A file that hangs, bloats or crashes its reader is told as the contact of its original, and the next as
     it is.

@@ -22,7 +22,9 @@ def test_a_full_house_is_told(box, tmp_path, ear):
     """
     url, heard = ear
     env = box.environ() | {"RELAY_LIMITS__CONNECTIONS": "10", "RELAY_ALARMS__WEBHOOK": f"{url}/hook"}
-    with Daemon(tmp_path, env=env, receivers=2).start() as daemon:
+    with Daemon(tmp_path, env=env, receivers=2) as daemon:
+        daemon.args = ["--role", "receive"]
+        daemon.start()
         with ExitStack() as stack:
             for number in range(10):
                 stack.enter_context(

@@ -299,6 +299,10 @@ def test_a_peer_that_is_gone_at_any_moment(serving, context, state, pieces):
     check_next(serving)
 
 
+# The daemon has uvloop where it is installed, as here.
+@pytest.mark.parametrize(
+    "serving", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)], indirect=True
+)
 def test_memory_is_bounded(serving, context):
     """Hundreds of sessions in every state leave nothing behind in the process."""
     random = Random(1)
