@@ -28,6 +28,7 @@ from relay.contact.promotion import promote
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.contact.subject import fit_subject
+from relay.domains import encode_domain, normalise_address, normalise_domain
 from relay.message.addresses import parse_addresses
 from relay.message.charset import decode, detect
 from relay.message.classify import classify
@@ -75,6 +76,8 @@ from relay.smtp.parameters import parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import parse_path
 from relay.smtp.proxy import parse_proxy, wanted
 from relay.smtp.xclient import parse_xclient
+from relay.spool.duplicates import normalise_reverse_path
+from relay.terminal import write_out
 from relay.vocabulary import Rung
 
 Context = tuple[bytes, bytes]
@@ -252,7 +255,27 @@ def _proxied(octets: bytes) -> None:
             return
 
 
+def _domain(octets: bytes) -> None:
+    text = octets.decode("utf-8", "replace")
+    normalise_domain(text)
+    normalise_address(f"a@{text}")
+    encode_domain(text)
+
+
 READERS: dict[str, Reader] = {
+    "domains": Reader(
+        read=_domain,
+        units=(b"a", b".", b"xn--", "\u0301".encode(), "\u00df".encode(), "\u00b7".encode(), "\u05d0".encode(), b"0", "\u200d".encode(), b"-"),
+        contexts=((b"", b""), (b"x@", b""), (b"xn--", b"-abc")),
+    ),
+    "reverse-paths": Reader(
+        read=_of_text(normalise_reverse_path),
+        units=(b"=", b"SRS0=", b"SRS1=", b"prvs=", b"btv1==", b"a", b"@", b"+", b"-", b"."),
+        contexts=((b"", b"@x.example"), (b"SRS0=", b"@x.example"), (b"prvs=", b"=a@x.example")),
+    ),
+    "a terminal's words": Reader(
+        read=_of_text(write_out), units=(b"a", b"\x1b[", b"\r", "\u202e".encode(), b"\0", b"\n", b" ", b"\\")
+    ),
     "addresses": Reader(
         read=_of_text(parse_addresses),
         units=(b'"', b"<", b">", b"(", b")", b",", b";", b":", b"\\", b"@", b".", b" ", b"\t", b"a", b"=?x?q?", b"?="),

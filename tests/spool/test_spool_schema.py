@@ -94,11 +94,13 @@ async def test_spool_of_an_older_version_goes_on(tmp_path, version):
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_looking_at_an_older_spool_leaves_it_to_the_daemon_that_runs(tmp_path, version):
     """A spool of an older relay answers every question of the desk, refuses every change, and stays as it
-    was.
+    was, while the older relay writes and is not kept from it.
     """
     config = build_config(tmp_path / "data")
     path = make_older(config, version)
     before = dump(path)
+    older = apsw.Connection(str(path))
+    older.execute("BEGIN IMMEDIATE; UPDATE entries SET attempts = 7")
     desk = open_desk(config)
     (entry,) = desk.select(Filter())
     assert (entry.destination.address, entry.released, entry.token, entry.in_doubt_since) == (
@@ -128,7 +130,11 @@ def test_looking_at_an_older_spool_leaves_it_to_the_daemon_that_runs(tmp_path, v
         with pytest.raises(SpoolOlderError, match="restart the daemon"):
             change()
     assert count_entries(path) == 1
+    older.execute("COMMIT")  # raises BusyError where somebody is in its way
+    assert desk.select(Filter())[0].attempts == 7
     desk.close()
+    older.execute("UPDATE entries SET attempts = 0")
+    older.close()
     assert dump(path) == before
 
 
