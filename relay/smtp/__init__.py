@@ -1,1 +1,1 @@
-"""The receiving half: listeners, sessions, and the protocol between the wire and the spool."""
+"""The receiving half: listeners, sessions, and everything between a socket and the spool."""

@@ -1,6 +1,7 @@
-"""Answers: what a session may decide, for the protocol to carry out.
+"""Actions: the steps that a session decides on, for the protocol to carry out.
 
-Owns these values only; what each of them takes (a socket, a thread, time) is the protocol's.
+Owns these values only. Each of them takes something that a session never touches: a socket, a thread, or
+time.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from relay.vocabulary import Reply
 
 @dataclass(frozen=True, slots=True)
 class Hangup:
-    """Say this, then close."""
+    """An order to say this reply as the last word, and then to close."""
 
     reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Delayed:
-    """Say this, but not at once: whoever guesses has time."""
+    """A reply that is held back for some seconds: guessing is made slow."""
 
     reply: Reply
     seconds: float
@@ -28,22 +29,22 @@ class Delayed:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """Begin TLS, with whatever was pipelined behind it forgotten."""
+    """An order to begin TLS. Commands pipelined behind STARTTLS are discarded."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartData:
-    """Read a mail up to its dot."""
+    """An order to read a mail up to its final dot."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartChunk:
-    """Read so many octets; drop them when `refusal` is not None, and then say that."""
+    """An order to read so many octets. With a `refusal` they are dropped, and then it is said."""
 
     size: int
     last: bool
     refusal: Reply | None
 
 
-#: One reply, several lines ready for the wire, a password to be checked, or one of the above.
+#: A reply, several lines ready for the wire, a password to be checked, or one of the orders above.
 Answer = Reply | bytes | Credentials | Hangup | Delayed | StartTls | StartData | StartChunk

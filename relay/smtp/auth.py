@@ -1,8 +1,8 @@
-"""AUTH: the dialog of PLAIN and LOGIN, and the file that knows the users.
+"""AUTH: the dialog of PLAIN and LOGIN, and the file of users.
 
-Owns the mechanisms (RFC 4954, RFC 4616) and the users file: one `login:$argon2id$...` a line, read again when it
-changes. Offered under TLS only, and only on trusted listeners. `Users.verify` blocks for as long as the hash was
-made to take: use a thread.
+Owns the mechanisms (RFC 4954, RFC 4616) and the users file: one `login:$argon2id$...` a line, read again when
+it changes. AUTH is offered under TLS only, and only on trusted listeners. `Users.verify` blocks for as long
+as the hash was made to take: use a thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AUTH_LINE = 12_288
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What the peer says it is."""
+    """The login and password that a peer gives."""
 
     login: str
     password: bytes = field(repr=False)
@@ -34,14 +34,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A line to send, and what takes the answer."""
+    """A line to send, and the function that takes the peer's answer."""
 
     line: bytes
     answer: Callable[[bytes], Reply | Credentials | Challenge]
 
 
 def begin_auth(argument: bytes) -> Reply | Credentials | Challenge:
-    """The first step of AUTH, its argument given."""
+    """The first step of AUTH, given its argument."""
     mechanism, _, initial = argument.partition(b" ")
     match mechanism.upper():
         case b"PLAIN":
@@ -60,7 +60,9 @@ def _challenge(text: str, answer: Callable[[bytes], Reply | Credentials | Challe
 
 
 def _plain(line: bytes) -> Reply | Credentials:
-    """RFC 4616 §2: authorisation identity, login and password, with NUL between them."""
+    """The credentials of PLAIN (RFC 4616 §2): authorisation identity, login and password, with NUL between
+    them.
+    """
     told = _decode(line)
     if isinstance(told, Reply):
         return told
@@ -68,7 +70,7 @@ def _plain(line: bytes) -> Reply | Credentials:
     if len(parts) != 3:
         return replies.BAD_BASE64
     if parts[0] not in (b"", parts[1]):
-        return replies.BAD_CREDENTIALS  # nobody speaks for another
+        return replies.BAD_CREDENTIALS  # a login may not act for another
     return Credentials(login=parts[1].decode("utf-8", "replace"), password=parts[2])
 
 
@@ -100,7 +102,7 @@ def _decode(line: bytes) -> bytes | Reply:
 
 
 class Users:
-    """The users file."""
+    """The users file, as it was read last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -111,24 +113,25 @@ class Users:
         self._nobody = ""
 
     def verify(self, credentials: Credentials) -> bool:
-        """Whether login and password belong together. Blocks.
+        """Returns whether login and password belong together. Blocks.
 
         Raises:
             OSError: the file cannot be read, and never could.
         """
         with self._lock:
             self._refresh()
-            # An unknown login costs as much time as a known one: who is here is not told by the clock.
+            # An unknown login costs as much time as a known one, so that the time does not tell which logins
+            # exist.
             self._nobody = self._nobody or self._hasher.hash("nobody has this password")
             known = self._hashes.get(credentials.login)
         try:
             good = self._hasher.verify(known or self._nobody, credentials.password)
-        except (Argon2Error, ValueError):  # ValueError: what stands there is no hash
+        except (Argon2Error, ValueError):  # ValueError: the file has no hash there
             return False
         return good and known is not None
 
     def _refresh(self) -> None:
-        """Read the file again when it has changed; keep what was read when it cannot be."""
+        """Read the file again when it has changed. When that fails, the users read last stay in force."""
         try:
             stat = self._path.stat()
             seen = (stat.st_mtime_ns, stat.st_size)
@@ -141,7 +144,7 @@ class Users:
 
 
 def _parse_users(text: str) -> list[tuple[str, str]]:
-    """Logins and hashes; empty lines and those that begin with # are skipped."""
+    """The pairs of login and hash. Empty lines and those that begin with # are skipped."""
     found = []
     for line in text.splitlines():
         login, colon, hashed = line.strip().partition(":")

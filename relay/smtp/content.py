@@ -1,9 +1,9 @@
 """The content of a mail as it arrives: cleaned, measured, hashed, kept in memory or moved to a file.
 
-Owns what becomes of the octets between 354 (or BDAT) and the spool. Strict about lines: CRLF ends a line and
-nothing else does (RFC 5321 §2.3.8); what a bare CR or LF means is the listener's role: refused, or repaired.
-Feeds observers (SHA-256 is the first) with each octet once. Holds at most two blocks in memory, whatever the mail's size.
-Calls nobody back: our own fields come in as a value, once `head` has been looked at.
+Owns the octets between 354 (or BDAT) and the spool. CRLF ends a line, and nothing else does (RFC 5321
+§2.3.8); a bare CR or LF is refused or repaired, by the role of the listener. Feeds observers (SHA-256 is the
+first) with each octet once. Holds at most two blocks in memory, whatever the mail's size. Calls nobody back:
+our own fields come in as a value, once `head` has been looked at.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from relay.policy.octets import HEAD_BYTES, Cleaner, Octets, build_octets
 from relay.spool.model import RawFile
 from relay.vocabulary import Reply
 
-# What the passes over a mail in memory take at a time: it stays in the processor's cache from one to the next.
+# Octets that the passes over a mail in memory take at a time: they stay in the processor's cache from one
+# pass to the next.
 _PIECE_BYTES = 32_768
-# Octets that a block keeps back, so that the end-of-data dot can be taken off whatever the block's end cut through.
+# Octets that a block keeps back, so that the end-of-data can be taken off wherever the block ended.
 _TAIL = 4
-#: How much of a mail `chunks` gives at a time.
+#: Octets of a mail that `chunks` gives at a time.
 _CHUNK_BYTES = 262_144
 
 
 class Observer(Protocol):
-    """A running computation over a mail's octets, without our own fields: a hash is one."""
+    """A running computation over a mail's octets, without our own fields; a hash is one."""
 
     def update(self, octets: bytes, /) -> object:
-        """Take the next octets of the mail; in a thread where the mail is large."""
+        """Take the next octets of the mail. Called in a thread where the mail is large."""
 
 
 def _pieces(parts: list[bytes], trim: int) -> list[bytes]:
-    """The parts without their last `trim` octets: small ones joined, large ones as they are, none cut within CRLF."""
+    """The parts without their last `trim` octets. Small parts are joined, large ones stay as they are, and
+    none is cut within CRLF.
+    """
     while trim and parts:
         last = parts.pop()
         if len(last) > trim:
@@ -56,7 +59,7 @@ def _pieces(parts: list[bytes], trim: int) -> list[bytes]:
 
 
 class Content:
-    """One mail's octets, from the first to the end-of-data."""
+    """The octets of one mail, from the first to the end-of-data."""
 
     __slots__ = (
         "_block_bytes", "_cleaner", "_digest", "_failure", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms",
@@ -92,18 +95,20 @@ class Content:
         #: The beginning of the mail, as far as it was kept.
         self.head = b""
         self.file: RawFile | None = None
-        #: Some of the mail is in memory no more: the rest is to be moved, too.
+        #: Set when some of the mail has left memory: the rest is to be moved, too.
         self.moved = False
         self._failure: Reply | None = None
 
     @property
     def octets(self) -> Octets:
-        """The measures of what was taken up so far; those of the whole mail once it has ended."""
+        """The measures of the octets taken up so far; of the whole mail once it has ended."""
         return build_octets(self._cleaner, received=self.received, size=self.size)
 
     @property
     def fault(self) -> Reply | None:
-        """The reply that refuses the mail, for what was taken up so far; None while there is no reason for one."""
+        """The reply that refuses the mail, for the octets taken up so far. Returns None while there is no
+        reason for one.
+        """
         if self._failure is not None:
             return self._failure
         verdict = decide_octets(self.octets, self._terms)
@@ -111,26 +116,28 @@ class Content:
 
     @property
     def failed(self) -> bool:
-        """Whether the mail will be refused for trouble of ours: the rest of it is read and dropped."""
+        """Returns whether the mail will be refused for trouble of ours. The rest of it is read and
+        dropped.
+        """
         return self._failure is not None
 
     @property
     def repaired(self) -> bool:
-        """Whether bare CR or LF was made CRLF."""
+        """Returns whether bare CR or LF was made CRLF."""
         return self._cleaner.bare and self._terms.repairs
 
     @property
     def over(self) -> bool:
-        """Whether so much has come that waiting for the end is no longer worth it."""
+        """Returns whether the mail is so large that waiting for its end is no longer worth it."""
         return self.received > self._hard_limit
 
     @property
     def full(self) -> bool:
-        """Whether a block is ready to be moved to the file."""
+        """Returns whether a block is ready to be moved to the file."""
         return self.held >= self._block_bytes
 
     def add(self, octets: bytes) -> None:
-        """Take octets as they came; those past the hard limit are counted only, however they are cut."""
+        """Take octets as they came. Those past the hard limit are counted only, however they are cut."""
         left = self._hard_limit - self.received
         self.received += len(octets)
         if len(octets) > left:
@@ -140,19 +147,21 @@ class Content:
             self.held += len(octets)
 
     def refuse(self, fault: Reply) -> None:
-        """Keep nothing more: the mail will get this reply."""
+        """Keep no more octets: the mail will get this reply."""
         self._failure = self._failure or fault
         self._parts.clear()
         self._rest = b""
         self.held = 0
 
     def take(self) -> list[bytes]:
-        """The octets to be moved next; they count as held no more."""
+        """The octets to be moved next. They count as held no more."""
         parts, self._parts, self.held = self._parts, [], 0
         return parts
 
     def take_up(self, parts: list[bytes]) -> bytes:
-        """A block as it is to be written: cleaned, measured and hashed; its last few octets are kept back. Blocks."""
+        """A block as it is to be written: cleaned, measured and hashed. Its last few octets are kept back.
+        Blocks.
+        """
         self.moved = True
         parts.insert(0, self._rest)
         if len(parts[-1]) < 2 * _TAIL:
@@ -172,8 +181,8 @@ class Content:
         return self._clean(block[: len(block) - trim] if trim else block)
 
     def write(self, block: bytes, *, prefix: bytes) -> None:
-        """Append a block to the file, after our own fields (`prefix`) when it is the first; a mail that will be refused is
-        not written. Blocks.
+        """Append a block to the file, the first one after our own fields (`prefix`). A mail that will be
+        refused is not written. Blocks.
         """
         if self.fault is not None:
             return
@@ -189,29 +198,32 @@ class Content:
             self._failure = replies.NOT_STORED
 
     def measure(self) -> None:
-        """Take up what waits in memory, only to know its measures: the mail will be refused."""
+        """Take up the octets in memory only for their measures, because the mail will be refused."""
         self._clean(b"".join([self._rest, *self.take()]))
         self._rest = b""
 
     def finish(self, *, trim: int) -> None:
-        """Take up a mail that is in memory still, whole, without its last `trim` octets; then `chunks` has it."""
+        """Take up a whole mail that is still in memory, without its last `trim` octets. After this
+        `chunks` gives it.
+        """
         self._pieces = [self._clean(piece) for piece in _pieces(self.take(), self._kept_of(trim))]
         if len(self._pieces) > 1 and b"\r\n\r\n" not in self._pieces[0]:
             self.head = b"".join(self._pieces)[:HEAD_BYTES]
 
     def join(self, prefix: bytes) -> bytes:
-        """A finished mail in one buffer, after our own fields: of one in memory only, on its way to the spool.
-
-        The content has its octets no more: whoever wants `head` or `chunks` asks before.
+        """A finished mail in one buffer, after our own fields. Only for a mail in memory, on its way to
+        the spool.
         """
         whole = b"".join([prefix, *self._pieces])
-        # They would lie in memory twice until the commit, for each session (measured: 130 µs of page faults for 200 KB).
+        # They would lie in memory twice until the commit, for each session (measured: 130 µs of page faults
+        # for 200 KB).
         self._pieces = []
         self.head = b""
         return whole
 
     def chunks(self) -> Iterator[bytes]:
-        """The whole mail once it has ended, without our own fields: piece by piece, before `join`. Blocks.
+        """The whole mail once it has ended, without our own fields, piece by piece, before the commit.
+        Blocks.
 
         Raises:
             SpoolSickError: its file cannot be read back.
@@ -224,7 +236,7 @@ class Content:
                 yield bytes(octets[at : at + _CHUNK_BYTES])
 
     def _kept_of(self, trim: int) -> int:
-        """Octets of the end-of-data that are not past the hard limit, and so were kept."""
+        """The number of octets of the end-of-data that were kept: those within the hard limit."""
         return max(trim - (self.received - self._hard_limit), 0) if self.over else trim
 
     def discard(self) -> None:
@@ -234,11 +246,11 @@ class Content:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the mail without our own header, once it is whole."""
+        """The SHA-256 of the mail without our own header, once the mail is whole."""
         return self._digest.hexdigest()
 
     def _clean(self, block: bytes) -> bytes:
-        """A block of the mail without stuffed dots, which every observer has seen."""
+        """A block of the mail without stuffed dots, after every observer has seen it."""
         block = self._cleaner.clean(block)
         self.head = self.head or block[:HEAD_BYTES]
         self.size += len(block)

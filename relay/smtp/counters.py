@@ -1,8 +1,9 @@
-"""The tally: counts that all receivers of one machine share, in one small file of shared memory.
+"""Counters: numbers that all receivers of one machine share, in one small file of shared memory.
 
-Owns a table of counters by a keyed hash of their name, a row for each process. A process writes its own row only and
-reads everybody's, so there is nothing to lock, and a crashed process's counts are gone when its successor takes the
-row. Two names that hash alike are counted together: one in 65,536, and nobody can choose who with.
+Owns a table of counters by a keyed hash of their name, with a row for each process. A process writes its own
+row only and reads everybody's, so there is nothing to lock, and the counts of a crashed process are gone when
+its successor takes the row. Two names that hash alike are counted together: one pair in 65,536, and no peer
+can choose which.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from relay import telemetry
 
 _SLOTS = 65_536
 _SALT = 16
-#: What is counted: open sessions by address and by network; mails, recipients and wrong guesses within the minute; wrong
-#: passwords within ten. The last table holds instants, and outlives a restart.
+#: The tables: open sessions by address and by network; mails, recipients and wrong guesses within the minute;
+#: wrong passwords within ten minutes. The last table holds instants, and outlives a restart.
 TABLES = ("address", "network", "mails", "recipients", "guesses", "logins", "marks")
 _MOST = 2**32 - 1
 _ROW = len(TABLES) * _SLOTS
-_ROWS = 64  # server.receivers goes no higher
+_ROWS = 64  # server.receivers is 64 at most
 
 
 class SharedCounters:
-    """The counts of one process, and of its siblings where they share a file."""
+    """The counters of one process, summed with those of its siblings where they share a file."""
 
     def __init__(self, path: Path | None = None, *, index: int = 0, processes: int = 1) -> None:
-        """Take row `index` of the file, made when it is not there; without a file, or room for it, count alone.
+        """Take row `index` of the file, which is made when it is missing. Without a file, or without room on
+        the disk for the row, this process counts alone.
 
         Raises:
             OSError: the file cannot be made or mapped.
@@ -54,7 +56,7 @@ class SharedCounters:
         return int.from_bytes(hashlib.blake2b(name.encode(), key=self._salt, digest_size=2).digest(), "big")
 
     def add(self, table: str, name: str, step: int) -> int:
-        """Count up or down; the sum over all processes."""
+        """Count up or down. Returns the sum over all processes."""
         at = self._tables[table] + self._slot(name)
         cells = self._cells
         count = cells[at] + step
@@ -64,15 +66,15 @@ class SharedCounters:
         return count if self._processes == 1 else sum(self._all(at))
 
     def mark(self, table: str, name: str, value: int) -> None:
-        """Set this process's count."""
+        """Set this process's count of a name."""
         self._cells[self._tables[table] + self._slot(name)] = min(max(value, 0), _MOST)
 
     def forget(self, table: str, name: str) -> None:
-        """Set this process's count to nothing."""
+        """Set this process's count of a name to nothing."""
         self.mark(table, name, 0)
 
     def latest(self, table: str, name: str) -> int:
-        """The largest count of all processes: of instants, the latest."""
+        """The largest count of a name over all processes: of instants, the latest."""
         at = self._tables[table] + self._slot(name)
         return self._cells[at] if self._processes == 1 else max(self._all(at))
 
@@ -92,9 +94,11 @@ class SharedCounters:
 
 
 def _open(path: Path, index: int) -> mmap.mmap | None:
-    """The shared file, its salt drawn by whoever is first; None where the disk has no room for our row.
+    """The shared file; its salt is drawn by the process that comes first. Returns None where the disk has no
+    room for our row.
 
-    The file is sparse, and whoever writes where a full disk has no block is ended by SIGBUS: the blocks come first.
+    The blocks of the row are allocated before it is written: the file is sparse, and a process that writes
+    where a full disk has no block is ended by SIGBUS.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

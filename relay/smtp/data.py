@@ -1,7 +1,7 @@
 """The end of DATA: found in chunks as they arrive, wherever they were cut.
 
-Owns CRLF.CRLF, and nothing but exactly that (RFC 5321 §4.1.1.4): LF.LF, CR.CR and every mixture are content.
-Also counts BDAT chunks (RFC 3030 §2). Values in, values out: no socket, no clock.
+Owns the sequence CRLF.CRLF, and no other (RFC 5321 §4.1.1.4): LF.LF, CR.CR and every mixture are content.
+Also counts the octets of BDAT chunks (RFC 3030 §2). Values in, values out: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BDAT = re.compile(rb"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 
 
 class DataReader:
-    """Reads one mail up to its dot."""
+    """The reader of one mail up to its final dot."""
 
     __slots__ = ("_content", "_tail", "empty")
 
@@ -28,13 +28,16 @@ class DataReader:
         self._tail = b"\r\n"  # "354 ...CRLF" counts as the CRLF before a first line that is the dot
 
     def feed(self, octets: bytes) -> int:
-        """Take octets; how many belong to this mail, end-of-data included, or -1 when its end is not among them."""
+        """Take octets. Returns how many of them belong to this mail, end-of-data included, or -1 when its end
+        is not among them.
+        """
         tail = self._tail
         at = (tail + octets[:4]).find(_END)
         if at >= 0:
             end = at + len(_END) - len(tail)
         else:
-            # Without a dot there is no end: base64, which large mail is made of, is passed by at memory's speed.
+            # Without a dot there is no end: most octets of large mail are base64, and one search passes them
+            # by.
             dot = octets.find(b".")
             at = octets.find(_END, max(dot - 2, 0), octets.rfind(b".") + 3) if dot >= 0 else -1
             if at < 0:
@@ -47,25 +50,25 @@ class DataReader:
 
 
 class ChunkReader:
-    """Reads one BDAT chunk: so many octets, whatever they are."""
+    """The reader of one BDAT chunk: so many octets, whatever they are."""
 
     __slots__ = ("_content", "_left", "empty", "last", "refusal", "size")
 
     def __init__(
         self, content: Content | None, *, size: int, last: bool, refusal: Reply | None = None
     ) -> None:
-        #: None: the chunk is read and dropped.
+        #: None for a chunk that is read and dropped.
         self._content = content
-        #: What is said of it then.
+        #: The reply to a chunk that is dropped.
         self.refusal = refusal
         self._left = size
         self.size = size
-        #: Whether nothing is to be read: the chunk ends at once.
+        #: Whether the chunk has no octets, and so has ended already.
         self.empty = size == 0
         self.last = last
 
     def feed(self, octets: bytes) -> int:
-        """Take octets; how many belong to this chunk, or -1 when it goes on."""
+        """Take octets. Returns how many of them belong to this chunk, or -1 when the chunk goes on."""
         taken = octets[: self._left]
         self._left -= len(taken)
         if self._content is not None and taken:
@@ -74,6 +77,6 @@ class ChunkReader:
 
 
 def parse_bdat(argument: bytes) -> tuple[int, bool] | None:
-    """Size and whether LAST was said; None when the argument is malformed."""
+    """The size of a BDAT chunk, and whether LAST was said. Returns None for a malformed argument."""
     match = _BDAT.fullmatch(argument)
     return (int(match[1]), match[2] is not None) if match else None

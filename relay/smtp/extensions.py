@@ -1,7 +1,8 @@
-"""Offers: what a session may do now, as EHLO announces it and HELP names it.
+"""Extensions: the abilities of a session, as EHLO announces them and HELP names them.
 
-Owns the words of both. Decides by the listener and by what is known of the peer (TLS, login, address), never by what
-was said before: the order of commands is `session`'s. Follows RFC 5321 §4.1.1.1 and §4.1.1.8, RFC 9422 (LIMITS).
+Owns the words of both. Decides by the listener and by the facts known of the peer (TLS, login, address),
+never by the commands before: their order is checked in `session`. Follows RFC 5321 §4.1.1.1 and §4.1.1.8, RFC
+9422 (LIMITS).
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from relay import replies
 from relay.smtp.settings import ListenerSettings, contains
 from relay.vocabulary import Reply
 
-#: The order in which they are announced.
+#: The extensions in the order in which they are announced.
 _EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extensions:
-    """What hangs on more than the listener."""
+    """The abilities that depend on more than the listener."""
 
     starttls: bool
     auth: bool
     xclient: bool
-    #: Only what leads to TLS is taken (RFC 3207 §4).
+    #: Only the commands that lead to TLS are taken (RFC 3207 §4).
     tls_first: bool
     #: No mail is taken before a login (RFC 4954 §6).
     login_first: bool
@@ -33,11 +34,11 @@ class Extensions:
 def decide_extensions(
     settings: ListenerSettings, *, secured: bool, authenticated: bool, address: str
 ) -> Extensions:
-    """The offer to a peer at this address, under TLS or not, known or not."""
+    """The abilities offered to a peer at this address, under TLS or not, logged in or not."""
     tls_first = settings.tls_first and not secured
     return Extensions(
         starttls=settings.starttls and not secured,
-        # RFC 4954 §4: once, and no password in clear.
+        # RFC 4954 §4: one login a session, and no password in clear.
         auth=settings.users is not None and secured and not authenticated,
         xclient=bool(settings.xclient) and not tls_first and contains(settings.xclient, address),
         tls_first=tls_first,
@@ -65,7 +66,9 @@ def build_hello(settings: ListenerSettings, extensions: Extensions) -> bytes:
 
 
 def build_help(settings: ListenerSettings, extensions: Extensions, *, plain: bool) -> Reply:
-    """The reply to HELP; `plain`: the peer has said HELO, so that no extension was offered to it (RFC 5321 §2.2.1)."""
+    """The reply to HELP. With `plain` the peer has said HELO, and no extension was offered to it (RFC 5321
+    §2.2.1).
+    """
     extended = not plain
     mail = not (extensions.tls_first or extensions.login_first)
     offered = {

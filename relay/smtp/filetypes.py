@@ -1,8 +1,8 @@
-"""Files that a route refuses at the door: `disallowed_types = "reject"`.
+"""Files that a route refuses before the 250: `disallowed_types = "reject"`.
 
-Owns the look into a mail before its commit, on those routes only. A worker of the receiver reads the mail, within a few
-seconds; the decision is `relay.contact.refusal`'s. Whatever goes wrong here, or takes too long, refuses nothing: the
-delivering half stores such files.
+Owns the look into a mail before its commit, on those routes only. A worker of the receiver reads the mail
+within a few seconds; `relay.contact.refusal` decides. Where the worker fails or takes too long, no mail is
+refused: the delivering half stores such files.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
 from relay.understand.supply import BusyError, Supply
 
-#: By the name of a route, the names of the files that it refuses: never none.
+#: By the name of a route, the names of the files that it refuses. No route stands here without files.
 Refused = Mapping[str, tuple[str, ...]]
 
-#: CPU seconds for one mail, and seconds on the clock with the wait for the worker: its sender waits for the reply.
+#: CPU seconds for one mail, and seconds on the clock, the wait for the worker included: its sender waits for
+#: the reply.
 _CPU_SECONDS = 2
 _PATIENCE_SECONDS = 5.0
 
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
-    """The routes of these destinations that refuse files at the door: most have none."""
+    """The routes of these destinations that refuse files before the 250."""
     names = dict.fromkeys(destination.route for destination in destinations)
     return [
         route
@@ -47,7 +48,8 @@ class FileLook:
         self._pool: Pool | None = None
 
     async def find_refused(self, raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
-        """The routes that refuse the mail, each with the names of the files; empty when all take it, or in doubt.
+        """The routes that refuse the mail, each with the names of the files. Returns none when all take it,
+        or in doubt.
 
         Raises:
             SpoolError: a large mail cannot be read back.
@@ -98,7 +100,7 @@ class FileLook:
 
 
 def _copy(raw: bytes | RawFile) -> tuple[int, int]:
-    """A descriptor of a copy in memory, and its size."""
+    """The descriptor of a copy in memory, and the size of the copy."""
     if isinstance(raw, bytes):
         return open_memory(raw), len(raw)
     with raw.view() as octets:

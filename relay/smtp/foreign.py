@@ -1,13 +1,13 @@
 """Other protocols: lines and octets by which a peer shows that it does not speak SMTP.
 
-Owns those words only; a session hangs up on them (RFC 5321 §7.8). Never touches a socket.
+Owns those words only. A session hangs up on them (RFC 5321 §7.8). Never touches a socket.
 """
 
 from __future__ import annotations
 
 import re
 
-# A verb, or a word that could have been one, a header field's name included.
+# The length of a verb, or of a word that could have been one, such as the name of a header field.
 _WORD_OCTETS = 80
 _WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,%d}" % _WORD_OCTETS)
 _FOREIGN = frozenset({
@@ -21,7 +21,9 @@ _REQUEST = re.compile(rb" (?:HTTP|SIP|RTSP|ICAP)/[0-9](?:\.[0-9])?\Z", re.IGNORE
 
 
 def is_foreign(line: bytes) -> bool:
-    """Return whether a line that is no command of ours begins another protocol, or no word at all."""
+    """Returns whether a line that is no command of ours begins another protocol, or has no word at its
+    beginning.
+    """
     verb = line.partition(b" ")[0].upper()
     return (
         verb in _FOREIGN
@@ -32,7 +34,7 @@ def is_foreign(line: bytes) -> bool:
 
 
 def is_binary(front: bytes) -> bool:
-    """Return whether a line that has no end yet has begun with octets that no command begins with."""
+    """Returns whether a line that has no end yet has begun with octets with which no command begins."""
     word = _WORD.match(front)
     assert word is not None  # it may be empty
     end = word.end()

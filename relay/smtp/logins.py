@@ -1,10 +1,11 @@
-"""Logins: who may try a password now, who waits, and who is put off before it is looked at.
+"""Logins: the order of tries of a password; some wait, some are put off before their password is looked at.
 
-Owns the counts of wrong passwords over ten minutes, over all receivers that share a tally, and the turns of those who
-try. A login is refused to a network that has failed at it too often. By the login alone, or by the network alone, only
-pairs that never passed are slowed: whoever guesses elsewhere locks nobody out of a network that he logs in from. One
-network has one password looked at at a time, in each receiver: its hash takes the processor for as long as it was made to. Those who
-passed before have a lane of their own, however many networks guess.
+Owns the counts of wrong passwords over ten minutes, over all receivers that share counters, and the turns of
+those who try. A login is refused to a network that has failed at it too often. By the login alone, or by the
+network alone, only pairs that never passed are slowed: a guesser elsewhere locks nobody out of a network from
+which he logs in. Of one network, one password at a time is looked at in each receiver, because a hash takes
+the processor for as long as it was made to. Logins that passed before have a lane of their own, however many
+networks guess.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from relay.smtp.counters import SharedCounters
 from relay.smtp.limits import SELF
 
 _WINDOW_SECONDS = 600.0
-#: What a try costs that is slowed.
+#: Seconds that a slowed try waits.
 _SLOW_SECONDS = 3.0
-#: Wrong passwords of one network, whatever the login, that slow it: so many times `limits.failed_logins`.
+#: A network is slowed after so many times `limits.failed_logins` wrong passwords, whatever the logins.
 _LOGINS_OF_A_NETWORK = 3
-#: Slowed tries of one network that wait for their turn; more are put off.
+#: Slowed tries of one network that may wait for their turn; more are put off.
 _MOST_WAITING = 10
 
-#: The look at a password, in the lane of those who passed before or the other; None when its peer is gone, and nobody
-#: wants to know.
+#: The look at a password, in the lane of logins that passed before (True) or in the other. It gives None when
+#: the peer is gone.
 Verify = Callable[[bool], Awaitable[bool | None]]
 
 
@@ -48,24 +49,26 @@ class _Turn:
 
 
 def name_try(login: str, address: str) -> Try:
-    """The names of a try's counts; a login is as long as a peer likes, and its digest is not."""
+    """The names of a try's counts. They hold a digest of the login, which may be as long as a peer likes."""
     digest = hashlib.blake2b(login.encode("utf-8", "replace"), digest_size=16).hexdigest()
     network = find_network(address)
     return Try(network=f"* {network}", login=f"{digest} *", pair=f"{digest} {network}")
 
 
 class Logins:
-    """The tries of one process, counted with its siblings'."""
+    """The tries of one process, counted with those of its siblings."""
 
     def __init__(self, tally: SharedCounters, *, slow_seconds: float = _SLOW_SECONDS) -> None:
         self._tally = tally
         self._slow_seconds = slow_seconds
         self._window_ends_at = 0.0
-        #: Those that somebody has or waits for, so no more than there are sessions.
+        #: The turns that somebody has or waits for: never more than there are sessions.
         self._turns: dict[str, _Turn] = {}
 
     def decide(self, tried: Try, limits: Limits, *, now: float) -> float | None:
-        """The seconds that a try waits before its password is looked at; None when it is put off."""
+        """The seconds that a try waits before its password is looked at. Returns None when the try is put
+        off.
+        """
         if now >= self._window_ends_at:
             self._tally.clear("logins")
             self._window_ends_at = now + _WINDOW_SECONDS
@@ -81,11 +84,11 @@ class Logins:
         return self._slow_seconds if slowed else 0.0
 
     def has_passed(self, tried: Try) -> bool:
-        """Return whether the login's password was once given from this network."""
+        """Returns whether the login's password was once given from this network."""
         return self._tally.latest("marks", tried.pair) > 0
 
     def note(self, tried: Try, *, good: bool, now: float) -> None:
-        """A password was looked at."""
+        """Count a password that was looked at."""
         if good:
             self._tally.mark("marks", tried.pair, int(now) + 1)
             self._tally.forget("logins", tried.pair)
@@ -96,7 +99,7 @@ class Logins:
     async def check(
         self, login: str, address: str, limits: Limits, *, verify: Verify, now: Callable[[], float]
     ) -> bool | None:
-        """The answer of `verify`, asked in turn; None when it was not asked.
+        """The answer of `verify`, asked in turn. Returns None when it was not asked.
 
         Raises:
             OSError: from `verify`; nothing is counted.
@@ -104,7 +107,7 @@ class Logins:
         if address in SELF:
             return await verify(True)
         tried = name_try(login, address)
-        # Who has passed before waits for none of his neighbours.
+        # A login that passed before waits for no neighbour in its network.
         key = tried.pair if self.has_passed(tried) else tried.network
         turn = self._turns.setdefault(key, _Turn())
         if turn.waiting >= _MOST_WAITING and self.decide(tried, limits, now=now()):
@@ -124,7 +127,9 @@ class Logins:
     async def _check(
         self, tried: Try, limits: Limits, *, verify: Verify, now: Callable[[], float]
     ) -> bool | None:
-        """The same, its turn come: others of the network may have failed meanwhile."""
+        """The answer of `verify`, now that the turn has come. Other tries of the network may have failed
+        meanwhile.
+        """
         seconds = self.decide(tried, limits, now=now())
         if seconds is None:
             return None

@@ -1,7 +1,7 @@
-"""Gates: what closes the door for a while when the process or the machine has enough.
+"""Overload: the states of process and machine in which no new session is taken for a while.
 
-Owns the look at event-loop lag, memory, open files and the spool's health. The rule is a value; the measuring is
-beside it. A gate that was closed opens by itself once the cause is gone.
+Owns the look at the event loop's lag, memory, open files and the spool's health. The rule is a function of
+values, and the measuring stands beside it. New sessions are taken again as soon as the cause is gone.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from pathlib import Path
 from relay import telemetry
 from relay.config.model import Limits
 
-#: Descriptors kept for the spool, the log and what is under way.
+#: Descriptors kept for the spool, the log and the mails under way.
 _RESERVED_FILES = 64
-#: More sessions than one process could serve; some systems have no other bound.
+#: The most descriptors that are asked for: more than one process could serve. Some systems have no other
+#: bound.
 _MOST_FILES = 1_048_576
-#: Below this the kernel begins to kill (MemAvailable of /proc/meminfo); in force when limits.memory_bytes is 0.
+#: Available memory (MemAvailable of /proc/meminfo) below which the kernel begins to kill. In force when
+#: limits.memory_bytes is 0.
 _LEAST_AVAILABLE = 67_108_864
-#: From a failed write to the probe that may open the door again, and from one probe to the next.
+#: The time from a failed write to the probe that may open the gate again, and from one probe to the next.
 _SICK_SECONDS = 5.0
 _PAGE = resource.getpagesize()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """What was measured."""
+    """The measures of one look at process and machine."""
 
     lag_seconds: float
     resident_bytes: int
@@ -38,7 +40,7 @@ class Vitals:
 
 
 def decide_gate(vitals: Vitals, limits: Limits) -> str | None:
-    """The word for what closes the door; None while it is open."""
+    """The word for the measure that keeps new sessions out. Returns None while none does."""
     if vitals.sick:
         return "spool"
     if vitals.lag_seconds > limits.loop_lag_seconds:
@@ -51,7 +53,7 @@ def decide_gate(vitals: Vitals, limits: Limits) -> str | None:
 
 
 class Overload:
-    """The state of the door, looked at anew with every tick."""
+    """The state of the gate, which each tick looks at anew."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -62,28 +64,28 @@ class Overload:
         )
 
     def closed(self) -> bool:
-        """Whether new sessions are sent away."""
+        """Returns whether new sessions are sent away."""
         return self._is_sick or self._reason is not None
 
     def why(self) -> str:
-        """The word for what sends new sessions away; "" when nothing does."""
+        """The word for the cause that sends new sessions away. Returns "" when there is none."""
         return "spool" if self._is_sick else self._reason or ""
 
     def sickened(self, *, now: float) -> None:
-        """The spool failed to write: keep new sessions out until a probe has come to the disk."""
+        """Keep new sessions out, because the spool failed to write, until a probe has come to the disk."""
         self._is_sick = True
         self._probe_at = now + _SICK_SECONDS
 
     def healed(self) -> None:
-        """A probe has come to the disk."""
+        """Take new sessions again: a probe has come to the disk."""
         self._is_sick = False
 
     def wants_probe(self, *, now: float) -> bool:
-        """Whether it is time to find out if the spool is well again."""
+        """Returns whether it is time to find out if the spool is well again."""
         return self._is_sick and now >= self._probe_at
 
     def tick(self, limits: Limits, *, lag: float, files: int) -> None:
-        """Measure, and open or close."""
+        """Measure, and close or open the gate."""
         vitals = Vitals(
             lag_seconds=lag,
             resident_bytes=_resident(),
@@ -99,7 +101,9 @@ class Overload:
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as it may: shells and service managers begin at 1,024, for select's sake."""
+    """Let this process open as many files as it may. Shells and service managers begin at 1,024, for programs
+    that use select.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -107,7 +111,7 @@ def raise_file_limit() -> None:
 
 
 def _resident() -> int:
-    """Our own resident memory; 0 where the system does not tell."""
+    """The resident memory of this process in octets. Returns 0 where the system does not tell."""
     try:
         with Path("/proc/self/statm").open("rb") as file:
             return int(file.read().split()[1]) * _PAGE
@@ -116,7 +120,9 @@ def _resident() -> int:
 
 
 def _available() -> int:
-    """The machine's available memory; all there could be where the system does not tell."""
+    """The available memory of the machine in octets. Returns more than any machine has where the system does
+    not tell.
+    """
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * _PAGE if not Path("/proc/meminfo").exists() else _meminfo()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """ESMTP parameters of MAIL and RCPT.
 
 Owns SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY and ORCPT (RFC 3461) and AUTH
-(RFC 4954 §5). Values in, values out; what is wrong comes back as the reply to give.
+(RFC 4954 §5). Values in, values out: wrong parameters come back as the reply that refuses them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ _PARAMETER = re.compile(
     rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff][\x21-\x7e\x80-\xff]*))?"
 )
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")  # RFC 3461 §4
-_ORCPT = re.compile(r"[A-Za-z0-9-]+;[^\x00-\x20\x7f]+")  # the address unitext where SMTPUTF8 (RFC 6533 §3)
+_ORCPT = re.compile(
+    r"[A-Za-z0-9-]+;[^\x00-\x20\x7f]+"
+)  # with SMTPUTF8 the address may be unitext (RFC 6533 §3)
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 _MOST_OCTETS = 2**63 - 1  # RFC 1870 §3 allows 20 digits; no disk holds more than this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailParameters:
-    """What MAIL said besides its path."""
+    """The parameters of MAIL."""
 
     size: int | None = None
     smtputf8: bool = False
@@ -33,7 +35,7 @@ class MailParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RcptParameters:
-    """What RCPT said besides its path."""
+    """The parameters of RCPT."""
 
     notify: str | None = None
     orcpt: str | None = None
@@ -44,7 +46,7 @@ _NO_RCPT_PARAMETERS = RcptParameters()
 
 
 def _split(octets: bytes) -> dict[str, str | None] | Reply:
-    """Parameters by their names in upper case; each at most once."""
+    """The parameters by their names in upper case. A name may come once."""
     found: dict[str, str | None] = {}
     for word in octets.split():
         match = _PARAMETER.fullmatch(word)
@@ -61,7 +63,9 @@ def _split(octets: bytes) -> dict[str, str | None] | Reply:
 
 
 def parse_mail_parameters(octets: bytes, *, auth: bool = False) -> MailParameters | Reply:
-    """The parameters of MAIL, or the reply that refuses them; `auth` when AUTH is offered here (its value is not used)."""
+    """The parameters of MAIL, or the reply that refuses them. With `auth`, AUTH is offered to this session;
+    its value is not used.
+    """
     if not octets:
         return _NO_MAIL_PARAMETERS
     found = _split(octets)
@@ -69,7 +73,8 @@ def parse_mail_parameters(octets: bytes, *, auth: bool = False) -> MailParameter
         return found
     known = {"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"} | ({"AUTH"} if auth else set())
     body = (found.get("BODY", "7BIT") or "").upper()
-    # BINARYMIME (RFC 3030 §3) is not offered: 5.5.4 and class 5 tell the sender to convert or to return the mail.
+    # BINARYMIME (RFC 3030 §3) is not offered: 5.5.4 and class 5 tell the sender to convert or to return the
+    # mail.
     if not found.keys() <= known or body == "BINARYMIME":
         return replies.PARAMETER_UNKNOWN
     size, ret, envid = (

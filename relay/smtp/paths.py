@@ -1,7 +1,7 @@
 """Paths: the argument of MAIL and RCPT, taken apart.
 
 Owns the grammar of reverse-path and forward-path (RFC 5321 §4.1.2, §4.5.3.1; RFC 6531 §3.3). Values in,
-values out. Every byte string gives a `Path` or None, in time linear in its length: command lines are bounded
+values out. Every byte string gives a `Path` or None, in time linear in its length. Command lines are bounded
 before they come here.
 """
 
@@ -11,7 +11,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-# RFC 5321 §4.1.2 with the non-ASCII octets of RFC 6531 §3.3; whether those were allowed is the caller's question.
+# RFC 5321 §4.1.2 with the non-ASCII octets of RFC 6531 §3.3; the caller asks whether those were allowed.
 _ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
 _DOT_ATOM = _ATEXT + rb"(?:\." + _ATEXT + rb")*"
 _QTEXT = rb"[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]*+"
@@ -19,13 +19,13 @@ _QUOTED = rb'"' + _QTEXT + rb"(?:\\[\x20-\x7e]" + _QTEXT + rb')*+"'
 # Underscores are no part of a host name (RFC 1123), and yet real senders have them.
 _LABELS = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
 _DOMAIN = rb"(?:" + _LABELS + rb"|\[[A-Za-z0-9:.-]+\])"
-# RFC 5321 Appendix C: a source route is read, and forgotten.
+# RFC 5321 Appendix C: a source route is read, and ignored.
 _ROUTE = rb"(?:@" + _LABELS + rb"(?:,@" + _LABELS + rb")*:)?"
 _ANGLE = re.compile(
     rb"<(?:" + _ROUTE + rb"(" + _DOT_ATOM + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb"))?)?>(?: +(.*))?",
     re.DOTALL,
 )
-# What legacy systems write: no brackets, blanks within them, a final dot, something before them.
+# The paths of legacy systems: no brackets, blanks within them, a final dot, something before them.
 _SLOPPY = re.compile(
     rb"<? *"
     + _ROUTE
@@ -45,29 +45,29 @@ _PAIR = re.compile(r"\\(.)")
 
 
 class Path(NamedTuple):
-    """A path, and what followed it."""
+    """A path, and the parameters that followed it."""
 
     #: "" for the null path.
     local: str
-    #: In lower case; "" when there is none.
+    #: The domain in lower case; "" when there is none.
     domain: str
     #: The parameters, undecoded.
     parameters: bytes
-    #: Whether only the lenient reading found it.
+    #: Whether only the lenient reading found the path.
     sloppy: bool
 
     @property
     def address(self) -> str:
-        """local-part@domain, or the local part alone; "" for the null path."""
+        """The address, local-part@domain, or the local part alone. Returns "" for the null path."""
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
 
 def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, local_limit: int = 64) -> Path | None:
-    """The path after `FROM:` or `TO:`; None when there is none.
+    """The path after `FROM:` or `TO:`. Returns None when there is none.
 
-    A blank after the colon is taken by everyone (RFC 5321 §3.3 forbids it, senders write it all the same).
-    `local_limit` is 64 octets by RFC 5321 §4.5.3.1.1; callers are freer with reverse-paths, where VERP and SRS
-    write longer ones.
+    A blank after the colon is accepted: RFC 5321 §3.3 forbids it, and senders write it all the same.
+    `local_limit` is 64 octets by RFC 5321 §4.5.3.1.1; reverse-paths may have more, because VERP and SRS write
+    longer ones.
     """
     size = len(keyword)
     if argument[:size].upper() != keyword:
@@ -85,7 +85,7 @@ def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, local_limit: i
 
 
 def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, local_limit: int) -> Path | None:
-    """The parts, held to their limits and decoded."""
+    """The path of these parts, decoded. Returns None when one of them is over its limit."""
     # RFC 5321 §4.5.3.1.2 and .3: 255 octets of domain, 256 of path with its brackets.
     if (
         len(local) > local_limit
@@ -109,7 +109,7 @@ def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, local
 
 
 def _is_literal(text: str) -> bool:
-    """Whether `[...]` holds an address (RFC 5321 §4.1.3)."""
+    """Returns whether `[...]` holds an address (RFC 5321 §4.1.3)."""
     inner = text[1:-1]
     if "%" in inner:
         return False  # a scope means nothing on another machine

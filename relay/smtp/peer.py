@@ -1,7 +1,7 @@
-"""The caller: what a session knows of the other side, from its address to its login.
+"""The peer: the facts that a session knows of the other side, from its address to its login.
 
-Owns how that knowledge grows and how it is forgotten (RFC 5321 §4.1.4, RFC 3207 §4.2, Postfix's XCLIENT), and the
-frozen `Peer` that a mail carries. Never decides who may say what of themselves: `session` does.
+Owns how these facts grow and how they are forgotten (RFC 5321 §4.1.4, RFC 3207 §4.2, Postfix's XCLIENT), and
+the frozen `Peer` that a mail carries. `session` decides who may say what of itself.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ class PeerState:
     def __init__(self, *, settings: ListenerSettings, address: str, port: int) -> None:
         self.address = address
         self.port = port
-        #: None until it has said who it is.
+        #: None until the peer has given its name.
         self.helo: str | None = None
-        #: Whether it said so by EHLO or LHLO.
+        #: Whether the name came by EHLO or LHLO.
         self.extended = False
         self.tls: str | None = None
         #: The login, or the name of the client's certificate.
         self.authenticated: str | None = None
         self._settings = settings
-        #: Kept from mail to mail, until something about it changes.
+        #: The value that `peer` gave last, kept until a fact changes.
         self._peer: Peer | None = None
 
     def greets(self, helo: str, *, extended: bool) -> None:
-        """It has said its name."""
+        """Note the name that the peer gave in HELO, EHLO or LHLO."""
         self.helo = helo
         self.extended = extended
         self._peer = None
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
-        """TLS is up: what it said of itself before is forgotten (RFC 3207 §4.2)."""
+        """Note that TLS is up, and forget all that the peer said of itself before (RFC 3207 §4.2)."""
         self.tls = tls
         self.authenticated = certificate
         self._forget()
 
     def is_another(self, told: Xclient) -> None:
-        """A front-end speaks for somebody else."""
+        """Note that a front-end speaks for somebody else."""
         self.address = told.address or self.address
         self.port = told.port if told.port is not None else self.port
         self.authenticated = told.login or self.authenticated
         self._forget()
 
     def logs_in(self, login: str) -> None:
-        """Its password was good."""
+        """Note that the peer's password was good."""
         self.authenticated = login
         self._peer = None
 
@@ -76,7 +76,7 @@ class PeerState:
         self._peer = None
 
     def _protocol(self, *, smtputf8: bool) -> str:
-        """RFC 3848, RFC 6531 §4.3: the transmission type."""
+        """The transmission type (RFC 3848, RFC 6531 §4.3)."""
         if not self.extended:
             return "SMTP"
         suffix = ("S" if self.tls else "") + ("A" if self.authenticated else "")

@@ -1,8 +1,9 @@
-"""Our own trace header: the `Received:` line at the front of every mail, and what the trusted listener adds.
+"""Our own trace header: the `Received:` line at the front of every mail, and the fields that a trusted
+listener adds.
 
-Owns the wording of RFC 5321 §4.4 with the protocol words of RFC 3848 and RFC 6531 §4.3. Values in, values out.
-No header of ours is ever believed when it comes in from outside: the raw mail is kept as it came, and whoever
-reads it later looks at our prefix only, by its size, never for a header's name.
+Owns the wording of RFC 5321 §4.4 with the protocol words of RFC 3848 and RFC 6531 §4.3. Values in, values
+out. No header with our name is believed when it comes in from outside: the raw mail is kept as it came, and
+our own prefix is found by its size, never by the name of a field.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\[\]-]")
 
 
 def _stamp(instant: datetime) -> str:
-    """A date-time of RFC 5322 §3.3."""
+    """The date-time of RFC 5322 §3.3 for an instant."""
     return _second(int(instant.timestamp()))
 
 
 @lru_cache(maxsize=4)
 def _second(since_1970: int) -> str:
-    """A second's mails share one."""
+    """The date-time of a second, which all mails of that second share."""
     return format_datetime(datetime.fromtimestamp(since_1970, UTC))
 
 
 @lru_cache(maxsize=1_024)
 def _origin(address: str, helo: str | None) -> str:
-    """`from helo ([address])`: the name is the peer's claim, the address is what we saw (RFC 5321 §4.4)."""
+    """The words `from helo ([address])`: the name is the peer's claim, the address is what we saw (RFC 5321
+    §4.4).
+    """
     try:
         literal = f"[IPv6:{address}]" if parse_address(address).version == 6 else f"[{address}]"
     except ValueError:
@@ -42,12 +45,14 @@ def _origin(address: str, helo: str | None) -> str:
 
 
 def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes:
-    """The `Received:` field; names the recipient only when there is one, so that Bcc stays blind (RFC 5321 §7.2)."""
+    """The `Received:` field. It names the recipient only when there is one, so that Bcc stays blind (RFC 5321
+    §7.2).
+    """
     peer: Peer = envelope.peer
     tls = f" ({peer.tls})" if peer.tls else ""
     first, *others = envelope.forward_paths
     sole = first.address if all(path.address == first.address for path in others) else None
-    # RFC 6531 §3.7.3: an internationalised address stands in trace only of a mail that is one.
+    # RFC 6531 §3.7.3: only a mail that is internationalised itself names such an address in its trace.
     target = f" for <{sole}>" if sole and (sole.isascii() or envelope.smtputf8) else ""
     stamp = _stamp(envelope.received_at)
     return (
@@ -59,7 +64,9 @@ def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes
 def build_missing(
     fields: FieldFinder, *, message_id: str | None, hostname: str, spool_id: str, now: datetime
 ) -> tuple[bytes, tuple[str, ...]]:
-    """The Date and Message-ID fields that a legacy system left out (RFC 6409 §8.1-8.3), and what they repair."""
+    """The Date and Message-ID fields that a legacy system left out (RFC 6409 §8.1-8.3), and the words for
+    these repairs.
+    """
     missing, repairs = b"", []
     if message_id is None:
         missing += f"Message-ID: <{spool_id}@{hostname}>\r\n".encode()

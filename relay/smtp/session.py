@@ -1,8 +1,8 @@
-"""A session: what a peer has said so far, and the answer to its next command.
+"""A session: everything that a peer has said so far, and the answer to its next command.
 
-Owns the order of commands (RFC 5321 §4.1.4) and what one session may cost; who the peer is, `caller` knows. Never
-touches a socket, a timer or a thread: a command that needs one answers with a step, which `protocol` carries out.
-Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
+Owns the order of commands (RFC 5321 §4.1.4) and the budgets of one session. `peer` knows who the peer is.
+Never touches a socket, a timer or a thread: a command that needs one is answered with an action, which
+`protocol` carries out. Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from relay.smtp.transaction import Transaction, decide_sender
 from relay.smtp.xclient import parse_xclient
 from relay.vocabulary import Reply
 
-#: Unknown recipients, and other refusals, of one session that are logged one by one: an attack fills no disk.
+#: Unknown recipients, and other refusals, of one session that are logged one by one, so that an attack fills
+#: no disk.
 _LOGGED_REFUSALS = 5
-#: Wrong guesses between two accepted mails that cost nothing, and what every further one costs.
+#: Wrong guesses between two accepted mails that are answered at once, and the delay of every further one.
 _FREE_GUESSES = 5
 _GUESS_SECONDS = 0.25
 _LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
 COMMAND_LINE = 4_096
-# RFC 5321 §7.8: what speaks these is a browser made to speak to us, or a script; never a mail server.
+# RFC 5321 §7.8: control characters come from a browser or a script, never from a mail server.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-# RFC 5321 §4.1.2: NUL and controls are in no command; where they are in a path, say that.
+# RFC 5321 §4.1.2: no command holds NUL or controls. Where they stand in a path, the reply names the path.
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 _START_DATA = StartData()
 _BYE = Hangup(replies.BYE)
@@ -43,7 +44,7 @@ _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b
 
 
 class Session:
-    """One peer's side of the conversation."""
+    """One session, as far as it has come."""
 
     __slots__ = (
         "_dialog",
@@ -66,13 +67,13 @@ class Session:
         self.transaction: Transaction | None = None
         self._shared = shared
         self._reference: SpoolId | None = None
-        #: What takes the next line instead of a command (AUTH).
+        #: The function that takes the next line in place of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
         self._errors = self._guesses = self._idle = self._messages = self._logged = self._login_tries = 0
 
     @property
     def reference(self) -> SpoolId:
-        """The id that refusals carry: the transaction's, or the session's outside of one."""
+        """The id that refusals carry: that of the transaction, or outside of one that of the session."""
         if self.transaction is not None:
             return self.transaction.spool_id
         if self._reference is None:
@@ -80,7 +81,7 @@ class Session:
         return self._reference
 
     def drop(self, *, now: float) -> None:
-        """Forget the transaction; when all its recipients were refused, that was its end, and is logged."""
+        """Forget the transaction. One whose recipients were all refused has ended by this, and is logged."""
         transaction, self.transaction = self.transaction, None
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
             peer = self.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
@@ -89,7 +90,7 @@ class Session:
     # -- one line in, one answer out ------------------------------------------------------------------------
 
     def command(self, line: bytes, *, now: float) -> Answer:
-        """The answer to a command line, its line end removed; `now` on the event loop's clock."""
+        """The answer to a command line without its line end; `now` is on the event loop's clock."""
         if self._dialog is not None:
             dialog, self._dialog = self._dialog, None
             return self.counted(self._exchange(dialog(line)))
@@ -110,7 +111,9 @@ class Session:
         return self.counted(answer)
 
     def counted(self, answer: Answer) -> Answer:
-        """The answer, or the end of the session when it was one refusal too many."""
+        """The answer, counted where it is a refusal. Returns the end of the session when it was one
+        refusal too many.
+        """
         refusal = answer.reply if isinstance(answer, Delayed) else answer
         if isinstance(refusal, Reply) and refusal.code >= 500:
             self._errors += 1
@@ -124,20 +127,26 @@ class Session:
         return answer
 
     def _idled(self, answer: Answer) -> Answer:
-        """The answer to a command that brings no mail; a budget of them is renewed with each mail."""
+        """The answer to a command that brings no mail, counted. The budget for such commands is renewed
+        with each mail.
+        """
         self._idle += 1
         return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.settings.limits.idle_commands else answer
 
     def bare(self, line: bytes) -> Answer:
-        """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), its line end removed."""
+        """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), given without its line end."""
         return Hangup(replies.BAD_LINE) if is_foreign(line) else self.counted(replies.BAD_LINE)
 
     def front(self, front: bytes) -> Hangup | None:
-        """The answer to the beginning of a line that has no end yet: None, unless it is another protocol's."""
+        """The answer to the beginning of a line that has no end yet. Returns None unless the line is of
+        another protocol.
+        """
         return Hangup(replies.BAD_LINE) if self._dialog is None and is_binary(front) else None
 
     def _unknown_verb(self, line: bytes) -> Answer:
-        """Another protocol, or binary, is hung up on: whatever follows could be read as commands (RFC 5321 §7.8)."""
+        """The answer to a line that begins with no command. On another protocol, and on binary, the
+        session hangs up: the octets that follow could be read as commands (RFC 5321 §7.8).
+        """
         if is_foreign(line):
             return Hangup(replies.BAD_LINE)
         return self.counted(replies.UNKNOWN_COMMAND if line.strip() else replies.BAD_LINE)
@@ -181,7 +190,7 @@ class Session:
         return StartTls()
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
-        """TLS is up: everything said before it is forgotten (RFC 3207 §4.2)."""
+        """Note that TLS is up, and forget everything said before it (RFC 3207 §4.2)."""
         self.peer_state.secured(tls, certificate=certificate)
         self.transaction = None
         self._dialog = None
@@ -216,7 +225,9 @@ class Session:
         return step
 
     def logged_in(self, login: str, *, good: bool | None) -> Answer:
-        """The users file has answered; None: it was not asked, as too many have failed."""
+        """The answer to a login whose password was looked at: `good`, or not. None: it was not looked at,
+        because too many have failed.
+        """
         if good:
             self.peer_state.logs_in(login)
             return replies.AUTH_OK
@@ -301,7 +312,7 @@ class Session:
         return limiter.may_guess(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
 
     def _ready(self) -> Reply | None:
-        """Why no data can come now; None when it can."""
+        """The reply that says why no data can come now. Returns None when data can come."""
         transaction = self.transaction
         if transaction is None:
             return replies.MAIL_FIRST
@@ -324,7 +335,7 @@ class Session:
     def _bdat(self, argument: bytes, _now: float) -> Answer:
         told = parse_bdat(argument)
         if told is None:
-            # The octets that follow cannot be told from commands (RFC 3030 §2): nothing sensible comes after this.
+            # The octets that follow cannot be told from commands (RFC 3030 §2).
             return Hangup(replies.BAD_ARGUMENT)
         size, last = told
         if size > 2 * self.settings.max_bytes:
@@ -338,10 +349,12 @@ class Session:
         return StartChunk(size, last, refusal)
 
     def finished(self, *, accepted: bool) -> None:
-        """The transaction has ended with its reply; mail that was accepted renews what a session may cost, as in Postfix.
+        """Note that the transaction has ended with its reply. Accepted mail renews the budgets of the
+        session, as in Postfix.
 
-        The session of a mail server with a dead recipient in each mail goes on. Guesses are still counted by address, and
-        an accepted mail pays for one of its own: whoever tries out names is stopped, however much he sends along.
+        So the session of a mail server with a dead recipient in each mail goes on. Guesses are still counted
+        by address, and an accepted mail pays for one of its own: a peer that tries out names is stopped,
+        however much it sends along.
         """
         transaction, self.transaction = self.transaction, None
         self._messages += 1

@@ -1,7 +1,8 @@
-"""A listener as its sessions see it: one configuration, compiled, and never changed under an open session.
+"""The settings of a listener, as its sessions see them: one configuration, compiled, and never changed in
+between.
 
-Owns what of a configuration is looked at for every command, in the form that is quickest to look at, and what is
-announced. A reload makes new sites; sessions that are open keep theirs.
+Owns the parts of a configuration that are looked at for every command, in the form that is quickest to look
+at, and the announcements. A reload makes new settings; sessions that are open keep theirs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ListenerSettings:
-    """One listener under one configuration; compared by identity, so that caches can be keyed by it."""
+    """One listener under one configuration. Compared by identity, so that caches can be keyed by it."""
 
     config: Config
     listener: Listener
@@ -41,7 +42,7 @@ class ListenerSettings:
     tls: Certificates | None
     #: None where nobody can log in.
     users: Users | None
-    #: Empty: everyone.
+    #: Empty for everyone.
     allow: tuple[Network, ...]
     xclient: tuple[Network, ...]
     proxies: tuple[Network, ...]
@@ -54,16 +55,16 @@ class ListenerSettings:
     hello: bytes = field(repr=False)
     #: Whether STARTTLS is offered in clear.
     starttls: bool
-    #: Whether nothing goes without it.
+    #: Whether no mail is taken without TLS.
     tls_first: bool
-    #: Whether some route refuses files at the door.
+    #: Whether some route refuses files before the 250.
     looks_inside: bool
-    #: Who looks, for all listeners of the process.
+    #: The look into files, one for all listeners of the process.
     look: FileLook
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """What a handshake needs now; None where there can be none."""
+        """The context for a handshake now. Returns None where there can be none."""
         return self.tls.context if self.tls is not None else None
 
 
@@ -76,7 +77,7 @@ def build_settings(
     users: Users | None,
     look: FileLook | None = None,
 ) -> ListenerSettings:
-    """The site of a listener; without a `look` it has one of its own."""
+    """The settings of a listener. Without a `look` the listener has one of its own."""
     patterns = [pattern for route in config.routes for pattern in route.match]
     trusted = listener.role == "trusted"
     allow = _networks(listener.allow)
@@ -121,7 +122,7 @@ def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
 
 @lru_cache(maxsize=4_096)
 def contains(networks: tuple[Network, ...], address: str) -> bool:
-    """Whether an address lies in one of the networks."""
+    """Returns whether an address lies in one of the networks."""
     try:
         ip = parse_address(address)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The house: what all sessions of a process share, and ask about.
+"""The part of a server that every session asks: ids, room, pauses, limits.
 
-Owns that value only; the station makes it, once for all.
+Owns that value only. `server` makes it, once for all sessions of a process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relay.smtp.limits import Limiter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What every session of a process asks about: one value for all of them."""
+    """One value for all sessions of a process."""
 
     new_id: Callable[[], SpoolId]
     #: Whether a mail of so many octets would find room.

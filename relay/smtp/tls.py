@@ -1,8 +1,8 @@
 """TLS: the server's context, and the certificate that may change under it.
 
 Owns the choice of protocols and the watch over the files. TLS 1.2 and newer (RFC 8996), with forward secrecy.
-A changed certificate is read into a context of its own and put in place only when it is whole: half-written
-files keep the old one.
+A changed certificate is read into a context of its own, which is put in place only when the certificate is
+whole: while the files are half written, the old one stays in force.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class _Connection(ssl.SSLObject):
-    """One side of a connection, whose failed handshake leaves behind what should still be said to the peer.
+    """One side of a connection. When its handshake fails, the error has the alert that is still to be sent to
+    the peer.
 
-    RFC 8446 §6.2 wants an alert. Event loops abort the connection with the alert unsent: the peer's log speaks of a
-    lost connection where it should name the protocol, the cipher or the certificate.
+    RFC 8446 §6.2 wants an alert. Event loops abort the connection with the alert unsent: the peer's log would
+    speak of a lost connection where it should name the protocol, the cipher or the certificate.
     """
 
     outgoing: ssl.MemoryBIO
@@ -56,15 +57,15 @@ class _Context(ssl.SSLContext):
 
 
 def send_alert(error: OSError, descriptor: int) -> None:
-    """Tell the peer why its handshake failed, where there is something to tell; never blocks."""
+    """Send the peer the alert of its failed handshake, where there is one. Never blocks."""
     alert: bytes = getattr(error, "alert", b"")
     if alert:
-        with suppress(OSError):  # a peer that does not read does not want to know
+        with suppress(OSError):  # the peer has closed, or does not read
             os.write(descriptor, alert)
 
 
 class Certificates:
-    """The context for new handshakes."""
+    """The context for new handshakes, renewed when its files change."""
 
     def __init__(self, tls: Tls, *, ask_client: bool) -> None:
         if tls.certificate is None or tls.key is None:
@@ -80,7 +81,7 @@ class Certificates:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the files again if they changed; whether new ones are in place now."""
+        """Read the files again if they have changed. Returns whether new ones are in place now."""
         try:
             seen = tuple(
                 (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -113,13 +114,15 @@ class Certificates:
 
 
 def describe_tls(connection: ssl.SSLObject) -> str:
-    """Protocol and cipher, as they stand in the trace header."""
+    """The protocol and the cipher, as they stand in the trace header."""
     cipher = connection.cipher()
     return f"{connection.version()} {cipher[0] if cipher else 'unknown'}"
 
 
 def client_name(connection: ssl.SSLObject) -> str | None:
-    """The name in a verified client certificate: its e-mail address, DNS name or common name; None without one."""
+    """The name in a verified client certificate: its e-mail address, DNS name or common name. Returns None
+    without one.
+    """
     certificate: Any = connection.getpeercert()
     if not certificate:
         return None

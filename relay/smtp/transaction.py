@@ -1,7 +1,8 @@
 """A transaction: from MAIL to the end of the data, and the envelope that comes of it.
 
-Owns which senders and recipients are taken, and with which reply they are refused (RFC 5321 §3.3, §4.5.1,
-§7.9). Never an open relay: a recipient is taken only when a route matches. Never touches a socket.
+Owns which senders and recipients are taken, and by which reply others are refused (RFC 5321 §3.3, §4.5.1,
+§7.9). A recipient is taken only when a route matches: the relay never forwards to other mail servers. Never
+touches a socket.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from relay.smtp.paths import Path, parse_path
 from relay.smtp.settings import ListenerSettings
 from relay.vocabulary import Reply
 
-# VERP and SRS write local parts longer than the 64 octets of RFC 5321 §4.5.3.1.1, and are right to be answered.
+# RFC 5321 §4.5.3.1.1 says 64 octets; VERP and SRS write longer local parts, and a reply must reach them.
 _SENDER_LOCAL_LIMIT = 255
 
 
 @dataclass(slots=True, kw_only=True)
 class Transaction:
-    """What MAIL and RCPT have said so far."""
+    """The state of a transaction: everything that MAIL and RCPT have said so far."""
 
     settings: ListenerSettings
     spool_id: SpoolId
@@ -37,19 +38,19 @@ class Transaction:
     forward_paths: list[ForwardPath] = field(default_factory=list)
     #: The last refusal of a recipient.
     refusal: Reply | None = None
-    #: The first of those that were refused for now only: there is a better time for the mail.
+    #: The first refusal for now only, a 4yz: the mail should come again.
     deferral: Reply | None = None
     #: Recipients refused because we do not have them.
     guesses: int = 0
-    #: What the trusted listener overlooked.
+    #: The words for the faults that a trusted listener overlooked.
     repairs: set[str] = field(default_factory=set)
-    #: Set by the first BDAT; DATA is no longer possible (RFC 3030 §2).
+    #: Set by the first BDAT: after it DATA is refused (RFC 3030 §2).
     chunked: bool = False
-    #: Set when a chunk was refused: the rest of them are, too.
+    #: Set when a chunk was refused: all later chunks are, too.
     failed: bool = False
 
     def envelope(self, peer: Peer, *, received_at: datetime) -> Envelope:
-        """The frozen envelope; a recipient named twice stands in it once."""
+        """The frozen envelope. A recipient that was named twice stands in it once."""
         paths = self.forward_paths
         return Envelope(
             reverse_path=self.reverse_path,
@@ -63,7 +64,9 @@ class Transaction:
         )
 
     def add_recipient(self, argument: bytes) -> tuple[Reply, str]:
-        """The answer to one RCPT, and the address as far as it could be read."""
+        """Take a recipient, or refuse it. Returns the reply to its RCPT, and its address as far as that could
+        be read.
+        """
         reply, address, path, sloppy = read_recipient(
             argument, self.settings, smtputf8=self.parameters.smtputf8
         )
@@ -95,26 +98,26 @@ def decide_sender(
     if parameters.size is not None and parameters.size > settings.max_bytes:
         return replies.fill(replies.TOO_BIG, octets=settings.max_bytes)
     if path.local and not path.domain:
-        # A legacy system's "MAIL FROM:<root>": nothing can be answered to a name without a domain.
+        # A legacy system's "MAIL FROM:<root>": no reply reaches a name without a domain.
         path = path._replace(domain=settings.hostname, sloppy=True)
     return path, parameters
 
 
 class Recipient(NamedTuple):
-    """What one RCPT comes to, by itself."""
+    """The reading of one RCPT, whatever came before it."""
 
     reply: Reply
-    #: As far as it could be read.
+    #: The address, as far as it could be read.
     address: str
-    #: None when it is refused.
+    #: None when the recipient is refused.
     path: ForwardPath | None = None
-    #: Whether only the lenient reading found it.
+    #: Whether only the lenient reading found the path.
     sloppy: bool = False
 
 
 @lru_cache(maxsize=1_024)  # a mail server sees the same few recipients all day
 def read_recipient(argument: bytes, settings: ListenerSettings, *, smtputf8: bool) -> Recipient:
-    """What the argument of RCPT comes to."""
+    """The reading of the argument of a RCPT."""
     path = parse_path(argument, b"TO:", lenient=settings.trusted)
     if path is None or not path.local:
         return Recipient(replies.BAD_RECIPIENT, "")
@@ -136,7 +139,8 @@ def decide_recipient(path: Path, *, settings: ListenerSettings) -> str | Reply:
     if not path.domain:
         return _postmaster(path, settings=settings)
     address = path.address
-    # Other servers' routing in a local part (RFC 5321 §7.9 and Appendix F.2): ours only when a route spells it out.
+    # Routing in a local part (RFC 5321 §7.9, Appendix F.2): such an address is ours only when a route spells
+    # it.
     if any(mark in path.local for mark in "@%!") and normalise_address(address) not in settings.exact:
         return replies.NO_RELAYING
     if routes.match(address) is not None:
@@ -147,7 +151,9 @@ def decide_recipient(path: Path, *, settings: ListenerSettings) -> str | Reply:
 
 
 def _postmaster(path: Path, *, settings: ListenerSettings) -> str | Reply:
-    """RFC 5321 §4.5.1: `<postmaster>` without a domain, in any case, is the postmaster of ours."""
+    """The address for a path without a domain: `<postmaster>`, in any case, is our own postmaster (RFC 5321
+    §4.5.1).
+    """
     if path.local.lower() == "postmaster":
         for domain in settings.domains:
             if settings.routes.match(f"postmaster@{domain}") is not None:

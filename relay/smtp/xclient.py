@@ -1,4 +1,4 @@
-"""XCLIENT: what a listed front-end says of the client that it speaks for.
+"""XCLIENT: the attributes by which a listed front-end describes the client for which it speaks.
 
 Owns the attributes of Postfix's XCLIENT command (its README is the specification). Values in, values out.
 """
@@ -18,7 +18,7 @@ _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xclient:
-    """What a front-end told; None where it said nothing or did not know."""
+    """The attributes of a client; None where the front-end said nothing or did not know."""
 
     address: str | None = None
     port: int | None = None
@@ -26,7 +26,7 @@ class Xclient:
 
 
 def parse_xclient(argument: bytes) -> Xclient | None:
-    """The attributes; None when one is malformed or unknown, or there is none."""
+    """The attributes. Returns None when one is malformed or unknown, or there is none."""
     words = argument.split()
     if not words:
         return None
