@@ -23,6 +23,7 @@ class Row:
 
 
 _rows: list[Row] = []
+_LINE_OCTETS = 512  # RFC 5321 §4.5.3.1.5, the final CRLF included
 
 
 def _row(code: int, status: str, text: str, when: str) -> Reply:
@@ -127,6 +128,14 @@ def fill(reply: Reply, **words: object) -> Reply:
 def build_reply(reply: Reply) -> bytes:
     """The reply as it goes over the wire, one line."""
     return _wire.get(id(reply)) or f"{reply}\r\n".encode()
+
+
+def add_reference(octets: bytes, reference: str) -> bytes:
+    """A reply as it goes over the wire, with an id of ours at its end. The id is left off where it finds
+    no room in a reply line: only the operator's own handlers write so long ones.
+    """
+    named = b"%b [%b]\r\n" % (octets[:-2], reference.encode())
+    return named if len(named) <= _LINE_OCTETS else octets
 
 
 def build_lines(code: int, lines: tuple[str, ...]) -> bytes:

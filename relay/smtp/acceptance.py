@@ -6,7 +6,7 @@ outcome means for the peer. `receive` does all of it in one; a session's small m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -27,6 +27,10 @@ from relay.smtp.transaction import Transaction
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyHold, Receipt, Submission
 from relay.vocabulary import Disposition, Reply
+
+#: A look at a mail that we take, just before the commit: the submission, perhaps with more than it had, or the
+#: reply that refuses it after all.
+Check = Callable[[Submission], Awaitable[Submission | Reply]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,7 +156,9 @@ def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *,
     content.write(block, prefix=acceptance.prefix(content.head) if first else b"")
 
 
-async def receive(acceptance: Acceptance, content: Content, *, trim: int, intake: Intake) -> Receipt | Reply:
+async def receive(
+    acceptance: Acceptance, content: Content, *, trim: int, intake: Intake, check: Check | None = None
+) -> Receipt | Reply:
     """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one.
 
     Raises:
@@ -161,10 +167,12 @@ async def receive(acceptance: Acceptance, content: Content, *, trim: int, intake
     offered = complete(acceptance, content, trim=trim)
     if isinstance(offered, Reply):
         return offered
-    return await take_in(acceptance, offered, intake=intake)
+    return await take_in(acceptance, offered, intake=intake, check=check)
 
 
-async def take_in(acceptance: Acceptance, offered: Submission, *, intake: Intake) -> Receipt | Reply:
+async def take_in(
+    acceptance: Acceptance, offered: Submission, *, intake: Intake, check: Check | None = None
+) -> Receipt | Reply:
     """What `receive` does with a mail that is whole."""
     strict = acceptance.strict_routes()
     if strict:
@@ -175,6 +183,11 @@ async def take_in(acceptance: Acceptance, offered: Submission, *, intake: Intake
         if verdict.reply is not None:
             return verdict.reply
         offered = _spare(acceptance, offered, verdict)
+    if check is not None:
+        checked = await check(offered)
+        if isinstance(checked, Reply):
+            return checked
+        offered = checked
     return await intake.put(offered)
 
 

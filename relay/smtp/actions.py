@@ -7,6 +7,7 @@ time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from relay.smtp.auth import Credentials
 from relay.vocabulary import Reply
@@ -46,5 +47,12 @@ class StartChunk:
     refusal: Reply | None
 
 
+@dataclass(frozen=True, slots=True)
+class AskHandlers:
+    """An order to ask the operator's handlers about a command that is fine by us: MAIL or RCPT."""
+
+    command: Literal["MAIL", "RCPT"]
+
+
 #: A reply, several lines ready for the wire, a password to be checked, or one of the orders above.
-Answer = Reply | bytes | Credentials | Hangup | Delayed | StartTls | StartData | StartChunk
+Answer = Reply | bytes | Credentials | Hangup | Delayed | StartTls | StartData | StartChunk | AskHandlers

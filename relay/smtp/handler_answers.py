@@ -65,16 +65,16 @@ def read_attributes(given: object, *, prefix: str) -> tuple[Mapping[str, str], C
     Left out are names that Connect does not take, those of the relay itself (`prefix`), values that are no
     strings or are empty, and what is past `HANDLER_ATTRIBUTE_BYTES`.
     """
-    if not isinstance(given, Mapping):
+    if not isinstance(given, dict):
         return {}, (f"attributes of the type {type(given).__name__}",)
     taken: dict[str, str] = {}
     left: list[str] = []
     room = HANDLER_ATTRIBUTE_BYTES
-    for name, value in given.items():
-        if not isinstance(name, str):
+    for name, value in dict.items(given):  # a handler's own `items` might raise
+        if type(name) is not str:
             left.append(f"a name of the type {type(name).__name__}")
             continue
-        line = clean_line(value) if isinstance(value, str) and len(value) <= room else ""
+        line = clean_line(value) if type(value) is str and len(value) <= room else ""
         size = len(name) + count_utf8(line)
         if not line or not _is_free(name, prefix) or size > room:
             left.append(name)

@@ -11,12 +11,12 @@ import asyncio
 import functools
 import time
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from relay import replies, telemetry
-from relay.config.handlers import load_handler
+from relay.config.handlers import METHODS, load_handler
 from relay.config.model import Config
 from relay.errors import ConfigError
 from relay.smtp.handler_answers import read_answer
@@ -35,12 +35,17 @@ class Hook:
     #: As the configuration has it: `package.module:Name`.
     name: str
     handler: object
+    #: By the command (MAIL, RCPT or DATA), the methods that the handler has.
+    methods: Mapping[str, _Method]
     #: The time that each of its calls may take.
     seconds: float
 
-    def method(self, command: str) -> _Method | None:
-        """The method that is called at a command; None where the handler has none."""
-        return getattr(self.handler, f"handle_{command}", None)
+
+def build_hook(name: str, handler: object, seconds: float) -> Hook:
+    """The hook of a handler that `load_handler` has looked at."""
+    commands = [method.removeprefix("handle_") for method in METHODS if hasattr(handler, method)]
+    methods = {command: getattr(handler, f"handle_{command}") for command in commands}
+    return Hook(name=name, handler=handler, methods=methods, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ class Hooks:
 
     def calls(self, command: str) -> bool:
         """Returns whether a handler is to be asked at this command."""
-        return any(hook.method(command) is not None for hook in self.hooks)
+        return any(command in hook.methods for hook in self.hooks)
 
     @property
     def seconds(self) -> float:
@@ -62,31 +67,34 @@ class Hooks:
         return sum(hook.seconds for hook in self.hooks)
 
 
-def build_hooks(config: Config) -> Hooks | None:
-    """The handlers that a configuration names; None when it names none.
+def build_hooks(config: Config, earlier: Hooks | None = None) -> Hooks | None:
+    """The handlers that a configuration names; None when it names none. A handler that the configuration before
+    named, too, stays the same object, with whatever it remembers.
 
     Raises:
         ConfigError: one cannot be imported or made; one sentence for each.
     """
     if not config.hooks:
         return None
+    known = {hook.name: hook.handler for hook in earlier.hooks} if earlier is not None else {}
     hooks, wrong = [], []
     for index, hook in enumerate(config.hooks):
         try:
-            handler = load_handler(hook.handler)
+            handler = known[hook.handler] if hook.handler in known else load_handler(hook.handler)
         except ValueError as exc:
             wrong.append(f'hooks[{index}].handler = "{hook.handler}": {exc}')
         else:
-            hooks.append(Hook(name=hook.handler, handler=handler, seconds=hook.seconds))
+            hooks.append(build_hook(hook.handler, handler, hook.seconds))
     if wrong:
         raise ConfigError(*wrong)
-    return Hooks(hooks=tuple(hooks), config=config)
+    told = earlier.told if earlier is not None else set()
+    return Hooks(hooks=tuple(hooks), config=config, told=told)
 
 
 async def call_handler(hook: Hook, command: str, args: tuple[object, ...], *, spool_id: str) -> Reply | None:
     """The reply by which a handler refuses; None where it lets the mail go on; 451 4.3.0 where it fails."""
     watch = _Watch()
-    task = asyncio.get_running_loop().create_task(_run(watch, hook.method(command), args))
+    task = asyncio.get_running_loop().create_task(_run(watch, hook.methods[command], args))
     try:
         await asyncio.wait({task}, timeout=hook.seconds)
     finally:
@@ -148,14 +156,14 @@ class _Watch:
                 step = functools.partial(coroutine.throw, exc)
 
 
-async def _run(watch: _Watch, method: _Method | None, args: tuple[object, ...]) -> object:
+async def _run(watch: _Watch, method: _Method, args: tuple[object, ...]) -> object:
     """The call of a method under its watch."""
     return await watch.run(_await(method, args))
 
 
-async def _await(method: _Method | None, args: tuple[object, ...]) -> object:
+async def _await(method: _Method, args: tuple[object, ...]) -> object:
     """The call of a method, an error in the call itself included."""
-    return await method(*args) if method is not None else None
+    return await method(*args)
 
 
 def _forget(task: asyncio.Task[object]) -> None:

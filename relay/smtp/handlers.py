@@ -21,7 +21,6 @@ from relay.config.model import Config
 from relay.envelope import ForwardPath, Peer
 from relay.smtp.handler_answers import read_attributes
 from relay.smtp.handler_calls import Hook, Hooks, call_handler
-from relay.smtp.parameters import MailParameters
 from relay.smtp.transaction import Transaction
 from relay.vocabulary import Reply
 
@@ -80,14 +79,20 @@ class HandlerSession:
         self._begin(transaction, peer)
         return await self._ask("MAIL", self._envelope.mail_from, list(self._envelope.mail_options))
 
-    async def rcpt(self, transaction: Transaction, peer: Peer, path: ForwardPath) -> Reply | None:
+    async def rcpt(self, transaction: Transaction, peer: Peer) -> Reply | None:
         """The reply by which a handler refuses the last forward-path, which we take; None when all let it go on."""
         self._begin(transaction, peer)
+        path = transaction.forward_paths[-1]
         self._envelope.rcpt_tos.pop()  # as in aiosmtpd, the handler's part is to append it
         return await self._ask("RCPT", path.address, _options_of(path), appended=path.address)
 
+    @property
+    def reads_mail(self) -> bool:
+        """Returns whether a handler is to be asked about a whole mail."""
+        return self._hooks.calls("DATA")
+
     async def data(
-        self, transaction: Transaction, peer: Peer, content: bytes | mmap
+        self, transaction: Transaction, peer: Peer, content: bytes | mmap | None
     ) -> Reply | Mapping[str, str]:
         """The reply by which a handler refuses a whole mail that we take; else the attributes of its contact.
 
@@ -96,7 +101,7 @@ class HandlerSession:
         self._begin(transaction, peer)
         refusal = await self._ask("DATA", content=content)
         attributes, left = read_attributes(
-            self._envelope.attributes, prefix=self._hooks.config.contact.attribute_prefix
+            getattr(self._envelope, "attributes", None), prefix=self._hooks.config.contact.attribute_prefix
         )
         if left:
             telemetry.hook_attributes_dropped(spool_id=transaction.spool_id, names=left)
@@ -108,7 +113,7 @@ class HandlerSession:
         if transaction is not self._transaction:
             self._transaction = transaction
             self._envelope = self._server.envelope = HandlerEnvelope()
-            self._envelope.mail_options = _mail_options(transaction.parameters)
+            self._envelope.mail_options = transaction.options.decode().upper().split()
             self._envelope.smtp_utf8 = transaction.parameters.smtputf8
         paths = transaction.forward_paths
         self._envelope.mail_from = transaction.reverse_path or _NULL_PATH
@@ -133,7 +138,7 @@ class HandlerSession:
         envelope, server = self._envelope, self._server
         mine = _Fields(mail_from=envelope.mail_from, rcpt_tos=list(envelope.rcpt_tos), content=content)
         for hook in self._hooks.hooks:
-            if hook.method(command) is None:
+            if command not in hook.methods:
                 continue
             mine.restore(envelope)
             server.event_handler = hook.handler
@@ -175,20 +180,25 @@ class _Fields:
         """The names of the fields that a handler has changed. `appended` may stand at the end of rcpt_tos: aiosmtpd
         has handle_RCPT put it there.
         """
-        allowed = (self.rcpt_tos, [*self.rcpt_tos, appended])
+        mail_from = getattr(envelope, "mail_from", None)
+        rcpt_tos = getattr(envelope, "rcpt_tos", None)
         same = {
-            "mail_from": envelope.mail_from == self.mail_from,
-            "rcpt_tos": envelope.rcpt_tos in allowed,
-            "content": envelope.content is self.content,
+            "mail_from": _equals(mail_from, self.mail_from),
+            "rcpt_tos": type(rcpt_tos) is list
+            and (_are(rcpt_tos, self.rcpt_tos) or _are(rcpt_tos, [*self.rcpt_tos, appended])),
+            "content": getattr(envelope, "content", None) is self.content,
         }
         return [name for name, kept in same.items() if not kept]
 
 
-def _mail_options(parameters: MailParameters) -> list[str]:
-    """The parameters of a MAIL, in capitals, as aiosmtpd has them."""
-    named = {"SIZE": parameters.size, "RET": parameters.ret, "ENVID": parameters.envid}
-    options = [f"{name}={value}".upper() for name, value in named.items() if value is not None]
-    return [*options, "SMTPUTF8"] if parameters.smtputf8 else options
+def _equals(found: object, wanted: object) -> bool:
+    """Returns whether a handler has left this string; a type of the handler's own is never asked."""
+    return type(found) is type(wanted) and found == wanted
+
+
+def _are(found: list[object], wanted: list[Any]) -> bool:
+    """Returns whether a handler has left these strings."""
+    return len(found) == len(wanted) and all(map(_equals, found, wanted))
 
 
 def _options_of(path: ForwardPath) -> list[str]:

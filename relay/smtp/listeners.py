@@ -16,6 +16,7 @@ from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.counters import SharedCounters
 from relay.smtp.filetypes import FileLook
+from relay.smtp.handler_calls import Hooks, build_hooks
 from relay.smtp.limits import Limiter
 from relay.smtp.overload import raise_file_limit
 from relay.smtp.protocol import Conversation
@@ -45,6 +46,7 @@ class Listeners:
         self._settings: dict[int, ListenerSettings] = {}
         self._draining: asyncio.Task[None] | None = None
         self._look = FileLook()
+        self._hooks: Hooks | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, by the index of their listener in the configuration."""
@@ -74,7 +76,7 @@ class Listeners:
         """New sessions use this configuration; open ones keep theirs. Binds are the supervisor's business.
 
         Raises:
-            OSError, ValueError: nothing was changed.
+            ConfigError, OSError, ValueError: nothing was changed.
         """
         self._compile(config)
         self._config = config
@@ -87,6 +89,7 @@ class Listeners:
         plain = Certificates(tls, ask_client=False) if tls.certificate else None
         asking = Certificates(tls, ask_client=True) if tls.certificate and tls.client_ca else plain
         users = Users(config.server.users_file) if config.server.users_file else None
+        hooks = build_hooks(config, self._hooks)
         settings = {
             index: build_settings(
                 config=config,
@@ -95,11 +98,13 @@ class Listeners:
                 tls=asking if listener.role == "trusted" else plain,
                 users=users,
                 look=self._look,
+                hooks=hooks,
             )
             for index, listener in enumerate(config.listeners)
         }
         # A listener that the new configuration has no more goes on under the old one until the restart.
         self._settings |= settings
+        self._hooks = hooks
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 

@@ -12,11 +12,12 @@ import asyncio
 from relay import replies, telemetry
 from relay.envelope import SpoolId
 from relay.networks import normalise_peer
-from relay.smtp.actions import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.admission import Admission
 from relay.smtp.auth import AUTH_LINE, Credentials
 from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPEN, Connection, Phase
 from relay.smtp.data import TRIM, ChunkReader, DataReader
+from relay.smtp.late_answers import LateAnswers
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
@@ -34,7 +35,7 @@ class Conversation:
     """One session on its connection."""
 
     __slots__ = (
-        "_admission", "_server", "_session", "_settings", "_sink", "_skipping", "_unconfirmed", "connection", "transfer", "why",
+        "_admission", "_late", "_server", "_session", "_settings", "_sink", "_skipping", "_unconfirmed", "connection", "transfer", "why",
     )  # fmt: skip
 
     def __init__(self, settings: ListenerSettings, server: Server) -> None:
@@ -43,6 +44,7 @@ class Conversation:
         self.connection = Connection(server.loop, self)
         self._admission = Admission(settings, server, self)
         self._session: Session
+        self._late: LateAnswers
         self._sink: DataReader | ChunkReader | None = None
         #: The mail that is on its way in.
         self.transfer: Transfer | None = None
@@ -69,6 +71,7 @@ class Conversation:
         connection.link = link
         address = normalise_peer(address)
         self._session = Session(settings=settings, shared=server.shared, address=address, port=port)
+        self._late = LateAnswers(self._session, settings, server)
         telemetry.session_opened(peer=address, listener=settings.listener.bind)
         refusal = self._admission.admit(address)
         if refusal is not None:
@@ -166,12 +169,7 @@ class Conversation:
             connection.flush()
         if connection.ended and connection.phase is OPEN:
             self._close(linger=False)
-        elif (
-            self.transfer is not None
-            or connection.phase is not OPEN
-            or connection.paused
-            or connection.clogged
-        ):
+        elif self.transfer or connection.phase is not OPEN or connection.paused or connection.clogged:
             self._regulate()
 
     def _regulate(self) -> None:
@@ -262,7 +260,7 @@ class Conversation:
             self._start_handshake()
         else:
             self.connection.wait()
-            self._server.work(self._check(answer))
+            self._server.work(self._find_answer(answer))
 
     def _say_late(self, reply: Reply) -> None:
         if self.connection.phase is not CLOSING:
@@ -283,8 +281,9 @@ class Conversation:
         assert transaction is not None
         peer = self._session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
         self.transfer = Transfer(
-            server=self._server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=now
-        )
+            server=self._server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=now,
+            handlers=self._late.handlers,
+        )  # fmt: skip
         self._admission.deadline = self.transfer.deadline(now)
         return self.transfer
 
@@ -316,13 +315,13 @@ class Conversation:
     def _end_transfer(self, trim: int) -> None:
         assert self.transfer is not None
         self.connection.wait()
-        self._admission.deadline = self.connection.heard_at + self._settings.limits.commit_seconds
+        self._admission.deadline = self.connection.heard_at + self._settings.commit_seconds
         self.transfer.end(trim)
 
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
         """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         self.transfer = None
-        if reply is replies.ENDLESS_LINE:
+        if reply is replies.ENDLESS_LINE or reply.code == 421:  # 421: of a handler (RFC 5321 §3.8)
             self.hang_up(reply)
         else:
             for one in transfer.replies(reply):
@@ -342,24 +341,12 @@ class Conversation:
         if transfer is not None:
             transfer.leave(why)
 
-    async def _check(self, credentials: Credentials) -> None:
-        """A password, in its turn and in a thread: its hash is made to take long."""
-        session, users = self._session, self._settings.users
-        assert users is not None
-        self._admission.deadline = NEVER
-        try:
-            good = await self._server.check_password(
-                users,
-                credentials,
-                address=session.peer_state.address,
-                limits=self._settings.limits,
-                wanted=lambda: self.connection.phase is not CLOSING,
-            )
-        except OSError:
-            telemetry.fault_caught(where="smtp.users")
-            self._say(replies.AUTH_UNAVAILABLE)
-        else:
-            self._answer(session.logged_in(credentials.login, good=good))
+    async def _find_answer(self, asked: Credentials | AskHandlers) -> None:
+        """Wait for an answer that takes time, and say it."""
+        self._admission.deadline = NEVER  # the wait has its own limits
+        answer = await self._late.find(asked, wanted=lambda: self.connection.phase is not CLOSING)
+        if self.connection.phase is not CLOSING:
+            self._answer(answer)
         self._wake()
 
     # -- the end ----------------------------------------------------------------------------------------------
@@ -368,7 +355,7 @@ class Conversation:
         """Say a reply; a refusal carries our id, so that a person can ask for it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
-            octets = b"%b [%b]\r\n" % (octets[:-2], self._session.reference.encode())
+            octets = replies.add_reference(octets, self._session.reference)
         self.connection.out.append(octets)
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from relay import replies, telemetry
 from relay.envelope import SpoolId
 from relay.smtp.acceptance import log_end
-from relay.smtp.actions import Answer, Delayed, Hangup, StartChunk, StartData, StartTls
+from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
@@ -40,6 +40,8 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 _DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 _START_DATA = StartData()
 _BYE = Hangup(replies.BYE)
+_ASK_MAIL = AskHandlers("MAIL")
+_ASK_RCPT = AskHandlers("RCPT")
 _BEFORE_TLS = frozenset({b"EHLO", b"HELO", b"LHLO", b"NOOP", b"RSET", b"QUIT", b"STARTTLS", b"HELP"})
 
 
@@ -47,18 +49,8 @@ class Session:
     """One session, as far as it has come."""
 
     __slots__ = (
-        "_dialog",
-        "_errors",
-        "_guesses",
-        "_idle",
-        "_logged",
-        "_login_tries",
-        "_messages",
-        "_reference",
-        "_shared",
-        "peer_state",
-        "settings",
-        "transaction",
+        "_dialog", "_errors", "_guesses", "_idle", "_logged", "_login_tries", "_messages", "_reference", "_shared",
+        "peer_state", "settings", "transaction",
     )  # fmt: skip
 
     def __init__(self, *, settings: ListenerSettings, shared: Shared, address: str, port: int) -> None:
@@ -255,9 +247,7 @@ class Session:
         path, parameters = told
         if self._shared.paused():
             return Hangup(replies.PAUSED)
-        if not self._shared.limiter.may_send(
-            peer_state.address, settings.limits, trusted=settings.trusted, now=now
-        ):
+        if not self._may(self._shared.limiter.may_send, now):
             return replies.TOO_MANY_MESSAGES
         if not self._shared.room(parameters.size or 0):
             return replies.NO_ROOM
@@ -266,11 +256,12 @@ class Session:
             spool_id=self._shared.new_id(),
             reverse_path=path.address or None,
             parameters=parameters,
+            options=path.parameters,
             started_at=now,
         )
         if path.sloppy:
             self.transaction.repairs.add("path")
-        return replies.SENDER_OK
+        return _ASK_MAIL if self._is_asked("MAIL") else replies.SENDER_OK
 
     def _rcpt(self, argument: bytes, now: float) -> Answer:
         transaction = self.transaction
@@ -280,36 +271,49 @@ class Session:
             return replies.NOT_NOW
         reply, address = transaction.add_recipient(argument)
         if reply.code < 400:
-            if self._may_name(now):
-                return reply
+            if self._may(self._shared.limiter.may_name, now):
+                return _ASK_RCPT if self._is_asked("RCPT") else reply
             transaction.forward_paths.pop()
             reply = replies.TOO_MANY_FOR_A_MINUTE
-        transaction.refusal = reply
-        if reply.code < 500:
-            transaction.deferral = transaction.deferral or reply
-        self._logged += 1
-        telemetry.recipient_refused(
-            peer=self.peer_state.address,
-            forward_path=address,
-            reply=reply,
-            spool_id=transaction.spool_id,
-            again=self._logged > _LOGGED_REFUSALS,
-        )
+        self._note_refusal(transaction, reply, address)
         if reply is not replies.UNKNOWN_RECIPIENT:
             return reply
         transaction.guesses += 1
         self._guesses += 1
-        if not self._may_guess(now):
+        if not self._may(self._shared.limiter.may_guess, now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
         return Delayed(reply, _GUESS_SECONDS) if self._guesses > _FREE_GUESSES else reply
 
-    def _may_name(self, now: float) -> bool:
-        settings, limiter = self.settings, self._shared.limiter
-        return limiter.may_name(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
+    def _is_asked(self, command: str) -> bool:
+        """Returns whether handlers of the operator are to be asked about a command that is fine by us."""
+        hooks = self.settings.hooks
+        return hooks is not None and hooks.calls(command)
 
-    def _may_guess(self, now: float) -> bool:
-        settings, limiter = self.settings, self._shared.limiter
-        return limiter.may_guess(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
+    def asked(self, command: str, refusal: Reply | None) -> Answer:
+        """The answer to a MAIL or RCPT that is fine by us, once the handlers were asked: `refusal`, or none."""
+        transaction = self.transaction
+        assert transaction is not None
+        if refusal is None:
+            return replies.SENDER_OK if command == "MAIL" else replies.RECIPIENT_OK
+        if command == "RCPT":
+            self._note_refusal(transaction, refusal, transaction.forward_paths.pop().address)
+            answer = self.counted(refusal)
+        else:
+            answer = self.counted(refusal)
+            # The reply carries the id under which the handler's refusal is logged.
+            self._reference, self.transaction = transaction.spool_id, None
+        return Hangup(refusal) if refusal.code == 421 else answer
+
+    def _note_refusal(self, transaction: Transaction, reply: Reply, address: str) -> None:
+        """Note that a recipient was refused, and log it."""
+        self._logged += 1
+        again = self._logged > _LOGGED_REFUSALS
+        transaction.refuse(reply, address, peer=self.peer_state.address, again=again)
+
+    def _may(self, count: Callable[..., bool], now: float) -> bool:
+        """Count by the peer's address. Returns whether the limit allows one more."""
+        settings = self.settings
+        return count(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
 
     def _ready(self) -> Reply | None:
         """The reply that says why no data can come now. Returns None when data can come."""

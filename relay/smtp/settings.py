@@ -19,6 +19,7 @@ from relay.policy.decide import Terms, build_terms
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.filetypes import FileLook
+from relay.smtp.handler_calls import Hooks
 from relay.smtp.tls import Certificates
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
@@ -61,6 +62,13 @@ class ListenerSettings:
     looks_inside: bool
     #: The look into files, one for all listeners of the process.
     look: FileLook
+    #: The operator's handlers; None where the configuration names none.
+    hooks: Hooks | None = None
+
+    @property
+    def commit_seconds(self) -> float:
+        """The seconds from the end of a mail's data to its reply, those that handlers may take included."""
+        return self.limits.commit_seconds + (self.hooks.seconds if self.hooks is not None else 0)
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -76,6 +84,7 @@ def build_settings(
     tls: Certificates | None,
     users: Users | None,
     look: FileLook | None = None,
+    hooks: Hooks | None = None,
 ) -> ListenerSettings:
     """The settings of a listener. Without a `look` the listener has one of its own."""
     patterns = [pattern for route in config.routes for pattern in route.match]
@@ -112,6 +121,7 @@ def build_settings(
         starttls=tls is not None and listener.tls in ("starttls", "required"),
         tls_first=listener.tls == "required",
         look=look or FileLook(),
+        hooks=hooks,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from relay import replies
+from relay import replies, telemetry
 from relay.domains import normalise_address
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
 from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
@@ -33,6 +33,8 @@ class Transaction:
     #: None for the null reverse-path.
     reverse_path: str | None
     parameters: MailParameters
+    #: The parameters of MAIL as they came.
+    options: bytes = b""
     #: On the event loop's clock.
     started_at: float
     forward_paths: list[ForwardPath] = field(default_factory=list)
@@ -78,6 +80,15 @@ class Transaction:
             self.repairs.add("path")
         self.forward_paths.append(path)
         return reply, address
+
+    def refuse(self, reply: Reply, address: str, *, peer: str, again: bool) -> None:
+        """Note that a recipient was refused, and log it; `again`: not among the first of its session."""
+        self.refusal = reply
+        if reply.code < 500:
+            self.deferral = self.deferral or reply
+        telemetry.recipient_refused(
+            peer=peer, forward_path=address, reply=reply, spool_id=self.spool_id, again=again
+        )
 
 
 def decide_sender(

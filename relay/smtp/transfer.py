@@ -26,6 +26,8 @@ from relay.smtp.acceptance import (
     store_block,
 )
 from relay.smtp.content import Content
+from relay.smtp.handler_content import show_mail
+from relay.smtp.handlers import HandlerSession
 from relay.smtp.server import Server
 from relay.smtp.transaction import Transaction
 from relay.spool.model import Receipt, Submission
@@ -53,6 +55,7 @@ class Transfer:
     __slots__ = (
         "_due_at",
         "_ends_at",
+        "_handlers",
         "_host",
         "_measured",
         "_moving",
@@ -66,10 +69,12 @@ class Transfer:
     )  # fmt: skip
 
     def __init__(
-        self, *, server: Server, transaction: Transaction, peer: Peer, stuffed: bool, host: Host, now: float
-    ) -> None:
+        self, *, server: Server, transaction: Transaction, peer: Peer, stuffed: bool, host: Host, now: float,
+        handlers: HandlerSession | None = None,
+    ) -> None:  # fmt: skip
         settings, spool_id = transaction.settings, transaction.spool_id
         self._server = server
+        self._handlers = handlers
         self._host = host
         self.transaction = transaction
         self.acceptance: Acceptance = begin_acceptance(transaction, peer)
@@ -161,7 +166,7 @@ class Transfer:
             self._trim = trim
             return
         done: _Outcome
-        if self.content.moved or self.acceptance.strict_routes():
+        if self.content.moved or self._handlers is not None or self.acceptance.strict_routes():
             done = self._server.loop.create_task(self._take_in(trim))
         else:
             done = self._begin_put(trim)
@@ -174,7 +179,11 @@ class Transfer:
         if content.moved and not content.failed:
             last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
             await server.loop.run_in_executor(server.writers, last)
-        return await receive(self.acceptance, content, trim=trim, intake=server.intake)
+        check = None
+        if self._handlers is not None:
+            handlers, acceptance = self._handlers, self.acceptance
+            check = partial(show_mail, handlers=handlers, acceptance=acceptance, threads=server.writers)
+        return await receive(self.acceptance, content, trim=trim, intake=server.intake, check=check)
 
     def _begin_put(self, trim: int) -> _Outcome:
         """The way of all other mail: no thread, and so no task; what there is already is told a turn later, too."""

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import smtplib
 import subprocess
 
 import pytest
-from harness import Daemon, Senders, build_mail, send, sha256, subjects, until
+from harness import ROOT, Daemon, Senders, build_mail, send, sha256, subjects, until
 
 pytestmark = pytest.mark.process
 
@@ -84,6 +85,48 @@ def test_mail_that_defeats_the_relay_is_a_contact_at_once(box, tmp_path):
     assert [line["kind"] for line in lines if line["event"] == "alarm.raised"] == ["not_understood"]
     (told,) = [line for line in lines if line["event"] == "fault.caught"]
     assert "UnexpectedError" in told["exception"]
+
+
+OPERATORS = """
+import asyncio, time
+
+class Handler:
+    async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
+        if envelope.mail_from == "slow@customer.example":
+            time.sleep(1.2)
+
+    async def handle_DATA(self, server, session, envelope):
+        if b"forbidden" in envelope.content:
+            return "550 5.7.1 We do not want this"
+        await asyncio.sleep(0)
+        envelope.attributes["customer"] = f"{session.host_name}/{envelope.mail_from}"
+"""
+
+
+def test_handler_of_the_operator(box, tmp_path):
+    """A handler's attribute is the contact's, its refusal the reply; one that holds everybody up is named
+    in the log.
+    """
+    (tmp_path / "operators_handler.py").write_text(OPERATORS)
+    extra = '[[hooks]]\nhandler = "operators_handler:Handler"\n'
+    with Daemon(tmp_path, env=box.environ(), extra=extra) as made:
+        running = made.start(PYTHONPATH=f"{ROOT}:{tmp_path}")
+        send(running.port, build_mail(6))
+        (contact,) = contacts(box, 1)
+        with smtplib.SMTP("127.0.0.1", running.port, local_hostname="c.example") as smtp:
+            with pytest.raises(smtplib.SMTPDataError, match="We do not want this"):
+                smtp.sendmail(
+                    "a@customer.example", ["support@example.com"], "Subject: x\r\n\r\nforbidden\r\n"
+                )
+            smtp.sendmail("slow@customer.example", ["support@example.com"], "Subject: Slow\r\n\r\nx\r\n")
+        blocked = running.wait_for("hook.blocked")
+        refused = running.wait_for("hook.refused")
+    attributes = contact["request"]["Attributes"]
+    assert attributes["customer"].endswith("/ada@customer.example")
+    assert attributes["relay_envelope_from"] == "ada@customer.example"
+    assert (blocked["hook"], blocked["command"]) == ("operators_handler:Handler", "RCPT")
+    assert blocked["seconds"] >= 1.2
+    assert refused["reply"] == "550 5.7.1 We do not want this"
 
 
 def test_log_has_one_line_a_transaction_and_one_a_delivery(box, daemon):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from relay import replies, telemetry
-from relay.smtp.handler_calls import Hook, call_handler
+from relay.smtp.handler_calls import build_hook, call_handler
 from relay.telemetry import log as log_module
 
 
@@ -34,7 +34,7 @@ def log(monkeypatch):
 def hook(function, seconds=5.0):
     """A handler with this function for DATA."""
     made = type("Handler", (), {"handle_DATA": staticmethod(function)})()
-    return Hook(name="tests.handlers:Handler", handler=made, seconds=seconds)
+    return build_hook("tests.handlers:Handler", made, seconds)
 
 
 async def call(function, seconds=5.0):

@@ -1,0 +1,66 @@
+"""The answers of one session that take time: a password is checked, handlers of the operator are asked.
+
+Owns these waits. The session waits for no longer than a hash was made to take, and than handlers may take by
+the configuration; `session` turns the outcome into the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relay import replies, telemetry
+from relay.smtp.actions import Answer, AskHandlers
+from relay.smtp.auth import Credentials
+from relay.smtp.handlers import HandlerSession
+from relay.smtp.server import Server
+from relay.smtp.session import Session
+from relay.smtp.settings import ListenerSettings
+
+
+class LateAnswers:
+    """The waits of one session."""
+
+    __slots__ = ("_server", "_session", "_settings", "handlers")
+
+    def __init__(self, session: Session, settings: ListenerSettings, server: Server) -> None:
+        self._session = session
+        self._settings = settings
+        self._server = server
+        hooks = settings.hooks
+        #: The operator's handlers, as this session has them; None where the configuration names none.
+        self.handlers = HandlerSession(hooks, server.loop) if hooks is not None else None
+
+    async def find(self, asked: Credentials | AskHandlers, *, wanted: Callable[[], bool]) -> Answer:
+        """The answer to a command that takes time; `wanted` says whether its peer is still there."""
+        if isinstance(asked, AskHandlers):
+            return await self._ask(asked)
+        return await self._check(asked, wanted)
+
+    async def _check(self, credentials: Credentials, wanted: Callable[[], bool]) -> Answer:
+        """The answer to a login: the password is checked in its turn and in a thread."""
+        session, users = self._session, self._settings.users
+        assert users is not None
+        try:
+            good = await self._server.check_password(
+                users,
+                credentials,
+                address=session.peer_state.address,
+                limits=self._settings.limits,
+                wanted=wanted,
+            )
+        except OSError:
+            telemetry.fault_caught(where="smtp.users")
+            return replies.AUTH_UNAVAILABLE
+        return session.logged_in(credentials.login, good=good)
+
+    async def _ask(self, asked: AskHandlers) -> Answer:
+        """The answer to a MAIL or RCPT that is fine by us, once the handlers were asked."""
+        session, handlers, transaction = self._session, self.handlers, self._session.transaction
+        assert handlers is not None
+        assert transaction is not None
+        peer = session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
+        call = handlers.mail if asked.command == "MAIL" else handlers.rcpt
+        refusal = await call(transaction, peer)
+        if session.transaction is not transaction:  # the peer has gone meanwhile
+            return replies.NOT_NOW
+        return session.asked(asked.command, refusal)
