@@ -82,6 +82,14 @@ class Unfit:
     selector: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyTerms:
+    """The part of a signature that the hash of the body needs: its canonical form, and l=."""
+
+    form: Canonicalisation
+    length: int | None
+
+
 class _UnfitError(Exception):
     def __init__(self, result: Result, reason: str) -> None:
         super().__init__(reason)
@@ -105,6 +113,27 @@ def parse_seal(field: Field) -> Signature | Unfit:
     if b"h" in (parse_tags(field.value) or ()):
         return Unfit(result=Result.PERMERROR, reason="a seal has no h=")
     return seal
+
+
+def read_body_terms(field: Field) -> BodyTerms | None:
+    """The terms on which a signature covers the body, without a look at the rest of it: the loop waits.
+
+    Returns None where they cannot be read; such a signature is unfit.
+    """
+    tags = parse_tags(field.value)
+    if tags is None:
+        return None
+    try:
+        _, form = _read_forms(tags.get(b"c", _default_form(dkim=field.name == b"dkim-signature")))
+        return BodyTerms(form=form, length=_read_number(tags, b"l", _LENGTH))
+    except _UnfitError:
+        return None
+
+
+def _default_form(*, dkim: bool) -> bytes:
+    """The value of c= where there is none."""
+    # RFC 6376 §3.5: "simple" in DKIM. Sealers, and the suite of those who wrote RFC 8617, take "relaxed".
+    return b"simple" if dkim else b"relaxed/relaxed"
 
 
 def _parse(field: Field, *, required: tuple[bytes, ...]) -> Signature | Unfit:
@@ -133,8 +162,7 @@ def _build(
     if b"dns/txt" not in split_colons(tags.get(b"q", b"dns/txt").lower()):
         raise _UnfitError(Result.NEUTRAL, "the key is to be had in an unknown way (q=)")
     names = split_colons(tags[b"h"].lower()) if b"h" in required else ()
-    # RFC 6376 §3.5: "simple" in DKIM. Sealers, and the suite of those who wrote RFC 8617, take "relaxed".
-    forms = tags.get(b"c", b"simple" if b"v" in required else b"relaxed/relaxed")
+    forms = tags.get(b"c", _default_form(dkim=b"v" in required))
     relaxed, form = _read_forms(forms if b"h" in required else b"relaxed/relaxed")
     return Signature(
         field=field,

@@ -6,22 +6,22 @@ its header and no more. Never verifies. Linear in the octets, whatever the heade
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from relay.auth.body_hash import BodyDigests, BodyHasher, Canonicalisation
-from relay.auth.fields import HEADER_BYTES, SHOWN_BYTES, find_signature_fields
-from relay.auth.signature import Signature, parse_message_signature, parse_signature
+from relay.auth.fields import HEADER_BYTES, SHOWN_BYTES, find_fields
+from relay.auth.signature import BodyTerms, read_body_terms
 
 #: DKIM signatures that are verified (RFC 6376 §6.1 leaves the number to us): each costs a look-up and a key.
 MOST_SIGNATURES = 8
 #: RFC 8617 §4.2.1: the largest instance of an ARC set.
 MOST_SETS = 50
 
-_PARSERS = {
-    b"dkim-signature": (parse_signature, MOST_SIGNATURES),
-    b"arc-message-signature": (parse_message_signature, MOST_SETS),
-}
+#: Lines of a header that are taken for a signature at first sight; more would take milliseconds.
+_LOOKS = 1_000
+_MOST = {b"dkim-signature": MOST_SIGNATURES, b"arc-message-signature": MOST_SETS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +82,20 @@ class SignedMailReader:
         if len(header) > HEADER_BYTES:
             return
         wanted: dict[Canonicalisation, list[int]] = {}
-        for signature in _find_signatures(header):
-            lengths = wanted.setdefault(signature.form, [])
-            if signature.length is not None:
-                lengths.append(signature.length)
+        for terms in _find_terms(header):
+            lengths = wanted.setdefault(terms.form, [])
+            if terms.length is not None:
+                lengths.append(terms.length)
         self._hashers = {form: BodyHasher(form, lengths) for form, lengths in wanted.items()}
 
 
-def _find_signatures(header: bytes) -> Iterable[Signature]:
-    """The signatures over the body, without a look at any other field."""
-    left = {name: most for name, (_, most) in _PARSERS.items()}
-    for field in find_signature_fields(header):
-        if left[field.name]:
-            left[field.name] -= 1
-            parse, _ = _PARSERS[field.name]
-            signature = parse(field)
-            if isinstance(signature, Signature):
-                yield signature
+def _find_terms(header: bytes) -> Iterator[BodyTerms]:
+    """The terms of the signatures over the body, without a look at any other field."""
+    for name, most in _MOST.items():
+        for field in islice(find_fields(header, name, looks=_LOOKS), most):
+            terms = read_body_terms(field)
+            if terms is not None:
+                yield terms
 
 
 def read_signed_mail(chunks: Iterable[bytes]) -> SignedMail:
