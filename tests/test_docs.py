@@ -30,6 +30,8 @@ from relay.vocabulary import AlarmKind, Disposition
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ROOT / "bench" / "README.md",
+    ROOT / "tests" / "dialogs" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -384,10 +386,15 @@ def test_references_of_the_code_lead_somewhere(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_files_in_documents_exist(path):
-    """Each of our files that a page names is there; only the change log may tell of one that is gone."""
+def test_files_and_modules_in_documents_exist(path):
+    """Each of our files and modules that a page names is there; only the change log may tell of one that is
+    gone.
+    """
     files = re.findall(r"`((?:relay|tests|bench|config|docs)/[\w/.-]*\w)`", path.read_text())
-    assert path.name == "CHANGELOG.md" or [name for name in files if not (ROOT / name).exists()] == []
+    names = re.findall(r"`((?:relay\.\w+|bench)(?:\.\w+)+)[`(]", path.read_text())
+    lost = [name for name in files if not (ROOT / name).exists()]
+    lost += [name for name in names if not is_named(name)]
+    assert path.name == "CHANGELOG.md" or lost == []
 
 
 # --- The words of the code
