@@ -1,7 +1,8 @@
-"""Reception: a whole mail and its transaction in, what the spool is to accept out, or the reply that refuses it.
+"""Acceptance: a whole mail and its transaction in; a submission for the spool out, or the reply that refuses
+the mail.
 
-Owns what is decided between the last octet and the commit: loops, repairs, the trace header; and what the spool's
-outcome means for the peer. `receive` does all of it in one; a session's small mail goes another way (`arrival`).
+Owns the decisions between the last octet and the commit (loops, repairs, the trace header), and the reply
+that each outcome of the spool means. `transfer` says when.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from relay.spool.interface import Intake
 from relay.spool.model import PolicyHold, Receipt, Submission
 from relay.vocabulary import Disposition, Reply
 
-#: A look at a mail that we take, just before the commit: the submission, perhaps with more than it had, or the
-#: reply that refuses it after all.
+#: A look at a mail that we take, just before the commit: the submission, perhaps with more than it had, or
+#: the reply that refuses it after all.
 Check = Callable[[Submission], Awaitable[Submission | Reply]]
 
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance:
-    """One mail on its way in: made when its data begins."""
+    """The decisions on one mail on its way in, from the beginning of its data."""
 
     transaction: Transaction
     peer: Peer
@@ -46,20 +47,20 @@ class Acceptance:
     hops: Hops | None = None
     trace_size: int = 0
     repairs: tuple[str, ...] = ()
-    #: Some routes of this mail hold it for a person, while others take it.
+    #: Set when some routes of this mail hold it for a person, while others take it.
     held: bool = False
-    #: LMTP: the forward-paths that are refused while others are taken, each with its reply.
+    #: With LMTP the forward-paths that are refused while others are taken, each with its reply.
     refused: dict[str, Reply] = field(default_factory=dict)
     _header: FieldFinder | None = None
     _envelope: Envelope | None = None
     _destinations: tuple[Destination, ...] | None = None
 
     def prefix(self, head: bytes) -> bytes:
-        """Our own trace header, and on trusted listeners what the mail's header lacks."""
+        """Our own trace header, and on trusted listeners the fields that the mail's header lacks."""
         settings, spool_id = self.transaction.settings, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=settings.hostname, spool_id=spool_id)
         found = self._header or self.count_hops(head)
-        self._header = None  # each mail's is looked at once, and not kept
+        self._header = None  # the header of each mail is looked at once, and not kept
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         self.author = find_author(found)
@@ -78,7 +79,7 @@ class Acceptance:
         return trace
 
     def count_hops(self, head: bytes) -> FieldFinder:
-        """Count the mail's Received fields. Returns its header, for `prefix` to look on in."""
+        """Count the mail's Received fields. Returns its header, in which `prefix` looks further."""
         settings = self.transaction.settings
         found = FieldFinder(header_block(head))
         self._header = found
@@ -86,7 +87,7 @@ class Acceptance:
         return found
 
     def repaired(self, word: str) -> None:
-        """Note something that the trusted listener set right."""
+        """Note a repair that a trusted listener made."""
         self.transaction.repairs.add(word)
         self._envelope = None
 
@@ -97,28 +98,29 @@ class Acceptance:
         return self._envelope
 
     def destinations(self) -> tuple[Destination, ...]:
-        """Where the mail goes."""
+        """The destinations of the mail."""
         if self._destinations is None:
             paths = [path.address for path in self.envelope().forward_paths]
             self._destinations = self.transaction.settings.routes.destinations(paths)
         return self._destinations
 
     def strict_routes(self) -> list[Route]:
-        """The routes among them that refuse files at the door."""
+        """The routes among those of the mail that refuse files before the 250."""
         if not self.transaction.settings.looks_inside:
             return []
         return strict_routes(self.destinations(), self.transaction.settings.routes)
 
 
 def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
-    """The reception of a mail whose data begins now."""
+    """The acceptance of a mail whose data begins now."""
     return Acceptance(transaction=transaction, peer=peer, received_at=datetime.now(UTC))
 
 
 def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
-    """The whole mail as the spool takes it, or the reply that refuses it.
+    """The whole mail as a submission for the spool, or the reply that refuses the mail.
 
-    `trim` octets of end-of-data are taken off a mail in memory; one that was moved has its last block already.
+    `trim` octets of end-of-data are taken off a mail in memory. A mail that was moved to its file has its
+    last block already.
     """
     transaction = acceptance.transaction
     if not content.moved:
@@ -150,7 +152,9 @@ def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submissi
 
 
 def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *, trim: int = -1) -> None:
-    """Move a block of a large mail to its file; with `trim` the last one, so much of it being end-of-data. Blocks."""
+    """Move a block of a large mail to its file. With `trim` it is the last block, so many octets of which
+    are end-of-data. Blocks.
+    """
     block = content.take_up(parts) if trim < 0 else content.take_up_last(parts, trim)
     first = content.file is None and content.fault is None
     content.write(block, prefix=acceptance.prefix(content.head) if first else b"")
@@ -159,10 +163,11 @@ def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *,
 async def receive(
     acceptance: Acceptance, content: Content, *, trim: int, intake: Intake, check: Check | None = None
 ) -> Receipt | Reply:
-    """The mail accepted, or the reply that refuses it; with a look at its files where a route wants one.
+    """The receipt of the spool for a whole mail, or the reply that refuses the mail. A route may want its
+    files looked at before.
 
     Raises:
-        SpoolError: the spool has not taken it.
+        SpoolError: the spool has not taken the mail.
     """
     offered = complete(acceptance, content, trim=trim)
     if isinstance(offered, Reply):
@@ -173,7 +178,7 @@ async def receive(
 async def take_in(
     acceptance: Acceptance, offered: Submission, *, intake: Intake, check: Check | None = None
 ) -> Receipt | Reply:
-    """What `receive` does with a mail that is whole."""
+    """The receipt of the spool for a submission, or the reply that refuses the mail for its files."""
     strict = acceptance.strict_routes()
     if strict:
         settings = acceptance.transaction.settings
@@ -192,7 +197,9 @@ async def take_in(
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:
-    """The mail for the routes that take it: others hold it for a person, or with LMTP refuse it."""
+    """The submission for the routes that take the mail. Other routes hold it for a person, or with LMTP
+    refuse it.
+    """
     if verdict.held:
         acceptance.held = True
         holds = tuple(
@@ -210,10 +217,10 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
 
 
 def reply_to(error: SpoolError) -> Reply:
-    """What the peer is told when the spool has not taken its mail."""
+    """The reply to a peer whose mail the spool has not taken."""
     if isinstance(error, SpoolFullError):
         return replies.NO_ROOM
-    # Anything else is about this one mail, and says nothing of the disk.
+    # Any other error concerns this mail alone, and not the disk.
     return replies.NOT_STORED if isinstance(error, SpoolSickError) else replies.LOCAL_ERROR
 
 
@@ -230,7 +237,9 @@ def log_end(
     duplicate: bool = False,
     held: bool = False,
 ) -> None:
-    """The one line of a transaction; `held`: it was accepted, and some of it waits for a person."""
+    """Log the one line of a transaction. With `held` the mail was accepted, and some of its entries wait
+    for a person.
+    """
     telemetry.transaction_ended(
         disposition=Disposition.QUARANTINE if held and reply.positive else disposition_of(reply),
         reply=reply,

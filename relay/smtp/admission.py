@@ -1,7 +1,7 @@
-"""Admission: whether a session may begin, its place among those of all receivers, and how long its silence is borne.
+"""Admission: the entry of a session, its place among those of all receivers, and the limit of its silence.
 
-Owns the place of one session (counted from its beginning to its end, given up for a newcomer, kept for peers that
-delivered mail lately) and its deadline, which the server's tick looks at. Never reads or writes octets.
+Owns the place of one session (counted from its beginning to its end, given up for a newcomer, kept for peers
+that delivered mail lately) and its deadline, which the server's tick looks at. Never reads or writes octets.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from relay.vocabulary import Reply
 
 
 class Guest(Protocol):
-    """The conversation of a session, as its admission sees it."""
+    """The conversation of a session, as far as admission is concerned with it."""
 
     connection: Connection
-    #: The reason of the end, as the log has it.
+    #: The reason for the end, as the log has it.
     why: str
-    #: The mail that is on its way in.
+    #: The mail that is on its way in; None between mails.
     transfer: Transfer | None
 
     @property
     def in_content(self) -> bool:
-        """Whether the peer is sending a mail's data, and not commands."""
+        """Returns whether the peer is sending a mail's data, and not commands."""
 
     @property
     def in_transaction(self) -> bool:
-        """Whether MAIL was said, and what began with it has not ended."""
+        """Returns whether a transaction has begun by MAIL and has not ended."""
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
-        """Say this as the last word, then close."""
+        """Say a reply as the last word, then close."""
 
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
-        """The mail has its reply."""
+        """Say the reply to a mail."""
 
 
 class Admission:
@@ -50,17 +50,17 @@ class Admission:
         self._settings = settings
         self._server = server
         self._guest = guest
-        #: The address that the session is counted by; "" once it is counted no more.
+        #: The address under which the session is counted; "" once it no longer is.
         self._counted_as = ""
         self._proved = False
-        #: The session may have one of the places that are kept.
+        #: Whether the session may have one of the places that are kept.
         self.known = False
-        #: On the loop's clock; past it `expire` is called.
+        #: The instant on the loop's clock after which `expire` is called.
         self.deadline = NEVER
-        #: When the last command was answered.
+        #: The instant at which the last command was answered.
         self.rested_at = guest.connection.opened_at
 
-    # -- the place --------------------------------------------------------------------------------------------
+    # -- the place -----------------------------------------------------------------------------------------
 
     def admit(self, address: str) -> Reply | None:
         """Count a session that begins now. Returns the reply that refuses it, or None."""
@@ -79,18 +79,18 @@ class Admission:
         return refusal
 
     def free(self) -> None:
-        """Count the session no more."""
+        """Take the session out of the counts."""
         if self._counted_as:
             self._server.limiter.leave(self._counted_as)
             self._counted_as = ""
 
     def leave(self) -> bool:
-        """End the session's stay. Returns False where it had ended, or never begun."""
+        """End the session's stay. Returns False where it had ended already, or never begun."""
         if self not in self._server.sessions:
             return False
         self._server.sessions.discard(self)
         self.free()
-        del self._guest  # else each session would leave a circle of references to the collector of garbage
+        del self._guest  # else each session would leave a circle of references for the garbage collector
         return True
 
     def prove(self) -> None:
@@ -100,7 +100,7 @@ class Admission:
             self._server.limiter.delivered(self._counted_as, now=self._guest.connection.heard_at)
 
     def make_way(self) -> None:
-        """End for a newcomer's sake; the place is free at once."""
+        """End for a newcomer's sake. The place is free at once."""
         guest = self._guest
         if guest.connection.phase is Phase.HANDSHAKE:
             guest.why = "made way"
@@ -110,7 +110,9 @@ class Admission:
         self.free()
 
     def stop(self, *, urgent: bool) -> None:
-        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+        """Say 421 and close: at once when urgent, else only when no mail is under way. Never during a
+        commit.
+        """
         guest = self._guest
         under_way = guest.connection.busy or guest.in_transaction
         if not self.committing and (urgent or not under_way):
@@ -118,13 +120,15 @@ class Admission:
 
     @property
     def committing(self) -> bool:
-        """Whether a mail of the session is being committed."""
+        """Returns whether a mail of the session is being committed."""
         return self._guest.transfer is not None and self._guest.transfer.committing
 
-    # -- the time ---------------------------------------------------------------------------------------------
+    # -- the time ------------------------------------------------------------------------------------------
 
     def rest(self, now: float) -> None:
-        """A command was answered: the next may take its time (RFC 5321 §4.5.3.2.7), the session not for ever."""
+        """Note that a command was answered: the next one has its own time (RFC 5321 §4.5.3.2.7), within
+        that of the session.
+        """
         self.rested_at = now
         self.deadline = self._command_deadline()
 
@@ -137,13 +141,13 @@ class Admission:
         return self._guest.connection.opened_at + self._settings.limits.session_seconds
 
     def expire(self, now: float) -> None:
-        """The deadline has passed."""
+        """Act on the deadline, which has passed."""
         guest = self._guest
         transfer, connection = guest.transfer, guest.connection
         if connection.phase is Phase.CLOSING:
             connection.cut()
         elif transfer is not None and transfer.committing:
-            # RFC 5321 §4.5.3.2.6: the peer gives us ten minutes, but not every peer has read that.
+            # RFC 5321 §4.5.3.2.6 gives us ten minutes, but not every peer waits so long.
             transfer.give_up()
             guest.arrived(transfer, replies.TOO_SLOW, None)
         elif transfer is not None and transfer.full:
@@ -160,7 +164,9 @@ class Admission:
                 self.deadline = min(self.deadline, transfer.deadline(connection.heard_at))
 
     def _overstay(self, now: float) -> None:
-        """The deadline passed. If a command came after it was set, move it on; otherwise close with 421."""
+        """Act on the deadline of a command. If a command came after the deadline was set, move it on;
+        otherwise close with 421.
+        """
         guest, places, limits = self._guest, self._server.places, self._settings.limits
         if guest.connection.phase is Phase.HANDSHAKE:
             # The handshake keeps its own time, but for the stress that has begun within it.
@@ -173,9 +179,10 @@ class Admission:
             guest.hang_up(replies.SESSION_OVER if now >= self._ends_at else replies.TIMED_OUT)
 
     def idle_since(self) -> float:
-        """The time since which the peer is waited for; infinity while it is not.
+        """The time since which the peer is waited for. Infinity while it is not.
 
-        The octets of a command that does not end are no word of it; those of a mail's data are.
+        The octets of a command that does not end do not count as a word of the peer; those of a mail's data
+        do.
         """
         guest = self._guest
         transfer, connection = guest.transfer, guest.connection
@@ -186,6 +193,6 @@ class Admission:
         return NEVER if transfer.full or transfer.committing else connection.heard_at
 
     def hurry(self) -> None:
-        """The stress has begun: a command is waited for no longer, a mail's data as before."""
+        """Shorten the time for a command, because the stress has begun. That for a mail's data stays."""
         if self._guest.transfer is None and self.idle_since() < NEVER:
             self.deadline = min(self.deadline, self.rested_at)

@@ -1,11 +1,11 @@
-"""A connection's octets, in and out, and its end.
+"""The octets of a connection, in and out, and its end.
 
-Owns the socket: the buffer, back-pressure in both directions, the change to TLS, closing so that the last words arrive;
-and the phase of the connection. Never knows a command: a `Reader`, the conversation, reads the buffer and says what
-goes out.
+Owns the socket: the buffer, back-pressure in both directions, the change to TLS, closing so that the last
+words arrive; and the phase of the connection. Never knows a command: a `Reader`, the conversation, reads the
+buffer and says what goes out.
 
-A conversation answers within `data_received`, and the server's tick looks at its deadline: there is no task, no stream
-reader and no timer for a connection. Nothing here cancels anything when the peer goes away.
+A conversation answers within `data_received`, and the server's tick looks at its deadline: a connection has
+no task, no stream reader and no timer. Nothing here cancels anything when the peer goes away.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Protocol, cast
 
 from relay.smtp.tls import send_alert
 
-#: How much may wait in the buffer while something is worked on; past it the socket is not read.
+#: Octets that may wait in the buffer while something is worked on; past them the socket is not read.
 BUFFER_BYTES = 65_536
-#: How long the last words may take to reach the peer, and the peer to close.
+#: Seconds that the last words may take to reach the peer, and the peer to close.
 LINGER_SECONDS = 2.0
 NEVER = float("inf")
 
 
 class Phase(Enum):
-    """The phase of a connection: what happens to octets of the peer."""
+    """The phase of a connection, which decides what becomes of the peer's octets."""
 
     #: Before the greeting: the peer must not speak.
     QUIET = auto()
@@ -48,19 +48,19 @@ class Reader(Protocol):
     """The reader of a connection's buffer, who says what goes out."""
 
     def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
-        """A peer has connected, or a proxy has for it."""
+        """Begin the session of a peer that has connected, itself or through a proxy."""
 
     def received(self) -> None:
-        """The peer has sent octets; in the phase CLOSING they are not in the buffer."""
+        """Read the octets that have come. In the phase CLOSING they are not in the buffer."""
 
     def proceed(self) -> None:
-        """The buffer can be read on: the peer reads our replies again, or others had their turn."""
+        """Read on: the peer reads our replies again, or other connections had their turn."""
 
     def ended(self) -> None:
-        """The peer will send no more."""
+        """Note that the peer will send no more."""
 
     def lost(self) -> None:
-        """The connection is closed."""
+        """Note that the connection is closed."""
 
 
 class _Nobody:
@@ -79,7 +79,7 @@ _NOBODY = _Nobody()
 
 
 class Connection(asyncio.Protocol):
-    """One connection, and the reader of what comes in."""
+    """One connection, and the reader of its octets."""
 
     __slots__ = (
         "_reader", "at", "buffer", "clogged", "ended", "heard_at", "link", "loop", "opened_at", "out", "paused", "phase",
@@ -92,30 +92,30 @@ class Connection(asyncio.Protocol):
         self.phase = OPEN
         self.link: asyncio.Transport | None = None
         self.buffer = b""
-        #: How much of the buffer has been read.
+        #: Octets of the buffer that have been read.
         self.at = 0
         self.out: list[bytes] = []
-        #: The peer does not read our replies.
+        #: Set while the peer does not read our replies.
         self.clogged = False
-        #: The peer will send no more.
+        #: Set when the peer will send no more.
         self.ended = False
         self.secured = False
-        #: The socket is not read.
+        #: Set while the socket is not read.
         self.paused = False
         self.opened_at = self.heard_at = loop.time()
 
     @property
     def busy(self) -> bool:
-        """Whether something is waited for."""
+        """Returns whether the connection waits for something that takes time."""
         return self.phase is WAITING or self.phase is HANDSHAKE
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A peer has connected."""
+        """Have the session begin: a peer has connected."""
         name = transport.get_extra_info("peername") or ("unknown", 0)
         self._reader.begin(cast("asyncio.Transport", transport), str(name[0]), int(name[1]))
 
     def data_received(self, data: bytes) -> None:
-        """The peer has sent octets."""
+        """Take octets of the peer into the buffer."""
         if self.phase is not CLOSING:
             self.heard_at = self.loop.time()
             self.buffer = self.buffer[self.at :] + data if self.at < len(self.buffer) else data
@@ -123,7 +123,9 @@ class Connection(asyncio.Protocol):
         self._reader.received()
 
     def eof_received(self) -> bool:
-        """The peer will send no more: the answer that it is owed it still gets."""
+        """Note that the peer will send no more. Returns whether the connection stays open for the replies
+        that it is still owed.
+        """
         closing = self.phase is CLOSING
         self.ended = True
         self._reader.ended()
@@ -131,7 +133,7 @@ class Connection(asyncio.Protocol):
         return not closing and not self.secured
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name for it
-        """The connection is closed, by the peer or by us."""
+        """Note that the connection is closed, by the peer or by us."""
         reader, self._reader = self._reader, _NOBODY
         self.link = None
         self.phase = CLOSING
@@ -143,12 +145,12 @@ class Connection(asyncio.Protocol):
             self.phase = WAITING
 
     def go_on(self) -> None:
-        """Read the buffer again, where the connection is not closing."""
+        """Read the buffer again, unless the connection is closing."""
         if self.busy:
             self.phase = OPEN
 
     def give_way(self) -> None:
-        """Let the other connections have their turn before the buffer is read on."""
+        """Let other connections have their turn before the buffer is read on."""
         self.wait()
         self.loop.call_soon(self._go_on)
 
@@ -157,12 +159,12 @@ class Connection(asyncio.Protocol):
         self._reader.proceed()
 
     def pause_writing(self) -> None:
-        """The peer does not read its answers: it gets no more work done either."""
+        """Stop answering: the peer does not read its replies, and gets no more work done."""
         self.clogged = True
         self.pause()
 
     def resume_writing(self) -> None:
-        """The peer reads again."""
+        """Go on answering: the peer reads again."""
         self.clogged = False
         self._reader.proceed()
 
@@ -187,7 +189,7 @@ class Connection(asyncio.Protocol):
             self.link.resume_reading()
 
     def regulate(self, *, full: bool) -> None:
-        """Read the socket or let the peer wait; `full` when octets of a mail cannot be put anywhere yet."""
+        """Read the socket, or let the peer wait. With `full`, octets of a mail cannot be put anywhere yet."""
         crowded = len(self.buffer) - self.at > BUFFER_BYTES and (self.busy or self.clogged)
         if full or crowded:
             self.pause()
@@ -197,8 +199,9 @@ class Connection(asyncio.Protocol):
     def close(self, *, linger: bool) -> None:
         """Close once the replies have gone out.
 
-        Closing with octets unread makes the kernel reset the connection, and the peer never sees our last words:
-        where it may be sending still, we stop speaking, and listen to nothing for a moment.
+        When a socket is closed with octets unread, the kernel resets the connection, and the peer never sees
+        our last words. Where the peer may still be sending, we end our side first, and drop its octets for a
+        moment.
         """
         self.buffer, self.at = b"", 0
         link = self.link
@@ -216,12 +219,14 @@ class Connection(asyncio.Protocol):
             self.link.abort()
 
     def hold(self) -> None:
-        """Forget what came in clear behind STARTTLS (RFC 3207 §4.2), and leave what comes now to the handshake."""
+        """Forget the octets that came in clear behind STARTTLS (RFC 3207 §4.2), and leave those that come
+        now to the handshake.
+        """
         self.buffer, self.at = b"", 0
         self.pause()
 
     async def start_tls(self, context: ssl.SSLContext, *, handshake_seconds: float) -> ssl.SSLObject | None:
-        """The connection under TLS; None when it was closed meanwhile. Call `hold` first.
+        """The connection under TLS. Returns None when it was closed meanwhile. Call `hold` first.
 
         Raises:
             OSError: the handshake broke, or took too long.
@@ -246,7 +251,8 @@ class Connection(asyncio.Protocol):
         if secured is None or self.phase is CLOSING or self.link is None:
             link.abort()
             return None
-        # A peer that sends much behind its last word of the handshake is heard before we are told that it is over.
+        # A peer may send much behind its last octets of the handshake, before we are told that the handshake
+        # is over.
         self.resume()
         self.link = secured
         self.secured = True
@@ -257,7 +263,8 @@ class Connection(asyncio.Protocol):
 def _replay(link: asyncio.Transport, early: bytes) -> None:
     """Give the handshake the octets that came before it listened.
 
-    Where TLS begins with the first octet, uvloop may have read the client's hello before a task of ours could run.
+    Where TLS begins with the first octet, uvloop may have read the client's hello before a task of ours could
+    run.
     """
     listener = cast("asyncio.BufferedProtocol", link.get_protocol())
     while early:

@@ -18,7 +18,8 @@ from relay.contact.characters import clean_line, count_utf8
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.vocabulary import Reply
 
-#: Octets of all attributes that handlers may set for one mail: the other half is for the route's and for ours.
+#: Octets of all attributes that handlers may set for one mail: the other half is for the route's and for
+#: ours.
 HANDLER_ATTRIBUTE_BYTES = ATTRIBUTE_BYTES // 2
 _LINE_OCTETS = 512  # RFC 5321 §4.5.3.1.5, the final CRLF included
 # RFC 5321 §4.2: three digits, then printable ASCII; RFC 3463 §2: the enhanced code in front of the text.
@@ -30,8 +31,8 @@ _TEXTS = {4: "Not taken now, try again later", 5: "Not taken here"}
 
 
 def read_answer(answer: object) -> Reply | None:
-    """The reply that a handler asks for; None where it lets the mail go on: by None, by aiosmtpd's `MISSING`, or
-    by a 2yz.
+    """The reply that a handler asks for. Returns None where it lets the mail go on: by None, by aiosmtpd's
+    `MISSING`, or by a 2yz.
 
     Raises:
         ValueError: the answer is no reply of one line; the error says why, without the answer.

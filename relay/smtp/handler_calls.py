@@ -1,8 +1,9 @@
-"""The handlers of a configuration, and one call of one of them: its time limit, its faults, and how long it blocks.
+"""The handlers of a configuration, and one call of one of them: its time limit, its faults, and how long it
+blocks.
 
-Owns the task of a call. A handler is code that nobody here has read: a call that raises, hangs, does not end when
-it is cancelled, blocks the event loop or answers nonsense comes back in time as 451 4.3.0, and is told in the log
-only (docs/smtp.md, "Handlers").
+Owns the task of a call. A handler is code that nobody here has read. A call that raises, hangs, does not end
+when it is cancelled, blocks the event loop or answers nonsense comes back in time as 451 4.3.0, and is told
+in the log only (docs/smtp.md, "Handlers").
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class Hooks:
 
 
 def build_hooks(config: Config, earlier: Hooks | None = None) -> Hooks | None:
-    """The handlers that a configuration names; None when it names none. A handler that the configuration before
-    named, too, stays the same object, with whatever it remembers.
+    """The handlers that a configuration names. Returns None when it names none. A handler that the `earlier`
+    configuration named, too, stays the same object, with whatever it remembers.
 
     Raises:
         ConfigError: one cannot be imported or made; one sentence for each.
@@ -92,7 +93,9 @@ def build_hooks(config: Config, earlier: Hooks | None = None) -> Hooks | None:
 
 
 async def call_handler(hook: Hook, command: str, args: tuple[object, ...], *, spool_id: str) -> Reply | None:
-    """The reply by which a handler refuses; None where it lets the mail go on; 451 4.3.0 where it fails."""
+    """The reply by which a handler refuses, or 451 4.3.0 where its call fails. Returns None where it lets
+    the mail go on.
+    """
     watch = _Watch()
     task = asyncio.get_running_loop().create_task(_run(watch, hook.methods[command], args))
     try:
@@ -136,7 +139,9 @@ class _Watch:
 
     @types.coroutine
     def run(self, coroutine: Coroutine[Any, Any, object]) -> Generator[Any, Any, object]:
-        """Run a coroutine, and note how long its steps take; SystemExit would end the process, and is an error."""
+        """Run a coroutine, and note how long its steps take. SystemExit, which would end the process,
+        becomes an error.
+        """
         step: Callable[[], Any] = functools.partial(coroutine.send, None)
         first = time.monotonic()
         while True:

@@ -33,7 +33,8 @@ _CHUNK_BYTES = 262_144
 async def show_mail(
     offered: Submission, *, handlers: HandlerSession, acceptance: Acceptance, threads: Executor
 ) -> Submission | Reply:
-    """The submission with the attributes that handlers have set, or the reply by which one of them refuses it.
+    """The submission with the attributes that handlers have set, or the reply by which one of them refuses
+    it.
 
     Raises:
         SpoolError: a large mail cannot be handed over.

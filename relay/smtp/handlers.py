@@ -1,9 +1,10 @@
-"""The seam for handlers: the operator's own code, called by aiosmtpd's handler interface (docs/smtp.md, "Handlers").
+"""The seam for handlers: the operator's own code, called by aiosmtpd's handler interface (docs/smtp.md,
+"Handlers").
 
-Owns the values that a handler sees (aiosmtpd's SMTP, Session, Envelope and AuthResult), the order of the calls,
-and what a handler may change: the reply, and attributes of the contact. A handler never
-writes to a peer, never changes the envelope or the octets of a mail, and never has a mail accepted or lost: its
-faults defer. Follows the chapters "Handlers" and "Concepts" of aiosmtpd's documentation, version 1.4.6.
+Owns the values that a handler sees (aiosmtpd's SMTP, Session, Envelope and AuthResult), the order of the
+calls, and the two things that a handler may change: the reply, and attributes of the contact. A handler never
+writes to a peer, never changes the envelope or the octets of a mail, and never has a mail accepted or lost:
+its faults defer. Follows the chapters "Handlers" and "Concepts" of aiosmtpd's documentation, version 1.4.6.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _NULL_PATH = "<>"
 class HandlerServer(SMTP):
     """The `server` of a handler's arguments: aiosmtpd's class, without a connection of its own.
 
-    aiosmtpd's constructor is not called: it makes a stream reader and looks through all members of the handler.
-    The public attributes have the values of this session.
+    aiosmtpd's constructor is not called: it makes a stream reader and looks through all members of the
+    handler. The public attributes have the values of this session.
     """
 
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
@@ -75,12 +76,16 @@ class HandlerSession:
         self._transaction: Transaction | None = None
 
     async def mail(self, transaction: Transaction, peer: Peer) -> Reply | None:
-        """The reply by which a handler refuses a reverse-path that we take; None when all let it go on."""
+        """The reply by which a handler refuses a reverse-path that is fine by us. Returns None when all
+        let it go on.
+        """
         self._begin(transaction, peer)
         return await self._ask("MAIL", self._envelope.mail_from, list(self._envelope.mail_options))
 
     async def rcpt(self, transaction: Transaction, peer: Peer) -> Reply | None:
-        """The reply by which a handler refuses the last forward-path, which we take; None when all let it go on."""
+        """The reply by which a handler refuses the last forward-path, which is fine by us. Returns None
+        when all let it go on.
+        """
         self._begin(transaction, peer)
         path = transaction.forward_paths[-1]
         self._envelope.rcpt_tos.pop()  # as in aiosmtpd, the handler's part is to append it
@@ -94,7 +99,8 @@ class HandlerSession:
     async def data(
         self, transaction: Transaction, peer: Peer, content: bytes | mmap | None
     ) -> Reply | Mapping[str, str]:
-        """The reply by which a handler refuses a whole mail that we take; else the attributes of its contact.
+        """The reply by which a handler refuses a whole mail that is fine by us; else the attributes of its
+        contact.
 
         `content` are the octets of the mail as they came, without our Received field.
         """
@@ -177,8 +183,8 @@ class _Fields:
         envelope.content = envelope.original_content = cast("bytes | None", self.content)
 
     def changes(self, envelope: HandlerEnvelope, appended: str | None) -> list[str]:
-        """The names of the fields that a handler has changed. `appended` may stand at the end of rcpt_tos: aiosmtpd
-        has handle_RCPT put it there.
+        """The names of the fields that a handler has changed. `appended` may stand at the end of rcpt_tos,
+        where aiosmtpd has handle_RCPT put it.
         """
         mail_from = getattr(envelope, "mail_from", None)
         rcpt_tos = getattr(envelope, "rcpt_tos", None)
@@ -208,7 +214,9 @@ def _options_of(path: ForwardPath) -> list[str]:
 
 
 def _describe_tls(tls: str | None) -> dict[str, Any] | None:
-    """The TLS of a session as asyncio's `get_extra_info` has it: the cipher and the version; None in clear."""
+    """The TLS of a session as asyncio's `get_extra_info` has it: the cipher and the version. Returns None
+    in clear.
+    """
     if tls is None:
         return None
     version, _, cipher = tls.partition(" ")

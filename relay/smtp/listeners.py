@@ -1,7 +1,7 @@
-"""Listeners: the sockets that mail comes in at, and the server that stands behind them.
+"""Listeners: the sockets at which mail comes in, and the server that stands behind them.
 
-Owns opening, reloading and draining. One `Server` a process; the supervisor binds the sockets, so that several
-processes can share them and a restart loses no connection that the kernel has queued.
+Owns opening, reloading and draining. A process has one `Server`; the supervisor binds the sockets, so that
+several processes can share them and a restart loses no connection that the kernel has queued.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
 from relay.spool.interface import Intake
 
-#: How often draining looks whether the last session is gone.
+#: Seconds between two looks whether the last session is gone.
 _DRAIN_STEP_SECONDS = 0.05
 
 
@@ -37,7 +37,9 @@ class Listeners:
     def __init__(
         self, *, config: Config, intake: Intake, tally: Path | None = None, index: int = 0, receivers: int = 1
     ) -> None:
-        """A server; with `tally`, limits by address hold over all `receivers`, of which this is number `index`."""
+        """Make a server. With `tally`, limits by address hold over all `receivers`, of which this is
+        number `index`.
+        """
         self._tally = SharedCounters(tally, index=index, processes=receivers)
         self._config = config
         self._intake = intake
@@ -49,7 +51,7 @@ class Listeners:
         self._hooks: Hooks | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
-        """Take mail at these sockets, by the index of their listener in the configuration."""
+        """Take mail at these sockets, which are given by the index of their listener in the configuration."""
         loop = asyncio.get_running_loop()
         raise_file_limit()
         self._server = Server(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
@@ -73,16 +75,17 @@ class Listeners:
         return guarded
 
     def reload(self, config: Config) -> None:
-        """New sessions use this configuration; open ones keep theirs. Binds are the supervisor's business.
+        """Use this configuration for new sessions; open ones keep theirs. The sockets are the supervisor's,
+        and stay.
 
         Raises:
-            ConfigError, OSError, ValueError: nothing was changed.
+            OSError, ValueError: nothing was changed.
         """
         self._compile(config)
         self._config = config
 
     def _compile(self, config: Config) -> None:
-        """Sites for all listeners; put in place together, or not at all."""
+        """Compile the settings of all listeners. They are put in place together, or not at all."""
         assert self._server is not None
         routes = RouteTable(config)
         tls = config.tls
@@ -102,20 +105,20 @@ class Listeners:
             )
             for index, listener in enumerate(config.listeners)
         }
-        # A listener that the new configuration has no more goes on under the old one until the restart.
+        # A listener that is no longer in the configuration goes on under the old one until the restart.
         self._settings |= settings
         self._hooks = hooks
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 
     def problem(self) -> str:
-        """Why no mail can come in now, whatever its size; "" when it can."""
+        """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""
         return self._server.problem() if self._server is not None else ""
 
     async def drain(self, seconds: float) -> None:
-        """Stop: no new sessions, 421 to the idle, `seconds` for mails under way; commits always finish.
+        """Stop: no new sessions, 421 to the idle, `seconds` for mails under way. Commits always finish.
 
-        Calling it again waits for the same end.
+        A second call waits for the same end.
         """
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain(seconds))

@@ -1,7 +1,7 @@
 """Mail of this machine, taken without a session: recipients, limits, loops and acceptance are a session's.
 
-Owns the peer, the listener's settings and the MAIL parameters that such mail has in place of a session's. Never
-opens a spool, and never asks a person itself.
+Owns the peer, the listener's settings and the MAIL parameters that such mail has in place of a session's.
+Never opens a spool, and never asks a person itself.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Places: which sessions are served when more want to be than `limits.connections`.
+"""Places: the choice of sessions when more want to be served than `limits.connections`.
 
-Owns the stress (four fifths of the places are taken), in which silence is borne for seconds; who makes way for a newcomer,
-the idlest first; and the tenth of the places that is kept for listeners of ours and for peers that delivered mail lately.
-Sessions are counted over all receivers that share a tally; each receiver ends sessions of its own. Never touches a socket:
-a session that is to make way is told so.
+Owns the stress (four fifths of the places are taken), under which a peer may be silent for seconds only; the
+order in which sessions make way for a newcomer, the idlest first; and the tenth of the places that is kept
+for trusted listeners and for peers that delivered mail lately. Sessions are counted over all receivers that
+share counters; each receiver ends sessions of its own. Never touches a socket: a session that is to make way
+is told so.
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from typing import Protocol
 from relay.config.model import Limits
 from relay.smtp.limits import Limiter, most_sessions
 
-#: A session that is idle for less makes way for nobody: it has hardly begun.
+#: A session that is idle for less time makes way for nobody: it has hardly begun.
 _GRACE_SECONDS = 1.0
-#: From the last session that found no free place until the relay counts as full no more, once the stress is over.
+#: The time from the last session that found no free place until the relay no longer counts as full, once the
+#: stress is over.
 _CALM_SECONDS = 2.0
 
 
 class Sitting(Protocol):
-    """A session as it is seen here."""
+    """A session, as far as places are concerned with it."""
 
-    #: Whether it may have one of the places that are kept.
+    #: Whether the session may have one of the places that are kept.
     known: bool
 
     def idle_since(self) -> float:
-        """Since when the peer is waited for; infinity while it is not, or cannot make way."""
+        """The time since which the peer is waited for. Infinity while it is not, or cannot make way."""
 
     def hurry(self) -> None:
-        """The stress has begun: look again how long the peer may be silent."""
+        """Look again how long the peer may be silent: the stress has begun."""
 
     def make_way(self) -> None:
         """End now, and free the place."""
@@ -43,29 +45,29 @@ class Places:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        #: Whether silence is borne for seconds only.
+        #: Whether a peer may be silent for seconds only.
         self.stressed = False
         #: Whether newcomers find no free place.
         self.full = False
         self._full_at = -math.inf
-        #: Those that may make way, the idlest first, as they were at the last look; one look a tick.
+        #: The sessions that may make way, the idlest first, as they were at the last look; one look a tick.
         self._idle: dict[bool, deque[tuple[float, Sitting]]] = {False: deque(), True: deque()}
         self._looked = False
 
     def command_seconds(self, limits: Limits) -> float:
-        """How long a command is waited for now."""
+        """The seconds for which a command is waited for now."""
         if self.stressed:
             return min(limits.command_seconds, limits.stressed_command_seconds)
         return limits.command_seconds
 
     def handshake_seconds(self, limits: Limits) -> float:
-        """How long a TLS handshake may take now."""
+        """The seconds that a TLS handshake may take now."""
         if self.stressed:
             return min(limits.handshake_seconds, limits.stressed_command_seconds)
         return limits.handshake_seconds
 
     def tick(self, sessions: Iterable[Sitting], limits: Limits, *, now: float) -> None:
-        """Look how many places are taken; called a few times a second."""
+        """Look how many places are taken. Called a few times a second."""
         self._looked = False
         taken = self._limiter.sessions()
         stressed = taken * 5 >= limits.connections * 4
@@ -80,7 +82,8 @@ class Places:
             self.full = False
 
     def make_room(self, sessions: Collection[Sitting], *, known: bool, now: float) -> bool:
-        """Have the idlest session make way for a newcomer that found no free place; whether there is one now.
+        """Have the idlest session make way for a newcomer that found no free place. Returns whether there is
+        one now.
 
         A stranger takes the place of a stranger only.
         """
@@ -104,7 +107,8 @@ class Places:
             if now - since < _GRACE_SECONDS:
                 return None
             waiting.popleft()
-            # Since the look it has neither ended nor said anything. Nothing is asked of a session that has ended.
+            # Since the look it has neither ended nor said anything. Nothing is asked of a session that has
+            # ended.
             if session in sessions and session.idle_since() == since:
                 return session
         return None

@@ -1,8 +1,9 @@
 """A conversation: octets to commands and content, answers to octets.
 
-Owns the reading of lines and content in chunks, the waiting for what takes time (a password, a block of a large mail,
-the commit), and a session's beginning and end on its connection. Replies are decided in `session`; what becomes of a
-mail in `transfer`. Commands are answered as they arrive, a whole pipelined group with one write (RFC 2920).
+Owns the reading of lines and content in chunks, the waits for what takes time (a password, a block of a large
+mail, a handler, the commit), and a session's beginning and end on its connection. `session` decides the
+replies, `transfer` the fate of a mail. Commands are answered as they arrive, a whole pipelined group with one
+write (RFC 2920).
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from relay.smtp.tls import client_name, describe_tls
 from relay.smtp.transfer import Transfer
 from relay.vocabulary import Reply
 
-#: A line without an end is dropped past this: "AUTH PLAIN " and its 12,288 octets (RFC 4954 §4) are the longest.
+#: Octets past which a line without an end is dropped. The longest line is "AUTH PLAIN " with its 12,288
+#: octets (RFC 4954 §4).
 _LINE_BYTES = AUTH_LINE + 64
-#: Commands answered at one go: what a socket gives at once holds tens of thousands, and takes a tenth of a second.
+#: Commands that are answered at one go. One read of a socket may hold tens of thousands, which would take a
+#: tenth of a second.
 _TURNS = 32
 
 
@@ -46,27 +49,27 @@ class Conversation:
         self._session: Session
         self._late: LateAnswers
         self._sink: DataReader | ChunkReader | None = None
-        #: The mail that is on its way in.
+        #: The mail that is on its way in; None between mails.
         self.transfer: Transfer | None = None
         self._unconfirmed: SpoolId | None = None
-        self._skipping = False  # in a line without an end
-        #: Why the session ended, as the log has it.
+        self._skipping = False  # set in a line without an end
+        #: The reason for the end of the session, as the log has it.
         self.why = "peer closed"
 
     @property
     def in_content(self) -> bool:
-        """Whether the peer is sending a mail's data, and not commands."""
+        """Returns whether the peer is sending a mail's data, and not commands."""
         return self._sink is not None
 
     @property
     def in_transaction(self) -> bool:
-        """Whether MAIL was said, and what began with it has not ended."""
+        """Returns whether a transaction has begun by MAIL and has not ended."""
         return self._session.transaction is not None
 
-    # -- the beginning ----------------------------------------------------------------------------------------
+    # -- the beginning -------------------------------------------------------------------------------------
 
     def begin(self, link: asyncio.Transport, address: str, port: int) -> None:
-        """A peer has connected, or a proxy has for it: greet it (RFC 5321 §3.1), or send it away."""
+        """Greet the peer that has connected (RFC 5321 §3.1), itself or through a proxy; or send it away."""
         settings, server, connection = self._settings, self._server, self.connection
         connection.link = link
         address = normalise_peer(address)
@@ -76,7 +79,7 @@ class Conversation:
         refusal = self._admission.admit(address)
         if refusal is not None:
             self.hang_up(refusal, linger=False)
-            self._admission.free()  # hundreds may be sent away before the loop sees the first of them closed
+            self._admission.free()  # hundreds may be sent away before the loop sees the first one closed
         elif settings.listener.tls == "implicit":
             self._start_handshake()
         elif settings.limits.early_talker_seconds and not settings.trusted:
@@ -95,7 +98,7 @@ class Conversation:
             connection.flush()
 
     def _start_handshake(self) -> None:
-        """Go over to TLS, whatever came in clear forgotten."""
+        """Go over to TLS. Octets that came in clear behind STARTTLS are forgotten."""
         connection = self.connection
         connection.hold()
         connection.flush()
@@ -104,7 +107,7 @@ class Conversation:
         self._server.work(self._secure())
 
     async def _secure(self) -> None:
-        """The TLS handshake, and what is known after it."""
+        """Make the TLS handshake, and note what it tells of the peer."""
         session, settings, connection = self._session, self._settings, self.connection
         context = settings.context
         secured, self._admission.deadline = None, NEVER  # the handshake has its own
@@ -125,10 +128,12 @@ class Conversation:
             self._greet()
         self._wake()
 
-    # -- octets in, replies out -------------------------------------------------------------------------------
+    # -- octets in, replies out ----------------------------------------------------------------------------
 
     def received(self) -> None:
-        """The peer has sent octets: it has seen our last 250, and should not have spoken before the first 220."""
+        """Read the octets that have come. By them the peer confirms our last 250; before the first 220 it
+        must not speak.
+        """
         if self._unconfirmed is not None:
             self._confirm()
         phase = self.connection.phase
@@ -140,7 +145,9 @@ class Conversation:
             self._regulate()
 
     def ended(self) -> None:
-        """The peer ends after our 250, without QUIT: it has waited for it. (An end before it confirms nothing.)"""
+        """Note that the peer will send no more. An end after our 250, without QUIT, confirms it; an end
+        before it confirms nothing.
+        """
         self._confirm()
         connection = self.connection
         if not (connection.busy or connection.phase is CLOSING):
@@ -152,7 +159,7 @@ class Conversation:
             self._unconfirmed = None
 
     def proceed(self) -> None:
-        """Read the buffer, as far as that goes without waiting, and without making others wait."""
+        """Read the buffer as far as that goes without waiting, and without making other sessions wait."""
         connection = self.connection
         turns = _TURNS
         try:
@@ -160,7 +167,7 @@ class Conversation:
                 if not (self._read_line() if self._sink is None else self._read_content()):
                     break
                 turns -= 1
-                if not turns and connection.phase is OPEN:  # what waits for something else ends its own wait
+                if not turns and connection.phase is OPEN:  # a wait that has begun ends by itself
                     connection.give_way()
         except Exception:  # noqa: BLE001 - one of three places: a bug of ours is no reason to refuse a mail for good
             telemetry.fault_caught(where="smtp.session")
@@ -192,20 +199,20 @@ class Conversation:
         elif self._settings.trusted:
             self._answer(session.command(buffer[start:end], now=now))
         else:
-            # RFC 5321 §2.3.8: LF alone ends no command; whoever sends it may be smuggling.
+            # RFC 5321 §2.3.8: LF alone ends no command, and may be part of smuggling.
             self._answer(session.bare(buffer[start:end]))
         self._admission.rested_at = now  # the deadline stays: `expire` looks at this
         return connection.at < len(connection.buffer) or self._sink is not None
 
     def _wait_for_line(self) -> None:
-        """The buffer holds the beginning of a line, or nothing."""
+        """Keep the beginning of a line, unless it is another protocol's, or longer than any command."""
         connection = self.connection
         if connection.at:
             connection.buffer, connection.at = connection.buffer[connection.at :], 0
         if not connection.buffer:
             return
         if not self._skipping and (foreign := self._session.front(connection.buffer)) is not None:
-            self.hang_up(foreign.reply)  # a TLS hello in clear, say: nothing that follows is for us
+            self.hang_up(foreign.reply)  # such as a TLS hello in clear: nothing that follows is SMTP
         elif len(connection.buffer) > _LINE_BYTES:
             connection.buffer = b""
             self._skipping = True
@@ -235,7 +242,7 @@ class Conversation:
         return True
 
     def _answer(self, answer: Answer) -> None:
-        """Carry out what the session decided."""
+        """Carry out an answer of the session."""
         session, transfer = self._session, self.transfer
         if transfer is not None and session.transaction is not transfer.transaction:
             self._part("reset")  # RSET or EHLO among chunks
@@ -319,7 +326,7 @@ class Conversation:
         self.transfer.end(trim)
 
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
-        """The mail has its reply: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
+        """Say the reply to a mail: once, or with LMTP once for each RCPT that was taken (RFC 2033 §4.2)."""
         self.transfer = None
         if reply is replies.ENDLESS_LINE or reply.code == 421:  # 421: of a handler (RFC 5321 §3.8)
             self.hang_up(reply)
@@ -336,7 +343,7 @@ class Conversation:
         self._wake()
 
     def _part(self, why: str) -> None:
-        """Leave the mail that was on its way."""
+        """Leave the mail that is on its way."""
         transfer, self.transfer, self._sink = self.transfer, None, None
         if transfer is not None:
             transfer.leave(why)
@@ -349,17 +356,17 @@ class Conversation:
             self._answer(answer)
         self._wake()
 
-    # -- the end ----------------------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------------------
 
     def _say(self, reply: Reply) -> None:
-        """Say a reply; a refusal carries our id, so that a person can ask for it."""
+        """Say a reply. A refusal carries our id, by which an operator finds it in the log."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
             octets = replies.add_reference(octets, self._session.reference)
         self.connection.out.append(octets)
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
-        """Say this as the last word, then close."""
+        """Say a reply as the last word, then close."""
         if self.connection.phase is CLOSING:
             return
         self.why = reply.enhanced
@@ -377,7 +384,9 @@ class Conversation:
         self.connection.close(linger=linger)
 
     def lost(self) -> None:
-        """The connection is closed: a mail that was not whole is dropped, one that is being committed goes on."""
+        """End the session of a connection that has closed: a mail that was not whole is dropped, a commit
+        goes on.
+        """
         if not self._admission.leave():
             return
         self._part(self.why)

@@ -1,8 +1,9 @@
-"""PROXY protocol, versions 1 and 2: who the client behind a listed proxy is.
+"""PROXY protocol, versions 1 and 2: the client behind a listed proxy.
 
-Owns the header's grammar (the HAProxy project's proxy-protocol.txt is the specification) and reading exactly it and
-not an octet more, so that a TLS handshake or an SMTP command right behind it is untouched. A header is believed only
-from listed networks; everybody else at such a listener is an ordinary peer, and a header from them is no command.
+Owns the header's grammar (the HAProxy project's proxy-protocol.txt is the specification). Reads exactly the
+header and not an octet more, so that a TLS handshake or an SMTP command right behind it is untouched. A
+header is believed only from listed networks; any other client at such a listener is an ordinary peer, and a
+header from it is no command.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, contains
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-#: "PROXY UNKNOWN\r\n": the shortest header of version 1; nothing shorter decides which version it is.
+#: "PROXY UNKNOWN\r\n" is the shortest header of version 1; fewer octets do not tell the version.
 _SHORTEST = 15
 _LONGEST_V1 = 107  # proxy-protocol.txt §2.1, CRLF included
 _FIXED_V2 = 16  # §2.2
-#: Addresses and TLVs: what load balancers add stays below this.
+#: Octets of addresses and TLVs: load balancers add less.
 _MOST_V2 = 4_096
 
 #: The client's address and port.
@@ -31,7 +32,9 @@ Client = tuple[str, int]
 
 
 def wanted(header: bytes) -> int:
-    """How many more octets to read; 0 when the header is whole; -1 when it can be none."""
+    """The number of octets that are still to be read. Returns 0 when the header is whole, and -1 when the
+    octets can be none.
+    """
     size = len(header)
     if header.startswith(_SIGNATURE[:size]):
         if size < _SHORTEST:
@@ -50,7 +53,7 @@ def wanted(header: bytes) -> int:
 
 
 def parse_proxy(header: bytes) -> Client | None:
-    """The client that a whole header names; None when it names none (LOCAL, UNKNOWN, a Unix socket).
+    """The client that a whole header names. Returns None when it names none (LOCAL, UNKNOWN, a Unix socket).
 
     Raises:
         ValueError: the header is malformed.
@@ -65,7 +68,7 @@ def _parse_v1(header: bytes) -> Client | None:
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
         raise ValueError("not six words")
     source = parse_address(words[2])
-    # The destination is not used: on a socket for both families proxies name one of either.
+    # The destination is not used: on a socket for both families, proxies name addresses of either family.
     parse_address(words[3])
     if source.version == 6 and words[1] == "TCP4":
         raise ValueError("a source of another family")
@@ -96,7 +99,7 @@ def _parse_v2(header: bytes) -> Client | None:
 
 
 class ProxyGate(asyncio.BufferedProtocol):
-    """A connection at a listener behind proxies, until its header is read; then the session takes over."""
+    """A connection at a listener behind proxies, until its header is read. Then the session takes over."""
 
     def __init__(self, settings: ListenerSettings, server: Server, make: Callable[[], Conversation]) -> None:
         self.deadline = NEVER
@@ -110,7 +113,7 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._header = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A proxy has connected, or somebody else."""
+        """Wait for the header of a listed proxy; let a session of any other client begin."""
         self._link = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername") or self._address
         self._address = (normalise_peer(str(name[0])), int(name[1]))
@@ -121,11 +124,11 @@ class ProxyGate(asyncio.BufferedProtocol):
         self.deadline = self._server.loop.time() + self._settings.limits.handshake_seconds
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Room for exactly what the header still needs."""
+        """The buffer for exactly the octets that the header still needs."""
         return memoryview(self._room)[: max(1, wanted(bytes(self._header)))]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Octets of the header, and nothing else."""
+        """Take octets of the header."""
         if self._link is None or self._link.is_closing():
             return
         self._header += self._room[:nbytes]
@@ -144,32 +147,34 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._hand_over(*(client or self._address))
 
     def eof_received(self) -> bool:
-        """The proxy went away without a header: a look whether the port is open."""
+        """Close: the proxy went away without a header, after a look whether the port is open."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name for it
-        """Gone before the header was whole: nothing to say, nothing to log."""
+        """Forget the connection, which closed before the header was whole."""
         self._leave()
 
     def expire(self, _now: float) -> None:
-        """The header did not come in time."""
+        """Close: the header did not come in time."""
         if self._link is not None and self._link.is_closing():
             self._link.abort()
         else:
             self._refuse("late")
 
     def idle_since(self) -> float:
-        """It has no place that it could free: the session has, which begins with the header."""
+        """Infinity: this connection has no place that it could free. The session, which begins with the
+        header, has one.
+        """
         return NEVER
 
     def hurry(self) -> None:
-        """A proxy sends its header at once, and has little time for it at any time."""
+        """Change nothing: a proxy sends its header at once, and has little time for it in any case."""
 
     def make_way(self) -> None:
-        """Nothing to free."""
+        """Change nothing: there is no place to be freed."""
 
     def stop(self, *, urgent: bool) -> None:  # noqa: ARG002 - nothing is under way here
-        """We are shutting down."""
+        """Close: the relay is being stopped."""
         if self._link is not None:
             self._link.write(replies.build_reply(replies.SHUTTING_DOWN))
             self._link.close()
@@ -185,7 +190,7 @@ class ProxyGate(asyncio.BufferedProtocol):
         self._server.sessions.discard(self)
 
     def _hand_over(self, address: str, port: int) -> None:
-        """The session begins, with this peer."""
+        """Begin the session with this peer."""
         self._leave()
         assert self._link is not None
         session = self._make()

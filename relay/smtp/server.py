@@ -1,8 +1,8 @@
-"""The station: what all sessions of one process share, and the one tick that watches over them.
+"""The server: everything that all sessions of one process share, and the one tick that watches over them.
 
-Owns the set of open sessions, the commits under way, the threads that write and check, and the look at the deadlines:
-one at all sessions four times a second costs less than a timer a session, re-armed at every command. Never knows what
-a session says.
+Owns the set of open sessions, the commits under way, the threads that write and check, and the look at the
+deadlines: one look at all sessions four times a second costs less than a timer a session, re-armed at every
+command. Never knows what a session says.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relay.smtp.shared import Shared
 from relay.spool.interface import Intake
 from relay.vocabulary import PLACES_TAKEN, Reply
 
-#: How exactly deadlines are kept.
+#: Seconds between two looks at the deadlines.
 _TICK_SECONDS = 0.25
 #: Ticks between two looks at memory, files and lag.
 _GATE_TICKS = 4
@@ -35,13 +35,14 @@ _GATE_TICKS = 4
 _FILE_TICKS = 8
 #: Ticks after which a refusal is logged anew.
 _TOLD_TICKS = 240
-#: Addresses that a minute's log names at most: whoever sends from more than that is in the metric.
+#: Addresses that a minute's log names at most; the metric counts the others, too.
 _MOST_TOLD = 10_000
-#: Threads that write large mail; the disk is one, and each session has one block under way at most.
+#: Threads that write large mail: there is one disk, and each session has one block under way at most.
 _WRITERS = 4
-#: Threads of a lane that check passwords: each check takes 64 MiB and four threads of its own by argon2's defaults.
+#: Threads of a lane that check passwords. By argon2's defaults each check takes 64 MiB and four threads of
+#: its own.
 _CHECKERS = 1
-#: What keeps mail out, as an operator is told it; the words are those of `decide_gate`, and three of ours.
+#: The causes that keep mail out, in words for an operator: those of `decide_gate`, and four of ours.
 _PROBLEMS = {
     "spool": "a write to the spool failed",
     "lag": "the event loop lags",
@@ -54,19 +55,21 @@ _PROBLEMS = {
 
 
 class Watched(Sitting, Protocol):
-    """A session as the tick sees it."""
+    """A session, as far as the tick is concerned with it."""
 
     deadline: float
 
     def expire(self, now: float) -> None:
-        """The deadline has passed."""
+        """Act on the deadline, which has passed."""
 
     def stop(self, *, urgent: bool) -> None:
-        """Say 421 and close: at once when urgent, else only when no mail is under way; never during a commit."""
+        """Say 421 and close: at once when urgent, else only when no mail is under way. Never during a
+        commit.
+        """
 
 
 class Server:
-    """One process's receiving half."""
+    """The receiving half of one process."""
 
     def __init__(self, *, intake: Intake, limits: Limits, limiter: Limiter) -> None:
         self.loop = asyncio.get_running_loop()
@@ -77,10 +80,10 @@ class Server:
         self.limits = limits
         self.overload = Overload()
         self.writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="smtp-write")
-        #: For those who never passed, and for those who did.
+        #: One lane for logins that never passed, and one for those that did.
         self.checkers = tuple(ThreadPoolExecutor(_CHECKERS, thread_name_prefix="smtp-auth") for _ in range(2))
         self.sessions: set[Watched] = set()
-        #: Commits, handshakes, passwords and probes; nobody cancels them.
+        #: The commits, handshakes, passwords and probes under way. Nobody cancels them.
         self.works: set[asyncio.Future[Any]] = set()
         self.draining = False
         self.settings: list[ListenerSettings] = []
@@ -97,7 +100,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = self.loop.call_at(self._due, self._tick)
 
     def refusal(self) -> Reply | None:
-        """Why no new session can begin now."""
+        """The reply that says why no new session can begin now. Returns None when one can."""
         if self.draining:
             return replies.SHUTTING_DOWN
         if self.overload.closed():
@@ -105,7 +108,7 @@ class Server:
         return replies.PAUSED if self.intake.paused() else None
 
     def problem(self) -> str:
-        """Why no mail can come in now, whatever its size; "" when it can."""
+        """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""
         word = self.overload.why()
         if not word and self.intake.paused():
             word = "paused"
@@ -116,7 +119,7 @@ class Server:
         return _PROBLEMS[word] if word else ""
 
     def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
-        """Note that a peer was sent away; the same to the same address is said once a minute."""
+        """Log that a peer was sent away. The same refusal of the same address is logged once a minute."""
         told = (find_host(address), reply.text)
         again = told in self._told or len(self._told) >= _MOST_TOLD
         if not again:
@@ -126,7 +129,7 @@ class Server:
         )
 
     def work(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something to its end, whatever becomes of the session that asked for it."""
+        """Run a coroutine to its end, whatever becomes of the session that asked for it."""
         task = self.loop.create_task(coroutine)
         self.works.add(task)
         task.add_done_callback(self.works.discard)
@@ -140,7 +143,8 @@ class Server:
         limits: Limits,
         wanted: Callable[[], bool],
     ) -> bool | None:
-        """Returns whether a password is right; None where too many failed, or nobody wants to know any more.
+        """Returns whether a password is right, or None where it was not looked at: too many have failed, or
+        its peer is gone.
 
         Raises:
             OSError: the users file cannot be read.
@@ -154,7 +158,7 @@ class Server:
         return await self.logins.check(credentials.login, address, limits, verify=verify, now=self.loop.time)
 
     async def _probe(self) -> None:
-        """Whether the spool that failed is well again; full, it says so to each mail, and needs no closed door."""
+        """Probe the spool that failed. A full disk counts as healthy: each mail then gets 452."""
         try:
             await self.intake.probe()
         except SpoolFullError:
@@ -167,7 +171,7 @@ class Server:
             self._probing = False
 
     def close(self) -> None:
-        """End the tick and the threads; sessions are not touched."""
+        """End the tick and the threads. Sessions are not touched."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -79,7 +79,7 @@ class Session:
             peer = self.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
             log_end(transaction, peer, transaction.deferral or transaction.refusal, now=now)
 
-    # -- one line in, one answer out ------------------------------------------------------------------------
+    # -- one line in, one answer out -----------------------------------------------------------------------
 
     def command(self, line: bytes, *, now: float) -> Answer:
         """The answer to a command line without its line end; `now` is on the event loop's clock."""
@@ -143,7 +143,7 @@ class Session:
             return Hangup(replies.BAD_LINE)
         return self.counted(replies.UNKNOWN_COMMAND if line.strip() else replies.BAD_LINE)
 
-    # -- who is there ---------------------------------------------------------------------------------------
+    # -- who is there --------------------------------------------------------------------------------------
 
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
         if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
@@ -198,7 +198,7 @@ class Session:
         self.peer_state.is_another(told)
         return self.settings.greeting
 
-    # -- AUTH (RFC 4954) ------------------------------------------------------------------------------------
+    # -- AUTH (RFC 4954) -----------------------------------------------------------------------------------
 
     def _auth(self, argument: bytes, _now: float) -> Answer:
         if self.settings.users is None:
@@ -229,7 +229,7 @@ class Session:
             return Hangup(replies.TOO_MANY_ERRORS)
         return replies.TOO_MANY_LOGINS if good is None else self.counted(replies.BAD_CREDENTIALS)
 
-    # -- mail -----------------------------------------------------------------------------------------------
+    # -- mail ----------------------------------------------------------------------------------------------
 
     def _mail(self, argument: bytes, now: float) -> Answer:
         settings, peer_state = self.settings, self.peer_state
@@ -290,7 +290,7 @@ class Session:
         return hooks is not None and hooks.calls(command)
 
     def asked(self, command: str, refusal: Reply | None) -> Answer:
-        """The answer to a MAIL or RCPT that is fine by us, once the handlers were asked: `refusal`, or none."""
+        """The answer to a MAIL or RCPT that is fine by us, once handlers were asked; `refusal` is theirs."""
         transaction = self.transaction
         assert transaction is not None
         if refusal is None:
@@ -367,7 +367,7 @@ class Session:
             if transaction is not None and transaction.guesses:
                 self._shared.limiter.forgive_guess(self.peer_state.address)
 
-    # -- the rest -------------------------------------------------------------------------------------------
+    # -- the rest ------------------------------------------------------------------------------------------
 
     def _rset(self, argument: bytes, now: float) -> Answer:
         if argument:

@@ -1,5 +1,4 @@
-"""The settings of a listener, as its sessions see them: one configuration, compiled, and never changed in
-between.
+"""The settings of a listener, as its sessions see them: one configuration, compiled.
 
 Owns the parts of a configuration that are looked at for every command, in the form that is quickest to look
 at, and the announcements. A reload makes new settings; sessions that are open keep theirs.

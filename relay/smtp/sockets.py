@@ -11,14 +11,14 @@ import socket
 from relay.config.model import Listener
 from relay.config.words import split_bind
 
-#: Connections that the kernel keeps while a receiver is busy: with 100, 200 senders at once fall to a twentieth
-#: of their speed.
+#: Connections that the kernel keeps while a receiver is busy: with 100, 200 senders at once fall to a
+#: twentieth of their speed.
 BACKLOG = 1_024
 
 
 def open_socket(listener: Listener) -> socket.socket:
-    """The bound and listening socket of a listener. A socket of IPv6 takes IPv6 only, so both kinds can stand at
-    one port.
+    """The bound and listening socket of a listener. A socket for IPv6 takes IPv6 only, so that one for IPv4
+    can stand at the same port.
 
     Raises:
         OSError: the address is taken, or not this machine's, or needs a privilege.

@@ -1,9 +1,9 @@
-"""An arrival: one mail on its way in, from its first octet to the reply at its end.
+"""A transfer: one mail on its way in, from its first octet to the reply at its end.
 
-Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun is
-cancelled: when the peer goes away in the middle of the commit the mail is accepted all the same, and when it goes
-away before, nothing is kept. Never says 250 before the spool has said that the mail is on disk, and nothing after
-that makes it anything else.
+Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun
+is cancelled: when the peer goes away during the commit the mail is accepted all the same, and when it goes
+away before, nothing is kept. 250 is said only after the spool has said that the mail is on disk, and nothing
+after that changes the reply.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Rece
 
 
 class Host(Protocol):
-    """The session that a mail arrives in."""
+    """The session in which a mail arrives."""
 
     def proceed(self) -> None:
-        """A block has gone to the file: there is room in memory again."""
+        """Read on: a block has gone to the file, and there is room in memory again."""
 
     def hang_up(self, reply: Reply) -> None:
-        """Too much has come: say this as the last word, and close."""
+        """Say this as the last word, and close: too much has come."""
 
     def arrived(self, transfer: Transfer, reply: Reply, spool_id: SpoolId | None) -> None:
-        """The mail has its reply; the spool id when it was accepted."""
+        """Say the reply to the mail. The spool id is given when the mail was accepted."""
 
 
 class Transfer:
-    """One mail, its octets and what becomes of them."""
+    """One mail, from its octets to its reply."""
 
     __slots__ = (
         "_due_at",
@@ -85,29 +85,33 @@ class Transfer:
             open_file=lambda: server.intake.open_file(spool_id),
         )
         limits = settings.limits
-        #: When the peer is too slow, unless more has come by then; it is put off with each octet.
+        #: The instant after which the peer is too slow, unless more has come. Each octet puts it off.
         self._due_at = now + limits.data_seconds if limits.min_bytes_per_second else math.inf
         self._ends_at = now + limits.transfer_seconds
-        self._measured = 0  # octets that have put it off
-        #: From the end of the data to the reply.
+        self._measured = 0  # octets that have put that instant off
+        #: Set from the end of the data to the reply.
         self.committing = False
         self._moving = False
-        self._trim = -1  # how the content ends, when its end was read while a block was being moved
-        self._over = False  # the session waits for it no more
+        self._trim = -1  # octets of end-of-data, when the end was read while a block was being moved
+        self._over = False  # the session no longer waits for the outcome
 
     @property
     def full(self) -> bool:
-        """Whether the socket must wait for the disk."""
+        """Returns whether the socket must wait for the disk."""
         return self._moving and (self.content.full or self.content.over)
 
     def deadline(self, heard_at: float) -> float:
-        """Until when more must come: nobody is slow, or falls silent, for long, and nobody sends for ever."""
+        """The instant by which more must come. It limits slowness, silence, and the time of the whole
+        mail.
+        """
         return min(self._due_at, heard_at + self.transaction.settings.limits.command_seconds, self._ends_at)
 
     def measure(self, now: float) -> None:
-        """More has come: each octet buys the time that it takes at the least rate, and nobody saves more than a window.
+        """Put the deadline off by the octets that have come: each buys the time that it takes at the least
+        rate, within a window.
 
-        So the rate holds over any `limits.data_seconds`, and who was fast at first cannot be slow for hours after.
+        So the rate holds over any `limits.data_seconds`, and a peer that was fast at first cannot be slow for
+        hours after.
         """
         limits = self.transaction.settings.limits
         if limits.min_bytes_per_second:
@@ -116,12 +120,14 @@ class Transfer:
         self._measured = self.content.received
 
     def excuse(self, now: float) -> None:
-        """The peer had to wait for our disk: it begins a new window."""
+        """Begin a new window for a peer that had to wait for our disk."""
         if self.transaction.settings.limits.min_bytes_per_second:
             self._due_at = now + self.transaction.settings.limits.data_seconds
 
     def look(self) -> Reply | None:
-        """More has come: move a block when there is one; the last word to the peer when it has sent too much."""
+        """Move a block when there is one. Returns the last word to a peer that has sent too much, else
+        None.
+        """
         content = self.content
         if self._moving:
             return None  # the measures of the block are missing: `_moved` looks again
@@ -160,7 +166,7 @@ class Transfer:
                 self._host.proceed()
 
     def end(self, trim: int) -> None:
-        """The mail is whole, with `trim` octets of end-of-data at its end: commit it, and tell the host."""
+        """Commit a mail that is whole, with `trim` octets of end-of-data at its end, and tell the host."""
         self.committing = True
         if self._moving:
             self._trim = trim
@@ -174,7 +180,7 @@ class Transfer:
         done.add_done_callback(self._ended)
 
     async def _take_in(self, trim: int) -> Receipt | Reply:
-        """The way of mail that lies in a file, or that is looked into; nobody cancels this."""
+        """The outcome for mail that lies in a file, or that is looked into. Nobody cancels this."""
         content, server = self.content, self._server
         if content.moved and not content.failed:
             last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
@@ -186,7 +192,9 @@ class Transfer:
         return await receive(self.acceptance, content, trim=trim, intake=server.intake, check=check)
 
     def _begin_put(self, trim: int) -> _Outcome:
-        """The way of all other mail: no thread, and so no task; what there is already is told a turn later, too."""
+        """The outcome for all other mail: no thread, and so no task. An outcome that is known already is
+        told a turn later, too.
+        """
         decided: asyncio.Future[Reply] = self._server.loop.create_future()
         try:
             offered = complete(self.acceptance, self.content, trim=trim)
@@ -198,7 +206,7 @@ class Transfer:
         return decided
 
     def _ended(self, done: _Outcome) -> None:
-        """The spool has said what became of the mail, or we have before it."""
+        """Turn the outcome, of the spool or of a decision before it, into the reply."""
         self._server.works.discard(done)
         try:
             outcome = done.result()
@@ -215,7 +223,7 @@ class Transfer:
             self._settle(replies.fill(replies.QUEUED, spool_id=outcome.spool_id), outcome)
 
     def _settle(self, reply: Reply, receipt: Receipt | None = None) -> None:
-        """The mail has its reply: note it, and tell the host."""
+        """Note the reply of the mail, and tell the host."""
         server = self._server
         spool_id = receipt.spool_id if receipt is not None else None
         duplicate = receipt is not None and receipt.duplicate
@@ -258,21 +266,23 @@ class Transfer:
             )
 
     def replies(self, reply: Reply) -> list[Reply]:
-        """What the peer is told: one reply, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
+        """The replies to the peer: one, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
         if not self.transaction.settings.lmtp:
             return [reply]
         refused = self.acceptance.refused
         return [refused.get(path.address, reply) for path in self.transaction.forward_paths]
 
     def give_up(self) -> None:
-        """The commit takes too long: its outcome, whenever it comes, is no news to the peer."""
+        """Give up a commit that takes too long. Its outcome, whenever it comes, is no longer told to the
+        peer.
+        """
         self._over, self.committing = True, False
         now = self._server.loop.time()
         self._server.overload.sickened(now=now)
         self._log(replies.TOO_SLOW, now=now)
 
     def leave(self, why: str) -> None:
-        """The session has ended, or begun anew: what is not whole is dropped, a commit goes on."""
+        """Drop a mail that is not whole: the session has ended, or begun anew. A commit goes on."""
         if self._over:
             return
         self._over = True

@@ -18,7 +18,7 @@ _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Xclient:
-    """The attributes of a client; None where the front-end said nothing or did not know."""
+    """The attributes of a client. None stands where the front-end said nothing or did not know."""
 
     address: str | None = None
     port: int | None = None
