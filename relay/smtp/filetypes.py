@@ -29,6 +29,9 @@ Refused = Mapping[str, tuple[str, ...]]
 #: the reply.
 _CPU_SECONDS = 2
 _PATIENCE_SECONDS = 5.0
+#: Seconds after which a worker that stands still, or a template that forks none, is ended: well within that
+#: time, which cuts the watch over them short.
+_SILENT_SECONDS = 2.0
 
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
@@ -55,7 +58,7 @@ class FileLook:
             SpoolError: a large mail cannot be read back.
         """
         if self._pool is None:
-            self._pool = Pool(Supply(config), quick=1, lane=False, silent_seconds=_PATIENCE_SECONDS)
+            self._pool = Pool(Supply(config), quick=1, lane=False, silent_seconds=_SILENT_SECONDS)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 return await self._ask(self._pool, raw, strict, config)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 from spool_helpers import build_config
+from understanding import children_of
 
 from relay.config.builtin import builtin_config
 from relay.routes import RouteTable
+from relay.smtp import filetypes
 from relay.smtp.filetypes import FileLook, strict_routes
 from relay.spool.opening import open_intake
 
@@ -20,6 +24,8 @@ ZIP = (
     b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: application/zip; name=papers.zip\r\n"
     b"Content-Transfer-Encoding: base64\r\n\r\nUEsDBBQAAAAIAA==\r\n"
 )
+#: Times are so much shorter where a test waits for them.
+_BRISK = 0.4
 TEXT = b"Subject: x\r\n\r\nHello\r\n"
 
 
@@ -71,5 +77,28 @@ async def test_in_doubt_the_mail_is_taken(monkeypatch, fault):
         assert await look.find_refused(ZIP + b"Hostile", config.routes, config) == {}
         assert asyncio.get_running_loop().time() - begun < 10
         assert await look.find_refused(ZIP, config.routes, config) == {"support@example.com": ("papers.zip",)}
+    finally:
+        await look.close()
+
+
+@pytest.mark.parametrize("struck", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_template_that_hangs_or_ends_is_replaced(monkeypatch, struck):
+    """Without a worker and its template, a few mails are taken unseen, and then mails are looked at again."""
+    config = builtin_config(routes=[STRICT])
+    look, seen = FileLook(), {"support@example.com": ("papers.zip",)}
+    monkeypatch.setattr(filetypes, "_SILENT_SECONDS", filetypes._SILENT_SECONDS * _BRISK)
+    try:
+        assert await look.find_refused(ZIP, config.routes, config) == seen
+        monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", filetypes._PATIENCE_SECONDS * _BRISK)
+        template = look._pool._supply._template.pid
+        workers = children_of(template)
+        os.kill(template, struck)
+        for worker in workers if struck is signal.SIGSTOP else ():
+            os.kill(worker, signal.SIGKILL)
+        found = {}
+        for _ in range(12):  # few are needed; a busy machine starts a template slowly
+            if (found := await look.find_refused(ZIP, config.routes, config)) == seen:
+                break
+        assert found == seen
     finally:
         await look.close()
