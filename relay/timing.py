@@ -1,11 +1,18 @@
-"""Waits that can be cut short by an event.
+"""The present instant, and waits that an event can cut short.
 
-Owns the time-out. Never sets an event: the caller's code does.
+Owns the reading of the wall clock for those that take `now` as an argument, and the time-out of a wait. Never
+sets an event: the caller's code does.
 """
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The present instant, aware, in UTC."""
+    return datetime.now(UTC)
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -81,7 +81,7 @@ SIDEWAYS = {
     "policy": {"config", "contact", "message", "replies"},
     "spool": {"config", "domains", "faults", "telemetry"},
     "alarms": {"aws", "spool", "telemetry", "timing"},
-    "aws": {"config", "contact", "telemetry"},
+    "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},
     "smtp": {"understand"},
     "cli": {"daemon", "check", "explain", "sandbox"},

@@ -18,7 +18,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -31,6 +31,7 @@ from relay.aws.proof import check_head, check_put, check_url, unproven
 from relay.config.model import S3
 from relay.contact.plan import PlannedFile
 from relay.errors import FailureClass, RemoteError
+from relay.timing import utc_now
 
 #: Most characters of an `S3Url`: service model, shape PreSignedAttachmentUrl.
 MAX_URL_LENGTH = 2_000
@@ -50,10 +51,6 @@ class Stored:
     expires_at: datetime
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class AttachmentStore:
     """A bucket, by a client that `relay.aws.clients` makes once."""
 
@@ -63,7 +60,7 @@ class AttachmentStore:
         *,
         config: S3,
         timeout_seconds: float = 300.0,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
         self._config = config

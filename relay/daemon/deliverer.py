@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
@@ -26,17 +25,12 @@ from relay.delivery.runner import Runner
 from relay.errors import RemoteError
 from relay.spool.interface import Outbox
 from relay.spool.opening import open_desk, open_outbox
-from relay.timing import is_set_within
+from relay.timing import is_set_within, utc_now
 from relay.understand.reading import WorkerReading, open_reading
 
 #: Seconds between two looks at the credentials: while they can be had, and while they cannot.
 _LOOK_SECONDS = 60.0
 _AGAIN_SECONDS = 2.0
-
-
-def utc_now() -> datetime:
-    """The present instant, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Deliverer:

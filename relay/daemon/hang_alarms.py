@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relay import telemetry
 from relay.alarms.model import Alarm
 from relay.config import Config
 from relay.errors import ConfigError, RemoteError
+from relay.timing import utc_now
 from relay.vocabulary import AlarmKind
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class HangAlarms:
         alarms: Any = await asyncio.to_thread(importlib.import_module, "relay.alarms.sender")
         config = self._config
         sender: AlarmSender = alarms.AlarmSender(
-            config.alarms, hostname=config.hostname, now=lambda: datetime.now(UTC), sns=await self._open_sns()
+            config.alarms, hostname=config.hostname, now=utc_now, sns=await self._open_sns()
         )
         return sender
 

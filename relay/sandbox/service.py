@@ -19,7 +19,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -37,15 +37,12 @@ from relay.sandbox.limits import Settings
 from relay.sandbox.page import Page
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
+from relay.timing import utc_now
 
 #: Not us-east-1, where a wrong default would go unnoticed.
 REGION = "eu-central-1"
 BUCKET = "relay-sandbox"
 _T = TypeVar("_T")
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Sandbox:
@@ -60,7 +57,7 @@ class Sandbox:
         session_token: str | None = None,
         seed: int | None = None,
         smtp: str = "127.0.0.1:2525",
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.keys = Keys(
             access_key="AKIASANDBOX000000000",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.envelope import Envelope, ForwardPath, Peer
-from relay.spool.local.rows import build_envelope_json, parse_envelope_json
+from relay.spool.local.rows import build_envelope_json, hours_in_microseconds, parse_envelope_json
 
 # What a session decodes of a peer's octets holds no lone surrogate; everything else may come.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -112,3 +112,11 @@ def test_envelope_is_frozen(envelope):
     """Nobody changes what a transaction said."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         envelope.reverse_path = None
+
+
+@pytest.mark.parametrize(
+    ("hours", "microseconds"), [(0.0, 0), (168.0, 604_800_000_000), (1e12, 1 << 62), (float("inf"), 1 << 62)]
+)
+def test_a_span_of_hours_fits_a_row(hours, microseconds):
+    """However many hours an operator writes, SQLite's integers hold them beside an instant."""
+    assert hours_in_microseconds(hours) == microseconds

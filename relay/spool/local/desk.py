@@ -40,7 +40,7 @@ from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw, remove_raw
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
-from relay.spool.local.rows import to_microseconds
+from relay.spool.local.rows import hours_in_microseconds, to_microseconds
 from relay.spool.local.wake import ring
 from relay.spool.model import (
     DROPPABLE,
@@ -85,7 +85,7 @@ class LocalDesk(Desk):
             raise SpoolError(
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
-        self._window = timedelta(hours=config.spool.duplicate_window_hours) // timedelta(microseconds=1)
+        self._window = hours_in_microseconds(config.spool.duplicate_window_hours)
         self._reserve = Reserve(self._layout)
         self._connection = self._reserve.pay(lambda: open_to_look(self._layout.database))
         self._write_lock = WriteLock(self._layout.gate)

@@ -28,13 +28,13 @@ from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import Layout
 from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
+from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
 from relay.spool.model import RawFile, Receipt, Submission
 
 #: Files that are synced at the same time; more would only queue in the disk.
 _SEALERS = 8
-_HOUR_MICROSECONDS = 3_600_000_000
 #: Mails without a Message-ID whose peers have not answered yet; when there are more, all of them are
 #: forgotten.
 _UNCONFIRMED_LIMIT = 10_000
@@ -48,7 +48,7 @@ class LocalIntake(Intake):
     def __init__(self, config: Config, *, by_hand: bool = False) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._large_bytes = config.spool.large_message_bytes
-        self._window = int(config.spool.duplicate_window_hours * _HOUR_MICROSECONDS)
+        self._window = hours_in_microseconds(config.spool.duplicate_window_hours)
         self._layout.prepare()
         reserve = Reserve(self._layout)
         # Only the daemon brings an older spool up to date: a command would lock out the one that runs.

@@ -25,11 +25,11 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.spool.local.database import close_database, open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout, adopt, make_folder, sync_folder
+from relay.spool.local.rows import hours_in_microseconds
 
 _LOOK_SECONDS = 1.0
 #: The share of the room above which it counts as short, before it is used up.
 _NEAR = 0.8
-_HOUR_MICROSECONDS = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Room:
         if not self._limits.max_age_hours or look.oldest_accepted_at is None:
             return False
         age = self._wall() * 1e6 - look.oldest_accepted_at
-        return age > self._limits.max_age_hours * _HOUR_MICROSECONDS
+        return age > hours_in_microseconds(self._limits.max_age_hours)
 
     def lacks_room(self, *, largest: int) -> bool:
         """Take a new look. Returns whether room is so short that finished mail has to be removed, if there is

@@ -22,6 +22,8 @@ from relay.vocabulary import Rung
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_HOUR = 3_600_000_000
+_LONGEST = 1 << 62
 
 #: Nobody knows when a request that an earlier version stored went out: the instant of acceptance is assumed.
 _INHERITED = "iif(e.token IS NULL AND r.request IS NOT NULL, e.accepted_at, NULL)"
@@ -37,6 +39,11 @@ ENTRY_COLUMNS = (
 #: The same without the request, which may be large: for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
+
+
+def hours_in_microseconds(hours: float) -> int:
+    """A span of hours as rows count time: at most what SQLite's integers hold beside an instant."""
+    return int(min(hours * _HOUR, _LONGEST))
 
 
 def to_microseconds(at: datetime) -> int:
