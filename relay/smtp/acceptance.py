@@ -104,6 +104,10 @@ class Acceptance:
             self._destinations = self.transaction.settings.routes.destinations(paths)
         return self._destinations
 
+    def is_examined(self) -> bool:
+        """Returns whether `take_in` examines the mail before its commit and waits for more than the spool."""
+        return self.transaction.settings.looks_inside and bool(self.strict_routes())
+
     def strict_routes(self) -> list[Route]:
         """The routes among those of the mail that refuse files before the 250."""
         if not self.transaction.settings.looks_inside:
@@ -178,10 +182,19 @@ async def receive(
 async def take_in(
     acceptance: Acceptance, offered: Submission, *, intake: Intake, check: Check | None = None
 ) -> Receipt | Reply:
-    """The receipt of the spool for a submission, or the reply that refuses the mail for its files."""
-    strict = acceptance.strict_routes()
-    if strict:
-        settings = acceptance.transaction.settings
+    """Examine a mail that is whole, and commit it. Returns the receipt, or the reply that refuses the mail.
+
+    This is the place of everything that is found out about a whole mail while its peer waits for the
+    reply, proofs of its author among it; `check` is that of the operator's handlers. Each step is named in
+    `Acceptance.is_examined` (or, as `check`, in `Transfer.end`), so that it runs in a task. It keeps a
+    deadline of its own, and reads the octets by `offered.raw` or as an observer of `Content`, never by a
+    copy. It gives a reply, or the submission with what it has found (`results`, `holds`).
+
+    Raises:
+        SpoolError: the spool has not taken the mail.
+    """
+    if acceptance.is_examined():
+        strict, settings = acceptance.strict_routes(), acceptance.transaction.settings
         refused = await settings.look.find_refused(offered.raw, strict, settings.config)
         routes = tuple(destination.route for destination in offered.destinations)
         verdict = decide_files(routes, refused, settings.terms)
@@ -193,7 +206,7 @@ async def take_in(
         if isinstance(checked, Reply):
             return checked
         offered = checked
-    return await intake.put(offered)
+    return await intake.begin_put(offered)
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:

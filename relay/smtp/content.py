@@ -39,6 +39,8 @@ def _pieces(parts: list[bytes], trim: int) -> list[bytes]:
     """The parts without their last `trim` octets. Small parts are joined, large ones stay as they are, and
     none is cut within CRLF.
     """
+    if len(parts) == 1 and len(parts[0]) > trim:  # most mail comes with one read of the socket
+        return [parts[0][: len(parts[0]) - trim]]
     while trim and parts:
         last = parts.pop()
         if len(last) > trim:
@@ -85,7 +87,7 @@ class Content:
         #: The mail from its end to `join`, where it is in memory.
         self._pieces: list[bytes] = []
         self._digest = hashlib.sha256()
-        self._updates = (self._digest.update, *(observer.update for observer in observers))
+        self._updates = (self._digest.update, *[observer.update for observer in observers])
         #: Octets in memory that wait to be moved.
         self.held = 0
         #: Octets taken from the wire, dots included.

@@ -202,7 +202,8 @@ class Conversation:
             # RFC 5321 §2.3.8: LF alone ends no command, and may be part of smuggling.
             self._answer(session.bare(buffer[start:end]))
         self._admission.rested_at = now  # the deadline stays: `expire` looks at this
-        return connection.at < len(connection.buffer) or self._sink is not None
+        # A chunk of no octets has ended before any comes.
+        return connection.at < len(connection.buffer) or (self._sink is not None and self._sink.empty)
 
     def _wait_for_line(self) -> None:
         """Keep the beginning of a line, unless it is another protocol's, or longer than any command."""
@@ -243,8 +244,7 @@ class Conversation:
 
     def _answer(self, answer: Answer) -> None:
         """Carry out an answer of the session."""
-        session, transfer = self._session, self.transfer
-        if transfer is not None and session.transaction is not transfer.transaction:
+        if self.transfer is not None and self._session.transaction is not self.transfer.transaction:
             self._part("reset")  # RSET or EHLO among chunks
         if isinstance(answer, Reply):
             self._say(answer)

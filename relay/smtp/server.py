@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 from relay import replies, telemetry
@@ -133,6 +134,24 @@ class Server:
         task = self.loop.create_task(coroutine)
         self.works.add(task)
         task.add_done_callback(self.works.discard)
+
+    def step(self, way: Coroutine[Any, Any, None], waited: asyncio.Future[Any] | None = None) -> None:
+        """Run something up to where it waits for a future, which calls for the next step.
+
+        This is `work` without a task, for what waits for futures alone (`asyncio.timeout` and its like need a
+        task) and handles its own errors. A task costs each mail some microseconds, and a turn of the loop.
+        """
+        if waited is not None:
+            self.works.discard(waited)
+        try:
+            waited = way.send(None)
+        except StopIteration:
+            return
+        if waited is None:  # asyncio.sleep(0)
+            self.loop.call_soon(self.step, way)
+        else:
+            self.works.add(waited)
+            waited.add_done_callback(partial(self.step, way))
 
     async def check_password(
         self,

@@ -1,9 +1,9 @@
 """A transfer: one mail on its way in, from its first octet to the reply at its end.
 
-Owns the moving of large mail to its file, block by block, in threads, and the commit. Nothing that has begun
-is cancelled: when the peer goes away during the commit the mail is accepted all the same, and when it goes
-away before, nothing is kept. 250 is said only after the spool has said that the mail is on disk, and nothing
-after that changes the reply.
+Owns the moving of large mail to its file, block by block, in threads, and the one way from the end of the
+data to the reply. Nothing that has begun is cancelled: when the peer goes away during the commit the mail is
+accepted all the same, and when it goes away before, nothing is kept. 250 is said only after the spool has
+said that the mail is on disk, and nothing after that changes the reply.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from relay.envelope import Peer, SpoolId
 from relay.errors import SpoolError
 from relay.smtp.acceptance import (
     Acceptance,
+    Check,
     begin_acceptance,
-    complete,
     log_end,
     receive,
     reply_to,
@@ -30,10 +30,8 @@ from relay.smtp.handler_content import show_mail
 from relay.smtp.handlers import HandlerSession
 from relay.smtp.server import Server
 from relay.smtp.transaction import Transaction
-from relay.spool.model import Receipt, Submission
+from relay.spool.model import Receipt
 from relay.vocabulary import Reply
-
-_Outcome = asyncio.Future[Receipt] | asyncio.Future[Reply] | asyncio.Future[Receipt | Reply]
 
 
 class Host(Protocol):
@@ -53,6 +51,7 @@ class Transfer:
     """One mail, from its octets to its reply."""
 
     __slots__ = (
+        "_at_once",
         "_due_at",
         "_ends_at",
         "_handlers",
@@ -94,6 +93,7 @@ class Transfer:
         self._moving = False
         self._trim = -1  # octets of end-of-data, when the end was read while a block was being moved
         self._over = False  # the session no longer waits for the outcome
+        self._at_once = False  # the way to the reply is taken while the session reads
 
     @property
     def full(self) -> bool:
@@ -171,56 +171,51 @@ class Transfer:
         if self._moving:
             self._trim = trim
             return
-        done: _Outcome
-        if self.content.moved or self._handlers is not None or self.acceptance.strict_routes():
-            done = self._server.loop.create_task(self._take_in(trim))
-        else:
-            done = self._begin_put(trim)
-        self._server.works.add(done)
-        done.add_done_callback(self._ended)
+        way = self._take_in(trim)
+        if self.content.moved or self._handlers is not None or self.acceptance.is_examined():
+            self._server.work(way)
+            return
+        # The fast path: what waits for nothing but the spool needs no task, since the spool calls back.
+        self._at_once = True
+        self._server.step(way)
+        self._at_once = False
 
-    async def _take_in(self, trim: int) -> Receipt | Reply:
-        """The outcome for mail that lies in a file, or that is looked into. Nobody cancels this."""
-        content, server = self.content, self._server
-        if content.moved and not content.failed:
-            last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
-            await server.loop.run_in_executor(server.writers, last)
-        check = None
-        if self._handlers is not None:
-            handlers, acceptance = self._handlers, self.acceptance
-            check = partial(show_mail, handlers=handlers, acceptance=acceptance, threads=server.writers)
-        return await receive(self.acceptance, content, trim=trim, intake=server.intake, check=check)
+    async def _take_in(self, trim: int) -> None:
+        """The one way from the end of the data to the reply. Nobody cancels it.
 
-    def _begin_put(self, trim: int) -> _Outcome:
-        """The outcome for all other mail: no thread, and so no task. An outcome that is known already is
-        told a turn later, too.
+        In this order: the last block of a large mail goes to its file (`store_block`), the whole mail is
+        decided over (`complete`), it is examined where somebody asks for that and committed (`take_in`), the
+        host is told.
         """
-        decided: asyncio.Future[Reply] = self._server.loop.create_future()
+        content, server = self.content, self._server
         try:
-            offered = complete(self.acceptance, self.content, trim=trim)
-            if isinstance(offered, Submission):
-                return self._server.intake.begin_put(offered)
-            decided.set_result(offered)
-        except Exception as exc:  # noqa: BLE001 - for `_ended`, where what the spool's future raises ends up
-            decided.set_exception(exc)
-        return decided
-
-    def _ended(self, done: _Outcome) -> None:
-        """Turn the outcome, of the spool or of a decision before it, into the reply."""
-        self._server.works.discard(done)
-        try:
-            outcome = done.result()
+            if content.moved and not content.failed:
+                last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
+                await server.loop.run_in_executor(server.writers, last)
+            outcome = await receive(
+                self.acceptance, content, trim=trim, intake=server.intake, check=self._check()
+            )
         except SpoolError as exc:
             outcome = reply_to(exc)
             if outcome is not replies.NO_ROOM:
                 telemetry.spool_failed(where="smtp.put", why=str(exc), spool_id=self.transaction.spool_id)
-        except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and never says what it was
+        except Exception:  # noqa: BLE001 - one of three places: unknown trouble of ours defers, and is not told
             telemetry.fault_caught(where="smtp.receive", spool_id=self.transaction.spool_id)
             outcome = replies.LOCAL_ERROR
+        if self._at_once:  # the host still reads: told now, it would begin to read within its reading
+            await asyncio.sleep(0)
         if isinstance(outcome, Reply):
             self._settle(outcome)
         else:
             self._settle(replies.fill(replies.QUEUED, spool_id=outcome.spool_id), outcome)
+
+    def _check(self) -> Check | None:
+        """The look of the operator's handlers at the whole mail. Returns None where there are none."""
+        if self._handlers is None:
+            return None
+        return partial(
+            show_mail, handlers=self._handlers, acceptance=self.acceptance, threads=self._server.writers
+        )
 
     def _settle(self, reply: Reply, receipt: Receipt | None = None) -> None:
         """Note the reply of the mail, and tell the host."""
