@@ -10,6 +10,7 @@ import time
 import dns.message
 import dns.rrset
 import pytest
+import uvloop
 from dns_server import DnsServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,6 +233,17 @@ async def test_closing_ends_what_is_under_way():
         await resolver.close()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+def test_uvloop_serves_as_well():
+    """On the loop that the daemon runs on where it is installed, UDP and TCP work the same."""
+
+    async def ask():
+        async with resolving() as (resolver, _):
+            return [await resolver.query(*each) for each in (("example.com", A), ("long.example", TXT))]
+
+    answers = uvloop.run(ask())
+    assert [len(answers[0].addresses), len(answers[1].texts)] == [2, 90]
 
 
 async def test_a_resolver_without_servers_knows_nothing(monkeypatch):

@@ -54,7 +54,7 @@ async def _check(
 ) -> SpfResult:
     local, _, named = sender.rpartition("@")
     domain = _encode_host(named) if len(sender) <= SENDER_CHARACTERS else ""
-    if "." not in domain:  # RFC 7208 §4.3: not a name of several labels
+    if not _is_qualified(domain):
         return SpfResult(
             result=Result.NONE,
             identity=identity,
@@ -78,6 +78,14 @@ async def _check(
         reason=end.reason,
         lookups=evaluation.lookups,
     )
+
+
+def _is_qualified(domain: str) -> bool:
+    """Returns whether this can be a name of several labels (RFC 7208 §4.3), and no address or address
+    literal.
+    """
+    _, dot, top = domain.rpartition(".")
+    return bool(dot) and not top.isdigit() and not domain.startswith("[")
 
 
 def _encode_host(name: str) -> str:

@@ -228,6 +228,17 @@ async def test_macros_are_expanded(spec, name):
     assert resolver.names[-1] == name
 
 
+@pytest.mark.parametrize(
+    "helo", ["[192.0.2.9]", "[IPv6:2001:db8::9]", "192.0.2.9", "localhost", "", "a..b", "-"]
+)
+async def test_no_dns_is_asked_for_what_is_no_name(helo):
+    """An address, an address literal and a name of one label have no record, and cost no question."""
+    resolver = Asked({})
+    found = await check_helo(ipaddress.ip_address(PEER), helo=helo, resolver=resolver)
+    assert found.result is Result.NONE
+    assert resolver.names == []
+
+
 class Asked:
     """A resolver that has one record a domain and keeps the names that it was asked for."""
 
