@@ -147,9 +147,19 @@ class DnsResolver:
     async def _follow(self, name: str, kind: RecordType) -> tuple[Answer, float]:
         """Ask for a name, and for the target of its CNAME where the server leaves that to us."""
         asked = _to_wire(name)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._timeout_seconds
         for _ in range(CHAIN):
             try:
-                found = await self._stub.resolve(asked, kind.value, raise_on_no_answer=False, search=False)
+                # A datagram that comes just then can swallow the cancellation by our time-out
+                # (asyncio.wait_for in Python 3.11, python/cpython#86296); then the lifetime ends it.
+                found = await self._stub.resolve(
+                    asked,
+                    kind.value,
+                    raise_on_no_answer=False,
+                    search=False,
+                    lifetime=max(ends - loop.time(), 0.0),
+                )
             except dns.resolver.NXDOMAIN as exc:
                 return NXDOMAIN, _negative_seconds(exc.response(asked))  # type: ignore[no-untyped-call]
             if found.rrset is not None:
@@ -277,7 +287,6 @@ def _build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolve
 
     stub.nameservers = [_Server(host, port, demote) for host, port in chosen]
     stub.timeout = TRY_SECONDS
-    stub.lifetime = 60.0  # ours ends first
     stub.use_edns(0, 0, EDNS_BYTES)
     return stub
 

@@ -202,6 +202,22 @@ async def test_a_mail_waits_at_most_its_deadline():
     assert server.count("example.com") == 0
 
 
+async def test_junk_at_the_instant_of_the_time_out_is_waited_for_no_longer():
+    """Junk that comes with the time-out, to a loop that was busy, does not make the question any longer."""
+
+    def junk(wire):
+        time.sleep(0.3)
+        return wire[:2] + b"\x81\x80" + b"\xff" * 40
+
+    async with resolving(timeout_seconds=0.2) as (resolver, server):
+        server.octets = junk
+        began = time.monotonic()
+        answer = await resolver.query("hostile.example", A)
+        took = time.monotonic() - began
+    assert answer.status is Status.TEMPERROR
+    assert took < TRY_SECONDS
+
+
 async def test_a_mail_asks_a_bounded_number_of_questions():
     """The last question of a mail is followed by temperrors, and the next mail starts anew."""
     async with resolving() as (resolver, _):
