@@ -72,11 +72,13 @@ match = ["@example.com"]
 
 def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> Any:
     """The first truthy answer of `what`; AssertionError with the last answer when the time is over."""
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
     while not (answer := what()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise AssertionError(f"not within {seconds} s: {so or what} (last seen: {answer!r})")
-        time.sleep(0.02)  # between two looks at the condition
+        # Between two looks, each of which may be a request: what takes long is looked at less often.
+        time.sleep(0.02 if waited < 1 else 0.1)
     return answer
 
 
