@@ -25,6 +25,7 @@ _VALUE_LIMIT = 2_048
 # checks.
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "spf", "dkim", "dmarc", "arc",
+    "identity",
 })  # fmt: skip
 
 #: Each attribute of ours in its order of priority, for docs/attributes.md.
@@ -42,10 +43,15 @@ MEANINGS = {
     "envelope_to": "the recipients that led to this contact",
     "reply_to": "the addresses of Reply-To",
     "from": "the authors, where the mail names several or the contact's own address says less",
-    "spf": "the result of SPF, where it was checked",
-    "dkim": "the result of DKIM, where it was checked",
+    "identity": "who is proved to have sent the mail, in one sentence ([identity.md](identity.md)): `verified: bank.example signed this`",
+    "spf": "the result of SPF for the reverse-path, where it was checked",
+    "dkim": "the result of DKIM, where it was checked: of several signatures that of the best",
     "dmarc": "the result of DMARC, where it was checked",
     "arc": "the result of ARC, where it was checked",
+    "dmarc_detail": "the author's domain, and the reason of that result",
+    "dkim_detail": "each signature's result, domain, selector and reason",
+    "spf_detail": "the domain, and the reason of that result",
+    "arc_detail": "the reason of that result, and who sealed the mail",
     "date": "the mail's own date, in UTC",
     "tag": "the part of the recipient between `+` and `@`",
     "peer": "the IP address of the server that handed the mail over",
@@ -54,6 +60,13 @@ MEANINGS = {
     "original_to": "the addresses of To",
     "original_cc": "the addresses of Cc",
 }
+
+#: Those of `relay.auth.identity`, in the same order.
+_RESULTS = (
+    "identity",
+    *("spf", "dkim", "dmarc", "arc"),
+    *("dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
+)
 
 
 def build_attributes(
@@ -126,7 +139,7 @@ def _read_message(
     yield "reply_to", _list(message.reply_to)
     # Only where the header says more than the contact's own address does.
     yield "from", authors if authors.strip() != from_address else ""
-    for result in ("spf", "dkim", "dmarc", "arc"):
+    for result in _RESULTS:
         yield result, context.results.get(f"relay_{result}", "")
     yield "date", message.date.astimezone(UTC).isoformat() if message.date else ""
     yield "tag", _read_tag(paths, route)

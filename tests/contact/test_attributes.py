@@ -50,7 +50,15 @@ def test_all_that_is_known():
     )
     context = make_context(
         forward_paths=["support+vip@example.com"],
-        results={"relay_spf": "pass", "relay_dkim": "fail", "relay_dmarc": "pass", "relay_arc": "none"},
+        results={
+            "relay_spf": "pass",
+            "relay_dkim": "fail",
+            "relay_dmarc": "pass",
+            "relay_arc": "none",
+            "relay_dkim_detail": "fail x.example s1: the body was changed",
+            "relay_identity": "verified: x.example lets this server send for it",
+            "relay_other": "no attribute of ours",
+        },
     )
     attributes, changes = build(message, context=context, codes=["body.note", "body.empty", "body.note"])
     assert attributes == {
@@ -62,10 +70,12 @@ def test_all_that_is_known():
         "relay_envelope_from": "jane@customer.example",
         "relay_envelope_to": "support+vip@example.com",
         "relay_reply_to": "kim@x.example",
+        "relay_identity": "verified: x.example lets this server send for it",
         "relay_spf": "pass",
         "relay_dkim": "fail",
         "relay_dmarc": "pass",
         "relay_arc": "none",
+        "relay_dkim_detail": "fail x.example s1: the body was changed",
         "relay_date": "2025-03-01T10:00:00+00:00",
         "relay_tag": "vip",
         "relay_peer": "192.0.2.7",
@@ -191,7 +201,9 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         message_id="<1@x.example>",
         date=datetime(2025, 3, 1, tzinfo=UTC),
     )
-    results = {f"relay_{check}": "pass" for check in ("spf", "dkim", "dmarc", "arc")}
+    checks = ("spf", "dkim", "dmarc", "arc")
+    results = {f"relay_{check}": "pass" for check in checks}
+    results |= {f"relay_{check}_detail": "in words" for check in checks} | {"relay_identity": "verified"}
     context = make_context(forward_paths=["support+vip@example.com"], results=results)
     bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")
     attributes, _ = build(
