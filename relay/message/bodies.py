@@ -129,12 +129,10 @@ def _is_blank(node: Node) -> bool:
     if octets is None or not (octets := octets.strip()):
         return octets is not None
     if node.content_type == "text/html":
-        # A long one is not read to its end to find that it shows nothing.
-        return (
-            len(octets) <= _LOOKED_AT
-            and b"\0" not in octets[:4]
-            and not shows_something(uncover(octets.decode("latin-1")))
-        )
+        if len(octets) > _LOOKED_AT or b"\0" in octets[:4]:
+            return False  # a long one is not read to its end to find that it shows nothing
+        text = octets.decode("latin-1")
+        return not shows_something(text) and not shows_something(uncover(text))
     return octets in _BLANK_OCTETS
 
 

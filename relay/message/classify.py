@@ -8,9 +8,10 @@ class means. Follows RFC 3834 (Auto-Submitted), RFC 3464 and 6522 (reports), RFC
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 
 from relay.message.model import Message
-from relay.message.parameters import Parameterized, parse_content_type
+from relay.message.parameters import parse_content_type
 from relay.vocabulary import Classification
 
 #: Local parts of authors that write only bounces.
@@ -84,9 +85,13 @@ def classify(message: Message, *, null_reverse_path: bool) -> Classification:
     """
     submitted = _word(message, "auto-submitted")
     precedence = _word(message, "precedence")
-    if _is_bounce(message, null_reverse_path=null_reverse_path):
+    report = _find_report(message, null_reverse_path=null_reverse_path)
+    if _is_bounce(message, report, null_reverse_path=null_reverse_path):
         return Classification.BOUNCE
-    if _is_auto_reply(message, submitted, precedence, null_reverse_path=null_reverse_path):
+    # RFC 8098: a receipt is written by a program.
+    if report is Report.RECEIPT or _is_auto_reply(
+        message, submitted, precedence, null_reverse_path=null_reverse_path
+    ):
         return Classification.AUTO_REPLY
     listed = any(message.header(name) is not None for name in _LIST_FIELDS) or precedence == "list"
     unsubscribes = message.header("list-unsubscribe") is not None
@@ -101,41 +106,49 @@ def classify(message: Message, *, null_reverse_path: bool) -> Classification:
     return Classification.HUMAN
 
 
-def _is_bounce(message: Message, *, null_reverse_path: bool) -> bool:
-    daemon = any(_DAEMONS.match(box.address) for box in message.author)
-    kinds, kind = _reported(message, programs_wrote=daemon or null_reverse_path)
-    if kinds & _REPORTS:
-        return True
-    if kinds & _RECEIPTS:
-        return False
-    if (
-        kind.word == "multipart/report"
-        and kind.parameters.get("report-type", "").lower() == "delivery-status"
-    ):
-        return True
+def _is_bounce(message: Message, report: Report | None, *, null_reverse_path: bool) -> bool:
+    if report is not None:
+        return report is Report.DELIVERY
     if message.header("x-failed-recipients") is not None:  # Exim and Gmail
         return True
+    daemon = _is_daemon(message)
+    if not daemon and not null_reverse_path:
+        return False
     told = _BOUNCE_SUBJECT.search(message.subject) is not None
     # Bounces of old gateways in plain text: an author of bounces or a null reverse-path, and the words.
-    return (daemon and (told or null_reverse_path)) or (null_reverse_path and told)
+    return told or (daemon and null_reverse_path)
 
 
-def _reported(message: Message, *, programs_wrote: bool) -> tuple[frozenset[str], Parameterized]:
-    """The types of the mail's leaves when it is a report itself, and its own Content-Type.
+class Report(Enum):
+    """The kind of a report that a mail is."""
+
+    DELIVERY = auto()
+    RECEIPT = auto()
+
+
+def _find_report(message: Message, *, null_reverse_path: bool) -> Report | None:
+    """The kind of report that the mail itself is. Returns None when it is none.
 
     A person who forwards a report writes a mail around it: a report within another multipart counts only
     where a program wrote the whole, as scanners do that wrap what passes them.
     """
-    kind = parse_content_type(message.header("content-type") or "")
-    if kind.word != "multipart/report" and kind.word not in _REPORTS | _RECEIPTS and not programs_wrote:
-        return frozenset(), kind
-    return frozenset(part.content_type for part in message.parts), kind
+    kinds = {part.content_type for part in message.parts} & (_REPORTS | _RECEIPTS)
+    declared = (message.header("content-type") or "").lower()
+    if not kinds and "delivery-status" not in declared:
+        return None
+    kind = parse_content_type(declared)
+    itself = kind.word == "multipart/report" or kind.word in kinds
+    if kinds and (itself or null_reverse_path or _is_daemon(message)):
+        return Report.DELIVERY if kinds & _REPORTS else Report.RECEIPT
+    told = kind.parameters.get("report-type") == "delivery-status"
+    return Report.DELIVERY if itself and told and not kinds else None
+
+
+def _is_daemon(message: Message) -> bool:
+    return any(_DAEMONS.match(box.address) for box in message.author)
 
 
 def _is_auto_reply(message: Message, submitted: str, precedence: str, *, null_reverse_path: bool) -> bool:
-    daemon = any(_DAEMONS.match(box.address) for box in message.author)
-    if _reported(message, programs_wrote=daemon or null_reverse_path)[0] & _RECEIPTS:
-        return True  # RFC 8098: a receipt is written by a program
     if submitted.startswith(("auto-replied", "auto-notified")):
         return True
     # An acknowledgement of a ticket system is marked as generated; unlike a newsletter, it answers a mail.

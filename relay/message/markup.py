@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import islice
 
 
 class Kind(Enum):
@@ -57,12 +58,12 @@ _END = re.compile(r"</body\s{0,20}>\s{0,200}(?:</html\s{0,20}>\s{0,200})?\Z", re
 _TAIL = 600
 # White space and other characters that show nothing: no-break, zero-width, soft-hyphen; they fill preheaders.
 _BLANK = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u034f\u00ad\ufeff"
-#: Marks that hide what follows while they are open, each with its end; searched from behind.
-_OPENINGS = (
-    ("<!--", "-->"),
-    *((f"<{name}", f"</{name}") for name in ("title", "style", "script", "iframe", "noembed", "noframes")),
-)
-_COVERS = frozenset({"-->", *(closes + ">" for _, closes in _OPENINGS[1:])})
+#: Marks that hide what follows while they are open, and their ends.
+_COVERING = ("title", "style", "script", "iframe", "noembed", "noframes")
+# The look ahead costs less than the choice: most marks are others.
+_COVER = re.compile(rf"<(?=[!tsinTSIN])(!--|(?i:{'|'.join(_COVERING)}))")
+_COVER_ENDS = {"!--": re.compile("-->")} | {name: _CLOSERS[name] for name in _COVERING}
+_COVERS = frozenset({"-->", *(f"</{name}>" for name in _COVERING)})
 #: Covers that are taken off one HTML.
 _MOST_COVERS = 4
 #: The elements that stand for words, or for the end of what has none.
@@ -252,9 +253,11 @@ def uncover(source: str) -> str:
 
 
 def _leaves_open(source: str) -> bool:
-    """Returns whether something is opened behind the last mark that closes its kind."""
-    lowered = source.lower()
-    return any(lowered.rfind(opens) > lowered.rfind(closes) for opens, closes in _OPENINGS)
+    """Returns whether the last mark of a kind that hides what follows has no end behind it: a look without
+    tokens, since nearly all HTML is sound.
+    """
+    last = {found[1].lower(): found.end() for found in islice(_COVER.finditer(source), TOKENS)}
+    return any(_COVER_ENDS[name].search(source, at) is None for name, at in last.items())
 
 
 def _content(source: str, scanner: Scanner) -> int | None:

@@ -47,6 +47,8 @@ _MOST_LEVELS = 8
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _OCTETS = "application/octet-stream"
+#: Octets of a leaf that tell a container from other files.
+_FRONT = 64
 #: Octets of a file that show whether it is a mail, and fields of which a mail has two at least.
 _MAIL_FRONT = 64 << 10
 _MAIL_FIELDS = frozenset(
@@ -66,6 +68,8 @@ class Node:
     part: Part | None = None
     #: The leaf's decoded octets, kept when it is text and fits one chunk.
     octets: bytes | None = field(default=None, repr=False)
+    #: The leaf's first decoded octets.
+    front: bytes = field(default=b"", repr=False)
     #: Nodes found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
     inner: tuple[Node, ...] = ()
     #: True for a body that counts only when the mail has no other (TNEF).
@@ -319,7 +323,12 @@ class TreeBuilder:
         )
         kept = first if len(first) == size and content_type.startswith("text/") else None
         return Node(
-            path=path, content_type=content_type, parameters=header.kind.parameters, part=part, octets=kept
+            path=path,
+            content_type=content_type,
+            parameters=header.kind.parameters,
+            part=part,
+            octets=kept,
+            front=first[:_FRONT],
         )
 
 

@@ -40,7 +40,7 @@ def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
     part = node.part
     if part is None or not part.size or builder.work.tired() or builder.work.late():
         return ()
-    if node.content_type in SMIME_TYPES or (_is_binary(node) and is_signed(_front(part))):
+    if node.content_type in SMIME_TYPES or (_is_binary(node) and is_signed(node.front)):
         return _unpack_smime(builder, part, depth)
     known = node.content_type in _TNEF_TYPES or (part.name or "").lower() == "winmail.dat"
     if known or (_is_binary(node) and part.detected_type == "application/ms-tnef"):
@@ -56,10 +56,6 @@ def _is_binary(node: Node) -> bool:
     """
     kind = node.content_type
     return kind.startswith("application/") and "signature" not in kind
-
-
-def _front(part: Part) -> bytes:
-    return next(iter(part.chunks()), b"")[:64] if part.size < SMIME_LIMIT else b""
 
 
 def _room(builder: TreeBuilder) -> bool:
