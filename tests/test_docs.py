@@ -306,6 +306,16 @@ def test_modules_in_documents_exist():
         assert missing == [], path.name
 
 
+def test_rooms_of_the_local_spool_are_all_named():
+    """The table of docs/spool.md has each module of the local spool once, and no other."""
+    section = (ROOT / "docs" / "spool.md").read_text().partition("## In the code")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \| .+ \|$", section, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(
+        path.stem for path in (ROOT / "relay/spool/local").glob("*.py") if path.stem != "__init__"
+    )
+
+
 def words_of(path):
     """Every docstring and every comment of a file, each on one line; comments below each other are one."""
     for node in ast.walk(ast.parse(path.read_text())):
