@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
 
+from relay.auth.identity import IdentitySummary
 from relay.aws.request_limits import check_request
 from relay.config.model import Config, Route
 from relay.contact.fit import fit
@@ -41,6 +42,27 @@ URL_LENGTH = 1_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The origin of a mail: who hands it over in a dry run, and the results of the checks of that."""
+
+    #: The address of the peer; "" where none is given.
+    peer: str = ""
+    helo: str | None = None
+    #: None for the null one; it counts only where it is given, else it is what the mail suggests.
+    reverse_path: str | None = None
+    is_sender_given: bool = False
+    #: Aware; None for now.
+    received_at: datetime | None = None
+    #: The attributes of a contact that the results of the checks make.
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    #: The results; None where nothing was asked for.
+    identity: IdentitySummary | None = None
+
+
+_UNKNOWN = Origin()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """The explanation of one file for one destination."""
 
@@ -57,6 +79,8 @@ class Explanation:
     reason: str = ""
     #: The error: the file cannot be read, or the request breaks a limit.
     error: str | None = None
+    #: The results of the checks of the mail's origin; None where nothing was asked for.
+    identity: IdentitySummary | None = None
 
 
 class Explainer:
@@ -76,14 +100,14 @@ class Explainer:
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
 
-    def explain(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
+    def explain(self, file: str, raw: bytes, origin: Origin = _UNKNOWN) -> tuple[Explanation, ...]:
         """Explain a file: one explanation for each destination, at least one."""
         try:
-            return self.read(file, raw)
+            return self.read(file, raw, origin)
         except Exception as exc:  # noqa: BLE001 - one file of thousands may not end the run
             return (Explanation(file=file, error=f"a fault of the relay: {exc!r}"),)
 
-    def read(self, file: str, raw: bytes) -> tuple[Explanation, ...]:
+    def read(self, file: str, raw: bytes, origin: Origin = _UNKNOWN) -> tuple[Explanation, ...]:
         """Explain a file as `explain` does, but raise what the parser raises, as a worker may."""
         message = parse_message(raw, clock=time.process_time)
         paths, unknown = self._choose_paths(message)
@@ -94,14 +118,15 @@ class Explainer:
                 message=message,
                 disposition=Disposition.REJECT,
                 reason=f"no route matches {path}",
+                identity=origin.identity,
             )
             for path in unknown
         ]
-        envelope = _build_envelope(message, paths)
+        envelope = _build_envelope(message, paths, origin)
         ours = self._routes.destinations(paths)
         rulings = self._judge(raw, message, ours)
         found.extend(
-            self._explain_one(file, raw, message, envelope, destination, rulings[destination.route])
+            self._explain_one(file, raw, message, envelope, destination, rulings[destination.route], origin)
             for destination in ours
         )
         return tuple(found)
@@ -128,13 +153,15 @@ class Explainer:
         verdict = decide(Facts(octets=octets, hops=hops, routes=routes, refused_files=refused), terms)
         return {name: verdict.rule(name) for name in routes}
 
-    def explain_original(self, file: str, raw: bytes, *, cause: Cause, why: str) -> tuple[Explanation, ...]:
+    def explain_original(
+        self, file: str, raw: bytes, origin: Origin = _UNKNOWN, *, cause: Cause, why: str
+    ) -> tuple[Explanation, ...]:
         """Explain a mail that ended the worker which parsed it: its original, made from a look at its header
         alone.
         """
         message = glimpse_message(raw)
         paths, _ = self._choose_paths(message)
-        envelope = _build_envelope(message, paths)
+        envelope = _build_envelope(message, paths, origin)
         found = []
         ours = self._routes.destinations(paths)
         rulings = self._judge(raw, None, ours)
@@ -142,7 +169,7 @@ class Explainer:
             ruling = rulings[destination.route]
             route = self._routes.route(destination.route)
             assert route is not None
-            context = self._build_context(envelope, destination, raw)
+            context = self._build_context(envelope, destination, raw, origin)
             plan = fit_original(raw, context, route, self._config, why=cause)
             found.append(
                 Explanation(
@@ -155,16 +182,19 @@ class Explainer:
                     disposition=ruling.disposition,
                     reply=ruling.reply,
                     reason=ruling.reason or f"it is not understood ({why})",
+                    identity=origin.identity,
                 )
             )
         return tuple(found)
 
-    def _build_context(self, envelope: Envelope, destination: Destination, raw: bytes) -> Context:
+    def _build_context(
+        self, envelope: Envelope, destination: Destination, raw: bytes, origin: Origin
+    ) -> Context:
         return Context(
             spool_id=SPOOL_ID,
             envelope=envelope,
             destination=destination,
-            results={},
+            results=origin.attributes,
             raw_size=len(raw),
             is_ours=build_is_ours(self._config, self._routes),
         )
@@ -189,10 +219,11 @@ class Explainer:
         envelope: Envelope,
         destination: Destination,
         ruling: Ruling,
+        origin: Origin,
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
-        context = self._build_context(envelope, destination, raw)
+        context = self._build_context(envelope, destination, raw, origin)
         plan = fit(message, context, route, self._config)
         attached = [file for file in plan.files if file.attached]
         request = _build_request(plan, destination, envelope, raw)
@@ -214,15 +245,16 @@ class Explainer:
             reason=ruling.reason
             or (f"the route says {action} for this class" if action != "deliver" else ""),
             error="; ".join(problems) or None,
+            identity=origin.identity,
         )
 
 
-def _build_envelope(message: Message, paths: Sequence[str]) -> Envelope:
+def _build_envelope(message: Message, paths: Sequence[str], origin: Origin) -> Envelope:
     return Envelope(
-        reverse_path=_guess_reverse_path(message),
+        reverse_path=origin.reverse_path if origin.is_sender_given else _guess_reverse_path(message),
         forward_paths=tuple(ForwardPath(address=path) for path in paths),
-        peer=Peer(address="", port=0),
-        received_at=datetime.now(UTC),
+        peer=Peer(address=origin.peer, port=0, helo=origin.helo),
+        received_at=origin.received_at or datetime.now(UTC),
     )
 
 
@@ -278,6 +310,7 @@ def build_record(explanation: Explanation) -> dict[str, Any]:
         "route": explanation.route.name if explanation.route else None,
         "files": [],
         "original_key": None,
+        "identity": asdict(explanation.identity) if explanation.identity else None,
     }
     if plan is not None:
         record["adaptations"] = [

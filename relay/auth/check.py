@@ -23,6 +23,7 @@ from relay.auth.dkim import DkimResult, find_signatures, verify_signatures
 from relay.auth.dmarc import DmarcResult, Forwarders, Identifiers, evaluate, may_align
 from relay.auth.fields import Fields, find_fields
 from relay.auth.identity import Results
+from relay.auth.iprev import IprevResult, check_iprev
 from relay.auth.lookup import fetch_texts, is_missing, walk_domains
 from relay.auth.organisation import Walk
 from relay.auth.signature import Signature
@@ -84,7 +85,7 @@ async def check(
     authors = {domain: _start("dmarc", _look_up_author(domain, resolver)) for domain in domains}
     dkim = _start("dkim", _check_dkim(facts, header, resolver))
     arc = _start("arc", _check_arc(facts, header, resolver))
-    spf = helo = None
+    spf = helo = iprev = None
     if facts.peer is not None:
         named = facts.helo
         mail_from = check_mail_from(
@@ -92,11 +93,12 @@ async def check(
         )
         spf = _start("spf", mail_from)
         helo = _start("spf", check_helo(facts.peer, helo=named, resolver=resolver))
+        iprev = _start("iprev", check_iprev(facts.peer, resolver))
     tasks: list[asyncio.Task[Any]] = [
         *authors.values(),
         dkim,
         arc,
-        *(task for task in (spf, helo) if task is not None),
+        *(task for task in (spf, helo, iprev) if task is not None),
     ]
     try:
         await _wait(tasks, ends_at)
@@ -105,6 +107,7 @@ async def check(
             helo=None if helo is None else _take(helo) or _late_spf(SpfIdentity.HELO),
             dkim=_describe_late(_take(dkim), header.signatures),
             arc=_take(arc) or ArcResult(result=Result.TEMPERROR, reason=_LATE),
+            iprev=None if iprev is None else _take(iprev) or _late_iprev(facts.peer),
         )
         found = {domain: author for domain, task in authors.items() if (author := _take(task)) is not None}
         judging = _start("dmarc", _check_dmarc(header, results, found, resolver, trusted_sealers))
@@ -226,6 +229,12 @@ async def _check_dmarc(
 
 def _late_spf(identity: SpfIdentity) -> SpfResult:
     return SpfResult(result=Result.TEMPERROR, identity=identity, domain="", reason=_LATE)
+
+
+def _late_iprev(peer: Address | None) -> IprevResult | None:
+    if peer is None:
+        return None
+    return IprevResult(result=Result.TEMPERROR, address=peer, name="", reason=_LATE)
 
 
 def _describe_late(

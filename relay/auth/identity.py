@@ -14,6 +14,7 @@ from relay.auth.arc import ArcResult
 from relay.auth.dkim import DkimResult
 from relay.auth.dmarc import DmarcResult
 from relay.auth.dmarc_record import Policy
+from relay.auth.iprev import IprevResult
 from relay.auth.spf_result import SpfResult
 from relay.auth.words import Result, show
 
@@ -44,6 +45,8 @@ class Results:
     dkim: tuple[DkimResult, ...] | None = None
     arc: ArcResult | None = None
     dmarc: DmarcResult | None = None
+    #: Of the peer's address.
+    iprev: IprevResult | None = None
 
     @property
     def best_dkim(self) -> DkimResult | None:
@@ -51,9 +54,46 @@ class Results:
         return min(self.dkim or (), key=lambda each: _BEST.index(each.result), default=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySummary:
+    """The results as `relay explain --json` shows them: the word of each check (RFC 8601) and the reasons."""
+
+    spf: str
+    #: Of the signature that says most for the mail.
+    dkim: str
+    dmarc: str
+    #: "none", "quarantine" or "reject", as the author's domain asks; None without a record.
+    dmarc_policy: str | None
+    arc: str
+    iprev: str
+    #: By the name of the check.
+    reasons: Mapping[str, str]
+    #: One plain sentence for an agent.
+    summary: str
+
+
 def build_identity_attributes(results: Results) -> Mapping[str, str]:
     """The attributes of a contact that the results make, by name; checks that were not made have none."""
     return {name: value for name, value in _list_attributes(results) if value}
+
+
+def summarise_identity(results: Results) -> IdentitySummary:
+    """The results in plain words; a check that was not made is `none`."""
+    checks = {
+        "spf": results.spf,
+        "dkim": results.best_dkim,
+        "dmarc": results.dmarc,
+        "arc": results.arc,
+        "iprev": results.iprev,
+    }
+    words = {name: str(check.result) if check else str(Result.NONE) for name, check in checks.items()}
+    policy = results.dmarc.policy if results.dmarc else None
+    return IdentitySummary(
+        **words,
+        dmarc_policy=None if policy is None else str(policy),
+        reasons={name: check.reason for name, check in checks.items() if check},
+        summary=describe_identity(results),
+    )
 
 
 def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
@@ -72,6 +112,8 @@ def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
         sealers = dict.fromkeys(show(each.domain) for each in reversed(results.arc.sets))
         by = f" (sealed by {', '.join(sealers)})" if sealers else ""
         yield "relay_arc_detail", results.arc.reason + by
+    if results.iprev is not None:
+        yield "relay_iprev", results.iprev.result
     yield "relay_identity", describe_identity(results)
 
 

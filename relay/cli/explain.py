@@ -17,8 +17,10 @@ from typing import Any, BinaryIO
 
 import click
 
+from relay.auth.identity import IdentitySummary
 from relay.cli.entries import printable
 from relay.cli.mail_file import MailFileError, read_mail
+from relay.cli.origin import Asked, add_origin_options, build_asked
 from relay.config import Config
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
@@ -27,9 +29,10 @@ from relay.contact.characters import clean_line, count_utf8
 from relay.contact.html_text import make_text
 from relay.contact.note import count_bytes
 from relay.contact.plan import Plan
-from relay.explain import Explainer, Explanation, build_record
+from relay.explain import Explainer, Explanation, Origin, build_record
 from relay.message.model import Message
 from relay.terminal import write_out_json
+from relay.understand import wire
 from relay.understand.alone import LoneWorker
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory
@@ -59,22 +62,26 @@ _DEEPEST = 10
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line, for each file and destination."
 )
+@add_origin_options
 @click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.pass_context
 def explain_command(
     ctx: click.Context,
+    /,
     config_path: str | None,
     recipients: tuple[str, ...],
     files: tuple[str, ...],
     *,
     as_json: bool,
+    **origin: Any,
 ) -> None:
-    """Show what a mail would become: a dry run, without network.
+    """Show what a mail would become: a dry run, without network but for DNS where --peer asks for it.
 
     FILE is a mail as it would be sent; "-" is the standard input.
     """
     config = load_config(config_path) if config_path else builtin_config()
-    explaining = _Explaining(config, Explainer(config, recipients=recipients), as_json=as_json)
+    asked = build_asked(**origin)
+    explaining = _Explaining(config, Explainer(config, recipients=recipients), asked, as_json=as_json)
     with explaining.worker:
         failed = [file for file in files if not explaining.explain(file)]
     ctx.exit(1 if failed else 0)
@@ -83,8 +90,9 @@ def explain_command(
 class _Explaining:
     """The files of one command, each read by a worker as the deliverer's mails are."""
 
-    def __init__(self, config: Config, explainer: Explainer, *, as_json: bool) -> None:
+    def __init__(self, config: Config, explainer: Explainer, asked: Asked, *, as_json: bool) -> None:
         self._config = config
+        self._asked = asked
         self._explainer = explainer
         self._as_json = as_json
         self.worker = LoneWorker(self._read)
@@ -95,13 +103,14 @@ class _Explaining:
             raw = read_mail(file)
         except MailFileError as exc:
             return self._show(Explanation(file=file, error=str(exc)))
+        origin = self._asked.find_origin(raw, self._config)
         with ExitStack() as stack:
             written = stack.enter_context(tempfile.TemporaryFile())
             handle = open_memory(raw)
             stack.callback(os.close, handle)
             call = Call(
                 job="",
-                order={"file": file},
+                order={"file": file, "origin": wire.pack(origin)},
                 raw=handle,
                 files=written.fileno(),
                 size=len(raw),
@@ -115,7 +124,7 @@ class _Explaining:
                 return self._show(Explanation(file=file, error=str(exc)))
             except GivenUpError as exc:
                 cause = Cause(CAUSES.get(exc.kind, Cause.CRASH))
-                found = self._explainer.explain_original(file, raw, cause=cause, why=str(exc))
+                found = self._explainer.explain_original(file, raw, origin, cause=cause, why=str(exc))
                 return self._show(*found)
             self._copy(written)
             return sound
@@ -128,7 +137,8 @@ class _Explaining:
 
     def _read(self, mail: Mail) -> dict[str, Any]:
         """Explain one file, in the worker, and write the explanations as they are to be shown."""
-        found = self._explainer.read(mail.order["file"], bytes(mail.raw))
+        origin = wire.unpack(Origin, mail.order["origin"])
+        found = self._explainer.read(mail.order["file"], bytes(mail.raw), origin)
         for explanation in found:
             octets = self._render(explanation).encode("utf-8", "backslashreplace")
             mail.files.write([octets], len(octets))
@@ -162,7 +172,7 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
     if plan:
         yield from _fact("Class", str(plan.classification))
         if explanation.disposition is Disposition.ACCEPT:
-            yield from _fact("Checks", "SPF, DKIM, DMARC and ARC are not asked for in a dry run")
+            yield from _fact("Checks", _describe_checks(explanation.identity))
     yield ""
     yield "The mail"
     yield from _list_parts(explanation.message, "  ")
@@ -172,6 +182,13 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
         yield from _show_contact(plan)
         yield ""
         yield from _show_changes(plan)
+
+
+def _describe_checks(identity: IdentitySummary | None) -> str:
+    if identity is None:
+        return "SPF, DKIM, DMARC and ARC are asked for with --peer or --dns"
+    words = f"spf={identity.spf} dkim={identity.dkim} dmarc={identity.dmarc} arc={identity.arc}"
+    return f"{words} iprev={identity.iprev}: {identity.summary}"
 
 
 def _fact(name: str, value: str) -> Iterator[str]:

@@ -48,6 +48,7 @@ MEANINGS = {
     "dkim": "the result of DKIM, where it was checked: of several signatures that of the best",
     "dmarc": "the result of DMARC, where it was checked",
     "arc": "the result of ARC, where it was checked",
+    "iprev": "whether the name of the peer's address leads back to it, where it was checked",
     "dmarc_detail": "the author's domain, and the reason of that result",
     "dkim_detail": "each signature's result, domain, selector and reason",
     "spf_detail": "the domain, and the reason of that result",
@@ -64,7 +65,7 @@ MEANINGS = {
 #: Those of `relay.auth.identity`, in the same order.
 _RESULTS = (
     "identity",
-    *("spf", "dkim", "dmarc", "arc"),
+    *("spf", "dkim", "dmarc", "arc", "iprev"),
     *("dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
 )
 

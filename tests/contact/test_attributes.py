@@ -202,7 +202,7 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         date=datetime(2025, 3, 1, tzinfo=UTC),
     )
     checks = ("spf", "dkim", "dmarc", "arc")
-    results = {f"relay_{check}": "pass" for check in checks}
+    results = {f"relay_{check}": "pass" for check in (*checks, "iprev")}
     results |= {f"relay_{check}_detail": "in words" for check in checks} | {"relay_identity": "verified"}
     context = make_context(forward_paths=["support+vip@example.com"], results=results)
     bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")
