@@ -40,6 +40,8 @@ class Hook:
     methods: Mapping[str, _Method]
     #: The time that each of its calls may take.
     seconds: float
+    #: The classes of errors of which a traceback was logged, each with its line.
+    places: set[tuple[str, int]] = field(default_factory=set)
 
 
 def build_hook(name: str, handler: object, seconds: float) -> Hook:
@@ -119,11 +121,25 @@ async def call_handler(hook: Hook, command: str, args: tuple[object, ...], *, sp
         except ValueError as exc:
             why = str(exc)
         else:
-            if reply is not None:
-                telemetry.hook_refused(hook=hook.name, command=command, spool_id=spool_id, reply=reply)
             return reply
-    telemetry.hook_failed(hook=hook.name, command=command, spool_id=spool_id, why=why, error=error)
+    seen = error is not None and _is_known(error, hook.places)
+    telemetry.hook_failed(
+        hook=hook.name, command=command, spool_id=spool_id, why=why, error=None if seen else error
+    )
     return replies.LOCAL_ERROR
+
+
+def _is_known(error: BaseException, places: set[tuple[str, int]]) -> bool:
+    """Returns whether an error of this class came from the same line before: its traceback is logged once, so
+    that a sender who knows how to raise it fills no disk.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    place = (type(error).__name__, last.tb_lineno if last is not None else 0)
+    known = place in places
+    places.add(place)
+    return known
 
 
 class _Watch:

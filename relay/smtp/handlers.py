@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from relay import telemetry
+from relay import replies, telemetry
 from relay.config.model import Config
 from relay.envelope import ForwardPath, Peer
 from relay.smtp.handler_answers import read_attributes
@@ -27,6 +27,8 @@ from relay.vocabulary import Reply
 
 #: aiosmtpd's spelling of the null reverse-path.
 _NULL_PATH = "<>"
+#: Refusals of one session that are logged one by one, so that an attack fills no disk.
+_LOGGED_REFUSALS = 5
 
 
 class HandlerServer(SMTP):
@@ -66,7 +68,7 @@ class HandlerEnvelope(Envelope):
 class HandlerSession:
     """One SMTP session, as its handlers see it."""
 
-    __slots__ = ("_envelope", "_hooks", "_server", "_session", "_transaction")
+    __slots__ = ("_envelope", "_hooks", "_refusals", "_server", "_session", "_transaction")
 
     def __init__(self, hooks: Hooks, loop: asyncio.AbstractEventLoop) -> None:
         self._hooks = hooks
@@ -74,6 +76,7 @@ class HandlerSession:
         self._session = self._server.session = Session(loop)
         self._envelope = HandlerEnvelope()
         self._transaction: Transaction | None = None
+        self._refusals = 0
 
     async def mail(self, transaction: Transaction, peer: Peer) -> Reply | None:
         """The reply by which a handler refuses a reverse-path that is fine by us. Returns None when all
@@ -153,12 +156,22 @@ class HandlerSession:
             )
             self._tell_changes(hook, mine.changes(envelope, appended))
             if reply is not None:
+                self._tell_refusal(hook, command, reply)
                 return reply
         return None
 
     @property
     def _spool_id(self) -> str:
         return self._transaction.spool_id if self._transaction is not None else ""
+
+    def _tell_refusal(self, hook: Hook, command: str, reply: Reply) -> None:
+        """Log which handler refused. A fault was logged already."""
+        if reply is not replies.LOCAL_ERROR:
+            self._refusals += 1
+            again = self._refusals > _LOGGED_REFUSALS
+            telemetry.hook_refused(
+                hook=hook.name, command=command, spool_id=self._spool_id, reply=reply, again=again
+            )
 
     def _tell_changes(self, hook: Hook, changes: list[str]) -> None:
         """Tell of changes that are ignored; once for each handler and field."""

@@ -13,9 +13,12 @@ from relay.telemetry.metrics import HOOK_FAILURES
 from relay.vocabulary import Reply
 
 
-def hook_refused(*, hook: str, command: str, spool_id: str, reply: Reply) -> None:
-    """A handler refused a sender, a recipient or a mail: the peer gets its reply."""
-    current_log().info("hook.refused", hook=hook, command=command, spool_id=spool_id, reply=str(reply))
+def hook_refused(*, hook: str, command: str, spool_id: str, reply: Reply, again: bool) -> None:
+    """A handler refused a sender, a recipient or a mail: the peer gets its reply. `again`: not among the
+    first of its session.
+    """
+    log = current_log().debug if again else current_log().info
+    log("hook.refused", hook=hook, command=command, spool_id=spool_id, reply=str(reply))
 
 
 def hook_failed(*, hook: str, command: str, spool_id: str, why: str, error: BaseException | None) -> None:

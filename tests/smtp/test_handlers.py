@@ -315,6 +315,23 @@ def test_refused_sender_begins_no_transaction(hooks):
     assert [mail.envelope.reverse_path for mail in serving.spool.mails] == ["good@b.example"]
 
 
+def test_first_refusals_of_a_session_are_logged(hooks, monkeypatch):
+    """Each refusal is logged under the handler's name, but a session's sixth and later ones at debug only."""
+    log = Log(monkeypatch)
+    no = answering("No", RCPT="450 4.2.1 later")
+    with serve(hooks(no)) as serving:
+        telemetry.configure("json", "info")
+        with client(serving) as smtp:
+            smtp.docmd("MAIL", "FROM:<a@b.example>")
+            for _ in range(7):
+                assert smtp.docmd("RCPT", "TO:<support@example.com>")[0] == 450
+    told = log.events()
+    assert [(line["event"], line["hook"], line["command"]) for line in told] == [
+        ("hook.refused", f"{MODULE}:No", "RCPT")
+    ] * 5
+    assert {line["reply"] for line in told} == {"450 4.2.1 later"}
+
+
 def test_mail_whose_recipients_are_all_refused(hooks):
     """When handlers refuse every recipient there is nothing to send data for, and a deferral stays one."""
     picky = answering(
