@@ -1,68 +1,36 @@
 """The seam for handlers: the operator's own code, called by aiosmtpd's handler interface (docs/smtp.md,
 "Handlers").
 
-Owns the values that a handler sees (aiosmtpd's SMTP, Session, Envelope and AuthResult), the order of the
-calls, and the two things that a handler may change: the reply, and attributes of the contact. A handler never
-writes to a peer, never changes the envelope or the octets of a mail, and never has a mail accepted or lost:
-its faults defer. Follows the chapters "Handlers" and "Concepts" of aiosmtpd's documentation, version 1.4.6.
+Owns the order of the calls, and the two things that a handler may change: the reply, and attributes of the
+contact. A handler never writes to a peer, never changes the envelope or the octets of a mail, and never has a
+mail accepted or lost: its faults defer.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from mmap import mmap
-from typing import Any, NoReturn, cast
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import Session
 
 from relay import replies, telemetry
-from relay.config.model import Config
-from relay.envelope import ForwardPath, Peer
+from relay.envelope import Peer
 from relay.smtp.handler_answers import read_attributes
 from relay.smtp.handler_calls import Hook, Hooks, call_handler
+from relay.smtp.handler_values import (
+    NULL_PATH,
+    Fields,
+    HandlerEnvelope,
+    HandlerServer,
+    options_of,
+    update_session,
+)
 from relay.smtp.transaction import Transaction
 from relay.vocabulary import Reply
 
-#: aiosmtpd's spelling of the null reverse-path.
-_NULL_PATH = "<>"
 #: Refusals of one session that are logged one by one, so that an attack fills no disk.
 _LOGGED_REFUSALS = 5
-
-
-class HandlerServer(SMTP):
-    """The `server` of a handler's arguments: aiosmtpd's class, without a connection of its own.
-
-    aiosmtpd's constructor is not called: it makes a stream reader and looks through all members of the
-    handler. The public attributes have the values of this session.
-    """
-
-    def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.hostname = config.hostname
-        self.data_size_limit = config.max_message_bytes
-        self.enable_SMTPUTF8 = True
-        self.event_handler: object = None
-        self.session: Session | None = None
-        self.envelope: Envelope | None = None
-        self.transport = None
-        self.tls_context = None
-        self.require_starttls = False
-
-    async def push(self, status: str | bytes) -> NoReturn:  # noqa: ARG002 - aiosmtpd's signature
-        """Refuse to write to the peer: the order of replies is ours (RFC 2920 §3.2)."""
-        raise RuntimeError("a handler cannot write to the peer: return the reply")
-
-
-class HandlerEnvelope(Envelope):
-    """The `envelope` of a handler's arguments: aiosmtpd's class, and the attributes of the contact."""
-
-    content: Any  # a mail over 1 MiB is a map of a file, which aiosmtpd does not know
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attributes: dict[str, str] = {}
 
 
 class HandlerSession:
@@ -92,7 +60,7 @@ class HandlerSession:
         self._begin(transaction, peer)
         path = transaction.forward_paths[-1]
         self._envelope.rcpt_tos.pop()  # as in aiosmtpd, the handler's part is to append it
-        return await self._ask("RCPT", path.address, _options_of(path), appended=path.address)
+        return await self._ask("RCPT", path.address, options_of(path), appended=path.address)
 
     @property
     def reads_mail(self) -> bool:
@@ -125,27 +93,17 @@ class HandlerSession:
             self._envelope.mail_options = transaction.options.decode().upper().split()
             self._envelope.smtp_utf8 = transaction.parameters.smtputf8
         paths = transaction.forward_paths
-        self._envelope.mail_from = transaction.reverse_path or _NULL_PATH
+        self._envelope.mail_from = transaction.reverse_path or NULL_PATH
         self._envelope.rcpt_tos = [path.address for path in paths]
-        self._envelope.rcpt_options = [option for path in paths for option in _options_of(path)]
-        session = self._session
-        session.peer = cast("Any", (peer.address, peer.port))  # aiosmtpd, too, has the pair, and says str
-        session.host_name = peer.helo
-        session.extended_smtp = peer.protocol != "SMTP"
-        session.ssl = _describe_tls(peer.tls)
-        if peer.login is not None:
-            # The password was ours to check, and goes nowhere; a client's certificate has none.
-            result = AuthResult(success=True, auth_data=LoginPassword(peer.login.encode(), b""))
-            session.authenticated, session.auth_data = result.success, result.auth_data
-        else:
-            session.authenticated = session.auth_data = None
+        self._envelope.rcpt_options = [option for path in paths for option in options_of(path)]
+        update_session(self._session, peer)
 
     async def _ask(
         self, command: str, *args: object, appended: str | None = None, content: bytes | mmap | None = None
     ) -> Reply | None:
         """Call the handlers in order until one of them refuses, or fails."""
         envelope, server = self._envelope, self._server
-        mine = _Fields(mail_from=envelope.mail_from, rcpt_tos=list(envelope.rcpt_tos), content=content)
+        mine = Fields(mail_from=envelope.mail_from, rcpt_tos=list(envelope.rcpt_tos), content=content)
         for hook in self._hooks.hooks:
             if command not in hook.methods:
                 continue
@@ -180,57 +138,3 @@ class HandlerSession:
             if (hook.name, name) not in told:
                 told.add((hook.name, name))
                 telemetry.hook_overruled(hook=hook.name, field=name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fields:
-    """The fields of an envelope that are ours to set."""
-
-    mail_from: str | None
-    rcpt_tos: list[str]
-    content: bytes | mmap | None
-
-    def restore(self, envelope: HandlerEnvelope) -> None:
-        """Set the fields, whatever a handler has made of them."""
-        envelope.mail_from, envelope.rcpt_tos = self.mail_from, list(self.rcpt_tos)
-        envelope.content = envelope.original_content = cast("bytes | None", self.content)
-
-    def changes(self, envelope: HandlerEnvelope, appended: str | None) -> list[str]:
-        """The names of the fields that a handler has changed. `appended` may stand at the end of rcpt_tos,
-        where aiosmtpd has handle_RCPT put it.
-        """
-        mail_from = getattr(envelope, "mail_from", None)
-        rcpt_tos = getattr(envelope, "rcpt_tos", None)
-        same = {
-            "mail_from": _equals(mail_from, self.mail_from),
-            "rcpt_tos": type(rcpt_tos) is list
-            and (_are(rcpt_tos, self.rcpt_tos) or _are(rcpt_tos, [*self.rcpt_tos, appended])),
-            "content": getattr(envelope, "content", None) is self.content,
-        }
-        return [name for name, kept in same.items() if not kept]
-
-
-def _equals(found: object, wanted: object) -> bool:
-    """Returns whether a handler has left this string; a type of the handler's own is never asked."""
-    return type(found) is type(wanted) and found == wanted
-
-
-def _are(found: list[object], wanted: list[Any]) -> bool:
-    """Returns whether a handler has left these strings."""
-    return len(found) == len(wanted) and all(map(_equals, found, wanted))
-
-
-def _options_of(path: ForwardPath) -> list[str]:
-    """The parameters of a RCPT (RFC 3461), in capitals, as aiosmtpd has them."""
-    named = {"NOTIFY": path.notify, "ORCPT": path.orcpt}
-    return [f"{name}={value}".upper() for name, value in named.items() if value is not None]
-
-
-def _describe_tls(tls: str | None) -> dict[str, Any] | None:
-    """The TLS of a session as asyncio's `get_extra_info` has it: the cipher and the version. Returns None
-    in clear.
-    """
-    if tls is None:
-        return None
-    version, _, cipher = tls.partition(" ")
-    return {"cipher": (cipher, version, None)}
