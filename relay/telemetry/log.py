@@ -241,6 +241,23 @@ def queue_stderr(*, count: Callable[[int], object], tell: Callable[[int], object
         sys.stderr = QueuedStream(sys.stderr.fileno(), count=count, tell=tell)
 
 
+def _quicken(filtering: Any) -> Any:
+    """The logger of structlog with a shorter way for `info`, the level of the one line that each mail has.
+
+    structlog looks up the method, copies the context and goes through a chain (measured: 4 µs a line), where
+    our chain for JSON is one step.
+    """
+
+    class Quick(filtering):  # type: ignore[misc]  # made by a function of theirs, which promises Any
+        def info(self, event: str, *words: Any, **values: Any) -> Any:
+            if words or self._processors[0] is not _render:  # as in structlog.testing
+                return super().info(event, *words, **values)
+            line = _render(self._logger, "info", {**self._context, **values, "event": event})
+            return self._logger.info(line)
+
+    return Quick
+
+
 def _flush_last() -> None:
     """Write the last lines of a process whose loop has ended."""
     _lines.flush()
@@ -269,9 +286,10 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
             _disarm,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
         ]
+    filtering = structlog.make_filtering_bound_logger(_LEVELS[level])
     structlog.configure(
         processors=chain,
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=filtering if human or _LEVELS[level] > logging.INFO else _quicken(filtering),
         logger_factory=lambda *_: _lines,
         cache_logger_on_first_use=False,
     )

@@ -29,6 +29,7 @@ from relay.smtp import parameters as smtp_parameters
 from relay.smtp import transaction as smtp_transaction
 from relay.spool.model import Entry, QueueState, State
 from relay.telemetry import daemon, deliveries, sessions, spool, workers
+from relay.telemetry.current import current_log
 from relay.telemetry.log import Lines
 from relay.vocabulary import AlarmKind, Disposition, Reply, Rung
 
@@ -570,3 +571,19 @@ def test_without_a_loop_nothing_waits():
     out = Counting()
     Lines(out).info("now")
     assert out.getvalue() == "now\n"
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_the_short_way_of_info_writes_the_line_of_structlog(level, monkeypatch):
+    """A line of `info` is what structlog's own method writes: fields in this order, with what was bound."""
+    written = io.StringIO()
+    monkeypatch.setattr("sys.stderr", written)
+    telemetry.configure("json", level, process="receiver-0")
+    log = current_log()
+    _, plain, *_ = type(log).__mro__
+    assert "info" in vars(type(log))
+    log.info("a.fact", spool_id="01X", why=HOSTILE)
+    plain.info(log, "a.fact", spool_id="01X", why=HOSTILE)
+    short, whole = (json.loads(line) for line in written.getvalue().splitlines())
+    del short["at"], whole["at"]
+    assert list(short.items()) == list(whole.items())
