@@ -5,6 +5,7 @@ Owns the choice between HTML and text, the empty body, and the cut. Never does I
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,12 @@ from relay.vocabulary import Rung
 
 HTML = "text/html"
 PLAIN = "text/plain"
+#: What mail programs write in the text for a picture in the HTML: "[cid:image001.png]", "[image: photo.jpg]".
+_PLACEHOLDER = re.compile(
+    r"\[(?:cid|image|inline image|bild|imagen|immagine|img|logo)\b[^\]\n]{0,200}\]|\ufffc", re.IGNORECASE
+)
+#: Characters of a text that tell whether it has words; the names of pictures are not as long.
+_LOOKED_AT = 4_096
 _FEW_DRAW = frozenset({"image/heic", "image/heif"})
 
 
@@ -45,8 +52,8 @@ class Body:
 def make_body(message: Message, route: Route, config: Config, *, rung: Rung, limit: int) -> Body:
     """The body within `limit` UTF-8 bytes, with the changes that were needed."""
     wants_html = rung is not Rung.TEXT and route.prefer == "html"
-    # HTML of nothing but a picture from elsewhere says less than the text beside it.
-    shows = shows_something if is_blank(message.text) else shows_words
+    # HTML of nothing but pictures says less than the text beside it, if that is more than their names.
+    shows = shows_something if is_blank(_PLACEHOLDER.sub("", message.text[:_LOOKED_AT])) else shows_words
     has_html = bool(message.html) and shows(message.html)
     if has_html and wants_html:
         body = _make_html(message, limit)

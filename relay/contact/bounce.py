@@ -42,7 +42,7 @@ _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}"
 _ANGLED_LINE = re.compile(rf"^[ \t]{{0,8}}<({_ADDRESS})>(?::|[ \t]{{0,4}}$|[ \t]*\()", re.MULTILINE)
 #: The words before the address in the plain bounces of Exim, Exchange, GroupWise, Notes and Gmail.
 _BEFORE = re.compile(
-    r"delivery (?:has failed )?to (?:these|the following) recipients|did not reach the following recipient|"
+    r"delivery (?:has failed )?to (?:these|the following) recipients?|did not reach the following recipient|"
     r"could not be delivered to|following address(?:es)?(?:\(es\))? failed|undeliverable to|not delivered to|"
     r"wasn't delivered to|failed recipient|recipients? or groups|unable to deliver",
     re.IGNORECASE,

@@ -9,6 +9,7 @@ stores the same octets under the same key for both, and so does every retry at e
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +34,10 @@ _OPENED = frozenset({"tnef", "smime"})
 _SIGNATURES = frozenset({
     "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature",
 })  # fmt: skip
+#: The names of detached signatures, which gateways leave when they change the type.
+_SIGNATURE_NAME = re.compile(
+    r"(?:smime(?:-\d+)?\.p7s|(?:openpgp_)?signature(?:-\d+)?\.(?:asc|sig|pgp))", re.IGNORECASE
+)
 #: Octets of a picture of one pixel, with room for what programs add.
 _PIXEL_BYTES = 4_096
 
@@ -160,7 +165,7 @@ def _page_text(part: Part, effort: Effort) -> str:
 
 def _is_noise(part: Part) -> bool:
     """Returns whether a part is a detached signature, or a picture of one pixel that counts readers."""
-    if part.content_type in _SIGNATURES:
+    if part.content_type in _SIGNATURES or _SIGNATURE_NAME.fullmatch(part.name or "") is not None:
         return True
     if not (0 < part.size <= _PIXEL_BYTES):
         return False

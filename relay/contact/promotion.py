@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from urllib.parse import unquote_plus
 
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_text, is_blank
@@ -35,6 +36,9 @@ _GENERIC = frozenset({
     "application/octet-stream", "application/unknown", "application/x-unknown", "application/binary", "application/text",
     "application/html", "application/msword",
 })  # fmt: skip
+_FORM = "application/x-www-form-urlencoded"
+_FORM_TYPES = frozenset({_FORM, "application/json"})
+_MOST_FIELDS = 1_000
 _OF_EXTENSION = {"htm": _HTML, "html": _HTML, "xhtml": _HTML, "txt": "text/plain", "text": "text/plain"}
 _STATUS = frozenset({
     "message/delivery-status", "message/global-delivery-status", "message/disposition-notification",
@@ -91,10 +95,22 @@ def read_words(part: Part, *, detecting: bool) -> tuple[str, str]:
         octets = next(iter(part.chunks()), b"")[:_LIMIT]
         words, html = rtf_words(octets) if octets.lstrip().startswith(b"{\\rtf") else ("", False)
         return clean_text(words), _HTML if html else "text/plain"
+    if kind in _FORM_TYPES:
+        return clean_text(_read_form(part, kind)), "text/plain"
     words = clean_text(
         part_text(replace(part, content_type=kind) if kind == _HTML else part, _LIMIT, detecting=detecting)
     )
     return words, kind
+
+
+def _read_form(part: Part, kind: str) -> str:
+    """The fields of a form that a browser mailed as it would have posted them, a line each."""
+    text = part_text(replace(part, charset=part.charset or "utf-8"), _LIMIT, detecting=False)
+    if kind != _FORM:
+        return text
+    fields = text.replace("\r", "").replace("\n", "").split("&", _MOST_FIELDS)[:_MOST_FIELDS]
+    pairs = [tuple(unquote_plus(piece) for piece in field.partition("=")[::2]) for field in fields]
+    return "".join(f"{name}: {value}\n" for name, value in pairs if name or value)
 
 
 def is_page(part: Part) -> bool:
@@ -110,7 +126,9 @@ def _kind(part: Part) -> str | None:
     if kind in _RTF_TYPES or (part.detected_type == "application/rtf" and kind in _GENERIC):
         return "rtf"
     if kind.startswith("text/") and kind not in FILE_TYPES:
-        return _HTML if part.detected_type == _HTML and extension in ("htm", "html") else "text/plain"
+        return _HTML if part.detected_type == _HTML and extension in ("htm", "html", "") else "text/plain"
+    if kind in _FORM_TYPES:
+        return kind
     if kind in _GENERIC:
         return _HTML if part.detected_type == _HTML else _OF_EXTENSION.get(extension)
     return None

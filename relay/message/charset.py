@@ -54,6 +54,7 @@ _LATIN = (
 )  # fmt: skip
 #: Codecs that UTF-8 cannot be mistaken for, or that have no octets beyond ASCII.
 _NOT_ABOVE_ASCII = ("utf-", "hz", "iso2022", "cp037", "cp500", "cp1140")
+_NEVER_ESCAPED = frozenset({"utf-8", "cp1252", "cp932", "euc_jp"})
 _UNMISTAKABLE = frozenset({"utf-8"})
 #: Octets beyond ASCII that prove UTF-8 where two letters of an alphabet may happen to look like it: three
 #: letters; of Chinese characters, a seventh look so, and four of them are no accident.
@@ -90,7 +91,9 @@ def decode(
             text = octets.decode("utf-8-sig" if marked == "utf-8" else marked, "replace")
             return text.lstrip("\ufeff"), True
     if codec == "iso2022_jp" or (
-        (plain or codec is None) and _ISO_2022_JP.search(octets, 0, DETECTED_OCTETS)
+        # No other charset has these escapes; octets beyond ASCII speak against them.
+        (plain or codec is None or (codec in _NEVER_ESCAPED and octets.isascii()))
+        and _ISO_2022_JP.search(octets, 0, DETECTED_OCTETS)
     ):
         return _decode_iso_2022_jp(octets), True
     if codec is not None and not plain:

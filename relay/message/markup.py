@@ -71,7 +71,6 @@ _CONTENT = re.compile(
     r"</head\b|<body\b|</?(?:p|div|table|tr|td|span|br|h[1-6]|a|b|i|u|font|center|ul|ol|li|blockquote|pre|section)\b",
     re.IGNORECASE,
 )
-_OWN_PICTURE = re.compile(r"=[\s\"']{0,20}(?:cid:|data:)", re.IGNORECASE)
 _STYLE_BLANKS = re.compile(r"\s+")
 _STYLE_SIZES = re.compile(r"(?:^|;)(?:width|height):([^;]{0,20})")
 _TINY = re.compile(r"[01](?:\.0)?(?:px|pt)?(?:!important)?")
@@ -276,8 +275,8 @@ def shows_something(source: str) -> bool:
 
 
 def shows_words(source: str) -> bool:
-    """Returns whether a reader of the HTML would see text, or a picture that came with the mail."""
-    return _shows(source, lambda token: _OWN_PICTURE.search(token.value) is not None)
+    """Returns whether a reader of the HTML would see text."""
+    return _shows(source, lambda _: False)
 
 
 def _shows(source: str, counts: Callable[[Token], bool]) -> bool:

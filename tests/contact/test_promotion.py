@@ -29,6 +29,16 @@ def plan(message, **connect):
         (make_part(b"<title/><p>words", name=None, content_type="text/html"), "<title/></title><p>words"),
         (make_part(b"{\\rtf1 words}", name="a.rtf", content_type="text/rtf"), "words"),
         (make_part(b"{\\rtf1 words}", name=None, content_type="application/rtf"), "words"),
+        (make_part(b"<html>words", name=None, content_type="text/x-html"), "<html>words"),
+        (
+            make_part(
+                b"name=Ann+L%C3%A9e&q=where+is+it%3F",
+                name="POSTDATA.ATT",
+                content_type="application/x-www-form-urlencoded",
+            ),
+            "name: Ann Lée\nq: where is it?\n",
+        ),
+        (make_part(b'{"words": 1}', name=None, content_type="application/json"), '{"words": 1}'),
         (make_part(b"<x>words</x>", name=None, content_type="text/enriched"), "words"),
         (make_part("Grüße".encode("latin-1"), name="a.txt", content_type="text/plain"), "Grüße"),
         (make_part(b"Status: 5.1.1", name=None, content_type="message/delivery-status"), "Status: 5.1.1"),

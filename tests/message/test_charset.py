@@ -52,6 +52,8 @@ def test_labels_mean_what_browsers_mean(label, codec):
         (b"\x1b$B\x2d\x21\x1b(B", "iso-2022-jp", "①"),
         (b"\x1b$B$3$s\x1b(B", None, "こん"),
         (b"\x1b(I\x31\x32\x1b(B", "iso-2022-jp", "ｱｲ"),
+        (b"\x1b$B$3$s\x1b(B", "utf-8", "こん"),
+        (b"\x1b$B$3$s\x1b(B", "shift_jis", "こん"),
         (b"\x1b$B$3$s\r\nascii", "iso-2022-jp", "こん\r\n"),
         ("①".encode("cp932"), "shift_jis", "①"),
         ("お".encode("euc_jp"), "euc-jp", "お"),
