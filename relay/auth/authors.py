@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from relay.auth.fields import find_fields
+from relay.auth.fields import FieldFinder
 from relay.auth.words import Finding, Result
 from relay.domains import encode_domain
 from relay.message.addresses import parse_addresses
@@ -25,7 +25,7 @@ _HOST = re.compile(r"[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+")
 def find_author_domains(header: bytes) -> tuple[str, ...] | Finding:
     """The domains of all authors, each once, in A-labels and lower case, or why none can be judged."""
     found: dict[str, None] = {}
-    fields = list(islice(find_fields(header, b"from"), _MOST_FIELDS + 1))
+    fields = list(islice(FieldFinder(header).find(b"from"), _MOST_FIELDS + 1))
     if len(fields) > _MOST_FIELDS:
         return Finding(result=Result.PERMERROR, reason=f"the mail has over {_MOST_FIELDS} From fields")
     for field in fields:

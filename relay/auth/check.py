@@ -21,7 +21,7 @@ from relay.auth.arc import ArcResult, ArcSet, find_chain, find_key_names, verify
 from relay.auth.authors import find_author_domains
 from relay.auth.dkim import DkimResult, find_signatures, verify_signatures
 from relay.auth.dmarc import DmarcResult, Forwarders, Identifiers, evaluate, may_align
-from relay.auth.fields import Fields, find_fields
+from relay.auth.fields import FieldFinder, Fields
 from relay.auth.identity import Results
 from relay.auth.iprev import IprevResult, check_iprev
 from relay.auth.lookup import fetch_texts, is_missing, walk_domains
@@ -126,7 +126,7 @@ def _is_small(header: bytes) -> bool:
     """Returns whether a header is read in less time than a thread takes to begin."""
     if len(header) > _SMALL_HEADER_BYTES or header.count(b"\n") > _SMALL_HEADER_LINES:
         return False
-    return sum(len(field.raw) for field in find_fields(header, b"from")) <= _SMALL_AUTHORS_BYTES
+    return sum(len(field.raw) for field in FieldFinder(header).find(b"from")) <= _SMALL_AUTHORS_BYTES
 
 
 def _read_header(mail: SignedMail) -> _Header:

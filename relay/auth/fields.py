@@ -84,27 +84,37 @@ class Fields:
         return chosen
 
 
-def find_fields(header: bytes, name: bytes, *, looks: int | None = None) -> Iterator[Field]:
-    """The fields of a lower-case name, at memory's speed: no other field is taken apart.
+class FieldFinder:
+    """The finder of a few fields in a header, at memory's speed: no other field is taken apart.
 
-    Lines that begin with the name are looked at, `looks` of them at most where the event loop waits. A byte
-    order mark in front of the first field does not hide it: `relay.message` passes over one, too.
+    A byte order mark in front of the first field does not hide it: `relay.message` passes over one, too.
     """
-    start = 3 if header.startswith(b"\xef\xbb\xbf") else 0
-    lines = b"\r\n" + header[start:]
-    lowered = lines.lower()
-    # Folds are blanks now, and as long as they were: what ends a line here ends a field.
-    unfolded = lines.replace(b"\r\n ", b"   ").replace(b"\r\n\t", b"   ")
-    wanted = b"\r\n" + name
-    at = lowered.find(wanted)
-    while at >= 0 and looks != 0:
-        looks = None if looks is None else looks - 1
-        behind = at + len(wanted)
-        if _COLON.match(lines, behind) is not None:
-            end = unfolded.find(b"\r\n", behind)
-            behind = len(lines) if end < 0 else end
-            yield Field(name=name, raw=lines[at + 2 : behind])
-        at = lowered.find(wanted, behind)
+
+    __slots__ = ("_lines", "_lowered", "_unfolded")
+
+    def __init__(self, header: bytes) -> None:
+        """Get ready to look into a header."""
+        start = 3 if header.startswith(b"\xef\xbb\xbf") else 0
+        self._lines = b"\r\n" + header[start:]
+        self._lowered = self._lines.lower()
+        # Folds are blanks here, and as long as they were: what ends a line ends a field.
+        self._unfolded = self._lines.replace(b"\r\n ", b"   ").replace(b"\r\n\t", b"   ")
+
+    def find(self, name: bytes, *, looks: int | None = None) -> Iterator[Field]:
+        """The fields of a lower-case name, in order.
+
+        Lines that begin with the name are looked at, `looks` of them at most where the event loop waits.
+        """
+        wanted = b"\r\n" + name
+        at = self._lowered.find(wanted)
+        while at >= 0 and looks != 0:
+            looks = None if looks is None else looks - 1
+            behind = at + len(wanted)
+            if _COLON.match(self._lines, behind) is not None:
+                end = self._unfolded.find(b"\r\n", behind)
+                behind = len(self._lines) if end < 0 else end
+                yield Field(name=name, raw=self._lines[at + 2 : behind])
+            at = self._lowered.find(wanted, behind)
 
 
 def _read_fields(header: bytes) -> Iterator[Field]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from relay.auth.body_hash import BodyDigests, BodyHasher, Canonicalisation
-from relay.auth.fields import HEADER_BYTES, SHOWN_BYTES, find_fields
+from relay.auth.fields import HEADER_BYTES, SHOWN_BYTES, FieldFinder
 from relay.auth.signature import BodyTerms, read_body_terms
 
 #: DKIM signatures that are verified (RFC 6376 §6.1 leaves the number to us): each costs a look-up and a key.
@@ -91,8 +91,9 @@ class SignedMailReader:
 
 def _find_terms(header: bytes) -> Iterator[BodyTerms]:
     """The terms of the signatures over the body, without a look at any other field."""
+    finder = FieldFinder(header)
     for name, most in _MOST.items():
-        for field in islice(find_fields(header, name, looks=_LOOKS), most):
+        for field in islice(finder.find(name, looks=_LOOKS), most):
             terms = read_body_terms(field)
             if terms is not None:
                 yield terms

@@ -193,7 +193,7 @@ SET = (
 )
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(
     st.one_of(
         st.lists(PIECES, max_size=40).map(b"".join),

@@ -403,7 +403,7 @@ def is_clean(result):
     return result.reason.isascii() and result.reason.isprintable() and '"' not in result.reason
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(80))
 @given(
     octets=st.one_of(
         st.binary(max_size=200),
@@ -420,7 +420,7 @@ def test_any_octets_have_a_verdict(octets, texts):
     assert all(result.result is not Result.PASS for result in results)
 
 
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(50))
 @given(data=st.data())
 def test_any_change_of_a_good_mail_has_a_verdict(data):
     """A good mail in which any stretch of octets was changed has a verdict, and a reason without those
@@ -433,7 +433,7 @@ def test_any_change_of_a_good_mail_has_a_verdict(data):
     assert all(is_clean(result) for result in verify(changed))
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(st.one_of(st.binary(max_size=300), st.lists(KEY_PIECES, max_size=12).map(b"".join)))
 def test_any_key_record_is_read_or_refused(octets):
     """No TXT record raises."""
@@ -466,7 +466,7 @@ HOSTILE = {
 def test_time_grows_as_the_header_does(name):
     """Twice the header takes less than three times as long, and no header under the limit a second."""
     make = HOSTILE[name]
-    assert grows_too_fast(verify, make, HEADER_BYTES // 8) == ""
+    assert grows_too_fast(verify, make, HEADER_BYTES // 16) == ""
     octets = make(HEADER_BYTES * 9 // 10)
     begun = time.process_time()
     assert verify(octets)

@@ -186,7 +186,7 @@ TOKENS = st.one_of(
 )
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(
     domain=TOKENS,
     selector=TOKENS,
