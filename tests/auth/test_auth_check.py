@@ -206,7 +206,9 @@ async def test_fault_of_ours_is_a_temporary_error():
     assert words(results) == "temperror temperror temperror temperror temperror"
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert {line["event"] for line in lines} == {"fault.caught"}
-    assert {line["where"] for line in lines} == {"auth.arc", "auth.dkim", "auth.dmarc", "auth.spf"}
+    assert {line["where"] for line in lines} == {
+        f"auth.{check}" for check in ("arc", "dkim", "dmarc", "spf", "iprev")
+    }
 
 
 # --- The loop
