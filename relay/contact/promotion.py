@@ -15,7 +15,7 @@ from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.characters import clean_text, is_blank
 from relay.contact.embedded import render_message
 from relay.contact.html_text import Effort, make_text
-from relay.contact.invitation import find_invitation, render_invitation
+from relay.contact.invitation import find_invitation, is_calendar, render_invitation
 from relay.contact.plan import Adaptation
 from relay.contact.sealed import ENCRYPTED, find_sealed
 from relay.message.bodies import FILE_TYPES, part_text
@@ -40,6 +40,9 @@ _FORM = "application/x-www-form-urlencoded"
 _FORM_TYPES = frozenset({_FORM, "application/json"})
 _MOST_FIELDS = 1_000
 _OF_EXTENSION = {"htm": _HTML, "html": _HTML, "xhtml": _HTML, "txt": "text/plain", "text": "text/plain"}
+#: Files by their kind whose text a person can read; a table (CSV) is read as the file that it goes as.
+_DATA = (FILE_TYPES | {"application/xml", "application/json"}) - {"text/csv", "text/css"}
+_DATA_LIMIT = 64 << 10
 _STATUS = frozenset({
     "message/delivery-status", "message/global-delivery-status", "message/disposition-notification",
     "message/global-disposition-notification",
@@ -81,6 +84,7 @@ def promote(message: Message) -> Promotion:
         lambda: _from_message(message),
         lambda: _from_leaves(message, [(-1, part) for part in message.unchosen], most=1),
         lambda: _from_status(message, leaves),
+        lambda: _from_data(message, leaves),
     )
     found = next(filter(None, (way() for way in ways)), None) or Promotion(message=message)
     return replace(found, changes=(*changes, *found.changes))
@@ -181,6 +185,16 @@ def _from_status(message: Message, leaves: Iterable[tuple[int, Part]]) -> Promot
     ]
     words = "\n".join(text for text in texts if not is_blank(text))
     return _promoted(message, text=words, code=Code.BODY_FROM_FILE) if words else None
+
+
+def _from_data(message: Message, leaves: Iterable[tuple[int, Part]]) -> Promotion | None:
+    """The text of a file that is no words by its kind (a card, XML), if nothing else is left."""
+    for _, part in leaves:
+        if part.content_type in _DATA and not is_calendar(part):
+            words = clean_text(part_text(part, _DATA_LIMIT, detecting=False))
+            if not is_blank(words):
+                return _promoted(message, text=words, parts=[part], code=Code.BODY_FROM_FILE)
+    return None
 
 
 def _invites(message: Message) -> bool:
