@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import smtplib
+import sys
+from types import ModuleType
 
 import pytest
+from serving import Serving
+from serving import build_config as edge_config
 from spool_helpers import build_config
 from understanding import children_of
 
@@ -102,3 +107,34 @@ async def test_a_template_that_hangs_or_ends_is_replaced(monkeypatch, struck):
         assert found == seen
     finally:
         await look.close()
+
+
+class Asked:
+    """A handler that counts the mails that it is asked about."""
+
+    count = 0
+
+    async def handle_DATA(self, server, session, envelope):
+        Asked.count += 1
+        envelope.attributes["asked"] = "yes"
+
+
+def test_handlers_are_asked_after_the_look_at_files(monkeypatch):
+    """A mail that every route refuses for its files is no handler's business; one that some take is, once."""
+    module = ModuleType("handlers_of_filetypes")
+    module.Asked = Asked
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Asked, "count", 0)
+    hooks = [{"handler": f"{module.__name__}:Asked"}]
+    with (
+        Serving(edge_config(routes=[STRICT, LENIENT], hooks=hooks)) as serving,
+        smtplib.SMTP("127.0.0.1", serving.ports[0]) as smtp,
+    ):
+        with pytest.raises(smtplib.SMTPDataError, match="of a type that is not taken"):
+            smtp.sendmail("a@b.example", ["support@example.com"], ZIP)
+        assert Asked.count == 0
+        assert smtp.sendmail("a@b.example", ["support@example.com", "sales@example.com"], ZIP) == {}
+    assert Asked.count == 1
+    (mail,) = serving.spool.mails
+    assert [hold.route for hold in mail.holds] == ["support@example.com"]
+    assert mail.envelope.attributes == (("asked", "yes"),)
