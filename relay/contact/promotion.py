@@ -76,9 +76,11 @@ def promote(message: Message) -> Promotion:
     ]
     shown = [one for one in leaves if one[1].content_disposition != "attachment"]
     rest = [one for one in leaves if one[1].content_disposition == "attachment"]
+    # HTML that shows nothing was read to its end for that, and need not be again.
+    nothing = Promotion(message=replace(message, html=""))
     ways: tuple[Callable[[], Promotion | None], ...] = (
         lambda: _from_leaves(message, shown, most=_MOST_JOINED),
-        lambda: Promotion(message=message) if _invites(message) else None,
+        lambda: nothing if _invites(message) else None,
         lambda: _from_leaves(message, rest, most=1),
         lambda: _from_sealed(message),
         lambda: _from_message(message),
@@ -86,7 +88,7 @@ def promote(message: Message) -> Promotion:
         lambda: _from_status(message, leaves),
         lambda: _from_data(message, leaves),
     )
-    found = next(filter(None, (way() for way in ways)), None) or Promotion(message=message)
+    found = next(filter(None, (way() for way in ways)), None) or nothing
     return replace(found, changes=(*changes, *found.changes))
 
 

@@ -27,8 +27,8 @@ def fit_thread(
     if bounce is not None and not answered and not references:
         returned = (bounce.message_id,) if bounce.message_id else ()
         answered = returned or bounce.in_reply_to
-        # RFC 5322 §3.6.4: the parent's references, else what it answers, and the parent itself.
-        references = tuple(dict.fromkeys((*(bounce.references or bounce.in_reply_to), *returned)))
+        # RFC 5322 §3.6.4: the parent's references, what it answers, and the parent itself.
+        references = tuple(dict.fromkeys((*bounce.references, *bounce.in_reply_to, *returned)))
     found = {
         "MESSAGE_ID": (message.message_id or "",),
         "IN_REPLY_TO": answered,

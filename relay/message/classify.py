@@ -31,7 +31,7 @@ _BOUNCE_SUBJECT = re.compile(
 #: older programs. A colon follows: without it they are a person's ("Out of office hours?").
 _REPLY_WORDS = (
     "automatic reply", "out of office", "out of the office", "out of office autoreply", "out of office reply",
-    "auto[- ]?reply", "auto[- ]?response", "automatic response", "automatic answer", "vacation reply", "vacation",
+    "auto[- ]?reply", "auto[- ]?response", "automatic response", "automatic answer", "vacation reply",
     "automatische antwort", "abwesenheitsnotiz", "abwesenheitsnachricht", "abwesenheitsassistent", "abwesend",
     "réponse automatique", "absence du bureau", "absent(?:\\(e\\))? du bureau", "respuesta automática",
     "fuera de (?:la )?oficina", "risposta automatica", "fuori sede", "fuori ufficio", "resposta automática",

@@ -61,6 +61,7 @@ _REPORT = (
         ("Subject: Abwesenheitsnotiz einrichten", False, "human"),
         ("Subject: Réponse automatique à désactiver", False, "human"),
         ("Subject: Vacation request: July", False, "human"),
+        ("Subject: Vacation: who stands in?", False, "human"),
         ("Subject: 自动回复功能无法使用", False, "human"),
         ("Subject: Re: Automatic reply: Hello", False, "human"),
         ("From: postmasters-club@x.example\nSubject: Returned mail is a nuisance", False, "human"),
