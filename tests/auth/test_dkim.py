@@ -308,8 +308,10 @@ def test_header_that_is_too_long_is_neutral():
         (found(record(rsa_key(number=1)), b"junk", record(rsa_key())), "pass"),
         (found(record(rsa_key(number=1)), b"junk"), "permerror"),
         (found(b"1", b"2", b"3", b"4", record(rsa_key())), "permerror"),
+        (found(record(rsa_key(), n="a" * 7_000)), "pass"),
+        (found(record(rsa_key(), n="a" * 8_192)), "permerror"),
     ],
-    ids=range(21),
+    ids=range(23),
 )
 def test_key_record(answer, word):
     """Only a key that its owner allows for this makes a pass; DNS that fails is temporary, a missing key is
