@@ -43,6 +43,8 @@ connections_per_network = 20000
 messages_per_minute = 1000000000
 recipients_per_minute = 1000000000
 messages_per_session = 1000000000
+[identity]
+enabled = false
 [s3]
 bucket = "unused"
 [connect]

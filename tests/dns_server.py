@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import dns.flags
 import dns.message
@@ -142,3 +143,23 @@ class _Udp(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr):
         for answer in self._server.answer(data, "udp"):
             self._transport.sendto(answer, addr)
+
+
+@contextlib.contextmanager
+def dns_in_a_thread(zone):
+    """The server in a thread of its own, for tests that wait without a loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def call(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+
+    server = call(DnsServer(zone).__aenter__())
+    try:
+        yield server
+    finally:
+        call(server.__aexit__())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -23,7 +23,7 @@ from relay.cli import COMMANDS, main
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
 from relay.explain import Explanation, build_record
-from relay.telemetry import daemon, deliveries, hooks, sessions, spool, workers
+from relay.telemetry import daemon, deliveries, hooks, identity, sessions, spool, workers
 from relay.telemetry import metrics as metrics_module
 from relay.vocabulary import AlarmKind, Disposition
 
@@ -133,7 +133,7 @@ def test_table_of_commands_leads_to_commands():
 
 def events():
     """Every event that the log knows."""
-    source = "".join(map(inspect.getsource, (sessions, hooks, spool, deliveries, workers, daemon)))
+    source = "".join(map(inspect.getsource, (sessions, hooks, identity, spool, deliveries, workers, daemon)))
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {sessions._ENDED[each] for each in Disposition})
 

@@ -83,7 +83,7 @@ SIDEWAYS = {
     "alarms": {"aws", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},
-    "smtp": {"understand"},
+    "smtp": {"auth", "understand"},
     "cli": {"daemon", "check", "explain", "sandbox"},
     "explain": {"check"},
     "sandbox": {"daemon", "cli"},

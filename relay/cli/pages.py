@@ -80,6 +80,21 @@ def build_page(
     yield printable(f"{'now:':<20}{build_status(entry, paused, attended=attended, now=now)}")
 
 
+def list_checks(results: Mapping[str, str]) -> Iterator[str]:
+    """Give the results of the checks of a mail's origin as lines of a story: the words, the sentence that an
+    agent reads, and the reason of each word.
+    """
+    named = {name.removeprefix("relay_"): value for name, value in results.items()}
+    sentence = named.pop("identity", "")
+    words = ", ".join(f"{name}={value}" for name, value in named.items() if not name.endswith("_detail"))
+    yield f"  checks    {words or sentence}"
+    if words and sentence:
+        yield f"            {sentence}"
+    for name, value in named.items():
+        if name.endswith("_detail"):
+            yield f"            {name.removesuffix('_detail')}: {value}"
+
+
 def _plain(value: object) -> str:
     """A JSON value in words; "" for an empty one."""
     if isinstance(value, Mapping):

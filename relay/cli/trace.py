@@ -14,7 +14,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, open_view, printable
-from relay.cli.pages import because
+from relay.cli.pages import because, list_checks
 from relay.cli.records import build_details
 from relay.cli.waiting import build_status
 from relay.spool.model import Entry, Event, Remembered
@@ -122,7 +122,7 @@ def _story(entry: Entry) -> Iterator[str]:
     yield f"  peer      {peer.address} ({peer.helo or 'no HELO'}) by {peer.protocol}{tls}{login}"
     yield f"  accepted  {entry.accepted_at:%Y-%m-%d %H:%M:%S} UTC, {entry.size:,} octets"
     if entry.results:
-        yield f"  checks    {', '.join(f'{name}={value}' for name, value in entry.results.items())}"
+        yield from list_checks(entry.results)
     if envelope.attributes:
         yield f"  handlers  {', '.join(f'{name}={value}' for name, value in envelope.attributes)}"
     if envelope.repairs:

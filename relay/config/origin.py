@@ -33,6 +33,7 @@ class Dns(Section):
 class Identity(Section):
     """The checks of a mail's origin."""
 
+    enabled: bool = True
     dnsbl: Annotated[tuple[Annotated[str, AfterValidator(check_dns_list)], ...], Field(max_length=8)] = ()
     trusted_sealers: Annotated[
         tuple[Annotated[str, AfterValidator(check_sealer)], ...], Field(max_length=100)

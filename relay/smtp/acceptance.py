@@ -7,11 +7,12 @@ that each outcome of the spool means. `transfer` says when.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from relay import replies, telemetry
+from relay.auth.signed import SignedMailReader
 from relay.config.model import Route
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.envelope import Destination, Envelope, Peer, SpoolId
@@ -46,6 +47,10 @@ class Acceptance:
     author: str | None = None
     hops: Hops | None = None
     trace_size: int = 0
+    #: The reader of the signatures that the mail carries; None where its origin is not checked.
+    signed: SignedMailReader | None = None
+    #: The results of the checks of its origin, as the spool keeps them.
+    results: Mapping[str, str] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
     #: Set when some routes of this mail hold it for a person, while others take it.
     held: bool = False
@@ -106,7 +111,7 @@ class Acceptance:
 
     def is_examined(self) -> bool:
         """Returns whether `take_in` examines the mail before its commit and waits for more than the spool."""
-        return self.transaction.settings.looks_inside and bool(self.strict_routes())
+        return self.signed is not None or bool(self.strict_routes())
 
     def strict_routes(self) -> list[Route]:
         """The routes among those of the mail that refuse files before the 250."""
@@ -117,7 +122,8 @@ class Acceptance:
 
 def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
     """The acceptance of a mail whose data begins now."""
-    return Acceptance(transaction=transaction, peer=peer, received_at=datetime.now(UTC))
+    signed = SignedMailReader() if transaction.settings.identity is not None else None
+    return Acceptance(transaction=transaction, peer=peer, received_at=datetime.now(UTC), signed=signed)
 
 
 def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
@@ -193,14 +199,18 @@ async def take_in(
     Raises:
         SpoolError: the spool has not taken the mail.
     """
-    if acceptance.is_examined():
-        strict, settings = acceptance.strict_routes(), acceptance.transaction.settings
+    settings = acceptance.transaction.settings
+    if strict := acceptance.strict_routes():
         refused = await settings.look.find_refused(offered.raw, strict, settings.config)
         routes = tuple(destination.route for destination in offered.destinations)
         verdict = decide_files(routes, refused, settings.terms)
         if verdict.reply is not None:
             return verdict.reply
         offered = _spare(acceptance, offered, verdict)
+    if acceptance.signed is not None and settings.identity is not None:
+        mail = acceptance.signed.finish()
+        acceptance.results = await settings.identity.find_results(offered.envelope, mail)
+        offered = replace(offered, results=acceptance.results)
     if check is not None:
         checked = await check(offered)
         if isinstance(checked, Reply):
@@ -249,6 +259,7 @@ def log_end(
     spool_id: SpoolId | None = None,
     duplicate: bool = False,
     held: bool = False,
+    results: Mapping[str, str] | None = None,
 ) -> None:
     """Log the one line of a transaction. With `held` the mail was accepted, and some of its entries wait
     for a person.
@@ -268,4 +279,5 @@ def log_end(
         seconds=now - transaction.started_at,
         duplicate=duplicate,
         repairs=sorted(transaction.repairs),
+        results=results,
     )

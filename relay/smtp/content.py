@@ -64,7 +64,7 @@ class Content:
     """The octets of one mail, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_failure", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms",
+        "_block_bytes", "_cleaner", "_digest", "_failure", "_finished", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms",
         "_updates", "file", "head", "held", "moved", "received", "size",
     )  # fmt: skip
 
@@ -100,6 +100,7 @@ class Content:
         #: Set when some of the mail has left memory: the rest is to be moved, too.
         self.moved = False
         self._failure: Reply | None = None
+        self._finished = False
 
     @property
     def octets(self) -> Octets:
@@ -206,8 +207,11 @@ class Content:
 
     def finish(self, *, trim: int) -> None:
         """Take up a whole mail that is still in memory, without its last `trim` octets. Then `chunks` and
-        `join` give it.
+        `join` give it. A second call changes nothing.
         """
+        if self._finished:
+            return
+        self._finished = True
         self._pieces = [self._clean(piece) for piece in _pieces(self.take(), self._kept_of(trim))]
         if len(self._pieces) > 1 and b"\r\n\r\n" not in self._pieces[0]:
             self.head = b"".join(self._pieces)[:HEAD_BYTES]

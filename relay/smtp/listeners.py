@@ -17,6 +17,7 @@ from relay.smtp.auth import Users
 from relay.smtp.counters import SharedCounters
 from relay.smtp.filetypes import FileLook
 from relay.smtp.handler_calls import Hooks, build_hooks
+from relay.smtp.identity import IdentityChecks, build_checks
 from relay.smtp.limits import Limiter
 from relay.smtp.overload import raise_file_limit
 from relay.smtp.protocol import Conversation
@@ -49,6 +50,7 @@ class Listeners:
         self._draining: asyncio.Task[None] | None = None
         self._look = FileLook()
         self._hooks: Hooks | None = None
+        self._checks: IdentityChecks | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, which are given by the index of their listener in the configuration."""
@@ -93,6 +95,7 @@ class Listeners:
         asking = Certificates(tls, ask_client=True) if tls.certificate and tls.client_ca else plain
         users = Users(config.server.users_file) if config.server.users_file else None
         hooks = build_hooks(config, self._hooks)
+        checks = build_checks(config, self._checks)
         settings = {
             index: build_settings(
                 config=config,
@@ -102,12 +105,14 @@ class Listeners:
                 users=users,
                 look=self._look,
                 hooks=hooks,
+                identity=checks,
             )
             for index, listener in enumerate(config.listeners)
         }
         # A listener that is no longer in the configuration goes on under the old one until the restart.
         self._settings |= settings
         self._hooks = hooks
+        self._checks = checks
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 
@@ -140,4 +145,6 @@ class Listeners:
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         server.close()
         await self._look.close()
+        if self._checks is not None:
+            await self._checks.close()
         self._tally.close()

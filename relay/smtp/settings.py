@@ -19,6 +19,7 @@ from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.filetypes import FileLook
 from relay.smtp.handler_calls import Hooks
+from relay.smtp.identity import IdentityChecks
 from relay.smtp.tls import Certificates
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
@@ -63,11 +64,17 @@ class ListenerSettings:
     look: FileLook
     #: The operator's handlers; None where the configuration names none.
     hooks: Hooks | None = None
+    #: The checks of a mail's origin; None where this listener makes none.
+    identity: IdentityChecks | None = None
 
     @property
     def commit_seconds(self) -> float:
-        """The seconds from the end of a mail's data to its reply, those that handlers may take included."""
-        return self.limits.commit_seconds + (self.hooks.seconds if self.hooks is not None else 0)
+        """The seconds from the end of a mail's data to its reply, those that handlers and the checks of its
+        origin may take included.
+        """
+        hooks = self.hooks.seconds if self.hooks is not None else 0
+        checks = self.identity.seconds if self.identity is not None else 0
+        return self.limits.commit_seconds + hooks + checks
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -84,6 +91,7 @@ def build_settings(
     users: Users | None,
     look: FileLook | None = None,
     hooks: Hooks | None = None,
+    identity: IdentityChecks | None = None,
 ) -> ListenerSettings:
     """The settings of a listener. Without a `look` the listener has one of its own."""
     patterns = [pattern for route in config.routes for pattern in route.match]
@@ -121,6 +129,7 @@ def build_settings(
         tls_first=listener.tls == "required",
         look=look or FileLook(),
         hooks=hooks,
+        identity=None if trusted else identity,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

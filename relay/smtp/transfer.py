@@ -28,6 +28,7 @@ from relay.smtp.acceptance import (
 from relay.smtp.content import Content
 from relay.smtp.handler_content import show_mail
 from relay.smtp.handlers import HandlerSession
+from relay.smtp.identity import HASHED_AT_ONCE_BYTES
 from relay.smtp.server import Server
 from relay.smtp.transaction import Transaction
 from relay.spool.model import Receipt
@@ -82,6 +83,7 @@ class Transfer:
             terms=settings.terms,
             block_bytes=settings.config.spool.large_message_bytes,
             open_file=lambda: server.intake.open_file(spool_id),
+            observers=() if self.acceptance.signed is None else (self.acceptance.signed,),
         )
         limits = settings.limits
         #: The instant after which the peer is too slow, unless more has come. Each octet puts it off.
@@ -192,6 +194,8 @@ class Transfer:
             if content.moved and not content.failed:
                 last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
                 await server.loop.run_in_executor(server.writers, last)
+            elif self.acceptance.signed is not None and content.held > HASHED_AT_ONCE_BYTES:
+                await server.loop.run_in_executor(server.writers, partial(content.finish, trim=trim))
             outcome = await receive(
                 self.acceptance, content, trim=trim, intake=server.intake, check=self._check()
             )
@@ -250,6 +254,7 @@ class Transfer:
             spool_id=spool_id,
             duplicate=duplicate,
             held=acceptance.held and not duplicate,
+            results=acceptance.results,
         )
         for forward_path, refusal in acceptance.refused.items():
             telemetry.recipient_refused(

@@ -2,9 +2,8 @@
 
 Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
 INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
-obeys it. The facts stand by half: `sessions`, `hooks`, `spool`, `deliveries`,
-`workers`, `daemon`. docs/operations.md
-lists events and metrics.
+obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
+`deliveries`, `workers`, `daemon`. docs/operations.md lists events and metrics.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ from relay.telemetry.hooks import (
     hook_overruled,
     hook_refused,
 )
+from relay.telemetry.identity import identity_checked
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
     certificate_loaded,
@@ -106,6 +106,7 @@ __all__ = [
     "hook_failed",
     "hook_overruled",
     "hook_refused",
+    "identity_checked",
     "intake_moved",
     "listener_awaited",
     "listener_opened",

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Metric, disable_created_metrics, generate_latest
 
 from relay import replies
+from relay.auth.words import Result
 from relay.contact.adaptations import AdaptationCode
 from relay.errors import FailureClass
 from relay.vocabulary import AlarmKind, Disposition
@@ -63,6 +64,9 @@ DUPLICATES = Counter(
 HOOK_FAILURES = Counter(
     "relay_hook_failures", "Calls of handlers that raised, took too long, or gave no reply."
 )
+IDENTITY_CHECKS = Counter(
+    "relay_identity_checks", "Checks of the origin of mail, by check and result.", ["check", "result"]
+)
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 DELIVERY_FAILURES = Counter(
     "relay_delivery_failures",
@@ -98,12 +102,18 @@ _TO_SESSIONS = (
     *(row.reply for row in replies.ROWS if row.reply.code == 421),
 )  # fmt: skip
 
+#: The checks of a mail's origin that have a word of RFC 8601.
+IDENTITY_METHODS = ("spf", "dkim", "dmarc", "arc", "iprev")
+
 #: Children of the counter, looked up once: labels() costs more than the counting.
 BY_DISPOSITION = {each: TRANSACTIONS.labels(each) for each in Disposition}
 for _reply in _TO_RECIPIENTS:
     RECIPIENTS_REFUSED.labels(str(_reply.code))
 for _reply in _TO_SESSIONS:
     SESSIONS_REFUSED.labels(_reply.enhanced)
+for _method in IDENTITY_METHODS:
+    for _word in Result:
+        IDENTITY_CHECKS.labels(_method, _word)
 for _outcome in ("done", "deferred", "held", "buried", "lost", "postponed"):
     DELIVERIES.labels(_outcome)
 for _service in ("s3", "connect", "relay"):

@@ -6,10 +6,11 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.telemetry.current import current_log
+from relay.telemetry.identity import list_words
 from relay.telemetry.metrics import (
     BY_DISPOSITION,
     DUPLICATES,
@@ -126,6 +127,7 @@ def transaction_ended(
     seconds: float,
     duplicate: bool = False,
     repairs: Sequence[str] = (),
+    results: Mapping[str, str] | None = None,
 ) -> None:
     """A transaction ended: the one line that says what came, from whom, for whom, and what was answered."""
     BY_DISPOSITION[disposition].inc()
@@ -138,6 +140,8 @@ def transaction_ended(
         more["duplicate"] = True
     if repairs:
         more["repairs"] = list(repairs)
+    if results:
+        more["checks"] = list_words(results)
     current_log().info(
         _ENDED[disposition],
         spool_id=spool_id,

@@ -30,7 +30,7 @@ def test_trace_tells_the_whole_story(spool):
         "ann@customer.example",
         "support@example.com",
         "192.0.2.7 (mail.customer.example) by ESMTPS",
-        "relay_spf=pass",
+        "spf=pass",
         "attempt 1 deferred: s3.timeout: slow",
         "attempt 2 done",
         "done: contact contact-1",

@@ -46,6 +46,8 @@ def build_config(papers: Papers | None = None, **changes: Any) -> Config:
         "connect": {"instance_id": "00000000-0000-0000-0000-000000000000"},
         "routes": ROUTES,
         "listeners": [{"bind": "127.0.0.1:0", "tls": "starttls" if papers else "none"}],
+        # Tests talk to loopback only; those of the checks name a DNS server there.
+        "identity": {"enabled": False},
     }
     if papers is not None:
         base["tls"] = {"certificate": str(papers.certificate), "key": str(papers.key)}

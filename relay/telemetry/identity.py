@@ -1,0 +1,25 @@
+"""The facts of a mail's origin: the words of its checks.
+
+Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
+all. Results come by the names of a contact's attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from relay.telemetry.current import current_log
+from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS
+
+
+def list_words(results: Mapping[str, str]) -> dict[str, str]:
+    """The word of each check that was made, by the name of the check, for the line of a transaction."""
+    return {name: results[f"relay_{name}"] for name in IDENTITY_METHODS if f"relay_{name}" in results}
+
+
+def identity_checked(*, results: Mapping[str, str]) -> None:
+    """The checks of a mail's origin have ended; the line of its transaction has their words."""
+    words = list_words(results)
+    for name, word in words.items():
+        IDENTITY_CHECKS.labels(name, word).inc()
+    current_log().debug("identity.checked", **results)

@@ -1,0 +1,90 @@
+"""The origin of mail from the wire to the agent: the real daemon, a DNS server on loopback, a sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+
+import pytest
+from auth.signing import NAME, record, rsa_key, sign
+from dns_server import dns_in_a_thread
+from harness import CONFIG, Daemon, until
+
+pytestmark = pytest.mark.process
+
+KEY = rsa_key()
+ZONE = {
+    (NAME, "TXT"): [f'"{record(KEY).decode()}"'],
+    ("_dmarc.bank.example", "TXT"): ['"v=DMARC1; p=reject"'],
+    ("_dmarc.club.example", "TXT"): ['"v=DMARC1; p=reject"'],
+    ("club.example", "TXT"): ['"v=spf1 ip4:127.0.0.1 -all"'],
+}
+MAIL = (
+    b"From: The Bank <service@bank.example>\r\nTo: support@example.com\r\nSubject: %b\r\n"
+    b"Message-ID: <%b@bank.example>\r\n\r\nYour account.\r\n"
+)
+
+
+def attributes_by_subject(box):
+    """The attributes of each contact, by its subject."""
+    return {
+        contact["request"]["EmailMessage"]["RawMessage"]["Subject"]: contact["request"]["Attributes"]
+        for contact in box.contacts()
+    }
+
+
+@contextlib.contextmanager
+def checking_daemon(box, home):
+    """A daemon with a listener of role mx, which asks a DNS server that knows the bank and the club."""
+    with dns_in_a_thread(ZONE) as dns:
+        extra = f'[identity]\nenabled = true\n[dns]\nservers = ["127.0.0.1:{dns.port}"]'
+        config = CONFIG.replace('role = "trusted"', 'role = "mx"').format(
+            data_dir=home / "spool", port="{port}", extra=extra, receivers=1, rate=100, burst=5
+        )
+        daemon = Daemon(home, env=box.environ() | {"RELAY_IDENTITY__ENABLED": "true"}, config="")
+        daemon.config_path.write_text(config.replace("{port}", str(daemon.port)))
+        with daemon.start():
+            yield daemon
+
+
+def send(port, sender, octets, *, source="127.0.0.1"):
+    """Hand over one mail from an address of loopback."""
+    with smtplib.SMTP(
+        "127.0.0.1", port, timeout=30, local_hostname="c.test", source_address=(source, 0)
+    ) as client:
+        client.sendmail(sender, ["support@example.com"], octets)
+
+
+def test_an_agent_sees_who_really_sent_a_mail(box, tmp_path):
+    """Contact, log, metrics, `trace` and `queue show` agree on a verified mail and on a spoofed one."""
+    with checking_daemon(box, tmp_path) as daemon:
+        send(daemon.port, "service@bank.example", sign(MAIL % (b"good", b"good"), KEY))
+        send(daemon.port, "thief@evil.example", MAIL % (b"bad", b"bad"))
+        seen = until(lambda: len(found := attributes_by_subject(box)) == 2 and found)
+        assert seen["good"]["relay_identity"] == "verified: bank.example signed this"
+        assert (seen["good"]["relay_dkim"], seen["good"]["relay_dmarc"]) == ("pass", "pass")
+        assert seen["bad"]["relay_dmarc"] == "fail"
+        assert seen["bad"]["relay_identity"].startswith("not verified: ")
+        ids = {}
+        for subject in ("good", "bad"):
+            line = daemon.wait_for("transaction.accepted", message_id=f"<{subject}@bank.example>")
+            assert line["checks"]["dmarc"] == seen[subject]["relay_dmarc"]
+            ids[subject] = line["spool_id"]
+        told = daemon.run("trace", ids["good"]).stdout
+        assert seen["good"]["relay_identity"] in told
+        assert f"dkim: {seen['good']['relay_dkim_detail']}" in told
+        told = daemon.run("queue", "show", ids["bad"]).stdout
+        assert seen["bad"]["relay_identity"] in told
+        assert seen["bad"]["relay_dmarc_detail"] in told
+        metrics = daemon.ask("metrics")[1]
+        for word in ("pass", "fail"):
+            assert f'{{check="dmarc",process="receiver-0",result="{word}"}} 1.0' in metrics
+
+        # Whoever sends the club's octets first, from elsewhere, does not swallow the club's own mail.
+        octets = (MAIL % (b"club", b"club")).replace(b"service@bank", b"chair@club")
+        for source in ("127.0.0.2", "127.0.0.1", "127.0.0.1", "127.0.0.2"):
+            send(daemon.port, "chair@club.example", octets, source=source)
+        until(lambda: len(box.contacts()) == 4)
+        found = [each["request"]["Attributes"]["relay_dmarc"] for each in box.contacts()[2:]]
+        assert sorted(found) == ["fail", "pass"]
+        assert daemon.stop() == 0

@@ -1,0 +1,160 @@
+"""The checks of a mail's origin on the wire: what is stored with a mail, and what they cost its session."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import smtplib
+import time
+
+import pytest
+from auth.signing import NAME, record, rsa_key, sign
+from dns_server import dns_in_a_thread
+from fake_spool import FakeSpool
+from serving import Serving, build_config
+
+from relay.config.model import Config
+
+KEY = rsa_key()
+ZONE = {
+    (NAME, "TXT"): [f'"{record(KEY).decode()}"'],
+    ("_dmarc.bank.example", "TXT"): ['"v=DMARC1; p=reject"'],
+    ("bank.example", "TXT"): ['"v=spf1 ip4:127.0.0.1 -all"'],
+    ("_dmarc.silent.example", "TXT"): "silent",
+    ("silent.example", "TXT"): "silent",
+}
+HEADER = (
+    b"From: The Bank <service@bank.example>\r\nTo: support@example.com\r\nSubject: Hello\r\n"
+    b"Message-ID: <%d@bank.example>\r\n\r\n"
+)
+
+
+def build_signed(size, number=0):
+    """A mail of about so many octets that its bank signed."""
+    line = b"A line of  text, and blanks behind it. \t \r\n"
+    return sign(HEADER % number + line * (size // len(line)) + b"\r\n\r\n", KEY)
+
+
+@pytest.fixture(scope="module")
+def dns():
+    """A DNS server that knows the bank, and says nothing about silent.example."""
+    with dns_in_a_thread(ZONE) as server:
+        yield server
+
+
+def config_for(dns, **tables) -> Config:
+    """A configuration that asks this server."""
+    host, port = dns.address
+    asked = {"servers": [f"{host}:{port}"], "timeout_seconds": 1.0, "deadline_seconds": 1.0}
+    return build_config(**{"dns": asked, "identity": {"enabled": True}} | tables)
+
+
+def send(serving, octets, *, sender="service@bank.example"):
+    """Hand over one mail. Returns the reply to its data."""
+    with smtplib.SMTP("127.0.0.1", serving.ports[0], timeout=20, local_hostname="mx.bank.example") as client:
+        client.ehlo()
+        client.mail(sender)
+        client.rcpt("support@example.com")
+        return client.data(octets)
+
+
+@pytest.fixture(scope="module")
+def serving(dns):
+    """A listener of role mx that checks."""
+    with Serving(config_for(dns)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("size", [500, 60_000, 100_000, 400_000])
+def test_a_signed_mail_of_any_size_passes(serving, size):
+    """The body is hashed at once, in a thread, or block by block on its way to a file, and it is the same
+    body.
+    """
+    serving.spool.mails.clear()
+    assert send(serving, build_signed(size, size))[0] == 250
+    (mail,) = serving.spool.mails
+    words = {name: mail.results[f"relay_{name}"] for name in ("spf", "dkim", "dmarc", "arc")}
+    assert words == {"spf": "pass", "dkim": "pass", "dmarc": "pass", "arc": "none"}
+    assert mail.results["relay_identity"] == "verified: bank.example signed this"
+
+
+@pytest.mark.parametrize("size", [500, 100_000, 400_000])
+def test_the_mail_is_stored_as_it_came(serving, size):
+    """Results stand beside a mail, never in it: behind our Received field are the octets that came."""
+    serving.spool.mails.clear()
+    octets = build_signed(size, -size)
+    assert send(serving, octets)[0] == 250
+    (mail,) = serving.spool.mails
+    raw = mail.raw if isinstance(mail.raw, bytes) else bytes(mail.raw.octets)
+    assert raw[mail.trace_size :] == octets
+    assert raw[: mail.trace_size].startswith(b"Received: ")
+    assert b"Authentication-Results" not in raw
+
+
+def test_a_changed_mail_is_accepted_and_told(serving):
+    """By default a failure of DMARC only informs, although the domain asks to reject such mail."""
+    serving.spool.mails.clear()
+    changed = build_signed(500, 7).replace(b"A line of", b"Bad words", 1)
+    assert send(serving, changed, sender="thief@elsewhere.example")[0] == 250
+    (mail,) = serving.spool.mails
+    assert (mail.results["relay_dkim"], mail.results["relay_dmarc"]) == ("fail", "fail")
+    assert mail.results["relay_identity"].startswith("not verified: ")
+    assert "the domain asks to reject such mail" in mail.results["relay_identity"]
+
+
+def test_dns_that_never_answers_costs_its_session_the_deadline(serving):
+    """Eight sessions that wait for silent servers each get their 250 after the deadline with `temperror`, and
+    meanwhile another session waits for nobody.
+    """
+    serving.spool.mails.clear()
+
+    def send_silent(number):
+        begun = time.monotonic()
+        octets = b"From: a@silent.example\r\nMessage-ID: <%d@silent.example>\r\n\r\nHello\r\n" % number
+        code, _ = send(serving, octets, sender="a@silent.example")
+        return code, time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        waiting = [threads.submit(send_silent, number) for number in range(8)]
+        begun = time.monotonic()
+        assert send(serving, build_signed(500, 99))[0] == 250
+        unhindered = time.monotonic() - begun
+        told = [each.result(20) for each in waiting]
+    assert [code for code, _ in told] == [250] * 8
+    assert all(0.9 < seconds < 6 for _, seconds in told)
+    assert unhindered < min(seconds for _, seconds in told)
+    silent = [mail for mail in serving.spool.mails if mail.envelope.reverse_path == "a@silent.example"]
+    assert [(each.results["relay_spf"], each.results["relay_dmarc"]) for each in silent] == [
+        ("temperror", "temperror")
+    ] * 8
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"identity": {"enabled": False}},
+        {"listeners": [{"bind": "127.0.0.1:0", "tls": "none", "role": "trusted"}]},
+    ],
+    ids=["switched off", "trusted"],
+)
+def test_nobody_asks_dns_where_nothing_is_checked(dns, tables):
+    """Without `identity.enabled`, and on trusted listeners, a mail has no results and costs no question."""
+    asked = len(dns.asked)
+    with Serving(config_for(dns, **tables)) as serving:
+        assert send(serving, build_signed(500))[0] == 250
+        assert serving.spool.mails[0].results == {}
+    assert len(dns.asked) == asked
+
+
+def test_a_reload_keeps_what_the_resolver_knows(dns):
+    """A new configuration that asks the same servers asks nothing again; one with checks switched off makes
+    none.
+    """
+    with Serving(config_for(dns), spool=FakeSpool()) as serving:
+        send(serving, build_signed(500, 1))
+        asked = len(dns.asked)
+        serving.soon(lambda: serving.server.reload(config_for(dns, max_message_bytes=1_000_000)))
+        send(serving, build_signed(500, 2))
+        assert len(dns.asked) == asked
+        serving.soon(lambda: serving.server.reload(config_for(dns, identity={"enabled": False})))
+        send(serving, build_signed(500, 3))
+        assert [bool(mail.results) for mail in serving.spool.mails] == [True, True, False]
