@@ -43,7 +43,7 @@ def shared(module_daemon, box):
     yield module_daemon
     module_daemon.config_path.write_text(text)
     with closing(open_desk(load_config(str(module_daemon.config_path)))) as desk:
-        until(lambda: not {*desk.select(Filter(states=frozenset({State.QUEUED, State.LEASED})))})
+        until(lambda: not desk.select(Filter(states=frozenset({State.QUEUED, State.LEASED}))))
 
 
 @pytest.fixture

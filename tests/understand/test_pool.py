@@ -32,7 +32,7 @@ async def until_true(what, *, seconds=50.0):
     end = asyncio.get_running_loop().time() + seconds
     while not what():
         assert asyncio.get_running_loop().time() < end, what
-        await asyncio.sleep(0.01)  # between two looks at the condition
+        await asyncio.sleep(0.03)  # between two looks at the condition, through /proc
 
 
 async def test_the_plan_is_that_of_the_rules(tmp_path, monkeypatch):
