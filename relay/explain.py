@@ -197,6 +197,7 @@ class Explainer:
             results=origin.attributes,
             raw_size=len(raw),
             is_ours=build_is_ours(self._config, self._routes),
+            waited_seconds=0 if origin.received_at else None,
         )
 
     def _choose_paths(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:

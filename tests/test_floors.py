@@ -25,6 +25,7 @@ FLOORS = {
     "relay.vocabulary": 0,
     "relay.terminal": 0,
     "relay.check.finding": 0,
+    "relay.contact.attribute_names": 0,
     "relay.contact.limits": 0,
     "relay.delivery.clock": 0,
     # 1, rules: values in, values out.

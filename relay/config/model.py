@@ -23,6 +23,7 @@ from relay.config.origin import Dns, Identity
 from relay.config.section import Section
 from relay.config.words import (
     check_address,
+    check_attribute_left_out,
     check_attribute_name,
     check_attribute_prefix,
     check_bind,
@@ -199,6 +200,7 @@ class Contact(Section):
     fallback_from: Address = "unknown@invalid.example"
     empty_body: Annotated[str, Field(min_length=1, max_length=200)] = "(no text)"
     strip_own_recipients: bool = True
+    attributes_left_out: tuple[Annotated[str, AfterValidator(check_attribute_left_out)], ...] = ()
 
 
 class Admin(Section):

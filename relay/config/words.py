@@ -5,11 +5,13 @@ Each `check_x` returns the value in its one canonical form, or raises ValueError
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from relay.contact.attribute_names import MEANINGS
 from relay.contact.limits import ADDRESS_CHARACTERS
 from relay.domains import encode_domain
 from relay.networks import parse_network
@@ -180,6 +182,17 @@ check_attribute_name = fits(
     r"[A-Za-z0-9_-]{1,127}",
     "cannot be an attribute's name; use letters, digits, - and _, 127 at most",
 )
+
+
+def check_attribute_left_out(value: str) -> str:
+    """The name of an attribute of the relay's, without its prefix."""
+    if value in MEANINGS:
+        return value
+    near = difflib.get_close_matches(value.removeprefix("relay_"), MEANINGS, n=1, cutoff=0.6)
+    hint = f'did you mean "{near[0]}"?' if near else "docs/attributes.md has the names"
+    raise ValueError(f"is no attribute of the relay, without its prefix; {hint}")
+
+
 check_handler = fits(
     r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
     'is no handler; write the module and the name in it, as in "example_hooks.vip:Handler"',

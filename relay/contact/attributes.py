@@ -12,8 +12,10 @@ from datetime import UTC
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import distinct
+from relay.contact.attribute_names import MEANINGS
 from relay.contact.bounce import Bounce
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
+from relay.contact.facts import Facts
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
 from relay.message.model import Mailbox, Message
@@ -24,44 +26,11 @@ _VALUE_LIMIT = 2_048
 # Attributes of the plain rungs, beside the route's own: those that find the mail, and the results of its
 # checks.
 _PLAIN = frozenset({
-    "spool_id", "message_id", "original", "classification", "adaptations", "spf", "dkim", "dmarc", "arc",
-    "identity",
+    "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
+    "spf", "dkim", "dmarc", "arc", "identity",
 })  # fmt: skip
 
-#: Each attribute of ours in its order of priority, for docs/attributes.md.
-MEANINGS = {
-    "spool_id": "the id of the mail at the relay: in its `Received:` line, in the log and in the reply to the sender",
-    "message_id": "the mail's Message-ID",
-    "original": "the S3 key of the untouched mail, where it is kept (`s3.keep_original`)",
-    "classification": "who wrote it: `human`, `auto-reply`, `bounce`, `list` or `bulk`",
-    "adaptations": "the codes of what was changed so that the mail fits ([adaptations.md](adaptations.md))",
-    "bounce_recipient": "of a bounce: the recipients that a mail of ours did not reach; a claim, as all that a bounce says",
-    "bounce_status": "of a bounce: the enhanced status code of the first of them (RFC 3463), such as `5.1.1`",
-    "bounce_action": "of a bounce: `failed`, `delayed`, `delivered`, `relayed` or `expanded` (RFC 3464)",
-    "bounce_diagnostic": "of a bounce: what the recipient's server said",
-    "envelope_from": "the reverse-path: where the sender's server wants bounces; `<>` when nowhere",
-    "envelope_to": "the recipients that led to this contact",
-    "reply_to": "the addresses of Reply-To",
-    "from": "the authors, where the mail names several or the contact's own address says less",
-    "identity": "who is proved to have sent the mail, in one sentence ([identity.md](identity.md)): `verified: bank.example signed this`",
-    "spf": "the result of SPF for the reverse-path, where it was checked",
-    "dkim": "the result of DKIM, where it was checked: of several signatures that of the best",
-    "dmarc": "the result of DMARC, where it was checked",
-    "arc": "the result of ARC, where it was checked",
-    "iprev": "whether the name of the peer's address leads back to it, where it was checked",
-    "dmarc_detail": "the author's domain, and the reason of that result",
-    "dkim_detail": "each signature's result, domain, selector and reason",
-    "spf_detail": "the domain, and the reason of that result",
-    "arc_detail": "the reason of that result, and who sealed the mail",
-    "date": "the mail's own date, in UTC",
-    "tag": "the part of the recipient between `+` and `@`",
-    "peer": "the IP address of the server that handed the mail over",
-    "helo": "the name by which that server called itself",
-    "tls": "the version and cipher of TLS; missing for mail that came in clear",
-    "original_to": "the addresses of To",
-    "original_cc": "the addresses of Cc",
-}
-
+_NO_FACTS = Facts()
 #: Those of `relay.auth.identity`, in the same order.
 _RESULTS = (
     "identity",
@@ -82,6 +51,7 @@ def build_attributes(
     adaptations: Sequence[Adaptation],
     rung: Rung,
     bounce: Bounce | None = None,
+    facts: Facts = _NO_FACTS,
 ) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
     """The attributes that are known, the most wanted first, and the changes that made them fit."""
     prefix = config.contact.attribute_prefix
@@ -92,9 +62,13 @@ def build_attributes(
         ("classification", classification),
         ("adaptations", codes),
         *(_read_bounce(bounce) if bounce is not None else ()),
+        *_read_times(context),
+        ("importance", facts.importance),
+        ("language", facts.language),
     ]
-    if rung.is_plain:
-        known = [(name, value) for name, value in known if name in _PLAIN]
+    known.append(("new_text", facts.new_text))
+    left_out = frozenset(config.contact.attributes_left_out)
+    known = [pair for pair in known if pair[0] not in left_out and (not rung.is_plain or pair[0] in _PLAIN)]
     pairs = [(key, value, False) for key, value in route.attributes.items()]
     if not rung.is_plain:  # what a handler has made of a mail may be what was refused
         pairs += [(key, value, False) for key, value in context.envelope.attributes]
@@ -151,6 +125,14 @@ def _read_message(
     yield "original_cc", _list(message.cc)
 
 
+def _read_times(context: Context) -> tuple[tuple[str, str], ...]:
+    """The instant of acceptance and the wait since then; none in a dry run, where no mail was accepted."""
+    if context.waited_seconds is None:
+        return ()
+    accepted_at = context.envelope.received_at.astimezone(UTC).isoformat(timespec="seconds")
+    return ("accepted_at", accepted_at), ("waited_seconds", str(context.waited_seconds))
+
+
 def _read_bounce(bounce: Bounce) -> tuple[tuple[str, str], ...]:
     return (
         ("bounce_recipient", _list(tuple(Mailbox(address=one) for one in bounce.recipients))),
@@ -189,7 +171,8 @@ def build_attributes_document() -> str:
         "# Attributes of a contact",
         "",
         "What an agent or a flow finds in a contact besides Connect's own fields. Names begin with",
-        "`contact.attribute_prefix`; an attribute without a value is left out. A route's own attributes",
+        "`contact.attribute_prefix`; an attribute without a value is left out, and so are those that",
+        "`contact.attributes_left_out` names. A route's own attributes",
         "(`routes[].attributes`) come first and have no prefix; those that handlers set ([smtp.md](smtp.md#handlers))",
         "come next and have none either. Together they may hold",
         f"{ATTRIBUTE_BYTES:,} bytes; where that is too little, those at the end of this table are left out. A value of",

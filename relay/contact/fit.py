@@ -18,6 +18,7 @@ from relay.contact.body import HTML, Body, make_body
 from relay.contact.bounce import read_bounce, tell_bounce
 from relay.contact.candidates import collect_bodies, collect_candidates
 from relay.contact.characters import count_utf8
+from relay.contact.facts import read_facts
 from relay.contact.files import Choice, Files, choose_files
 from relay.contact.joined import lead_in
 from relay.contact.limits import BODY_BYTES
@@ -92,6 +93,7 @@ def fit(
         from_address=from_address,
         rung=rung,
         bounce=bounce,
+        facts=read_facts(message),
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)

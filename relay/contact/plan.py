@@ -87,3 +87,5 @@ class Context:
     #: The test for our own addresses, which are left out of AdditionalRecipients.
     is_ours: Callable[[str], bool] = field(repr=False)
     related_contact_id: str | None = None
+    #: Whole seconds from the acceptance of the mail to this request; None in a dry run.
+    waited_seconds: int | None = None

@@ -13,21 +13,19 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from relay import telemetry
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config, Route
-from relay.contact.limits import THREAD_DAYS
-from relay.contact.original import fit_original
-from relay.contact.plan import Context, Plan
+from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.failures import busy, dead_urls, no_route
 from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
+from relay.delivery.planning import Planner, Trial
 from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
@@ -39,7 +37,7 @@ from relay.spool.duplicates import build_next_token
 from relay.spool.interface import Outbox
 from relay.spool.model import Entry
 from relay.understand.raw import opened_raw
-from relay.understand.reading import Task, Thread, Understanding
+from relay.understand.reading import Understanding
 from relay.vocabulary import Cause, Rung
 
 #: A stored request is sent again only while its URLs live at least this much longer: Connect fetches the
@@ -51,9 +49,6 @@ _CLOCK_TOLERANCE = timedelta(minutes=10)
 #: Codes of requests refused on this machine, by our check or by the client's: such a request never left.
 _OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
 
-#: Number of ids of a References header that are looked up for a related contact. The newest count.
-_THREAD_IDS = 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ready:
@@ -63,18 +58,6 @@ class _Ready:
     expires_at: datetime
     adaptations: tuple[str, ...]
     stored: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    """A payload to be tried: the entry at a rung, and what was refused before."""
-
-    #: The entry, at the rung to be tried.
-    entry: Entry
-    #: The names of the files that Connect refused at the rung above.
-    refused: frozenset[str] = frozenset()
-    #: False at the last rung when it is tried once more without its file.
-    attach: bool = True
 
 
 class Delivery:
@@ -100,6 +83,7 @@ class Delivery:
         self._pace = pace
         self._inspection = Inspection(max_attachments=config.connect.max_attachments)
         self._now = now
+        self._planner = Planner(config=config, routes=self._routes, outbox=outbox, now=now)
 
     @property
     def aside(self) -> int:
@@ -121,7 +105,7 @@ class Delivery:
 
     async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Outcome:
         """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""
-        trial, renewed, stored, begun = _Trial(entry=entry), False, False, False
+        trial, renewed, stored, begun = Trial(entry=entry), False, False, False
         while True:
             request: Mapping[str, Any] = {}
             try:
@@ -160,9 +144,7 @@ class Delivery:
                     stored=stored,
                 )
 
-    async def _step_down(
-        self, trial: _Trial, error: RemoteError, request: Mapping[str, Any]
-    ) -> _Trial | None:
+    async def _step_down(self, trial: Trial, error: RemoteError, request: Mapping[str, Any]) -> Trial | None:
         """Choose the next payload after a refusal.
 
         Returns None where the rungs are used up, or the error is no refusal of a payload.
@@ -178,15 +160,15 @@ class Delivery:
             cause = Cause.CHECK if error.code in _OWN_REFUSALS else Cause.REFUSED
             return await self._begin_original(entry, cause, error.detail)
         attach = below is not None
-        return _Trial(entry=replace(entry, rung=following), refused=frozenset(error.named), attach=attach)
+        return Trial(entry=replace(entry, rung=following), refused=frozenset(error.named), attach=attach)
 
-    async def _begin_original(self, entry: Entry, cause: Cause, detail: str) -> _Trial:
+    async def _begin_original(self, entry: Entry, cause: Cause, detail: str) -> Trial:
         """Record that the entry is at the last rung, which it never leaves by itself.
 
         What defeated the relay once is therefore not tried again with each attempt.
         """
         await self._outbox.begin_original(entry, reason=cause, detail=detail, now=self._now())
-        return _Trial(entry=replace(_without_request(entry), rung=Rung.ORIGINAL))
+        return Trial(entry=replace(_without_request(entry), rung=Rung.ORIGINAL))
 
     async def _note_answer(self, entry: Entry, error: RemoteError, request: Mapping[str, Any]) -> Entry:
         """Record Connect's answer to a request.
@@ -243,7 +225,7 @@ class Delivery:
         return contact_id
 
     async def _ready(
-        self, trial: _Trial, route: Route, sent: Mapping[str, Any] | None
+        self, trial: Trial, route: Route, sent: Mapping[str, Any] | None
     ) -> _Ready | Held | Dropped:
         """Prepare the request: the stored one while its URLs live, else a new one, with its files in S3 and
         itself in the spool.
@@ -260,47 +242,13 @@ class Delivery:
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
         async with opened_raw(self._outbox, entry) as (raw, handle):
             if entry.rung is Rung.ORIGINAL:  # no policy is asked: the class of this mail is unknown
-                plan = await self._original(entry, route, raw, attach=trial.attach)
+                plan = await self._planner.plan_original(trial, route, raw, sent)
                 return await self._store_request(entry, plan, raw)
-            task = self._task(trial, route, raw, handle)
+            task = self._planner.build_task(trial, route, (raw, handle), sent)
             async with self._understanding.plan(task) as plan:
                 if not entry.released and (policy := _policy(route, plan)) is not None:
                     return policy
                 return await self._store_request(entry, plan, raw)
-
-    def _task(self, trial: _Trial, route: Route, raw: memoryview, handle: int | None) -> Task:
-        """The task for a worker: the mail, its context and its rung."""
-        entry = trial.entry
-        return Task(
-            raw=raw,
-            handle=handle,
-            context=self._context(entry),
-            route=route,
-            config=self._config,
-            rung=entry.rung,
-            refused=trial.refused,
-            attempts=entry.attempts,
-            find_related=partial(self._related, entry=entry, route=route) if route.thread != "off" else None,
-        )
-
-    async def _original(self, entry: Entry, route: Route, raw: memoryview, *, attach: bool) -> Plan:
-        """The plan of the last rung, made without the parser."""
-        word = await self._outbox.why_original(entry)
-        why = Cause(word) if word in set(Cause) else Cause.UNKNOWN
-        octets = raw[entry.trace_size :]
-        return await asyncio.to_thread(
-            lambda: fit_original(octets, self._context(entry), route, self._config, why=why, attach=attach)
-        )
-
-    def _context(self, entry: Entry) -> Context:
-        return Context(
-            spool_id=entry.spool_id,
-            envelope=entry.envelope,
-            destination=entry.destination,
-            results=entry.results,
-            raw_size=entry.size - entry.trace_size,
-            is_ours=self._is_ours,
-        )
 
     async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
@@ -350,22 +298,8 @@ class Delivery:
         left = expires_at - self._now()
         return margin < left <= timedelta(seconds=self._config.s3.url_ttl_seconds) + _CLOCK_TOLERANCE
 
-    def _is_ours(self, address: str) -> bool:
-        return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
 
-    async def _related(self, thread: Thread, *, entry: Entry, route: Route) -> str | None:
-        """Look up the contact that this mail answers. Returns its id if the sender is the same, else None."""
-        ids = (*thread.in_reply_to, *reversed(thread.references))[:_THREAD_IDS]
-        if not ids:
-            return None
-        since, instance_id = (
-            self._now() - timedelta(days=THREAD_DAYS),
-            route.instance_id or self._config.connect.instance_id,
-        )
-        return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)
-
-
-def _put_off(exc: NotYetError, trial: _Trial, *, begun: bool, stored: bool) -> Failed | Postponed:
+def _put_off(exc: NotYetError, trial: Trial, *, begun: bool, stored: bool) -> Failed | Postponed:
     """The outcome for a mail that waits for others. If a payload was refused before, the attempt counts."""
     if begun:
         return Failed(error=busy(exc), entry=trial.entry, stored=stored, settled=True)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from aiosmtpd.smtp import MISSING
 
 from relay.config.words import check_attribute_name
-from relay.contact.attributes import MEANINGS
+from relay.contact.attribute_names import MEANINGS
 from relay.contact.characters import clean_line, count_utf8
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.vocabulary import Reply

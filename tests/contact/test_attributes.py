@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from factory import DESTINATION, make_config, make_context, make_message, make_route
 
-from relay.contact.attributes import MEANINGS, build_attributes
+from relay.contact.attribute_names import MEANINGS
+from relay.contact.attributes import build_attributes
 from relay.contact.bounce import Bounce
+from relay.contact.facts import Facts
 from relay.contact.plan import Adaptation
 from relay.smtp.handler_answers import HANDLER_ATTRIBUTE_BYTES, read_attributes
 from relay.vocabulary import Classification, Rung
@@ -23,6 +25,7 @@ def build(
     codes=(),
     from_address="jane@customer.example",
     bounce=None,
+    facts=Facts(),  # noqa: B008 - a frozen value
     **route,
 ):
     config = make_config(contact=contact, **route)
@@ -33,6 +36,7 @@ def build(
         config,
         classification=Classification.HUMAN,
         bounce=bounce,
+        facts=facts,
         original_key="mail/0123456789ab/original.eml",
         from_address=from_address,
         adaptations=[Adaptation(code=code, detail="") for code in codes],
@@ -204,10 +208,16 @@ def test_page_has_every_attribute_in_its_order_of_priority():
     checks = ("spf", "dkim", "dmarc", "arc")
     results = {f"relay_{check}": "pass" for check in (*checks, "iprev")}
     results |= {f"relay_{check}_detail": "in words" for check in checks} | {"relay_identity": "verified"}
-    context = make_context(forward_paths=["support+vip@example.com"], results=results)
+    context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
+    facts = Facts(importance="high", language="de", new_text="Wo?")
     bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")
     attributes, _ = build(
-        message, context=context, codes=["body.note"], from_address="other@x.example", bounce=bounce
+        message,
+        context=context,
+        codes=["body.note"],
+        from_address="other@x.example",
+        bounce=bounce,
+        facts=facts,
     )
     missing = [name for name in MEANINGS if f"relay_{name}" not in attributes]
     assert [name.removeprefix("relay_") for name in attributes] == [

@@ -503,3 +503,31 @@ async def test_lower_rung_is_where_a_retry_begins(world):
         assert isinstance(await desk.delivery.deliver(entry), Delivered)
         (request,) = desk.requests()
     assert "Attachments" not in request
+
+
+async def test_contact_tells_how_long_its_mail_waited(world):
+    """After an outage Connect counts from the contact; the attributes tell the instant and the hours lost."""
+    async with Desk(world) as desk:
+        entry = await desk.entry(build_mail(4))
+        accepted_at = desk.now
+        desk.now += timedelta(hours=3)
+        assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        (request,) = desk.requests()
+    assert request["Attributes"]["relay_waited_seconds"] == "10800"
+    assert request["Attributes"]["relay_accepted_at"] == accepted_at.isoformat(timespec="seconds")
+
+
+async def test_request_made_anew_tells_the_same_wait(world):
+    """A request whose reply was lost and whose time is over is made anew to the octet: Connect knows it."""
+    async with Desk(world) as desk:
+        await desk.box.set_chaos({"connect": {"lose_reply": 1}})
+        entry = await desk.entry(build_mail(5))
+        desk.now += timedelta(seconds=7)
+        assert isinstance(await desk.delivery.deliver(entry), Failed)
+        await desk.box.set_chaos({})
+        first = await desk.again(entry)
+        desk.now += timedelta(seconds=desk.config.s3.url_ttl_seconds)
+        await desk.outbox.defer(first, until=desk.now, reason="test", detail="", now=desk.now)
+        assert isinstance(await desk.delivery.deliver(await desk.claim()), Delivered)
+        (request,) = desk.requests()
+    assert request == json.loads(first.request)
