@@ -11,6 +11,7 @@ from datetime import datetime
 
 from relay.check.certificate import examine_certificate
 from relay.check.dns import examine_dns, examine_lists
+from relay.check.domains import examine_domains
 from relay.check.finding import Finding, fail
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.ports import examine_ports
@@ -49,6 +50,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     if remote:
         yield from examine_dns(config)
         yield from examine_lists(config)
+        yield from examine_domains(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 
