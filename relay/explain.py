@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from relay.message.model import Message
 from relay.message.parse import parse_message
 from relay.policy.decide import Facts, Ruling, build_terms, decide, decide_class
 from relay.policy.octets import measure_file
+from relay.policy.origin import TAGS, Rules, decide_handling, decide_wire, find_rules, list_met, tell_rule
 from relay.routes import RouteTable
 from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.understand.jobs import build_is_ours
@@ -97,6 +98,7 @@ class Explainer:
         self._config = config
         #: The terms of the listener that would take the mail.
         self._terms = build_terms(config, trusted=role == "trusted", lmtp=lmtp)
+        self._listener = next((each.bind for each in config.listeners if each.role == role), "")
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
 
@@ -124,7 +126,7 @@ class Explainer:
         ]
         envelope = _build_envelope(message, paths, origin)
         ours = self._routes.destinations(paths)
-        rulings = self._judge(raw, message, ours)
+        rulings = self._judge(raw, message, ours, origin)
         found.extend(
             self._explain_one(file, raw, message, envelope, destination, rulings[destination.route], origin)
             for destination in ours
@@ -132,7 +134,7 @@ class Explainer:
         return tuple(found)
 
     def _judge(
-        self, raw: bytes, message: Message | None, ours: Sequence[Destination]
+        self, raw: bytes, message: Message | None, ours: Sequence[Destination], origin: Origin
     ) -> Mapping[str, Ruling]:
         """Decide over the mail as a session does.
 
@@ -151,7 +153,22 @@ class Explainer:
                 refused[name] = files
         routes = tuple(destination.route for destination in ours)
         verdict = decide(Facts(octets=octets, hops=hops, routes=routes, refused_files=refused), terms)
-        return {name: verdict.rule(name) for name in routes}
+        rulings = {name: verdict.rule(name) for name in routes}
+        if verdict.reply is not None:
+            return rulings
+        met = {
+            name: list_met(origin.attributes, self._find_rules(self._routes.route(name)))
+            for name in routes
+            if name not in verdict.refused
+        }
+        judged = decide_wire(met, refusing=verdict.held, replies_each=terms.replies_each)
+        found = {name: judged.rule(name) for name in met}
+        if judged.reply is None:  # held for another reason already
+            found = {name: ruling for name, ruling in found.items() if name not in verdict.held}
+        return rulings | {name: ruling for name, ruling in found.items() if ruling is not None}
+
+    def _find_rules(self, route: Route | None) -> Rules:
+        return find_rules(self._config, route, listener=self._listener)
 
     def explain_original(
         self, file: str, raw: bytes, origin: Origin = _UNKNOWN, *, cause: Cause, why: str
@@ -164,7 +181,7 @@ class Explainer:
         envelope = _build_envelope(message, paths, origin)
         found = []
         ours = self._routes.destinations(paths)
-        rulings = self._judge(raw, None, ours)
+        rulings = self._judge(raw, None, ours, origin)
         for destination in ours:
             ruling = rulings[destination.route]
             route = self._routes.route(destination.route)
@@ -224,8 +241,14 @@ class Explainer:
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
+        handling = decide_handling(origin.attributes, self._find_rules(route))
+        if handling.tags:
+            attributes = {**origin.attributes, TAGS: " ".join(handling.tags)}
+            origin = replace(origin, attributes=attributes)
         context = self._build_context(envelope, destination, raw, origin)
         plan = fit(message, context, route, self._config)
+        if handling.flow is not None:
+            plan = replace(plan, contact_flow_id=handling.flow)
         attached = [file for file in plan.files if file.attached]
         request = _build_request(plan, destination, envelope, raw)
         problems = check_request(
@@ -244,6 +267,7 @@ class Explainer:
             disposition=ruling.disposition,
             reply=ruling.reply,
             reason=ruling.reason
+            or (f"{handling.action}: {tell_rule(handling.rule)}" if handling.action != "accept" else "")
             or (f"the route says {action} for this class" if action != "deliver" else ""),
             error="; ".join(problems) or None,
             identity=origin.identity,

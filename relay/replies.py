@@ -79,6 +79,13 @@ TLS_UNAVAILABLE = _row(454, "7.0", "TLS not available now", "STARTTLS while no c
 TOO_MANY_LOGINS = _row(454, "7.0", "Too many failed logins, try again later", "limits.failed_logins: AUTH of a login that failed too often from this network (RFC 4954 §6); the password was not looked at")
 AUTH_UNAVAILABLE = _row(454, "7.0", "Cannot check passwords now", "the users file cannot be read (RFC 4954 §6)")
 
+SPF_DEFERRED = _row(451, "7.23", "Not authorised by SPF, try again later", 'a policy with spf.fail or spf.softfail = "defer" (RFC 7372 §3.2)')
+SPF_UNKNOWN_DEFERRED = _row(451, "7.24", "SPF could not be checked, try again later", 'a policy with spf.temperror or spf.permerror = "defer" (RFC 7372 §3.2)')
+DKIM_DEFERRED = _row(451, "7.20", "No passing DKIM signature, try again later", 'a policy with dkim.fail = "defer" (RFC 7372 §3.1)')
+DMARC_DEFERRED = _row(451, "7.1", "Against the DMARC policy of the author's domain, try again later", 'a policy with dmarc.reject or dmarc.quarantine = "defer"')
+ARC_DEFERRED = _row(451, "7.29", "ARC validation failed, try again later", 'a policy with arc.fail = "defer" (RFC 8617 §7.2)')
+IPREV_DEFERRED = _row(451, "7.25", "Reverse DNS validation failed, try again later", 'a policy with iprev.fail = "defer" (RFC 7372 §3.3)')
+
 # -- no
 UNKNOWN_COMMAND = _row(500, "5.1", "Command not recognised", "no such verb")
 BAD_LINE = _row(500, "5.2", "Command line not understood", "a bare LF or CR, NUL or binary in a command; another protocol's words also close the session")
@@ -112,6 +119,12 @@ NO_RECIPIENTS = _row(554, "5.1", "No valid recipients", "DATA or BDAT after ever
 LONG_LINE = _row(554, "3.4", "A line is too long", "a line of the message over limits.line_bytes")
 TYPE_REFUSED = _row(554, "6.1", "A file of a type that is not taken here; please send it in another form", 'every route of the transaction refuses the file type (disallowed_types = "reject"); over LMTP that of this recipient (RFC 3463, X.6.1)')
 LOOP = _row(554, "4.6", "Too many hops: this mail goes round in circles", "limits.hops Received lines (RFC 5321 §6.3)")
+SPF_REFUSED = _row(550, "7.23", "Not authorised by SPF", 'a policy with spf.fail or spf.softfail = "reject" (RFC 7372 §3.2)')
+SPF_UNKNOWN_REFUSED = _row(550, "7.24", "SPF could not be checked", 'a policy with spf.temperror or spf.permerror = "reject" (RFC 7372 §3.2)')
+DKIM_REFUSED = _row(550, "7.20", "No passing DKIM signature", 'a policy with dkim.fail = "reject" (RFC 7372 §3.1)')
+DMARC_REFUSED = _row(550, "7.1", "Against the DMARC policy of the author's domain", 'a policy with dmarc.reject or dmarc.quarantine = "reject"')
+ARC_REFUSED = _row(550, "7.29", "ARC validation failed", 'a policy with arc.fail = "reject" (RFC 8617 §7.2)')
+IPREV_REFUSED = _row(550, "7.25", "Reverse DNS validation failed", 'a policy with iprev.fail = "reject" (RFC 7372 §3.3)')
 PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", "MAIL or RCPT (RFC 5321 §4.1.1.11); BODY=BINARYMIME too")
 # fmt: on
 

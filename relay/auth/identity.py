@@ -106,6 +106,8 @@ def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
         yield "relay_dkim_detail", "; ".join(_describe_signature(each) for each in results.dkim)
     if results.dmarc is not None:
         yield "relay_dmarc", results.dmarc.result
+        if results.dmarc.result is Result.FAIL and results.dmarc.policy is not None:
+            yield "relay_dmarc_policy", results.dmarc.policy
         yield "relay_dmarc_detail", _describe(results.dmarc.domain, results.dmarc.reason)
     if results.arc is not None:
         yield "relay_arc", results.arc.result

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from relay.config.origin import Dns, Identity
+from relay.config.policy import ListenerPolicy, RoutePolicy, check_class_rules, split_class_rules
 from relay.config.section import Section
 from relay.config.words import (
     check_address,
@@ -73,6 +74,7 @@ class Listener(Section):
     xclient: tuple[Network, ...] = ()
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
+    policy: ListenerPolicy = Field(default_factory=dict)
 
 
 class Tls(Section):
@@ -252,6 +254,15 @@ class Route(Section):
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
         default_factory=dict
     )
+    policy: Annotated[RoutePolicy, AfterValidator(check_class_rules)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _classes(self) -> Self:
+        """Write the rules for classes into `on` and `flows`, which are older names of the same."""
+        actions, flows = split_class_rules(self.policy)
+        if not actions and not flows:
+            return self
+        return self.model_copy(update={"on": self.on | actions, "flows": self.flows | flows})
 
     @field_validator("name", mode="after")
     @classmethod

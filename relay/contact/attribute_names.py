@@ -25,6 +25,7 @@ MEANINGS = {
     "reply_to": "the addresses of Reply-To",
     "from": "the authors, where the mail names several or the contact's own address says less",
     "identity": "who is proved to have sent the mail, in one sentence ([identity.md](identity.md)): `verified: bank.example signed this`",
+    "policy": "the rules of the policy by which the mail is tagged ([policy.md](policy.md)): `dmarc.quarantine`",
     "spf": "the result of SPF for the reverse-path, where it was checked",
     "dkim": "the result of DKIM, where it was checked: of several signatures that of the best",
     "dmarc": "the result of DMARC, where it was checked",

@@ -27,13 +27,14 @@ _VALUE_LIMIT = 2_048
 # checks.
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
-    "spf", "dkim", "dmarc", "arc", "identity",
+    "spf", "dkim", "dmarc", "arc", "identity", "policy",
 })  # fmt: skip
 
 _NO_FACTS = Facts()
 #: Those of `relay.auth.identity`, in the same order.
 _RESULTS = (
     "identity",
+    "policy",
     *("spf", "dkim", "dmarc", "arc", "iprev"),
     *("dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
 )

@@ -22,6 +22,7 @@ from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.failures import busy, dead_urls, no_route
+from relay.delivery.handling import find_handling, lead, stop_for, stop_for_class, tag
 from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
@@ -30,7 +31,6 @@ from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.faults import fault_point
-from relay.policy.decide import decide_class
 from relay.routes import RouteTable
 from relay.spool.doubt import FATE_UNKNOWN, is_refusal, is_settled, is_too_old, refuses_file, tell_doubt
 from relay.spool.duplicates import build_next_token
@@ -240,15 +240,20 @@ class Delivery:
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
+        handling = find_handling(entry, route, self._config)
+        if (stop := stop_for(handling)) is not None:
+            return stop
+        entry = tag(entry, handling)
+        trial = replace(trial, entry=entry)
         async with opened_raw(self._outbox, entry) as (raw, handle):
             if entry.rung is Rung.ORIGINAL:  # no policy is asked: the class of this mail is unknown
                 plan = await self._planner.plan_original(trial, route, raw, sent)
-                return await self._store_request(entry, plan, raw)
+                return await self._store_request(entry, lead(plan, handling), raw)
             task = self._planner.build_task(trial, route, (raw, handle), sent)
             async with self._understanding.plan(task) as plan:
-                if not entry.released and (policy := _policy(route, plan)) is not None:
+                if (policy := stop_for_class(entry, route, plan)) is not None:
                     return policy
-                return await self._store_request(entry, plan, raw)
+                return await self._store_request(entry, lead(plan, handling), raw)
 
     async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
@@ -309,16 +314,3 @@ def _put_off(exc: NotYetError, trial: Trial, *, begun: bool, stored: bool) -> Fa
 def _without_request(entry: Entry) -> Entry:
     """A copy of the entry without its stored request."""
     return replace(entry, request=None, request_expires_at=None)
-
-
-def _policy(route: Route, plan: Plan) -> Held | Dropped | None:
-    """The outcome that the route's policy asks for. Returns None where the route wants a contact."""
-    action = decide_class(route, plan.classification)
-    reason = f"class.{plan.classification}"
-    detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"
-    match action:
-        case "hold":
-            return Held(reason=reason, detail=detail)
-        case "drop":
-            return Dropped(reason=reason, detail=detail)
-    return None

@@ -22,6 +22,7 @@ from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.policy.decide import Facts, Verdict, decide, decide_files, disposition_of
+from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, tell_rule
 from relay.smtp.content import Content
 from relay.smtp.filetypes import strict_routes
 from relay.smtp.received import build_missing, build_received
@@ -210,7 +211,12 @@ async def take_in(
     if acceptance.signed is not None and settings.identity is not None:
         mail = acceptance.signed.finish()
         acceptance.results = await settings.identity.find_results(offered.envelope, mail)
-        offered = replace(offered, results=acceptance.results)
+        refusal = _judge_origin(acceptance, offered)
+        if refusal.reply is not None:
+            if settings.lmtp:
+                _refuse_each(acceptance, offered, refusal)
+            return refusal.reply
+        offered = _spare_origin(acceptance, replace(offered, results=acceptance.results), refusal)
     if check is not None:
         checked = await check(offered)
         if isinstance(checked, Reply):
@@ -237,6 +243,47 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
             acceptance.refused.update(dict.fromkeys(destination.forward_paths, replies.TYPE_REFUSED))
     taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
     return replace(offered, destinations=taken)
+
+
+def _judge_origin(acceptance: Acceptance, offered: Submission) -> OriginVerdict:
+    """The verdict on the mail by the results of the checks of its origin."""
+    settings = acceptance.transaction.settings
+    met = {}
+    for name in dict.fromkeys(destination.route for destination in offered.destinations):
+        route = settings.routes.route(name)
+        met[name] = list_met(
+            acceptance.results, find_rules(settings.config, route, listener=settings.listener.bind)
+        )
+        for step in met[name]:
+            telemetry.policy_met(
+                spool_id=offered.spool_id,
+                route=name,
+                rule=step.rule,
+                action=step.action,
+                observe=step.observe,
+            )
+    refusing = {hold.route for hold in offered.holds}
+    return decide_wire(met, refusing=refusing, replies_each=settings.lmtp)
+
+
+def _spare_origin(acceptance: Acceptance, offered: Submission, verdict: OriginVerdict) -> Submission:
+    """The submission for the routes that take the mail, as `_spare` gives it for files."""
+    held = tuple(
+        PolicyHold(route=route, reason=f"policy.{rule}", detail=f"{tell_rule(rule)}; other recipients get it")
+        for route, rule in verdict.held.items()
+        if route not in {hold.route for hold in offered.holds}
+    )
+    acceptance.held = acceptance.held or bool(held)
+    _refuse_each(acceptance, offered, verdict)
+    taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
+    return replace(offered, holds=(*offered.holds, *held), destinations=taken)
+
+
+def _refuse_each(acceptance: Acceptance, offered: Submission, verdict: OriginVerdict) -> None:
+    """Note the reply of each recipient that is refused, which only LMTP can say."""
+    for destination in offered.destinations:
+        if (reply := verdict.refused.get(destination.route)) is not None:
+            acceptance.refused.update(dict.fromkeys(destination.forward_paths, reply))
 
 
 def reply_to(error: SpoolError) -> Reply:

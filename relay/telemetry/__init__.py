@@ -43,7 +43,7 @@ from relay.telemetry.hooks import (
     hook_overruled,
     hook_refused,
 )
-from relay.telemetry.identity import identity_checked
+from relay.telemetry.identity import identity_checked, policy_met
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
     certificate_loaded,
@@ -113,6 +113,7 @@ __all__ = [
     "log_dropped",
     "login_refused",
     "mail_was_slow",
+    "policy_met",
     "proxy_refused",
     "queue_log",
     "queue_seen",

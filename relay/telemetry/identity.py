@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.telemetry.current import current_log
-from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS
+from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS, POLICY_MET
 
 
 def list_words(results: Mapping[str, str]) -> dict[str, str]:
@@ -23,3 +23,11 @@ def identity_checked(*, results: Mapping[str, str]) -> None:
     for name, word in words.items():
         IDENTITY_CHECKS.labels(name, word).inc()
     current_log().debug("identity.checked", **results)
+
+
+def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool) -> None:
+    """A mail meets a rule of the policy of its route; one that is observed does nothing else."""
+    POLICY_MET.labels(rule, action.partition(":")[0], "yes" if observe else "no").inc()
+    current_log().info(
+        "policy.met", spool_id=spool_id, route=route, rule=rule, action=action, observe=observe
+    )

@@ -67,6 +67,11 @@ HOOK_FAILURES = Counter(
 IDENTITY_CHECKS = Counter(
     "relay_identity_checks", "Checks of the origin of mail, by check and result.", ["check", "result"]
 )
+POLICY_MET = Counter(
+    "relay_policy_met",
+    "Rules of the policy that mails met, by action; observed ones did nothing.",
+    ["rule", "action", "observe"],
+)
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 DELIVERY_FAILURES = Counter(
     "relay_delivery_failures",

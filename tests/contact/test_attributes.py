@@ -207,7 +207,10 @@ def test_page_has_every_attribute_in_its_order_of_priority():
     )
     checks = ("spf", "dkim", "dmarc", "arc")
     results = {f"relay_{check}": "pass" for check in (*checks, "iprev")}
-    results |= {f"relay_{check}_detail": "in words" for check in checks} | {"relay_identity": "verified"}
+    results |= {f"relay_{check}_detail": "in words" for check in checks} | {
+        "relay_identity": "verified",
+        "relay_policy": "spf.fail",
+    }
     context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
     facts = Facts(importance="high", language="de", new_text="Wo?")
     bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")

@@ -33,12 +33,16 @@ def attributes_by_subject(box):
     }
 
 
+POLICY = '{ "dmarc.reject" = "tag", "spf.fail" = "hold" }'
+
+
 @contextlib.contextmanager
 def checking_daemon(box, home):
     """A daemon with a listener of role mx, which asks a DNS server that knows the bank and the club."""
     with dns_in_a_thread(ZONE) as dns:
         extra = f'[identity]\nenabled = true\n[dns]\nservers = ["127.0.0.1:{dns.port}"]'
-        config = CONFIG.replace('role = "trusted"', 'role = "mx"').format(
+        rules = f'role = "mx"\npolicy = {POLICY}'
+        config = CONFIG.replace('role = "trusted"', rules.replace("{", "{{").replace("}", "}}")).format(
             data_dir=home / "spool", port="{port}", extra=extra, receivers=1, rate=100, burst=5
         )
         daemon = Daemon(home, env=box.environ() | {"RELAY_IDENTITY__ENABLED": "true"}, config="")
@@ -63,7 +67,8 @@ def test_an_agent_sees_who_really_sent_a_mail(box, tmp_path):
         seen = until(lambda: len(found := attributes_by_subject(box)) == 2 and found)
         assert seen["good"]["relay_identity"] == "verified: bank.example signed this"
         assert (seen["good"]["relay_dkim"], seen["good"]["relay_dmarc"]) == ("pass", "pass")
-        assert seen["bad"]["relay_dmarc"] == "fail"
+        assert (seen["bad"]["relay_dmarc"], seen["bad"]["relay_policy"]) == ("fail", "dmarc.reject")
+        assert "relay_policy" not in seen["good"]
         assert seen["bad"]["relay_identity"].startswith("not verified: ")
         ids = {}
         for subject in ("good", "bad"):
@@ -84,6 +89,11 @@ def test_an_agent_sees_who_really_sent_a_mail(box, tmp_path):
         octets = (MAIL % (b"club", b"club")).replace(b"service@bank", b"chair@club")
         for source in ("127.0.0.2", "127.0.0.1", "127.0.0.1", "127.0.0.2"):
             send(daemon.port, "chair@club.example", octets, source=source)
+        until(lambda: len(box.contacts()) == 3)
+        held = daemon.wait_for("delivery.attempted", outcome="held")
+        assert held["reason"] == "policy.spf.fail"
+        # A person's word ends it: what was released is judged no more.
+        assert daemon.run("queue", "release", held["spool_id"]).returncode == 0
         until(lambda: len(box.contacts()) == 4)
         found = [each["request"]["Attributes"]["relay_dmarc"] for each in box.contacts()[2:]]
         assert sorted(found) == ["fail", "pass"]

@@ -13,6 +13,8 @@ from fake_spool import FakeSpool
 from serving import Serving, build_config
 
 from relay.config.model import Config
+from relay.explain import Explainer, Origin
+from relay.vocabulary import Disposition
 
 KEY = rsa_key()
 ZONE = {
@@ -143,6 +145,80 @@ def test_nobody_asks_dns_where_nothing_is_checked(dns, tables):
         assert send(serving, build_signed(500))[0] == 250
         assert serving.spool.mails[0].results == {}
     assert len(dns.asked) == asked
+
+
+ROUTES = [
+    {"match": ["support@example.com"], "policy": {"preset": "protect"}},
+    {"match": ["sales@example.com"]},
+    {"match": ["wait@example.com"], "policy": {"dmarc.reject": "defer"}},
+]
+FORGED = HEADER % 5 + b"Your account.\r\n"
+
+
+@pytest.fixture(scope="module")
+def judging(dns):
+    """Listeners for SMTP and LMTP, and routes of which one refuses forged mail and one defers it."""
+    plain = {"bind": "127.0.0.1:0", "tls": "none"}
+    with Serving(config_for(dns, listeners=[plain], routes=ROUTES)) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("recipients", "code", "status", "held"),
+    [
+        (["support"], 550, b"5.7.1 ", set()),
+        (["wait"], 451, b"4.7.1 ", set()),
+        (["sales"], 250, b"2.0.0 ", set()),
+        (["support", "wait"], 451, b"4.7.1 ", set()),
+        (["support", "sales"], 250, b"2.0.0 ", {("support@example.com", "policy.dmarc.reject")}),
+    ],
+)
+def test_policy_refuses_where_every_route_does(judging, recipients, code, status, held):
+    """A forged mail is refused or deferred by the routes that ask for it, and where another takes it, held;
+    the dry run says the same.
+    """
+    judging.spool.mails.clear()
+    addresses = [f"{name}@example.com" for name in recipients]
+    with smtplib.SMTP("127.0.0.1", judging.ports[0], timeout=20, local_hostname="c.example") as client:
+        client.ehlo()
+        client.mail("thief@elsewhere.example")
+        for address in addresses:
+            client.rcpt(address)
+        told = client.data(FORGED)
+    assert (told[0], told[1][: len(status)]) == (code, status)
+    assert {(hold.route, hold.reason) for mail in judging.spool.mails for hold in mail.holds} == held
+    assert len(judging.spool.mails) == (code == 250)
+    origin = Origin(attributes={"relay_dmarc": "fail", "relay_dmarc_policy": "reject"})
+    for one in Explainer(judging.config, recipients=addresses).read("f", FORGED, origin):
+        if code != 250:
+            assert one.reply.code == code
+        else:
+            assert one.reply is None
+            expected = (
+                Disposition.QUARANTINE
+                if one.destination in {route for route, _ in held}
+                else Disposition.ACCEPT
+            )
+            assert one.disposition is expected
+
+
+def test_lmtp_answers_each_recipient(dns):
+    """Over LMTP a route refuses for itself, and no entry is held."""
+    lmtp = {"bind": "127.0.0.1:0", "tls": "none", "protocol": "lmtp"}
+    with Serving(config_for(dns, listeners=[lmtp], routes=ROUTES)) as serving:
+        with serving.connect() as peer, peer.makefile("rb") as lines:
+            said = [b"LHLO c.example", b"MAIL FROM:<t@elsewhere.example>"]
+            said += [b"RCPT TO:<%b@example.com>" % name for name in (b"support", b"sales", b"wait")]
+            for command in [None, *said, b"DATA"]:
+                if command is not None:
+                    peer.sendall(command + b"\r\n")
+                while lines.readline()[3:4] == b"-":
+                    pass
+            peer.sendall(FORGED + b".\r\n")
+            assert [lines.readline()[:9] for _ in range(3)] == [b"550 5.7.1", b"250 2.0.0", b"451 4.7.1"]
+        (mail,) = serving.spool.mails
+        assert [one.address for one in mail.destinations] == ["sales@example.com"]
+        assert mail.holds == ()
 
 
 def test_a_reload_keeps_what_the_resolver_knows(dns):

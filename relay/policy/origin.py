@@ -1,0 +1,160 @@
+"""The decision over a mail by the results of the checks of its origin: at the wire, and when it is delivered.
+
+Owns which rules a mail meets, which action of several counts, and the reply of each refusal (RFC 7372,
+RFC 8617 §5.2.2; DMARC's is X.7.1). The wire, the dry run and the delivering half all ask here. Values in,
+values out. A mail without results meets no rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from relay import replies
+from relay.config.model import Config, Route
+from relay.config.policy import FLOW, Rule
+from relay.policy.decide import Ruling, disposition_of
+from relay.vocabulary import Disposition, Reply
+
+Rules = Mapping[Any, Rule]
+#: The strictest first. A peer that may come again loses nothing, so one reply for all prefers it (451).
+_REFUSALS: Final = ("reject", "defer")
+_DELIVERIES: Final = ("drop", "hold", FLOW)
+#: The attribute of a contact that names the rules by which it was tagged.
+TAGS = "relay_policy"
+
+#: The replies of each kind of check: for good, and for now.
+_REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
+    "spf.fail": (replies.SPF_REFUSED, replies.SPF_DEFERRED),
+    "spf.softfail": (replies.SPF_REFUSED, replies.SPF_DEFERRED),
+    "spf.temperror": (replies.SPF_UNKNOWN_REFUSED, replies.SPF_UNKNOWN_DEFERRED),
+    "spf.permerror": (replies.SPF_UNKNOWN_REFUSED, replies.SPF_UNKNOWN_DEFERRED),
+    "dkim.fail": (replies.DKIM_REFUSED, replies.DKIM_DEFERRED),
+    "dmarc.reject": (replies.DMARC_REFUSED, replies.DMARC_DEFERRED),
+    "dmarc.quarantine": (replies.DMARC_REFUSED, replies.DMARC_DEFERRED),
+    "arc.fail": (replies.ARC_REFUSED, replies.ARC_DEFERRED),
+    "iprev.fail": (replies.IPREV_REFUSED, replies.IPREV_DEFERRED),
+}
+
+
+class Met(NamedTuple):
+    """A rule that a mail meets, and what is done about it."""
+
+    rule: str
+    action: str
+    observe: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginVerdict:
+    """The decision at the wire, for all routes of a mail."""
+
+    #: The reply that refuses the mail; None when somebody gets it.
+    reply: Reply | None = None
+    #: By the name of a route, the rule by which it would refuse: held for a person, because others take it.
+    held: Mapping[str, str] = field(default_factory=dict)
+    #: By the name of a route, the reply to its recipients: all of them, or over LMTP some.
+    refused: Mapping[str, Reply] = field(default_factory=dict)
+
+    def rule(self, route: str) -> Ruling | None:
+        """The verdict for one route of the mail. Returns None where it has nothing against the mail."""
+        if self.reply is not None or route in self.refused:
+            reply = self.refused.get(route) if self.reply is None else self.reply
+            assert reply is not None
+            told = "the policy refuses such mail"
+            return Ruling(disposition=disposition_of(reply), reply=reply, reason=told)
+        if (rule := self.held.get(route)) is not None:
+            told = f"held for a person (policy.{rule}), because other recipients get it: {tell_rule(rule)}"
+            return Ruling(disposition=Disposition.QUARANTINE, reason=told)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """The decision at delivery, for one entry."""
+
+    #: "accept", "hold" or "drop", and the rule that says so.
+    action: str = "accept"
+    rule: str = ""
+    #: The contact flow that a rule chose; None leaves it to the route.
+    flow: str | None = None
+    #: The rules by which the contact is tagged.
+    tags: tuple[str, ...] = ()
+
+
+def find_rules(config: Config, route: Route | None, *, listener: str) -> Rules:
+    """The rules for mail of a route that came by a listener (its bind); those of the route go first."""
+    found: dict[Any, Rule] = {}
+    for each in config.listeners:
+        if each.bind == listener:
+            found |= each.policy
+    return found | (route.policy if route is not None else {})
+
+
+def list_met(results: Mapping[str, str], rules: Rules) -> tuple[Met, ...]:
+    """The rules that a mail meets, among those that there are."""
+    return tuple(
+        Met(name, rules[name].action, rules[name].observe) for name in _list_names(results) if name in rules
+    )
+
+
+def _list_names(results: Mapping[str, str]) -> Iterator[str]:
+    """The names of all rules that results meet."""
+    for check in ("spf", "dkim", "arc", "iprev"):
+        name = f"{check}.{results.get(f'relay_{check}', 'none')}"
+        if name in _REPLIES:
+            yield name
+    if results.get("relay_dmarc") == "fail":
+        name = f"dmarc.{results.get('relay_dmarc_policy', 'none')}"
+        if name in _REPLIES:
+            yield name
+
+
+def _strictest(met: Sequence[Met], actions: Sequence[str]) -> Met | None:
+    """The rule whose action stands first in a list of actions, of those that are not only observed."""
+    for action in actions:
+        for each in met:
+            if not each.observe and (
+                each.action == action or (action == FLOW and each.action.startswith(FLOW))
+            ):
+                return each
+    return None
+
+
+def decide_wire(
+    met: Mapping[str, Sequence[Met]], *, refusing: Collection[str] = (), replies_each: bool = False
+) -> OriginVerdict:
+    """The verdict on a whole mail before its commit; `met` has the rules that it meets, by the name of
+    each of its routes.
+
+    One reply answers for all recipients: it refuses only when every route refuses, those that refuse for
+    another reason (`refusing`) included. Where some would refuse for good and some for now, it is for now.
+    """
+    found = {route: step for route, each in met.items() if (step := _strictest(each, _REFUSALS)) is not None}
+    if not found:
+        return OriginVerdict()
+    refused = {route: _REPLIES[step.rule][step.action == "defer"] for route, step in found.items()}
+    if all(route in found or route in refusing for route in met):
+        reply = next((each for each in refused.values() if each.code < 500), next(iter(refused.values())))
+        return OriginVerdict(reply=reply, refused=refused)
+    if replies_each:
+        return OriginVerdict(refused=refused)
+    return OriginVerdict(held={route: step.rule for route, step in found.items()})
+
+
+def decide_handling(results: Mapping[str, str], rules: Rules) -> Handling:
+    """The handling of an accepted mail for one route, by its stored results. Refusals come too late here."""
+    met = list_met(results, rules)
+    tags = tuple(each.rule for each in met if each.action == "tag" and not each.observe)
+    step = _strictest(met, _DELIVERIES)
+    if step is None:
+        return Handling(tags=tags)
+    if step.action.startswith(FLOW):
+        return Handling(flow=step.action.removeprefix(FLOW), rule=step.rule, tags=tags)
+    return Handling(action=step.action, rule=step.rule, tags=tags)
+
+
+def tell_rule(rule: str) -> str:
+    """The sentence that says why a route holds or drops a mail."""
+    return f"the policy has a rule for {rule}, which this mail meets"

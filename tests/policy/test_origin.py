@@ -1,0 +1,153 @@
+"""The policy over the results of a mail's checks: which rule counts, for which route, and when."""
+
+from __future__ import annotations
+
+import itertools
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config.builtin import builtin_config
+from relay.config.policy import PRESETS, OriginRule, Rule
+from relay.policy.origin import Handling, decide_handling, decide_wire, find_rules, list_met
+
+RULES = get_args(OriginRule)
+ACTIONS = ("accept", "tag", "hold", "drop", "defer", "reject", "flow:f-1")
+
+
+def results_that_meet(rule):
+    """The results of a mail that meets one rule alone."""
+    check, _, word = rule.partition(".")
+    if check == "dmarc":
+        return {"relay_dmarc": "fail", "relay_dmarc_policy": word}
+    return {f"relay_{check}": word}
+
+
+def rules_of(**table):
+    """The rules of a route with this policy."""
+    config = builtin_config(routes=[{"match": ["support@example.com"], **table}])
+    return find_rules(config, config.routes[0], listener="")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_is_met_by_its_result_alone(rule):
+    """A mail with one bad result meets the rule of that name alone; a mail without results meets none."""
+    everything = {name: Rule(action="tag") for name in RULES}
+    assert [met.rule for met in list_met(results_that_meet(rule), everything)] == [rule]
+    assert list_met({}, everything) == ()
+
+
+@pytest.mark.parametrize(("rule", "action"), list(itertools.product(RULES, ["defer", "reject"])))
+def test_each_refusal_has_a_reply_of_its_kind(rule, action):
+    """`defer` answers 451 and `reject` 550, with a code of the kind 7 (RFC 7372)."""
+    met = {"a": list_met(results_that_meet(rule), {rule: Rule(action=action)})}
+    reply = decide_wire(met).reply
+    assert (reply.code, reply.status.partition(".")[0]) == (451 if action == "defer" else 550, "7")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_observed_rule_does_nothing(action):
+    """A rule that is only observed is met, and neither refuses, holds, leads nor tags."""
+    rules = {"spf.fail": Rule(action=action, observe=True)}
+    assert len(list_met({"relay_spf": "fail"}, rules)) == 1
+    assert decide_wire({"a": list_met({"relay_spf": "fail"}, rules)}).reply is None
+    assert decide_handling({"relay_spf": "fail"}, rules) == Handling()
+
+
+def met_with(action):
+    return list_met({"relay_spf": "fail"}, {"spf.fail": Rule(action=action)})
+
+
+def test_one_reply_refuses_only_where_every_route_refuses():
+    """Where one route takes a mail, the route that would refuse it holds it; over LMTP it refuses alone."""
+    assert decide_wire({"a": met_with("reject"), "b": met_with("reject")}).reply.code == 550
+    assert decide_wire({"a": met_with("reject"), "b": met_with("defer")}).reply.code == 451
+    some = {"a": met_with("reject"), "b": met_with("tag")}
+    assert (decide_wire(some).reply, decide_wire(some).held) == (None, {"a": "spf.fail"})
+    each = decide_wire(some, replies_each=True)
+    assert (each.reply, each.held, list(each.refused)) == (None, {}, ["a"])
+    assert decide_wire(some, refusing={"b"}).reply.code == 550
+
+
+def test_strictest_rule_counts_at_delivery_and_every_tag():
+    """Drop goes before hold before another flow, and tags are kept beside."""
+    bad = {"relay_spf": "fail", "relay_dkim": "fail", "relay_arc": "fail", "relay_iprev": "fail"}
+    rules = rules_of(
+        policy={"spf.fail": "flow:f-1", "dkim.fail": "hold", "arc.fail": "tag", "iprev.fail": "tag"}
+    )
+    assert decide_handling(bad, rules) == Handling(
+        action="hold", rule="dkim.fail", tags=("arc.fail", "iprev.fail")
+    )
+    rules = rules_of(policy={"spf.fail": "flow:f-1", "dkim.fail": "reject"})
+    assert decide_handling(bad, rules) == Handling(flow="f-1", rule="spf.fail")
+
+
+def test_rules_of_the_route_go_before_those_of_its_listener():
+    """`protect` for a listener is ended for one route by `inform`, and added to by another."""
+    config = builtin_config(
+        listeners=[{"bind": "127.0.0.1:25", "policy": "protect"}],
+        routes=[
+            {"match": ["a@example.com"]},
+            {"match": ["b@example.com"], "policy": {"preset": "inform"}},
+            {"match": ["c@example.com"], "policy": {"dmarc": {"reject": "hold"}, "spf.fail": "tag"}},
+        ],
+    )
+    plain, ended, added = (
+        {name: rule.action for name, rule in find_rules(config, route, listener="127.0.0.1:25").items()}
+        for route in config.routes
+    )
+    assert plain == PRESETS["protect"]
+    assert set(ended.values()) == {"accept"}
+    assert added == {"dmarc.reject": "hold", "dmarc.quarantine": "tag", "spf.fail": "tag"}
+
+
+def test_rules_for_classes_are_on_and_flows():
+    """A rule for a class is the same as `on` or `flows`, and goes before them; observed, it is not there."""
+    config = builtin_config(
+        routes=[
+            {
+                "match": ["a@example.com"],
+                "on": {"bulk": "drop"},
+                "policy": {
+                    "class.bulk": "hold",
+                    "class.list": "flow:f-1",
+                    "class.bounce": {"action": "drop", "observe": True},
+                },
+            }
+        ]
+    )
+    assert (config.routes[0].on, config.routes[0].flows) == ({"bulk": "hold"}, {"list": "f-1"})
+    assert type(config).model_validate(config.pack()) == config
+
+
+words = st.sampled_from(
+    ["none", "pass", "fail", "softfail", "policy", "temperror", "permerror", "reject", "\r\n", ""]
+)
+names = st.sampled_from(
+    ["relay_spf", "relay_dkim", "relay_dmarc", "relay_dmarc_policy", "relay_arc", "relay_iprev"]
+)
+
+
+@given(
+    st.dictionaries(names, words),
+    st.lists(st.dictionaries(st.sampled_from(RULES), st.sampled_from(ACTIONS)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_nothing_is_lost_whatever_the_policy_is(results, policies, replies_each):
+    """A mail is refused, or each of its routes takes, holds or (over LMTP) refuses it with a reply."""
+    met = {
+        str(at): list_met(results, {name: Rule(action=action) for name, action in each.items()})
+        for at, each in enumerate(policies)
+    }
+    verdict = decide_wire(met, replies_each=replies_each)
+    refuses = {
+        route for route, each in met.items() if any(step.action in {"defer", "reject"} for step in each)
+    }
+    if verdict.reply is not None:
+        assert refuses == set(met)
+    else:
+        assert refuses < set(met) or not refuses
+        assert set(verdict.held) | set(verdict.refused) == refuses
+    assert not (replies_each and verdict.held)
