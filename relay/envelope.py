@@ -74,7 +74,7 @@ class Envelope:
     #: RFC 3461 RET and ENVID as given.
     ret: str | None = None
     envid: str | None = None
-    #: Repairs that the trusted listener made: "bare-lf", "message-id", "date", "path". Empty on mx.
+    #: Repairs that the listener made: "bare-lf", "path"; on a trusted one also "message-id", "date".
     repairs: tuple[str, ...] = field(default=())
     #: Attributes of the contact that the operator's handlers have set, name and value (docs/smtp.md,
     #: "Handlers").

@@ -97,8 +97,9 @@ class Explainer:
     ) -> None:
         self._config = config
         #: The terms of the listener that would take the mail.
-        self._terms = build_terms(config, trusted=role == "trusted", lmtp=lmtp)
-        self._listener = next((each.bind for each in config.listeners if each.role == role), "")
+        listener = next((each for each in config.listeners if each.role == role), None)
+        self._listener = listener.bind if listener is not None else ""
+        self._terms = build_terms(config, listener, lmtp=lmtp)
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
 
@@ -142,7 +143,7 @@ class Explainer:
         """
         config, terms = self._config, self._terms
         octets, head = measure_file(
-            raw, cut=terms.hard_limit, line_limit=terms.line_bytes, repair=terms.repairs
+            raw, cut=terms.hard_limit, line_limit=terms.line_bytes, repair=terms.line_ends != "crlf"
         )
         hops = find_hops(FieldFinder(header_block(head)), hostname=config.hostname)
         refused = {}

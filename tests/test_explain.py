@@ -12,6 +12,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay import replies
 from relay.cli import main
 from relay.config.builtin import builtin_config
 from relay.explain import Explainer, build_record
@@ -169,7 +170,7 @@ def test_refusals_at_the_door():
 
 
 def test_refusals_that_only_the_wire_knew():
-    """Loops through our own hostname, a line of over 1 MiB and mixed line ends are refused as by a
+    """Loops through our own hostname, a line of over 1 MiB and a bare CR are refused as by a
     session.
     """
     config = builtin_config()
@@ -178,13 +179,16 @@ def test_refusals_that_only_the_wire_knew():
     for raw, words in (
         (own + PLAIN, "own hostname"),
         (long_line, "limits.line_bytes"),
-        (PLAIN + b"a\r\n", "CRLF"),
+        (PLAIN + b"a\rb\r\n", "CR stands alone"),
+        (PLAIN + b".\na\r\n", "smuggling"),
     ):
         (record,) = explain(raw, rcpt=["support@example.com"])
         assert record["disposition"] == "reject"
         assert words in record["reason"]
         assert record["request"] is not None
-    assert Explainer(config, role="trusted").read("f", PLAIN + b"a\r\n")[0].reply is None
+    assert Explainer(config).read("f", PLAIN + b"a\r\n")[0].reply is None
+    strict = builtin_config(listeners=[{"strict": True}])
+    assert Explainer(strict).read("f", PLAIN + b"a\r\n")[0].reply is replies.BARE_LINE_END
 
 
 def test_policy_of_the_route_is_said():

@@ -75,6 +75,8 @@ class Listener(Section):
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
     policy: ListenerPolicy = Field(default_factory=dict)
+    bare_lf: Literal["repair", "reject"] = "repair"
+    strict: bool = False
 
 
 class Tls(Section):

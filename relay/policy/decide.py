@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from relay import replies
-from relay.config.model import Config, Route
+from relay.config.model import Config, Listener, Route
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.message.hops import Hops
 from relay.policy.octets import Octets
@@ -32,8 +32,9 @@ class Terms:
     max_bytes: int
     line_bytes: int
     hops: int
-    #: A trusted listener makes CRLF of bare CR and LF.
-    repairs: bool = False
+    #: The line ends that are taken besides CRLF, and made CRLF: none, a bare LF that looks like no smuggling,
+    #: or any, for a mail that comes over no wire.
+    line_ends: Literal["crlf", "lf", "any"] = "crlf"
     #: LMTP has a reply for each recipient (RFC 2033 §4.2), SMTP one for all.
     replies_each: bool = False
 
@@ -43,15 +44,16 @@ class Terms:
         return 2 * self.max_bytes
 
 
-def build_terms(config: Config, *, trusted: bool = False, lmtp: bool = False) -> Terms:
-    """The terms of a listener of this role and protocol."""
-    limits = config.limits
+def build_terms(config: Config, listener: Listener | None = None, *, lmtp: bool = False) -> Terms:
+    """The terms of a listener, or of one that has the defaults."""
+    limits, listener = config.limits, listener or Listener()
+    rejects = listener.strict or listener.bare_lf == "reject"
     return Terms(
         max_bytes=config.max_message_bytes,
         line_bytes=limits.line_bytes,
         hops=limits.hops,
-        repairs=trusted,
-        replies_each=lmtp,
+        line_ends="crlf" if rejects else "lf",
+        replies_each=lmtp or listener.protocol == "lmtp",
     )
 
 
@@ -161,13 +163,23 @@ def decide_hops(hops: Hops, terms: Terms) -> Verdict | None:
 
 
 def decide_line_ends(octets: Octets, terms: Terms) -> Verdict | None:
-    """The refusal of a mail with bare CR or LF, which other servers may read as an end of data. Returns None
-    for a mail without them.
+    """The refusal of a mail for bare CR or LF. Returns None for a mail whose line ends are taken.
+
+    Other servers may read a dot between such line ends as an end of data, and what follows as commands.
     """
-    if octets.bare_line_end and not terms.repairs:
-        told = "CR or LF stands alone where lines end with CRLF: listeners of role mx refuse that (RFC 5321 §2.3.8)"
-        return Verdict(reply=replies.BARE_LINE_END, reason=told)
-    return None
+    if terms.line_ends == "any":
+        return None
+    if octets.smuggled:
+        told = "a dot stands alone between line ends that are not both CRLF, as in SMTP smuggling (RFC 5321 §4.1.1.4)"
+    elif octets.bare_cr:
+        told = "CR stands alone where lines end with CRLF (RFC 5321 §2.3.8)"
+    elif octets.bare_lf and terms.line_ends == "crlf":
+        told = (
+            'LF stands alone where lines end with CRLF (RFC 5321 §2.3.8); bare_lf = "repair" would take that'
+        )
+    else:
+        return None
+    return Verdict(reply=replies.BARE_LINE_END, reason=told)
 
 
 def decide_files(

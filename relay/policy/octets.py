@@ -7,6 +7,7 @@ values out.
 
 from __future__ import annotations
 
+import re
 from io import IncrementalNewlineDecoder
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from typing import NamedTuple
 HEAD_BYTES = 262_144
 _PIECE_BYTES = 1_048_576
 _END = b".\r\n"
+# A dot alone between line ends of which one is a bare LF: an end of data to a server that takes LF for CRLF.
+# Shapes with a bare CR are refused for the CR.
+_SMUGGLED = re.compile(rb"\n\.\r\n(?<!\r\n\.\r\n)")  # beside LF.LF, which `find` finds
 
 
 class Octets(NamedTuple):
@@ -27,8 +31,12 @@ class Octets(NamedTuple):
     long_line: bool = False
     #: The last line is over the limit, and has no end yet.
     unfinished_line: bool = False
-    #: CR or LF stands alone somewhere.
-    bare_line_end: bool = False
+    #: LF stands somewhere without CR.
+    bare_lf: bool = False
+    #: CR stands somewhere without LF.
+    bare_cr: bool = False
+    #: A dot stands alone between line ends that are not both CRLF.
+    smuggled: bool = False
 
 
 class Cleaner:
@@ -36,7 +44,9 @@ class Cleaner:
     blocks end.
     """
 
-    __slots__ = ("_line_limit", "_repair", "_run", "_start", "_stuffed", "bare", "too_long")
+    __slots__ = (
+        "_line_limit", "_repair", "_run", "_start", "_stuffed", "_tail", "bare_cr", "bare_lf", "smuggled", "too_long",
+    )  # fmt: skip
 
     def __init__(self, *, stuffed: bool, repair: bool, line_limit: int) -> None:
         self._stuffed = stuffed
@@ -44,8 +54,13 @@ class Cleaner:
         self._line_limit = line_limit
         self._start = True  # the next octet begins a line
         self._run = 0  # octets of the line that the last block left unfinished
-        #: A bare CR or LF was seen; with `repair` it was made CRLF.
-        self.bare = False
+        self._tail = b"\r\n"  # the last octets as they came; "354 ...CRLF" stands before the first
+        #: A bare LF was seen; with `repair` it was made CRLF.
+        self.bare_lf = False
+        #: A bare CR was seen; with `repair` it was made CRLF.
+        self.bare_cr = False
+        #: A dot alone was seen between line ends that are not both CRLF.
+        self.smuggled = False
         #: A line longer than the limit was seen.
         self.too_long = False
 
@@ -56,10 +71,15 @@ class Cleaner:
 
     def clean(self, block: bytes) -> bytes:
         """The octets that a block stands for. The block must not end between CR and LF."""
-        if has_bare(block):
-            self.bare = True
-            if self._repair:
-                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        bare_cr, bare_lf = find_bare(block)
+        self.bare_cr |= bare_cr
+        self.bare_lf |= bare_lf
+        if self.bare_lf and not self.smuggled:
+            seen = self._tail + block
+            self.smuggled = b"\n.\n" in seen or _SMUGGLED.search(seen) is not None
+        self._tail = block[-3:] if len(block) >= 3 else (self._tail + block)[-3:]
+        if self._repair and (bare_cr or bare_lf):
+            block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
         if self._stuffed and block:
             dotted = self._start and block.startswith(b".")
             # Looked at before dots are taken off: a block may end with the dot of a line that goes on.
@@ -90,17 +110,23 @@ def build_octets(cleaner: Cleaner, *, received: int, size: int) -> Octets:
         size=size,
         long_line=cleaner.too_long,
         unfinished_line=cleaner.unfinished,
-        bare_line_end=cleaner.bare,
+        bare_lf=cleaner.bare_lf,
+        bare_cr=cleaner.bare_cr,
+        smuggled=cleaner.smuggled,
     )
 
 
-def has_bare(block: bytes) -> bool:
-    """Returns whether CR or LF stands alone somewhere. One pass: three of `bytes.count` take four times as
-    long.
+def find_bare(block: bytes) -> tuple[bool, bool]:
+    """Returns whether CR stands alone somewhere, and whether LF does. One pass: three of `bytes.count` take
+    four times as long.
     """
     seen = IncrementalNewlineDecoder(None, translate=False)
     seen.decode(block.decode("latin-1"), final=True)
-    return seen.newlines not in (None, "\r\n")
+    kinds = seen.newlines
+    if kinds is None or kinds == "\r\n":
+        return False, False
+    # One kind comes as text, several as a tuple.
+    return (kinds == "\r", kinds == "\n") if isinstance(kinds, str) else ("\r" in kinds, "\n" in kinds)
 
 
 def _unstuff(block: bytes) -> bytes:

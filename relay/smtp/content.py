@@ -1,9 +1,9 @@
 """The content of a mail as it arrives: cleaned, measured, hashed, kept in memory or moved to a file.
 
 Owns the octets between 354 (or BDAT) and the spool. CRLF ends a line, and nothing else does (RFC 5321
-§2.3.8); a bare CR or LF is refused or repaired, by the role of the listener. Feeds observers (SHA-256 is the
-first) with each octet once. Holds at most two blocks in memory, whatever the mail's size. Calls nobody back:
-our own fields come in as a value, once `head` has been looked at.
+§2.3.8); a bare LF is repaired or refused, by the listener. Feeds observers (SHA-256 is the first) with each
+octet once. Holds at most two blocks in memory, whatever the mail's size. Calls nobody back: our own fields
+come in as a value, once `head` has been looked at.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class Content:
     ) -> None:
         self._terms = terms
         self._hard_limit = terms.hard_limit
-        self._cleaner = Cleaner(stuffed=stuffed, repair=terms.repairs, line_limit=terms.line_bytes)
+        self._cleaner = Cleaner(
+            stuffed=stuffed, repair=terms.line_ends != "crlf", line_limit=terms.line_bytes
+        )
         self._block_bytes = block_bytes
         self._open = open_file
         self._parts: list[bytes] = []
@@ -127,7 +129,7 @@ class Content:
     @property
     def repaired(self) -> bool:
         """Returns whether bare CR or LF was made CRLF."""
-        return self._cleaner.bare and self._terms.repairs
+        return (self._cleaner.bare_lf or self._cleaner.bare_cr) and self._terms.line_ends != "crlf"
 
     @property
     def over(self) -> bool:

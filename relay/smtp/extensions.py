@@ -14,8 +14,9 @@ from relay import replies
 from relay.smtp.settings import ListenerSettings, contains
 from relay.vocabulary import Reply
 
-#: The extensions in the order in which they are announced.
-_EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
+#: The extensions in the order in which they are announced. Not DSN: we send no notifications, and a relay
+#: before us that does not see it announced keeps that duty (RFC 3461 §5.2.2). The parameters are taken.
+_EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

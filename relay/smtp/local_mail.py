@@ -97,7 +97,7 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake, agree
     acceptance = begin_acceptance(transaction, peer)
     content = Content(
         stuffed=False,
-        terms=replace(settings.terms, repairs=True),
+        terms=replace(settings.terms, line_ends="any"),
         block_bytes=settings.config.spool.large_message_bytes,
         open_file=lambda: intake.open_file(transaction.spool_id),
     )

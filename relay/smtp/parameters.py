@@ -63,8 +63,8 @@ def _split(octets: bytes) -> dict[str, str | None] | Reply:
 
 
 def parse_mail_parameters(octets: bytes, *, auth: bool = False) -> MailParameters | Reply:
-    """The parameters of MAIL, or the reply that refuses them. With `auth`, AUTH is offered to this session;
-    its value is not used.
+    """The parameters of MAIL, or the reply that refuses them. With `auth`, AUTH is taken, offered or not; its
+    value is not used.
     """
     if not octets:
         return _NO_MAIL_PARAMETERS

@@ -12,36 +12,47 @@ import re
 from typing import NamedTuple
 
 # RFC 5321 §4.1.2 with the non-ASCII octets of RFC 6531 §3.3; the caller asks whether those were allowed.
-_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]+"
-_DOT_ATOM = _ATEXT + rb"(?:\." + _ATEXT + rb")*"
+_ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]++"
+_DOT_ATOM = _ATEXT + rb"(?:\." + _ATEXT + rb")*+"
 _QTEXT = rb"[\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]*+"
 _QUOTED = rb'"' + _QTEXT + rb"(?:\\[\x20-\x7e]" + _QTEXT + rb')*+"'
 # Underscores are no part of a host name (RFC 1123), and yet real senders have them.
-_LABELS = rb"[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*"
+_LABELS = rb"[A-Za-z0-9_\x80-\xff-]++(?:\.[A-Za-z0-9_\x80-\xff-]++)*+"
 _DOMAIN = rb"(?:" + _LABELS + rb"|\[[A-Za-z0-9:.-]+\])"
 # RFC 5321 Appendix C: a source route is read, and ignored.
-_ROUTE = rb"(?:@" + _LABELS + rb"(?:,@" + _LABELS + rb")*:)?"
+_ROUTE = rb"(?:@" + _LABELS + rb"(?:,@" + _LABELS + rb")*+:)?+"
 _ANGLE = re.compile(
     rb"<(?:" + _ROUTE + rb"(" + _DOT_ATOM + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb"))?)?>(?: +(.*))?",
     re.DOTALL,
 )
-# The paths of legacy systems: no brackets, blanks within them, a final dot, something before them.
+# What Postfix takes by default (strict_rfc821_envelopes = no): no brackets, blanks within them, a final dot,
+# and the dots of Japanese carriers anywhere in a local part, as in `a..b@` and `a.@`.
+_DOTTED = rb"\.*+" + _ATEXT + rb"(?:\.++" + _ATEXT + rb")*+\.*+"
 _SLOPPY = re.compile(
-    rb"<? *"
-    + _ROUTE
-    + rb"("
-    + _DOT_ATOM
-    + rb"|"
-    + _QUOTED
-    + rb")(?:@("
-    + _DOMAIN
-    + rb")\.?)? *>?(?: +(.*))?",
+    rb"<? *" + _ROUTE + rb"(" + _DOTTED + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb")\.?)? *>?(?: +(.*))?",
     re.DOTALL,
 )
 # An open relay probe, `user@elsewhere@here`: read so that it can be refused by its right name.
 _TWO_AT = re.compile(rb"<(" + _DOT_ATOM + rb"@" + _LABELS + rb")@(" + _LABELS + rb")>(?: +(.*))?", re.DOTALL)
 _PLAIN = re.compile(r"[^\s\"\\@<>()\[\],;:.]+(?:\.[^\s\"\\@<>()\[\],;:.]+)*")
 _PAIR = re.compile(r"\\(.)")
+
+
+class PathLimits(NamedTuple):
+    """The octets that a path may have."""
+
+    #: Of the local part.
+    local: int
+    #: Of local part and domain.
+    both: int
+
+
+#: RFC 5321 §4.5.3.1.1 and .3: 64 octets of local part, 256 of path with its brackets and the @.
+STRICT = PathLimits(local=64, both=253)
+#: Of a recipient at a listener that is not strict: only the whole path is limited.
+LONG_LOCAL = PathLimits(local=253, both=253)
+#: Of a reverse-path: VERP and SRS write longer ones, and a reply must reach them.
+REVERSE = PathLimits(local=255, both=510)
 
 
 class Path(NamedTuple):
@@ -62,12 +73,10 @@ class Path(NamedTuple):
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
 
-def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, local_limit: int = 64) -> Path | None:
+def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, limits: PathLimits = STRICT) -> Path | None:
     """The path after `FROM:` or `TO:`. Returns None when there is none.
 
     A blank after the colon is accepted: RFC 5321 §3.3 forbids it, and senders write it all the same.
-    `local_limit` is 64 octets by RFC 5321 §4.5.3.1.1; reverse-paths may have more, because VERP and SRS write
-    longer ones.
     """
     size = len(keyword)
     if argument[:size].upper() != keyword:
@@ -81,17 +90,13 @@ def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, local_limit: i
     if found is None:
         return None
     local, domain, parameters = found.groups()
-    return _path(local or b"", domain or b"", parameters or b"", sloppy=sloppy, local_limit=local_limit)
+    return _path(local or b"", domain or b"", parameters or b"", sloppy=sloppy, limits=limits)
 
 
-def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, local_limit: int) -> Path | None:
+def _path(local: bytes, domain: bytes, parameters: bytes, *, sloppy: bool, limits: PathLimits) -> Path | None:
     """The path of these parts, decoded. Returns None when one of them is over its limit."""
-    # RFC 5321 §4.5.3.1.2 and .3: 255 octets of domain, 256 of path with its brackets.
-    if (
-        len(local) > local_limit
-        or len(domain) > 255
-        or (local_limit <= 64 and len(local) + len(domain) > 253)
-    ):
+    # RFC 5321 §4.5.3.1.2: 255 octets of domain.
+    if len(local) > limits.local or len(domain) > 255 or len(local) + len(domain) > limits.both:
         return None
     try:
         local_text, domain_text = local.decode(), domain.decode().lower()

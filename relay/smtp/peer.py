@@ -11,6 +11,12 @@ from relay.smtp.settings import ListenerSettings
 from relay.smtp.xclient import Xclient
 
 
+def read_name(argument: bytes) -> str:
+    """The name of a peer as text that can be shown. Legacy systems send blanks, 8-bit octets, or none."""
+    text = argument.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
 class PeerState:
     """The other side of one session, as far as it is known."""
 
@@ -61,7 +67,7 @@ class PeerState:
             self._peer = Peer(
                 address=self.address,
                 port=self.port,
-                helo=self.helo,
+                helo=self.helo or None,
                 protocol=protocol,
                 tls=self.tls,
                 login=self.authenticated,

@@ -196,7 +196,7 @@ class Conversation:
             self._answer(session.counted(replies.LINE_TOO_LONG))
         elif end > start and buffer[end - 1] == 13:
             self._answer(session.command(buffer[start : end - 1], now=now))
-        elif self._settings.trusted:
+        elif self._settings.legacy:
             self._answer(session.command(buffer[start:end], now=now))
         else:
             # RFC 5321 §2.3.8: LF alone ends no command, and may be part of smuggling.

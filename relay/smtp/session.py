@@ -18,7 +18,7 @@ from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
 from relay.smtp.foreign import is_binary, is_foreign
-from relay.smtp.peer import PeerState
+from relay.smtp.peer import PeerState, read_name
 from relay.smtp.settings import ListenerSettings, contains
 from relay.smtp.shared import Shared
 from relay.smtp.transaction import Transaction, decide_sender
@@ -146,9 +146,10 @@ class Session:
     # -- who is there --------------------------------------------------------------------------------------
 
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
-        if not argument or len(argument) > 255 or b" " in argument or not argument.isascii():
+        proper = argument and b" " not in argument and argument.isascii()
+        if len(argument) > 255 or not (proper or self.settings.legacy):
             return replies.BAD_ARGUMENT
-        self.peer_state.greets(argument.decode("ascii"), extended=extended)
+        self.peer_state.greets(read_name(argument), extended=extended)
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
         return self._idled(build_hello(self.settings, self._offer) if extended else self.settings.hello)
 

@@ -35,6 +35,10 @@ class ListenerSettings:
     limits: Limits
     hostname: str
     trusted: bool
+    #: Whether what Postfix takes by default is taken, against the letter of the RFC: all but `strict`.
+    lenient: bool
+    #: Whether the manners of legacy systems are taken, too: on trusted listeners that are not strict.
+    legacy: bool
     lmtp: bool
     max_bytes: int
     #: The limits that decide over a whole mail.
@@ -109,9 +113,11 @@ def build_settings(
         limits=config.limits,
         hostname=config.hostname,
         trusted=trusted,
+        lenient=not listener.strict,
+        legacy=trusted and not listener.strict,
         lmtp=listener.protocol == "lmtp",
         max_bytes=config.max_message_bytes,
-        terms=build_terms(config, trusted=trusted, lmtp=listener.protocol == "lmtp"),
+        terms=build_terms(config, listener),
         tls=tls if listener.tls != "none" else None,
         users=users if listener.auth != "none" else None,
         allow=allow or (_LOOPBACK if trusted else ()),

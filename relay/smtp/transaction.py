@@ -16,12 +16,9 @@ from relay import replies, telemetry
 from relay.domains import normalise_address
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
 from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
-from relay.smtp.paths import Path, parse_path
+from relay.smtp.paths import LONG_LOCAL, REVERSE, STRICT, Path, parse_path
 from relay.smtp.settings import ListenerSettings
 from relay.vocabulary import Reply
-
-# RFC 5321 §4.5.3.1.1 says 64 octets; VERP and SRS write longer local parts, and a reply must reach them.
-_SENDER_LOCAL_LIMIT = 255
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +41,7 @@ class Transaction:
     deferral: Reply | None = None
     #: Recipients refused because we do not have them.
     guesses: int = 0
-    #: The words for the faults that a trusted listener overlooked.
+    #: The words for the faults that the listener overlooked.
     repairs: set[str] = field(default_factory=set)
     #: Set by the first BDAT: after it DATA is refused (RFC 3030 §2).
     chunked: bool = False
@@ -95,13 +92,14 @@ def decide_sender(
     argument: bytes, *, settings: ListenerSettings, authenticated: bool
 ) -> tuple[Path, MailParameters] | Reply:
     """The reverse-path and parameters of MAIL, or the reply that refuses them."""
-    path = parse_path(argument, b"FROM:", lenient=settings.trusted, local_limit=_SENDER_LOCAL_LIMIT)
-    if path is None or (path.local and not path.domain and not settings.trusted):
+    path = parse_path(argument, b"FROM:", lenient=settings.lenient, limits=REVERSE)
+    if path is None or (path.local and not path.domain and not settings.legacy):
         return replies.BAD_SENDER
     address = path.address
     if "@" in path.local and not path.local.startswith('"'):
         return replies.BAD_SENDER
-    parameters = parse_mail_parameters(path.parameters, auth=settings.users is not None or authenticated)
+    takes_auth = settings.lenient or settings.users is not None or authenticated
+    parameters = parse_mail_parameters(path.parameters, auth=takes_auth)
     if isinstance(parameters, Reply):
         return parameters
     if not parameters.smtputf8 and not address.isascii():
@@ -129,7 +127,8 @@ class Recipient(NamedTuple):
 @lru_cache(maxsize=1_024)  # a mail server sees the same few recipients all day
 def read_recipient(argument: bytes, settings: ListenerSettings, *, smtputf8: bool) -> Recipient:
     """The reading of the argument of a RCPT."""
-    path = parse_path(argument, b"TO:", lenient=settings.trusted)
+    limits = LONG_LOCAL if settings.lenient else STRICT
+    path = parse_path(argument, b"TO:", lenient=settings.lenient, limits=limits)
     if path is None or not path.local:
         return Recipient(replies.BAD_RECIPIENT, "")
     parameters = parse_rcpt_parameters(path.parameters)
@@ -170,7 +169,7 @@ def _postmaster(path: Path, *, settings: ListenerSettings) -> str | Reply:
             if settings.routes.match(f"postmaster@{domain}") is not None:
                 return f"postmaster@{domain}"
         return replies.UNKNOWN_RECIPIENT
-    if settings.trusted:
+    if settings.legacy:
         wanted = f"{path.local}@{settings.hostname}"
         if settings.routes.match(wanted) is not None:
             return wanted

@@ -73,7 +73,7 @@ from relay.routes import RouteTable
 from relay.smtp.auth import begin_auth
 from relay.smtp.data import parse_bdat
 from relay.smtp.parameters import parse_mail_parameters, parse_rcpt_parameters
-from relay.smtp.paths import parse_path
+from relay.smtp.paths import PathLimits, parse_path
 from relay.smtp.proxy import parse_proxy, wanted
 from relay.smtp.xclient import parse_xclient
 from relay.spool.duplicates import normalise_reverse_path
@@ -487,7 +487,7 @@ READERS: dict[str, Reader] = {
     "attached messages": Reader(read=_attached, units=(b"a", b"/", b" ", b"\n", b"<", b".", b"\0", "\u0301".encode())),
     "notes": Reader(read=_noted, units=(b"a", b"<", b"&", b" ", b"<!--", b".", b"\0", b"</body>", b"\n")),
     "paths": Reader(
-        read=lambda octets: [parse_path(b"FROM:" + octets, b"FROM:", lenient=lenient, local_limit=1 << 20) for lenient in (True, False)],
+        read=lambda octets: [parse_path(b"FROM:" + octets, b"FROM:", lenient=lenient, limits=PathLimits(1 << 20, 1 << 20)) for lenient in (True, False)],
         units=(b"<", b">", b"@", b".", b",", b":", b'"', b"\\", b" ", b"a", b"[", b"]", b"\xff", b"@a,", b"a.", b"="),
         contexts=((b"", b""), (b"<", b">"), (b'<"', b'"@a>'), (b"<@a", b":a@b>"), (b"<a@", b">"), (b"<a@b> ", b"")),
     ),

@@ -156,7 +156,7 @@ def test_goldens(edge: Edge, listener: int):
     assert len(goldens) > 50
     answers = {edge.compare(as_sent(path.read_bytes()), listener=listener)[:9] for path in goldens}
     assert "250 2.0.0" in answers
-    assert ("550 5.5.2" in answers) == (listener == 0)  # some goldens have bare line ends
+    assert "550 5.5.2" in answers  # some goldens have a bare CR
 
 
 def dialog_contents() -> list[bytes]:

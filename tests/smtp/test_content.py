@@ -35,7 +35,7 @@ def build(
     spool = spool or FakeSpool()
     return Content(
         stuffed=stuffed,
-        terms=Terms(max_bytes=limit, line_bytes=line_limit, hops=50, repairs=repair),
+        terms=Terms(max_bytes=limit, line_bytes=line_limit, hops=50, line_ends="any" if repair else "crlf"),
         block_bytes=block,
         open_file=lambda: spool.open_file("x"),
         observers=observers,

@@ -262,7 +262,7 @@ def test_a_bug_in_a_session_is_a_421(monkeypatch):
         b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nBDAT 5\r\nhello",
         b"AUTH PLAIN AGEAYg==\r\n",
         b"GET / HTTP/1.0\r\n",
-        BEGIN + b"a\nb\r\n.\r\n",
+        BEGIN + b"a\rb\r\n.\r\n",
     ],
 )
 def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.smtp.paths import Path, parse_path
+from relay.smtp.paths import LONG_LOCAL, REVERSE, STRICT, Path, parse_path
 
 
-def read(text: str | bytes, *, lenient=False, limit=64) -> Path | None:
+def read(text: str | bytes, *, lenient=False, limits=STRICT) -> Path | None:
     argument = text if isinstance(text, bytes) else text.encode()
-    return parse_path(argument, b"TO:", lenient=lenient, local_limit=limit)
+    return parse_path(argument, b"TO:", lenient=lenient, limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,14 @@ def test_what_is_no_path_is_none(argument):
         ("TO:<a@b.example.>", "a@b.example"),
         ("TO: a@b.example", "a@b.example"),
         ("TO:root", "root"),
+        ("TO:<a..b@c.example>", "a..b@c.example"),
+        ("TO:<a.@c.example>", "a.@c.example"),
+        ("TO:<.a@c.example>", ".a@c.example"),
+        ("TO:<a@b.example", "a@b.example"),
     ],
 )
 def test_lenient_reading_says_that_it_was(argument, address):
-    """A legacy system's path is read as it is meant, and marked."""
+    """A path that only the lenient reading finds is read as it is meant, and marked."""
     path = read(argument, lenient=True)
     assert path is not None
     assert (path.address, path.sloppy) == (address, True)
@@ -80,10 +84,18 @@ def test_parameters_follow_the_path():
     assert path.parameters == b"NOTIFY=NEVER ORCPT=rfc822;a"
 
 
-@pytest.mark.parametrize(("size", "limit", "fits"), [(64, 64, True), (65, 64, False), (255, 255, True)])
-def test_local_part_limit(size, limit, fits):
-    """RFC 5321 §4.5.3.1.1: the local part has its limit, 64 octets where nobody says otherwise."""
-    assert (read(f"TO:<{'x' * size}@b.example>", limit=limit) is not None) == fits
+@pytest.mark.parametrize(
+    ("size", "limits", "fits"),
+    [
+        (64, STRICT, True), (65, STRICT, False), (244, LONG_LOCAL, True), (245, LONG_LOCAL, False),
+        (255, REVERSE, True), (256, REVERSE, False),
+    ],
+)  # fmt: skip
+def test_local_part_limit(size, limits, fits):
+    """RFC 5321 §4.5.3.1.1 and .3: the local part has its limit, 64 octets where nobody says otherwise, and
+    the whole path has 256.
+    """
+    assert (read(f"TO:<{'x' * size}@b.example>", limits=limits) is not None) == fits
 
 
 @given(st.binary(max_size=300), st.booleans())

@@ -49,6 +49,6 @@ def test_mails_whose_outcome_is_known_at_once_are_answered_in_turn(tmp_path):
 
 
 def test_mails_that_are_refused_at_once_are_answered_in_turn(tmp_path):
-    """The same holds for mails that are refused without asking the spool: here for a bare LF."""
-    said = asyncio.run(answers(tmp_path, b"xy\n"))
+    """The same holds for mails that are refused without asking the spool: here for a bare CR."""
+    said = asyncio.run(answers(tmp_path, b"x\ry"))
     assert [line[:9] for line in said] == [b"550 5.5.2"] * MAILS
