@@ -19,6 +19,7 @@ import click
 
 from relay.auth.answers import Resolver
 from relay.auth.check import MailFacts, check
+from relay.auth.hops import find_hop, name_hop
 from relay.auth.identity import Results, build_identity_attributes, summarise_identity
 from relay.auth.signed import read_signed_mail
 from relay.auth.zone import ZoneResolver, parse_zone
@@ -26,7 +27,7 @@ from relay.config import Config
 from relay.config.words import split_server
 from relay.explain import Origin
 from relay.message.glimpse import glimpse_message
-from relay.networks import Address, parse_address
+from relay.networks import Address, parse_address, parse_network
 from relay.resolver import DnsResolver
 
 #: Octets of a zone file at most: far above any suite of tests.
@@ -110,16 +111,21 @@ class Asked:
         if self.peer is None and self.zone is None:
             return origin
         sent = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")  # as `relay.policy.octets` takes a file
+        mail = read_signed_mail([sent])
+        ours = tuple(map(parse_network, config.identity.trusted_relays))
+        hop = find_hop(self.peer, self.helo or "", mail.header, ours)
         facts = MailFacts(
-            peer=self.peer,
-            helo=self.helo or "",
+            peer=hop.peer,
+            helo=hop.helo,
             reverse_path=origin.reverse_path if origin.is_sender_given else _guess_sender(sent),
-            mail=read_signed_mail([sent]),
+            mail=mail,
             received_at=received_at,
         )
         results = asyncio.run(_check(facts, config, self.zone))
         return replace(
-            origin, attributes=build_identity_attributes(results), identity=summarise_identity(results)
+            origin,
+            attributes={**build_identity_attributes(results), **name_hop(hop)},
+            identity=summarise_identity(results),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from relay.config.section import Section
-from relay.config.words import check_dns_list, check_sealer, check_server
+from relay.config.words import check_dns_list, check_network, check_sealer, check_server
 
 
 class Dns(Section):
@@ -35,6 +35,9 @@ class Identity(Section):
 
     enabled: bool = True
     dnsbl: Annotated[tuple[Annotated[str, AfterValidator(check_dns_list)], ...], Field(max_length=8)] = ()
+    trusted_relays: Annotated[
+        tuple[Annotated[str, AfterValidator(check_network)], ...], Field(max_length=100)
+    ] = ()
     trusted_sealers: Annotated[
         tuple[Annotated[str, AfterValidator(check_sealer)], ...], Field(max_length=100)
     ] = ()

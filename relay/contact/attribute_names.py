@@ -35,6 +35,7 @@ MEANINGS = {
     "dkim_detail": "each signature's result, domain, selector and reason",
     "spf_detail": "the domain, and the reason of that result",
     "arc_detail": "the reason of that result, and who sealed the mail",
+    "hop_detail": "behind systems of ours (`identity.trusted_relays`): which hop was judged, and why",
     "date": "the mail's own date, in UTC",
     "tag": "the part of the recipient between `+` and `@`",
     "peer": "the IP address of the server that handed the mail over",

@@ -37,6 +37,7 @@ _RESULTS = (
     "policy",
     *("spf", "dkim", "dmarc", "arc", "iprev"),
     *("dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
+    "hop_detail",
 )
 
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 
 from relay import telemetry
 from relay.auth.check import MailFacts, check
+from relay.auth.hops import find_hop, name_hop
 from relay.auth.identity import Results, build_identity_attributes
 from relay.auth.signed import SignedMail
 from relay.config.model import Config
 from relay.config.words import split_server
 from relay.envelope import Envelope, Peer
-from relay.networks import Address, parse_address
+from relay.networks import Address, parse_address, parse_network
 from relay.resolver import DnsResolver
 
 #: A mail in memory is hashed on the loop up to this size, and in a thread beyond (250 µs a canonical form).
@@ -30,6 +31,15 @@ class IdentityChecks:
         self.dns = config.dns
         self.resolver = resolver
         self._sealers = config.identity.trusted_sealers
+        self._relays = tuple(map(parse_network, config.identity.trusted_relays))
+
+    @property
+    def behind_ours(self) -> bool:
+        """Returns whether systems of ours stand in front, so that trusted listeners make checks, too."""
+        return bool(self._relays)
+
+    def _is_ours(self, peer: Address) -> bool:
+        return any(peer in network for network in self._relays)
 
     @property
     def seconds(self) -> float:
@@ -38,9 +48,13 @@ class IdentityChecks:
 
     async def find_results(self, envelope: Envelope, mail: SignedMail) -> Mapping[str, str]:
         """The results of the checks of a mail, as attributes of its contact by name."""
+        peer = _read_address(envelope.peer)
+        if envelope.peer.role == "trusted" and (peer is None or not self._is_ours(peer)):
+            return {}
+        hop = find_hop(peer, envelope.peer.helo or "", mail.header, self._relays)
         facts = MailFacts(
-            peer=_read_address(envelope.peer),
-            helo=envelope.peer.helo or "",
+            peer=hop.peer,
+            helo=hop.helo,
             reverse_path=envelope.reverse_path,
             mail=mail,
             received_at=envelope.received_at,
@@ -55,7 +69,7 @@ class IdentityChecks:
         except Exception:  # noqa: BLE001 - a fault of ours in a check is told, and is no reason to refuse a mail
             telemetry.fault_caught(where="smtp.identity")
             results = Results()
-        attributes = build_identity_attributes(results)
+        attributes = {**build_identity_attributes(results), **name_hop(hop)}
         telemetry.identity_checked(results=attributes)
         return attributes
 

@@ -135,7 +135,7 @@ def build_settings(
         tls_first=listener.tls == "required",
         look=look or FileLook(),
         hooks=hooks,
-        identity=None if trusted else identity,
+        identity=identity if not trusted or (identity is not None and identity.behind_ours) else None,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

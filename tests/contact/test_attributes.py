@@ -210,6 +210,7 @@ def test_page_has_every_attribute_in_its_order_of_priority():
     results |= {f"relay_{check}_detail": "in words" for check in checks} | {
         "relay_identity": "verified",
         "relay_policy": "spf.fail",
+        "relay_hop_detail": "in words",
     }
     context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
     facts = Facts(importance="high", language="de", new_text="Wo?")

@@ -221,6 +221,33 @@ def test_lmtp_answers_each_recipient(dns):
         assert mail.holds == ()
 
 
+@pytest.mark.parametrize(("hop", "word"), [("198.51.100.9", "fail"), ("198.51.100.6", "pass")])
+def test_mail_that_our_own_server_passes_on_is_judged_as_of_the_hop_before(hop, word):
+    """On a trusted listener, mail of a trusted relay has the SPF of the server before that relay."""
+    zone = {("club.example", "TXT"): ['"v=spf1 ip4:198.51.100.6 -all"']}
+    octets = (
+        b"Received: from mx.club.example (unknown [%b]) by mx.ours; x\r\nFrom: a@club.example\r\n\r\nHello\r\n"
+        % hop.encode()
+    )
+    trusted = {"bind": "127.0.0.1:0", "tls": "none", "role": "trusted"}
+    with dns_in_a_thread(zone) as server:
+        identity = {"enabled": True, "trusted_relays": ["127.0.0.1/32"]}
+        with Serving(config_for(server, identity=identity, listeners=[trusted])) as serving:
+            assert send(serving, octets, sender="a@club.example")[0] == 250
+            (mail,) = serving.spool.mails
+    assert mail.results["relay_spf"] == word
+    assert "which gave the mail to our 127.0.0.1" in mail.results["relay_hop_detail"]
+
+
+def test_trusted_listener_checks_no_mail_of_others(dns):
+    """A legacy system that is no trusted relay hands its own mail in, and nobody is judged."""
+    identity = {"enabled": True, "trusted_relays": ["192.0.2.0/24"]}
+    trusted = {"bind": "127.0.0.1:0", "tls": "none", "role": "trusted"}
+    with Serving(config_for(dns, identity=identity, listeners=[trusted])) as serving:
+        assert send(serving, build_signed(500))[0] == 250
+        assert serving.spool.mails[0].results == {}
+
+
 def test_a_reload_keeps_what_the_resolver_knows(dns):
     """A new configuration that asks the same servers asks nothing again; one with checks switched off makes
     none.
