@@ -114,7 +114,7 @@ FENCES = {
     "pybase64": {"contact", "message"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
-    "regex": {"aws", "contact", "message", "sandbox"},
+    "regex": {"aws", "config", "contact", "message", "sandbox"},
     "structlog": {"telemetry"},
     "uvloop": {"daemon"},
     "werkzeug": {"sandbox"},

@@ -26,12 +26,19 @@ from relay.contact.limits import (
     BODY_BYTES,
     CONTENT_TYPES,
     DEFAULT_ATTACHMENTS,
+    EXPIRY_KEY,
+    EXPIRY_MEMBER,
+    EXPIRY_MINUTES,
     REFERENCE_BYTES,
     REFERENCE_TYPES,
     TOTAL_BYTES,
 )
 
 _ATTRIBUTE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+#: The service's own begin with "connect:" (administrator guide, "Contact segment attributes").
+_SEGMENT_KEY = re.compile(r"(?:connect:)?[A-Za-z0-9_-]+")
+#: Values of the two types of a reference that are more than text (API reference).
+_REFERENCE_VALUES = {"NUMBER": re.compile(r"-?[0-9]+(?:\.[0-9]+)?"), "DATE": re.compile(r"[0-9]+")}
 
 
 class _Errors(ValidationErrors):  # type: ignore[misc] # botocore has no types
@@ -186,3 +193,28 @@ def _check_pairs(request: Mapping[str, Any]) -> Iterator[str]:
     for key, value in references.items():
         if value["Type"] not in REFERENCE_TYPES:
             yield f"References.{key} must be one of {', '.join(REFERENCE_TYPES)} when a contact is started"
+        pattern = _REFERENCE_VALUES.get(value["Type"])
+        if pattern is not None and not pattern.fullmatch(value.get("Value", "")):
+            yield f"References.{key} must be {'a number' if value['Type'] == 'NUMBER' else 'an epoch timestamp'}"
+    yield from _check_segments("SegmentAttributes", request.get("SegmentAttributes", {}))
+
+
+def _check_segments(name: str, segments: Mapping[str, Any]) -> Iterator[str]:
+    """Check segment attributes, those inside of maps too."""
+    for key, value in segments.items():
+        if not _SEGMENT_KEY.fullmatch(key):
+            yield f"{name}: the key {key!r} may hold letters, digits, dash and underscore only"
+        if len(value) != 1:
+            yield f"{name}.{key} must have exactly one value"
+        if key == EXPIRY_KEY:
+            yield from _check_expiry(f"{name}.{key}", value)
+        elif "ValueMap" in value:
+            yield from _check_segments(f"{name}.{key}", value["ValueMap"])
+
+
+def _check_expiry(name: str, value: Mapping[str, Any]) -> Iterator[str]:
+    minutes = value.get("ValueMap", {}).get(EXPIRY_MEMBER, {}).get("ValueInteger")
+    if set(value.get("ValueMap", {})) != {EXPIRY_MEMBER} or minutes is None:
+        yield f"{name} must be a ValueMap of {EXPIRY_MEMBER} alone, with a ValueInteger"
+    elif not 1 <= minutes <= EXPIRY_MINUTES:
+        yield f"{name} must be 1 to {EXPIRY_MINUTES} minutes"

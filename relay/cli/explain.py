@@ -245,8 +245,25 @@ def _show_contact(plan: Plan) -> Iterator[str]:
         yield from _fact("Only stored", f"{file.name} ({count_bytes(file.size)}) as {file.key}")
     if plan.original_key:
         yield from _fact("Original", plan.original_key)
+    yield from _show_filled(plan)
     for key, value in plan.attributes.items():
         yield from _fact("Attribute", f"{key} = {value}")
+
+
+def _show_filled(plan: Plan) -> Iterator[str]:
+    """Give what the operator's templates made."""
+    for name, text in (
+        ("Name", plan.name if plan.name != plan.subject else ""),
+        ("Description", plan.description),
+    ):
+        if text:
+            yield from _fact(name, text)
+    for key, reference in plan.references.items():
+        yield from _fact("Reference", f"{key} = {reference['Value']} ({reference['Type']})")
+    for one in plan.segments:
+        yield from _fact(
+            "Segment", f"{'.'.join(one.path)} = {one.text if one.number is None else one.number}"
+        )
 
 
 def _mailbox(address: str, name: str) -> str:

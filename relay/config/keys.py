@@ -40,6 +40,11 @@ def _core(annotation: Any) -> Any:
     return annotation
 
 
+def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a table as the file spells them: `from` is a word of Python, and has another name there."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
@@ -51,7 +56,7 @@ def type_at(path: Sequence[str | int]) -> Any:
     kind: Any = Config
     for step in path:
         if _is_section(kind):
-            field = kind.model_fields.get(step)
+            field = fields_of(kind).get(str(step))
             kind = _core(field.annotation) if field else None
         elif get_origin(kind) is tuple and isinstance(step, int):
             kind = _core(get_args(kind)[0])
@@ -75,7 +80,7 @@ def is_list(kind: Any) -> bool:
 def names_at(path: Sequence[str | int]) -> tuple[str, ...]:
     """The keys that may stand in the table at this path. Returns none where the path leads to no table."""
     kind = type_at(path)
-    return tuple(kind.model_fields) if _is_section(kind) else ()
+    return tuple(fields_of(kind)) if _is_section(kind) else ()
 
 
 def _default(field: FieldInfo) -> Any:
@@ -84,7 +89,7 @@ def _default(field: FieldInfo) -> Any:
 
 def all_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[Key]:
     """Every key in the order of the model; a table is not named itself, its keys are."""
-    for name, field in section.model_fields.items():
+    for name, field in fields_of(section).items():
         kind = _core(field.annotation)
         if _is_section(kind):
             yield from all_keys(kind, f"{prefix}{name}.")

@@ -19,14 +19,12 @@ from pydantic import (
     model_validator,
 )
 
+from relay.config.contact import Contact, ContactFields, Template, captured_names, unknown_fields
 from relay.config.origin import Dns, Identity
 from relay.config.policy import ListenerPolicy, RoutePolicy, check_class_rules, split_class_rules
 from relay.config.section import Section
 from relay.config.words import (
     check_address,
-    check_attribute_left_out,
-    check_attribute_name,
-    check_attribute_prefix,
     check_bind,
     check_bucket,
     check_extension,
@@ -47,6 +45,7 @@ from relay.contact.limits import (
     DEFAULT_BURST,
     DEFAULT_EXTENSIONS,
     DEFAULT_REQUESTS_PER_SECOND,
+    EXPIRY_MINUTES,
     FLOW_ID_CHARACTERS,
     TOTAL_BYTES,
 )
@@ -197,16 +196,6 @@ class Connect(Section):
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
 
 
-class Contact(Section):
-    """The form of a contact: prefix of its attributes, and what stands where the mail says nothing."""
-
-    attribute_prefix: Annotated[str, AfterValidator(check_attribute_prefix)] = "relay_"
-    fallback_from: Address = "unknown@invalid.example"
-    empty_body: Annotated[str, Field(min_length=1, max_length=200)] = "(no text)"
-    strip_own_recipients: bool = True
-    attributes_left_out: tuple[Annotated[str, AfterValidator(check_attribute_left_out)], ...] = ()
-
-
 class Admin(Section):
     """Health and metrics, for the operator only."""
 
@@ -239,7 +228,7 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Route(Section):
+class Route(ContactFields):
     """A route: which recipients go to which address of which instance."""
 
     match: Annotated[tuple[Match, ...], Field(min_length=1)]
@@ -247,7 +236,8 @@ class Route(Section):
     destination: Address | None = None
     instance_id: InstanceId | None = None
     contact_flow_id: Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)] | None = None
-    attributes: dict[Annotated[str, AfterValidator(check_attribute_name)], str] = Field(default_factory=dict)
+    contact_name: Template | None = None
+    expiry_minutes: int | None = Field(default=None, ge=1, le=EXPIRY_MINUTES)
     prefer_reply_to: bool = False
     prefer: Literal["html", "text"] = "html"
     disallowed_types: Literal["store", "reject"] = "store"
@@ -273,6 +263,12 @@ class Route(Section):
         name.
         """
         return name if name in info.data.get("match", ())[:1] else check_route_name(name)
+
+    def templates(self) -> Iterator[tuple[str, str]]:
+        """Each template under the name of its key."""
+        if self.contact_name is not None:
+            yield "contact_name", self.contact_name
+        yield from super().templates()
 
 
 class Config(Section):
@@ -306,7 +302,7 @@ class Config(Section):
 
         Defaults are left out, because whether a key was written down can matter.
         """
-        return self.model_dump(mode="json", exclude_unset=True)
+        return self.model_dump(mode="json", exclude_unset=True, by_alias=True)
 
     @field_validator("routes", mode="after")
     @classmethod
@@ -323,6 +319,7 @@ class Config(Section):
             *_doubled_binds(self.listeners),
             *_unmet_needs(self),
             *_too_slow(self.hooks),
+            *_unknown_fields(self),
         )
         if broken:
             raise ValueError("\n".join(broken))
@@ -366,6 +363,12 @@ def _too_slow(hooks: tuple[Hook, ...]) -> Iterator[str]:
             f"hooks[].seconds: together {seconds:g} at each command, and senders wait for five minutes; "
             f"give {_HOOKS_SECONDS} at most to all of them"
         )
+
+
+def _unknown_fields(config: Config) -> Iterator[str]:
+    yield from unknown_fields("contact", config.contact, captured_names(config.contact))
+    for index, route in enumerate(config.routes):
+        yield from unknown_fields(f"routes[{index}]", route, captured_names(config.contact, route))
 
 
 def _unmet_needs(config: Config) -> Iterator[str]:

@@ -21,6 +21,9 @@ _MISSING = {
     "s3.bucket": 'name the bucket that attachments go to, as in bucket = "example-mail" under [s3]',
     "connect.instance_id": "name the Connect instance: its id or ARN, as instance_id under [connect]",
     "routes": 'say which recipients are ours: [[routes]] with match = ["support@example.com"]',
+    "from": 'say where to look, as in from = "subject"',
+    "pattern": "give a pattern with a named group, as in pattern = '#(?P<order>[0-9]+)'",
+    "value": 'give the template of the reference, as in value = "{subject}"',
     "handler": 'name a handler of yours, as in handler = "example_hooks.vip:Handler" (docs/smtp.md)',
     "match": 'say which recipients it is for, as in match = ["support@example.com"]',
 }

@@ -16,6 +16,7 @@ from relay.contact.limits import (
     DISPLAY_NAME_CHARACTERS,
     FILE_NAME_CHARACTERS,
     HEADER_CHARACTERS,
+    REFERENCE_BYTES,
     SUBJECT_CHARACTERS,
     TOTAL_BYTES,
 )
@@ -85,6 +86,11 @@ class AdaptationCode(StrEnum):
     THREAD_CUT = "thread.cut", f"The References header was cut to the {HEADER_CHARACTERS:,} characters that Connect takes, keeping the first and the newest ids."
     THREAD_ID_UNUSABLE = "thread.id_unusable", f"A message id cannot be sent: it is longer than {HEADER_CHARACTERS:,} characters."
     THREAD_LEFT_OUT = "thread.left_out", "At the rung `text` the threading headers and the related contact are left out."
+
+    TEMPLATE_CUT = "template.cut", "The name, the description or a segment attribute that a template gave was cut to what Connect takes."
+    TEMPLATE_LEFT_OUT = "template.left_out", "Connect refused the contact, so that it goes without the name, description, references and segment attributes of the templates; at the rungs `text` and `original` also without their attributes and the expiry."
+    REFERENCE_UNUSABLE = "reference.unusable", "A reference was left out: what the mail gave is no number, no date or no URL."
+    REFERENCES_DROPPED = "references.dropped", f"The references together may hold {REFERENCE_BYTES:,} bytes; the last were left out."
 
     MESSAGE_NOT_UNDERSTOOD = "message.not_understood", "The mail could not be understood, or Connect refused it in every other form: the contact has the words of its first 64 KiB, and all of it as the file original.txt where it fits."
 

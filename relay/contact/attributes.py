@@ -18,6 +18,7 @@ from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_inv
 from relay.contact.facts import Facts
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
+from relay.contact.templates import fill_attributes
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Classification, Rung
 
@@ -54,8 +55,12 @@ def build_attributes(
     rung: Rung,
     bounce: Bounce | None = None,
     facts: Facts = _NO_FACTS,
+    given: Sequence[tuple[str, str]] | None = None,
 ) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
-    """The attributes that are known, the most wanted first, and the changes that made them fit."""
+    """The attributes that are known, the most wanted first, and the changes that made them fit.
+
+    `given` are the operator's own; None for those of them that need no field of the mail.
+    """
     prefix = config.contact.attribute_prefix
     known = list(_read_message(message, context, route, from_address))
     codes = " ".join(dict.fromkeys(change.code for change in adaptations))
@@ -71,7 +76,8 @@ def build_attributes(
     known.append(("new_text", facts.new_text))
     left_out = frozenset(config.contact.attributes_left_out)
     known = [pair for pair in known if pair[0] not in left_out and (not rung.is_plain or pair[0] in _PLAIN)]
-    pairs = [(key, value, False) for key, value in route.attributes.items()]
+    given = fill_attributes(None, route, config) if given is None else given
+    pairs = [(key, value, False) for key, value in given]
     if not rung.is_plain:  # what a handler has made of a mail may be what was refused
         pairs += [(key, value, False) for key, value in context.envelope.attributes]
     pairs += [(prefix + name, value, True) for name, value in known]

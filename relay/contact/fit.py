@@ -17,6 +17,7 @@ from relay.contact.attributes import build_attributes
 from relay.contact.body import HTML, Body, make_body
 from relay.contact.bounce import read_bounce, tell_bounce
 from relay.contact.candidates import collect_bodies, collect_candidates
+from relay.contact.captures import capture
 from relay.contact.characters import count_utf8
 from relay.contact.facts import read_facts
 from relay.contact.files import Choice, Files, choose_files
@@ -26,6 +27,7 @@ from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.promotion import promote
 from relay.contact.subject import fit_subject
+from relay.contact.templates import collect_values, fill_attributes, fill_templates
 from relay.contact.thread import fit_thread
 from relay.message.classify import classify
 from relay.message.model import Message
@@ -81,8 +83,22 @@ def fit(
         original_key=kept_key,
         lead=tell_bounce(bounce) if bounce is not None else "",
     )
+    told = read_facts(message)
+    captured = context.captured if context.captured is not None else capture(message, route, config)
+    values = collect_values(
+        message,
+        context,
+        route,
+        author=(from_address, from_name),
+        subject=subject,
+        classification=classification,
+        facts=told,
+        files=len(content.files.attached),
+        captured=captured,
+    )
+    filled = fill_templates(values, route, config, rung=rung)
     changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
-    changes += content.changes
+    changes += (*content.changes, *filled.changes)
     describe = partial(
         build_attributes,
         message,
@@ -93,7 +109,8 @@ def fit(
         from_address=from_address,
         rung=rung,
         bounce=bounce,
-        facts=read_facts(message),
+        facts=told,
+        given=None if rung.is_plain else (*fill_attributes(values, route, config), *captured.items()),
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
@@ -118,6 +135,12 @@ def fit(
         files=content.files.all,
         original_key=original_key,
         attributes=attributes,
+        name=filled.name,
+        description=filled.description,
+        references=filled.references,
+        segments=filled.segments,
+        is_templated=filled.is_templated,
+        captured=captured,
         contact_flow_id=_choose_flow(route, classification),
         related_contact_id=None if rung is Rung.TEXT else context.related_contact_id,
         classification=classification,

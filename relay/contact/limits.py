@@ -50,6 +50,15 @@ ATTACHMENT_BYTES = _limit(20_971_520, "One attachment", "bytes", _GUIDE)
 TOTAL_BYTES = _limit(26_214_400, "Body and attachments together", "bytes", _GUIDE)
 ATTRIBUTE_BYTES = _limit(32_768, "All attributes, keys and values", "bytes", _REFERENCE)
 REFERENCE_BYTES = _limit(4_096, "All references, keys and values", "bytes", _REFERENCE)
+NAME_CHARACTERS = _limit(1_024, "The name", "characters", f"{_MODEL}, `Name`")
+DESCRIPTION_CHARACTERS = _limit(4_096, "The description", "characters", f"{_MODEL}, `Description`")
+SEGMENT_KEY_CHARACTERS = _limit(
+    128, "The name of a segment attribute", "characters", f"{_MODEL}, `SegmentAttributeName`"
+)
+SEGMENT_VALUE_CHARACTERS = _limit(
+    1_024, "The text of a segment attribute", "characters", f"{_MODEL}, `SegmentAttributeValueString`"
+)
+EXPIRY_MINUTES = _limit(129_600, "The expiry of a contact (90 days)", "minutes", f"{_GUIDE}, quota")
 FLOW_ID_CHARACTERS = _limit(500, "The id of a flow", "characters", f"{_MODEL}, `ContactFlowId`")
 DEFAULT_REQUESTS_PER_SECOND = _limit(
     2, "StartEmailContact, per account and Region, until AWS raises it", "a second", f"{_GUIDE}, quota (429)"
@@ -63,6 +72,8 @@ TOKEN_DAYS = _limit(
     f"{_REFERENCE} of the sister calls; none is given for StartEmailContact",
 )  # fmt: skip
 
+#: The segment attribute that ends a contact, and the member of its map (API reference).
+EXPIRY_KEY, EXPIRY_MEMBER = "connect:ContactExpiry", "ExpiryDuration"
 #: The body's types and the references' that the call takes (API reference).
 CONTENT_TYPES = ("text/plain", "text/html")
 REFERENCE_TYPES = ("URL", "NUMBER", "STRING", "DATE")

@@ -44,6 +44,16 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A value among the segment attributes: `path` leads to it, through tables where it has several steps."""
+
+    path: tuple[str, ...]
+    text: str = ""
+    #: None for a text.
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan of one contact: every field is within what StartEmailContact takes."""
 
@@ -66,6 +76,16 @@ class Plan:
     #: The S3 key of the untouched mail; None when it is not stored.
     original_key: str | None
     attributes: Mapping[str, str]
+    #: What an agent sees of the contact in a list; "" for none. The same of `description`.
+    name: str = ""
+    description: str = ""
+    #: By name: "Type" and "Value", as the request has them.
+    references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    #: What the route's patterns captured, to be stored with the entry.
+    captured: Mapping[str, str] = field(default_factory=dict)
+    #: True if the operator's own templates are in it, so that a refusal may be their fault.
+    is_templated: bool = False
     contact_flow_id: str | None = None
     related_contact_id: str | None = None
     classification: Classification
@@ -89,3 +109,5 @@ class Context:
     related_contact_id: str | None = None
     #: Whole seconds from the acceptance of the mail to this request; None in a dry run.
     waited_seconds: int | None = None
+    #: What the first attempt captured by the route's patterns; None before it.
+    captured: Mapping[str, str] | None = None

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.contact.plan import Plan
+from relay.contact.plan import Plan, Segment
 from relay.vocabulary import Rung
 
 
@@ -38,6 +38,10 @@ def build_request(plan: Plan, urls: Sequence[str], *, client_token: str) -> dict
         "ContactFlowId": plan.contact_flow_id,
         "RelatedContactId": plan.related_contact_id,
         "Attributes": dict(plan.attributes),
+        "Name": plan.name,
+        "Description": plan.description,
+        "References": {name: dict(each) for name, each in plan.references.items()},
+        "SegmentAttributes": _nest(plan.segments),
     }
     return {
         "InstanceId": plan.instance_id,
@@ -47,6 +51,18 @@ def build_request(plan: Plan, urls: Sequence[str], *, client_token: str) -> dict
         **{key: value for key, value in optional.items() if value},
         "ClientToken": client_token,
     }
+
+
+def _nest(segments: Sequence[Segment]) -> dict[str, Any]:
+    """The segment attributes as the request has them: a table is a ValueMap."""
+    nested: dict[str, Any] = {}
+    for one in segments:
+        *tables, key = one.path
+        place = nested
+        for table in tables:
+            place = place.setdefault(table, {"ValueMap": {}})["ValueMap"]
+        place[key] = {"ValueString": one.text} if one.number is None else {"ValueInteger": one.number}
+    return nested
 
 
 def _address(address: str, name: str) -> dict[str, str]:

@@ -33,7 +33,9 @@ def sandbox_config(
         **tables,
     }
     if config_path is not None:
-        own = load_config(config_path).model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        own = load_config(config_path).model_dump(
+            mode="json", exclude_defaults=True, exclude_none=True, by_alias=True
+        )
         return Config.model_validate(_laid_over(own, changes))
     # All mail comes from one address here, however many senders a test plays.
     limits = {
@@ -58,7 +60,7 @@ def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def write_config(config: Config, path: Path) -> None:
     """Write the keys that differ from the defaults, as TOML."""
-    data = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    data = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True, by_alias=True)
     lines = [f"{key} = {_toml(value)}" for key, value in data.items()]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 

@@ -8,7 +8,7 @@ downloads.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -162,6 +162,13 @@ def _details(contact: Contact) -> dict[str, Any]:
             {**file.document(), "number": number, "picture": _is_picture(file.name), "error": file.error}
             for number, file in enumerate(contact.attachments)
         ],
+        "title": request.get("Name", ""),
+        "description": request.get("Description", ""),
+        "references": {
+            f"{key} ({each['Type']})": each.get("Value", "")
+            for key, each in request.get("References", {}).items()
+        },
+        "segments": dict(_flatten("", request.get("SegmentAttributes", {}))),
         "headers": message.get("Headers", {}),
         "attributes": attributes,
         "classification": attributes.get(f"{prefix}classification", ""),
@@ -175,6 +182,15 @@ def _details(contact: Contact) -> dict[str, Any]:
 def _raw_message(request: Mapping[str, Any]) -> Mapping[str, Any]:
     message: Mapping[str, Any] = request["EmailMessage"]["RawMessage"]
     return message
+
+
+def _flatten(name: str, segments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each value of the segment attributes, under the path that leads to it."""
+    for key, value in segments.items():
+        if "ValueMap" in value:
+            yield from _flatten(f"{name}{key}.", value["ValueMap"])
+        else:
+            yield f"{name}{key}", next(iter(value.values()), "")
 
 
 def _address(address: Mapping[str, str]) -> str:

@@ -406,7 +406,7 @@ def uncommented(text):
     """The sample with the keys that have no default, and the tables that are not there at first,
     switched on.
     """
-    return re.sub(r"^# (\w+ = |\[\[\w+\]\]$)", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"^# (\w+ = |\[\[[\w.]+\]\]$)", r"\1", text, flags=re.MULTILINE)
 
 
 def keys_of(data, prefix=""):

@@ -35,6 +35,7 @@ def test_plain_request():
                 "Headers": {"MESSAGE_ID": "<1@x>"},
             },
         },
+        "Name": "Order 4711",
         "ClientToken": "t",
     }
 

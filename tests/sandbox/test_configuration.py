@@ -60,9 +60,9 @@ def test_a_file_that_is_not_there_is_a_sentence(tmp_path):
 def test_any_text_survives_the_file(tmp_path_factory, value):
     """Quotes, controls, and characters beyond the sixteen bits: TOML reads what we wrote."""
     path = Path(tmp_path_factory.getbasetemp()) / "any.toml"
-    routes = [{"match": ["a@example.com"], "attributes": {"key": value}}]
+    template = value.replace("{", "{{").replace("}", "}}")
+    capture = {"from": "header:X-A", "pattern": "(?P<found>.)"}
+    routes = [{"match": ["a@example.com"], "attributes": {"key": template}, "captures": [capture]}]
     config = sandbox_config(smtp="127.0.0.1:2525", data_dir=Path("/data"), routes=routes)
     write_config(config, path)
-    assert (
-        load_config(str(path), environ={}).routes[0].attributes["key"] == config.routes[0].attributes["key"]
-    )
+    assert load_config(str(path), environ={}).routes[0] == config.routes[0]
