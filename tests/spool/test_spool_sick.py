@@ -13,7 +13,7 @@ from harness import until
 from spool_helpers import NOW, build_config, build_submission, claim_one, raw_files
 
 from relay import faults
-from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError
+from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError, SpoolUnfitError
 from relay.spool.local.database import open_database
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -231,7 +231,7 @@ async def test_really_read_only_disk(tmp_path):
         first = await intake.put(build_submission(intake.new_id()))
         await intake.close()
         remount(disk, "ro")
-        with pytest.raises(SpoolSickError):
+        with pytest.raises(SpoolUnfitError, match="mounted read-only"):
             open_intake(config)
         remount(disk, "rw")
         intake = open_intake(config)
