@@ -19,14 +19,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from relay.config import Config
 from relay.errors import RelayError
 from relay.sandbox.configuration import sandbox_config, write_config
 from relay.sandbox.daemon import open_daemon
-from relay.sandbox.demo_mails import Mail, demo_mails
+from relay.sandbox.demo_mails import Mail, demo_mails, demo_records
+from relay.sandbox.dns import open_dns
 from relay.sandbox.page import octets
 from relay.sandbox.service import Sandbox, settings_of
 
-#: Six mails at Connect's default pace take a second; a slow machine may take many more.
+#: Eight mails at Connect's default pace take a second; a slow machine may take many more.
 WAIT_SECONDS = 60.0
 _LABEL = 9
 
@@ -46,16 +48,18 @@ async def run(place: Path, mails: Sequence[Mail]) -> int:
     """Start, send, wait, show and compare. Returns the exit code."""
     begun = time.monotonic()
     smtp = f"127.0.0.1:{free_port()}"
-    config = sandbox_config(smtp=smtp, data_dir=place / "data", admin="", server={"receivers": 1})
-    write_config(config, place / "relay.toml")
     with (place / "daemon.log").open("wb") as log:
-        async with (
-            Sandbox(settings=settings_of(config), bucket=config.s3.bucket, smtp=smtp) as box,
-            open_daemon(place / "relay.toml", box.environ(), stderr=log.fileno()),
-        ):
-            _say(f"The relay listens at {smtp}; its Connect and its S3 are simulated on this machine.\n")
-            await asyncio.to_thread(_send, smtp, mails)
-            contacts = await _contacts(box, len(mails))
+        async with open_dns(demo_records()) as server:
+            config = sandbox_config(
+                smtp=smtp,
+                data_dir=place / "data",
+                admin="",
+                server={"receivers": 1},
+                listeners=[{"bind": smtp, "tls": "none"}],  # of role mx, which checks who sent a mail
+                dns={"servers": [server]},
+            )
+            write_config(config, place / "relay.toml")
+            contacts = await _deliver(place, config, mails, log.fileno())
     wrong = _compare(mails, contacts)
     if wrong:
         _say("\n".join(wrong))
@@ -64,6 +68,18 @@ async def run(place: Path, mails: Sequence[Mail]) -> int:
     seconds = time.monotonic() - begun
     _say(f"{len(mails)} mails sent, {len(contacts)} contacts: every one arrived. ({seconds:.1f} s)")
     return 0
+
+
+async def _deliver(place: Path, config: Config, mails: Sequence[Mail], log: int) -> list[dict[str, Any]]:
+    """Run the relay, and send the mails. Returns the contacts."""
+    smtp = config.listeners[0].bind
+    async with (
+        Sandbox(settings=settings_of(config), bucket=config.s3.bucket, smtp=smtp) as box,
+        open_daemon(place / "relay.toml", box.environ(), stderr=log),
+    ):
+        _say(f"The relay listens at {smtp}; its Connect, its S3 and its DNS are simulated on this machine.\n")
+        await asyncio.to_thread(_send, smtp, mails)
+        return await _contacts(box, len(mails))
 
 
 def free_port() -> int:
@@ -128,6 +144,9 @@ def differences(mail: Mail, contact: Mapping[str, Any]) -> list[str]:
         for picture in mail.pictures
         if base64.b64encode(picture).decode("ascii") not in body
     ]
+    told = request.get("Attributes", {}).get("relay_identity", "nothing")
+    if not told.startswith(mail.identity):
+        found.append(f'an agent reads "{told}", not "{mail.identity}"')
     return found
 
 
@@ -151,6 +170,8 @@ def show(number: int, mail: Mail, contact: Mapping[str, Any]) -> str:
     for key, value in raw.get("Headers", {}).items():
         if key in ("IN_REPLY_TO", "REFERENCES"):
             lines.append(_line("header", f"{key} {value}"))
+    if identity := attributes.get("relay_identity"):
+        lines.append(_line("sender", identity))
     if adaptations := attributes.get("relay_adaptations"):
         lines.append(_line("adapted", adaptations))
     lines.append(_line("contact", contact["contact_id"]))

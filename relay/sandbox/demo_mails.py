@@ -1,22 +1,30 @@
-"""The mails of the demo: six of an ordinary day, each with what must arrive of it.
+"""The mails of the demo: eight of an ordinary day, each with what must arrive of it.
 
-Owns their words and pictures. Never does I/O.
+Owns their words and pictures, the key of the bank that signs one of them, and the records of that bank in the
+DNS. Never does I/O.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
+import dkim
+
 DESK = Address("Support", "support", "example.com")
 ANNA = Address("Anna Schmidt", "anna", "kunde.example")
+BANK = Address("The Bank", "service", "bank.example")
+#: The private key of the made-up bank: anybody may know it.
+_KEY = hashlib.sha256(b"the bank of the demo").digest()
+_PUBLIC_KEY = "coWSEFJnPtpT5fxwtZl6jmOlFEp/wm/3Z3TkGilFYDM="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +43,24 @@ class Mail:
     files: tuple[tuple[str, str], ...] = ()
     #: SHA-256 of the pictures that the HTML shows: each must be attached, or be drawn in the body.
     pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    #: The beginning of the sentence by which an agent learns who sent it; "" where it is not compared.
+    identity: str = ""
 
 
 def demo_mails() -> tuple[Mail, ...]:
-    """The six mails of the demo."""
-    return (_plain(), _with_files(), _with_picture(), _japanese(), _reply(), _too_much())
+    """The eight mails of the demo."""
+    return (
+        _plain(), _with_files(), _with_picture(), _japanese(), _reply(), _too_much(), _verified(), _spoofed(),
+    )  # fmt: skip
+
+
+def demo_records() -> dict[str, str]:
+    """The TXT records of the bank in the DNS, by name."""
+    return {
+        "bank.example": "v=spf1 ip4:192.0.2.25 -all",
+        "_dmarc.bank.example": "v=DMARC1; p=reject",
+        "demo._domainkey.bank.example": f"v=DKIM1; k=ed25519; p={_PUBLIC_KEY}",
+    }
 
 
 def _message(subject: str, sender: Address, number: int) -> EmailMessage:
@@ -50,7 +71,7 @@ def _message(subject: str, sender: Address, number: int) -> EmailMessage:
     return message
 
 
-def _mail(message: EmailMessage, about: str, sentence: str, **more: tuple[bytes, ...]) -> Mail:
+def _mail(message: EmailMessage, about: str, sentence: str, *, pictures: tuple[bytes, ...] = ()) -> Mail:
     files = tuple(
         (part.get_filename(""), hashlib.sha256(part.get_payload(decode=True)).hexdigest())  # type: ignore[arg-type]
         for part in message.iter_attachments()
@@ -64,7 +85,7 @@ def _mail(message: EmailMessage, about: str, sentence: str, **more: tuple[bytes,
         octets=message.as_bytes(),
         sentence=sentence,
         files=files,
-        **more,
+        pictures=pictures,
     )
 
 
@@ -130,6 +151,29 @@ def _too_much() -> Mail:
         )
     message.add_attachment(_zip(), maintype="application", subtype="zip", filename="archive.zip")
     return _mail(message, "does not fit: 12 attachments and a .zip", "Twelve papers and an archive.")
+
+
+def _verified() -> Mail:
+    message = _message("Your new card is on its way", BANK, 7)
+    message.set_content("Dear customer service,\n\nthe new card was posted today.\n\nThe bank\n")
+    mail = _mail(message, "from a bank, which signed it", "the new card was posted today")
+    signature = dkim.sign(
+        mail.octets,
+        b"demo",
+        b"bank.example",
+        base64.b64encode(_KEY),
+        signature_algorithm=b"ed25519-sha256",
+        canonicalize=(b"relaxed", b"relaxed"),
+        include_headers=[b"From", b"To", b"Subject", b"Date", b"Message-ID"],
+    )
+    return replace(mail, octets=signature + mail.octets, identity="verified: bank.example signed this")
+
+
+def _spoofed() -> Mail:
+    message = _message("Please confirm your password", BANK, 8)
+    message.set_content("Your account will be closed unless you answer with your password.\n")
+    mail = _mail(message, "in the name of that bank, from somebody else", "Your account will be closed")
+    return replace(mail, identity="not verified: the domain asks to reject such mail")
 
 
 def _pdf(title: str) -> bytes:

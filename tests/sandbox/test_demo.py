@@ -33,8 +33,10 @@ def test_the_demo_shows_every_contact_and_exits_0():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 mails sent, 6 contacts: every one arrived." in done.stdout
+    assert "8 mails sent, 8 contacts: every one arrived." in done.stdout
     assert all(mail.subject in done.stdout for mail in demo_mails())
+    assert "   sender   verified: bank.example signed this\n" in done.stdout
+    assert "   sender   not verified: the domain asks to reject such mail\n" in done.stdout
     assert done.stderr == ""
 
 
@@ -79,6 +81,16 @@ def test_what_did_not_arrive_is_named(found, sentences):
     """Words, people and files: whatever is missing has its sentence."""
     mail = replace(demo_mails()[0], files=(("a.pdf", DIGEST),))
     assert differences(mail, found) == sentences
+
+
+def test_a_wrong_word_about_the_sender_is_named():
+    """A spoofed mail that an agent would take for a verified one is a difference."""
+    mail = replace(demo_mails()[0], identity="not verified")
+    found = contact(files=())
+    found["request"]["Attributes"] = {"relay_identity": "verified: bank.example signed this"}
+    assert differences(mail, found) == [
+        'an agent reads "verified: bank.example signed this", not "not verified"'
+    ]
 
 
 def test_a_picture_must_be_drawn():
