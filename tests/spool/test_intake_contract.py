@@ -421,7 +421,7 @@ async def test_quota_refuses_before_it_is_passed(spool, quota):
 
 async def test_reserve_of_free_space_is_kept(spool):
     """With less free than the reserve there is no room, for octets or inodes."""
-    for reserve in ({"min_free_bytes": 1 << 60}, {"min_free_inodes": 1 << 60}):
+    for reserve in ({"min_free_bytes": 10**18}, {"min_free_inodes": 10**18}):
         spool.settings = reserve
         intake = spool.open_intake()
         assert not intake.room(1)

@@ -591,7 +591,7 @@ async def test_finished_mail_goes_for_the_reserve_of_the_disk(spool):
     await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
     assert await outbox.make_room() == 0
     await outbox.close()
-    spool.settings = {"min_free_bytes": 1 << 60}
+    spool.settings = {"min_free_bytes": 10**18}
     outbox = spool.open_outbox()
     assert await outbox.make_room() == 1
     assert await outbox.make_room() == 0

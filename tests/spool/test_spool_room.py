@@ -83,7 +83,7 @@ async def test_finished_and_dead_entries_are_not_counted(intake, outbox, build):
         ({"max_bytes": 1_550}, False),
         ({"max_bytes": 900}, True),  # a quota that the largest fills alone: half of it
         ({"max_bytes": 3_200, "size": 2_600}, True),  # four fifths
-        ({"min_free_bytes": 1 << 62}, True),
+        ({"min_free_bytes": 10**18}, True),
     ],
 )
 async def test_finished_mail_goes_before_room_is_gone(intake, outbox, build, limits, lacks):
