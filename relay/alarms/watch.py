@@ -23,6 +23,8 @@ from relay.vocabulary import Cause
 
 #: Looks between two sweeps of finished mail: retention is counted in days.
 _LOOKS_PER_SWEEP = 20
+#: Seconds that a sweep lasts at most: looks go on meanwhile, and the next look is followed by its rest.
+_SWEEP_SECONDS = 10.0
 #: Seconds between two looks at the free room: peers that got 452 come again in minutes.
 _ROOM_SECONDS = 1.0
 #: Seconds between two looks at a sick spool: a person and a load balancer wait for its end.
@@ -58,6 +60,8 @@ class Watch:
         self._state = QueueState()
         #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
+        #: True if the last sweep left work to the next.
+        self._swept_in_part = False
         #: True if the reserve was released at the last look.
         self._reserve_out = False
         #: The probe that the last look was waiting for.
@@ -88,7 +92,7 @@ class Watch:
                 continue
             await self.look()
             looks, waited = looks + 1, 0.0
-            if looks % _LOOKS_PER_SWEEP == 0:
+            if looks % _LOOKS_PER_SWEEP == 0 or self._swept_in_part:
                 await self.sweep()
         await self._sender.close()
         await self._remember()
@@ -124,14 +128,24 @@ class Watch:
     async def sweep(self) -> None:
         """Remove finished mail past its retention, and give up mail that has waited for
         `deliver.max_hold_hours` in any state.
+
+        A sweep that takes too long, and one during which the relay is stopped, leaves the rest to the next.
         """
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + _SWEEP_SECONDS
+        self._swept_in_part = False
+
+        async def pause(seconds: float) -> bool:
+            self._swept_in_part = await self._wait(seconds) or clock() > ends_at
+            return self._swept_in_part
+
         now = self._now()
         limit = timedelta(hours=self._config.deliver.max_hold_hours)
         detail = (
             f"waited for more than {self._config.deliver.max_hold_hours:g} hours (deliver.max_hold_hours)"
         )
         try:
-            mails = await self._outbox.expire(now=now)
+            mails = await self._outbox.expire(now=now, pause=pause)
             buried = await self._outbox.bury_aged(
                 accepted_before=now - limit, reason="too_old", detail=detail, now=now
             )

@@ -19,7 +19,7 @@ is passed over. An attempt is counted before it begins. Instants are aware, in U
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -33,6 +33,9 @@ from relay.spool.model import (
     Submission,
 )
 from relay.vocabulary import Rung
+
+#: Waits for so many seconds between two steps of long work. Returns True if the work must end now.
+Pause = Callable[[float], Awaitable[bool]]
 
 
 class Wake(Protocol):
@@ -294,9 +297,12 @@ class Outbox(Protocol):
     async def paused(self) -> Paused:
         """The pauses and holds that are in force."""
 
-    async def expire(self, *, now: datetime) -> int:
-        """Remove mails past their retention, and ledger records past the window. Returns how many mails were
-        removed.
+    async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
+        """Remove mails past their retention, and ledger records past the window, in small steps. Returns how
+        many mails were removed.
+
+        Between two steps `pause` is awaited (by default a sleep), so that mail is accepted and delivered
+        meanwhile. Where it returns True, the rest is left to the next call.
         """
 
     async def probe(self) -> None:

@@ -366,6 +366,19 @@ async def test_reload_moves_the_last_limit(world):
     assert world.desk.select(Filter(ids=(spool_id,)))[0].state is State.DEAD
 
 
+async def test_a_sweep_ends_with_the_relay(world):
+    """A stop does not wait for all finished mail to be removed: the next sweep removes the rest."""
+    for _ in range(150):  # more than one step
+        await world.put()
+    for entry in await world.outbox.claim(now=NOW, limit=150, lease_seconds=60):
+        await world.outbox.finish(entry, contact_id="c", now=NOW)
+    world.clock.now += timedelta(days=30)
+    await world.watch.sweep()  # `wait` says that the relay is to stop
+    assert 0 < world.desk.counts()[State.DONE] < 150
+    await world.watch.sweep()
+    assert world.desk.counts()[State.DONE] == 0
+
+
 async def test_restart_wakes_nobody_twice(world):
     """What was told before a restart is counted after it, not told again."""
     await world.put()

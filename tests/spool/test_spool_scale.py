@@ -152,6 +152,23 @@ async def test_expiry_goes_step_by_step(filled, outbox, desk):
     assert query(filled, "SELECT count(*) FROM ledger") == [(0,)]
 
 
+async def test_expiry_pauses_between_its_steps_and_ends_when_told_to(filled, outbox):
+    """Other processes have the write lock between two steps; a stop leaves the rest to the next expiry."""
+    while entries := await outbox.claim(now=later(1), limit=256, lease_seconds=3600):
+        await asyncio.gather(*(outbox.finish(entry, contact_id="c", now=later(2)) for entry in entries))
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        with transaction(filled):  # the lock is free
+            return len(pauses) == 3
+
+    now = NOW + timedelta(days=15)
+    assert await outbox.expire(now=now, pause=pause) == 3 * retention.STEP
+    assert min(pauses) > 0
+    assert await outbox.expire(now=now) == ENTRIES - 3 * retention.STEP
+
+
 async def test_space_of_a_long_jam_is_given_back(spool, intake, outbox, monkeypatch):
     """When much of the database is free, the file becomes smaller, and until then its free pages count as
     room.

@@ -233,9 +233,10 @@ def _queued(connection: apsw.Connection, probes: Sequence[str], held: Container[
     """
     found: dict[str, list[int]] = {}
     if probes:
+        # CROSS JOIN: by the few ids. SQLite itself would walk over all entries that are queued.
         for route, entry_id in query(
             connection,
-            "SELECT route, entry_id FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
+            "SELECT route, entry_id FROM json_each(?) AS j CROSS JOIN entries ON entry_id = j.value "
             "WHERE state = 'queued' ORDER BY j.key",
             (json.dumps(find_numbers(probes)),),
         ):

@@ -20,7 +20,7 @@ import apsw
 from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError
-from relay.spool.interface import Outbox
+from relay.spool.interface import Outbox, Pause
 from relay.spool.local import claims, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.database import Readers, WriteLock, open_database, query
@@ -30,6 +30,7 @@ from relay.spool.local.layout import Layout, lock_file
 from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
 from relay.spool.local.room import Reserve, Room
+from relay.spool.local.steps import run_steps
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
@@ -204,22 +205,28 @@ class LocalOutbox(Outbox):
             instance_id=instance_id,
         )
 
-    async def expire(self, *, now: datetime) -> int:
+    async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
         mails = 0
         before = now - timedelta(days=self._limits.retain_days)
-        more = True
-        while more:
+        hours = self._limits.duplicate_window_hours
+
+        async def remove() -> bool:
+            nonlocal mails
             gone, more = await self._remove_finished(before)
             mails += gone
+            return more
+
+        async def forget() -> bool:
+            forgotten = await self._change("expire", retention.expire_ledger, now=now, window_hours=hours)
+            return forgotten == retention.STEP
+
+        async def shrink() -> bool:
+            return await self._change("expire", retention.give_back)
+
+        stopped = await run_steps(remove, pause)
         mails += await self.make_room()
-        hours = self._limits.duplicate_window_hours
-        while (
-            await self._change("expire", retention.expire_ledger, now=now, window_hours=hours)
-            == retention.STEP
-        ):
-            continue
-        while await self._change("expire", retention.give_back):
-            continue
+        for step in (forget, shrink):
+            stopped = stopped or await run_steps(step, pause)
         return mails
 
     async def probe(self) -> None:
@@ -227,10 +234,16 @@ class LocalOutbox(Outbox):
 
     async def make_room(self) -> int:
         mails = 0
-        more = True
-        while more and await asyncio.to_thread(self._lacks_room):
+
+        async def remove() -> bool:
+            nonlocal mails
+            if not await asyncio.to_thread(self._lacks_room):
+                return False
             gone, more = await self._remove_finished(_EVER)
             mails += gone
+            return more
+
+        await run_steps(remove)
         if await asyncio.to_thread(self._reserve.is_needed):
             await self._give_back_all()
         return mails
@@ -241,10 +254,14 @@ class LocalOutbox(Outbox):
 
     async def _give_back_all(self) -> None:
         """Return free pages of the database to the disk, until the reserve has room."""
-        while await self._change("expire", retention.give_back, kept=0):
+
+        async def shrink() -> bool:
+            if not await self._change("expire", retention.give_back, kept=0):
+                return False
             await self._read(query, "PRAGMA wal_checkpoint(PASSIVE)")
-            if await asyncio.to_thread(self._reserve.lay):
-                return
+            return not await asyncio.to_thread(self._reserve.lay)
+
+        await run_steps(shrink)
 
     async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
         """Remove some finished mails. Returns their number, and whether there may be more."""

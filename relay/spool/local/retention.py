@@ -16,8 +16,8 @@ from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
 from relay.spool.local.rows import to_microseconds
 
-#: Rows in one transaction: it takes some ten milliseconds.
-STEP = 500
+#: Rows in one transaction, during which no receiver can commit: it takes some milliseconds of processor time.
+STEP = 100
 #: Octets in one transaction, beside the mail of the last row: removed data is overwritten, and that goes
 #: through the log.
 _STEP_BYTES = 4 * 1024 * 1024
@@ -26,6 +26,12 @@ _STEP_BYTES = 4 * 1024 * 1024
 _PAGES = 1_000
 #: Free pages that are kept for new mail, at least: 64 MiB.
 _PAGES_KEPT = 16_000
+#: By the index of finished entries, whose order is that of their ends. SQLite itself would take the index of
+#: states, and sort all finished entries whether one is due or not.
+_OLDEST_DONE = """
+SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries INDEXED BY entries_done CROSS JOIN mails USING (mail_id)
+WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +46,7 @@ def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool,
     """Remove the oldest finished entries that ended before this instant. Returns whether there may be more,
     and the mails that were removed.
     """
-    found = query(
-        connection,
-        "SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries JOIN mails USING (mail_id) "
-        "WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?",
-        (to_microseconds(before), STEP),
-    )
+    found = query(connection, _OLDEST_DONE, (to_microseconds(before), STEP))
     rows: list[tuple[int, int]] = []
     octets = 0
     for entry_id, mail_id, size in found:

@@ -42,9 +42,10 @@ class Suspects:
         self.keep_waiting = False
         if not self._ids:
             return None
+        # CROSS JOIN: by the few ids. SQLite itself would walk over all entries that are queued.
         rows = query(
             connection,
-            "SELECT entry_id, state, due_at, route FROM json_each(?) AS j JOIN entries ON entry_id = j.value "
+            "SELECT entry_id, state, due_at, route FROM json_each(?) AS j CROSS JOIN entries ON entry_id = j.value "
             "WHERE state IN ('queued', 'leased') AND reason = ? ORDER BY due_at, entry_id",
             (json.dumps(sorted(self._ids)), HUNG),
         )

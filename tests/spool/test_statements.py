@@ -1,0 +1,325 @@
+"""Every statement of the local spool after a long life: its plan, and the steps it takes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+from spool_helpers import NOW, build_destination, build_submission, later
+
+import relay.spool.local
+from relay.errors import LeaseLostError
+from relay.spool.local.database import open_database, query, transaction
+from relay.spool.local.rows import build_envelope_json
+from relay.spool.model import Filter, PolicyHold, State
+from relay.vocabulary import Rung
+
+pytestmark = pytest.mark.slow
+
+FOLDER = Path(relay.spool.local.__file__).parent
+QUEUED, ASIDE = 10_000, 1_000
+#: Operations of SQLite's machine that one statement may take: a step of a hundred rows takes some 6,000,
+#: a walk over all entries of a state five or more for each.
+STEPS = 20_000
+
+#: Statements that look at more, by function, and why they may.
+WALKS = {
+    "claims.bring_back": "all waiting entries, once, at a start",
+    "claims.move_clock": "all waiting entries, once, after the clock was set back",
+    "suspects.load": "all waiting entries, once, at a start",
+    "desk.routes": "a person asks for the names of all routes",
+    "listing.count": "a person counts by a filter that has no index",
+    "listing.select": "a person filters by what has no index",
+    "search.trace": "a person looks for an address, or for a word that no index knows",
+    "search.aside": "counts what waits for a person, at each look of the watch",
+    "search.backlog": "a person asks for the ages of all waiting mail",
+}
+#: Plans that read a whole table or sort, by function, and why they may.
+PLANS = {
+    "claims.find_probes": "sorts ten rows of an array",
+    "claims._queued": "sorts the few probes of a claim",
+    "claims._read": "sorts the entries of one claim",
+    "suspects.next_entry": "sorts the entries of one runner that hung",
+    "accept._known": "sorts what a group of mails repeats",
+    "outcomes.find_token": "sorts the records of one token",
+    "outbox._sweep": "the mails that have a file, once, at a start",
+    "turns.load": "a table of at most 10,000 rows, once, at a start",
+    "search.trace": "sorts the entries that a word names; a person waits for the walk",
+    "search.remembered": "sorts the records that a word names",
+    "search.originals": "sorts the entries at the last rung since some hours",
+    "desk.routes": "a person asks for the names of all routes",
+}
+#: Tables that stay small (a row for each counter, pause or hold), and the walk from route to route.
+#: The index of leased entries is as short as the list of deliveries under way.
+SMALL = {"control", "totals", "walk"}
+#: Calls that the scenario below does not reach, and why.
+NOT_RUN = {"turns._save": "the second one runs after 10,000 networks, and removes a row by its whole key"}
+
+
+class Seen:
+    """The statements that were run: by call, the texts; by text, values and the most steps of a run."""
+
+    def __init__(self) -> None:
+        self.calls: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.values: dict[str, object] = {}
+        self.steps: dict[str, int] = defaultdict(int)
+
+    def watch(self, connection) -> None:
+        connection.exec_trace = self._note
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count)
+
+    def _note(self, _cursor, sql, values) -> bool:
+        frame = sys._getframe(1)
+        while frame and (
+            Path(frame.f_code.co_filename).parent != FOLDER
+            or frame.f_code.co_filename.endswith("/database.py")
+        ):
+            frame = frame.f_back
+        if frame and re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT|WITH)", sql):
+            self.calls[Path(frame.f_code.co_filename).stem, frame.f_lineno].add(sql)
+            self.values[sql] = values
+        return True
+
+    def _count(self, event) -> None:
+        if event["sql"]:
+            steps = event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+            self.steps[event["sql"]] = max(self.steps[event["sql"]], steps)
+
+
+@contextmanager
+def watched():
+    """All connections that are opened meanwhile are watched."""
+    seen = Seen()
+    apsw.connection_hooks.append(seen.watch)
+    try:
+        yield seen
+    finally:
+        apsw.connection_hooks.remove(seen.watch)
+
+
+def find_calls() -> dict[tuple[str, int, int], str]:
+    """The calls of the local spool that run a statement: module, first and last line; and the function."""
+    calls = {}
+    for path in FOLDER.glob("*.py"):
+        if path.stem in {"database", "schema"}:  # opening and migration
+            continue
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and _runs(call):
+                    place = path.stem, call.lineno, call.end_lineno
+                    calls[place] = f"{path.stem}.{function.name}"  # the innermost function comes last
+    return calls
+
+
+def _runs(call) -> bool:
+    if "PRAGMA" in ast.unparse(call):
+        return False
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in {"query", "execute", "executemany"}
+
+
+def fill(path: Path, finished: int) -> None:
+    """Rows as a long life leaves them, made by SQL: a mail a millisecond, the newest are waiting."""
+    connection = open_database(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    start = NOW - timedelta(days=30)
+    total = finished + QUEUED + 2 * ASIDE
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
+            "trace_size, trace_sha256, filed, accepted_at, sender, author) "
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) "
+            "SELECT i, printf('0%015d', i), lower(hex(randomblob(32))), printf('<%d@life.example>', i), "
+            "printf('s%d@life.example', i % 500), ?3, '{}', 2000, 100, x'00', 0, ?2 + i * 1000, '', NULL FROM n",
+            (total, int(start.timestamp()) * 1_000_000, build_envelope_json(build_submission("x").envelope)),
+        )
+        connection.execute(
+            "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, state, due_at, "
+            "accepted_at, updated_at, contact_id, ready, network, domain) SELECT mail_id, 'instance-1', "
+            "'support@example.com', '[]', printf('r%d', mail_id % 5), 1, CASE WHEN mail_id <= ?1 THEN 'done' "
+            "WHEN mail_id <= ?2 THEN 'queued' WHEN mail_id <= ?3 THEN 'held' ELSE 'dead' END, accepted_at, "
+            "accepted_at, accepted_at + 1000000, iif(mail_id <= ?1, printf('c%d', mail_id), NULL), mail_id % 2, "
+            "mail_id % 50, mail_id % 500 FROM mails",
+            (finished, finished + QUEUED, finished + QUEUED + ASIDE),
+        )
+        connection.execute(
+            "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
+            "accepted_at, route, tag, sender, dmarc, token, author) SELECT fingerprint, instance_id, address, "
+            "spool_id, message_id, 1, contact_id, mails.accepted_at, route, '', 'ann@customer.example', '', "
+            "printf('t%d', mail_id), 'ann@customer.example' FROM mails JOIN entries USING (mail_id) "
+            "WHERE state = 'done'"
+        )
+    connection.close()
+
+
+async def receive(intake) -> list[str]:
+    """Mail of every kind comes in."""
+    known = ["<7@life.example>"]
+    ids = []
+    for number in range(40):
+        destination = build_destination(f"{number % 3}@example.com", route=f"n{number % 3}")
+        mail = build_submission(
+            intake.new_id(), destinations=(destination,), references=known, author="ann@customer.example"
+        )
+        if number == 0:
+            mail = replace(mail, holds=(PolicyHold(route="n0", reason="policy.x", detail=""),))
+        ids.append((await intake.put(mail)).spool_id)
+        intake.confirm(ids[-1])
+    intake.confirm((await intake.put(build_submission(intake.new_id(), message_id=None))).spool_id)
+    await intake.put(build_submission(intake.new_id(), body=b"twice", message_id="<t@x>"))
+    assert (await intake.put(build_submission(intake.new_id(), body=b"twice", message_id="<t@x>"))).duplicate
+    assert intake.room(1_000)
+    assert not intake.paused()
+    await intake.probe()
+    return ids
+
+
+async def deliver(outbox) -> str:
+    """Entries go all ways out of a lease. Returns the reference of one that is held, and in doubt."""
+    at = later(10)
+    held = [f"r{number}" for number in range(5)]
+    assert not await outbox.claim(now=NOW - timedelta(hours=1), limit=8, lease_seconds=60, held_routes=held)
+    probes = await outbox.find_probes("n1")
+    await outbox.hold_route("n1", reason="connect.x", detail="", now=at)
+    assert await outbox.claim(now=at, limit=2, lease_seconds=60, held_routes=held, probes=probes)
+    await outbox.resume_route("n1")
+    assert await outbox.next_due_at()
+    entries = list(await outbox.claim(now=at, limit=20, lease_seconds=60, held_routes=held))
+    assert len(entries) == 20
+    one = entries.pop()
+    async with outbox.open_raw(one):
+        pass
+    await outbox.renew(one, lease_seconds=60, now=at)
+    await outbox.save_request(one, request=b"{}", rung=Rung.FULL, token="t", expires_at=later(99), now=at)
+    await outbox.find_contact(one, message_ids=["<7@life.example>"], since=NOW - timedelta(days=60))
+    assert await outbox.find_token("t7")
+    await outbox.refuse(one, rung=Rung.TEXT, token="u", reason="r", detail="", now=at)
+    await outbox.begin_sending(one, token="u", now=at)
+    await outbox.begin_original(one, reason="worker.crashed", detail="", now=at)
+    await outbox.why_original(one)
+    await outbox.finish(one, contact_id="c", now=at)
+    with pytest.raises(LeaseLostError):
+        await outbox.finish(one, contact_id="c", now=at)
+    await outbox.defer(
+        entries.pop(), until=later(60), reason="r", detail="", settled=True, void=True, rung=Rung.TEXT, now=at
+    )
+    put_back = entries.pop()
+    await outbox.defer(put_back, until=later(60), reason="r", detail="", begun=False, now=at)
+    await outbox.recall([put_back.reference], now=at)
+    doubtful = entries.pop()
+    await outbox.begin_sending(doubtful, token="v", now=at - timedelta(days=30))
+    await outbox.hold(doubtful, reason="class.bulk", detail="", now=at)
+    await outbox.bury(entries.pop(), reason="r", detail="", afresh=True, settled=True, now=at)
+    await outbox.move_clock(by=timedelta(hours=-1), lease_seconds=60, now=at)
+    await outbox.claim(now=later(3600), limit=8, lease_seconds=60)  # leases have ended
+    await outbox.paused()
+    return doubtful.reference
+
+
+async def sweep(outbox) -> None:
+    """Retention, the last limit, and room."""
+    # 250 of the finished mails, and 1,250 records of them
+    await outbox.expire(now=NOW - timedelta(days=30) + timedelta(days=90, seconds=1.25))
+    await outbox.bury_aged(accepted_before=NOW, reason="too_old", detail="", now=NOW + timedelta(days=1))
+    await outbox.make_room()
+
+
+def operate(desk, ids) -> None:
+    """A person looks, and changes."""
+    at = later(20)
+    for word in (ids[5], "<9@life.example>", "c9", "s9@life.example", "nobody"):
+        desk.trace(word)
+        desk.remembered(word)
+    desk.remembered(f"{ids[5]}.7")
+    desk.hold(ids[5:8], now=at)
+    desk.release([ids[5], ids[-1]], now=at, agreed=True)
+    desk.retry(ids[6:8], now=at, agreed=True)
+    desk.export(ids[8])
+    desk.history(desk.select(Filter(ids=(ids[8],)))[0])
+    for wanted in (
+        Filter(),
+        Filter(route="r1", reason="connect", older_than=NOW),
+        Filter(states=(State.HELD,), sender="@life.example"),
+        Filter(recipient="@example.com", states=(State.DEAD,)),
+    ):
+        desk.select(wanted)
+        desk.tally(wanted)
+    desk.counts()
+    desk.aside()
+    desk.originals(reasons=["worker.crashed"], since=NOW - timedelta(days=1))
+    desk.backlog(limits=(timedelta(hours=1),), now=at)
+    desk.pause("route r2", now=at)
+    desk.resume("route r2")
+    desk.paused()
+    desk.routes()
+    desk.others(build_submission(ids[0]))
+    desk.drop(ids[8:10], now=at)
+
+
+@pytest.fixture(params=[10_000, pytest.param(100_000, marks=pytest.mark.long)])
+async def seen(request, spool):
+    """What a long life runs: reception, deliveries, two bad ends of a runner, a person."""
+    spool.settings = {"max_age_hours": 10_000, "retain_days": 90}
+    await spool.open_intake().close()
+    fill(spool.config.data_dir / "spool" / "spool.db", request.param)
+    with watched() as seen:
+        intake, outbox, desk = spool.open_intake(), spool.open_outbox(), spool.open_desk()
+        await outbox.recover(now=NOW)
+        ids = await receive(intake)
+        ids.append(await deliver(outbox))
+        await outbox.recover(now=later(30), blame=True, hung=True)
+        await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)
+        await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)
+        operate(desk, ids)
+        await sweep(outbox)
+        await intake.close()
+    return seen
+
+
+def explain(connection, sql, values) -> list[str]:
+    return [row[3] for row in query(connection, f"EXPLAIN QUERY PLAN {sql}", values or ())]
+
+
+def test_every_statement_costs_the_same_in_a_long_life(spool, seen):
+    """Nothing reads a whole table, sorts, or takes many steps, but what is listed with its reason; and every
+    statement of the spool was run.
+    """
+    connection = open_database(spool.config.data_dir / "spool" / "spool.db")
+    for name, arity in (("fits_sender", 1), ("fits_recipient", 2)):
+        connection.create_scalar_function(name, lambda *_: False, arity)
+    walks, plans, run, wrong = set(), set(), set(), []
+    calls = find_calls()
+    for (module, line), texts in seen.calls.items():
+        (place, function), *_ = [
+            (place, name)
+            for place, name in calls.items()
+            if place[0] == module and place[1] <= line <= place[2]
+        ]
+        run.add(place)
+        for sql in texts:
+            if seen.steps[sql] > STEPS:
+                walks.add(function)
+                if function not in WALKS:
+                    wrong.append(f"{function} took {seen.steps[sql]:,} steps: {sql}")
+            for plan in explain(connection, sql, seen.values[sql]):
+                scanned = re.match(r"SCAN (\w+)\b(?! VIRTUAL TABLE)(?! USING .*INDEX entries_leased)", plan)
+                if "TEMP B-TREE" in plan or (scanned and scanned[1] not in SMALL):
+                    plans.add(function)
+                    if function not in PLANS:
+                        wrong.append(f"{function}: {plan}: {sql}")
+    connection.close()
+    missed = {name for place, name in calls.items() if place not in run}
+    assert not wrong, "\n".join(wrong)
+    stale = {"walks": set(WALKS) - walks, "plans": set(PLANS) - plans, "calls": missed ^ set(NOT_RUN)}
+    assert not any(stale.values()), str(stale)
