@@ -30,6 +30,10 @@ def examine_certificate(config: Config, *, now: datetime) -> Iterator[Finding]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate, key)
     yield _expiry(server, certificate, now)
+    for more in config.tls.more:
+        another = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        another.load_cert_chain(more.certificate, more.key)
+        yield _expiry(another, more.certificate, now)
     roots = ssl.create_default_context()
     roots.check_hostname = False
     wrong = _handshake(server, roots, config.hostname)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from relay.config.model import Config, Listener, Route
+from relay.config.listener import Listener
+from relay.config.model import Config, Route
 
 __all__ = ["Config", "Listener", "Route"]

@@ -119,21 +119,39 @@ def _unreadable(key: str, path: Path) -> str:
 
 def _check_tls(config: Config) -> tuple[str, ...]:
     tls = config.tls
-    named = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
-    sentences = [_unreadable(f"tls.{name}", path) for name, path in named.items() if path]
-    if not any(sentences) and tls.certificate and tls.key:
-        sentences = _check_pair(tls.certificate, tls.key)
+    pairs = {"tls": (tls.certificate, tls.key)} if tls.certificate and tls.key else {}
+    pairs |= {f"tls.more[{index}]": (pair.certificate, pair.key) for index, pair in enumerate(tls.more)}
+    named = {"tls.client_ca": tls.client_ca}
+    for table, (certificate, key) in pairs.items():
+        named |= {f"{table}.certificate": certificate, f"{table}.key": key}
+    sentences = [_unreadable(name, path) for name, path in named.items() if path]
+    if not any(sentences):
+        sentences = [wrong for table, pair in pairs.items() for wrong in _check_pair(table, *pair)]
+    if tls.ciphers:
+        sentences += [_check_ciphers(tls.ciphers)]
     if not any(sentences) and tls.client_ca:
         sentences = [_holds(tls.client_ca, "tls.client_ca", "CERTIFICATE")]
     return tuple(filter(None, sentences))
 
 
-def _check_pair(certificate: Path, key: Path) -> list[str]:
+def _check_ciphers(ciphers: str) -> str:
+    """The sentence for a list of ciphers that OpenSSL cannot read, or the empty string."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except ssl.SSLError:
+        return f'tls.ciphers = {show(ciphers)}: names no cipher; write a list as OpenSSL has it, such as "ECDHE+AESGCM"'
+    return ""
+
+
+def _check_pair(table: str, certificate: Path, key: Path) -> list[str]:
     """The sentences for a certificate and key that do not serve together."""
-    sentences = [_holds(certificate, "tls.certificate", "CERTIFICATE"), _holds(key, "tls.key", "PRIVATE KEY")]
+    sentences = [
+        _holds(certificate, f"{table}.certificate", "CERTIFICATE"),
+        _holds(key, f"{table}.key", "PRIVATE KEY"),
+    ]
     if any(sentences):
         return sentences
-    name = f"tls.key = {show(str(key))}"
+    name = f"{table}.key = {show(str(key))}"
     if b"ENCRYPTED" in key.read_bytes():
         return [f"{name}: has a passphrase, and nobody is there to type it; give the key without one"]
     try:

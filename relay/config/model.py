@@ -20,19 +20,18 @@ from pydantic import (
 )
 
 from relay.config.contact import Contact, ContactFields, Template, captured_names, unknown_fields
+from relay.config.listener import Bind, Listener, Tls
 from relay.config.origin import Dns, Identity
-from relay.config.policy import ListenerPolicy, RoutePolicy, check_class_rules, split_class_rules
+from relay.config.policy import RoutePolicy, check_class_rules, split_class_rules
 from relay.config.section import Section
 from relay.config.words import (
     check_address,
-    check_bind,
     check_bucket,
     check_extension,
     check_handler,
     check_hostname,
     check_instance_id,
     check_match,
-    check_network,
     check_prefix,
     check_route_name,
     check_url,
@@ -51,8 +50,6 @@ from relay.contact.limits import (
 )
 from relay.domains import normalise_address
 
-Network = Annotated[str, AfterValidator(check_network)]
-Bind = Annotated[str, AfterValidator(check_bind)]
 Address = Annotated[str, AfterValidator(check_address)]
 Match = Annotated[str, AfterValidator(check_match)]
 InstanceId = Annotated[str, AfterValidator(check_instance_id)]
@@ -60,30 +57,6 @@ InstanceId = Annotated[str, AfterValidator(check_instance_id)]
 #: to MAIL or RCPT.
 _HOOKS_SECONDS = 240
 Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
-
-
-class Listener(Section):
-    """One place where mail comes in."""
-
-    bind: Bind = "0.0.0.0:25"
-    role: Literal["mx", "trusted"] = "mx"
-    protocol: Literal["smtp", "lmtp"] = "smtp"
-    tls: Literal["none", "starttls", "required", "implicit"] = "starttls"
-    proxy_protocol: tuple[Network, ...] = ()
-    xclient: tuple[Network, ...] = ()
-    allow: tuple[Network, ...] = ()
-    auth: Literal["none", "optional", "required"] = "none"
-    policy: ListenerPolicy = Field(default_factory=dict)
-    bare_lf: Literal["repair", "reject"] = "repair"
-    strict: bool = False
-
-
-class Tls(Section):
-    """The certificate of the listeners."""
-
-    certificate: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None
 
 
 class Server(Section):
@@ -385,5 +358,7 @@ def _unmet_needs(config: Config) -> Iterator[str]:
             yield f'{name}.auth = "{listener.auth}": needs server.users_file; name the file of logins'
     if tls.certificate and not tls.key:
         yield f'tls.certificate = "{tls.certificate}": needs tls.key; give both or neither'
+    if tls.more and not tls.certificate:
+        yield "tls.more: needs tls.certificate and tls.key, the certificate of all other names; give both"
     if tls.key and not tls.certificate:
         yield f'tls.key = "{tls.key}": needs tls.certificate; give both or neither'

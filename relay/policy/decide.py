@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from relay import replies
-from relay.config.model import Config, Listener, Route
+from relay.config.listener import Listener
+from relay.config.model import Config, Route
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.message.hops import Hops
 from relay.policy.octets import Octets

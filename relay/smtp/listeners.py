@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from relay.config.listener import Listener, Tls
 from relay.config.model import Config
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
@@ -30,6 +31,19 @@ from relay.spool.interface import Intake
 
 #: Seconds between two looks whether the last session is gone.
 _DRAIN_STEP_SECONDS = 0.05
+
+
+def _find_certificates(
+    made: dict[tuple[bool, bool], Certificates], tls: Tls, listener: Listener
+) -> Certificates:
+    """The certificates for a listener, shared with those that ask the same of peers."""
+    ask_client = listener.role == "trusted" and tls.client_ca is not None
+    opportunistic = listener.tls == "starttls"
+    found = made.get((ask_client, opportunistic))
+    if found is None:
+        found = Certificates(tls, ask_client=ask_client, opportunistic=opportunistic)
+        made[ask_client, opportunistic] = found
+    return found
 
 
 class Listeners:
@@ -91,8 +105,7 @@ class Listeners:
         assert self._server is not None
         routes = RouteTable(config)
         tls = config.tls
-        plain = Certificates(tls, ask_client=False) if tls.certificate else None
-        asking = Certificates(tls, ask_client=True) if tls.certificate and tls.client_ca else plain
+        made: dict[tuple[bool, bool], Certificates] = {}
         users = Users(config.server.users_file) if config.server.users_file else None
         hooks = build_hooks(config, self._hooks)
         checks = build_checks(config, self._checks)
@@ -101,7 +114,7 @@ class Listeners:
                 config=config,
                 listener=listener,
                 routes=routes,
-                tls=asking if listener.role == "trusted" else plain,
+                tls=_find_certificates(made, tls, listener) if tls.certificate else None,
                 users=users,
                 look=self._look,
                 hooks=hooks,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay import replies
-from relay.config.model import Config, Listener
+from relay.config.listener import Listener
+from relay.config.model import Config
 from relay.domains import strip_brackets
 from relay.envelope import Peer
 from relay.errors import RelayError, SpoolSickError

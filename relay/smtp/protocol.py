@@ -22,7 +22,7 @@ from relay.smtp.late_answers import LateAnswers
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
-from relay.smtp.tls import client_name, describe_tls
+from relay.smtp.tls import client_name, describe_failure, describe_tls
 from relay.smtp.transfer import Transfer
 from relay.vocabulary import Reply
 
@@ -117,7 +117,7 @@ class Conversation:
                 secured = await connection.start_tls(context, handshake_seconds=seconds)
         except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
             self.why = "handshake failed"
-            peer, reason = session.peer_state.address, type(exc).__name__
+            peer, reason = session.peer_state.address, describe_failure(exc)
             telemetry.handshake_failed(peer=peer, listener=settings.listener.bind, reason=reason)
         if secured is None:
             connection.cut()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from relay import replies
-from relay.config.model import Config, Limits, Listener
+from relay.config.listener import Listener
+from relay.config.model import Config, Limits
 from relay.domains import normalise_address
 from relay.networks import Network, parse_address, parse_network
 from relay.policy.decide import Terms, build_terms

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from relay.config.model import Listener
+from relay.config.listener import Listener
 from relay.config.words import split_bind
 
 #: Connections that the kernel keeps while a receiver is busy: with 100, 200 senders at once fall to a

@@ -1,6 +1,7 @@
 """TLS: the server's context, and the certificate that may change under it.
 
-Owns the choice of protocols and the watch over the files. TLS 1.2 and newer (RFC 8996), with forward secrecy.
+Owns the choice of protocols and the watch over the files. TLS 1.2 and newer (RFC 8996), with forward secrecy
+but for opportunistic peers that have nothing better.
 A changed certificate is read into a context of its own, which is put in place only when the certificate is
 whole: while the files are half written, the old one stays in force.
 """
@@ -14,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from relay import telemetry
-from relay.config.model import Tls
+from relay.config.listener import Tls
 
 # TLS 1.2 with forward secrecy and authenticated encryption only (RFC 9325 §4.2); TLS 1.3 chooses for itself.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# Where a peer may also send in clear, as it does after a handshake that failed, the worst of these is better
+# than none (RFC 7435 §3): ECDHE with CBC, then RSA with GCM, after all others.
+_OPPORTUNISTIC = _CIPHERS + ":ECDHE+AES:RSA+AESGCM:!AESCCM:!aNULL"
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class _Connection(ssl.SSLObject):
@@ -67,13 +72,19 @@ def send_alert(error: OSError, descriptor: int) -> None:
 class Certificates:
     """The context for new handshakes, renewed when its files change."""
 
-    def __init__(self, tls: Tls, *, ask_client: bool) -> None:
+    def __init__(self, tls: Tls, *, ask_client: bool, opportunistic: bool = False) -> None:
         if tls.certificate is None or tls.key is None:
             raise ValueError("no certificate is configured")
-        self._files = tuple(path for path in (tls.certificate, tls.key, tls.client_ca) if path is not None)
-        self._certificate: Path = tls.certificate
-        self._key: Path = tls.key
+        self._tls = tls
+        self._ciphers = tls.ciphers or (_OPPORTUNISTIC if opportunistic else _CIPHERS)
         self._client_ca = tls.client_ca if ask_client else None
+        #: By the name in SNI, the certificates that are shown; "" has those of all other names.
+        self._pairs: dict[str, list[tuple[Path, Path]]] = {"": [(tls.certificate, tls.key)]}
+        for more in tls.more:
+            for name in more.names or ("",):
+                self._pairs.setdefault(name.lower(), []).append((more.certificate, more.key))
+        pairs = [path for pairs in self._pairs.values() for pair in pairs for path in pair]
+        self._files = tuple(dict.fromkeys([*pairs, *([tls.client_ca] if tls.client_ca else [])]))
         self._seen: tuple[tuple[int, int, int], ...] | None = None
         self._failed: tuple[tuple[int, int, int], ...] | None = None
         #: None while no certificate could be read at all.
@@ -95,22 +106,49 @@ class Certificates:
             context = self._build()
         except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
             self._failed = seen
-            telemetry.certificate_refused(path=str(self._certificate), why=type(exc).__name__)
+            telemetry.certificate_refused(path=str(self._tls.certificate), why=describe_failure(exc))
             return False
         self.context, self._seen, self._failed = context, seen, None
-        telemetry.certificate_loaded(path=str(self._certificate))
+        telemetry.certificate_loaded(path=str(self._tls.certificate))
         return True
 
     def _build(self) -> ssl.SSLContext:
+        """The context of the first certificate, which goes over to another one by the name in SNI."""
+        contexts = {name: self._build_one(pairs) for name, pairs in self._pairs.items()}
+        context = contexts.pop("")
+
+        def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+            chosen = contexts.get(name.lower().rstrip(".")) if name else None
+            if chosen is not None:
+                connection.context = chosen
+
+        if contexts:
+            context.sni_callback = choose
+        return context
+
+    def _build_one(self, pairs: list[tuple[Path, Path]]) -> ssl.SSLContext:
+        """The context of certificates for the same names; OpenSSL keeps one for each kind of key."""
         context = _Context(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_CIPHERS)
+        context.minimum_version = _VERSIONS[self._tls.minimum]
+        context.set_ciphers(self._ciphers)
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-        context.load_cert_chain(self._certificate, self._key)
+        for certificate, key in pairs:
+            context.load_cert_chain(certificate, key)
         if self._client_ca is not None:
             context.load_verify_locations(cafile=str(self._client_ca))
             context.verify_mode = ssl.CERT_OPTIONAL
         return context
+
+
+def describe_failure(error: Exception) -> str:
+    """The reason of a handshake that failed, or of a certificate that cannot be read, in OpenSSL's words:
+    "no shared cipher", "tlsv1 alert unknown ca", "self-signed certificate". For another error its class.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return type(error).__name__
 
 
 def describe_tls(connection: ssl.SSLObject) -> str:

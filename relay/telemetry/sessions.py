@@ -81,7 +81,7 @@ def login_refused(*, peer: str, login: str, unseen: bool = False) -> None:
 
 
 def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
-    """A TLS handshake failed; `reason` is the class of the error."""
+    """A TLS handshake failed; `reason` is OpenSSL's, such as "no shared cipher", else the error's class."""
     HANDSHAKES_FAILED.inc()
     current_log().info("handshake.failed", peer=peer, listener=listener, reason=reason)
 

@@ -41,8 +41,8 @@ from relay.check.rules import (
 )
 from relay.check.secrets import examine_secrets
 from relay.config.builtin import builtin_config
+from relay.config.listener import Tls
 from relay.config.model import Server as ServerSection
-from relay.config.model import Tls
 from relay.daemon.admin import build_application, open_admin
 
 NOW = datetime.now(UTC)

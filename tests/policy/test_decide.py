@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay import replies
 from relay.config.builtin import builtin_config
-from relay.config.model import Listener
+from relay.config.listener import Listener
 from relay.message.hops import Hops
 from relay.policy.decide import Facts, Terms, build_terms, decide, decide_class
 from relay.policy.octets import Cleaner, Octets, measure_file

@@ -17,7 +17,7 @@ from harness import until
 from serving import Serving, build_config
 
 from relay import telemetry
-from relay.config.model import Listener
+from relay.config.listener import Listener
 from relay.smtp.sockets import BACKLOG, open_socket
 
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"

@@ -13,7 +13,7 @@ import pytest
 from harness import until
 from serving import Serving, build_config
 
-from relay.config.model import Tls
+from relay.config.listener import Tls
 from relay.smtp.tls import Certificates
 
 
@@ -195,3 +195,76 @@ def test_much_behind_the_handshake_is_read_on(papers, loop):
                 incoming.write(sock.recv(65_536))
         sock.close()
     assert b"250 2.0.0 Ok: queued as " in got
+
+
+def agreed(papers, *, listener=None, offered="", name="mx.test.example", at_most=None, **tls):
+    """The cipher and the DNS names of the certificate on which a peer that offers these ciphers agrees."""
+    config = build_config(
+        papers,
+        listeners=[{"bind": "127.0.0.1:0", "tls": "implicit"} | (listener or {})],
+        tls={"certificate": str(papers.certificate), "key": str(papers.key)} | tls,
+    )
+    context = ssl.create_default_context(cafile=str(papers.ca))
+    context.check_hostname = False
+    context.maximum_version = at_most or ssl.TLSVersion.TLSv1_2
+    if offered:
+        context.set_ciphers(offered)
+    with Serving(config) as serving, serving.connect() as sock:
+        if config.listeners[0].tls == "starttls":
+            sock.recv(1_000)
+            sock.sendall(b"STARTTLS\r\n")
+            sock.recv(1_000)
+        with context.wrap_socket(sock, server_hostname=name) as secure:
+            names = {value for kind, value in secure.getpeercert()["subjectAltName"] if kind == "DNS"}
+            return secure.cipher()[0], names
+
+
+#: A cipher that our own list does not have.
+OLD = "ECDHE-ECDSA-AES128-SHA"
+
+
+def pair(issued) -> dict[str, str]:
+    """A certificate and its key, as the configuration names them."""
+    return {"certificate": str(issued[0]), "key": str(issued[1])}
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA", "AES128-GCM-SHA256"])
+def test_old_ciphers_of_opportunistic_peers(papers, cipher):
+    """Where a peer would send in clear otherwise, ECDHE with CBC and RSA with GCM are agreed on, but only as
+    the last choice; a listener that insists on TLS refuses them.
+    """
+    rsa = pair(papers.issue("mx.test.example", "old", rsa_bits=2_048))
+    opportunistic = {"tls": "starttls"}
+    assert agreed(papers, listener=opportunistic, offered=cipher, **rsa)[0] == cipher
+    better = f"{cipher}:ECDHE-RSA-AES128-GCM-SHA256"
+    assert agreed(papers, listener=opportunistic, offered=better, **rsa)[0] == "ECDHE-RSA-AES128-GCM-SHA256"
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        agreed(papers, offered=cipher, **rsa)
+
+
+def test_an_operator_chooses_ciphers_and_version(papers):
+    """`tls.ciphers` stands in place of our list, and `tls.minimum` can ask for TLS 1.3."""
+    assert agreed(papers, ciphers="ECDHE+AES", offered=OLD)[0] == OLD
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        agreed(papers, minimum="1.3")
+    assert agreed(papers, minimum="1.3", at_most=ssl.TLSVersion.TLSv1_3)[0].startswith("TLS_")
+
+
+def test_certificates_with_keys_of_two_kinds(papers):
+    """A peer that knows only RSA gets the RSA certificate, all others the elliptic one."""
+    more = [pair(papers.issue("rsa.test.example", "beside", rsa_bits=2_048))]
+    assert agreed(papers, offered="ECDHE-RSA-AES128-GCM-SHA256", more=more)[1] == {"rsa.test.example"}
+    assert agreed(papers, offered="ECDHE-ECDSA-AES128-GCM-SHA256", more=more)[1] == {"mx.test.example"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mx2.test.example", "second.test.example"), ("MX2.test.example", "second.test.example"),
+        ("mx.test.example", "mx.test.example"), ("other.test.example", "mx.test.example"), (None, "mx.test.example"),
+    ],
+)  # fmt: skip
+def test_a_certificate_by_the_name_that_is_asked_for(papers, name, shown):
+    """The name in SNI chooses the certificate; any other name, and none, gets the first."""
+    more = [pair(papers.issue("second.test.example", "second")) | {"names": ["mx2.test.example"]}]
+    assert agreed(papers, name=name, more=more)[1] == {shown}
