@@ -41,6 +41,13 @@ def parse_results(octets: bytes) -> tuple[MethodResult, ...]:
     return tuple(found)
 
 
+def read_authserv_id(octets: bytes) -> str:
+    """The name of the server that a field claims to be by, as it is written; "" where there is none."""
+    text = octets[:_MOST_BYTES].decode("utf-8", "replace")
+    words = next(_split_results(text))
+    return _unquote(words[0]) if words else ""
+
+
 def _split_results(text: str) -> Iterator[list[str]]:
     """The tokens of each part between semicolons, comments left out."""
     words: list[str] = []

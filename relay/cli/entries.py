@@ -28,6 +28,8 @@ class SpoolView(NamedTuple):
     desk: Desk
     #: The names of the configuration's routes.
     routes: tuple[str, ...]
+    #: Our own name, by which we write results.
+    hostname: str = ""
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
@@ -44,7 +46,7 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
 
     config = load_config(config_path)
     with closing(open_desk(config)) as desk:
-        yield SpoolView(desk, tuple(route.name for route in config.routes))
+        yield SpoolView(desk, tuple(route.name for route in config.routes), config.hostname)
 
 
 def id_of(entry: Entry) -> str:

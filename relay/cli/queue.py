@@ -18,7 +18,16 @@ import click
 
 from relay.cli import config_option
 from relay.cli.changes import CHANGES, build_command
-from relay.cli.entries import count_entries, echo, echo_json, echo_note, json_option, open_view, printable
+from relay.cli.entries import (
+    SpoolView,
+    count_entries,
+    echo,
+    echo_json,
+    echo_note,
+    json_option,
+    open_view,
+    printable,
+)
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.pages import build_page, build_table
 from relay.cli.records import build_details, build_record
@@ -144,10 +153,23 @@ def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str]
     help="A new file, which only its owner may read; default: standard output.",
 )
 @click.option("--force", is_flag=True, help="Write over a FILE that is there.")
+@click.option(
+    "--results",
+    "with_results",
+    is_flag=True,
+    help="Our Authentication-Results in front, and none that others wrote in our name.",
+)
 @json_option
 @click.pass_context
 def export_command(
-    ctx: click.Context, config_path: str | None, word: str, output: str | None, *, force: bool, as_json: bool
+    ctx: click.Context,
+    config_path: str | None,
+    word: str,
+    output: str | None,
+    *,
+    force: bool,
+    with_results: bool,
+    as_json: bool,
 ) -> None:
     """Print the mail as it was received, after our own Received line.
 
@@ -155,6 +177,8 @@ def export_command(
     """
     with open_view(config_path) as view:
         raw = view.desk.export(word)
+        if raw is not None and with_results:
+            raw = _add_results(view, word, raw)
     if raw is None:
         echo_note(f"{word}: no such id, the mail is not in the spool")
         ctx.exit(1)
@@ -171,6 +195,23 @@ def export_command(
         echo_json(record)
     elif not to_file:
         click.echo(raw, nl=False)
+
+
+def _add_results(view: SpoolView, word: str, raw: bytes) -> bytes:
+    """The mail with the stored results of its checks in front; as it is, where its record cannot be read."""
+    from relay.auth.stored import add_results  # noqa: PLC0415 - the other commands need none of it
+
+    entries = view.desk.select(Filter(ids=(word,), limit=1))
+    if not entries:
+        return raw
+    entry = entries[0]
+    return add_results(
+        raw,
+        entry.results,
+        hostname=view.hostname,
+        envelope=entry.envelope,
+        trace_size=entry.trace_size,
+    )
 
 
 def _write(path: str, raw: bytes, *, force: bool) -> None:

@@ -390,6 +390,17 @@ def test_export_to_standard_output_and_file(spool, tmp_path):
         assert result.stdout_bytes == b""
 
 
+def test_export_with_results_has_them_in_front(spool):
+    """`--results` writes our Authentication-Results in front of the mail as it is stored."""
+    spool_id = spool.put()
+    plain = spool.run("queue", "export", spool_id).stdout_bytes
+    told = spool.run("queue", "export", spool_id, "--results").stdout_bytes
+    field = told.removesuffix(plain)
+    assert field.startswith(b"Authentication-Results: ")
+    assert b"spf=pass" in field
+    assert told == field + plain
+
+
 def test_export_in_json_has_the_octets_in_base64(spool, tmp_path):
     """A program gets the mail in one document, or its place."""
     spool_id = spool.put(body=b"\x00\xff")
