@@ -8,6 +8,7 @@ from pathlib import Path
 from relay.contact.adaptations import build_adaptations_document
 from relay.contact.attributes import build_attributes_document
 from relay.contact.limits import build_limits_document
+from relay.contact.risk.codes import build_risk_document
 from relay.replies import build_replies_document
 
 DOCS = Path(__file__).parent
@@ -16,6 +17,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "attributes.md": build_attributes_document,
     "limits.md": build_limits_document,
     "replies.md": build_replies_document,
+    "risk.md": build_risk_document,
 }
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ FLOORS = {
 SIDEWAYS = {
     "config": {"domains", "networks"},
     "routes": {"config", "domains"},
-    "contact": {"config", "domains", "message"},
+    "contact": {"auth", "config", "domains", "message"},
     "auth": {"config", "domains", "message", "networks"},
     "policy": {"config", "contact", "message", "replies"},
     "spool": {"config", "domains", "faults", "telemetry"},

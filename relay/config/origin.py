@@ -10,7 +10,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from relay.config.section import Section
-from relay.config.words import check_dns_list, check_network, check_sealer, check_server
+from relay.config.words import (
+    check_dns_list,
+    check_network,
+    check_protected,
+    check_sealer,
+    check_server,
+)
 
 
 class Dns(Section):
@@ -40,4 +46,7 @@ class Identity(Section):
     ] = ()
     trusted_sealers: Annotated[
         tuple[Annotated[str, AfterValidator(check_sealer)], ...], Field(max_length=100)
+    ] = ()
+    protected: Annotated[
+        tuple[Annotated[str, AfterValidator(check_protected)], ...], Field(max_length=1_000)
     ] = ()

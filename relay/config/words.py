@@ -80,6 +80,17 @@ def check_sealer(value: str) -> str:
     return domain
 
 
+def check_protected(value: str) -> str:
+    """The domain whose look-alikes are told, in A-labels."""
+    try:
+        domain = encode_domain(_check_domain(value))
+    except ValueError:
+        domain = None
+    if domain is None or "." not in domain:
+        raise ValueError('is no domain that can be imitated; write it like "bank.example"')
+    return domain
+
+
 def check_network(value: str) -> str:
     """The network in its canonical spelling; one with host bits is refused."""
     try:

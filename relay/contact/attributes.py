@@ -18,6 +18,7 @@ from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_inv
 from relay.contact.facts import Facts
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
+from relay.contact.risk.codes import Risk, build_risk_attributes
 from relay.contact.templates import fill_attributes
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Classification, Rung
@@ -28,16 +29,17 @@ _VALUE_LIMIT = 2_048
 # checks.
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
-    "spf", "dkim", "dmarc", "arc", "identity", "policy",
+    "spf", "dkim", "dmarc", "arc", "identity", "policy", "risk",
 })  # fmt: skip
 
 _NO_FACTS = Facts()
-#: Those of `relay.auth.identity`, in the same order.
+#: Those of `relay.auth.identity` and `relay.contact.risk`, in the same order.
 _RESULTS = (
     "identity",
     "policy",
+    "risk",
     *("spf", "dkim", "dmarc", "arc", "iprev"),
-    *("dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
+    *("risk_detail", "dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
     "hop_detail",
 )
 
@@ -56,13 +58,14 @@ def build_attributes(
     bounce: Bounce | None = None,
     facts: Facts = _NO_FACTS,
     given: Sequence[tuple[str, str]] | None = None,
+    risks: Sequence[Risk] = (),
 ) -> tuple[Mapping[str, str], tuple[Adaptation, ...]]:
     """The attributes that are known, the most wanted first, and the changes that made them fit.
 
     `given` are the operator's own; None for those of them that need no field of the mail.
     """
     prefix = config.contact.attribute_prefix
-    known = list(_read_message(message, context, route, from_address))
+    known = list(_read_message(message, context, route, from_address, build_risk_attributes(risks)))
     codes = " ".join(dict.fromkeys(change.code for change in adaptations))
     known[2:2] = [
         ("original", original_key or ""),
@@ -109,7 +112,7 @@ def build_attributes(
 
 
 def _read_message(
-    message: Message, context: Context, route: Route, from_address: str
+    message: Message, context: Context, route: Route, from_address: str, risks: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Name without prefix, and value, in the order of priority; empty values are left out later."""
     envelope, peer = context.envelope, context.envelope.peer
@@ -123,7 +126,7 @@ def _read_message(
     # Only where the header says more than the contact's own address does.
     yield "from", authors if authors.strip() != from_address else ""
     for result in _RESULTS:
-        yield result, context.results.get(f"relay_{result}", "")
+        yield result, risks.get(result) or context.results.get(f"relay_{result}", "")
     yield "date", message.date.astimezone(UTC).isoformat() if message.date else ""
     yield "tag", _read_tag(paths, route)
     yield "peer", peer.address

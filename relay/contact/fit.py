@@ -26,6 +26,7 @@ from relay.contact.limits import BODY_BYTES
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.promotion import promote
+from relay.contact.risk.find import find_risks
 from relay.contact.subject import fit_subject
 from relay.contact.templates import collect_values, fill_attributes, fill_templates
 from relay.contact.thread import fit_thread
@@ -111,6 +112,7 @@ def fit(
         bounce=bounce,
         facts=told,
         given=None if rung.is_plain else (*fill_attributes(values, route, config), *captured.items()),
+        risks=find_risks(message, config, reverse_path=context.envelope.reverse_path),
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)

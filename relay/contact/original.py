@@ -19,6 +19,7 @@ from relay.contact.attributes import build_attributes
 from relay.contact.characters import clean_line, count_utf8, cut_utf8, is_blank, strip_invisible
 from relay.contact.note import count_bytes
 from relay.contact.plan import Adaptation, Context, Plan, PlannedFile
+from relay.contact.risk.find import find_risks
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
 from relay.message.classify import classify
@@ -77,6 +78,7 @@ def _fit(
         from_address=from_address,
         adaptations=changes,
         rung=Rung.ORIGINAL,
+        risks=find_risks(message, config, reverse_path=context.envelope.reverse_path),
     )
     return Plan(
         rung=Rung.ORIGINAL,

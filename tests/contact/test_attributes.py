@@ -12,6 +12,7 @@ from relay.contact.attributes import build_attributes
 from relay.contact.bounce import Bounce
 from relay.contact.facts import Facts
 from relay.contact.plan import Adaptation
+from relay.contact.risk.codes import Risk, RiskCode
 from relay.smtp.handler_answers import HANDLER_ATTRIBUTE_BYTES, read_attributes
 from relay.vocabulary import Classification, Rung
 
@@ -26,6 +27,7 @@ def build(
     from_address="jane@customer.example",
     bounce=None,
     facts=Facts(),  # noqa: B008 - a frozen value
+    risks=(),
     **route,
 ):
     config = make_config(contact=contact, **route)
@@ -37,6 +39,7 @@ def build(
         classification=Classification.HUMAN,
         bounce=bounce,
         facts=facts,
+        risks=risks,
         original_key="mail/0123456789ab/original.eml",
         from_address=from_address,
         adaptations=[Adaptation(code=code, detail="") for code in codes],
@@ -222,6 +225,7 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         from_address="other@x.example",
         bounce=bounce,
         facts=facts,
+        risks=[Risk(code=RiskCode.HIDDEN, detail="3 words")],
     )
     missing = [name for name in MEANINGS if f"relay_{name}" not in attributes]
     assert [name.removeprefix("relay_") for name in attributes] == [

@@ -1,0 +1,1 @@
+"""The risks of a mail for its reader, a person or a program: closed codes, found without asking anybody."""
