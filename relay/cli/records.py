@@ -58,6 +58,7 @@ def build_details(desk: Desk, entry: Entry, paused: Paused) -> dict[str, Any]:
             "listener": peer.listener,
         },
         "results": dict(entry.results),
+        "captured": dict(entry.captured) if entry.captured is not None else None,
         "repairs": list(envelope.repairs),
         "attributes": dict(envelope.attributes),
         "smtputf8": envelope.smtputf8,

@@ -27,10 +27,16 @@ _HEADER_CHARACTERS = 20_000
 _VALUE_BYTES = 1_024
 
 
-def capture(message: Message, route: Route, config: Config) -> Mapping[str, str]:
-    """The values that the route's captures find, then those of `[contact]`; the first of a name counts."""
+def capture(message: Message, route: Route, config: Config) -> Mapping[str, str] | None:
+    """The values that the route's captures find, then those of `[contact]`; the first of a name counts.
+
+    Returns None where there are no captures.
+    """
+    captures = (*route.captures, *config.contact.captures)
+    if not captures:
+        return None
     found: dict[str, str] = {}
-    for one in (*route.captures, *config.contact.captures):
+    for one in captures:
         for name, value in _search(one, _read(message, one.source)).items():
             line = cut_utf8(clean_line(value or ""), _VALUE_BYTES)
             if line:

@@ -85,7 +85,7 @@ def fit(
         lead=tell_bounce(bounce) if bounce is not None else "",
     )
     told = read_facts(message)
-    captured = context.captured if context.captured is not None else capture(message, route, config)
+    captured = capture(message, route, config) if context.captured is None else context.captured
     values = collect_values(
         message,
         context,
@@ -95,7 +95,7 @@ def fit(
         classification=classification,
         facts=told,
         files=len(content.files.attached),
-        captured=captured,
+        captured=captured or {},
     )
     filled = fill_templates(values, route, config, rung=rung)
     changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
@@ -111,7 +111,7 @@ def fit(
         rung=rung,
         bounce=bounce,
         facts=told,
-        given=None if rung.is_plain else (*fill_attributes(values, route, config), *captured.items()),
+        given=None if rung.is_plain else (*fill_attributes(values, route, config), *(captured or {}).items()),
         risks=find_risks(message, config, reverse_path=context.envelope.reverse_path),
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None

@@ -82,8 +82,8 @@ class Plan:
     #: By name: "Type" and "Value", as the request has them.
     references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
-    #: What the route's patterns captured, to be stored with the entry.
-    captured: Mapping[str, str] = field(default_factory=dict)
+    #: What the route's patterns captured, to be stored with the entry; None where none looked.
+    captured: Mapping[str, str] | None = None
     #: True if the operator's own templates are in it, so that a refusal may be their fault.
     is_templated: bool = False
     contact_flow_id: str | None = None

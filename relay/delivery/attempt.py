@@ -286,6 +286,7 @@ class Delivery:
             token=token,
             expires_at=stored.expires_at,
             now=self._now(),
+            captured=plan.captured,
         )
         adaptations = tuple(adaptation.code for adaptation in plan.adaptations)
         return _Ready(

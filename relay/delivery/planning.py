@@ -97,6 +97,7 @@ class Planner:
             raw_size=entry.size - entry.trace_size,
             is_ours=self._is_ours,
             waited_seconds=self._count_waiting(entry, sent),
+            captured=entry.captured,
         )
 
     def _count_waiting(self, entry: Entry, sent: Mapping[str, Any] | None) -> int:

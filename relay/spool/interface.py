@@ -19,7 +19,7 @@ is passed over. An attempt is counted before it begins. Instants are aware, in U
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -185,8 +185,12 @@ class Outbox(Protocol):
         token: str,
         expires_at: datetime,
         now: datetime,
+        captured: Mapping[str, str] | None = None,
     ) -> None:
-        """Store the exact request before it is sent, and note that it goes out, as `begin_sending` does."""
+        """Store the exact request before it is sent, and note that it goes out, as `begin_sending` does.
+
+        `captured` is what the route's patterns found; the first that is stored stays.
+        """
 
     async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:
         """Note that a request under this token goes out: it is in doubt until a definite answer."""

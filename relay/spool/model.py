@@ -160,6 +160,8 @@ class Entry:
     detail: str
     accepted_at: datetime
     updated_at: datetime
+    #: What the patterns of its route captured for its first request; None where none looked yet.
+    captured: Mapping[str, str] | None = None
     #: The hold of its route while the entry waits for that; only `Desk` sets it.
     route_hold: Hold | None = None
 

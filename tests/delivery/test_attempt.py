@@ -531,3 +531,21 @@ async def test_request_made_anew_tells_the_same_wait(world):
         assert isinstance(await desk.delivery.deliver(await desk.claim()), Delivered)
         (request,) = desk.requests()
     assert request == json.loads(first.request)
+
+
+async def test_what_the_first_attempt_captured_holds(world):
+    """A changed pattern does not change a mail that was tried before: one number leads it to one queue."""
+    route = {"match": ["support@example.com"], "captures": [{"from": "body", "pattern": "(?P<word>[a-z]+)"}]}
+    async with Desk(world, routes=[route]) as desk:
+        await desk.box.set_chaos({"connect": {"throttle": 1}})
+        entry = await desk.entry(build_mail(6))
+        assert isinstance(await desk.delivery.deliver(entry), Failed)
+        await desk.box.set_chaos({})
+        again = await desk.again(entry)
+        assert again.captured is not None
+        other = dict(again.captured) | {"word": "from-the-first-attempt"}
+        late = replace(again, captured=other, request=None, request_expires_at=None)
+        assert isinstance(await desk.delivery.deliver(late), Delivered)
+        (request,) = desk.requests()
+        assert (await desk.stored(entry)).captured == again.captured
+    assert request["Attributes"]["word"] == "from-the-first-attempt"

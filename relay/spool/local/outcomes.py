@@ -7,7 +7,7 @@ own attempt number. Runs within the caller's transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ import apsw
 from relay.errors import LeaseLostError, SpoolCorruptError
 from relay.spool.local.database import query
 from relay.spool.local.ids import find_numbers
-from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry, to_microseconds
+from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, build_json, parse_entry, to_microseconds
 from relay.spool.model import Entry
 from relay.vocabulary import Rung
 
@@ -119,8 +119,9 @@ def save_request(
     token: str,
     expires_at: datetime,
     now: datetime,
+    captured: Mapping[str, str] | None = None,
 ) -> None:
-    """Store the request as it will go out; it is in doubt from now on."""
+    """Store the request as it will go out; it is in doubt from now on. What was captured first stays."""
     begin_sending(connection, entry, token=token, now=now)
     connection.execute(
         "INSERT INTO requests VALUES (?, ?, ?) "
@@ -128,8 +129,13 @@ def save_request(
         (entry.entry_id, request, to_microseconds(expires_at)),
     )
     connection.execute(
-        "UPDATE entries SET rung = ?, updated_at = ? WHERE entry_id = ?",
-        (rung, to_microseconds(now), entry.entry_id),
+        "UPDATE entries SET rung = ?, updated_at = ?, captured = coalesce(captured, ?) WHERE entry_id = ?",
+        (
+            rung,
+            to_microseconds(now),
+            build_json(dict(captured)) if captured is not None else None,
+            entry.entry_id,
+        ),
     )
 
 

@@ -34,7 +34,7 @@ ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
-    f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}"
+    f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}, e.captured"
 )
 #: The same without the request, which may be large: for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
@@ -72,6 +72,12 @@ def parse_entry(row: Sequence[Any]) -> Entry:
         raise SpoolCorruptError(f"entry {row[0]} cannot be read: {exc}") from exc
 
 
+def _parse_captured(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    return {str(name): str(value) for name, value in json.loads(text).items()}
+
+
 def _parse_entry(row: Sequence[Any]) -> Entry:
     results = json.loads(row[7])
     return Entry(
@@ -107,6 +113,7 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         token=row[27],
         sent=bool(row[28]),
         in_doubt_since=from_microseconds(row[29]) if row[29] is not None else None,
+        captured=_parse_captured(row[30]),
     )
 
 

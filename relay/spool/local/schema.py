@@ -200,10 +200,15 @@ CREATE INDEX ledger_sender ON ledger (message_id, sender, accepted_at)
     WHERE sender IS NOT NULL AND contact_id IS NOT NULL;
 """
 
+_SIXTH = """
+-- What the first request was made of that a route's patterns captured, as JSON; NULL: none looked yet.
+ALTER TABLE entries ADD COLUMN captured TEXT;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:
