@@ -1,0 +1,135 @@
+"""The spam scanner rspamd, asked by HTTP at `/checkv2`.
+
+Owns the headers of the request and the reading of the answer. Never raises for what rspamd does, never waits
+longer than it is told, never follows a redirect. Follows rspamd's protocol documentation ("Rspamd HTTP
+request", "Rspamd HTTP reply").
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from relay.scan.model import ScannerKind, ScanResult, ScanWord, Symbol
+
+#: Octets of an answer that are read.
+_ANSWER_BYTES = 1 << 20
+_MOST_SYMBOLS = 20
+_TOKEN_CHARACTERS = 255
+#: Recipients that are told: each is a header, and servers bound those.
+_MOST_RECIPIENTS = 100
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+#: The actions by which rspamd takes a mail for spam; "greylist" and "soft reject" say that it is not sure.
+_SPAM_ACTIONS = frozenset({"reject", "add header", "rewrite subject", "quarantine", "discard"})
+_KNOWN_ACTIONS = _SPAM_ACTIONS | {"no action", "greylist", "soft reject"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The facts of a transaction that rspamd is told."""
+
+    peer: str
+    helo: str = ""
+    #: "" is the null reverse-path.
+    reverse_path: str = ""
+    recipients: Sequence[str] = ()
+    queue_id: str = ""
+    user: str = ""
+
+
+async def scan_by_rspamd(
+    url: str, chunks: Iterable[bytes], *, size: int, envelope: Envelope, seconds: float
+) -> ScanResult:
+    """The verdict of the rspamd at `url` on a mail of `size` octets."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    headers = [*build_request_headers(envelope), ("Content-Length", str(size))]
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.post(
+                f"{url.rstrip('/')}/checkv2", data=_stream(chunks), headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            if answer.status != 200:
+                return _unavailable("rspamd gave an error")
+            return read_answer(await _read(answer))
+    except TimeoutError:
+        return _unavailable(f"rspamd did not answer within {seconds:g} s")
+    except (aiohttp.ClientError, OSError, ValueError):
+        return _unavailable("rspamd cannot be reached")
+
+
+def build_request_headers(envelope: Envelope) -> Iterator[tuple[str, str]]:
+    """The headers that tell rspamd of the transaction; no token of a peer can end one."""
+    facts = [("IP", envelope.peer), ("Helo", envelope.helo), ("From", envelope.reverse_path)]
+    facts += [("Rcpt", each) for each in envelope.recipients[:_MOST_RECIPIENTS]]
+    facts += [("Queue-Id", envelope.queue_id), ("User", envelope.user)]
+    for name, value in facts:
+        if value:
+            yield name, _UNPRINTABLE.sub("?", value[:_TOKEN_CHARACTERS])
+
+
+async def _stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The answer, and at most one octet more than is read of one."""
+    pieces, room = [], _ANSWER_BYTES + 1
+    while room > 0 and (piece := await answer.content.read(min(room, 65_536))):
+        pieces.append(piece)
+        room -= len(piece)
+    return b"".join(pieces)
+
+
+def read_answer(octets: bytes) -> ScanResult:
+    """The result that an answer means; what is no answer of rspamd is `unavailable`."""
+    if len(octets) > _ANSWER_BYTES:
+        return _unavailable("rspamd's answer is too long")
+    try:
+        answer = json.loads(octets)
+    except (ValueError, RecursionError):
+        return _unavailable("rspamd's answer cannot be read")
+    action = answer.get("action") if isinstance(answer, dict) else None
+    if action not in tuple(_KNOWN_ACTIONS):
+        return _unavailable("rspamd gave no verdict")
+    is_spam = action in _SPAM_ACTIONS
+    return ScanResult(
+        kind=ScannerKind.SPAM,
+        word=ScanWord.SPAM if is_spam else ScanWord.CLEAN,
+        reason="taken for spam" if is_spam else "not taken for spam",
+        score=_number(answer.get("score")),
+        required=_number(answer.get("required_score")),
+        action=action,
+        symbols=_read_symbols(answer.get("symbols")),
+    )
+
+
+def _read_symbols(symbols: Any) -> tuple[Symbol, ...]:
+    if not isinstance(symbols, dict):
+        return ()
+    found = []
+    for name, facts in symbols.items():
+        score = _number(facts.get("score")) if isinstance(facts, dict) else None
+        if score:
+            found.append(Symbol(name=name[:_TOKEN_CHARACTERS], score=score))
+    found.sort(key=lambda each: (-abs(each.score), each.name))
+    return tuple(found[:_MOST_SYMBOLS])
+
+
+def _number(value: Any) -> float | None:
+    """A finite number below a million either way. Returns None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1_000_000 and math.isfinite(value) else None
+
+
+def _unavailable(reason: str) -> ScanResult:
+    return ScanResult(kind=ScannerKind.SPAM, word=ScanWord.UNAVAILABLE, reason=reason)
