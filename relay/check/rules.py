@@ -63,7 +63,7 @@ def examine_trust(config: Config) -> Iterator[Finding]:
     """Examine the listeners for networks that are believed or let in without need."""
     for listener in config.listeners:
         subject = f"listener {listener.bind}"
-        for key in ("proxy_protocol", "xclient"):
+        for key in ("proxy_protocol", "xclient", "xforward"):
             for network in getattr(listener, key):
                 wide = parse_network(network)
                 if wide.prefixlen < _WIDEST[wide.version]:

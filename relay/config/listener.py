@@ -27,6 +27,7 @@ class Listener(Section):
     tls: Literal["none", "starttls", "required", "implicit"] = "starttls"
     proxy_protocol: tuple[Network, ...] = ()
     xclient: tuple[Network, ...] = ()
+    xforward: tuple[Network, ...] = ()
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
     policy: ListenerPolicy = Field(default_factory=dict)

@@ -26,6 +26,7 @@ class Extensions:
     starttls: bool
     auth: bool
     xclient: bool
+    xforward: bool
     #: Only the commands that lead to TLS are taken (RFC 3207 §4).
     tls_first: bool
     #: No mail is taken before a login (RFC 4954 §6).
@@ -42,6 +43,7 @@ def decide_extensions(
         # RFC 4954 §4: one login a session, and no password in clear.
         auth=settings.users is not None and secured and not authenticated,
         xclient=bool(settings.xclient) and not tls_first and contains(settings.xclient, address),
+        xforward=bool(settings.xforward) and not tls_first and contains(settings.xforward, address),
         tls_first=tls_first,
         login_first=settings.listener.auth == "required" and not authenticated,
     )
@@ -62,6 +64,8 @@ def build_hello(settings: ListenerSettings, extensions: Extensions) -> bytes:
         lines.append("AUTH PLAIN LOGIN")
     if extensions.xclient:
         lines.append("XCLIENT NAME ADDR PORT PROTO HELO LOGIN")
+    if extensions.xforward:
+        lines.append("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE")
     lines.append("HELP")
     return replies.build_lines(250, tuple(lines))
 
@@ -88,5 +92,6 @@ def build_help(settings: ListenerSettings, extensions: Extensions, *, plain: boo
         "STARTTLS": extensions.starttls and extended,
         "AUTH": extensions.auth and extended,
         "XCLIENT": extensions.xclient and extended,
+        "XFORWARD": extensions.xforward and extended,
     }
     return replies.fill(replies.HELP, commands=" ".join(word for word, yes in offered.items() if yes))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from relay import replies
+
 # The length of a verb, or of a word that could have been one, such as the name of a header field.
 _WORD_OCTETS = 80
 _WORD = re.compile(rb"[A-Za-z0-9_:.<>@-]{0,%d}" % _WORD_OCTETS)
@@ -18,6 +20,12 @@ _FOREIGN = frozenset({
 _FOREIGN_FRONTS = (b"SSH-", b"<")
 # The version at the end of a request line, whatever its method: RFC 9112 §3, RFC 3261 §7.1, RFC 7826.
 _REQUEST = re.compile(rb" (?:HTTP|SIP|RTSP|ICAP)/[0-9](?:\.[0-9])?\Z", re.IGNORECASE)
+
+
+# RFC 5321 §7.8: control characters come from a browser or a script, never from a mail server.
+CONTROLS = bytes([*range(9), *range(10, 32), 127])
+# RFC 5321 §4.1.2: no command holds NUL or controls. Where they stand in a path, the reply names the path.
+DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 
 
 def is_foreign(line: bytes) -> bool:

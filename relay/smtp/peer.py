@@ -11,18 +11,41 @@ from relay.smtp.settings import ListenerSettings
 from relay.smtp.xclient import Xclient
 
 
-def read_name(argument: bytes) -> str:
-    """The name of a peer as text that can be shown. Legacy systems send blanks, 8-bit octets, or none."""
+def read_name(argument: bytes, *, legacy: bool) -> str | None:
+    """The name of a peer as text that can be shown. Returns None for what is no name.
+
+    Legacy systems may send blanks, 8-bit octets, or none.
+    """
+    proper = argument and b" " not in argument and argument.isascii()
+    if len(argument) > 255 or not (proper or legacy):
+        return None
     text = argument.decode("utf-8", "replace")
     return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
+_NOT_TOLD = Xclient()
 
 
 class PeerState:
     """The other side of one session, as far as it is known."""
 
-    __slots__ = ("_peer", "_settings", "address", "authenticated", "extended", "helo", "port", "tls")
+    __slots__ = (
+        "_peer",
+        "_proxied_tls",
+        "_settings",
+        "_told",
+        "address",
+        "authenticated",
+        "extended",
+        "forwarded",
+        "helo",
+        "port",
+        "tls",
+    )
 
-    def __init__(self, *, settings: ListenerSettings, address: str, port: int) -> None:
+    def __init__(
+        self, *, settings: ListenerSettings, address: str, port: int, tls: str | None = None
+    ) -> None:
         self.address = address
         self.port = port
         #: None until the peer has given its name.
@@ -33,6 +56,11 @@ class PeerState:
         #: The login, or the name of the client's certificate.
         self.authenticated: str | None = None
         self._settings = settings
+        #: The TLS that a listed proxy has ended before us.
+        self._proxied_tls = tls
+        #: The client of one mail, as a listed front-end has named it. The session forgets it with the mail.
+        self.forwarded: Xclient | None = None
+        self._told: Xclient | None = None  # the client that stands in `_peer`
         #: The value that `peer` gave last, kept until a fact changes.
         self._peer: Peer | None = None
 
@@ -55,6 +83,16 @@ class PeerState:
         self.authenticated = told.login or self.authenticated
         self._forget()
 
+    def forwards(self, told: Xclient) -> None:
+        """Note the client of the next mail; a further XFORWARD adds to what was told."""
+        before = self.forwarded or told
+        self.forwarded = Xclient(
+            address=told.address or before.address,
+            port=told.port if told.port is not None else before.port,
+            helo=told.helo or before.helo,
+        )
+        self._peer = None
+
     def logs_in(self, login: str) -> None:
         """Note that the peer's password was good."""
         self.authenticated = login
@@ -63,13 +101,15 @@ class PeerState:
     def peer(self, *, smtputf8: bool) -> Peer:
         """The other side as it stands now, in a transaction with SMTPUTF8 or without."""
         protocol = self._protocol(smtputf8=smtputf8)
-        if self._peer is None or self._peer.protocol != protocol:
+        if self._peer is None or self._peer.protocol != protocol or self._told is not self.forwarded:
+            self._told = self.forwarded
+            told = self._told or _NOT_TOLD
             self._peer = Peer(
-                address=self.address,
-                port=self.port,
-                helo=self.helo or None,
+                address=told.address or self.address,
+                port=told.port if told.port is not None else self.port,
+                helo=told.helo or self.helo or None,
                 protocol=protocol,
-                tls=self.tls,
+                tls=self.tls or self._proxied_tls,
                 login=self.authenticated,
                 role=self._settings.listener.role,
                 listener=self._settings.listener.bind,
@@ -77,6 +117,7 @@ class PeerState:
         return self._peer
 
     def _forget(self) -> None:
+        self.forwarded = None
         self.helo = None
         self.extended = False
         self._peer = None

@@ -9,6 +9,7 @@ header from it is no command.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import cast
 
@@ -26,6 +27,10 @@ _LONGEST_V1 = 107  # proxy-protocol.txt §2.1, CRLF included
 _FIXED_V2 = 16  # §2.2
 #: Octets of addresses and TLVs: load balancers add less.
 _MOST_V2 = 4_096
+
+# proxy-protocol.txt §2.2: PP2_TYPE_SSL, PP2_SUBTYPE_SSL_VERSION and PP2_SUBTYPE_SSL_CIPHER.
+_TYPE_SSL, _SUBTYPE_VERSION, _SUBTYPE_CIPHER = 0x20, 0x21, 0x23
+_TLS_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: The client's address and port.
 Client = tuple[str, int]
@@ -98,6 +103,36 @@ def _parse_v2(header: bytes) -> Client | None:
     return normalise_address(body[:size]), int.from_bytes(body[2 * size : 2 * size + 2], "big")
 
 
+def parse_proxy_tls(header: bytes) -> str | None:
+    """The protocol and cipher of the TLS that the proxy has ended, from the SSL TLV of version 2 (§2.2.5).
+    Returns None where the client spoke in clear, or the TLV is missing or malformed.
+    """
+    sizes = {0x11: 12, 0x21: 36}  # addresses and ports, before the TLVs
+    if not header.startswith(_SIGNATURE) or header[12] & 15 != 1:
+        return None
+    ssl = _split_tlvs(header[_FIXED_V2 + sizes.get(header[13], len(header)) :]).get(_TYPE_SSL, b"")
+    if len(ssl) < 5 or not ssl[0] & 1:  # PP2_CLIENT_SSL
+        return None
+    told = _split_tlvs(ssl[5:])
+    words = [told.get(kind, b"").decode("ascii", "replace") for kind in (_SUBTYPE_VERSION, _SUBTYPE_CIPHER)]
+    if not all(_TLS_WORD.fullmatch(word) for word in words if word):
+        return None
+    return " ".join([words[0] or "TLS", words[1] or "unknown"])
+
+
+def _split_tlvs(octets: bytes) -> dict[int, bytes]:
+    """The values of whole TLVs by their type; of two of a type the first."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 3 <= len(octets):
+        size = int.from_bytes(octets[at + 1 : at + 3], "big")
+        value = octets[at + 3 : at + 3 + size]
+        if len(value) == size:
+            found.setdefault(octets[at], value)
+        at += 3 + size
+    return found
+
+
 class ProxyGate(asyncio.BufferedProtocol):
     """A connection at a listener behind proxies, until its header is read. Then the session takes over."""
 
@@ -144,7 +179,7 @@ class ProxyGate(asyncio.BufferedProtocol):
         except ValueError:
             self._refuse("malformed")
             return
-        self._hand_over(*(client or self._address))
+        self._hand_over(*(client or self._address), tls=parse_proxy_tls(header))
 
     def eof_received(self) -> bool:
         """Close: the proxy went away without a header, after a look whether the port is open."""
@@ -189,10 +224,10 @@ class ProxyGate(asyncio.BufferedProtocol):
     def _leave(self) -> None:
         self._server.sessions.discard(self)
 
-    def _hand_over(self, address: str, port: int) -> None:
+    def _hand_over(self, address: str, port: int, tls: str | None = None) -> None:
         """Begin the session with this peer."""
         self._leave()
         assert self._link is not None
         session = self._make()
         self._link.set_protocol(session.connection)
-        session.begin(self._link, address, port)
+        session.begin(self._link, address, port, tls)

@@ -17,12 +17,12 @@ from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk,
 from relay.smtp.auth import Challenge, Credentials, begin_auth
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
-from relay.smtp.foreign import is_binary, is_foreign
+from relay.smtp.foreign import CONTROLS, DIRTY, is_binary, is_foreign
+from relay.smtp.frontends import take_xclient, take_xforward
 from relay.smtp.peer import PeerState, read_name
-from relay.smtp.settings import ListenerSettings, contains
+from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
 from relay.smtp.transaction import Transaction, decide_sender
-from relay.smtp.xclient import parse_xclient
 from relay.vocabulary import Reply
 
 #: Unknown recipients, and other refusals, of one session that are logged one by one, so that an attack fills
@@ -34,10 +34,6 @@ _GUESS_SECONDS = 0.25
 _LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
 COMMAND_LINE = 4_096
-# RFC 5321 §7.8: control characters come from a browser or a script, never from a mail server.
-_CONTROLS = bytes([*range(9), *range(10, 32), 127])
-# RFC 5321 §4.1.2: no command holds NUL or controls. Where they stand in a path, the reply names the path.
-_DIRTY = {b"MAIL": replies.BAD_SENDER, b"RCPT": replies.BAD_RECIPIENT}
 _START_DATA = StartData()
 _BYE = Hangup(replies.BYE)
 _ASK_MAIL = AskHandlers("MAIL")
@@ -49,19 +45,22 @@ class Session:
     """One session, as far as it has come."""
 
     __slots__ = (
-        "_dialog", "_errors", "_guesses", "_idle", "_logged", "_login_tries", "_messages", "_reference", "_shared",
-        "peer_state", "settings", "transaction",
+        "_dialog", "_errors", "_guesses", "_idle", "_logged", "_login_tries", "_messages", "_reference", "_said",
+        "_shared", "peer_state", "settings", "transaction",
     )  # fmt: skip
 
-    def __init__(self, *, settings: ListenerSettings, shared: Shared, address: str, port: int) -> None:
+    def __init__(
+        self, *, settings: ListenerSettings, shared: Shared, address: str, port: int, tls: str | None = None
+    ) -> None:
         self.settings = settings
-        self.peer_state = PeerState(settings=settings, address=address, port=port)
+        self.peer_state = PeerState(settings=settings, address=address, port=port, tls=tls)
         self.transaction: Transaction | None = None
         self._shared = shared
         self._reference: SpoolId | None = None
         #: The function that takes the next line in place of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
         self._errors = self._guesses = self._idle = self._messages = self._logged = self._login_tries = 0
+        self._said = b""
 
     @property
     def reference(self) -> SpoolId:
@@ -78,6 +77,7 @@ class Session:
         if transaction is not None and transaction.refusal is not None and not transaction.forward_paths:
             peer = self.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
             log_end(transaction, peer, transaction.deferral or transaction.refusal, now=now)
+        self.peer_state.forwarded = None
 
     # -- one line in, one answer out -----------------------------------------------------------------------
 
@@ -88,13 +88,15 @@ class Session:
             return self.counted(self._exchange(dialog(line)))
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
+        # Of others the argument may be a secret, as a line that is no command may be a password.
+        self._said = line if verb in DIRTY else verb if verb in self._COMMANDS else b""
         handler = self._COMMANDS.get(verb)
         if handler is None:
             return self._unknown_verb(line)
         if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
             return self.counted(replies.LINE_TOO_LONG)
-        if line.translate(None, _CONTROLS) != line:
-            return self.counted(_DIRTY.get(verb, replies.BAD_LINE))
+        if line.translate(None, CONTROLS) != line:
+            return self.counted(DIRTY.get(verb, replies.BAD_LINE))
         if self.settings.tls_first and self.peer_state.tls is None and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)
         answer = handler(self, argument.strip(b" "), now)
@@ -111,8 +113,9 @@ class Session:
             self._errors += 1
             told = self.transaction is not None and refusal is self.transaction.refusal
             again = told or self._errors > _LOGGED_REFUSALS
+            peer, said = self.peer_state.address, self._said.decode("utf-8", "replace")
             telemetry.command_refused(
-                peer=self.peer_state.address, reply=refusal, reference=self.reference, again=again
+                peer=peer, reply=refusal, reference=self.reference, again=again, said=said
             )
             if self._errors > self.settings.limits.errors:
                 return Hangup(replies.TOO_MANY_ERRORS)
@@ -146,10 +149,9 @@ class Session:
     # -- who is there --------------------------------------------------------------------------------------
 
     def _hello(self, argument: bytes, now: float, *, extended: bool) -> Answer:
-        proper = argument and b" " not in argument and argument.isascii()
-        if len(argument) > 255 or not (proper or self.settings.legacy):
+        if (name := read_name(argument, legacy=self.settings.legacy)) is None:
             return replies.BAD_ARGUMENT
-        self.peer_state.greets(read_name(argument), extended=extended)
+        self.peer_state.greets(name, extended=extended)
         self.drop(now=now)  # RFC 5321 §4.1.4: EHLO does what RSET does
         return self._idled(build_hello(self.settings, self._offer) if extended else self.settings.hello)
 
@@ -189,15 +191,10 @@ class Session:
         self._dialog = None
 
     def _xclient(self, argument: bytes, _now: float) -> Answer:
-        if not contains(self.settings.xclient, self.peer_state.address):
-            return replies.XCLIENT_DENIED if self.settings.xclient else replies.UNKNOWN_COMMAND
-        if self.transaction is not None:
-            return replies.NOT_NOW
-        told = parse_xclient(argument)
-        if told is None:
-            return replies.BAD_ARGUMENT
-        self.peer_state.is_another(told)
-        return self.settings.greeting
+        return take_xclient(argument, self.settings, self.peer_state, within=self.transaction is not None)
+
+    def _xforward(self, argument: bytes, _now: float) -> Answer:
+        return take_xforward(argument, self.settings, self.peer_state, within=self.transaction is not None)
 
     # -- AUTH (RFC 4954) -----------------------------------------------------------------------------------
 
@@ -362,6 +359,7 @@ class Session:
         however much it sends along.
         """
         transaction, self.transaction = self.transaction, None
+        self.peer_state.forwarded = None
         self._messages += 1
         if accepted:
             self._idle = self._errors = self._guesses = 0
@@ -394,7 +392,7 @@ class Session:
 
     _COMMANDS: ClassVar[Mapping[bytes, Callable[[Session, bytes, float], Answer]]] = {
         b"HELO": _helo, b"EHLO": _ehlo, b"LHLO": _lhlo, b"STARTTLS": _starttls, b"XCLIENT": _xclient,
-        b"AUTH": _auth, b"MAIL": _mail, b"RCPT": _rcpt, b"DATA": _data, b"BDAT": _bdat, b"RSET": _rset,
+        b"XFORWARD": _xforward, b"AUTH": _auth, b"MAIL": _mail, b"RCPT": _rcpt, b"DATA": _data, b"BDAT": _bdat, b"RSET": _rset,
         b"NOOP": _noop, b"QUIT": _quit, b"VRFY": _vrfy, b"HELP": _help, b"EXPN": _not_here, b"ETRN": _not_here,
         b"TURN": _not_here, b"BURL": _not_here,
     }  # fmt: skip

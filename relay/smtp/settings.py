@@ -51,6 +51,7 @@ class ListenerSettings:
     #: Empty for everyone.
     allow: tuple[Network, ...]
     xclient: tuple[Network, ...]
+    xforward: tuple[Network, ...]
     proxies: tuple[Network, ...]
     #: Our domains in the order of the routes, for `<postmaster>` (RFC 5321 §4.5.1).
     domains: tuple[str, ...]
@@ -123,6 +124,7 @@ def build_settings(
         users=users if listener.auth != "none" else None,
         allow=allow or (_LOOPBACK if trusted else ()),
         xclient=_networks(listener.xclient),
+        xforward=_networks(listener.xforward),
         proxies=_networks(listener.proxy_protocol),
         domains=tuple(dict.fromkeys(pattern.rpartition("@")[2] for pattern in patterns)),
         exact=frozenset(

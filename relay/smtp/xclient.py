@@ -1,18 +1,23 @@
-"""XCLIENT: the attributes by which a listed front-end describes the client for which it speaks.
+"""XCLIENT and XFORWARD: the attributes by which a listed front-end describes the client for which it speaks.
 
-Owns the attributes of Postfix's XCLIENT command (its README is the specification). Values in, values out.
+Owns the attributes of these commands of Postfix (its README files are the specification). Values in, values
+out.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from relay.networks import normalise_address
 
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*")
 _HEX = re.compile(rb"\+([0-9A-Fa-f]{2})")
-_NAMES = frozenset({"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT", "REVERSE_NAME"})
+_BOTH = frozenset({"NAME", "ADDR", "PORT", "PROTO", "HELO"})
+#: The attributes of each command.
+XCLIENT = _BOTH | {"LOGIN", "DESTADDR", "DESTPORT", "REVERSE_NAME"}
+XFORWARD = _BOTH | {"IDENT", "SOURCE"}
 _UNKNOWN = ("[UNAVAILABLE]", "[TEMPUNAVAIL]")
 
 
@@ -23,10 +28,13 @@ class Xclient:
     address: str | None = None
     port: int | None = None
     login: str | None = None
+    helo: str | None = None
 
 
-def parse_xclient(argument: bytes) -> Xclient | None:
-    """The attributes. Returns None when one is malformed or unknown, or there is none."""
+def parse_xclient(argument: bytes, names: AbstractSet[str] = XCLIENT) -> Xclient | None:
+    """The attributes, of which `names` are known. Returns None when one is malformed or unknown, or there is
+    none.
+    """
     words = argument.split()
     if not words:
         return None
@@ -34,7 +42,7 @@ def parse_xclient(argument: bytes) -> Xclient | None:
     for word in words:
         name, equals, value = word.partition(b"=")
         key = name.upper().decode("ascii", "replace")
-        if not equals or key not in _NAMES or not _XTEXT.fullmatch(value):
+        if not equals or key not in names or not _XTEXT.fullmatch(value):
             return None
         plain = _HEX.sub(lambda match: bytes([int(match[1], 16)]), value)
         text = plain.decode("utf-8", "replace")
@@ -50,4 +58,9 @@ def parse_xclient(argument: bytes) -> Xclient | None:
         return None
     if port is not None and not (port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 65_536):
         return None
-    return Xclient(address=address, port=int(port) if port is not None else None, login=values.get("LOGIN"))
+    return Xclient(
+        address=address,
+        port=int(port) if port is not None else None,
+        login=values.get("LOGIN"),
+        helo=values["HELO"][:255] if "HELO" in values else None,
+    )

@@ -95,12 +95,18 @@ def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: s
     log("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
 
 
-def command_refused(*, peer: str, reply: Reply, reference: str, again: bool) -> None:
+def command_refused(*, peer: str, reply: Reply, reference: str, again: bool, said: str = "") -> None:
     """A command got a 5yz; `reference` stands in the reply. `again`: not the first of its session, or logged
-    already.
+    already. `said`: the command, MAIL and RCPT with their paths as they were written.
     """
     log = current_log().debug if again else current_log().info
-    log("command.refused", spool_id=reference, peer=peer, reply=str(reply))
+    log(
+        "command.refused",
+        spool_id=reference,
+        peer=peer,
+        reply=str(reply),
+        said=said,
+    )
 
 
 def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:

@@ -281,6 +281,27 @@ def test_the_id_of_a_refusal_is_in_the_log(octets, monkeypatch):
     assert {json.loads(line)["reply"] for line in lines} == {text}
 
 
+def test_a_refused_command_is_logged_as_it_was_written(monkeypatch):
+    """The log has the command that was refused: MAIL and RCPT with the path, of others no argument, which may
+    be a secret.
+    """
+    log = io.StringIO()
+    with Serving(build_config()) as serving:
+        monkeypatch.setattr(sys, "stderr", log)
+        telemetry.configure("json", "info")
+        with greeted(serving) as sock:
+            replies_to(
+                sock, b"EHLO c\r\nMAIL FROM:<a b@c.example>\r\nAUTH PLAIN c2VjcmV0\r\nQUIT\r\n", b"221"
+            )
+        lines = until(
+            lambda: (
+                len(found := [line for line in log.getvalue().splitlines() if "command.ref" in line]) > 1
+                and found
+            )
+        )
+    assert [json.loads(line)["said"] for line in lines] == ["MAIL FROM:<a b@c.example>", "AUTH"]
+
+
 def test_refused_transaction_is_logged_with_its_protocol(monkeypatch):
     """RFC 6531 §4.3: where all recipients were refused, the line says SMTPUTF8 as it does of a mail that was
     taken.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.smtp.proxy import parse_proxy, wanted
+from relay.smtp.proxy import parse_proxy, parse_proxy_tls, wanted
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -103,3 +104,16 @@ def test_any_octets_end(wire):
         if client is not None:
             ipaddress.ip_address(client[0])
             assert 0 <= client[1] < 65_536
+
+
+@given(st.binary(max_size=80), st.sampled_from([b"\x11", b"\x21", b"\x31"]))
+@example(b"\x20\x00\x05\x01\x00\x00\x00\x00", b"\x11")
+@example(b"\x20\xff\xff\x01", b"\x11")
+def test_tls_of_any_proxy_is_a_word_or_none(tlvs, family):
+    """Whatever stands behind the addresses is the name of a protocol and a cipher, or nothing."""
+    body = bytes({b"\x11": 12, b"\x21": 36, b"\x31": 216}[family]) + tlvs
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21" + family + len(body).to_bytes(2, "big") + body
+    told = parse_proxy_tls(header)
+    assert told is None or re.fullmatch(r"[A-Za-z0-9._-]{1,64} [A-Za-z0-9._-]{1,64}", told)
+    if tlvs.startswith(b"\x20\x00\x05\x01") and family == b"\x11":
+        assert told == "TLS unknown"
