@@ -124,6 +124,8 @@ class AlarmKind(StrEnum):
     NOT_UNDERSTOOD = "not_understood"
     #: A service is away for everyone: one alarm for each of "s3", "connect" and "credentials".
     SERVICE_AWAY = "service_away"
+    #: Connect takes the contacts of a route only without what its templates made: one alarm for each route.
+    TEMPLATE_REFUSED = "template_refused"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
     #: The spool cannot be read or written.

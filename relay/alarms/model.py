@@ -45,9 +45,12 @@ def parse_state_json(text: str) -> QueueState:
     """
     try:
         record = json.loads(text)
-        earlier: dict[str, Any] = {"away": ()} | dict(record)  # written by a version that knew no outages
+        # Written by a version that knew no outages, or no templates.
+        earlier: dict[str, Any] = {"away": (), "templates": ()} | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
-        state = QueueState(**{**record, "held_routes": tuple(record["held_routes"]), "away": away})
+        templates = tuple((str(route), str(why)) for route, why in earlier["templates"])
+        listed = {"held_routes": tuple(record["held_routes"]), "away": away, "templates": templates}
+        state = QueueState(**{**record, **listed})
     except (ValueError, TypeError, KeyError):
         return QueueState()
     plain = asdict(QueueState())
@@ -110,6 +113,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
     )
     yield from _compare_routes(before, now)
     yield from _compare_services(dict(before.away), dict(now.away))
+    yield from _compare_templates(dict(before.templates), dict(now.templates))
     if now.overdue != before.overdue:
         minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
         detail = minutes if now.overdue else "no mail waits for long"
@@ -138,6 +142,17 @@ def _compare_services(before: Mapping[str, str], now: Mapping[str, str]) -> Iter
             yield Alarm(kind=kind, raised=True, detail=detail, subject=service)
     for service in before.keys() - now.keys():
         yield Alarm(kind=kind, raised=False, detail=f"{service}: mail is delivered again", subject=service)
+
+
+def _compare_templates(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:
+    kind = AlarmKind.TEMPLATE_REFUSED
+    for route, why in now.items():
+        if route not in before:
+            detail = f"Connect refuses what the templates of the route {route} make; its contacts go without ({why})"
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=route)
+    for route in before.keys() - now.keys():
+        detail = f"the contacts of the route {route} go with their templates again"
+        yield Alarm(kind=kind, raised=False, detail=detail, subject=route)
 
 
 def _compare_routes(before: QueueState, now: QueueState) -> Iterator[Alarm]:

@@ -47,8 +47,11 @@ class Watch:
         now: Callable[[], datetime],
         wait: Callable[[float], Awaitable[bool]],
         away: Callable[[], Mapping[str, str]] = dict,
+        templates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`away` returns the services that are away for everyone, and why."""
+        """`away` returns the services that are away for everyone, `templates` the routes whose templates
+        Connect refuses, and why.
+        """
         self._config = config
         self._outbox = outbox
         self._desk = desk
@@ -57,6 +60,7 @@ class Watch:
         self._now = now
         self._wait = wait
         self._away = away
+        self._templates = templates
         self._state = QueueState()
         #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
@@ -173,7 +177,11 @@ class Watch:
             hangs = self._probing is not None
             why = str(exc) if hangs else await asyncio.to_thread(self._explain, exc)
             return replace(self._state, sick=why or type(exc).__name__)
-        seen = replace(seen, away=tuple(sorted(self._away().items())))
+        seen = replace(
+            seen,
+            away=tuple(sorted(self._away().items())),
+            templates=tuple(sorted(self._templates().items())),
+        )
         self._reserve_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)
 

@@ -141,7 +141,6 @@ def fit(
         description=filled.description,
         references=filled.references,
         segments=filled.segments,
-        is_templated=filled.is_templated,
         captured=captured,
         contact_flow_id=_choose_flow(route, classification),
         related_contact_id=None if rung is Rung.TEXT else context.related_contact_id,

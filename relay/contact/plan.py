@@ -84,8 +84,6 @@ class Plan:
     segments: tuple[Segment, ...] = ()
     #: What the route's patterns captured, to be stored with the entry; None where none looked.
     captured: Mapping[str, str] | None = None
-    #: True if the operator's own templates are in it, so that a refusal may be their fault.
-    is_templated: bool = False
     contact_flow_id: str | None = None
     related_contact_id: str | None = None
     classification: Classification

@@ -51,7 +51,6 @@ class Filled:
     description: str = ""
     references: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
-    is_templated: bool = False
     changes: tuple[Adaptation, ...] = ()
 
 
@@ -154,7 +153,6 @@ def fill_templates(values: Values, route: Route, config: Config, *, rung: Rung) 
         description=words,
         references=kept,
         segments=(*found, *expiry),
-        is_templated=is_templated,
         changes=(*name_changes, *word_changes, *reference_changes, *segment_changes),
     )
 

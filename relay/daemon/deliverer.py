@@ -21,6 +21,7 @@ from relay.daemon.child import run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
+from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
 from relay.errors import RemoteError
 from relay.spool.interface import Outbox
@@ -42,6 +43,7 @@ class Deliverer:
         self._clients: Clients | None = None
         self._reading: WorkerReading | None = None
         self._pace: Pace | None = None
+        self._templates = RefusedTemplates()
         self._runner: Runner | None = None
         self._watch: Watch | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,6 +89,7 @@ class Deliverer:
             now=utc_now,
             wait=partial(is_set_within, self._stopped),
             away=lambda: runner.services.away,
+            templates=lambda: self._templates.known,
         )
 
     async def _watch_credentials(self, runner: Runner, credentials: ChainCredentials) -> None:
@@ -118,6 +121,7 @@ class Deliverer:
             understanding=self._reading,
             pace=self._pace,
             now=utc_now,
+            templates=self._templates,
         )
 
     def problem(self) -> str:
@@ -137,6 +141,7 @@ class Deliverer:
         """
         if self._runner and self._watch:
             self._pace = _pace(config)
+            self._templates.clear()
             self._runner.reload(self._delivery(config), config.deliver)
             self._watch.reload(config)
 

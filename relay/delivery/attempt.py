@@ -27,6 +27,7 @@ from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
 from relay.delivery.planning import Planner, Trial
+from relay.delivery.refused_templates import RefusedTemplates, suspect_template
 from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
@@ -73,6 +74,7 @@ class Delivery:
         understanding: Understanding,
         pace: Pace,
         now: Callable[[], datetime],
+        templates: RefusedTemplates | None = None,
     ) -> None:
         self._config = config
         self._routes = RouteTable(config)
@@ -83,6 +85,7 @@ class Delivery:
         self._pace = pace
         self._inspection = Inspection(max_attachments=config.connect.max_attachments)
         self._now = now
+        self._templates = templates or RefusedTemplates()
         self._planner = Planner(config=config, routes=self._routes, outbox=outbox, now=now)
 
     @property
@@ -105,7 +108,7 @@ class Delivery:
 
     async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Outcome:
         """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""
-        trial, renewed, stored, begun = Trial(entry=entry), False, False, False
+        trial, renewed, stored, begun, suspect = Trial(entry=entry), False, False, False, ""
         while True:
             request: Mapping[str, Any] = {}
             try:
@@ -130,6 +133,7 @@ class Delivery:
                 telemetry.fault_caught(where="delivery.understand", spool_id=entry.spool_id, cause=exc.cause)
                 trial, sent = await self._begin_original(trial.entry, Cause(exc.cause), exc.detail), None
             except RemoteError as exc:
+                suspect = suspect or suspect_template(exc, request)
                 trial = replace(trial, entry=await self._note_answer(trial.entry, exc, request))
                 below = await self._step_down(trial, exc, request)
                 if below is None:
@@ -137,6 +141,7 @@ class Delivery:
                     return Failed(error=exc, entry=trial.entry, stored=stored, settled=settled)
                 trial, sent = below, None
             else:
+                self._templates.note(route.name, why=suspect, request=request)
                 return Delivered(
                     contact_id=contact_id,
                     entry=trial.entry,

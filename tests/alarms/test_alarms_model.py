@@ -58,6 +58,8 @@ def queue(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest
         (queue(), queue(routes=("desk",)), [(AlarmKind.ROUTE_HELD, True)]),
         (queue(routes=("desk",)), queue(routes=("desk",)), []),
         (queue(routes=("desk",)), queue(), [(AlarmKind.ROUTE_HELD, False)]),
+        (queue(), replace(queue(), templates=(("desk", "no"),)), [(AlarmKind.TEMPLATE_REFUSED, True)]),
+        (replace(queue(), templates=(("desk", "no"),)), queue(), [(AlarmKind.TEMPLATE_REFUSED, False)]),
         # A route's end says nothing of the mail that is held.
         (queue(held=1, routes=("desk",)), queue(held=1), [(AlarmKind.ROUTE_HELD, False)]),
         (queue(), QueueState(not_understood=1), [(AlarmKind.NOT_UNDERSTOOD, True)]),

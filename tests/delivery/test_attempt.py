@@ -25,6 +25,7 @@ from relay.config.builtin import builtin_config
 from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held
 from relay.delivery.pace import Pace
+from relay.delivery.refused_templates import RefusedTemplates
 from relay.errors import FailureClass
 from relay.faults import arm_fault
 from relay.sandbox.connect import Refusal
@@ -96,6 +97,7 @@ class Desk:
         self.intake, self.outbox = open_intake(self.config), open_outbox(self.config)
         clients = self._world.clients
         self._s3 = clients.s3
+        self.templates = RefusedTemplates()
         self.delivery = Delivery(
             config=self.config,
             outbox=self.outbox,
@@ -104,6 +106,7 @@ class Desk:
             understanding=reading_here(),
             pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
             now=lambda: self.now,
+            templates=self.templates,
         )
         return self
 
@@ -549,3 +552,33 @@ async def test_what_the_first_attempt_captured_holds(world):
         (request,) = desk.requests()
         assert (await desk.stored(entry)).captured == again.captured
     assert request["Attributes"]["word"] == "from-the-first-attempt"
+
+
+async def test_template_that_connect_refuses_buries_no_mail_and_is_told(world):
+    """The contact goes without the template's field, a person is told of the route, and of the end of it."""
+    route = {"match": ["support@example.com"], "segment_attributes": {"tier": "gold"}}
+    no = Refusal(code="InvalidRequestException", message="SegmentAttributes: tier is not predefined")
+    async with Desk(world, routes=[route]) as desk:
+        desk.box.connect.planned.append(no)
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(7)))
+        assert isinstance(outcome, Delivered)
+        assert outcome.entry.rung is Rung.TRIMMED
+        assert "template.left_out" in outcome.adaptations
+        assert list(desk.templates.known) == ["support@example.com"]
+        assert "tier is not predefined" in desk.templates.known["support@example.com"]
+        await desk.delivery.deliver(await desk.entry(build_mail(8)))
+        assert not desk.templates.known
+        first, second = desk.requests()
+    assert "SegmentAttributes" not in first
+    assert second["SegmentAttributes"] == {"tier": {"ValueString": "gold"}}
+
+
+async def test_refused_file_is_no_fault_of_a_template(world):
+    """A refusal that may be a file's raises no alarm about templates."""
+    route = {"match": ["support@example.com"], "description": "for {author}"}
+    no = Refusal(code="InvalidRequestException", message="file 9.pdf: INVALID_FILE_NAME")
+    async with Desk(world, routes=[route]) as desk:
+        desk.box.connect.planned.append(no)
+        outcome = await desk.delivery.deliver(await desk.entry(build_mail(9, attachment=PDF)))
+        assert isinstance(outcome, Delivered)
+        assert not desk.templates.known
