@@ -25,6 +25,8 @@ from relay.vocabulary import Cause
 _LOOKS_PER_SWEEP = 20
 #: Seconds that a sweep lasts at most: looks go on meanwhile, and the next look is followed by its rest.
 _SWEEP_SECONDS = 10.0
+#: Seconds between two steps in which old mail is given up: a step of 200 entries takes about as long.
+_PAUSE_SECONDS = 0.1
 #: Seconds between two looks at the free room: peers that got 452 come again in minutes.
 _ROOM_SECONDS = 1.0
 #: Seconds between two looks at a sick spool: a person and a load balancer wait for its end.
@@ -126,7 +128,7 @@ class Watch:
         except SpoolError:
             return False  # the next look reports what is wrong with the spool
         if mails:
-            telemetry.spool_expired(mails=mails, early=True)
+            await self._tell_expired(mails, early=True)
         return await asyncio.to_thread(self._desk.disk_full) != self._reserve_out
 
     async def sweep(self) -> None:
@@ -149,19 +151,27 @@ class Watch:
             f"waited for more than {self._config.deliver.max_hold_hours:g} hours (deliver.max_hold_hours)"
         )
         try:
-            mails = await self._outbox.expire(now=now, pause=pause)
-            buried = await self._outbox.bury_aged(
-                accepted_before=now - limit, reason="too_old", detail=detail, now=now
-            )
+            # First what a person waits for: it takes no more time than there is such mail.
+            after: int | None = 0
+            while after is not None:
+                aged = await self._outbox.bury_aged(
+                    accepted_before=now - limit, reason="too_old", detail=detail, now=now, after=after
+                )
+                after = aged.after
+                for entry in aged.entries:
+                    telemetry.delivery_attempted(
+                        entry=entry, outcome="buried", reason="too_old", detail=detail, seconds=0.0
+                    )
+                if after is not None and await pause(_PAUSE_SECONDS):
+                    return
+            if mails := await self._outbox.expire(now=now, pause=pause):
+                await self._tell_expired(mails)
         except SpoolError as exc:
             telemetry.spool_failed(where="watch.sweep", why=str(exc))
-            return
-        if mails:
-            telemetry.spool_expired(mails=mails)
-        for entry in buried:
-            telemetry.delivery_attempted(
-                entry=entry, outcome="buried", reason="too_old", detail=detail, seconds=0.0
-            )
+
+    async def _tell_expired(self, mails: int, *, early: bool = False) -> None:
+        counts = await asyncio.to_thread(self._desk.counts)
+        telemetry.spool_expired(mails=mails, left=counts.get(State.DONE), early=early)
 
     async def _look(self) -> QueueState:
         """Read the state of the queue.
@@ -206,16 +216,14 @@ class Watch:
         return False
 
     def _read(self, now: datetime) -> QueueState:
-        oldest = [
-            backlog.oldest_at for backlog in self._desk.backlog(limits=(), now=now) if backlog.oldest_at
-        ]
+        oldest_at = self._desk.oldest_at()
         counts = self._desk.counts()
         aside = self._desk.aside()
         faults, fault_at = self._desk.originals(
             reasons=[cause for cause in Cause if cause.is_fault], since=now - timedelta(hours=FAULT_HOURS)
         )
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
-        oldest_seconds = max(((now - at).total_seconds() for at in oldest), default=0.0)
+        oldest_seconds = max((now - oldest_at).total_seconds(), 0.0) if oldest_at else 0.0
         return QueueState(
             queued=counts[State.QUEUED],
             leased=counts[State.LEASED],

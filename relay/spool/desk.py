@@ -108,8 +108,13 @@ class Desk(Protocol):
         until there is room again.
         """
 
+    def oldest_at(self) -> datetime | None:
+        """The acceptance of the first entry queued, leased or held. Returns None if there is none."""
+
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
-        """The age histogram of each route with undelivered entries, by name of the route."""
+        """The age histogram of each route with undelivered entries, by name of the route. Costs a walk over
+        all of them.
+        """
 
     def pause(self, subject: str, *, now: datetime) -> bool:
         """Stop "intake", "delivery" or "route NAME". Returns whether it was running before."""

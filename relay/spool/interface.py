@@ -26,6 +26,7 @@ from typing import Protocol
 
 from relay.envelope import SpoolId
 from relay.spool.model import (
+    Aged,
     Entry,
     Paused,
     RawFile,
@@ -281,12 +282,13 @@ class Outbox(Protocol):
         """
 
     async def bury_aged(
-        self, *, accepted_before: datetime, reason: str, detail: str, now: datetime
-    ) -> Sequence[Entry]:
-        """Give up entries accepted before that instant (S3 and S5 to S6), some at a time.
+        self, *, accepted_before: datetime, reason: str, detail: str, now: datetime, after: int = 0
+    ) -> Aged:
+        """Give up entries accepted before that instant (S3 and S5 to S6), in small steps.
 
-        Returns those given up, for alarms. An entry that an operator has retried or released in the last two
-        hours is left until its attempt; a probe of a held route is no reason to leave one.
+        Returns those given up, and `after` for the next step, which is None after the last. An entry that an
+        operator has retried or released in the last two hours is left until its attempt; a probe of a held
+        route is no reason to leave one.
         """
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:

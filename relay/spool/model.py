@@ -252,6 +252,16 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Aged:
+    """A step of the search for mail that has waited too long."""
+
+    #: The entries that were given up, for alarms.
+    entries: tuple[Entry, ...]
+    #: The number after which the next step begins; None after the last step.
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """An event in the history of an entry, as `trace` tells it."""
 

@@ -35,9 +35,12 @@ def spool_swept(*, files: int) -> None:
     current_log().info("spool.swept", files=files)
 
 
-def spool_expired(*, mails: int, early: bool = False) -> None:
-    """Finished mails past their retention were removed; `early`: before its end, for want of room."""
-    (current_log().info if early else current_log().debug)("spool.expired", mails=mails, early=early)
+def spool_expired(*, mails: int, left: int | None, early: bool = False) -> None:
+    """Finished mails past their retention were removed; `early`: before its end, for want of room.
+
+    `left`: finished entries that remain; None if the spool cannot count them.
+    """
+    current_log().info("spool.expired", mails=mails, left=left, early=early)
 
 
 def spool_failed(*, where: str, why: str, **facts: Any) -> None:

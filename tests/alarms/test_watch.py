@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import aws_parts
 import pytest
 from spool_helpers import build_config, build_submission
+from structlog.testing import capture_logs
 
 from relay import faults
 from relay.alarms import sender as alarms_module
@@ -52,8 +53,10 @@ async def world(tmp_path):
     told = Told()
     clock = SimpleNamespace(now=NOW)
 
+    stops = SimpleNamespace(now=True)
+
     async def wait(_seconds):
-        return True
+        return stops.now
 
     def begin(sender=told):
         memory = AlarmMemory(outbox)
@@ -77,7 +80,15 @@ async def world(tmp_path):
         watch.reload(Config(**(config.model_dump() | tables)))
 
     yield SimpleNamespace(
-        watch=watch, begin=begin, told=told, clock=clock, put=put, outbox=outbox, desk=desk, reload=reload
+        watch=watch,
+        begin=begin,
+        told=told,
+        clock=clock,
+        put=put,
+        outbox=outbox,
+        desk=desk,
+        reload=reload,
+        stops=stops,
     )
     faults.arm_fault("")
     await outbox.close()
@@ -377,6 +388,37 @@ async def test_a_sweep_ends_with_the_relay(world):
     assert 0 < world.desk.counts()[State.DONE] < 150
     await world.watch.sweep()
     assert world.desk.counts()[State.DONE] == 0
+
+
+async def test_a_sweep_buries_all_old_mail_and_tells_of_each(world):
+    """Two hundred held mails past the last limit are dead letters after one sweep, not after some hours."""
+    for _ in range(250):
+        await world.put()
+    for entry in await world.outbox.claim(now=NOW, limit=250, lease_seconds=60):
+        await world.outbox.hold(entry, reason="class.bulk", detail="", now=NOW)
+    world.clock.now += timedelta(days=40)
+    world.stops.now = False
+    with capture_logs() as lines:
+        await world.watch.sweep()
+    assert world.desk.counts()[State.DEAD] == 250
+    assert sum(line.get("outcome") == "buried" for line in lines) == 250
+
+
+async def test_mail_that_leaves_is_told_with_numbers(world):
+    """The removal of finished mail is a line at info: how many mails went, and how many remain."""
+    for _ in range(3):
+        await world.put()
+    first, *others = await world.outbox.claim(now=NOW, limit=3, lease_seconds=60)
+    await world.outbox.finish(first, contact_id="c", now=NOW)
+    world.clock.now += timedelta(days=15)
+    for entry in others:
+        await world.outbox.renew(entry, lease_seconds=60, now=world.clock.now)
+        await world.outbox.finish(entry, contact_id="c", now=world.clock.now)
+    with capture_logs() as lines:
+        await world.watch.sweep()
+        await world.watch.sweep()
+    (line,) = [line for line in lines if line["event"] == "spool.expired"]
+    assert (line["log_level"], line["mails"], line["left"], line["early"]) == ("info", 1, 2, False)
 
 
 async def test_restart_wakes_nobody_twice(world):

@@ -367,6 +367,7 @@ async def test_counts_and_backlog(put, outbox, desk):
     }
     limits = (timedelta(seconds=60), timedelta(seconds=1000))
     sales, support = desk.backlog(limits=limits, now=NOW)
+    assert desk.oldest_at() == NOW - timedelta(seconds=1)  # of those that wait, the one that came first
     assert (sales.route, sales.held, sales.ages, sales.oldest_at) == ("sales", 1, (1, 0, 0), NOW)
     assert (support.queued, support.dead, support.ages) == (2, 1, (1, 1, 0))
     assert support.oldest_at == later(-100)

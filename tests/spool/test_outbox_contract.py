@@ -607,8 +607,9 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
     now = NOW + timedelta(days=4)
     await outbox.renew(leased, lease_seconds=60, now=now)
     desk.retry([ids[2]], now=now)
-    buried = await outbox.bury_aged(accepted_before=later(4000), reason="too_old", detail="4 days", now=now)
-    assert sorted(e.spool_id for e in buried) == sorted([ids[1], ids[3]])
+    aged = await outbox.bury_aged(accepted_before=later(4000), reason="too_old", detail="4 days", now=now)
+    assert aged.after is None
+    assert sorted(e.spool_id for e in aged.entries) == sorted([ids[1], ids[3]])
     assert {e.spool_id: e.state for e in desk.select(Filter())} == {
         ids[0]: State.LEASED,
         ids[1]: State.DEAD,
@@ -618,13 +619,37 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
     }
 
 
+async def test_all_aged_entries_are_buried_in_one_sweep(put, outbox, desk):
+    """Hundreds of old entries go in steps, each once, whatever their states, past those that a person asked
+    for.
+    """
+    ids = [await put() for _ in range(450)]
+    fresh = await put(at=later(5000))
+    desk.hold([*ids[:150], *ids[::7]], now=NOW)
+    now = NOW + timedelta(days=4)
+    asked = {*ids[150:260]} - {*ids[::7]}
+    desk.retry(sorted(asked), now=now)
+    after, buried, steps = 0, [], 0
+    while after is not None:
+        aged = await outbox.bury_aged(
+            accepted_before=later(4000), reason="too_old", detail="", now=now, after=after
+        )
+        buried += [entry.spool_id for entry in aged.entries]
+        after, steps = aged.after, steps + 1
+    assert steps > 1
+    assert sorted(buried) == sorted({*ids} - asked)
+    assert desk.counts()[State.DEAD] == len(buried)
+    assert desk.select(Filter(ids=(fresh,)))[0].state is State.QUEUED
+
+
 async def test_attempts_keep_no_aged_entry(put, outbox, desk):
     """Mail of a held route that was tried a minute ago is given up all the same: nobody asked for that."""
     spool_id = await put()
     now = NOW + timedelta(days=30)
     entry = await claim_one(outbox, now=now)
     await outbox.defer(entry, until=now, reason="connect.AccessDenied", detail="", now=now)
-    (buried,) = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    aged = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    (buried,) = aged.entries
     assert (buried.spool_id, buried.state) == (spool_id, State.DEAD)
 
 

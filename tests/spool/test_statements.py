@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import sys
 from collections import defaultdict
@@ -16,6 +17,9 @@ import pytest
 from spool_helpers import NOW, build_destination, build_submission, later
 
 import relay.spool.local
+from relay.alarms.sender import AlarmMemory, AlarmSender
+from relay.alarms.watch import Watch
+from relay.config.model import Alarms
 from relay.errors import LeaseLostError
 from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.rows import build_envelope_json
@@ -29,6 +33,8 @@ QUEUED, ASIDE = 10_000, 1_000
 #: Operations of SQLite's machine that one statement may take: a step of a hundred rows takes some 6,000,
 #: a walk over all entries of a state five or more for each.
 STEPS = 20_000
+#: The same for the watch, which looks every 15 seconds in the deliverer's process.
+LOOK_STEPS = 1_000
 
 #: Statements that look at more, by function, and why they may.
 WALKS = {
@@ -39,7 +45,6 @@ WALKS = {
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
     "search.trace": "a person looks for an address, or for a word that no index knows",
-    "search.aside": "counts what waits for a person, at each look of the watch",
     "search.backlog": "a person asks for the ages of all waiting mail",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
@@ -71,6 +76,8 @@ class Seen:
         self.calls: dict[tuple[str, int], set[str]] = defaultdict(set)
         self.values: dict[str, object] = {}
         self.steps: dict[str, int] = defaultdict(int)
+        #: The statements of one look of the watch.
+        self.look = self
 
     def watch(self, connection) -> None:
         connection.exec_trace = self._note
@@ -231,7 +238,12 @@ async def sweep(outbox) -> None:
     """Retention, the last limit, and room."""
     # 250 of the finished mails, and 1,250 records of them
     await outbox.expire(now=NOW - timedelta(days=30) + timedelta(days=90, seconds=1.25))
-    await outbox.bury_aged(accepted_before=NOW, reason="too_old", detail="", now=NOW + timedelta(days=1))
+    after = 0
+    while after is not None:
+        aged = await outbox.bury_aged(
+            accepted_before=NOW, reason="too_old", detail="", now=NOW + timedelta(days=1), after=after
+        )
+        after = aged.after
     await outbox.make_room()
 
 
@@ -257,6 +269,7 @@ def operate(desk, ids) -> None:
         desk.tally(wanted)
     desk.counts()
     desk.aside()
+    desk.oldest_at()
     desk.originals(reasons=["worker.crashed"], since=NOW - timedelta(days=1))
     desk.backlog(limits=(timedelta(hours=1),), now=at)
     desk.pause("route r2", now=at)
@@ -284,7 +297,28 @@ async def seen(request, spool):
         operate(desk, ids)
         await sweep(outbox)
         await intake.close()
+    with watched() as seen.look:
+        await look(spool, outbox)
     return seen
+
+
+async def look(spool, outbox) -> None:
+    """The watch looks at the queue once."""
+    watch = Watch(
+        config=spool.config,
+        outbox=outbox,
+        desk=spool.open_desk(),
+        sender=AlarmSender(Alarms(), hostname="mx.test", now=lambda: NOW),
+        memory=AlarmMemory(outbox),
+        now=lambda: later(3_600),
+        wait=rest,
+    )
+    await watch.look()
+
+
+async def rest(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return False
 
 
 def explain(connection, sql, values) -> list[str]:
@@ -319,6 +353,11 @@ def test_every_statement_costs_the_same_in_a_long_life(spool, seen):
                     if function not in PLANS:
                         wrong.append(f"{function}: {plan}: {sql}")
     connection.close()
+    wrong += [
+        f"a look of the watch took {steps:,} steps: {sql}"
+        for sql, steps in seen.look.steps.items()
+        if steps > LOOK_STEPS
+    ]
     missed = {name for place, name in calls.items() if place not in run}
     assert not wrong, "\n".join(wrong)
     stale = {"walks": set(WALKS) - walks, "plans": set(PLANS) - plans, "calls": missed ^ set(NOT_RUN)}

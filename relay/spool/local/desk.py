@@ -196,6 +196,10 @@ class LocalDesk(Desk):
         with self._told():
             return search.originals(self._connection, reasons=reasons, since=since)
 
+    def oldest_at(self) -> datetime | None:
+        with self._told():
+            return search.oldest_at(self._connection)
+
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         with self._told():
             return search.backlog(self._connection, limits=limits, now=now)

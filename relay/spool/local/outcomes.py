@@ -17,12 +17,13 @@ from relay.errors import LeaseLostError, SpoolCorruptError
 from relay.spool.local.database import query
 from relay.spool.local.ids import find_numbers
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, build_json, parse_entry, to_microseconds
-from relay.spool.model import Entry
+from relay.spool.model import Aged, Entry
 from relay.vocabulary import Rung
 
 #: Events kept of one entry: the first days of hourly retries, and as many as a screen shows.
 _HISTORY_LIMIT = 50
 _DETAIL_LIMIT = 2_000
+#: Entries of each state that one step looks at: receivers wait for it.
 _AGED_LIMIT = 100
 #: An entry that an operator retried or released is not given up before its attempt, if that comes within this
 #: time.
@@ -31,10 +32,10 @@ _ASKED = timedelta(hours=2)
 # person's word counts: the oldest mail of a held route is probed again and again, and would otherwise be kept
 # for ever.
 _OLDEST = """
-SELECT entry_id, accepted_at FROM entries WHERE state = ?1 AND NOT EXISTS (
+SELECT entry_id, accepted_at, EXISTS (
     SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
     AND at >= ?2 AND attempt = entries.attempts
-) ORDER BY entry_id LIMIT ?3
+) FROM entries WHERE state = ?1 AND entry_id > ?4 ORDER BY entry_id LIMIT ?3
 """
 
 #: An entry as the ledger remembers it, with the instant at which it was dropped. A token that never went out
@@ -329,17 +330,27 @@ def bury(
 
 
 def bury_aged(
-    connection: apsw.Connection, *, accepted_before: datetime, reason: str, detail: str, now: datetime
-) -> list[Entry]:
-    """Move entries that waited too long in S3 or S5 to S6."""
+    connection: apsw.Connection,
+    *,
+    accepted_before: datetime,
+    reason: str,
+    detail: str,
+    now: datetime,
+    after: int = 0,
+) -> Aged:
+    """Move entries that waited too long in S3 or S5 to S6: those of one step, whose ids are above `after`."""
     before = to_microseconds(accepted_before)
-    asked = to_microseconds(now - _ASKED)
-    ids = [
-        entry_id
-        for state in ("queued", "held")
-        for entry_id, accepted_at in query(connection, _OLDEST, (state, asked, _AGED_LIMIT))
-        if accepted_at < before
-    ]
+    asked_since = to_microseconds(now - _ASKED)
+    ids: list[int] = []
+    ends: list[int] = []
+    for state in ("queued", "held"):
+        rows = query(connection, _OLDEST, (state, asked_since, _AGED_LIMIT, after))
+        ids += (entry_id for entry_id, accepted_at, asked in rows if accepted_at < before and not asked)
+        if len(rows) == _AGED_LIMIT and rows[-1][1] < before:
+            ends.append(rows[-1][0])
+    # What lies beyond the end of the shorter walk comes with the next step.
+    end = min(ends, default=None)
+    ids = [entry_id for entry_id in ids if end is None or entry_id <= end]
     buried: list[Entry] = []
     for entry_id in ids:
         record(connection, entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
@@ -351,4 +362,4 @@ def bury_aged(
         # An entry that cannot be read is buried all the same.
         with suppress(SpoolCorruptError):
             buried.append(parse_entry(rows[0]))
-    return buried
+    return Aged(entries=tuple(buried), after=end)

@@ -205,10 +205,15 @@ _SIXTH = """
 ALTER TABLE entries ADD COLUMN captured TEXT;
 """
 
+_SEVENTH = """
+-- The watch asks at every look when the last entry was held, and when the last became a dead letter.
+CREATE INDEX entries_aside ON entries (state, updated_at) WHERE state IN ('held', 'dead');
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:

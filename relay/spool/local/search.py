@@ -106,12 +106,32 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Re
 
 def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
     """The number of held and of dead entries, and when the last of each came to be so."""
-    rows = query(
-        connection,
-        "SELECT state, count(*), max(updated_at) FROM entries WHERE state IN ('held', 'dead') GROUP BY state",
-    )
-    found = {State(state): (count, from_microseconds(at)) for state, count, at in rows}
-    return {state: found.get(state, (0, None)) for state in (State.HELD, State.DEAD)}
+    counts = dict(query(connection, "SELECT name, value FROM totals WHERE name IN ('held', 'dead')"))
+    found: dict[State, tuple[int, datetime | None]] = {}
+    for state in (State.HELD, State.DEAD):
+        # Says IN as the index does: else SQLite would not see that the index has all these entries.
+        newest = query(
+            connection,
+            "SELECT updated_at FROM entries WHERE state = ? AND state IN ('held', 'dead') "
+            "ORDER BY updated_at DESC LIMIT 1",
+            (state,),
+        )
+        found[state] = (counts[state], from_microseconds(newest[0][0]) if newest else None)
+    return found
+
+
+def oldest_at(connection: apsw.Connection) -> datetime | None:
+    """The acceptance of the oldest undelivered entry. Entries are numbered as they are accepted, so the
+    oldest of each state is the first in its index.
+    """
+    firsts = [
+        row[0]
+        for state in (State.QUEUED, State.LEASED, State.HELD)
+        for row in query(
+            connection, "SELECT accepted_at FROM entries WHERE state = ? ORDER BY entry_id LIMIT 1", (state,)
+        )
+    ]
+    return from_microseconds(min(firsts)) if firsts else None
 
 
 def originals(
