@@ -57,9 +57,7 @@ def _name(octets: bytes) -> str:
 
 
 def is_seven_zip_protected(head: bytes, tail: bytes, size: int) -> bool:
-    """Returns whether the header of a 7-Zip archive names its cipher, or may hide it: a packed header that is
-    not read counts only where the archive's own words show the cipher.
-    """
+    """Returns whether the table of a 7-Zip archive names its cipher; a packed table does not show it."""
     place = 32 + int.from_bytes(head[12:20], "little")
     length = int.from_bytes(head[20:28], "little")
     start = place - (size - len(tail))
