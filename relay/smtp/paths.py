@@ -22,18 +22,45 @@ _DOMAIN = rb"(?:" + _LABELS + rb"|\[[A-Za-z0-9:.-]+\])"
 # RFC 5321 Appendix C: a source route is read, and ignored.
 _ROUTE = rb"(?:@" + _LABELS + rb"(?:,@" + _LABELS + rb")*+:)?+"
 _ANGLE = re.compile(
-    rb"<(?:" + _ROUTE + rb"(" + _DOT_ATOM + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb"))?)?>(?: +(.*))?",
+    rb"<(?:"
+    + _ROUTE
+    + rb"(?P<local>"
+    + _DOT_ATOM
+    + rb"|"
+    + _QUOTED
+    + rb")(?:@(?P<domain>"
+    + _DOMAIN
+    + rb"))?)?>(?: +(?P<parameters>.*))?",
     re.DOTALL,
 )
 # What Postfix takes by default (strict_rfc821_envelopes = no): no brackets, blanks within them, a final dot,
 # and the dots of Japanese carriers anywhere in a local part, as in `a..b@` and `a.@`.
 _DOTTED = rb"\.*+" + _ATEXT + rb"(?:\.++" + _ATEXT + rb")*+\.*+"
 _SLOPPY = re.compile(
-    rb"<? *" + _ROUTE + rb"(" + _DOTTED + rb"|" + _QUOTED + rb")(?:@(" + _DOMAIN + rb")\.?)? *>?(?: +(.*))?",
+    rb"(?P<open><)? *"
+    + _ROUTE
+    + rb"(?P<local>"
+    + _DOTTED
+    + rb"|"
+    + _QUOTED
+    + rb")(?:@(?P<domain>"
+    + _DOMAIN
+    + rb")\.?)?"
+    # After an opened bracket nothing but its end: `<two words>` is no path `two` with parameters.
+    + rb"(?(open) *(?=>|\Z)) *>?(?: +(?P<parameters>.*))?",
     re.DOTALL,
 )
 # An open relay probe, `user@elsewhere@here`: read so that it can be refused by its right name.
-_TWO_AT = re.compile(rb"<(" + _DOT_ATOM + rb"@" + _LABELS + rb")@(" + _LABELS + rb")>(?: +(.*))?", re.DOTALL)
+_TWO_AT = re.compile(
+    rb"<(?P<local>"
+    + _DOT_ATOM
+    + rb"@"
+    + _LABELS
+    + rb")@(?P<domain>"
+    + _LABELS
+    + rb")>(?: +(?P<parameters>.*))?",
+    re.DOTALL,
+)
 _PLAIN = re.compile(r"[^\s\"\\@<>()\[\],;:.]+(?:\.[^\s\"\\@<>()\[\],;:.]+)*")
 _PAIR = re.compile(r"\\(.)")
 
@@ -89,7 +116,7 @@ def parse_path(argument: bytes, keyword: bytes, *, lenient: bool, limits: PathLi
         found, sloppy = _SLOPPY.fullmatch(text), True
     if found is None:
         return None
-    local, domain, parameters = found.groups()
+    local, domain, parameters = found.group("local", "domain", "parameters")
     return _path(local or b"", domain or b"", parameters or b"", sloppy=sloppy, limits=limits)
 
 

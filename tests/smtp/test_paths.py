@@ -120,3 +120,11 @@ def test_ordinary_addresses_come_back(local, domain):
     path = read(f"TO:<{local}@{domain}>")
     assert path is not None
     assert path.address == f"{local}@{domain}"
+
+
+@pytest.mark.parametrize(
+    "argument", [b"TO:<two words>", b"TO:<two words@c.example>", b"TO:<a@c.example SIZE=1"]
+)
+def test_words_in_brackets_are_no_path_with_parameters(argument):
+    """An opened bracket ends before any parameter: its second word makes a bad address, no parameter."""
+    assert parse_path(argument, b"TO:", lenient=True) is None
