@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from datetime import timedelta
@@ -89,6 +90,44 @@ async def test_spool_of_an_older_version_goes_on(tmp_path, version):
     (line,) = desk.remembered("contact-0")
     assert (line.spool_id, line.dropped_at) == ("M0", None)
     desk.close()
+
+
+async def test_copy_made_while_mail_flows_is_a_spool(tmp_path):
+    """VACUUM INTO over a read-only connection (docs/spool.md) ends while mail is accepted, and the copy has
+    every mail that was accepted before.
+    """
+    config, copy = build_config(tmp_path / "data"), build_config(tmp_path / "copy")
+    intake = open_intake(config)
+    before = [(await intake.put(build_submission(intake.new_id()))).spool_id for _ in range(20)]
+    copied = asyncio.Event()
+
+    async def flow() -> int:
+        count = 0
+        while not copied.is_set() or not count:
+            await intake.put(build_submission(intake.new_id()))
+            count += 1
+        return count
+
+    def vacuum() -> None:
+        source = config.data_dir / "spool" / "spool.db"
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(f"file:{source}?mode=ro", flags=flags)
+        connection.execute("VACUUM INTO ?", (str(copy.data_dir / "spool" / "spool.db"),))
+        connection.close()
+
+    (copy.data_dir / "spool").mkdir(parents=True)
+    flowing = asyncio.create_task(flow())
+    await asyncio.to_thread(vacuum)
+    copied.set()
+    assert await flowing
+    await intake.close()
+    outbox = open_outbox(copy)
+    await outbox.recover(now=NOW)
+    claimed = await outbox.claim(now=NOW, limit=1_000, lease_seconds=60)
+    assert {entry.spool_id for entry in claimed} >= set(before)
+    async with outbox.open_raw(claimed[0]) as raw:
+        assert bytes(raw)
+    await outbox.close()
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
