@@ -19,6 +19,10 @@ from relay.message.model import Message
 #: Characters of a text that are read; UTF-8 bytes of it that are told.
 _TEXT_CHARACTERS = 65_536
 _NEW_BYTES = 2_048
+#: Characters of HTML that are turned into text: a millisecond each thousand, and 2,048 bytes of it are told.
+_HTML_CHARACTERS = 16_384
+#: Characters in which a quotation may begin: what stands above a later one is cut before it.
+_ABOVE_CHARACTERS = 4_096
 #: Characters among which the script is looked for.
 _SCRIPT_CHARACTERS = 2_048
 #: RFC 5646 §4.4.1: a language tag has at most 35 characters.
@@ -43,6 +47,8 @@ _SCRIPTS = (
 )  # fmt: skip
 _STARTS = tuple(start for start, _ in _SCRIPTS)
 
+#: Lines behind one that may begin a quotation.
+_HEADER_LINES = 5
 #: Characters of a line that are looked at.
 _LINE_CHARACTERS = 400
 #: A line of dashes around words, as Outlook puts it above the mail that it quotes.
@@ -76,7 +82,8 @@ def read_facts(message: Message) -> Facts:
     """The facts of a mail as it was understood."""
     text = message.text[:_TEXT_CHARACTERS]
     if is_blank(text):
-        text = make_text(message.html[:_TEXT_CHARACTERS])
+        start = max(0, message.html[:_TEXT_CHARACTERS].find("<body"))  # a style sheet may stand before it
+        text = make_text(message.html[start : start + _HTML_CHARACTERS])
     return Facts(
         importance=read_importance(message),
         language=read_language(message, text),
@@ -123,26 +130,29 @@ def find_new_text(text: str) -> str:
 
     In doubt are answers between the lines of a quotation or below it, and mail that is passed on.
     """
-    lines = text[:_TEXT_CHARACTERS].split("\n")
-    short = [line[:_LINE_CHARACTERS].strip() for line in lines]
-    cut = next((at for at, line in enumerate(short) if _begins_quote(line, short, at)), None)
+    count = text.count("\n", 0, _ABOVE_CHARACTERS) + 1
+    above = text[:_TEXT_CHARACTERS].split("\n", count + _HEADER_LINES)[: count + _HEADER_LINES]
+    short = [line[:_LINE_CHARACTERS].strip() for line in above]
+    cut = next((at for at in range(min(count, len(short))) if _begins_quote(short[at], short, at)), None)
     if cut is None:
         return text
+    lines = text[:_TEXT_CHARACTERS].split("\n")
+    short = [line[:_LINE_CHARACTERS].strip() for line in lines]
     quoted = next((at for at in range(cut, len(short)) if short[at].startswith(">")), None)
     is_marked = quoted is not None and not any(short[cut + 1 : quoted])
     if (is_marked or short[cut].startswith(">")) and any(
         line and not line.startswith(">") for line in short[(quoted or cut) :]
     ):
         return text
-    above = "\n".join(lines[:cut]).rstrip()
-    return text if is_blank(above) else above
+    new = "\n".join(lines[:cut]).rstrip()
+    return text if is_blank(new) else new
 
 
 def _begins_quote(line: str, lines: list[str], at: int) -> bool:
     """Returns whether a line begins a quotation: its mark, its attribution, or the header of that mail."""
     if line.startswith(">"):
         return True
-    following = [one for one in lines[at + 1 : at + 6] if one][:4]
+    following = [one for one in lines[at + 1 : at + 1 + _HEADER_LINES] if one][:4]
     if line.endswith((":", "\uff1a")) and following and following[0].startswith(">"):
         return True
     header = sum(_FIELD.match(one) is not None for one in following[:4])
