@@ -65,8 +65,10 @@ class Admission:
     def admit(self, address: str) -> Reply | None:
         """Count a session that begins now. Returns the reply that refuses it, or None."""
         settings, server, now = self._settings, self._server, self._guest.connection.opened_at
-        self._counted_as = address
         server.sessions.add(self)
+        if server.draining:  # accepted before the listeners closed: the counters may be gone
+            return replies.SHUTTING_DOWN
+        self._counted_as = address
         self.known = settings.trusted or server.limiter.has_delivered(address, now=now)
         refusal = server.limiter.enter(address, settings.limits, trusted=settings.trusted, known=self.known)
         if settings.allow and not contains(settings.allow, address):

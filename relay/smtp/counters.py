@@ -88,8 +88,11 @@ class SharedCounters:
         self._cells[start : start + _SLOTS] = memoryview(bytes(4 * _SLOTS)).cast("I")
 
     def close(self) -> None:
-        """Give the memory back."""
-        self._cells.release()
+        """Give the shared memory back; harmless when called twice. Sessions that end later count in memory
+        of our own, which nobody reads.
+        """
+        cells, self._cells = self._cells, memoryview(bytearray(self._cells.nbytes)).cast("I")
+        cells.release()
         self._map.close()
 
 

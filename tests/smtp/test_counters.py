@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from disks import small_disk
 
-from relay.smtp.counters import SharedCounters
+from relay.smtp.counters import TABLES, SharedCounters
 
 
 @pytest.fixture
@@ -26,4 +26,23 @@ def test_a_full_disk_ends_nobody(full_disk):
     assert second.add("mails", "192.0.2.1", 1) == 1
     assert first.add("mails", "192.0.2.1", 1) == 3
     first.close()
+    second.close()
+
+
+def test_counters_can_be_asked_after_their_end(tmp_path):
+    """A session that ends, or a connection that comes up, after the counters were closed raises nothing, and
+    changes nothing that the other processes see.
+    """
+    first = SharedCounters(tmp_path / "tally", index=0, processes=2)
+    second = SharedCounters(tmp_path / "tally", index=1, processes=2)
+    table = TABLES[0]
+    first.add(table, "192.0.2.7", 1)
+    first.close()
+    first.add(table, "192.0.2.7", -1)
+    first.mark(table, "192.0.2.7", 5)
+    first.forget(table, "192.0.2.7")
+    first.latest(table, "192.0.2.7")
+    first.clear(table)
+    first.close()
+    assert second.add(table, "192.0.2.7", 1) == 2
     second.close()
