@@ -86,14 +86,19 @@ def until(what: Callable[[], Any], *, seconds: float = 30.0, so: str = "") -> An
 #: meanwhile.
 _PORTS = range(12_000, 32_000)
 _port_chance = random.SystemRandom()
+#: Ports of this process: a hundred listeners of one daemon would else meet by chance in one run of five.
+_ports_given: set[int] = set()
 
 
 def free_port() -> int:
     """A port of loopback that nobody has at the moment, and that nobody is given."""
     while True:
         port = _port_chance.choice(_PORTS)
+        if port in _ports_given:
+            continue
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
+            _ports_given.add(port)
             return port
 
 
