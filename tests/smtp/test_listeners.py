@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -90,6 +91,23 @@ def test_drain_twice_is_one_drain():
         serving.call(serving.server.drain(1))
         with pytest.raises(ConnectionRefusedError):
             serving.connect()
+
+
+def test_a_connection_that_comes_up_after_the_end_gets_421():
+    """A connection that the kernel accepted before the listeners closed is told to come again, though the
+    counters of sessions are gone.
+    """
+    with Serving(build_config()) as serving, socket.create_server(("127.0.0.1", 0)) as listening:
+        serving.call(serving.server.drain(1))
+        with socket.create_connection(listening.getsockname(), timeout=10) as peer:
+            accepted, _ = listening.accept()
+
+            async def come_up() -> None:
+                make = serving.server._factory(0)
+                await asyncio.get_running_loop().connect_accepted_socket(make, accepted)
+
+            serving.call(come_up())
+            assert peer.recv(1_000).startswith(b"421 ")
 
 
 def test_a_peer_that_does_not_read_stops_being_read():
