@@ -312,6 +312,8 @@ class LocalDesk(Desk):
         """
 
         def run() -> Answer:
+            with self._told():  # first without the lock, which an older relay may hold for long
+                check_current(self._connection, self._layout.database)
             with self._told(), self._write_lock.transaction(self._connection):
                 check_current(self._connection, self._layout.database)
                 return change()
