@@ -214,6 +214,8 @@ def _promoted(
     spent: frozenset[int] = frozenset(),
 ) -> Promotion:
     parts = tuple(parts)
-    change = Adaptation(code=code, detail=code.sentence, before=" ".join(part.sha256 for part in parts))
+    # The body that shows nothing is named, too: it stands in the stored original alone.
+    named = dict.fromkeys(part.sha256 for part in (*message.bodies, *parts))
+    change = Adaptation(code=code, detail=code.sentence, before=" ".join(named))
     made = replace(message, text=text, html=html, bodies=parts, lone_texts=(), lone_htmls=())
     return Promotion(message=made, spent=spent, changes=(change,))
