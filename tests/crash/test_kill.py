@@ -79,7 +79,7 @@ def test_kill_at_every_step(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(7_200)
 def test_kill_for_a_long_time(tmp_path):
     """The same five hundred times, at later passes of each step too, and under smtp-source and swaks
     besides.
