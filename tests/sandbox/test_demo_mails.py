@@ -10,13 +10,15 @@ from relay.sandbox.demo_mails import demo_mails
 
 
 def test_they_cover_what_a_desk_gets():
-    """Attachments, an inline image, another script, a reply, and one that does not fit."""
+    """Attachments, an inline image, another script, a reply, one too large, a verified and a spoofed one."""
     mails = demo_mails()
-    assert len({mail.subject for mail in mails}) == len(mails) == 6
-    assert [len(mail.files) for mail in mails] == [0, 2, 0, 1, 0, 13]
-    assert [len(mail.pictures) for mail in mails] == [0, 0, 1, 0, 0, 0]
+    assert len({mail.subject for mail in mails}) == len(mails) == 8
+    assert [len(mail.files) for mail in mails] == [0, 2, 0, 1, 0, 13, 0, 0]
+    assert [len(mail.pictures) for mail in mails] == [0, 0, 1, 0, 0, 0, 0, 0]
     assert b"ISO-2022-JP" in mails[3].octets.upper()
     assert b"In-Reply-To:" in mails[4].octets
+    assert b"DKIM-Signature:" in mails[6].octets
+    assert [mail.identity.partition(":")[0] for mail in mails[6:]] == ["verified", "not verified"]
 
 
 def test_their_files_are_what_a_stock_parser_finds():

@@ -84,24 +84,42 @@ def test_new_protocols_are_taken(s_client, option, name):
     assert "GCM" in cipher or "CHACHA20" in cipher
 
 
-@pytest.mark.parametrize(
-    "ciphers",
-    [
-        "kRSA",  # no forward secrecy
-        "kDHE",  # a group that somebody chose long ago
-        "AES128-GCM-SHA256:AES256-GCM-SHA384",
-        "ECDHE+SHA1:ECDHE+SHA256:ECDHE+SHA384",  # CBC
-        "AESCCM:AESCCM8",
-        "aNULL",
-        "eNULL",
-        "CAMELLIA:ARIA",
-    ],
-)
-def test_weak_ciphers_are_refused(s_client, ciphers):
+#: Taken last where TLS is a choice: a peer that has nothing better would else send its mail in clear.
+OLD = [
+    "kRSA",  # no forward secrecy
+    "AES128-GCM-SHA256:AES256-GCM-SHA384",
+    "ECDHE+SHA1:ECDHE+SHA256:ECDHE+SHA384",  # CBC
+]
+WEAK = [
+    "kDHE",  # a group that somebody chose long ago
+    "kRSA+SHA1:kRSA+SHA256",  # CBC without forward secrecy
+    "AESCCM:AESCCM8",
+    "aNULL",
+    "eNULL",
+    "CAMELLIA:ARIA",
+]
+
+
+@pytest.mark.parametrize("ciphers", [*OLD, *WEAK])
+def test_weak_ciphers_are_refused(s_client, command, ciphers):
     """RFC 9325 §4.2: with TLS 1.2 there is forward secrecy and authenticated encryption, or no session."""
+    if ciphers in OLD and "-starttls" in command:
+        pytest.skip("TLS is a choice of the peer's here: see test_old_ciphers_keep_mail_from_going_in_clear")
     said = s_client("-tls1_2", "-cipher", f"{ciphers}:!AESGCM+ECDHE:!CHACHA20+ECDHE:@SECLEVEL=0")
     assert "alert handshake failure" in said
     assert "Cipher is (NONE)" in said
+
+
+@pytest.mark.parametrize("ciphers", OLD)
+def test_old_ciphers_keep_mail_from_going_in_clear(serving, papers, ciphers):
+    """Behind STARTTLS the best of the old ciphers is agreed upon, where the certificate allows it."""
+    words = ["openssl", "s_client", "-connect", f"127.0.0.1:{serving.ports[0]}", "-CAfile", str(papers.ca)]
+    words += ["-servername", "mx.test.example", "-starttls", "smtp", "-tls1_2"]
+    words += ["-cipher", f"{ciphers}:!AESGCM+ECDHE:!CHACHA20+ECDHE:@SECLEVEL=0"]
+    done = subprocess.run(words, input="QUIT\r\n", capture_output=True, text=True, timeout=30, check=False)
+    said = done.stdout + done.stderr
+    elliptic = "elliptic" in str(serving.config.tls.certificate)
+    assert ("Cipher is (NONE)" in said) == (elliptic and "ECDHE" not in ciphers)
 
 
 def test_renegotiation_is_refused(command):
