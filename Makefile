@@ -2,7 +2,7 @@
 #
 #   make demo      a handful of mails through the whole path, on this machine, without AWS
 #   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
-#   make quick     tests without any process beside pytest's, while one waits (about a minute)
+#   make quick     tests without any process beside pytest's, while one waits
 #   make test      all tests but the campaigns, and those of make system (CONTRIBUTING.md says how long)
 #   make system    tests with other people's programs: Postfix, Exim, swaks, openssl, radosgw, systemd, NSD, Unbound
 #   make lint      ruff, mypy --strict, the floors
