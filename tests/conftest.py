@@ -24,6 +24,10 @@ settings.load_profile(PROFILE)
 os.environ.setdefault("SSL_CERT_FILE", os.devnull)
 os.environ.setdefault("AWS_CA_BUNDLE", str(Path(__file__).with_name("nobody.pem")))
 
+#: Markers of tests that `make quick` leaves out.
+_NOT_QUICK = ("process", "slow", "system", "long")
+#: The test that runs now, when it is one of `make quick`.
+_quick = []
 #: What Python tells an audit hook when a process begins.
 _STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 
@@ -43,13 +47,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """`--quick` chooses by markers, and lets no test start a process that is not marked so."""
-    if not config.option.quick:
-        return
-    config.option.markexpr = "not process and not slow and not system and not long"
+    """`--quick` chooses by markers; whatever the choice, no test of `make quick` may start a process."""
+    if config.option.quick:
+        config.option.markexpr = " and ".join(f"not {mark}" for mark in _NOT_QUICK)
 
     def refuse(event, args):
-        if event in _STARTS and (test := os.environ.get("PYTEST_CURRENT_TEST")):
+        if event in _STARTS and _quick and (test := os.environ.get("PYTEST_CURRENT_TEST")):
             raise AssertionError(f"{test} starts a process ({args[0] if args else event}): mark it `process`")
 
     sys.addaudithook(refuse)
@@ -69,6 +72,17 @@ def pytest_collection_modifyitems(items):
         item.path for item in items if item.get_closest_marker("process") or item.get_closest_marker("slow")
     }
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test of `make quick` is watched in `make test`, too, which is what runs before each landing."""
+    if not any(item.get_closest_marker(mark) for mark in _NOT_QUICK):
+        _quick.append(item)
+    try:
+        return (yield)
+    finally:
+        _quick.clear()
 
 
 def pytest_runtest_setup(item):

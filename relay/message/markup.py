@@ -132,13 +132,16 @@ class Scanner:
                 continue
             found = _NAME.match(source, start + 1)
             assert found is not None, "a mark is followed by a name"
+            name = found.group(1).lower()
             stop = self._tag_end(found.end())
             if stop < 0:
                 # Browsers drop an unfinished tag and everything after it; an agent should see it.
-                self.closer = '">' if self._exhausted else ">"
+                # What that tag opens is closed with it: else "<style" would hide what follows.
+                opened = f"</{name}>" if after != "/" and name in _CLOSERS else ""
+                self.closer = ('">' if self._exhausted else ">") + opened
                 yield Token(Kind.TEXT, "", source[start:])
                 return
-            name, value = found.group(1).lower(), source[found.end() : stop]
+            value = source[found.end() : stop]
             position = stop + 1
             if after == "/":
                 yield Token(Kind.CLOSE, name, "")

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from relay.cli import main
 
+pytestmark = pytest.mark.process  # explain has a worker read each mail
+
 SPOOFED = b"From: The Boss <ceo@bank.example>\nTo: support@example.com\nSubject: Urgent\n\nPay at once.\n"
 ZONE = {
     "bank.example": {"TXT": [["v=spf1 ip4:192", ".0.2.1 -all"]]},

@@ -118,6 +118,7 @@ async def test_every_field_is_taken_and_shown_on_the_page(http, box, clients):
     box.contacts()
 
 
+@pytest.mark.process  # explain has a worker read each mail
 def test_explain_shows_every_field(tmp_path):
     """The page of `relay explain` has them in words, its JSON as Connect would get them."""
     config, file = tmp_path / "relay.toml", tmp_path / "mail.eml"
