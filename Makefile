@@ -63,7 +63,7 @@ bench: $(READY)
 	@$(BIN)/python -m bench
 
 fuzz: $(READY)
-	@RELAY_HYPOTHESIS=thorough RELAY_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
+	@HYPOTHESIS_PROFILE=thorough FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
 
 latency: $(READY)
 	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py tests/spool/test_statements.py -m long -rP --timeout 600

@@ -1,5 +1,5 @@
 """How many examples Hypothesis tries: few in every run, thirty times as many in a campaign
-(RELAY_HYPOTHESIS=thorough).
+(HYPOTHESIS_PROFILE=thorough).
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 #: The name of the profile that is loaded by conftest.py.
-PROFILE = os.environ.get("RELAY_HYPOTHESIS", "fast")
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fast")
 TIMES = {"fast": 1, "thorough": 30}[PROFILE]
 
 
