@@ -51,6 +51,16 @@ _CLOSERS = {
 }
 #: Raw elements whose text a reader sees.
 _SHOWN = frozenset({"textarea", "xmp"})
+# Text and whole tags that leave nothing open, read without a token for each: a tag of which the end is in
+# doubt (a quote of over 200 characters, or one that never ends) is not among them.
+_PLAIN = re.compile(
+    r"""(?:[^<]++
+      | <(?![A-Za-z/!?])
+      | <(?:/|(?!(?i:script|style|title|textarea|xmp|iframe|noembed|noframes)[\s/>]))[A-Za-z][^\s/>]{0,40}+
+        (?:[^=>]++ | =(?!\s{0,20}["']) | =\s{0,20}+(?:"[^"]{0,200}+" | '[^']{0,200}+'))*+ >
+    )*+""",
+    re.VERBOSE,
+)
 _ATTRIBUTE = re.compile(
     r"""(?<![\w:.-])([A-Za-z_:][\w:.-]{0,60}+)\s{0,20}+=\s{0,20}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))"""
 )
@@ -113,11 +123,16 @@ class Scanner:
         # The end of a tag with an unclosed quote: up to there the quotes of tags mean nothing.
         self._unquoted = 0
 
-    def tokens(self) -> Iterator[Token]:
-        """The tokens in order; never raises."""
+    def tokens(self, *, plain: bool = True) -> Iterator[Token]:
+        """The tokens in order; never raises. With `plain` false, those that cannot leave anything open may be
+        left out: what `closer` needs, at a tenth of the time.
+        """
         source, end = self._source, len(self._source)
         position = 0
         while position < end:
+            if not plain and position >= self._unquoted:
+                whole = _PLAIN.match(source, position)
+                position = whole.end() if whole else position
             mark = _MARK.search(source, position)
             if mark is None:
                 yield Token(Kind.TEXT, "", source[position:])
@@ -202,10 +217,10 @@ class Scanner:
 def find_closer(source: str) -> str | None:
     """The closing markup (such as `-->`) that unfinished HTML needs before text can be appended; "" if none.
 
-    Returns None when the HTML has more tokens than are read.
+    Returns None when the HTML has more tokens that matter than are read.
     """
     scanner = Scanner(source)
-    for number, _ in enumerate(scanner.tokens()):
+    for number, _ in enumerate(scanner.tokens(plain=False)):
         if number >= TOKENS:
             return None
     return scanner.closer
@@ -247,7 +262,7 @@ def uncover(source: str) -> str:
         if not _leaves_open(source):
             break
         scanner = Scanner(source)
-        for number, _token in enumerate(scanner.tokens()):
+        for number, _token in enumerate(scanner.tokens(plain=False)):
             if number >= TOKENS:
                 return source
         place = _content(source, scanner) if scanner.closer in _COVERS else None

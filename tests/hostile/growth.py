@@ -50,12 +50,16 @@ def cpu_seconds(read: Callable[[bytes], object], octets: bytes) -> float:
 
 
 def grows_too_fast(read: Callable[[bytes], object], make: Callable[[int], bytes], size: int) -> str:
-    """A sentence when twice the octets take three times as long, or longer; "" when not."""
+    """A sentence when twice the octets take three times as long, and twice those once more; "" when not."""
     twice, once = make(2 * size), make(size)
     first = cpu_seconds(read, twice)
     if first < JUDGED_SECONDS or first < MOST * 0.8 * cpu_seconds(read, once):
         return ""
     long, short = (min(cpu_seconds(read, octets) for _ in range(5)) for octets in (twice, once))
     if long < JUDGED_SECONDS or long < MOST * short:
+        return ""
+    # A busy machine makes some times longer, never all of them: what grows too fast does so once more.
+    fourfold = make(4 * size)
+    if min(cpu_seconds(read, fourfold) for _ in range(3)) < MOST * long:
         return ""
     return f"{len(once):,} octets {short * 1e3:.1f} ms, {len(twice):,} octets {long * 1e3:.1f} ms"

@@ -180,3 +180,36 @@ def test_any_soup_is_cut_and_closed(soup):
     # No token is empty, and the closer opens nothing.
     closed = soup + find_closer(soup) + "<p>NOTE"
     assert [token.value for token in Scanner(closed).tokens()][-1] == "NOTE"
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<b>",
+                "</p ",
+                "<a b='",
+                'c="',
+                "=",
+                ">",
+                "'",
+                '"',
+                "<style",
+                "</style>",
+                "<!--",
+                "-->",
+                "<",
+                "x",
+                " ",
+            ]
+        ),
+        max_size=40,
+    ).map("".join)
+)
+@example('<a b="' + "c" * 201 + '"><style>')
+@example("<a b='<style>")
+def test_the_short_way_to_a_closer_finds_the_same(soup):
+    """Tokens that leave nothing open may be passed over: what is left open stays the same."""
+    every, few = Scanner(soup), Scanner(soup)
+    assert len(list(every.tokens())) >= len(list(few.tokens(plain=False)))
+    assert (every.closer, every.hidden_from) == (few.closer, few.hidden_from)
