@@ -120,14 +120,18 @@ def _flush(pending: list[tuple[str, str, str]], pieces: list[str], hint: str | N
     for label, words in groupby(pending, key=lambda word: word[0]):
         run = [(encoding, content) for _, encoding, content in words]
         text, good = decode(b"".join(_octets(*word) for word in run), label, hint, detecting=False)
-        if not good or "\ufffd" in text:
-            # Base64 that was cut within an octet can only be decoded together.
+        if (not good or "\ufffd" in text) and any(_is_cut(*word) for word in run):
             joined = decode(b"".join(_octets(*word) for word in _rejoined(run)), label, hint, detecting=False)
             text, good = joined if joined[1] and "\ufffd" not in joined[0] else (text, good)
         sound &= good and codec_of(label) is not None
         pieces.append(text)
     pending.clear()
     return sound
+
+
+def _is_cut(encoding: str, content: str) -> bool:
+    """Returns whether the word is base64 that ends within an octet, which the next word may go on with."""
+    return encoding == "b" and len("".join(content.split())) % 4 != 0
 
 
 def _rejoined(run: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,7 +129,11 @@ def test_long_text_is_looked_at_whole(end):
     assert count_utf8(text) == len(LONG) + len(end.encode("utf-8", "surrogatepass"))
 
 
-@given(st.one_of(ANY, st.text(" \t\r\n\x1c\x85\u00a0\u2028\u200b\ufeff")))
+@given(st.one_of(ANY, st.text(" \t\r\n\x1c\x85\u00a0\u2028\u200b\ufeff\u00ad\u034f\u2060")))
 def test_blank(text):
     """A text is blank when nothing is left of it without white space and what has no width."""
-    assert is_blank(text) == (not text.strip().strip("\u200b\ufeff \t\r\n\x1c\x85\u00a0\u2028"))
+    rest = [one for one in text if not one.isspace() and unicodedata.category(one) not in ("Cf", "Mn")]
+    assert is_blank(text) <= (not rest)
+    assert is_blank(text) >= (
+        not text.strip().strip("\u00ad\u034f\u200b\u200e\u2060\ufeff \t\r\n\x1c\x85\u00a0\u2028")
+    )
