@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -76,12 +77,16 @@ class Runner:
         #: The reason why the last claim failed; "" if it did not.
         self._trouble = ""
         self._stopping = asyncio.Event()
+        #: Set while `run` is not at work, so that no claim is in flight.
+        self._rests = asyncio.Event()
+        self._rests.set()
 
     async def run(self) -> None:
-        """Deliver until `stop`. Returns when no attempt is under way any more."""
+        """Deliver until `stop`, which waits for the attempts that are under way then."""
+        self._rests.clear()
         waiting = asyncio.create_task(self._stopping.wait())
         try:
-            while not self._stopping.is_set():
+            while not self.is_stopping:
                 if await self._claim():
                     continue
                 nudge = asyncio.create_task(self._wake.wait(await self._idle_seconds()))
@@ -89,15 +94,28 @@ class Runner:
                 nudge.cancel()
         finally:
             waiting.cancel()
+            self._rests.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Returns whether it was told to stop."""
+        return self._stopping.is_set()
 
     async def stop(self, seconds: float) -> None:
-        """Stop claiming, and let attempts end within so many seconds. Others stay leased, and are safe."""
+        """Stop claiming, and let attempts end within so many seconds. Others are ended, and their entries go
+        back to the queue: nothing stays leased.
+        """
         self._stopping.set()
+        await self._rests.wait()  # a claim that is in flight begins attempts, too
         if self._running:
             await asyncio.wait(set(self._running), timeout=seconds)
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        try:
+            await self._outbox.give_back(now=self._now())
+        except SpoolError as exc:  # the next start finds them
+            telemetry.spool_failed(where="runner.stop", why=str(exc))
 
     def reload(self, delivery: Delivery, limits: Deliver) -> None:
         """Deliver by another configuration from the next entry on. Held routes are probed at once."""
@@ -133,12 +151,22 @@ class Runner:
             await is_set_within(self._stopping, _SPOOL_PAUSE_SECONDS)
             return 0
         self._trouble = ""
+        if self.is_stopping:  # meanwhile
+            await self._put_back(entries)
+            return 0
         for entry in entries:
             self.services.claimed(entry)
             task = asyncio.create_task(self._attempt(entry))
             self._running[task] = entry
             task.add_done_callback(self._ended)
         return len(entries)
+
+    async def _put_back(self, entries: Sequence[Entry]) -> None:
+        """Put entries back whose attempts did not begin. If the spool fails, `stop` gives them back."""
+        with suppress(SpoolError):
+            for entry in entries:
+                reason, detail, now = entry.reason, entry.detail, self._now()
+                await self._outbox.defer(entry, until=now, reason=reason, detail=detail, begun=False, now=now)
 
     def _room(self) -> int:
         """The number of attempts that may still begin. A mail that is slow to read takes no place."""

@@ -120,6 +120,11 @@ class Outbox(Protocol):
             SpoolUnfitError: an operator has to mend the spool first.
         """
 
+    async def give_back(self, *, now: datetime) -> int:
+        """Return every leased entry to the queue (S4 to S3), when the runner has ended its attempts. Returns
+        their number. An attempt that was cut short counts, and its request stays in doubt.
+        """
+
     async def claim(
         self,
         *,

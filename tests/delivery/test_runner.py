@@ -378,6 +378,50 @@ async def test_probe_of_many_addresses_takes_places_as_they_come_free(world):
         await runner.stop(0)
 
 
+async def test_claim_that_is_in_flight_at_a_stop_is_put_back(world, monkeypatch):
+    """A claim that is committed after the stop leases nothing: its entries wait as if it had not been."""
+    spool_id = await world.put()
+    claimed, may_return = asyncio.Event(), asyncio.Event()
+    claim = world.outbox.claim
+
+    async def slow_claim(**given):
+        entries = await claim(**given)
+        if entries:
+            claimed.set()
+            await may_return.wait()
+        return entries
+
+    monkeypatch.setattr(world.outbox, "claim", slow_claim)
+    script = Script(delivered)
+    async with world.running(script) as runner, asyncio.timeout(10):
+        await claimed.wait()
+        stopping = asyncio.create_task(runner.stop(5))
+        while not runner.is_stopping:
+            await asyncio.sleep(0)
+        may_return.set()
+        await stopping
+        entry = world.entry(spool_id)
+    assert (entry.state, entry.attempts, script.asked) == (State.QUEUED, 0, [])
+
+
+async def test_attempt_that_outlasts_the_stop_is_given_back(world):
+    """An attempt that is ended by the stop leaves a queued entry, whose history says so."""
+    spool_id = await world.put()
+
+    class Endless(Script):
+        async def deliver(self, entry):
+            await super().deliver(entry)
+            await asyncio.Event().wait()
+
+    script = Endless(delivered)
+    async with world.running(script) as runner, asyncio.timeout(10):
+        await until(lambda: script.asked)
+        await runner.stop(0)
+        entry = world.entry(spool_id)
+    assert (entry.state, entry.attempts) == (State.QUEUED, 1)
+    assert [event.event for event in world.desk.history(entry)] == ["interrupted"]
+
+
 @pytest.fixture
 def log(monkeypatch):
     """What the log says of routes, event by event."""

@@ -137,6 +137,9 @@ class LocalOutbox(Outbox):
             telemetry.spool_swept(files=swept)
         return entries
 
+    async def give_back(self, *, now: datetime) -> int:
+        return await self._change("recover", claims.return_leases, now=now, everyone=True)
+
     def _sweep(self) -> int:
         sweep = Sweep(self._layout)
         try:
