@@ -18,11 +18,11 @@ from relay.smtp.admission import Admission
 from relay.smtp.auth import AUTH_LINE, Credentials
 from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPEN, Connection, Phase
 from relay.smtp.data import TRIM, ChunkReader, DataReader
+from relay.smtp.handshake import Handshake, make_handshake
 from relay.smtp.late_answers import LateAnswers
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
-from relay.smtp.tls import client_name, describe_failure, describe_tls
 from relay.smtp.transfer import Transfer
 from relay.vocabulary import Reply
 
@@ -107,23 +107,17 @@ class Conversation:
         self._server.work(self._secure())
 
     async def _secure(self) -> None:
-        """Make the TLS handshake, and note what it tells of the peer."""
-        session, settings, connection = self._session, self._settings, self.connection
-        context = settings.context
-        secured, self._admission.deadline = None, NEVER  # the handshake has its own
-        try:
-            if context is not None:
-                seconds = self._server.places.handshake_seconds(settings.limits)
-                secured = await connection.start_tls(context, handshake_seconds=seconds)
-        except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
-            self.why = "handshake failed"
-            peer, reason = session.peer_state.address, describe_failure(exc)
-            telemetry.handshake_failed(peer=peer, listener=settings.listener.bind, reason=reason)
-        if secured is None:
+        """Make the TLS handshake, then greet the peer or read on. If it fails, the connection is cut."""
+        settings, connection = self._settings, self.connection
+        self._admission.deadline = NEVER  # the handshake has its own
+        seconds = self._server.places.handshake_seconds(settings.limits)
+        end = await make_handshake(connection, self._session, settings, seconds=seconds)
+        if end is not Handshake.DONE:
+            if end is Handshake.FAILED:
+                self.why = "handshake failed"
             connection.cut()
             connection.connection_lost(None)
             return
-        session.secured(describe_tls(secured), certificate=client_name(secured))
         if settings.listener.tls == "implicit":
             self._greet()
         self._wake()
@@ -333,9 +327,9 @@ class Conversation:
         else:
             for one in transfer.replies(reply):
                 self._say(one)
-        if reply.positive:
+        if accepted := reply.positive:
             self._admission.prove()
-        self._session.finished(accepted=reply.positive)
+        self._session.finished(accepted=accepted)
         self.connection.flush()
         self._unconfirmed = spool_id
         if self._server.draining:
@@ -370,13 +364,14 @@ class Conversation:
         if self.connection.phase is CLOSING:
             return
         self.why = reply.enhanced
-        if not reply.positive:
+        refused = not reply.positive
+        if refused:
             reference = self._session.reference if reply.code >= 500 else None
             peer, listener = self._session.peer_state.address, self._settings.listener.bind
             self._server.tell_refusal(peer, listener, reply, reference)
         self._say(reply)
         self.connection.flush()
-        self._close(linger=linger and not reply.positive)
+        self._close(linger=linger and refused)
 
     def _close(self, *, linger: bool) -> None:
         self._part(self.why)

@@ -1,6 +1,6 @@
 """A session: everything that a peer has said so far, and the answer to its next command.
 
-Owns the order of commands (RFC 5321 §4.1.4) and the budgets of one session. `peer` knows who the peer is.
+Owns the order of commands (RFC 5321 §4.1.4). `peer` knows who the peer is, `budget` what it may still cause.
 Never touches a socket, a timer or a thread: a command that needs one is answered with an action, which
 `protocol` carries out. Follows RFC 5321, 2920, 3030, 3207, 4954, 2033 (LMTP) and Postfix's XCLIENT.
 """
@@ -15,6 +15,7 @@ from relay.envelope import SpoolId
 from relay.smtp.acceptance import log_end
 from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.auth import Challenge, Credentials, begin_auth
+from relay.smtp.budget import Budget
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
 from relay.smtp.foreign import CONTROLS, DIRTY, is_binary, is_foreign
@@ -25,13 +26,6 @@ from relay.smtp.shared import Shared
 from relay.smtp.transaction import Transaction, decide_sender
 from relay.vocabulary import Reply
 
-#: Unknown recipients, and other refusals, of one session that are logged one by one, so that an attack fills
-#: no disk.
-_LOGGED_REFUSALS = 5
-#: Wrong guesses between two accepted mails that are answered at once, and the delay of every further one.
-_FREE_GUESSES = 5
-_GUESS_SECONDS = 0.25
-_LOGIN_TRIES = 3
 # RFC 5321 §4.5.3.1.4: 512; SIZE, SMTPUTF8, DSN and AUTH add some 700; long VERP paths are read too.
 COMMAND_LINE = 4_096
 _START_DATA = StartData()
@@ -45,8 +39,7 @@ class Session:
     """One session, as far as it has come."""
 
     __slots__ = (
-        "_dialog", "_errors", "_guesses", "_idle", "_logged", "_login_tries", "_messages", "_reference", "_said",
-        "_shared", "peer_state", "settings", "transaction",
+        "_budget", "_dialog", "_reference", "_said", "_shared", "peer_state", "settings", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +52,7 @@ class Session:
         self._reference: SpoolId | None = None
         #: The function that takes the next line in place of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
-        self._errors = self._guesses = self._idle = self._messages = self._logged = self._login_tries = 0
+        self._budget = Budget(settings.limits)
         self._said = b""
 
     @property
@@ -110,14 +103,13 @@ class Session:
         """
         refusal = answer.reply if isinstance(answer, Delayed) else answer
         if isinstance(refusal, Reply) and refusal.code >= 500:
-            self._errors += 1
             told = self.transaction is not None and refusal is self.transaction.refusal
-            again = told or self._errors > _LOGGED_REFUSALS
+            again = not self._budget.count_error() or told
             peer, said = self.peer_state.address, self._said.decode("utf-8", "replace")
             telemetry.command_refused(
                 peer=peer, reply=refusal, reference=self.reference, again=again, said=said
             )
-            if self._errors > self.settings.limits.errors:
+            if self._budget.overdrawn:
                 return Hangup(replies.TOO_MANY_ERRORS)
         return answer
 
@@ -125,8 +117,7 @@ class Session:
         """The answer to a command that brings no mail, counted. The budget for such commands is renewed
         with each mail.
         """
-        self._idle += 1
-        return Hangup(replies.TOO_MUCH_IDLING) if self._idle > self.settings.limits.idle_commands else answer
+        return answer if self._budget.count_idle() else Hangup(replies.TOO_MUCH_IDLING)
 
     def bare(self, line: bytes) -> Answer:
         """The answer to a line that ends in LF alone (RFC 5321 §2.3.8), given without its line end."""
@@ -221,9 +212,8 @@ class Session:
         if good:
             self.peer_state.logs_in(login)
             return replies.AUTH_OK
-        self._login_tries += 1
         telemetry.login_refused(peer=self.peer_state.address, login=login, unseen=good is None)
-        if self._login_tries >= _LOGIN_TRIES:
+        if not self._budget.count_login():
             return Hangup(replies.TOO_MANY_ERRORS)
         return replies.TOO_MANY_LOGINS if good is None else self.counted(replies.BAD_CREDENTIALS)
 
@@ -237,7 +227,7 @@ class Session:
             return replies.AUTH_FIRST
         if self.transaction is not None:
             return replies.MAIL_TWICE
-        if self._messages >= settings.limits.messages_per_session:
+        if self._budget.messages >= settings.limits.messages_per_session:
             return Hangup(replies.ENOUGH_MESSAGES)
         told = decide_sender(argument, settings=settings, authenticated=peer_state.authenticated is not None)
         if isinstance(told, Reply):
@@ -277,10 +267,10 @@ class Session:
         if reply is not replies.UNKNOWN_RECIPIENT:
             return reply
         transaction.guesses += 1
-        self._guesses += 1
+        seconds = self._budget.count_guess()
         if not self._may(self._shared.limiter.may_guess, now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
-        return Delayed(reply, _GUESS_SECONDS) if self._guesses > _FREE_GUESSES else reply
+        return Delayed(reply, seconds) if seconds else reply
 
     def _is_asked(self, command: str) -> bool:
         """Returns whether handlers of the operator are to be asked about a command that is fine by us."""
@@ -304,8 +294,7 @@ class Session:
 
     def _note_refusal(self, transaction: Transaction, reply: Reply, address: str) -> None:
         """Note that a recipient was refused, and log it."""
-        self._logged += 1
-        again = self._logged > _LOGGED_REFUSALS
+        again = not self._budget.count_recipient()
         transaction.refuse(reply, address, peer=self.peer_state.address, again=again)
 
     def _may(self, count: Callable[..., bool], now: float) -> bool:
@@ -351,20 +340,16 @@ class Session:
         return StartChunk(size, last, refusal)
 
     def finished(self, *, accepted: bool) -> None:
-        """Note that the transaction has ended with its reply. Accepted mail renews the budgets of the
-        session, as in Postfix.
+        """Note that the transaction has ended with its reply.
 
-        So the session of a mail server with a dead recipient in each mail goes on. Guesses are still counted
-        by address, and an accepted mail pays for one of its own: a peer that tries out names is stopped,
-        however much it sends along.
+        Guesses are counted by address, too, and an accepted mail pays for one of its own: a peer that tries
+        out names is stopped, however much it sends along.
         """
         transaction, self.transaction = self.transaction, None
         self.peer_state.forwarded = None
-        self._messages += 1
-        if accepted:
-            self._idle = self._errors = self._guesses = 0
-            if transaction is not None and transaction.guesses:
-                self._shared.limiter.forgive_guess(self.peer_state.address)
+        self._budget.count_mail(accepted=accepted)
+        if accepted and transaction is not None and transaction.guesses:
+            self._shared.limiter.forgive_guess(self.peer_state.address)
 
     # -- the rest ------------------------------------------------------------------------------------------
 
