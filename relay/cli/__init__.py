@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "init": Command("relay.cli.init:init_command", "Write a first configuration from a few questions."),
     "serve": Command("relay.cli.serve:serve_command", "Receive mail and deliver it, until told to stop."),
     "check": Command("relay.cli.check:check_command", "Say everything that can be wrong, one line each."),
     "explain": Command(

@@ -13,6 +13,7 @@ import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,6 +26,7 @@ from relay.config.words import check_hostname
 from relay.errors import ConfigError
 
 DEFAULT_PATH = "/etc/relay/relay.toml"
+_NONE: Mapping[tuple[str | int, ...], str] = MappingProxyType({})
 
 
 def find_config(path: str | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -40,6 +42,20 @@ def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) ->
     """
     data = _read(find_config(path, environ))
     origins, sentences = lay_over(data, environ)
+    return read_values(data, origins, sentences)
+
+
+def read_values(
+    data: dict[str, Any],
+    origins: Mapping[tuple[str | int, ...], str] = _NONE,
+    sentences: tuple[str, ...] = (),
+) -> Config:
+    """The configuration that the values of a file make; `origins` are the variables that some came from, and
+    `sentences` mistakes that were found before.
+
+    Raises:
+        ConfigError: one sentence for each mistake.
+    """
     # A table left out is only its keys left out: the sentence then names the key.
     data.setdefault("s3", {})
     data.setdefault("connect", {})
