@@ -1,6 +1,6 @@
 """The resolver: real DNS, asked asynchronously, cached and bounded.
 
-    resolver = DnsResolver(servers=config.dns.servers, timeout_seconds=config.dns.timeout_seconds)
+    resolver = build_resolver(config.dns)
     mine = resolver.within(config.dns.deadline_seconds)       # for one mail; ends at its deadline
     answer = await mine.query("example.com", RecordType.TXT)  # `relay.auth.answers` has the values
     await resolver.close()
@@ -46,6 +46,8 @@ from relay.auth.answers import (
     is_name,
     normalise_name,
 )
+from relay.config.origin import Dns
+from relay.config.words import split_server
 
 RESOLV_CONF = "/etc/resolv.conf"
 TRY_SECONDS = 2.0  # the longest wait for one server, as BIND's and glibc's resolvers are commonly told
@@ -169,6 +171,12 @@ class DnsResolver:
                 return NODATA, _negative_seconds(found.response)
             asked = found.canonical_name
         return build_temperror("a chain of CNAMEs has no end"), NEGATIVE_SECONDS
+
+
+def build_resolver(dns: Dns) -> DnsResolver:
+    """The resolver that a configuration asks for."""
+    servers = tuple(map(split_server, dns.servers))
+    return DnsResolver(servers=servers, timeout_seconds=dns.timeout_seconds)
 
 
 class _Bounded:

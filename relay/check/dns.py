@@ -14,8 +14,7 @@ from relay.auth.dnsbl import DnsblResult, ask_dnsbl
 from relay.auth.words import Result
 from relay.check.finding import Finding, ok, warn
 from relay.config import Config
-from relay.config.words import split_server
-from relay.resolver import DnsResolver
+from relay.resolver import DnsResolver, build_resolver
 
 _LISTED, _UNLISTED = ipaddress.IPv4Address("127.0.0.2"), ipaddress.IPv4Address("127.0.0.1")
 _WITHOUT = "SPF, DKIM and DMARC of every mail would be temperror"
@@ -23,7 +22,7 @@ _WITHOUT = "SPF, DKIM and DMARC of every mail would be temperror"
 
 def examine_dns(config: Config) -> Iterator[Finding]:
     """Examine whether each DNS server answers, and whether there is one."""
-    servers = DnsResolver(servers=tuple(map(split_server, config.dns.servers))).servers
+    servers = build_resolver(config.dns).servers
     if not servers:
         yield warn("dns", f"/etc/resolv.conf names no server, and {_WITHOUT}; set dns.servers")
     for (host, port), status in zip(servers, asyncio.run(_ask_all(config, servers)), strict=True):
@@ -54,9 +53,7 @@ def examine_lists(config: Config) -> Iterator[Finding]:
 
 
 async def _try_lists(config: Config) -> list[tuple[DnsblResult, DnsblResult]]:
-    resolver = DnsResolver(
-        servers=tuple(map(split_server, config.dns.servers)), timeout_seconds=config.dns.timeout_seconds
-    )
+    resolver = build_resolver(config.dns)
     return [
         (await ask_dnsbl(_LISTED, zone, resolver), await ask_dnsbl(_UNLISTED, zone, resolver))
         for zone in config.identity.dnsbl

@@ -17,9 +17,8 @@ from relay.auth.spf_record import select_records
 from relay.auth.words import Result
 from relay.check.finding import Finding, ok, warn
 from relay.config import Config
-from relay.config.words import split_server
 from relay.domains import encode_domain
-from relay.resolver import DnsResolver
+from relay.resolver import build_resolver
 
 #: Domains that are looked at, each with five questions: an operator of more looks at a sample.
 MOST_DOMAINS = 50
@@ -33,9 +32,7 @@ def examine_domains(config: Config) -> Iterator[Finding]:
 
 
 async def _examine(config: Config) -> list[Finding]:
-    resolver = DnsResolver(
-        servers=tuple(map(split_server, config.dns.servers)), timeout_seconds=config.dns.timeout_seconds
-    )
+    resolver = build_resolver(config.dns)
     try:
         found = [each async for each in _examine_host(config.hostname, resolver)]
         domains = list_domains(config)
