@@ -28,6 +28,7 @@ from relay.config.words import split_server
 from relay.explain import Origin
 from relay.message.glimpse import glimpse_message
 from relay.networks import Address, parse_address, parse_network
+from relay.policy.octets import end_lines
 from relay.resolver import DnsResolver
 
 #: Octets of a zone file at most: far above any suite of tests.
@@ -110,7 +111,7 @@ class Asked:
         )
         if self.peer is None and self.zone is None:
             return origin
-        sent = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")  # as `relay.policy.octets` takes a file
+        sent = end_lines(raw)
         mail = read_signed_mail([sent])
         ours = tuple(map(parse_network, config.identity.trusted_relays))
         hop = find_hop(self.peer, self.helo or "", mail.header, ours)

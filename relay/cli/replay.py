@@ -20,6 +20,7 @@ from relay.cli.waiting import UNATTENDED
 from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config
 from relay.errors import RelayError
+from relay.policy.octets import end_lines
 from relay.smtp.local_mail import Agree, take_local_mail
 from relay.spool.model import Receipt, Submission
 from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
@@ -84,7 +85,7 @@ def _read(file: str) -> bytes:
         raise ReplayError(f"{file}: {exc}") from exc
     if not raw.strip():
         raise ReplayError(f"{file}: there is no mail in it")
-    return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+    return end_lines(raw)
 
 
 async def _replay(

@@ -6,9 +6,6 @@ contact attribute `relay_adaptations`. docs/adaptations.md is made from this mod
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
-
 from relay.contact.limits import (
     ADDRESSES,
     ATTRIBUTE_BYTES,
@@ -20,19 +17,11 @@ from relay.contact.limits import (
     SUBJECT_CHARACTERS,
     TOTAL_BYTES,
 )
+from relay.contact.sentences import DocumentedCode
 
 
-class AdaptationCode(StrEnum):
-    """The code of a change that makes a mail fit; each value carries the sentence that documents it."""
-
-    sentence: str
-
-    def __new__(cls, code: str, sentence: str) -> Self:
-        """A member whose value is its code, so that it compares and prints as the code."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
+class AdaptationCode(DocumentedCode):
+    """The code of a change that makes a mail fit."""
 
     # fmt: off
     FROM_REPLY_TO = "from.reply_to", "The route prefers Reply-To: its address stands as the customer's, so that the agent's answer goes there."

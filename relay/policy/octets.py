@@ -139,14 +139,19 @@ def _unstuff(block: bytes) -> bytes:
     return block.replace(b"\r\n.", b"\r\n")
 
 
+def end_lines(raw: bytes) -> bytes:
+    """The octets of a mail in a file, as they would be sent: the lines of a file without any CRLF end with
+    LF, as this machine's files do, and get CRLF. Where CRLF and others are mixed, they stand as they are.
+    """
+    return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+
+
 def measure_file(raw: bytes, *, cut: int, line_limit: int, repair: bool) -> tuple[Octets, bytes]:
     """The measures of a mail in a file, and its beginning, as if a client had sent it with DATA.
 
-    The lines of a file without any CRLF end with LF, as this machine's files do, and are taken as sent with
-    CRLF; where CRLF and others are mixed, they are taken as they stand. The look ends after `cut` octets,
-    where a session closes.
+    Lines are as `end_lines` has them. The look ends after `cut` octets, where a session closes.
     """
-    sent = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+    sent = end_lines(raw)
     if not sent.endswith(b"\r\n"):
         sent += b"\r\n"
     sent = (b"." if sent.startswith(b".") else b"") + sent.replace(b"\r\n.", b"\r\n..")

@@ -178,13 +178,8 @@ class Entry:
         return State.HELD if self.route_hold else self.state
 
     def stands_in(self, states: Sequence[State]) -> bool:
-        """Compare the stored and the shown state with `states`. Returns whether either of them is among
-        these.
-
-        Both count for a change, because an operator may hold, release or retry an entry that only its route
-        holds.
-        """
-        return self.state in states or self.shown_state in states
+        """Returns whether the stored or the shown state is among these, as `stands_in` has it."""
+        return stands_in(states, stored=self.state, shown=self.shown_state)
 
     @property
     def shown_reason(self) -> tuple[str, str]:
@@ -192,6 +187,15 @@ class Entry:
         if self.route_hold and not self.reason:
             return self.route_hold.reason, self.route_hold.detail
         return self.reason, self.detail
+
+
+def stands_in(states: Sequence[State], *, stored: State, shown: State) -> bool:
+    """Returns whether the stored or the shown state of an entry is among these.
+
+    Both count for a change, because an operator may hold, release or retry an entry that only its route
+    holds.
+    """
+    return stored in states or shown in states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

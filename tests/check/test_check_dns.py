@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-
 import pytest
-from dns_server import DnsServer
+from dns_server import dns_in_a_thread
 
 from relay.check.dns import examine_dns, examine_lists
 from relay.config.builtin import builtin_config
@@ -21,23 +18,10 @@ LISTS = {
 
 @pytest.fixture
 def address():
-    """A server in a thread that knows one name and keeps silent about another."""
-    started, stop = threading.Event(), threading.Event()
-    held = []
-
-    async def serve():
-        zone = {("known.example", "A"): ["192.0.2.1"], ("silent.example", "A"): "silent", **LISTS}
-        async with DnsServer(zone) as server:
-            held.append(f"127.0.0.1:{server.port}")
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    started.wait()
-    yield held[0]
-    stop.set()
-    thread.join()
+    """The address of a server that knows one name and keeps silent about another."""
+    zone = {("known.example", "A"): ["192.0.2.1"], ("silent.example", "A"): "silent", **LISTS}
+    with dns_in_a_thread(zone) as server:
+        yield f"127.0.0.1:{server.port}"
 
 
 @pytest.mark.parametrize(

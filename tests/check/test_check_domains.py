@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-
 import pytest
-from dns_server import DnsServer
+from dns_server import dns_in_a_thread
 
 from relay.check.domains import examine_domains, list_domains
 from relay.config.builtin import builtin_config
@@ -31,21 +28,9 @@ ZONE = {
 
 @pytest.fixture(scope="module")
 def server():
-    """The address of a server in a thread that knows these domains."""
-    started, stop, held = threading.Event(), threading.Event(), []
-
-    async def serve():
-        async with DnsServer(ZONE) as server:
-            held.append(f"127.0.0.1:{server.port}")
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    started.wait()
-    yield held[0]
-    stop.set()
-    thread.join()
+    """The address of a server that knows these domains."""
+    with dns_in_a_thread(ZONE) as running:
+        yield f"127.0.0.1:{running.port}"
 
 
 def examine(server, *matches, hostname="mx1.desk.example", role="mx"):

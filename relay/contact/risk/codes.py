@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
+
+from relay.contact.sentences import DocumentedCode
 
 
-class RiskCode(StrEnum):
-    """The code of a risk; each value carries the sentence that documents it."""
-
-    sentence: str
-
-    def __new__(cls, code: str, sentence: str) -> Self:
-        """A member whose value is its code, so that it compares and prints as the code."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.sentence = sentence
-        return member
+class RiskCode(DocumentedCode):
+    """The code of a risk."""
 
     # fmt: off
     OTHER_ADDRESS = "name.other_address", "The display name in From, Sender or Reply-To holds an address of another domain than the address behind it, so that a program which shows names alone shows the wrong sender."

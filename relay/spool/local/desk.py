@@ -57,6 +57,7 @@ from relay.spool.model import (
     Remembered,
     State,
     Submission,
+    stands_in,
 )
 
 Answer = TypeVar("Answer")
@@ -295,8 +296,13 @@ class LocalDesk(Desk):
         change.
         """
         named, unknown = find_named(self._connection, ids)
-        able = [one for one in named if one.stands_in(states)]
-        left = [Left(id=one.id, state=one.shown) for one in named if not one.stands_in(states)]
+        able: list[Named] = []
+        left: list[Left] = []
+        for one in named:
+            if stands_in(states, stored=one.state, shown=one.shown):
+                able.append(one)
+            else:
+                left.append(Left(id=one.id, state=one.shown))
         return able, Changed(
             count=len(able),
             left=(*left, *(Left(id=word, state=None) for word in unknown)),

@@ -145,10 +145,6 @@ class Named:
     #: `Entry.in_doubt_since`.
     in_doubt_since: datetime | None
 
-    def stands_in(self, states: Sequence[State]) -> bool:
-        """Compare as `Entry.stands_in` does. Returns whether the stored or the shown state is among these."""
-        return self.state in states or self.shown in states
-
 
 def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Named], list[str]]:
     """The entries that these ids name, each once, and the ids that name no entry."""
