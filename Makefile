@@ -14,6 +14,8 @@
 #                  of the spool cost beside 100,000 finished mails
 #   make crash     campaign: kill it, hundreds of times; hang, flood and starve it
 #   make chaos     campaign: faults of S3 and Connect
+#   make soak      campaign: six hours (SOAK_SECONDS) of everything at once beside a million finished mails, and
+#                  the lines through memory, files, threads and the wait for a 250
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +24,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 READY := $(VENV)/.ready
 
-.PHONY: help demo quick test system sandbox docs bench lint format fuzz latency crash chaos setup clean
+.PHONY: help demo quick test system sandbox docs bench lint format fuzz latency crash chaos soak setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -73,6 +75,9 @@ crash: $(READY)
 
 chaos: $(READY)
 	@$(BIN)/python -m pytest tests/chaos -m "long or not long" --timeout 3600
+
+soak: $(READY)
+	@$(BIN)/python -m pytest tests/soak -m "long or not long" -rP --timeout 90000
 
 lint: $(READY)
 	@$(BIN)/ruff check .

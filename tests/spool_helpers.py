@@ -17,8 +17,9 @@ import pytest
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.spool.local import database
-from relay.spool.local.database import close_database, open_database, query
+from relay.spool.local.database import close_database, open_database, query, transaction
 from relay.spool.local.layout import lock_file
+from relay.spool.local.rows import build_envelope_json
 from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -185,3 +186,51 @@ def make_version_2(config: Config) -> None:
     for word in ("", "-wal", "-shm"):
         path.with_name(f"{path.name}{word}").unlink(missing_ok=True)
     older.rename(path)
+
+
+def fill(
+    path: Path,
+    *,
+    finished: int,
+    began: datetime,
+    waiting: int = 0,
+    aside: int = 0,
+    every: timedelta = timedelta(milliseconds=1),
+) -> None:
+    """Add mails of 2,000 octets to a spool that has none: `finished` first, then those that are `waiting`,
+    then as many held and dead ones as are `aside`. The first was accepted when it `began`, each other one
+    `every` after it. They have no octets.
+    """
+    connection = open_database(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    total = finished + waiting + 2 * aside
+    at, step = int(began.timestamp()) * 1_000_000, every // timedelta(microseconds=1)
+    envelope = build_envelope_json(build_submission("x").envelope)
+    with transaction(connection):
+        connection.execute(_MAILS, (total, at, envelope, step))
+        connection.execute(_ENTRIES, (finished, finished + waiting, finished + waiting + aside))
+        connection.execute(_LEDGER)
+    connection.close()
+
+
+_MAILS = """
+INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size,
+trace_size, trace_sha256, filed, accepted_at, sender, author)
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+SELECT i, printf('0%015d', i), lower(hex(randomblob(32))), printf('<%d@life.example>', i),
+printf('s%d@life.example', i % 500), ?3, '{}', 2000, 100, x'00', 0, ?2 + i * ?4, '', NULL FROM n
+"""
+_ENTRIES = """
+INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, state, due_at,
+accepted_at, updated_at, contact_id, ready, network, domain) SELECT mail_id, 'instance-1',
+'support@example.com', '[]', printf('r%d', mail_id % 5), 1, CASE WHEN mail_id <= ?1 THEN 'done'
+WHEN mail_id <= ?2 THEN 'queued' WHEN mail_id <= ?3 THEN 'held' ELSE 'dead' END, accepted_at,
+accepted_at, accepted_at + 1000000, iif(mail_id <= ?1, printf('c%d', mail_id), NULL), mail_id % 2,
+mail_id % 50, mail_id % 500 FROM mails
+"""
+_LEDGER = """
+INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id,
+accepted_at, route, tag, sender, dmarc, token, author) SELECT fingerprint, instance_id, address,
+spool_id, message_id, 1, contact_id, mails.accepted_at, route, '', 'ann@customer.example', '',
+printf('t%d', mail_id), 'ann@customer.example' FROM mails JOIN entries USING (mail_id) WHERE state = 'done'
+"""

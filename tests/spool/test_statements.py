@@ -14,15 +14,14 @@ from pathlib import Path
 
 import apsw
 import pytest
-from spool_helpers import NOW, build_destination, build_submission, later
+from spool_helpers import NOW, build_destination, build_submission, fill, later
 
 import relay.spool.local
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
 from relay.config.model import Alarms
 from relay.errors import LeaseLostError
-from relay.spool.local.database import open_database, query, transaction
-from relay.spool.local.rows import build_envelope_json
+from relay.spool.local.database import open_database, query
 from relay.spool.model import Filter, PolicyHold, State
 from relay.vocabulary import Rung
 
@@ -134,40 +133,6 @@ def _runs(call) -> bool:
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     return name in {"query", "execute", "executemany"}
-
-
-def fill(path: Path, finished: int) -> None:
-    """Rows as a long life leaves them, made by SQL: a mail a millisecond, the newest are waiting."""
-    connection = open_database(path)
-    connection.execute("PRAGMA synchronous = OFF")
-    start = NOW - timedelta(days=30)
-    total = finished + QUEUED + 2 * ASIDE
-    with transaction(connection):
-        connection.execute(
-            "INSERT INTO mails (mail_id, spool_id, fingerprint, message_id, reverse_path, envelope, results, size, "
-            "trace_size, trace_sha256, filed, accepted_at, sender, author) "
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) "
-            "SELECT i, printf('0%015d', i), lower(hex(randomblob(32))), printf('<%d@life.example>', i), "
-            "printf('s%d@life.example', i % 500), ?3, '{}', 2000, 100, x'00', 0, ?2 + i * 1000, '', NULL FROM n",
-            (total, int(start.timestamp()) * 1_000_000, build_envelope_json(build_submission("x").envelope)),
-        )
-        connection.execute(
-            "INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, state, due_at, "
-            "accepted_at, updated_at, contact_id, ready, network, domain) SELECT mail_id, 'instance-1', "
-            "'support@example.com', '[]', printf('r%d', mail_id % 5), 1, CASE WHEN mail_id <= ?1 THEN 'done' "
-            "WHEN mail_id <= ?2 THEN 'queued' WHEN mail_id <= ?3 THEN 'held' ELSE 'dead' END, accepted_at, "
-            "accepted_at, accepted_at + 1000000, iif(mail_id <= ?1, printf('c%d', mail_id), NULL), mail_id % 2, "
-            "mail_id % 50, mail_id % 500 FROM mails",
-            (finished, finished + QUEUED, finished + QUEUED + ASIDE),
-        )
-        connection.execute(
-            "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, "
-            "accepted_at, route, tag, sender, dmarc, token, author) SELECT fingerprint, instance_id, address, "
-            "spool_id, message_id, 1, contact_id, mails.accepted_at, route, '', 'ann@customer.example', '', "
-            "printf('t%d', mail_id), 'ann@customer.example' FROM mails JOIN entries USING (mail_id) "
-            "WHERE state = 'done'"
-        )
-    connection.close()
 
 
 async def receive(intake) -> list[str]:
@@ -285,7 +250,13 @@ async def seen(request, spool):
     """What a long life runs: reception, deliveries, two bad ends of a runner, a person."""
     spool.settings = {"max_age_hours": 10_000, "retain_days": 90}
     await spool.open_intake().close()
-    fill(spool.config.data_dir / "spool" / "spool.db", request.param)
+    fill(
+        spool.config.data_dir / "spool" / "spool.db",
+        finished=request.param,
+        waiting=QUEUED,
+        aside=ASIDE,
+        began=NOW - timedelta(days=30),
+    )
     with watched() as seen:
         intake, outbox, desk = spool.open_intake(), spool.open_outbox(), spool.open_desk()
         await outbox.recover(now=NOW)
