@@ -1,6 +1,6 @@
 """The dry run behind `relay explain`: the contact that a mail would become, without sending it anywhere.
 
-Owns the explanation of one file and its form in JSON (docs/operations.md, "What would a mail become?"). Never
+Owns the explanation of one file (docs/operations.md, "What would a mail become?"). Never
 touches the network, never raises on a mail: an error with a file stands in its explanation.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
@@ -318,64 +318,3 @@ def _placeholder_url(key: str) -> str:
     """A useless URL, as long as a presigned one made with temporary credentials."""
     url = f"https://bucket.s3.eu-central-1.amazonaws.com/{key}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Security-Token="
     return url + "0" * (URL_LENGTH - len(url))
-
-
-def build_record(explanation: Explanation) -> dict[str, Any]:
-    """The explanation as a JSON object (docs/operations.md, "What would a mail become?")."""
-    message, plan = explanation.message, explanation.plan
-    record: dict[str, Any] = {
-        "file": explanation.file,
-        "destination": explanation.destination,
-        "request": explanation.request,
-        "message": _build_message(message) if message else None,
-        "adaptations": [],
-        "classification": None,
-        "disposition": str(explanation.disposition),
-        "error": explanation.error,
-        "reason": explanation.reason,
-        "route": explanation.route.name if explanation.route else None,
-        "files": [],
-        "original_key": None,
-        "identity": asdict(explanation.identity) if explanation.identity else None,
-    }
-    if plan is not None:
-        record["adaptations"] = [
-            {"code": str(one.code), "detail": one.detail, "before": one.before, "after": one.after}
-            for one in plan.adaptations
-        ]
-        record["classification"] = str(plan.classification)
-        record["files"] = [
-            {
-                "name": file.name,
-                "key": file.key,
-                "size": file.size,
-                "sha256": file.sha256,
-                "attached": file.attached,
-            }
-            for file in plan.files
-        ]
-        record["original_key"] = plan.original_key
-    return record
-
-
-def _build_message(message: Message) -> dict[str, Any]:
-    """The parsed mail as JSON, before anything is adapted."""
-    return {
-        "subject": message.subject,
-        "from": [mailbox.address for mailbox in message.author],
-        "to": [mailbox.address for mailbox in message.to],
-        "cc": [mailbox.address for mailbox in message.cc],
-        "text": message.text,
-        "html": message.html,
-        "attachments": [
-            {
-                "name": part.name or "",
-                "content_type": part.content_type,
-                "size": part.size,
-                "sha256": part.sha256,
-            }
-            for part in message.attachments
-            if part.origin != "uuencode"  # its octets are in `text` as they were sent
-        ],
-        "defects": [str(defect) for defect in message.defects],
-    }

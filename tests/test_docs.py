@@ -20,9 +20,10 @@ from prometheus_client import Counter, Gauge
 from test_floors import FLOORS
 
 from relay.cli import COMMANDS, main
+from relay.cli.explanations import build_record
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
-from relay.explain import Explanation, build_record
+from relay.explain import Explanation
 from relay.telemetry import daemon, deliveries, hooks, identity, sessions, spool, workers
 from relay.telemetry import metrics as metrics_module
 from relay.vocabulary import AlarmKind, Disposition

@@ -19,6 +19,7 @@ import click
 
 from relay.auth.identity import IdentitySummary
 from relay.cli.entries import printable
+from relay.cli.explanations import build_record
 from relay.cli.mail_file import MailFileError, read_mail
 from relay.cli.origin import Asked, add_origin_options, build_asked
 from relay.config import Config
@@ -29,7 +30,7 @@ from relay.contact.characters import clean_line, count_utf8
 from relay.contact.html_text import make_text
 from relay.contact.note import count_bytes
 from relay.contact.plan import Plan
-from relay.explain import Explainer, Explanation, Origin, build_record
+from relay.explain import Explainer, Explanation, Origin
 from relay.message.model import Message
 from relay.terminal import write_out_json
 from relay.understand import wire

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
 from relay.cli import main
+from relay.cli.explanations import build_record
 from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.explain import Explainer, build_record
+from relay.explain import Explainer
 from relay.sandbox.limits import Settings, check
 
 CONFIGURATION = """
