@@ -83,8 +83,9 @@ SPF_DEFERRED = _row(451, "7.23", "Not authorised by SPF, try again later", 'a po
 SPF_UNKNOWN_DEFERRED = _row(451, "7.24", "SPF could not be checked, try again later", 'a policy with spf.temperror or spf.permerror = "defer" (RFC 7372 §3.2)')
 DKIM_DEFERRED = _row(451, "7.20", "No passing DKIM signature, try again later", 'a policy with dkim.fail = "defer" (RFC 7372 §3.1)')
 DMARC_DEFERRED = _row(451, "7.1", "Against the DMARC policy of the author's domain, try again later", 'a policy with dmarc.reject or dmarc.quarantine = "defer"')
-ARC_DEFERRED = _row(451, "7.29", "ARC validation failed, try again later", 'a policy with arc.fail = "defer" (RFC 8617 §7.2)')
+ARC_DEFERRED = _row(451, "7.29", "ARC validation failed, try again later", 'a policy with arc.fail = "defer" (RFC 8617 §5.2.2)')
 IPREV_DEFERRED = _row(451, "7.25", "Reverse DNS validation failed, try again later", 'a policy with iprev.fail = "defer" (RFC 7372 §3.3)')
+LISTED_DEFERRED = _row(451, "7.1", "Your address is on a list of senders not taken here, try again later", 'a policy with listed = "defer" (identity.dnsbl)')
 
 # -- no
 UNKNOWN_COMMAND = _row(500, "5.1", "Command not recognised", "no such verb")
@@ -123,8 +124,9 @@ SPF_REFUSED = _row(550, "7.23", "Not authorised by SPF", 'a policy with spf.fail
 SPF_UNKNOWN_REFUSED = _row(550, "7.24", "SPF could not be checked", 'a policy with spf.temperror or spf.permerror = "reject" (RFC 7372 §3.2)')
 DKIM_REFUSED = _row(550, "7.20", "No passing DKIM signature", 'a policy with dkim.fail = "reject" (RFC 7372 §3.1)')
 DMARC_REFUSED = _row(550, "7.1", "Against the DMARC policy of the author's domain", 'a policy with dmarc.reject or dmarc.quarantine = "reject"')
-ARC_REFUSED = _row(550, "7.29", "ARC validation failed", 'a policy with arc.fail = "reject" (RFC 8617 §7.2)')
+ARC_REFUSED = _row(550, "7.29", "ARC validation failed", 'a policy with arc.fail = "reject" (RFC 8617 §5.2.2)')
 IPREV_REFUSED = _row(550, "7.25", "Reverse DNS validation failed", 'a policy with iprev.fail = "reject" (RFC 7372 §3.3)')
+LISTED_REFUSED = _row(550, "7.1", "Your address is on a list of senders not taken here", 'a policy with listed = "reject" (identity.dnsbl); the log names the list')
 PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", "MAIL or RCPT (RFC 5321 §4.1.1.11); BODY=BINARYMIME too")
 # fmt: on
 

@@ -63,6 +63,7 @@ FLOORS = {
     "relay.alarms": 2,
     # 3, stages.
     "relay.auth.check": 3,
+    "relay.auth.origin": 3,
     "relay.understand": 3,
     "relay.smtp": 3,
     "relay.delivery": 3,

@@ -1,4 +1,4 @@
-"""The checks of a mail's origin: SPF, DKIM, ARC and DMARC at once, within one deadline, before the 250.
+"""The checks of a mail's origin, all at once and within one deadline, before the 250.
 
 Owns the order of the questions to DNS and the deadline. Never decides what a result means for a mail. A
 check that is not ready in time is `temperror`, and so is one that met a fault of ours: neither loses a mail.
@@ -21,15 +21,24 @@ from relay.auth.arc import ArcResult, ArcSet, find_chain, find_key_names, verify
 from relay.auth.authors import find_author_domains
 from relay.auth.dkim import DkimResult, find_signatures, verify_signatures
 from relay.auth.dmarc import DmarcResult, Forwarders, Identifiers, evaluate, may_align
+from relay.auth.dnsbl import DnsblResult, check_dnsbl
 from relay.auth.fields import FieldFinder, Fields
 from relay.auth.identity import Results
-from relay.auth.iprev import IprevResult, check_iprev
+from relay.auth.iprev import check_iprev
+from relay.auth.late import (
+    LATE_ARC,
+    build_late_dkim,
+    build_late_dmarc,
+    build_late_dnsbl,
+    build_late_iprev,
+    build_late_spf,
+)
 from relay.auth.lookup import fetch_texts, is_missing, walk_domains
 from relay.auth.organisation import Walk
 from relay.auth.signature import Signature
 from relay.auth.signed import SignedMail
 from relay.auth.spf import check_helo, check_mail_from
-from relay.auth.spf_result import SpfIdentity, SpfResult
+from relay.auth.spf_result import SpfIdentity
 from relay.auth.words import Finding, Result
 from relay.networks import Address
 
@@ -39,7 +48,6 @@ _SMALL_HEADER_LINES = 300
 _SMALL_AUTHORS_BYTES = 512
 _SMALL_SIGNATURES = 2
 _SMALL_KEY_BYTES = 512  # an RSA key of 2,048 bits, in base64, has 392
-_LATE = "the check was not ready in time"
 _Any = TypeVar("_Any")
 
 
@@ -74,9 +82,14 @@ class _Author:
 
 
 async def check(
-    facts: MailFacts, resolver: Resolver, *, seconds: float, trusted_sealers: Sequence[str] = ()
+    facts: MailFacts,
+    resolver: Resolver,
+    *,
+    seconds: float,
+    trusted_sealers: Sequence[str] = (),
+    dnsbl: Sequence[str] = (),
 ) -> Results:
-    """The results of all checks, at most so many seconds from now."""
+    """The results of all checks, at most so many seconds from now; `dnsbl` are lists in the DNS."""
     ends_at = asyncio.get_running_loop().time() + seconds
     small = _is_small(facts.mail.header)
     header = _read_header(facts.mail) if small else await asyncio.to_thread(_read_header, facts.mail)
@@ -86,6 +99,7 @@ async def check(
     dkim = _start("dkim", _check_dkim(facts, header, resolver))
     arc = _start("arc", _check_arc(facts, header, resolver))
     spf = helo = iprev = None
+    lists: dict[str, asyncio.Task[DnsblResult | None]] = {}
     if facts.peer is not None:
         named = facts.helo
         mail_from = check_mail_from(
@@ -94,27 +108,31 @@ async def check(
         spf = _start("spf", mail_from)
         helo = _start("spf", check_helo(facts.peer, helo=named, resolver=resolver))
         iprev = _start("iprev", check_iprev(facts.peer, resolver))
+        lists = {zone: _start("dnsbl", check_dnsbl(facts.peer, zone, resolver)) for zone in dnsbl}
     tasks: list[asyncio.Task[Any]] = [
         *authors.values(),
         dkim,
         arc,
         *(task for task in (spf, helo, iprev) if task is not None),
+        *lists.values(),
     ]
     try:
         await _wait(tasks, ends_at)
         results = Results(
-            spf=None if spf is None else _take(spf) or _late_spf(SpfIdentity.MAIL_FROM),
-            helo=None if helo is None else _take(helo) or _late_spf(SpfIdentity.HELO),
-            dkim=_describe_late(_take(dkim), header.signatures),
-            arc=_take(arc) or ArcResult(result=Result.TEMPERROR, reason=_LATE),
-            iprev=None if iprev is None else _take(iprev) or _late_iprev(facts.peer),
+            spf=None if spf is None else _take(spf) or build_late_spf(SpfIdentity.MAIL_FROM),
+            helo=None if helo is None else _take(helo) or build_late_spf(SpfIdentity.HELO),
+            dkim=build_late_dkim(header.signatures) if (found := _take(dkim)) is None else found,
+            arc=_take(arc) or LATE_ARC,
+            iprev=None
+            if facts.peer is None or iprev is None
+            else _take(iprev) or build_late_iprev(facts.peer),
+            dnsbl=tuple(_take(task) or build_late_dnsbl(zone) for zone, task in lists.items()) or None,
         )
-        found = {domain: author for domain, task in authors.items() if (author := _take(task)) is not None}
-        judging = _start("dmarc", _check_dmarc(header, results, found, resolver, trusted_sealers))
+        known = {domain: author for domain, task in authors.items() if (author := _take(task)) is not None}
+        judging = _start("dmarc", _check_dmarc(header, results, known, resolver, trusted_sealers))
         tasks.append(judging)
         await _wait([judging], max(ends_at, asyncio.get_running_loop().time() + 0.05))
-        late = DmarcResult(result=Result.TEMPERROR, reason=_LATE, domain=domains[0] if domains else "")
-        return replace(results, dmarc=_take(judging) or late)
+        return replace(results, dmarc=_take(judging) or build_late_dmarc(domains))
     finally:
         late_ones = [task for task in tasks if not task.done()]
         for task in late_ones:
@@ -224,33 +242,4 @@ async def _check_dmarc(
         walks,
         {domain: author.missing for domain, author in authors.items()},
         Forwarders(chain=results.arc, trusted=trusted_sealers) if results.arc is not None else None,
-    )
-
-
-def _late_spf(identity: SpfIdentity) -> SpfResult:
-    return SpfResult(result=Result.TEMPERROR, identity=identity, domain="", reason=_LATE)
-
-
-def _late_iprev(peer: Address | None) -> IprevResult | None:
-    if peer is None:
-        return None
-    return IprevResult(result=Result.TEMPERROR, address=peer, name="", reason=_LATE)
-
-
-def _describe_late(
-    results: tuple[DkimResult, ...] | None, signatures: Sequence[Signature]
-) -> tuple[DkimResult, ...]:
-    """The results of DKIM, or a temporary error for each signature where they are not ready."""
-    if results is not None:
-        return results
-    return tuple(
-        DkimResult(
-            result=Result.TEMPERROR,
-            reason=_LATE,
-            domain=each.domain,
-            selector=each.selector,
-            identity=each.identity,
-            algorithm=each.algorithm.decode(),
-        )
-        for each in signatures
     )

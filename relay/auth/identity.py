@@ -14,6 +14,7 @@ from relay.auth.arc import ArcResult
 from relay.auth.dkim import DkimResult
 from relay.auth.dmarc import DmarcResult
 from relay.auth.dmarc_record import Policy
+from relay.auth.dnsbl import DnsblResult
 from relay.auth.iprev import IprevResult
 from relay.auth.spf_result import SpfResult
 from relay.auth.words import Result, show
@@ -28,6 +29,8 @@ _BEST = (
     Result.PERMERROR,
     Result.NONE,
 )
+#: Of several lists, the one that says most of the peer.
+_WORST_LIST = (Result.FAIL, Result.TEMPERROR, Result.PERMERROR, Result.NONE)
 _ASKS = {
     Policy.REJECT: "the domain asks to reject such mail",
     Policy.QUARANTINE: "the domain asks to treat such mail as suspicious",
@@ -47,6 +50,13 @@ class Results:
     dmarc: DmarcResult | None = None
     #: Of the peer's address.
     iprev: IprevResult | None = None
+    #: Of the peer's address on lists in the DNS, in the order of the configuration; never empty.
+    dnsbl: tuple[DnsblResult, ...] | None = None
+
+    @property
+    def worst_list(self) -> DnsblResult | None:
+        """The list that says most of the peer. Returns None where none was asked."""
+        return min(self.dnsbl or (), key=lambda each: _WORST_LIST.index(each.result), default=None)
 
     @property
     def best_dkim(self) -> DkimResult | None:
@@ -66,6 +76,8 @@ class IdentitySummary:
     dmarc_policy: str | None
     arc: str
     iprev: str
+    #: Of the lists in the DNS that the peer's address was looked for on.
+    dnsbl: str
     #: By the name of the check.
     reasons: Mapping[str, str]
     #: One plain sentence for an agent.
@@ -85,6 +97,7 @@ def summarise_identity(results: Results) -> IdentitySummary:
         "dmarc": results.dmarc,
         "arc": results.arc,
         "iprev": results.iprev,
+        "dnsbl": results.worst_list,
     }
     words = {name: str(check.result) if check else str(Result.NONE) for name, check in checks.items()}
     policy = results.dmarc.policy if results.dmarc else None
@@ -116,6 +129,9 @@ def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
         yield "relay_arc_detail", results.arc.reason + by
     if results.iprev is not None:
         yield "relay_iprev", results.iprev.result
+    if results.worst_list is not None:
+        yield "relay_dnsbl", results.worst_list.result
+        yield "relay_dnsbl_detail", "; ".join(_describe_list(each) for each in results.dnsbl or ())
     yield "relay_identity", describe_identity(results)
 
 
@@ -126,6 +142,11 @@ def _describe(domain: str, reason: str) -> str:
 def _describe_signature(result: DkimResult) -> str:
     names = " ".join(show(name) for name in (result.domain, result.selector) if name)
     return f"{result.result} {names}: {result.reason}" if names else f"{result.result}: {result.reason}"
+
+
+def _describe_list(result: DnsblResult) -> str:
+    codes = f" ({', '.join(result.codes)})" if result.codes else ""
+    return f"{show(result.zone)}: {result.reason}{codes}"
 
 
 def describe_identity(results: Results) -> str:

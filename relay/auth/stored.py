@@ -53,7 +53,7 @@ def _state(results: Mapping[str, str], envelope: Envelope) -> Iterator[Statement
         "dmarc": ("policy.dmarc", results.get("relay_dmarc_policy", "")),
         "iprev": ("policy.iprev", envelope.peer.address if "relay_hop_detail" not in results else ""),
     }
-    for method in ("spf", "dkim", "arc", "dmarc", "iprev"):
+    for method in ("spf", "dkim", "arc", "dmarc", "iprev", "dnsbl"):
         word = results.get(f"relay_{method}", "")
         if word in set(Result):
             yield Statement(

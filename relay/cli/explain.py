@@ -189,7 +189,7 @@ def _describe_checks(identity: IdentitySummary | None) -> str:
     if identity is None:
         return "SPF, DKIM, DMARC and ARC are asked for with --peer or --dns"
     words = f"spf={identity.spf} dkim={identity.dkim} dmarc={identity.dmarc} arc={identity.arc}"
-    return f"{words} iprev={identity.iprev}: {identity.summary}"
+    return f"{words} iprev={identity.iprev} dnsbl={identity.dnsbl}: {identity.summary}"
 
 
 def _fact(name: str, value: str) -> Iterator[str]:

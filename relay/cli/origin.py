@@ -18,18 +18,16 @@ from typing import Any
 import click
 
 from relay.auth.answers import Resolver
-from relay.auth.check import MailFacts, check
-from relay.auth.hops import find_hop, name_hop
-from relay.auth.identity import Results, build_identity_attributes, summarise_identity
+from relay.auth.identity import summarise_identity
+from relay.auth.origin import Found, Sent, build_terms, find_origin
 from relay.auth.signed import read_signed_mail
 from relay.auth.zone import ZoneResolver, parse_zone
 from relay.config import Config
-from relay.config.words import split_server
 from relay.explain import Origin
 from relay.message.glimpse import glimpse_message
-from relay.networks import Address, parse_address, parse_network
+from relay.networks import Address, parse_address
 from relay.policy.octets import end_lines
-from relay.resolver import DnsResolver
+from relay.resolver import build_resolver
 
 #: Octets of a zone file at most: far above any suite of tests.
 _ZONE_BYTES = 64_000_000
@@ -111,23 +109,16 @@ class Asked:
         )
         if self.peer is None and self.zone is None:
             return origin
-        sent = end_lines(raw)
-        mail = read_signed_mail([sent])
-        ours = tuple(map(parse_network, config.identity.trusted_relays))
-        hop = find_hop(self.peer, self.helo or "", mail.header, ours)
-        facts = MailFacts(
-            peer=hop.peer,
-            helo=hop.helo,
-            reverse_path=origin.reverse_path if origin.is_sender_given else _guess_sender(sent),
-            mail=mail,
+        octets = end_lines(raw)
+        sent = Sent(
+            peer=self.peer,
+            helo=self.helo or "",
+            reverse_path=origin.reverse_path if origin.is_sender_given else _guess_sender(octets),
+            mail=read_signed_mail([octets]),
             received_at=received_at,
         )
-        results = asyncio.run(_check(facts, config, self.zone))
-        return replace(
-            origin,
-            attributes={**build_identity_attributes(results), **name_hop(hop)},
-            identity=summarise_identity(results),
-        )
+        found = asyncio.run(_find(sent, config, self.zone))
+        return replace(origin, attributes=found.attributes, identity=summarise_identity(found.results))
 
 
 def build_asked(
@@ -187,14 +178,12 @@ def _guess_sender(raw: bytes) -> str | None:
     return message.author[0].address if message.author else None
 
 
-async def _check(facts: MailFacts, config: Config, zone: Resolver | None) -> Results:
-    seconds = config.dns.deadline_seconds
-    sealers = config.identity.trusted_sealers
+async def _find(sent: Sent, config: Config, zone: Resolver | None) -> Found:
+    terms = build_terms(config)
     if zone is not None:
-        return await check(facts, zone, seconds=seconds, trusted_sealers=sealers)
-    servers = tuple(map(split_server, config.dns.servers))
-    resolver = DnsResolver(servers=servers, timeout_seconds=config.dns.timeout_seconds)
+        return await find_origin(sent, zone, terms)
+    resolver = build_resolver(config.dns)
     try:
-        return await check(facts, resolver.within(seconds), seconds=seconds, trusted_sealers=sealers)
+        return await find_origin(sent, resolver.within(terms.seconds), terms)
     finally:
         await resolver.close()

@@ -17,11 +17,11 @@ from relay.contact.limits import FLOW_ID_CHARACTERS
 
 OriginRule = Literal[
     "spf.fail", "spf.softfail", "spf.temperror", "spf.permerror", "dkim.fail", "dmarc.reject", "dmarc.quarantine",
-    "arc.fail", "iprev.fail",
+    "arc.fail", "iprev.fail", "listed",
 ]  # fmt: skip
 RouteRule = Literal[
     "spf.fail", "spf.softfail", "spf.temperror", "spf.permerror", "dkim.fail", "dmarc.reject", "dmarc.quarantine",
-    "arc.fail", "iprev.fail", "class.human", "class.auto-reply", "class.bounce", "class.list", "class.bulk",
+    "arc.fail", "iprev.fail", "listed", "class.human", "class.auto-reply", "class.bounce", "class.list", "class.bulk",
 ]  # fmt: skip
 #: What each preset asks for; what it does not name is accepted.
 PRESETS: Mapping[str, Mapping[str, str]] = {

@@ -38,8 +38,8 @@ _RESULTS = (
     "identity",
     "policy",
     "risk",
-    *("spf", "dkim", "dmarc", "arc", "iprev"),
-    *("risk_detail", "dmarc_detail", "dkim_detail", "spf_detail", "arc_detail"),
+    *("spf", "dkim", "dmarc", "arc", "iprev", "dnsbl"),
+    *("risk_detail", "dmarc_detail", "dkim_detail", "spf_detail", "arc_detail", "dnsbl_detail"),
     "hop_detail",
 )
 

@@ -35,6 +35,7 @@ _REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
     "dmarc.quarantine": (replies.DMARC_REFUSED, replies.DMARC_DEFERRED),
     "arc.fail": (replies.ARC_REFUSED, replies.ARC_DEFERRED),
     "iprev.fail": (replies.IPREV_REFUSED, replies.IPREV_DEFERRED),
+    "listed": (replies.LISTED_REFUSED, replies.LISTED_DEFERRED),
 }
 
 
@@ -105,6 +106,8 @@ def _list_names(results: Mapping[str, str]) -> Iterator[str]:
         name = f"{check}.{results.get(f'relay_{check}', 'none')}"
         if name in _REPLIES:
             yield name
+    if results.get("relay_dnsbl") == "fail":
+        yield "listed"
     if results.get("relay_dmarc") == "fail":
         name = f"dmarc.{results.get('relay_dmarc_policy', 'none')}"
         if name in _REPLIES:

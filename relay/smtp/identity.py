@@ -1,7 +1,7 @@
 """The checks of a mail's origin as its session asks for them: between its last octet and the commit.
 
 Owns the resolver of a process, and the facts of a session that the checks are given. Never judges, and never
-refuses: `relay.auth.check` gives the results within `dns.deadline_seconds`, `relay.policy` says what they
+refuses: `relay.auth.origin` gives the results within `dns.deadline_seconds`, `relay.policy` says what they
 mean. A fault of ours in a check is told in the log; the mail then goes on as one that was not checked.
 """
 
@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay import telemetry
-from relay.auth.check import MailFacts, check
-from relay.auth.hops import find_hop, name_hop
 from relay.auth.identity import Results, build_identity_attributes
+from relay.auth.origin import Sent, build_terms, find_origin
 from relay.auth.signed import SignedMail
 from relay.config.model import Config
-from relay.config.words import split_server
 from relay.envelope import Envelope, Peer
-from relay.networks import Address, parse_address, parse_network
-from relay.resolver import DnsResolver
+from relay.networks import Address, parse_address
+from relay.resolver import DnsResolver, build_resolver
 
 #: A mail in memory is hashed on the loop up to this size, and in a thread beyond (250 µs a canonical form).
 HASHED_AT_ONCE_BYTES = 65_536
@@ -30,46 +28,39 @@ class IdentityChecks:
     def __init__(self, config: Config, resolver: DnsResolver) -> None:
         self.dns = config.dns
         self.resolver = resolver
-        self._sealers = config.identity.trusted_sealers
-        self._relays = tuple(map(parse_network, config.identity.trusted_relays))
+        self._terms = build_terms(config)
 
     @property
     def behind_ours(self) -> bool:
         """Returns whether systems of ours stand in front, so that trusted listeners make checks, too."""
-        return bool(self._relays)
+        return bool(self._terms.relays)
 
     def _is_ours(self, peer: Address) -> bool:
-        return any(peer in network for network in self._relays)
+        return any(peer in network for network in self._terms.relays)
 
     @property
     def seconds(self) -> float:
         """The most that the checks of one mail may take."""
-        return self.dns.deadline_seconds
+        return self._terms.seconds
 
     async def find_results(self, envelope: Envelope, mail: SignedMail) -> Mapping[str, str]:
         """The results of the checks of a mail, as attributes of its contact by name."""
         peer = _read_address(envelope.peer)
         if envelope.peer.role == "trusted" and (peer is None or not self._is_ours(peer)):
             return {}
-        hop = find_hop(peer, envelope.peer.helo or "", mail.header, self._relays)
-        facts = MailFacts(
-            peer=hop.peer,
-            helo=hop.helo,
+        sent = Sent(
+            peer=peer,
+            helo=envelope.peer.helo or "",
             reverse_path=envelope.reverse_path,
             mail=mail,
             received_at=envelope.received_at,
         )
         try:
-            results = await check(
-                facts,
-                self.resolver.within(self.seconds),
-                seconds=self.seconds,
-                trusted_sealers=self._sealers,
-            )
+            found = await find_origin(sent, self.resolver.within(self.seconds), self._terms)
+            attributes = found.attributes
         except Exception:  # noqa: BLE001 - a fault of ours in a check is told, and is no reason to refuse a mail
             telemetry.fault_caught(where="smtp.identity")
-            results = Results()
-        attributes = {**build_identity_attributes(results), **name_hop(hop)}
+            attributes = build_identity_attributes(Results())
         telemetry.identity_checked(results=attributes)
         return attributes
 
@@ -85,10 +76,9 @@ def build_checks(config: Config, earlier: IdentityChecks | None = None) -> Ident
     """
     if not config.identity.enabled:
         return None
-    if earlier is not None and earlier.dns == config.dns:
-        return IdentityChecks(config, earlier.resolver)
-    servers = tuple(map(split_server, config.dns.servers))
-    return IdentityChecks(config, DnsResolver(servers=servers, timeout_seconds=config.dns.timeout_seconds))
+    known = earlier is not None and earlier.dns == config.dns
+    resolver = earlier.resolver if known and earlier is not None else build_resolver(config.dns)
+    return IdentityChecks(config, resolver)
 
 
 def _read_address(peer: Peer) -> Address | None:

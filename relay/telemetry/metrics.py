@@ -108,7 +108,7 @@ _TO_SESSIONS = (
 )  # fmt: skip
 
 #: The checks of a mail's origin that have a word of RFC 8601.
-IDENTITY_METHODS = ("spf", "dkim", "dmarc", "arc", "iprev")
+IDENTITY_METHODS = ("spf", "dkim", "dmarc", "arc", "iprev", "dnsbl")
 
 #: Children of the counter, looked up once: labels() costs more than the counting.
 BY_DISPOSITION = {each: TRANSACTIONS.labels(each) for each in Disposition}

@@ -71,6 +71,32 @@ class Silence:
         return await self.zone.query(name, kind)
 
 
+async def test_lists_are_asked_about_the_peer_that_is_judged():
+    """Each list has a result in the order of the configuration, one that keeps silent is `temperror`, and
+    the worst is the mail's word; a mail that is judged for nobody has none.
+    """
+    zone = ZoneResolver(ZONE | {"1.2.0.192.bad.example": {"A": ["127.0.0.2"]}})
+
+    class Partly:
+        async def query(self, name, kind):
+            if name.endswith("mute.example"):
+                await asyncio.Event().wait()
+            return await zone.query(name, kind)
+
+    lists = ("good.example", "mute.example", "bad.example")
+    results = await check(facts_of(MAIL), Partly(), seconds=0.3, dnsbl=lists)
+    assert [(each.zone, each.result) for each in results.dnsbl] == [
+        ("good.example", "none"),
+        ("mute.example", "temperror"),
+        ("bad.example", "fail"),
+    ]
+    said = build_identity_attributes(results)
+    assert said["relay_dnsbl"] == "fail"
+    assert said["relay_dnsbl_detail"].endswith("bad.example: the address is on the list (127.0.0.2)")
+    results = await check(facts_of(MAIL, peer=None), zone, seconds=1, dnsbl=lists)
+    assert (results.dnsbl, "relay_dnsbl" in build_identity_attributes(results)) == (None, False)
+
+
 @pytest.mark.parametrize(
     ("octets", "options", "expected"),
     [

@@ -22,6 +22,8 @@ def results_that_meet(rule):
     check, _, word = rule.partition(".")
     if check == "dmarc":
         return {"relay_dmarc": "fail", "relay_dmarc_policy": word}
+    if rule == "listed":
+        return {"relay_dnsbl": "fail"}
     return {f"relay_{check}": word}
 
 
@@ -126,7 +128,15 @@ words = st.sampled_from(
     ["none", "pass", "fail", "softfail", "policy", "temperror", "permerror", "reject", "\r\n", ""]
 )
 names = st.sampled_from(
-    ["relay_spf", "relay_dkim", "relay_dmarc", "relay_dmarc_policy", "relay_arc", "relay_iprev"]
+    [
+        "relay_spf",
+        "relay_dkim",
+        "relay_dmarc",
+        "relay_dmarc_policy",
+        "relay_arc",
+        "relay_iprev",
+        "relay_dnsbl",
+    ]
 )
 
 

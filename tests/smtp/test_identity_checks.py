@@ -239,6 +239,29 @@ def test_mail_that_our_own_server_passes_on_is_judged_as_of_the_hop_before(hop, 
     assert "which gave the mail to our 127.0.0.1" in mail.results["relay_hop_detail"]
 
 
+@pytest.mark.parametrize(("client", "code"), [("192.0.2.66", 550), ("192.0.2.67", 250)])
+def test_policy_refuses_a_listed_peer(client, code):
+    """With `listed = "reject"` mail of a client on a list gets 550 5.7.1; the dry run says the same."""
+    zone = {("66.2.0.192.list.example", "A"): ["127.0.0.2"]}
+    rules = {
+        "listeners": [{"bind": "127.0.0.1:0", "tls": "none", "xforward": ["127.0.0.1"]}],
+        "routes": [{"match": ["support@example.com"], "policy": {"listed": "reject"}}],
+        "identity": {"enabled": True, "dnsbl": ["list.example", "other.example"]},
+    }
+    with dns_in_a_thread(zone) as server, Serving(config_for(server, **rules)) as serving:
+        with smtplib.SMTP("127.0.0.1", serving.ports[0], timeout=20, local_hostname="c.example") as peer:
+            peer.ehlo()
+            assert peer.docmd("XFORWARD", f"ADDR={client}")[0] == 250
+            peer.mail("a@club.example")
+            peer.rcpt("support@example.com")
+            told = peer.data(FORGED)
+        origin = Origin(attributes={"relay_dnsbl": "fail" if code == 550 else "none"})
+        (one,) = Explainer(serving.config).read("f", FORGED, origin)
+        assert [mail.results["relay_dnsbl"] for mail in serving.spool.mails] == ["none"] * (code == 250)
+    assert (told[0], told[1].startswith(b"5.7.1 Your address is on a list")) == (code, code == 550)
+    assert (one.reply.code if one.reply else 250) == code
+
+
 def test_trusted_listener_checks_no_mail_of_others(dns):
     """A legacy system that is no trusted relay hands its own mail in, and nobody is judged."""
     identity = {"enabled": True, "trusted_relays": ["192.0.2.0/24"]}
