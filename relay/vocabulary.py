@@ -128,6 +128,8 @@ class AlarmKind(StrEnum):
     TEMPLATE_REFUSED = "template_refused"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
+    #: The wall clock made a step of more than an hour, or the machine was off for so long.
+    CLOCK = "clock"
     #: The spool cannot be read or written.
     SPOOL_SICK = "spool_sick"
     #: The disk is full: mail goes out, and none comes in.

@@ -40,6 +40,7 @@ FLOORS = {
     "relay.auth": 1,
     "relay.spool.model": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
+    "relay.spool.clock": 1,
     "relay.spool.duplicates": 1,
     "relay.spool.doubt": 1,
     "relay.delivery.outage": 1,
@@ -85,7 +86,7 @@ SIDEWAYS = {
     "contact": {"auth", "config", "domains", "message"},
     "auth": {"config", "domains", "message", "networks"},
     "policy": {"config", "contact", "message", "replies"},
-    "spool": {"config", "domains", "faults", "telemetry"},
+    "spool": {"config", "domains", "faults", "telemetry", "timing"},
     "alarms": {"aws", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},

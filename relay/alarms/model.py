@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from relay.spool.clock import TRUST, tell_step
 from relay.spool.model import QueueState
 from relay.vocabulary import AlarmKind
 
 #: The services as the sentence of an alarm names them.
 _NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS credentials cannot be had"}
+#: A clock that is doubted may be slewed by some seconds.
+_ANOTHER_STEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +49,11 @@ def parse_state_json(text: str) -> QueueState:
     try:
         record = json.loads(text)
         # Written by a version that knew no outages, or no templates.
-        earlier: dict[str, Any] = {"away": (), "templates": ()} | dict(record)
+        earlier: dict[str, Any] = {"away": (), "templates": (), "clock_step_seconds": 0.0} | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
         templates = tuple((str(route), str(why)) for route, why in earlier["templates"])
         listed = {"held_routes": tuple(record["held_routes"]), "away": away, "templates": templates}
-        state = QueueState(**{**record, **listed})
+        state = QueueState(**{**earlier, **listed})
     except (ValueError, TypeError, KeyError):
         return QueueState()
     plain = asdict(QueueState())
@@ -90,6 +93,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
             else "the disk has room again"
         )
         yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
+    yield from _compare_clock(before.clock_step_seconds, now.clock_step_seconds)
     yield from _compare_aside(
         AlarmKind.DEAD_LETTERS,
         "dead letter",
@@ -118,6 +122,14 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
         minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
         detail = minutes if now.overdue else "no mail waits for long"
         yield Alarm(kind=AlarmKind.OLDEST, raised=now.overdue, detail=detail)
+
+
+def _compare_clock(before: float, now: float) -> Iterator[Alarm]:
+    """The alarm about a step of the wall clock; another step is told anew."""
+    if now and abs(now - before) > _ANOTHER_STEP_SECONDS:
+        yield Alarm(kind=AlarmKind.CLOCK, raised=True, detail=f"{tell_step(now)} ({TRUST})")
+    elif before and not now:
+        yield Alarm(kind=AlarmKind.CLOCK, raised=False, detail="the clock is trusted again")
 
 
 def _compare_aside(

@@ -133,7 +133,7 @@ class Watch:
 
     async def sweep(self) -> None:
         """Remove finished mail past its retention, and give up mail that has waited for
-        `deliver.max_hold_hours` in any state.
+        `deliver.max_hold_hours` in any state; nothing while the clock is doubted.
 
         A sweep that takes too long, and one during which the relay is stopped, leaves the rest to the next.
         """
@@ -145,6 +145,8 @@ class Watch:
             self._swept_in_part = await self._wait(seconds) or clock() > ends_at
             return self._swept_in_part
 
+        if self._outbox.is_clock_doubted():
+            return  # nothing is given up or removed for an age that may not be one
         now = self._now()
         limit = timedelta(hours=self._config.deliver.max_hold_hours)
         detail = (
@@ -181,6 +183,7 @@ class Watch:
         now = self._now()
         try:
             full = await self._probe()
+            step, full = await self._look_at_clock(full=full)
             seen = await asyncio.to_thread(self._read, now)
         except SpoolError as exc:
             # While the disk hangs, reading the spool would hang, too.
@@ -191,9 +194,17 @@ class Watch:
             seen,
             away=tuple(sorted(self._away().items())),
             templates=tuple(sorted(self._templates().items())),
+            clock_step_seconds=step,
         )
         self._reserve_out = seen.disk_full
         return replace(seen, disk_full=seen.disk_full or full)
+
+    async def _look_at_clock(self, *, full: bool) -> tuple[float, bool]:
+        """Have the spool look at the clock. Returns the doubted step, and whether the disk is full."""
+        try:
+            return await self._outbox.look_at_clock(), full
+        except SpoolFullError:
+            return self._state.clock_step_seconds, True
 
     def _explain(self, error: SpoolError) -> str:
         """The error in one line: which part of the spool is unfit for use, where that is the cause."""

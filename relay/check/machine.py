@@ -15,7 +15,8 @@ from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 from relay.errors import SpoolError
 from relay.resolver import FLIGHTS
-from relay.spool.opening import check_library, count_entries, find_unfit
+from relay.spool.clock import TRUST, tell_step
+from relay.spool.opening import check_library, count_entries, find_clock_step, find_unfit
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
 #: processes must be on the same host computer"; tmpfs forgets at a power cut).
@@ -79,6 +80,18 @@ def examine_spool(config: Config) -> Iterator[Finding]:
             else f"can be read, and knows of {entries} deliveries"
         )
         yield ok("spool", said)
+        if entries is not None:
+            yield from _examine_clock(config)
+
+
+def _examine_clock(config: Config) -> Iterator[Finding]:
+    """Examine whether the wall clock is doubted since a step."""
+    try:
+        step = find_clock_step(config)
+    except SpoolError:
+        return  # `count_entries` has told what is wrong with the spool
+    if step:
+        yield warn("wall clock", f"{tell_step(step)} ({TRUST})")
 
 
 def _mb(octets: int) -> str:

@@ -18,13 +18,14 @@ from relay.cli.records import build_paused
 from relay.cli.waiting import note_unattended, pause_sentences
 
 _SUBJECT = "intake|delivery|route NAME"
+_STOPPED = f"{_SUBJECT}|clock"
 
 
 class Subject(NamedTuple):
-    """The half or the route that is stopped or started."""
+    """The half, the route or the clock that is stopped or started."""
 
     word: str
-    #: The name of a route; None for a half.
+    #: The name of a route; None for another subject.
     name: str | None
 
     def __str__(self) -> str:
@@ -32,19 +33,21 @@ class Subject(NamedTuple):
         return self.word if self.name is None else f"{self.word} {self.name}"
 
 
-def parse_subject(words: Sequence[str]) -> Subject:
-    """The subject that these words name, as one argument or as two.
+def parse_subject(words: Sequence[str], *, more: Sequence[str] = ()) -> Subject:
+    """The subject that these words name, as one argument or as two; `more`: the words that are subjects, too.
 
     Raises:
         click.UsageError: they name none.
     """
     word, _, name = " ".join(" ".join(words).split()).partition(" ")
     word = word.lower()
-    if word in {"intake", "delivery"} and not name:
+    if word in {"intake", "delivery", *more} and not name:
         return Subject(word, None)
     if word == "route" and name:
         return Subject(word, name)
-    raise click.UsageError(f'"{" ".join(words)}" is nothing that could stand still; say {_SUBJECT}')
+    raise click.UsageError(
+        f'"{" ".join(words)}" is nothing that could stand still; say {_STOPPED if more else _SUBJECT}'
+    )
 
 
 def _check_route(view: SpoolView, subject: Subject) -> None:
@@ -97,15 +100,23 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
         _tell(view, subject, changed=changed, said=said, as_json=as_json)
 
 
-@click.command("resume", epilog="\b\nExamples:\n  relay resume delivery\n  relay resume route support")
+@click.command(
+    "resume",
+    epilog="\b\nExamples:\n  relay resume delivery\n  relay resume route support\n  relay resume clock",
+)
 @config_option
-@click.argument("words", nargs=-1, required=True, metavar=_SUBJECT)
+@click.argument("words", nargs=-1, required=True, metavar=_STOPPED)
 @json_option
 def resume_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
-    """Let it go on; a route that an error of configuration holds, too."""
-    subject = parse_subject(words)
+    """Let it go on; a route that an error of configuration holds, too.
+
+    The clock goes on, after a step of more than an hour, when you say that it is right.
+    """
+    subject = parse_subject(words, more=("clock",))
     with open_view(config_path) as view:
         _check_route(view, subject)
         changed = view.desk.resume(str(subject))
         said = "resumed" if changed else "was not paused"
+        if subject.word == "clock":
+            said = "is trusted as it is" if changed else "was not doubted"
         _tell(view, subject, changed=changed, said=said, as_json=as_json)

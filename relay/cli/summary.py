@@ -6,7 +6,7 @@ Owns the histogram's columns. Never changes anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from relay.cli.entries import echo, echo_json, json_option, open_view, printable
 from relay.cli.records import build_paused
 from relay.cli.waiting import pause_sentences
 from relay.spool.model import Backlog, Filter, Paused, State
+from relay.timing import utc_now
 
 #: The columns, doubling as in qshape(1): 5 minutes to 42 hours, then the rest.
 _AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
@@ -26,9 +27,9 @@ _AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
 @json_option
 def summary_command(config_path: str | None, *, as_json: bool) -> None:
     """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
-    now = datetime.now(UTC)
+    now = utc_now()
     with open_view(config_path) as view:
-        backlogs = view.desk.backlog(limits=_AGES, now=now)
+        backlogs = view.desk.backlog(limits=_AGES, now=view.desk.now())
         counts = view.desk.tally(Filter())
         paused = view.desk.paused()
         attended = view.desk.attended()

@@ -53,7 +53,8 @@ class Deliverer:
         """Take back the entries that a dead deliverer left leased, then deliver."""
         config = order.config
         self._outbox = open_outbox(config)
-        recovered = await self._outbox.recover(now=utc_now(), blame=order.after_crash, hung=order.after_hang)
+        now = self._outbox.now()
+        recovered = await self._outbox.recover(now=now, blame=order.after_crash, hung=order.after_hang)
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
@@ -64,7 +65,8 @@ class Deliverer:
             delivery=self._delivery(config),
             wake=self._stack.enter_context(self._outbox.open_wake()),
             limits=config.deliver,
-            now=utc_now,
+            now=self._outbox.now,
+            wall=utc_now,
             steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; not a secret
         )
@@ -86,7 +88,7 @@ class Deliverer:
             desk=desk,
             sender=AlarmSender(config.alarms, hostname=config.hostname, now=utc_now, sns=clients.sns),
             memory=AlarmMemory(outbox),
-            now=utc_now,
+            now=outbox.now,
             wait=partial(is_set_within, self._stopped),
             away=lambda: runner.services.away,
             templates=lambda: self._templates.known,
@@ -120,7 +122,8 @@ class Deliverer:
             connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
             understanding=self._reading,
             pace=self._pace,
-            now=utc_now,
+            now=self._outbox.now,
+            wall=utc_now,
             templates=self._templates,
         )
 

@@ -47,6 +47,8 @@ _URL_MARGIN = timedelta(minutes=10)
 #: Tolerance for a clock that was ahead: S3 answers "Request is not yet valid" to URLs dated over 15 minutes
 #: ahead.
 _CLOCK_TOLERANCE = timedelta(minutes=10)
+#: Seconds after which an old doubt is looked at again, while the clock is doubted itself.
+_CLOCK_SECONDS = 60.0
 #: Codes of requests refused on this machine, by our check or by the client's: such a request never left.
 _OWN_REFUSALS = frozenset({"model_check", "ParamValidationError"})
 
@@ -74,6 +76,7 @@ class Delivery:
         understanding: Understanding,
         pace: Pace,
         now: Callable[[], datetime],
+        wall: Callable[[], datetime] | None = None,
         templates: RefusedTemplates | None = None,
     ) -> None:
         self._config = config
@@ -84,7 +87,9 @@ class Delivery:
         self._understanding = understanding
         self._pace = pace
         self._inspection = Inspection(max_attachments=config.connect.max_attachments)
+        #: The spool's clock, and the wall clock, by which S3 judges its URLs.
         self._now = now
+        self._wall = wall or now
         self._templates = templates or RefusedTemplates()
         self._planner = Planner(config=config, routes=self._routes, outbox=outbox, now=now)
 
@@ -231,16 +236,18 @@ class Delivery:
 
     async def _ready(
         self, trial: Trial, route: Route, sent: Mapping[str, Any] | None
-    ) -> _Ready | Held | Dropped:
+    ) -> _Ready | Held | Dropped | Postponed:
         """Prepare the request: the stored one while its URLs live, else a new one, with its files in S3 and
         itself in the spool.
 
-        Returns `Held` or `Dropped` instead where the entry's doubt is too old, or the route's policy asks for
-        it.
+        Returns another value instead where the entry's doubt is too old, or the route's policy asks for it.
         """
         entry = trial.entry
         since, expires_at = entry.in_doubt_since, entry.request_expires_at
         if since is not None and is_too_old(since, now=self._now()):
+            if self._outbox.is_clock_doubted():
+                detail = "its request is in doubt, and so is the clock that tells for how long"
+                return Postponed(detail=detail, reason="relay.clock", seconds=_CLOCK_SECONDS)
             return Held(reason=FATE_UNKNOWN, detail=tell_doubt(since))
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
@@ -306,7 +313,7 @@ class Delivery:
 
         Also False if they were signed in the future: the clock was ahead then, and has been set back since.
         """
-        left = expires_at - self._now()
+        left = expires_at - self._wall()
         return margin < left <= timedelta(seconds=self._config.s3.url_ttl_seconds) + _CLOCK_TOLERANCE
 
 

@@ -32,13 +32,11 @@ class RouteHolds:
     def reload(self, limits: Deliver, *, now: datetime) -> None:
         """Adopt other limits. Held routes are probed at once."""
         self._limits = limits
-        self._probe_at = dict.fromkeys(self._probe_at, now)
+        self.probe_now(now)
 
-    def move_clock(self, step: timedelta) -> None:
-        """Heed that the wall clock was set by so much, back when negative."""
-        self._read_at = None
-        if step < timedelta():  # a clock set forward brings probes early, which is harmless
-            self._probe_at = {route: at + step for route, at in self._probe_at.items()}
+    def probe_now(self, now: datetime) -> None:
+        """Probe held routes at once."""
+        self._probe_at = dict.fromkeys(self._probe_at, now)
 
     async def learn(self, now: datetime) -> None:
         """Read the holds in the spool: probe those from before a restart, forget those that were ended."""

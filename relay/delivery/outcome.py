@@ -6,7 +6,7 @@ Owns these values. Never decides what becomes of the entry, and never changes it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay import telemetry
 from relay.errors import RemoteError
@@ -57,6 +57,7 @@ class Postponed:
     """The mail waits for a worker that reads it: its attempt has not begun."""
 
     detail: str
+    reason: str = "relay.busy"
     #: The seconds that it waits; None for a slow mail, which has its turn behind others.
     seconds: float | None = None
 
@@ -79,8 +80,10 @@ class Recorded:
     error: RemoteError | None = None
 
 
-def tell(recorded: Recorded, *, seconds: float) -> None:
-    """Write the line of the log for an attempt that took so many seconds, and count it."""
+def tell(recorded: Recorded, *, seconds: float, ahead: timedelta = timedelta()) -> None:
+    """Write the line of the log for an attempt that took so many seconds, and count it; the wall clock is so
+    far `ahead` of the spool's.
+    """
     telemetry.delivery_attempted(
         entry=recorded.entry,
         outcome=recorded.outcome,
@@ -88,7 +91,7 @@ def tell(recorded: Recorded, *, seconds: float) -> None:
         detail=recorded.detail,
         contact_id=recorded.contact_id,
         adaptations=recorded.adaptations,
-        next_attempt_at=recorded.until.isoformat() if recorded.until else None,
+        next_attempt_at=(recorded.until + ahead).isoformat() if recorded.until else None,
         error=recorded.error,
         seconds=seconds,
     )

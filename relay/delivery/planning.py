@@ -107,7 +107,7 @@ class Planner:
         """
         name = f"{self._config.contact.attribute_prefix}waited_seconds"
         told = str((sent or {}).get("Attributes", {}).get(name))
-        waited = (self._now() - entry.envelope.received_at).total_seconds()
+        waited = (self._now() - entry.accepted_at).total_seconds()
         return int(told) if told.isdecimal() else max(0, round(waited))
 
     def _is_ours(self, address: str) -> bool:

@@ -57,14 +57,18 @@ class Runner:
         now: Callable[[], datetime],
         steady: Callable[[], float],
         rng: Random,
+        wall: Callable[[], datetime] | None = None,
     ) -> None:
-        """`now` is the wall clock; `steady` is a clock in seconds that nobody can set."""
+        """`now` is the spool's clock, `wall` the wall clock, by default the same; `steady` is a clock in
+        seconds that nobody can set.
+        """
         self._outbox = outbox
         self._delivery = delivery
         self._wake = wake
         self._limits = limits
         self._now = now
         self._steady = steady
+        self._wall = wall or now
         self._rng = rng
         self._running: dict[asyncio.Task[None], Entry] = {}
         self._holds = RouteHolds(outbox, limits)
@@ -72,8 +76,6 @@ class Runner:
         self._lane = LaneQueue()
         self.services = Services(outbox, limits, now=now, steady=steady)
         self._clock_steps = ClockSteps()
-        #: The step of the wall clock that the spool was not told of yet.
-        self._clock_moved = timedelta()
         #: The reason why the last claim failed; "" if it did not.
         self._trouble = ""
         self._stopping = asyncio.Event()
@@ -125,17 +127,14 @@ class Runner:
         self.services.reload(limits)
         self._holds.reload(limits, now=self._now())
 
-    async def _heed_clock(self, now: datetime) -> None:
-        """Shift the queue when somebody has set the clock: no entry waits longer, and no lease ends early."""
-        step = self._clock_steps.see(wall=now, steady=self._steady())
+    def _heed_clock(self, now: datetime) -> None:
+        """Tell that somebody has set the wall clock, and probe held routes at once: AWS refuses what a wrong
+        clock signs, which holds a route.
+        """
+        step = self._clock_steps.see(wall=self._wall(), steady=self._steady())
         if step:
             telemetry.clock_moved(seconds=step.total_seconds())
-            self._holds.move_clock(step)
-        self._clock_moved += step
-        if self._clock_moved:
-            lease_seconds = self._limits.lease_seconds
-            await self._outbox.move_clock(by=self._clock_moved, lease_seconds=lease_seconds, now=now)
-            self._clock_moved = timedelta()
+            self._holds.probe_now(now)
 
     async def _claim(self) -> int:
         """Claim due entries while there are places. Returns how many were claimed."""
@@ -174,7 +173,7 @@ class Runner:
 
     async def _take(self, free: int, now: datetime) -> Sequence[Entry]:
         """Lease at most `free` entries: due ones, and probes of held routes."""
-        await self._heed_clock(now)
+        self._heed_clock(now)
         await self._holds.learn(now)
         probes = await self._holds.find_probes(now)
         await self._call_slow(now)
@@ -232,7 +231,7 @@ class Runner:
             return
         finally:
             keeping.cancel()
-        tell(recorded, seconds=loop.time() - begun)
+        tell(recorded, seconds=loop.time() - begun, ahead=self._wall() - self._now())
 
     async def _outcome(self, entry: Entry) -> Outcome:
         if not self._lane.may_begin(entry):
@@ -287,7 +286,7 @@ class Runner:
         if seconds is None:
             seconds = self._lane.put_off(entry)
         until = now + timedelta(seconds=seconds)
-        reason, detail = "relay.busy", postponed.detail
+        reason, detail = postponed.reason, postponed.detail
         await self._outbox.defer(
             entry, until=until, reason=reason, detail=detail, settled=True, begun=False, now=now
         )
@@ -311,7 +310,7 @@ class Runner:
             decide_failure(
                 failure,
                 attempt=entry.attempts,
-                age_seconds=(now - entry.accepted_at).total_seconds(),
+                age_seconds=self._age_seconds(entry, now),
                 limits=self._limits,
                 chance=self._rng.random(),
                 explained=explained,
@@ -359,6 +358,10 @@ class Runner:
             now=now,
         )
         return recorded(outcome="deferred", reason=reason, until=until)
+
+    def _age_seconds(self, entry: Entry, now: datetime) -> float:
+        """The age for which an entry may be given up: none while the clock is doubted."""
+        return 0.0 if self._outbox.is_clock_doubted() else (now - entry.accepted_at).total_seconds()
 
     async def _explain(self, failed: Failed) -> tuple[bool, str | None]:
         """Look up who used the token of a conflict.

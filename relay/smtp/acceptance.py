@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from relay import replies, telemetry
 from relay.auth.signed import SignedMailReader
@@ -29,6 +29,7 @@ from relay.smtp.received import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyHold, Receipt, Submission
+from relay.timing import utc_now
 from relay.vocabulary import Disposition, Reply
 
 #: A look at a mail that we take, just before the commit: the submission, perhaps with more than it had, or
@@ -124,7 +125,7 @@ class Acceptance:
 def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
     """The acceptance of a mail whose data begins now."""
     signed = SignedMailReader() if transaction.settings.identity is not None else None
-    return Acceptance(transaction=transaction, peer=peer, received_at=datetime.now(UTC), signed=signed)
+    return Acceptance(transaction=transaction, peer=peer, received_at=utc_now(), signed=signed)
 
 
 def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
@@ -222,7 +223,7 @@ async def take_in(
         if isinstance(checked, Reply):
             return checked
         offered = checked
-    return await intake.begin_put(offered)
+    return await intake.begin_put(replace(offered, arrived_at=intake.now()))
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:

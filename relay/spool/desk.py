@@ -29,10 +29,18 @@ class Desk(Protocol):
     """The operator's view of the spool: works while the daemon runs and while it does not. Calls block.
 
     The spool of an older relay can be read as it is; each change of it raises SpoolOlderError: the daemon
-    brings it up to date when it starts. An id is a spool id (all its entries) or `Entry.reference` (one of
+    brings it up to date when it starts. Instants are the wall clock's, as it showed them or shows them now;
+    where a person asks for ages (`oldest_at`, `aside`, `originals`, `backlog`) they are those of the spool's
+    clock (`now`). An id is a spool id (all its entries) or `Entry.reference` (one of
     them). An entry that is queued on a route held by an error of configuration is stored as queued, and shown
     as held: `Entry.shown_state`.
     """
+
+    def now(self) -> datetime:
+        """The present instant by the spool's clock."""
+
+    def clock_step_seconds(self) -> float:
+        """The step of the wall clock that is doubted, in seconds, negative when back; 0.0 if none is."""
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """The entries that fit, oldest accepted first; without their requests unless chosen by id."""
@@ -120,8 +128,8 @@ class Desk(Protocol):
         """Stop "intake", "delivery" or "route NAME". Returns whether it was running before."""
 
     def resume(self, subject: str) -> bool:
-        """End a pause, and a route's hold by an error, too. Returns whether the subject was stopped
-        before.
+        """End a pause, and a route's hold by an error, too; "clock" trusts the wall clock as it is. Returns
+        whether the subject was stopped, or the clock doubted, before.
         """
 
     def paused(self) -> Paused:

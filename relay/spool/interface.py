@@ -13,7 +13,8 @@ the instant `put` commits: before it we owe nothing, after it we owe a contact.
     S7  done                    contact id known; kept for `retain_days`
 
 An entry that an error of configuration stops stays in S3 while its route is held (`Outbox.hold_route`), and
-is passed over. An attempt is counted before it begins. Instants are aware, in UTC, and always arguments.
+is passed over. An attempt is counted before it begins. Instants are aware, in UTC, and always arguments; they
+are the spool's clock's (`now`), which nobody can set, unless another clock is named.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from relay.envelope import SpoolId
@@ -51,6 +52,9 @@ class Intake(Protocol):
 
     def new_id(self) -> SpoolId:
         """A fresh id: 8 to 32 characters of [0-9A-Za-z], sortable by time, never repeated."""
+
+    def now(self) -> datetime:
+        """The present instant by the spool's clock (docs/spool.md, "Time"). Reads no disk."""
 
     def open_file(self, spool_id: SpoolId) -> RawFile:
         """A file to receive a large mail into. Blocks: use a thread.
@@ -108,6 +112,19 @@ class Intake(Protocol):
 class Outbox(Protocol):
     """The delivering half's view of the spool. A change under a lease that was lost raises LeaseLostError."""
 
+    def now(self) -> datetime:
+        """The present instant by the spool's clock. Reads no disk."""
+
+    def is_clock_doubted(self) -> bool:
+        """Compare the wall clock with the spool's. Returns whether a step of more than an hour is doubted, so
+        that nothing may be given up for its age. Reads no disk.
+        """
+
+    async def look_at_clock(self) -> float:
+        """Keep how far both clocks are. Returns the step of the wall clock that is doubted, in seconds,
+        negative when back; 0.0 if none is.
+        """
+
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Put the entries that dead runners left leased back into the queue, and sweep S2.
 
@@ -150,11 +167,6 @@ class Outbox(Protocol):
         There are up to ten, one for each destination address, due or not, because an address that Connect
         does not have says nothing about the others. An address of which another entry is leased has none, and
         so has a paused route.
-        """
-
-    async def move_clock(self, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-        """Move due times and leases after the wall clock was set by `by`: no entry waits longer than
-        before.
         """
 
     async def renew(self, entry: Entry, *, lease_seconds: float, now: datetime) -> None:

@@ -90,6 +90,8 @@ class Submission:
     #: Message-IDs of In-Reply-To and References, with their brackets: a mail that answers a contact of its
     #: own sender is claimed first.
     references: tuple[str, ...] = ()
+    #: When it arrived, by the spool's clock (`Intake.now`); None: as the wall clock says (`received_at`).
+    arrived_at: datetime | None = None
     #: The first address of the From header; None where none was read.
     author: str | None = None
     #: Authentication results by attribute name; see `contact.plan.Context.results`.
@@ -336,6 +338,8 @@ class QueueState:
     oldest_seconds: float = 0.0
     #: Whether that was more than `alarms.oldest_minutes` when this look was taken.
     overdue: bool = False
+    #: The step of the wall clock that is doubted, in seconds, negative when back; 0 if none is.
+    clock_step_seconds: float = 0.0
     #: Whether the disk is full, so that mail is delivered but none is accepted.
     disk_full: bool = False
     #: Why the spool could not be read; "" if it could.

@@ -14,16 +14,17 @@ from contextlib import contextmanager, nullcontext
 from relay.config.model import Config
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
-from relay.spool.local import database, health
+from relay.spool.local import clock, database, health
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs
 from relay.spool.local.intake import LocalIntake
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
+from relay.timing import MACHINE, Clocks
 
 
-def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
+def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHINE) -> Intake:
     """The receiving half's view; makes the spool if there is none. Open it after any fork.
 
     With `by_hand` it is opened for a command: an older spool is left as it is.
@@ -34,10 +35,10 @@ def open_intake(config: Config, *, by_hand: bool = False) -> Intake:
         SpoolError: there is no usable spool.
     """
     with diagnosed(config, files=True):
-        return LocalIntake(config, by_hand=by_hand)
+        return LocalIntake(config, by_hand=by_hand, clocks=clocks)
 
 
-def open_outbox(config: Config) -> Outbox:
+def open_outbox(config: Config, *, clocks: Clocks = MACHINE) -> Outbox:
     """The delivering half's view; makes the spool if there is none. Open it after any fork.
 
     Raises:
@@ -46,10 +47,10 @@ def open_outbox(config: Config) -> Outbox:
         SpoolError: there is no usable spool.
     """
     with diagnosed(config, files=True):
-        return LocalOutbox(config)
+        return LocalOutbox(config, clocks=clocks)
 
 
-def open_desk(config: Config) -> Desk:
+def open_desk(config: Config, *, clocks: Clocks = MACHINE) -> Desk:
     """The operator's view of an existing spool.
 
     Raises:
@@ -57,7 +58,7 @@ def open_desk(config: Config) -> Desk:
         SpoolError: there is none, or none that is usable.
     """
     with diagnosed(config, files=True):
-        return LocalDesk(config)
+        return LocalDesk(config, clocks=clocks)
 
 
 @contextmanager
@@ -91,6 +92,17 @@ def count_entries(config: Config) -> int | None:
     """
     with diagnosed(config):
         return database.count_entries(Layout(data_dir=config.data_dir).database)
+
+
+def find_clock_step(config: Config, *, clocks: Clocks = MACHINE) -> float:
+    """The step of the wall clock that is doubted, in seconds, negative when back. The spool is only read.
+    Returns 0.0 if none is, or if there is no spool yet.
+
+    Raises:
+        SpoolError: the spool cannot be read.
+    """
+    with diagnosed(config):
+        return clock.read_step(Layout(data_dir=config.data_dir).database, clocks)
 
 
 def check_library() -> str:

@@ -86,6 +86,10 @@ SLOW_MAILS = Counter("relay_slow_mails", "Mails that went on in the slow lane.")
 
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
 SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+CLOCK_STEP = Known(
+    "relay_clock_step_seconds",
+    "The step of the wall clock that is doubted, negative when back; 0 while the clock is trusted.",
+)
 ROUTES_HELD = Known("relay_routes_held", "Routes that wait for their configuration to be right.")
 SERVICES_AWAY = Gauge("relay_service_away", "1 while a service is away for everyone.", ["service"])
 SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or written.")

@@ -11,6 +11,7 @@ from typing import Any
 from relay.spool.model import QueueState
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import (
+    CLOCK_STEP,
     ROUTES_HELD,
     SERVICES_AWAY,
     SPOOL_DISK_FULL,
@@ -58,6 +59,7 @@ def queue_seen(queue: QueueState) -> None:
         if (count := getattr(queue, state)) is not None:
             SPOOL_MESSAGES.labels(state).set(count)
     SPOOL_OLDEST.set(queue.oldest_seconds)
+    CLOCK_STEP.set(queue.clock_step_seconds)
     SPOOL_DISK_FULL.set(queue.disk_full)
     ROUTES_HELD.set(len(queue.held_routes))
     for service in ("s3", "connect", "credentials"):

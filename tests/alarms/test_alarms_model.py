@@ -73,6 +73,18 @@ def queue(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest
         (queue(minutes=59), queue(minutes=61), [(AlarmKind.OLDEST, True)]),
         (queue(minutes=61), queue(minutes=90), []),
         (queue(minutes=90), queue(minutes=1), [(AlarmKind.OLDEST, False)]),
+        (queue(), replace(queue(), clock_step_seconds=-4_000.0), [(AlarmKind.CLOCK, True)]),
+        (
+            replace(queue(), clock_step_seconds=864_000.0),
+            replace(queue(), clock_step_seconds=864_030.0),
+            [],
+        ),
+        (
+            replace(queue(), clock_step_seconds=864_000.0),
+            replace(queue(), clock_step_seconds=1.0),
+            [(AlarmKind.CLOCK, True)],
+        ),
+        (replace(queue(), clock_step_seconds=1.0), queue(), [(AlarmKind.CLOCK, False)]),
         (queue(), queue(full=True), [(AlarmKind.DISK_FULL, True)]),
         (queue(full=True), queue(full=True), []),
         (queue(full=True), queue(), [(AlarmKind.DISK_FULL, False)]),

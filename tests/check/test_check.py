@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from spool_helpers import make_database
+from spool_helpers import make_database, tables_of
 
 from relay.check import examine
 from relay.check.certificate import examine_certificate
@@ -217,6 +217,11 @@ def test_spool_is_looked_into(tmp_path):
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool.db").rename(tmp_path / "spool" / "spool.db")
     assert spool_findings(tmp_path) == [("ok", "can be read, and knows of 0 deliveries")]
+    with tables_of(tmp_path) as tables:
+        tables.execute("INSERT INTO clock VALUES (1, 'a start', 0, 864000000000, 0, 0, 0, 0, 0, NULL, 0, 0)")
+    _, clock = spool_findings(tmp_path)
+    assert clock[0] == "warn"
+    assert "or the machine was off for so long: no mail is given up" in clock[1]
     (tmp_path / "spool" / "spool.db").write_bytes(b"no database, and not short" * 200)
     ((level, detail),) = spool_findings(tmp_path)
     assert level == "fail"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from spool_helpers import build_destination
+from spool_helpers import build_destination, tables_of
 from test_cli_queue import SALES, Spool
 
 
@@ -22,6 +22,16 @@ def test_pause_and_resume(spool):
     assert "delivery paused" in spool.run("pause", "delivery").stdout
     assert "intake resumed" in spool.run("resume", "intake").stdout
     assert "was not paused" in spool.run("resume", "intake").stdout
+
+
+def test_clock_is_trusted_by_a_word(spool):
+    """The doubt of a clock is ended by a command, which says so, and of which there is no opposite."""
+    assert "clock was not doubted" in spool.run("resume", "clock").stdout
+    with tables_of(spool.config.data_dir) as tables:
+        tables.execute("UPDATE clock SET trusted_offset = 36000000000, doubted = 1")
+    assert "clock is trusted as it is" in spool.run("resume", "clock").stdout
+    assert not spool.json("resume", "clock")["changed"]
+    spool.run("pause", "clock", code=2)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_halves_show_what_they_know(halves):
     until(lambda: "relay_spool_oldest_seconds" in gauges(deliver))
     assert gauges(deliver) == {
         "relay_spool_messages",
+        "relay_clock_step_seconds",
         "relay_spool_oldest_seconds",
         "relay_spool_disk_full",
         "relay_spool_sick",

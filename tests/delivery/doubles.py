@@ -8,21 +8,36 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from relay.delivery.runner import Runner
+from relay.timing import Clocks
+
+
+def count_microseconds(at):
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 class Clock:
-    """The instant now, moved by the test: time goes on, or somebody sets the wall clock."""
+    """The spool's clock, moved by the test: time goes on, or somebody sets the wall clock beside it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
         self.was_set = timedelta()
 
     def set(self, by: timedelta) -> None:
-        self.now += by
         self.was_set += by
 
     def steady(self) -> float:
-        return (self.now - self.was_set).timestamp()
+        return self.now.timestamp()
+
+    def wall(self) -> datetime:
+        return self.now + self.was_set
+
+    def machine(self) -> Clocks:
+        """Both clocks as a spool reads them; the machine started when the test began."""
+        return Clocks(
+            wall=lambda: count_microseconds(self.wall()),
+            passed=lambda: count_microseconds(self.now),
+            boot=lambda: "a start",
+        )
 
     def __call__(self) -> datetime:
         return self.now
@@ -39,7 +54,7 @@ class Polls:
 
 
 @asynccontextmanager
-async def running_runner(outbox, delivery, limits, *, now, steady, polls_seconds=0.005):
+async def running_runner(outbox, delivery, limits, *, now, steady, polls_seconds=0.005, wall=None):
     """A runner at work until the block ends."""
     runner = Runner(
         outbox=outbox,
@@ -48,6 +63,7 @@ async def running_runner(outbox, delivery, limits, *, now, steady, polls_seconds
         limits=limits,
         now=now,
         steady=steady,
+        wall=wall,
         rng=Random(1),
     )
     task = asyncio.create_task(runner.run())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from relay.envelope import SpoolId
 from relay.errors import SpoolFullError, SpoolSickError
 from relay.spool.model import RawFile, Receipt, Submission
+from relay.timing import utc_now
 
 
 @dataclass
@@ -49,6 +50,9 @@ class FakeSpool:
         self.disk.set()
         self.release = asyncio.Event()
         self._ids = itertools.count(1)
+
+    def now(self):
+        return utc_now()
 
     def new_id(self) -> SpoolId:
         return SpoolId(f"T{next(self._ids):09d}")

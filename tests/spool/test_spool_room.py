@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from spool_helpers import NOW, build_submission, claim_one
+from spool_helpers import NOW, build_submission, claim_one, later
 
 from relay.config.model import SpoolSection
 from relay.spool.local.layout import Layout
 from relay.spool.local.room import Room
+from relay.spool.local.rows import to_microseconds
 
 
 class Clock:
@@ -35,7 +36,9 @@ def build(spool, intake, clock):
     def build(*, wall=0.0, **limits):
         limits = {"min_free_bytes": 0, "min_free_inodes": 0, **limits}
         layout = Layout(data_dir=spool.config.data_dir)
-        gauge = Room(layout, SpoolSection(**limits), monotonic=clock, wall=lambda: NOW.timestamp() + wall)
+        gauge = Room(
+            layout, SpoolSection(**limits), monotonic=clock, clock=lambda: to_microseconds(later(wall))
+        )
         gauges.append(gauge)
         return gauge
 

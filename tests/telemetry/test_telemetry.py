@@ -498,6 +498,7 @@ def test_gauge_is_shown_by_who_knows_it():
     deliverer = shown("telemetry.queue_seen(model.QueueState(dead=2, oldest_seconds=7.0))")
     assert deliverer == {
         "relay_spool_messages": 0,
+        "relay_clock_step_seconds": 0,
         "relay_spool_oldest_seconds": 7,
         "relay_spool_disk_full": 0,
         "relay_spool_sick": 0,

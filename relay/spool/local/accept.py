@@ -98,7 +98,7 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
         trace_sha256=hashlib.sha256(raw[: submission.trace_size]).digest() if isinstance(raw, bytes) else b"",
         file=file,
         envelope=envelope,
-        accepted_at=to_microseconds(submission.envelope.received_at),
+        accepted_at=to_microseconds(submission.arrived_at or submission.envelope.received_at),
         author=normalise_author(submission.author),
         group=group_of(submission.envelope.peer, submission.envelope.reverse_path),
         sender=normalise_reverse_path(submission.envelope.reverse_path),

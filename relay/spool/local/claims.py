@@ -84,29 +84,9 @@ def return_leases(connection: apsw.Connection, *, now: datetime, everyone: bool)
     return len(ended)
 
 
-def move_clock(connection: apsw.Connection, *, by: timedelta, lease_seconds: float, now: datetime) -> None:
-    """Move leases and due times after the wall clock was set by `by` (negative: back): they end after the
-    same time as before.
-
-    After a step forward, waits end early, which harms nobody, but leases are made longer: one that ended
-    early would start its mail a second time.
-    """
-    at, step = to_microseconds(now), by // timedelta(microseconds=1)
-    latest = to_microseconds(now + timedelta(seconds=lease_seconds))
-    connection.execute(
-        "UPDATE entries INDEXED BY entries_leased SET lease_until = min(lease_until + ?, ?) WHERE state = 'leased'",
-        (max(step, 0), latest),
-    )
-    if step < 0:
-        connection.execute(
-            "UPDATE entries SET due_at = max(due_at + ?, ?) WHERE state = 'queued' AND due_at > ?",
-            (step, at, at),
-        )
-
-
 def bring_back(connection: apsw.Connection, *, now: datetime, longest_seconds: float) -> None:
-    """Correct due times that are later than any wait of ours can be: the clock was set back while no
-    deliverer ran.
+    """Correct due times that are later than any wait of ours can be: the machine stopped before the
+    spool's clock was kept, and its clock was set back meanwhile.
     """
     at = to_microseconds(now)
     latest = to_microseconds(now + timedelta(seconds=longest_seconds))

@@ -111,18 +111,35 @@ def count_entries(path: Path) -> int | None:
         SpoolUnfitError: it is no spool of ours, or a newer relay's.
         SpoolFullError, SpoolSickError: it cannot be read now.
     """
+    with reading(path) as connection:
+        if connection is None:
+            return None
+        totals: dict[str, int] = dict(query(connection, "SELECT name, value FROM totals"))
+        return sum(totals[state] for state in ("queued", "leased", "held", "dead", "done"))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[apsw.Connection | None]:
+    """A connection to a spool that is only read and never brought up to date. Gives None if there is no spool
+    yet.
+
+    Raises:
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
+        SpoolFullError, SpoolSickError: it cannot be read now.
+    """
     with translated(path):
         if not path.exists():
-            return None
+            yield None
+            return
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             connection.set_busy_timeout(_BUSY_MILLISECONDS)
             # this reads more than the head of the file
             if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):
-                return None
+                yield None
+                return
             check_ours(connection, path)
-            totals: dict[str, int] = dict(query(connection, "SELECT name, value FROM totals"))
-            return sum(totals[state] for state in ("queued", "leased", "held", "dead", "done"))
+            yield connection
         finally:
             close_database(connection)
 

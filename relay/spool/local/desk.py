@@ -19,8 +19,9 @@ from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
-from relay.spool.local import control, listing, search
+from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
+from relay.spool.local.clock import Display
 from relay.spool.local.database import (
     Readers,
     WriteLock,
@@ -40,7 +41,7 @@ from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw, remove_raw
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
-from relay.spool.local.rows import hours_in_microseconds, to_microseconds
+from relay.spool.local.rows import from_microseconds, hours_in_microseconds, to_microseconds
 from relay.spool.local.wake import ring
 from relay.spool.model import (
     DROPPABLE,
@@ -59,6 +60,7 @@ from relay.spool.model import (
     Submission,
     stands_in,
 )
+from relay.timing import MACHINE, Clocks, utc_now
 
 Answer = TypeVar("Answer")
 
@@ -78,7 +80,7 @@ WHERE entry_id = ?2
 class LocalDesk(Desk):
     """The `Desk` over SQLite and files; used from one thread at a time."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         with translated():
             there = self._layout.database.exists()
@@ -91,10 +93,22 @@ class LocalDesk(Desk):
         self._connection = self._reserve.pay(lambda: open_to_look(self._layout.database))
         self._write_lock = WriteLock(self._layout.gate)
         self._readers = Readers(self._layout.database)
+        self._clocks = clocks
+
+    def now(self) -> datetime:
+        with self._told():
+            state = clock.load(self._connection)
+        return from_microseconds(clock.estimate(state, self._clocks)) if state else utc_now()
+
+    def clock_step_seconds(self) -> float:
+        with self._told():
+            state = clock.load(self._connection)
+        return clock.estimate_step(state, self._clocks) if state else 0.0
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         with self._view() as connection:
-            return listing.select(connection, wanted)
+            display = Display(connection, self._clocks)
+            return display.show_entries(listing.select(connection, display.read_filter(wanted)))
 
     def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         return self._requeue(ids, RETRIABLE, event="retried", now=now, agreed=agreed)
@@ -103,7 +117,7 @@ class LocalDesk(Desk):
         return self._requeue(ids, RELEASABLE, event="released", now=now, agreed=agreed)
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        at = to_microseconds(now)
+        at = to_microseconds(self._read(now))
 
         def change(one: Named) -> None:
             self._connection.execute(
@@ -136,7 +150,8 @@ class LocalDesk(Desk):
     def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         def remove() -> tuple[Changed, Gone]:
             able, changed = self._sort(ids, DROPPABLE)
-            note_dropped(self._connection, [one.entry_id for one in able], now=now)
+            at = self._read(now)
+            note_dropped(self._connection, [one.entry_id for one in able], now=at)
             return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
 
         changed, gone = self._change(remove)
@@ -168,15 +183,19 @@ class LocalDesk(Desk):
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
         with self._view() as connection:
-            return search.trace(connection, word, limit=limit)
+            found = search.trace(connection, word, limit=limit)
+            return Display(connection, self._clocks).show_entries(found)
 
     def history(self, entry: Entry) -> Sequence[Event]:
         with self._told():
-            return search.history(self._connection, entry.entry_id)
+            display = Display(self._connection, self._clocks)
+            events = search.history(self._connection, entry.entry_id)
+            return [replace(event, at=display.show(event.at)) for event in events]
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
         with self._told():
-            return search.remembered(self._connection, word, limit=limit)
+            found = search.remembered(self._connection, word, limit=limit)
+            return Display(self._connection, self._clocks).show_remembered(found)
 
     def counts(self) -> Mapping[State, int]:
         with self._told():
@@ -187,7 +206,7 @@ class LocalDesk(Desk):
     def tally(self, wanted: Filter) -> Mapping[State, int]:
         with self._view() as connection:
             check_in_place(connection)
-            return listing.count(connection, wanted)
+            return listing.count(connection, Display(connection, self._clocks).read_filter(wanted))
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         with self._told():
@@ -206,16 +225,31 @@ class LocalDesk(Desk):
             return search.backlog(self._connection, limits=limits, now=now)
 
     def pause(self, subject: str, *, now: datetime) -> bool:
-        return self._change(lambda: control.pause(self._connection, subject, now=now))
+        return self._change(lambda: control.pause(self._connection, subject, now=self._read(now)))
 
     def resume(self, subject: str) -> bool:
+        if subject == "clock":
+            return self._trust_clock()
         found = self._change(lambda: control.resume(self._connection, subject))
         ring(self._layout.data_dir)
         return found
 
+    def _trust_clock(self) -> bool:
+        doubted = bool(self.clock_step_seconds())
+        self._change(lambda: clock.look(self._connection, self._clocks, trusted=True))
+        return doubted
+
     def paused(self) -> Paused:
         with self._told():
-            return control.read_paused(self._connection)
+            paused = control.read_paused(self._connection)
+            display = Display(self._connection, self._clocks)
+        return replace(
+            paused, holds=tuple(replace(hold, since=display.show(hold.since)) for hold in paused.holds)
+        )
+
+    def _read(self, now: datetime) -> datetime:
+        """The instant of the spool's clock that a command means by what the wall clock shows."""
+        return Display(self._connection, self._clocks).read(now)
 
     def routes(self) -> Sequence[str]:
         with self._told():
@@ -252,10 +286,11 @@ class LocalDesk(Desk):
     def _requeue(
         self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime, agreed: bool
     ) -> Changed:
-        at = to_microseconds(now)
+        read_at = self._read(now)
+        at = to_microseconds(read_at)
 
         def doubtful(one: Named) -> bool:
-            return is_too_old(one.in_doubt_since, now=now)
+            return is_too_old(one.in_doubt_since, now=read_at)
 
         def change(one: Named) -> None:
             self._connection.execute(_REQUEUE, (at, one.entry_id))
@@ -283,7 +318,12 @@ class LocalDesk(Desk):
             for one in able:
                 if one not in doubtful:
                     change(one)
-            left = (Left(id=one.id, state=one.shown, in_doubt_since=one.in_doubt_since) for one in doubtful)
+            show = Display(self._connection, self._clocks).show
+            left = (
+                Left(id=one.id, state=one.shown, in_doubt_since=show(since))
+                for one in doubtful
+                if (since := one.in_doubt_since)
+            )
             return replace(changed, count=len(able) - len(doubtful), left=(*changed.left, *left))
 
         changed = self._change(run)

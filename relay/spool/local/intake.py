@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import apsw
 
@@ -21,8 +21,9 @@ from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
+from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
-from relay.spool.local.errors import translate_error
+from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import Layout
@@ -32,6 +33,7 @@ from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
 from relay.spool.model import RawFile, Receipt, Submission
+from relay.timing import MACHINE, Clocks
 
 #: Files that are synced at the same time; more would only queue in the disk.
 _SEALERS = 8
@@ -45,7 +47,7 @@ _PutJob = Job[Prepared, Receipt]
 class LocalIntake(Intake):
     """The `Intake` over SQLite and files; one in each process, used from one event loop."""
 
-    def __init__(self, config: Config, *, by_hand: bool = False) -> None:
+    def __init__(self, config: Config, *, by_hand: bool = False, clocks: Clocks = MACHINE) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._large_bytes = config.spool.large_message_bytes
         self._window = hours_in_microseconds(config.spool.duplicate_window_hours)
@@ -58,9 +60,10 @@ class LocalIntake(Intake):
         )
         self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
+        self._clock = reserve.pay(lambda: self._open_clock(clocks))
         self._maker = reserve.pay(lambda: IdLock(self._layout.makers))
-        self._ids = IdMaker(self._maker.mark, lambda: time.time_ns() // 1_000)
-        self._room_left = Room(self._layout, config.spool)
+        self._ids = IdMaker(self._maker.mark, self._clock.microseconds)
+        self._room_left = Room(self._layout, config.spool, clock=self._clock.microseconds)
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
         self._ringer = Ringer(config.data_dir)
         self._closed = False
@@ -73,6 +76,14 @@ class LocalIntake(Intake):
             idle=self._confirm,
             close=self._end,
         )
+
+    def _open_clock(self, clocks: Clocks) -> SpoolClock:
+        assert self._connection is not None
+        with translated():
+            return SpoolClock(self._connection, self._write_lock, clocks)
+
+    def now(self) -> datetime:
+        return self._clock.now()
 
     def new_id(self) -> SpoolId:
         return self._ids.new_id()

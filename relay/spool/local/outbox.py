@@ -21,9 +21,10 @@ from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError
 from relay.spool.interface import Outbox, Pause
-from relay.spool.local import claims, control, conversations, outcomes, retention
+from relay.spool.local import claims, clock, control, conversations, outcomes, retention
 from relay.spool.local.changes import Changes
-from relay.spool.local.database import Readers, WriteLock, open_database, query
+from relay.spool.local.clock import SpoolClock
+from relay.spool.local.database import Readers, WriteLock, close_database, open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.health import Place, diagnosed, probe_spool
 from relay.spool.local.layout import Layout, lock_file
@@ -35,6 +36,7 @@ from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
 from relay.spool.model import Entry
+from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
@@ -70,7 +72,6 @@ def _asked(
 class LocalOutbox(Outbox):
     """The `Outbox` over SQLite and files; one for each spool."""
 
-    move_clock = _committed("clock", claims.move_clock)
     renew = _committed("renew", outcomes.renew)
     save_request = _committed("request", outcomes.save_request)
     begin_sending = _committed("send", outcomes.begin_sending)
@@ -88,7 +89,7 @@ class LocalOutbox(Outbox):
     resume_route = _committed("resume_route", control.resume_route)
     paused = _asked(control.read_paused)
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
         self._layout = Layout(data_dir=config.data_dir)
         self._limits = config.spool
         self._largest = config.max_message_bytes
@@ -107,11 +108,32 @@ class LocalOutbox(Outbox):
             raise
         self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
-        self._room_left = Room(self._layout, self._limits)
+        self._clocks = clocks
+        try:
+            self._clock = self._reserve.pay(lambda: self._open_clock(connection))
+        except BaseException:
+            close_database(connection)
+            os.close(lock)
+            raise
+        self._room_left = Room(self._layout, self._limits, clock=self._clock.microseconds)
         self._readers = Readers(self._layout.database)
         self._suspects = Suspects()
         self._turns = Turns()
         self._changes = Changes(connection, self._layout, self._write_lock, self._reserve)
+
+    def _open_clock(self, connection: apsw.Connection) -> SpoolClock:
+        with translated():
+            return SpoolClock(connection, self._write_lock, self._clocks)
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def is_clock_doubted(self) -> bool:
+        return self._clock.is_doubted()
+
+    async def look_at_clock(self) -> float:
+        self._clock.state = state = await self._change("clock", clock.look, self._clocks)
+        return state.step_seconds
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         returning: Callable[[apsw.Connection], int] = partial(claims.return_leases, now=now, everyone=True)

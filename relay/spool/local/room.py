@@ -61,13 +61,14 @@ class Room:
         limits: SpoolSection,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._layout = layout
         self._reserve = Reserve(layout)
         self._limits = limits
         self._monotonic = monotonic
-        self._wall = wall
+        #: The spool's clock, in microseconds; None: no age is asked for.
+        self._clock = clock
         self._connection: apsw.Connection | None = None
         self._look: Look | None = None
         self._looked_at = 0.0
@@ -100,10 +101,9 @@ class Room:
         """Compare the age of the oldest waiting entry with `spool.max_age_hours`. Returns whether it is
         older: then mail comes in faster than it goes out.
         """
-        if not self._limits.max_age_hours or look.oldest_accepted_at is None:
+        if not self._limits.max_age_hours or look.oldest_accepted_at is None or self._clock is None:
             return False
-        age = self._wall() * 1e6 - look.oldest_accepted_at
-        return age > hours_in_microseconds(self._limits.max_age_hours)
+        return self._clock() - look.oldest_accepted_at > hours_in_microseconds(self._limits.max_age_hours)
 
     def lacks_room(self, *, largest: int) -> bool:
         """Take a new look. Returns whether room is so short that finished mail has to be removed, if there is

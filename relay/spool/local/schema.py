@@ -210,10 +210,34 @@ _SEVENTH = """
 CREATE INDEX entries_aside ON entries (state, updated_at) WHERE state IN ('held', 'dead');
 """
 
+_EIGHTH = """
+-- The spool's clock at the last look (`relay.spool.clock`), one row; all in microseconds. Instants in all tables are
+-- instants of this clock, but `requests.expires_at`, which S3 judges by its own.
+CREATE TABLE clock (
+    one            INTEGER PRIMARY KEY CHECK (one = 1),
+    boot           TEXT NOT NULL,
+    base           INTEGER NOT NULL,
+    shown          INTEGER NOT NULL,
+    offset         INTEGER NOT NULL,
+    stood_offset   INTEGER NOT NULL,
+    stood_at       INTEGER NOT NULL,
+    trusted_offset INTEGER NOT NULL,
+    doubted        INTEGER NOT NULL,
+    gap_at         INTEGER,
+    gap_offset     INTEGER NOT NULL,
+    gap_unsure     INTEGER NOT NULL
+);
+-- By how much the wall clock was ahead of it, from which instant on: so what is shown is what the wall clock showed.
+CREATE TABLE clock_offsets (
+    since  INTEGER PRIMARY KEY,
+    offset INTEGER NOT NULL
+);
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:

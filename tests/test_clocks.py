@@ -1,0 +1,100 @@
+"""The clocks that the relay reads: which module asks the wall clock, which anybody can set, and for what."""
+
+from __future__ import annotations
+
+import ast
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from relay.timing import MACHINE, utc_now
+
+ROOT = Path(__file__).parent.parent / "relay"
+
+#: Each module that asks the wall clock, or passes it on, and why nothing that lasts is judged by it. Ages,
+#: windows and due times ask the spool's clock (`now` of Intake, Outbox and Desk), time-outs and rates a
+#: steady one.
+WALL = {
+    "timing": "reads it",
+    "spool/local/clock": "the difference between it and the spool's clock",
+    "spool/local/desk": "commands that look at the spool of an earlier version, which has no clock",
+    "spool/local/raw": "compares with the times of files, which the file system took from it",
+    "aws/s3": "dates of signatures and URLs, which S3 compares with its own clock",
+    "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
+    "daemon/hang_alarms": "the instant in an alarm",
+    "telemetry/log": "the instant of a line",
+    "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",
+    "explain": "a mail that is not in any spool",
+    "check/aws": "compares it with S3's",
+    "sandbox/service": "plays S3 and Connect, which have a clock of their own",
+    "cli/origin": "a mail that is not in any spool",
+    "cli/check": "the dates of certificates",
+    "cli/init": "the dates of certificates",
+    "cli/filters": "an age that a person means; the desk reads it by the spool's clock",
+    "cli/trace": "shows",
+    "cli/queue": "shows",
+    "cli/summary": "shows",
+    "cli/changes": "the instant of a person's change; the desk reads it by the spool's clock",
+    "cli/pause": "the instant of a person's change; the desk reads it by the spool's clock",
+}
+#: Calls and names that are the wall clock.
+NAMES = {"utc_now", "wall", "_wall"}
+CALLS = {
+    ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"),
+    ("time", "time"), ("time", "time_ns"), ("time", "gmtime"), ("time", "localtime"), ("time", "ctime"),
+    ("time", "CLOCK_REALTIME"),
+}  # fmt: skip
+#: What is given the wall clock by the deliverer, and asks it where others compare.
+GIVEN = {
+    "delivery/runner": "tells steps of it, and shows the instant of the next attempt",
+    "delivery/attempt": "the end of URLs, which S3 compares with its own clock",
+}
+
+
+def uses_wall(source: str) -> bool:
+    """Returns whether the code reads the wall clock, or hands it on."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if (node.value.id, node.attr) in CALLS or node.attr in NAMES:
+                return True
+        elif isinstance(node, ast.Name) and node.id == "utc_now":
+            return True
+    return False
+
+
+def test_every_use_of_the_wall_clock_has_its_reason():
+    """A module that asks the clock which anybody can set is listed above with the reason, and no other is."""
+    found = {
+        path.relative_to(ROOT).with_suffix("").as_posix()
+        for path in ROOT.rglob("*.py")
+        if uses_wall(path.read_text())
+    }
+    assert found == WALL.keys() | GIVEN.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("at = datetime.now(UTC)", True),
+        ("at = time.time()", True),
+        ("clock = time.time", True),
+        ("Watch(now=utc_now)", True),
+        ("self._wall()", True),
+        ("at = time.monotonic()", False),
+        ("at = outbox.now()", False),
+        ("self._now()", False),
+    ],
+)
+def test_uses_are_found(source, found):
+    """The search knows the ways to ask the wall clock from those to ask another."""
+    assert uses_wall(source) is found
+
+
+def test_clocks_of_the_machine():
+    """The wall clock is that of Python, the steady one goes on, and the start of the machine has a name."""
+    before, passed = utc_now(), MACHINE.passed()
+    shown = datetime.fromtimestamp(MACHINE.wall() / 1e6, UTC)
+    assert abs((shown - before).total_seconds()) < 60
+    assert MACHINE.passed() >= passed
+    assert MACHINE.boot() == MACHINE.boot()
