@@ -4,8 +4,8 @@
 #   docker run -d --name relay -p 25:2525 -v relay:/var/lib/relay -v ./relay.toml:/etc/relay/relay.toml:ro \
 #       -e AWS_REGION=eu-central-1 connect-mail-relay
 #
-# Inside, listen on a port from 1024 up (bind = "0.0.0.0:2525") and publish it as 25: the user is not root. The
-# volume must be a local disk: a 250 rests on what it has synced.
+# Inside, listen on a port from 1024 up (bind = ["0.0.0.0:2525", "[::]:2525"]) and publish it as 25: the user is not
+# root. The volume must be a local disk: a 250 rests on what it has synced.
 #
 # The base is pinned by digest, once for both stages: move both together.
 

@@ -98,7 +98,7 @@ class Explainer:
         self._config = config
         #: The terms of the listener that would take the mail.
         listener = next((each for each in config.listeners if each.role == role), None)
-        self._listener = listener.bind if listener is not None else ""
+        self._listener = listener.bind[0] if listener is not None else ""
         self._terms = build_terms(config, listener, lmtp=lmtp)
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)

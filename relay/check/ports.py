@@ -1,13 +1,12 @@
 """The ports: free for us to bind, or taken by a relay of ours that answers as it should.
 
-Owns the look at each address from outside. Binds for a moment, never listens, and sends nothing but QUIT and,
-where a proxy is expected, the header of its health check (proxy-protocol.txt §2.2).
+Owns the look at each address from outside. Binds for a moment, accepts nobody, and sends nothing but QUIT
+and, where a proxy is expected, the header of its health check (proxy-protocol.txt §2.2).
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import socket
 import ssl
@@ -18,9 +17,11 @@ from functools import partial
 
 from relay import PROGRAM, replies
 from relay.check.finding import Finding, fail, ok, warn
-from relay.config import Config, Listener
+from relay.config import Config
+from relay.config.listener import Place, list_places
 from relay.config.words import split_bind
 from relay.networks import normalise_peer, parse_address, parse_network
+from relay.smtp.sockets import family_of, lacks_family, open_socket
 
 _PATIENCE_SECONDS = 3.0
 #: Octets of an answer that are read: ours has some hundred.
@@ -45,19 +46,29 @@ _QUOTED = 80
 
 def examine_ports(config: Config) -> Iterator[Finding]:
     """Examine every listener, and the address of health and metrics."""
-    for listener in config.listeners:
-        subject = f"listener {listener.bind}"
-        yield _examine(subject, listener.bind, partial(_meet, subject, listener, config))
-    if config.admin.bind:
-        subject = f"admin {config.admin.bind}"
-        yield _examine(subject, config.admin.bind, partial(_look, subject, config.admin.bind))
+    places = list_places(config.listeners)
+    for place in places:
+        subject = f"listener {place.bind}"
+        spare = any(place.stands_beside(other) for other in places)
+        yield _examine(subject, place.bind, partial(_meet, subject, place, config), spare=spare)
+    for bind in config.admin.bind:
+        subject = f"admin {bind}"
+        yield _examine(subject, bind, partial(_look, subject, bind))
 
 
-def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
-    """Examine an address. Where it is taken, `who` examines who has it."""
-    wrong = _bind(bind)
-    if wrong == 0:
+def _examine(subject: str, bind: str, who: Callable[[], Finding], *, spare: bool = False) -> Finding:
+    """Examine an address. Where it is taken, `who` examines who has it. With `spare` the listener does
+    without the address on a machine that lacks its family.
+    """
+    error = _bind(bind)
+    if error is None:
         return ok(subject, "free to bind")
+    if lacks_family(bind, error):
+        family = "IPv6" if family_of(bind) == socket.AF_INET6 else "IPv4"
+        if spare:
+            return warn(subject, f"this machine has no {family}; the listener starts without it")
+        return fail(subject, f"this machine has no {family}")
+    wrong = error.errno
     # the kernel asks for the privilege first, so the address may be taken, too
     refused = wrong in (errno.EACCES, errno.EPERM)
     if wrong == errno.EADDRINUSE or (refused and _is_open(bind)):
@@ -68,25 +79,16 @@ def _examine(subject: str, bind: str, who: Callable[[], Finding]) -> Finding:
         )
     if wrong == errno.EADDRNOTAVAIL:
         return fail(subject, "is no address of this machine")
-    return fail(subject, f"cannot be bound ({os.strerror(wrong)})")
+    return fail(subject, f"cannot be bound ({error.strerror or error})")
 
 
-def _bind(bind: str) -> int:
-    """Try to bind. Returns the errno, or 0 when it works."""
-    host, port = split_bind(bind)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bind(bind: str) -> OSError | None:
+    """Bind as the daemon does, for a moment. Returns the error, or None when it works."""
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as the daemon does: an address in TIME_WAIT is free
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((host, port))
-            sock.listen()
+        open_socket(bind).close()
     except OSError as exc:
-        return exc.errno or errno.EIO
-    return 0
+        return exc
+    return None
 
 
 def _reachable(bind: str) -> tuple[str, int]:
@@ -104,9 +106,9 @@ def _is_open(bind: str) -> bool:
     return True
 
 
-def _meet(subject: str, listener: Listener, config: Config) -> Finding:
+def _meet(subject: str, place: Place, config: Config) -> Finding:
     """Examine who listens there: a relay of ours greets (RFC 5321 §4.2) or refuses in words that we know."""
-    said = _hear(listener, config)
+    said = _hear(place, config)
     if said in {
         str(replies.fill(replies.GREETING, hostname=config.hostname, protocol=protocol))
         for protocol in ("ESMTP", "LMTP")
@@ -127,19 +129,19 @@ def _quote(said: str) -> str:
     return f' (it says "{text if len(text) <= _QUOTED else text[:_QUOTED] + " ..."}")'
 
 
-def _hear(listener: Listener, config: Config) -> str:
+def _hear(place: Place, config: Config) -> str:
     """The first line that is sent at a listener; "" when none is."""
     line = b""
-    if listener.tls == "implicit":
+    if place.listener.tls == "implicit":
         with suppress(OSError):
-            line = _knock(listener, config, tls=True)
+            line = _knock(place, config, tls=True)
     if not line:  # a peer that is sent away is told so before TLS, too
         with suppress(OSError):
-            line = _knock(listener, config, tls=False)
+            line = _knock(place, config, tls=False)
     return line.partition(b"\r\n")[0].decode("ascii", "backslashreplace")
 
 
-def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
+def _knock(place: Place, config: Config, *, tls: bool) -> bytes:
     """Connect, and read the first octets that are sent.
 
     Raises:
@@ -148,13 +150,13 @@ def _knock(listener: Listener, config: Config, *, tls: bool) -> bytes:
     with ExitStack() as opened:
         sock = opened.enter_context(
             socket.create_connection(
-                _reachable(listener.bind),
+                _reachable(place.bind),
                 # The greeting is delayed for peers that may be early talkers.
                 timeout=_PATIENCE_SECONDS + config.limits.early_talker_seconds,
             )
         )
         ours = parse_address(normalise_peer(sock.getsockname()[0]))
-        if any(ours in parse_network(network) for network in listener.proxy_protocol):
+        if any(ours in parse_network(network) for network in place.listener.proxy_protocol):
             sock.sendall(_LOCAL)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -62,7 +62,7 @@ def covers(earlier: str, later: str) -> bool:
 def examine_trust(config: Config) -> Iterator[Finding]:
     """Examine the listeners for networks that are believed or let in without need."""
     for listener in config.listeners:
-        subject = f"listener {listener.bind}"
+        subject = f"listener {', '.join(listener.bind)}"
         for key in ("proxy_protocol", "xclient", "xforward"):
             for network in getattr(listener, key):
                 wide = parse_network(network)

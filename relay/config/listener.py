@@ -5,23 +5,30 @@ Owns `[[listeners]]` and `[tls]`. Never opens a socket or reads a file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.policy import ListenerPolicy
 from relay.config.section import Section
-from relay.config.words import check_bind, check_hostname, check_network
+from relay.config.words import check_bind, check_hostname, check_network, list_binds, split_bind
 
 Network = Annotated[str, AfterValidator(check_network)]
 Bind = Annotated[str, AfterValidator(check_bind)]
+#: Addresses and ports; a single one may stand without the brackets of a list.
+Binds = Annotated[tuple[Bind, ...], BeforeValidator(list_binds)]
+
+
+_ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 class Listener(Section):
-    """One place where mail comes in."""
+    """A place where mail comes in: one set of rules, at one or more addresses."""
 
-    bind: Bind = "0.0.0.0:25"
+    bind: Annotated[Binds, Field(min_length=1)] = ("0.0.0.0:25", "[::]:25")
     role: Literal["mx", "trusted"] = "mx"
     protocol: Literal["smtp", "lmtp"] = "smtp"
     tls: Literal["none", "starttls", "required", "implicit"] = "starttls"
@@ -33,6 +40,60 @@ class Listener(Section):
     policy: ListenerPolicy = Field(default_factory=dict)
     bare_lf: Literal["repair", "reject"] = "repair"
     strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One address of one listener, at which a socket stands."""
+
+    #: The position of the listener in the configuration.
+    index: int
+    listener: Listener
+    bind: str
+
+    @property
+    def key(self) -> str:
+        """The key of the bind, as a sentence names it."""
+        return f"listeners[{self.index}].bind"
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Returns whether the address is one of IPv6."""
+        return ":" in split_bind(self.bind)[0]
+
+    def stands_beside(self, other: Place) -> bool:
+        """Returns whether the other is an address of the other family at the same listener."""
+        return self.index == other.index and self.is_ipv6 != other.is_ipv6
+
+
+def list_places(listeners: tuple[Listener, ...]) -> tuple[Place, ...]:
+    """The places of all listeners, in the order of the configuration, by which sockets are numbered."""
+    return tuple(_each_place(listeners))
+
+
+def _each_place(listeners: tuple[Listener, ...]) -> Iterator[Place]:
+    for index, listener in enumerate(listeners):
+        for bind in listener.bind:
+            yield Place(index=index, listener=listener, bind=bind)
+
+
+def doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
+    """The sentences for places that cannot stand beside an earlier one: the same address and port, or all
+    addresses of a family at the port of one of them.
+    """
+    seen: dict[tuple[bool, int], list[Place]] = {}
+    for place in list_places(listeners):
+        host, port = split_bind(place.bind)
+        if port == 0:  # a free one each time
+            continue
+        here = seen.setdefault((place.is_ipv6, port), [])
+        for other in here:
+            hosts = {host, split_bind(other.bind)[0]}
+            if len(hosts) == 1 or not hosts.isdisjoint(_ALL):
+                there = f"listeners[{other.index}]" if other.index != place.index else f'"{other.bind}"'
+                yield f'{place.key} = "{place.bind}": {there} is there already; take another port'
+                break
+        here.append(place)
 
 
 class MoreTls(Section):

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from relay.config.contact import Contact, ContactFields, Template, captured_names, unknown_fields
-from relay.config.listener import Bind, Listener, Tls
+from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.origin import Dns, Identity
 from relay.config.policy import RoutePolicy, check_class_rules, split_class_rules
 from relay.config.section import Section
@@ -35,7 +36,6 @@ from relay.config.words import (
     check_prefix,
     check_route_name,
     check_url,
-    split_bind,
 )
 from relay.contact.limits import (
     ATTACHMENT_BYTES,
@@ -172,7 +172,8 @@ class Connect(Section):
 class Admin(Section):
     """Health and metrics, for the operator only."""
 
-    bind: Bind | Literal[""] = "127.0.0.1:8026"
+    #: None at all turns the pages off; the file says so by "".
+    bind: Annotated[Binds, BeforeValidator(lambda value: () if value == "" else value)] = ("127.0.0.1:8026",)
 
 
 class Hook(Section):
@@ -289,7 +290,7 @@ class Config(Section):
         """Check the rules between keys; the error has one sentence a line for each that is broken."""
         broken = (
             *_doubled_routes(self.routes),
-            *_doubled_binds(self.listeners),
+            *doubled_binds(self.listeners),
             *_unmet_needs(self),
             *_too_slow(self.hooks),
             *_unknown_fields(self),
@@ -315,18 +316,6 @@ def _doubled_routes(routes: tuple[Route, ...]) -> Iterator[str]:
             )
         matches |= {form: index for form in spelled if form not in matches}
         names.setdefault(route.name, index)
-
-
-def _doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for index, listener in enumerate(listeners):
-        if listener.bind in seen:
-            yield (
-                f'listeners[{index}].bind = "{listener.bind}": listeners[{seen[listener.bind]}] is there already; '
-                "take another port"
-            )
-        if split_bind(listener.bind)[1] != 0:  # port 0 is a free one each time
-            seen.setdefault(listener.bind, index)
 
 
 def _too_slow(hooks: tuple[Hook, ...]) -> Iterator[str]:

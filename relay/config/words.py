@@ -99,17 +99,27 @@ def check_network(value: str) -> str:
         raise ValueError(f'is no network ({exc}); write it like "10.0.0.0/8" or "2001:db8::/32"') from exc
 
 
-def check_bind(value: str) -> str:
+def check_bind(value: object) -> str:
     """The `address:port`, an IPv6 address in brackets; port 0 takes a free one."""
-    host, _, port = value.rpartition(":")
+    host, _, port = value.strip().rpartition(":") if isinstance(value, str) else ("", "", "")
     bracketed = host.startswith("[") and host.endswith("]")
     try:
-        version: int = ipaddress.ip_address(host.strip("[]")).version
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
     except ValueError:
-        version = 0
-    if version != (6 if bracketed else 4) or not port.isdigit() or int(port) > 65_535:
+        address = None
+    digits = port.isascii() and port.isdigit() and len(port) <= 5  # 65535 has five
+    if address is None or address.version != (6 if bracketed else 4) or not digits or int(port) > 65_535:
         raise ValueError('is no address and port; write it like "0.0.0.0:25" or "[::]:25"')
-    return value
+    if mapped := getattr(address, "ipv4_mapped", None):  # a socket for IPv6 takes IPv6 only
+        raise ValueError(f'is an address of IPv4; write it like "{mapped}:{int(port)}"')
+    return f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}"
+
+
+def list_binds(value: object) -> object:
+    """The value as a list: one address and port, written without brackets, is a list of one. A value of
+    another kind is left to be refused.
+    """
+    return value if isinstance(value, list | tuple) else (check_bind(value),)
 
 
 def split_bind(value: str) -> tuple[str, int]:

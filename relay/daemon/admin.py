@@ -6,7 +6,7 @@ itself; their metrics are merged here, under the label `process`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -79,17 +79,17 @@ def build_application(
 
 
 @asynccontextmanager
-async def open_admin(bind: str, app: web.Application) -> AsyncIterator[str]:
-    """Serve the pages. Gives the address, with the port that was taken.
+async def open_admin(binds: Sequence[str], app: web.Application) -> AsyncIterator[list[str]]:
+    """Serve the pages. Gives the addresses, with the ports that were taken.
 
     Raises:
-        ConfigError: the address cannot be opened.
+        ConfigError: an address cannot be opened.
     """
-    host, port = split_bind(bind)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        for bind in binds:
+            await web.TCPSite(runner, *split_bind(bind)).start()
     except OSError as exc:
         await runner.cleanup()
         raise ConfigError(
@@ -98,7 +98,6 @@ async def open_admin(bind: str, app: web.Application) -> AsyncIterator[str]:
             'where they share a file), or "" for none'
         ) from exc
     try:
-        bound: tuple[str, int] = runner.addresses[0]
-        yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        yield [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port, *_ in runner.addresses]
     finally:
         await runner.cleanup()

@@ -20,13 +20,13 @@ from typing import Literal
 import relay
 from relay import telemetry
 from relay.config import Config
+from relay.config.listener import list_places
 from relay.config.load import check_files, load_config
-from relay.config.words import split_bind
 from relay.daemon import systemd
 from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.process import ChildProcess
-from relay.daemon.sockets import open_all
+from relay.daemon.sockets import name_of, open_all
 from relay.daemon.vigil import Vigil
 from relay.errors import ConfigError
 from relay.timing import is_set_within
@@ -126,11 +126,10 @@ class Supervisor:
         admin = await asyncio.to_thread(importlib.import_module, "relay.daemon.admin")
         app = admin.build_application(problems=self._problems, metrics=self._metrics)
         try:
-            bind = await stack.enter_async_context(admin.open_admin(self._config.admin.bind, app))
+            for bind in await stack.enter_async_context(admin.open_admin(self._config.admin.bind, app)):
+                telemetry.admin_opened(bind=bind)
         except ConfigError as exc:
             telemetry.admin_refused(why=str(exc))  # mail matters more than its metrics
-        else:
-            telemetry.admin_opened(bind=bind)
 
     def _problems(self) -> tuple[str, ...]:
         """The reasons why mail should not be sent here now."""
@@ -274,12 +273,11 @@ class Supervisor:
         for up in self._up.values():
             await up.wait()
         binds: list[str] = []
-        for index, sockets in self._sockets.items():
-            listener = self._config.listeners[index]
-            host, _ = split_bind(listener.bind)
-            bracketed = f"[{host}]" if ":" in host else host
+        places = list_places(self._config.listeners)
+        for number, sockets in self._sockets.items():
+            listener = places[number].listener
             for sock in sockets:
-                binds.append(bind := f"{bracketed}:{sock.getsockname()[1]}")
+                binds.append(bind := name_of(sock))
                 telemetry.listener_opened(
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )

@@ -85,10 +85,10 @@ class Handling:
 
 
 def find_rules(config: Config, route: Route | None, *, listener: str) -> Rules:
-    """The rules for mail of a route that came by a listener (its bind); those of the route go first."""
+    """The rules for mail of a route that came by a listener at a bind; those of the route go first."""
     found: dict[Any, Rule] = {}
     for each in config.listeners:
-        if each.bind == listener:
+        if listener in each.bind:
             found |= each.policy
     return found | (route.policy if route is not None else {})
 

@@ -72,7 +72,7 @@ async def run(place: Path, mails: Sequence[Mail]) -> int:
 
 async def _deliver(place: Path, config: Config, mails: Sequence[Mail], log: int) -> list[dict[str, Any]]:
     """Run the relay, and send the mails. Returns the contacts."""
-    smtp = config.listeners[0].bind
+    smtp = config.listeners[0].bind[0]
     async with (
         Sandbox(settings=settings_of(config), bucket=config.s3.bucket, smtp=smtp) as box,
         open_daemon(place / "relay.toml", box.environ(), stderr=log),

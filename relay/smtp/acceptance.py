@@ -252,9 +252,7 @@ def _judge_origin(acceptance: Acceptance, offered: Submission) -> OriginVerdict:
     met = {}
     for name in dict.fromkeys(destination.route for destination in offered.destinations):
         route = settings.routes.route(name)
-        met[name] = list_met(
-            acceptance.results, find_rules(settings.config, route, listener=settings.listener.bind)
-        )
+        met[name] = list_met(acceptance.results, find_rules(settings.config, route, listener=settings.bind))
         for step in met[name]:
             telemetry.policy_met(
                 spool_id=offered.spool_id,

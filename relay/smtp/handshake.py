@@ -36,7 +36,7 @@ async def make_handshake(
             secured = await connection.start_tls(context, handshake_seconds=seconds)
     except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
         peer, reason = session.peer_state.address, describe_failure(exc)
-        telemetry.handshake_failed(peer=peer, listener=settings.listener.bind, reason=reason)
+        telemetry.handshake_failed(peer=peer, listener=settings.bind, reason=reason)
         return Handshake.FAILED
     if secured is None:
         return Handshake.LEFT

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from relay.config.listener import Listener, Tls
+from relay.config.listener import Listener, Tls, list_places
 from relay.config.model import Config
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
@@ -67,25 +67,25 @@ class Listeners:
         self._checks: IdentityChecks | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
-        """Take mail at these sockets, which are given by the index of their listener in the configuration."""
+        """Take mail at these sockets, which are given by the number of their place in the configuration."""
         loop = asyncio.get_running_loop()
         raise_file_limit()
         self._server = Server(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
         self._compile(self._config)
-        for index, opened in sockets.items():
+        for number, opened in sockets.items():
             for one in opened:
-                server = await loop.create_server(self._factory(index), sock=one, backlog=BACKLOG)
+                server = await loop.create_server(self._factory(number), sock=one, backlog=BACKLOG)
                 self._listening.append(server)
 
-    def _factory(self, index: int) -> Callable[[], asyncio.BaseProtocol]:
+    def _factory(self, number: int) -> Callable[[], asyncio.BaseProtocol]:
         server = self._server
         assert server is not None
 
         def make() -> Conversation:
-            return Conversation(self._settings[index], server)
+            return Conversation(self._settings[number], server)
 
         def guarded() -> asyncio.BaseProtocol:
-            settings = self._settings[index]
+            settings = self._settings[number]
             return ProxyGate(settings, server, make) if settings.proxies else make().connection
 
         return guarded
@@ -110,17 +110,18 @@ class Listeners:
         hooks = build_hooks(config, self._hooks)
         checks = build_checks(config, self._checks)
         settings = {
-            index: build_settings(
+            number: build_settings(
                 config=config,
-                listener=listener,
+                listener=place.listener,
+                bind=place.bind,
                 routes=routes,
-                tls=_find_certificates(made, tls, listener) if tls.certificate else None,
+                tls=_find_certificates(made, tls, place.listener) if tls.certificate else None,
                 users=users,
                 look=self._look,
                 hooks=hooks,
                 identity=checks,
             )
-            for index, listener in enumerate(config.listeners)
+            for number, place in enumerate(list_places(config.listeners))
         }
         # A listener that is no longer in the configuration goes on under the old one until the restart.
         self._settings |= settings

@@ -57,7 +57,7 @@ async def take_local_mail(
     """
     settings = build_settings(
         config=config,
-        listener=Listener(bind="127.0.0.1:0", role="mx", tls="none"),
+        listener=Listener(bind=("127.0.0.1:0",), role="mx", tls="none"),
         routes=RouteTable(config),
         tls=None,
         users=None,

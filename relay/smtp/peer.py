@@ -112,7 +112,7 @@ class PeerState:
                 tls=self.tls or self._proxied_tls,
                 login=self.authenticated,
                 role=self._settings.listener.role,
-                listener=self._settings.listener.bind,
+                listener=self._settings.bind,
             )
         return self._peer
 

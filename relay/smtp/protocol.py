@@ -75,7 +75,7 @@ class Conversation:
         address = normalise_peer(address)
         self._session = Session(settings=settings, shared=server.shared, address=address, port=port, tls=tls)
         self._late = LateAnswers(self._session, settings, server)
-        telemetry.session_opened(peer=address, listener=settings.listener.bind)
+        telemetry.session_opened(peer=address, listener=settings.bind)
         refusal = self._admission.admit(address)
         if refusal is not None:
             self.hang_up(refusal, linger=False)
@@ -367,7 +367,7 @@ class Conversation:
         refused = not reply.positive
         if refused:
             reference = self._session.reference if reply.code >= 500 else None
-            peer, listener = self._session.peer_state.address, self._settings.listener.bind
+            peer, listener = self._session.peer_state.address, self._settings.bind
             self._server.tell_refusal(peer, listener, reply, reference)
         self._say(reply)
         self.connection.flush()
@@ -387,5 +387,5 @@ class Conversation:
         self._part(self.why)
         peer, now = self._session.peer_state.address, self.connection.loop.time()
         self._session.drop(now=now)
-        seconds, listener = now - self.connection.opened_at, self._settings.listener.bind
+        seconds, listener = now - self.connection.opened_at, self._settings.bind
         telemetry.session_closed(peer=peer, listener=listener, why=self.why, seconds=seconds)

@@ -215,7 +215,7 @@ class ProxyGate(asyncio.BufferedProtocol):
             self._link.close()
 
     def _refuse(self, reason: str) -> None:
-        telemetry.proxy_refused(peer=self._address[0], listener=self._settings.listener.bind, reason=reason)
+        telemetry.proxy_refused(peer=self._address[0], listener=self._settings.bind, reason=reason)
         if self._link is not None:
             self._link.write(replies.build_reply(replies.PROXY_BAD))
             self._link.close()

@@ -32,6 +32,8 @@ class ListenerSettings:
 
     config: Config
     listener: Listener
+    #: The address of the listener, among those that it has, at which the peer called.
+    bind: str
     routes: RouteTable
     limits: Limits
     hostname: str
@@ -93,13 +95,16 @@ def build_settings(
     config: Config,
     listener: Listener,
     routes: RouteTable,
+    bind: str = "",
     tls: Certificates | None,
     users: Users | None,
     look: FileLook | None = None,
     hooks: Hooks | None = None,
     identity: IdentityChecks | None = None,
 ) -> ListenerSettings:
-    """The settings of a listener. Without a `look` the listener has one of its own."""
+    """The settings of a listener at one of its addresses, by default the first. Without a `look` the listener
+    has one of its own.
+    """
     patterns = [pattern for route in config.routes for pattern in route.match]
     trusted = listener.role == "trusted"
     allow = _networks(listener.allow)
@@ -111,6 +116,7 @@ def build_settings(
     return ListenerSettings(
         config=config,
         listener=listener,
+        bind=bind or listener.bind[0],
         routes=routes,
         limits=config.limits,
         hostname=config.hostname,

@@ -35,6 +35,13 @@ def listener_awaited(*, bind: str, seconds: float) -> None:
     current_log().warning("listener.awaited", bind=bind, seconds=seconds)
 
 
+def listener_left_out(*, bind: str, why: str) -> None:
+    """An address of the configuration stays without a socket, or a socket of systemd's without a listener.
+    Mail comes in at the others.
+    """
+    current_log().warning("listener.left_out", bind=bind, why=why)
+
+
 def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
     """A listener is open: mail can come in at this address."""
     current_log().info("listener.opened", bind=bind, role=role, protocol=protocol, tls=tls)

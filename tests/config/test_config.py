@@ -253,7 +253,12 @@ def test_find_config_asks_in_order():
         ("RELAY_S3__BUCKET", "123", lambda config: config.s3.bucket == "123"),
         ("RELAY_S3__PREFIX", "", lambda config: config.s3.prefix == ""),
         ("RELAY_HOSTNAME", "mx2.example.com", lambda config: config.hostname == "mx2.example.com"),
-        ("RELAY_LISTENERS__0__BIND", "[::]:25", lambda config: config.listeners[0].bind == "[::]:25"),
+        ("RELAY_LISTENERS__0__BIND", "[::]:25", lambda config: config.listeners[0].bind == ("[::]:25",)),
+        (
+            "RELAY_LISTENERS__0__BIND",
+            '["0.0.0.0:25", "[::]:25"]',
+            lambda config: config.listeners[0].bind == ("0.0.0.0:25", "[::]:25"),
+        ),
         (
             "RELAY_LISTENERS__0__ALLOW",
             '["10.0.0.0/8", "::1"]',
@@ -287,7 +292,7 @@ def test_find_config_asks_in_order():
             '{ match = ["@example.org"] }',
             lambda config: [route.name for route in config.routes] == ["@example.org"],
         ),
-        ("RELAY_ADMIN__BIND", "", lambda config: config.admin.bind == ""),
+        ("RELAY_ADMIN__BIND", "", lambda config: config.admin.bind == ()),
         ("RELAY_LOG__LEVEL", "debug", lambda config: config.log.level == "debug"),
         ("RELAY_TLS__CLIENT_CA", "/ca.pem", lambda config: config.tls.client_ca == Path("/ca.pem")),
     ],
@@ -464,7 +469,7 @@ def test_builtin_takes_overrides():
     """An override of a table is laid over it; a list or a value replaces."""
     config = builtin_config(s3={"prefix": "x/"}, listeners=[{"bind": "127.0.0.1:0", "tls": "none"}])
     assert (config.s3.bucket, config.s3.prefix) == ("relay-sandbox", "x/")
-    assert [listener.bind for listener in config.listeners] == ["127.0.0.1:0"]
+    assert [listener.bind for listener in config.listeners] == [("127.0.0.1:0",)]
     with pytest.raises(ValidationError, match="is no bucket name"):
         builtin_config(s3={"bucket": "No"})
 

@@ -31,21 +31,21 @@ async def pages(problems=()):
 
 async def test_ready_and_alive():
     """Nothing in the way: both pages say ok."""
-    async with open_admin("127.0.0.1:0", await pages()) as bind:
+    async with open_admin(["127.0.0.1:0"], await pages()) as (bind,):
         assert await get(bind, "/livez") == (200, "ok\n")
         assert await get(bind, "/readyz") == (200, "ok\n")
 
 
 async def test_not_ready_says_why():
     """What is in the way stands in the answer, one reason a line, with status 503; alive is alive."""
-    async with open_admin("127.0.0.1:0", await pages(["deliverer is not up", "stopping"])) as bind:
+    async with open_admin(["127.0.0.1:0"], await pages(["deliverer is not up", "stopping"])) as (bind,):
         assert await get(bind, "/readyz") == (503, "deliverer is not up\nstopping\n")
         assert await get(bind, "/livez") == (200, "ok\n")
 
 
 async def test_metrics_of_all_processes():
     """Each sample of each process is there once, under its process."""
-    async with open_admin("127.0.0.1:0", await pages()) as bind:
+    async with open_admin(["127.0.0.1:0"], await pages()) as (bind,):
         status, text = await get(bind, "/metrics")
     assert status == 200
     assert 'relay_transactions_total{disposition="accept",process="receiver-0"} 3.0' in text
@@ -62,9 +62,9 @@ def test_process_that_does_not_answer_is_left_out():
 
 async def test_port_that_is_taken():
     """A port that somebody else has is an operator's sentence with the key and the value."""
-    async with open_admin("127.0.0.1:0", await pages()) as bind:
+    async with open_admin(["127.0.0.1:0"], await pages()) as (bind,):
         with pytest.raises(
             ConfigError, match=rf'admin\.bind = "{bind}": .* in use.*RELAY_ADMIN__BIND.*"" for none'
         ):
-            async with open_admin(bind, await pages()):
+            async with open_admin([bind], await pages()):
                 pass

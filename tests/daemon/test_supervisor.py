@@ -328,7 +328,7 @@ def test_address_that_is_taken(box, tmp_path):
     lines = result.stderr.splitlines()
     assert [json.loads(line)["event"] for line in lines[:-1]] == ["daemon.started", "listener.awaited"]
     assert lines[-1].startswith(
-        f'relay: listeners.0.bind = "127.0.0.1:{daemon.port}": cannot be opened (Address already in use); '
+        f'relay: listeners[0].bind = "127.0.0.1:{daemon.port}": cannot be opened (Address already in use); '
     )
 
 

@@ -19,8 +19,8 @@ def test_what_is_written_is_what_is_read(tmp_path):
     config = sandbox_config(smtp="127.0.0.1:2525", data_dir=tmp_path / "data", admin="")
     write_config(config, tmp_path / "relay.toml")
     assert load_config(str(tmp_path / "relay.toml"), environ={}) == config
-    assert (config.listeners[0].bind, config.listeners[0].tls) == ("127.0.0.1:2525", "none")
-    assert (config.s3.bucket, config.admin.bind) == (BUCKET, "")
+    assert (config.listeners[0].bind, config.listeners[0].tls) == (("127.0.0.1:2525",), "none")
+    assert (config.s3.bucket, config.admin.bind) == (BUCKET, ())
 
 
 def test_one_address_may_send_as_much_as_a_test_wants(tmp_path):
@@ -43,7 +43,7 @@ def test_somebodys_own_configuration_keeps_its_routes(tmp_path):
         7,
     )
     assert config.routes[0].match == ("desk@shop.example",)
-    assert [listener.bind for listener in config.listeners] == ["127.0.0.1:2525"]
+    assert [listener.bind for listener in config.listeners] == [("127.0.0.1:2525",)]
     assert config.data_dir == tmp_path / "d"
     assert config.limits.messages_per_minute == 600
     write_config(config, tmp_path / "relay.toml")

@@ -13,6 +13,7 @@ from certificates import Papers
 from fake_spool import FakeSpool
 
 from relay import telemetry
+from relay.config.listener import list_places
 from relay.config.model import Config
 from relay.smtp.listeners import Listeners
 from relay.smtp.sockets import open_socket
@@ -64,7 +65,9 @@ class Serving:
         self.config = config
         self.spool = spool or FakeSpool()
         self._options = options
-        self.sockets = {index: [open_socket(each)] for index, each in enumerate(config.listeners)}
+        self.sockets = {
+            number: [open_socket(place.bind)] for number, place in enumerate(list_places(config.listeners))
+        }
         self.ports = [opened[0].getsockname()[1] for opened in self.sockets.values()]
         self.loop = new_loop(loop)
         self.trouble: list[dict[str, Any]] = []

@@ -18,7 +18,6 @@ from harness import until
 from serving import Serving, build_config
 
 from relay import telemetry
-from relay.config.listener import Listener
 from relay.smtp.sockets import BACKLOG, open_socket
 
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
@@ -49,22 +48,22 @@ def resident() -> int:
 
 def test_sockets_are_bound_and_listening():
     """A listener's socket has its address, a free port when none was named, and does not block."""
-    sock = open_socket(Listener(bind="127.0.0.1:0"))
+    sock = open_socket("127.0.0.1:0")
     with sock:
         assert sock.getsockname()[1] > 0
         assert not sock.getblocking()
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         with pytest.raises(OSError, match="in use") as caught:
-            open_socket(Listener(bind=f"127.0.0.1:{sock.getsockname()[1]}"))
+            open_socket(f"127.0.0.1:{sock.getsockname()[1]}")
         assert caught.value.errno == errno.EADDRINUSE
     assert BACKLOG == 1_024
 
 
 def test_both_families_at_one_port():
     """An IPv6 listener leaves IPv4 alone: both can stand at one port."""
-    first = open_socket(Listener(bind="[::]:0"))
+    first = open_socket("[::]:0")
     port = first.getsockname()[1]
-    second = open_socket(Listener(bind=f"0.0.0.0:{port}"))
+    second = open_socket(f"0.0.0.0:{port}")
     first.close()
     second.close()
 
