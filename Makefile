@@ -68,7 +68,7 @@ fuzz: $(READY)
 	@HYPOTHESIS_PROFILE=thorough FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
 
 latency: $(READY)
-	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py tests/spool/test_statements.py -m long -rP --timeout 600
+	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py tests/spool/test_statements.py tests/spool/test_checkpoints.py -m long -rP --timeout 600
 
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/crash tests/spool/test_spool_crash.py tests/daemon tests/test_one_contact.py -m "long or not long" --timeout 3600

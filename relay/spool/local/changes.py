@@ -6,6 +6,7 @@ of its own. Never knows what a change does.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
@@ -13,6 +14,7 @@ import apsw
 
 from relay.errors import SpoolError, SpoolFullError
 from relay.faults import fault_point
+from relay.spool.local.checkpoints import CHECKPOINT_PAGES, Checkpoints
 from relay.spool.local.database import WriteLock, close_database, open_database, restart_log, savepoint
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.layout import Layout
@@ -35,6 +37,10 @@ class Changes:
         self._layout = layout
         self._write_lock = gate
         self._reserve = reserve
+        self._checkpoints = Checkpoints(layout.database, layout.gate)
+        #: True while each long log is copied within a commit, because the disk has no room for a longer one.
+        self._is_tight = False
+        self._watch(connection)
         self._writer: Writer[_Named, object] = Writer(self._commit, name="spool-outbox", close=self._drop)
 
     async def run(self, name: str, change: Callable[[apsw.Connection], Answer]) -> Answer:
@@ -46,6 +52,7 @@ class Changes:
     async def close(self) -> None:
         """Commit what was begun and let the connection go; harmless when called twice."""
         await self._writer.close()
+        await asyncio.to_thread(self._checkpoints.close)
 
     def _commit(self, group: Sequence[Job[tuple[str, _Change], object]]) -> None:
         """In the writer's thread: all changes in one transaction, in which each can fail alone."""
@@ -62,7 +69,9 @@ class Changes:
             job.error = None
         try:
             if self._connection is None:
-                self._connection = open_database(self._layout.database)
+                self._connection = self._open()
+            if self._is_tight:
+                self._watch(self._connection)
             with self._write_lock.transaction(self._connection):
                 for job in group:
                     try:
@@ -92,12 +101,27 @@ class Changes:
         if not isinstance(error, SpoolFullError):
             return released
         try:
-            with translated():
-                self._connection = self._connection or open_database(self._layout.database)
+            with translated(), self._checkpoints.paused():
+                self._connection = self._connection or self._open()
                 return restart_log(self._connection) or released
         except SpoolError:
             self._drop()
             return released
+
+    def _open(self) -> apsw.Connection:
+        connection = open_database(self._layout.database)
+        self._watch(connection)
+        return connection
+
+    def _watch(self, connection: apsw.Connection) -> None:
+        """Leave checkpoints to the thread, but not while the reserve is out: the log would grow into the last
+        room before the thread comes.
+        """
+        self._is_tight = self._reserve.is_out()
+        if self._is_tight:
+            connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+        else:
+            self._checkpoints.watch(connection)
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -32,10 +32,7 @@ from relay.spool.local.schema import MIGRATIONS, stand_in
 #: The application id of our SQLite files: "Rlay" in ASCII.
 APPLICATION_ID = 0x526C6179
 OLDEST_LIBRARY = (3, 51, 3)
-_BUSY_MILLISECONDS = 10_000
-_TIDY_MILLISECONDS = 1_000
-#: 16 MiB of WAL between checkpoints: each checkpoint syncs twice, and a session waits for that.
-_CHECKPOINT_PAGES = 4_000
+BUSY_MILLISECONDS = 10_000
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _CACHE_KIBIBYTES = 8_192
 _INCREMENTAL = 2
@@ -133,7 +130,7 @@ def reading(path: Path) -> Iterator[apsw.Connection | None]:
             return
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            connection.set_busy_timeout(_BUSY_MILLISECONDS)
+            connection.set_busy_timeout(BUSY_MILLISECONDS)
             # this reads more than the head of the file
             if not query(connection, "SELECT 1 FROM sqlite_schema LIMIT 1"):
                 yield None
@@ -157,9 +154,9 @@ def _make_file(path: Path) -> None:
 
 
 def _set_up(connection: apsw.Connection) -> None:
-    connection.set_busy_timeout(_BUSY_MILLISECONDS)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
     # A wait for another writer asks for the lock every millisecond, not after ever longer sleeps.
-    connection.setlk_timeout(_BUSY_MILLISECONDS, 0)
+    connection.setlk_timeout(BUSY_MILLISECONDS, 0)
     # This works only before the first page is written; pages can then be given back to the disk
     # (`retention`). Repeated, it would be a transaction of its own, and a full disk could not even be read.
     if connection.pragma("auto_vacuum") != _INCREMENTAL:
@@ -170,7 +167,8 @@ def _set_up(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA trusted_schema = OFF")
     # Removed data is overwritten: a mail that an operator dropped cannot be read from the file any more.
     connection.execute("PRAGMA secure_delete = ON").fetchall()
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchall()
+    # `checkpoints` has a thread for them: within a commit all other writers would wait.
+    connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchall()
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
 
@@ -270,18 +268,6 @@ def restart_log(connection: apsw.Connection) -> bool:
     return not busy
 
 
-def tidy_log(connection: apsw.Connection) -> None:
-    """Have the log copied into the database and truncated, if no reader is in the way and the disk takes it.
-    Otherwise a later checkpoint does it.
-    """
-    connection.set_busy_timeout(_TIDY_MILLISECONDS)
-    try:
-        with suppress(apsw.Error):
-            query(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        connection.set_busy_timeout(_BUSY_MILLISECONDS)
-
-
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
     """All rows of a query; the types of their columns are known from the schema, not to the type checker."""
     return connection.execute(sql, values).fetchall()
@@ -330,10 +316,15 @@ class WriteLock:
     @contextmanager
     def transaction(self, connection: apsw.Connection) -> Iterator[None]:
         """A transaction during which no other process of ours holds the write lock."""
+        with self.held(), transaction(connection):
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A time in which no other process of ours writes."""
         fcntl.flock(self._handle, fcntl.LOCK_EX)
         try:
-            with transaction(connection):
-                yield
+            yield
         finally:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 

@@ -21,6 +21,7 @@ from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
+from relay.spool.local.checkpoints import shorten_log
 from relay.spool.local.clock import Display
 from relay.spool.local.database import (
     Readers,
@@ -30,7 +31,6 @@ from relay.spool.local.database import (
     close_database,
     open_to_look,
     query,
-    tidy_log,
 )
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
@@ -66,6 +66,8 @@ Answer = TypeVar("Answer")
 
 #: Entries dropped in one transaction: their octets are overwritten, and that goes through the log.
 _DROPS = 200
+#: Milliseconds for which readers may keep the log as it is after a drop; writers wait meanwhile.
+_READERS_MILLISECONDS = 250
 #: A mail that a policy held and a person released is not judged by the policy again; one that a person held
 #: is. The reason `operator` goes, since the history has it; the reason that an attempt left stays.
 _REQUEUE = """
@@ -137,7 +139,10 @@ class LocalDesk(Desk):
             for start in range(0, len(named), _DROPS)
         ]
         with self._told():
-            tidy_log(self._connection)  # the log still holds the mail's pages as they were
+            # The log still holds the mail's pages as they were.
+            shorten_log(
+                self._connection, self._write_lock, mode="TRUNCATE", milliseconds=_READERS_MILLISECONDS
+            )
         left = [
             *(one for part in parts for one in part.left),
             *(Left(id=word, state=None) for word in unknown),

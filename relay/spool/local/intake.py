@@ -21,6 +21,7 @@ from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
+from relay.spool.local.checkpoints import Checkpoints
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
 from relay.spool.local.errors import translate_error, translated
@@ -60,6 +61,8 @@ class LocalIntake(Intake):
         )
         self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
+        self._checkpoints = Checkpoints(self._layout.database, self._layout.gate)
+        self._checkpoints.watch(self._connection)
         self._clock = reserve.pay(lambda: self._open_clock(clocks))
         self._maker = reserve.pay(lambda: IdLock(self._layout.makers))
         self._ids = IdMaker(self._maker.mark, self._clock.microseconds)
@@ -131,6 +134,7 @@ class LocalIntake(Intake):
         self._closed = True
         await asyncio.to_thread(self._sealers.shutdown)
         await self._writer.close()
+        await asyncio.to_thread(self._checkpoints.close)
         self._ringer.close()
         self._room_left.close()
         self._maker.close()
@@ -191,7 +195,7 @@ class LocalIntake(Intake):
 
     def _store(self, group: Sequence[_PutJob]) -> None:
         if self._connection is None:
-            self._connection = open_database(self._layout.database)
+            self._connection = self._open()
         confirmed = tuple(self._confirmed)
         check_in_place(self._connection)
         with self._write_lock.transaction(self._connection):
@@ -235,7 +239,7 @@ class LocalIntake(Intake):
         """
         if confirmed := tuple(self._confirmed):
             try:
-                self._connection = self._connection or open_database(self._layout.database)
+                self._connection = self._connection or self._open()
                 with self._write_lock.transaction(self._connection):
                     _note(self._connection, confirmed)
             except (apsw.Error, OSError, SpoolError):
@@ -244,6 +248,11 @@ class LocalIntake(Intake):
             for _ in confirmed:
                 self._confirmed.popleft()
         return True
+
+    def _open(self) -> apsw.Connection:
+        connection = open_database(self._layout.database)
+        self._checkpoints.watch(connection)
+        return connection
 
     def _drop(self) -> None:
         """Close a database that failed; the next group opens it anew."""
