@@ -30,7 +30,7 @@ WALL = {
     "sandbox/service": "plays S3 and Connect, which have a clock of their own",
     "cli/origin": "a mail that is not in any spool",
     "cli/check": "the dates of certificates",
-    "cli/init": "the dates of certificates",
+    "cli/init": "the date in a record that it advises",
     "cli/filters": "an age that a person means; the desk reads it by the spool's clock",
     "cli/trace": "shows",
     "cli/queue": "shows",
