@@ -215,22 +215,30 @@ async def test_sweep_leaves_what_a_living_receiver_is_writing(tmp_path):
     await outbox.close()
 
 
-async def test_sweep_takes_what_a_dead_receiver_left_and_what_is_old(tmp_path):
-    """Files without an entry go when their maker is dead, or when nobody has written to them for an hour."""
+async def test_sweep_takes_what_a_dead_receiver_left_and_nothing_else(tmp_path):
+    """Files without an entry go when their maker is dead. Files of a living one stay however old they look,
+    since somebody may have set the clock, and their mail is accepted; so do files that are none of ours.
+    """
     config = build_config(tmp_path / "data")
     dead = open_intake(config)
     orphan = dead.open_file(dead.new_id())
     orphan.write(b"x")
     await dead.close()
     intake, outbox = open_intake(config), open_outbox(config)
-    young, old = (intake.open_file(intake.new_id()) for _ in range(2))
+    old_id = intake.new_id()
+    young, old = intake.open_file(intake.new_id()), intake.open_file(old_id)
+    old.write(b"Received: from x\r\nhalf a mail")
     strange = tmp_path / "data" / "spool" / "raw" / "zz" / "core"
     strange.parent.mkdir()
     strange.write_bytes(b"")
     for path in (old.path, strange):
         os.utime(path, (0, 0))
     await outbox.recover(now=NOW)
-    assert raw_files(config.data_dir) == [young.path]
+    assert raw_files(config.data_dir) == sorted([young.path, old.path, strange])
+    await intake.put(build_submission(old_id, body=b"half a mail", raw=old))
+    (entry,) = await outbox.claim(now=NOW, limit=1, lease_seconds=1)
+    async with outbox.open_raw(entry) as view:
+        assert bytes(view).endswith(b"half a mail")
     assert len(lock_files(config.data_dir)) == 1
     await intake.close()
     await outbox.close()

@@ -14,7 +14,6 @@ import mmap
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,9 +29,6 @@ from relay.spool.local.ids import build_mark, mark_of
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
 
 _CHUNK_BYTES = 1 << 20
-#: Longer than any session may take to send one mail (limits.session_seconds), so no younger file is removed
-#: while the process that writes it lives.
-_ABANDONED_SECONDS = 3_600.0
 
 
 class IdLock:
@@ -150,8 +146,9 @@ class Sweep:
     """One search for large mails without a row (S2), in three steps around one reading of the rows.
 
     First the dead makers are found; the rows are read after that, so that no mail of theirs is missed; then
-    files without a row are removed if their maker is dead or if they have not been written to for an hour. A
-    maker without a lock file died before an earlier sweep, because only a sweep removes lock files.
+    files without a row are removed if their maker is dead. A maker without a lock file died before an earlier
+    sweep, because only a sweep removes lock files. The age of a file says nothing: its maker may be about to
+    commit it, and a clock that was set makes any file old.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -170,15 +167,10 @@ class Sweep:
                 yield from folder.iterdir()
 
     def remove(self, orphans: Iterator[Path]) -> int:
-        """Remove the files without a row that nobody is writing. Returns their number."""
+        """Remove the files without a row whose makers are dead. Returns their number."""
         removed = 0
-        oldest = time.time() - _ABANDONED_SECONDS  # the file system's clock, not the caller's
         for path in orphans:
-            try:
-                idle = path.stat().st_mtime < oldest
-            except FileNotFoundError:
-                continue
-            if idle or self._is_orphan(path.name):
+            if self._is_orphan(path.name):
                 remove_raw(path)
                 removed += 1
         return removed
