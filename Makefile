@@ -65,7 +65,7 @@ bench: $(READY)
 	@$(BIN)/python -m bench
 
 fuzz: $(READY)
-	@HYPOTHESIS_PROFILE=thorough FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
+	@HYPOTHESIS_PROFILE=thorough FUZZ_MAILS=100000 FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/hostile tests/message tests/contact tests/smtp/test_fuzz.py -m "long or not long" --timeout 7200 --numprocesses 2
 
 latency: $(READY)
 	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py tests/spool/test_statements.py tests/spool/test_checkpoints.py -m long -rP --timeout 600

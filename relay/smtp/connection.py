@@ -208,7 +208,10 @@ class Connection(asyncio.Protocol):
         if link is not None and linger and not self.ended and link.can_write_eof():
             self.resume()
             self.phase = CLOSING
-            link.write_eof()
+            try:
+                link.write_eof()
+            except OSError:  # the peer has reset the connection, and the loop has not seen it yet
+                link.abort()
         elif link is not None:
             link.close()
         self.phase = CLOSING

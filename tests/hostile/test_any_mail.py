@@ -20,7 +20,7 @@ from relay.message.parse import parse_message
 from relay.vocabulary import Rung
 
 _FEW = 120
-_EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", _FEW))
+_EXAMPLES = int(os.environ.get("FUZZ_MAILS", _FEW))
 _MANY = settings(
     max_examples=_EXAMPLES,
     deadline=None,
