@@ -41,4 +41,6 @@ async def make_handshake(
     if secured is None:
         return Handshake.LEFT
     session.secured(describe_tls(secured), certificate=client_name(secured))
+    if reason := getattr(secured, "unverified", ""):
+        telemetry.client_unverified(peer=session.peer_state.address, listener=settings.bind, reason=reason)
     return Handshake.DONE

@@ -34,15 +34,16 @@ _DRAIN_STEP_SECONDS = 0.05
 
 
 def _find_certificates(
-    made: dict[tuple[bool, bool], Certificates], tls: Tls, listener: Listener
+    made: dict[tuple[bool, bool, bool], Certificates], tls: Tls, listener: Listener
 ) -> Certificates:
     """The certificates for a listener, shared with those that ask the same of peers."""
     ask_client = listener.role == "trusted" and tls.client_ca is not None
+    optional = ask_client and listener.auth != "required"
     opportunistic = listener.tls == "starttls"
-    found = made.get((ask_client, opportunistic))
+    found = made.get((ask_client, optional, opportunistic))
     if found is None:
-        found = Certificates(tls, ask_client=ask_client, opportunistic=opportunistic)
-        made[ask_client, opportunistic] = found
+        found = Certificates(tls, ask_client=ask_client, optional=optional, opportunistic=opportunistic)
+        made[ask_client, optional, opportunistic] = found
     return found
 
 
@@ -105,7 +106,7 @@ class Listeners:
         assert self._server is not None
         routes = RouteTable(config)
         tls = config.tls
-        made: dict[tuple[bool, bool], Certificates] = {}
+        made: dict[tuple[bool, bool, bool], Certificates] = {}
         users = Users(config.server.users_file) if config.server.users_file else None
         hooks = build_hooks(config, self._hooks)
         checks = build_checks(config, self._checks)

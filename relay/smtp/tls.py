@@ -72,11 +72,17 @@ def send_alert(error: OSError, descriptor: int) -> None:
 class Certificates:
     """The context for new handshakes, renewed when its files change."""
 
-    def __init__(self, tls: Tls, *, ask_client: bool, opportunistic: bool = False) -> None:
+    def __init__(
+        self, tls: Tls, *, ask_client: bool, optional: bool = False, opportunistic: bool = False
+    ) -> None:
+        """The certificates of listeners. With `ask_client` a client may show its own one, which ends the
+        handshake if it does not verify; with `optional`, it is no login then.
+        """
         if tls.certificate is None or tls.key is None:
             raise ValueError("no certificate is configured")
         self._tls = tls
         self._ciphers = tls.ciphers or (_OPPORTUNISTIC if opportunistic else _CIPHERS)
+        self._optional = optional
         self._client_ca = tls.client_ca if ask_client else None
         #: By the name in SNI, the certificates that are shown; "" has those of all other names.
         self._pairs: dict[str, list[tuple[Path, Path]]] = {"": [(tls.certificate, tls.key)]}
@@ -114,6 +120,8 @@ class Certificates:
 
     def _build(self) -> ssl.SSLContext:
         """The context of the first certificate, which goes over to another one by the name in SNI."""
+        if self._optional and self._client_ca is not None:
+            return self._build_optional(self._client_ca)
         contexts = {name: self._build_one(pairs) for name, pairs in self._pairs.items()}
         context = contexts.pop("")
 
@@ -124,6 +132,20 @@ class Certificates:
 
         if contexts:
             context.sni_callback = choose
+        return context
+
+    def _build_optional(self, authorities: Path) -> ssl.SSLContext:
+        """As `_build`, for clients whose certificate need not verify."""
+        # Imported here: the library costs each receiver 9 MB, and few listeners ask for client certificates.
+        from relay.smtp.client_certificates import OptionalContext  # noqa: PLC0415
+
+        contexts = {}
+        for name, pairs in self._pairs.items():
+            made = contexts[name] = OptionalContext(ssl.PROTOCOL_TLS_SERVER)
+            made.build(pairs, authorities=authorities, minimum=self._tls.minimum, ciphers=self._ciphers)
+        context = contexts.pop("")
+        if contexts:
+            context.choose_by_name(contexts)
         return context
 
     def _build_one(self, pairs: list[tuple[Path, Path]]) -> ssl.SSLContext:

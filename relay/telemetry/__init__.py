@@ -48,6 +48,7 @@ from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
     certificate_loaded,
     certificate_refused,
+    client_unverified,
     command_refused,
     commit_late,
     gate_moved,
@@ -88,6 +89,7 @@ __all__ = [
     "child_hung",
     "child_stacks",
     "child_started",
+    "client_unverified",
     "clock_moved",
     "command_refused",
     "commit_late",

@@ -93,6 +93,11 @@ def handshake_failed(*, peer: str, listener: str, reason: str) -> None:
     current_log().info("handshake.failed", peer=peer, listener=listener, reason=reason)
 
 
+def client_unverified(*, peer: str, listener: str, reason: str) -> None:
+    """A client certificate is no login, for OpenSSL's reason; the session goes on without."""
+    current_log().info("client.unverified", peer=peer, listener=listener, reason=reason)
+
+
 def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str, again: bool) -> None:
     """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: not the first
     of its session.

@@ -89,10 +89,13 @@ class Line:
         assert not line.startswith(b"5") or _REFERENCE.search(line), f"a 5yz without our id: {line!r}"
         return line + b"\n"
 
-    def secure(self, papers: Papers, *, with_certificate: bool) -> None:
+    def secure(self, papers: Papers, shown: str) -> None:
         context = ssl.create_default_context(cafile=str(papers.ca))
-        if with_certificate:
+        if shown == "with certificate":
             context.load_cert_chain(papers.client_certificate, papers.client_key)
+        elif shown:
+            assert shown == "with unknown certificate", "no such certificate; see README.md"
+            context.load_cert_chain(papers.unknown_certificate, papers.unknown_key)
         self.sock = context.wrap_socket(self.sock, server_hostname="mx.test.example")
 
 
@@ -166,7 +169,7 @@ class Dialog:
             case "S+":
                 self.reply(rest)
             case "TLS":
-                self.line.secure(self.papers, with_certificate=bool(rest))
+                self.line.secure(self.papers, rest)
             case "SHUT":
                 self.line.sock.shutdown(socket.SHUT_WR)
             case "RESET":

@@ -135,26 +135,6 @@ def test_only_modern_protocols(papers, version, works):
             assert "GCM" in cipher[0] or "CHACHA" in cipher[0]
 
 
-def test_a_client_certificate_of_another_authority_is_no_login(papers):
-    """A certificate that our authority did not sign ends the handshake."""
-    config = build_config(
-        papers,
-        listeners=[{"bind": "127.0.0.1:0", "role": "trusted", "tls": "implicit"}],
-        tls={"certificate": str(papers.certificate), "key": str(papers.key), "client_ca": str(papers.ca)},
-    )
-    strangers = type(papers)(papers.folder / "..")
-    context = ssl.create_default_context(cafile=str(papers.ca))
-    context.load_cert_chain(strangers.client_certificate, strangers.client_key)
-    got = b""
-    with Serving(config) as serving, serving.connect() as sock:
-        try:
-            with context.wrap_socket(sock, server_hostname="mx.test.example") as secure:
-                got = secure.recv(100)  # with TLS 1.3 the client learns of it with its first reading
-        except (ssl.SSLError, ConnectionError):
-            pass
-    assert got == b""
-
-
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_much_behind_the_handshake_is_read_on(papers, loop):
     """A peer whose whole mail comes with the last word of its handshake is answered to the end, not left
