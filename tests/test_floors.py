@@ -83,9 +83,9 @@ FLOORS = {
 SIDEWAYS = {
     "config": {"domains", "networks"},
     "routes": {"config", "domains"},
-    "contact": {"auth", "config", "domains", "message"},
+    "contact": {"auth", "config", "domains", "message", "scan"},
     "auth": {"config", "domains", "message", "networks"},
-    "policy": {"config", "contact", "message", "replies"},
+    "policy": {"config", "contact", "message", "replies", "scan"},
     "spool": {"config", "domains", "faults", "telemetry", "timing"},
     "alarms": {"aws", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},

@@ -16,6 +16,14 @@ from relay.auth.words import Result
 from relay.domains import normalise_domain
 from relay.envelope import Envelope
 
+#: The words of scanners, which are not those of RFC 8601.
+_SCANS = {
+    "clean": Result.PASS,
+    "virus": Result.FAIL,
+    "spam": Result.FAIL,
+    "too_big": Result.NEUTRAL,
+    "unavailable": Result.TEMPERROR,
+}
 _LINE = re.compile(rb"\r\n(?![ \t])")
 _NAME = re.compile(rb"authentication-results[ \t]*+:", re.IGNORECASE)
 
@@ -62,3 +70,7 @@ def _state(results: Mapping[str, str], envelope: Envelope) -> Iterator[Statement
                 reason=results.get(f"relay_{method}_detail", ""),
                 properties=(properties[method],) if method in properties else (),
             )
+    for kind in ("virus", "spam"):
+        if (scan := _SCANS.get(results.get(f"relay_{kind}", ""))) is not None:
+            # RFC 8601 §2.7.6: methods without a registration begin with "x-".
+            yield Statement(method=f"x-{kind}", result=scan, reason=results.get(f"relay_{kind}_detail", ""))

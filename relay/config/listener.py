@@ -39,6 +39,7 @@ class Listener(Section):
     auth: Literal["none", "optional", "required"] = "none"
     policy: ListenerPolicy = Field(default_factory=dict)
     bare_lf: Literal["repair", "reject"] = "repair"
+    scan: bool = True
     strict: bool = False
 
 

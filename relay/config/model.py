@@ -24,6 +24,7 @@ from relay.config.contact import Contact, ContactFields, Template, captured_name
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.origin import Dns, Identity
 from relay.config.policy import RoutePolicy, check_class_rules, split_class_rules
+from relay.config.scan import Scan
 from relay.config.section import Section
 from relay.config.words import (
     check_address,
@@ -261,6 +262,7 @@ class Config(Section):
     understand: Understand = Understand()
     dns: Dns = Dns()
     identity: Identity = Identity()
+    scan: Scan = Scan()
     s3: S3
     connect: Connect
     contact: Contact = Contact()

@@ -17,16 +17,17 @@ from relay.contact.limits import FLOW_ID_CHARACTERS
 
 OriginRule = Literal[
     "spf.fail", "spf.softfail", "spf.temperror", "spf.permerror", "dkim.fail", "dmarc.reject", "dmarc.quarantine",
-    "arc.fail", "iprev.fail", "listed",
+    "arc.fail", "iprev.fail", "listed", "virus", "spam", "scan.unavailable",
 ]  # fmt: skip
 RouteRule = Literal[
     "spf.fail", "spf.softfail", "spf.temperror", "spf.permerror", "dkim.fail", "dmarc.reject", "dmarc.quarantine",
-    "arc.fail", "iprev.fail", "listed", "class.human", "class.auto-reply", "class.bounce", "class.list", "class.bulk",
+    "arc.fail", "iprev.fail", "listed", "virus", "spam", "scan.unavailable",
+    "class.human", "class.auto-reply", "class.bounce", "class.list", "class.bulk",
 ]  # fmt: skip
 #: What each preset asks for; what it does not name is accepted.
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "inform": {},
-    "protect": {"dmarc.reject": "reject", "dmarc.quarantine": "tag"},
+    "protect": {"dmarc.reject": "reject", "dmarc.quarantine": "tag", "virus": "reject", "spam": "tag"},
 }
 #: Words of actions that stand alone; "flow:" is followed by a contact flow's id.
 WORDS = ("accept", "tag", "hold", "drop", "defer", "reject")

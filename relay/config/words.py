@@ -20,6 +20,8 @@ from relay.networks import parse_network
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 # RFC 5782 §2.4: before it stand the 32 digits of an IPv6 address with their dots, in a name of 253.
 _LIST_CHARACTERS = 253 - 64
+# unix(7): sun_path has 108 octets, the last of which is NUL.
+_SOCKET_PATH_BYTES = 107
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
 
 
@@ -126,6 +128,22 @@ def split_bind(value: str) -> tuple[str, int]:
     """The host, without brackets, and the port of a checked bind."""
     host, _, port = value.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def check_scanner_address(value: str) -> str:
+    """The address of clamd: the whole path of a Unix socket, or a host with its port."""
+    if value.startswith("/") and "\0" not in value and len(value.encode()) <= _SOCKET_PATH_BYTES:
+        return value
+    try:
+        host, port = split_server(value)
+    except ValueError:
+        host, port = "", 0
+    named = value.endswith(f":{port}") and not any(each.isspace() or each == "/" for each in host)
+    if not host or not named or not 0 < port <= 65_535:
+        raise ValueError(
+            'is no address of a clamd; write it like "/run/clamav/clamd.ctl" or "127.0.0.1:3310"'
+        )
+    return value
 
 
 def check_server(value: str) -> str:

@@ -29,18 +29,19 @@ _VALUE_LIMIT = 2_048
 # checks.
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
-    "spf", "dkim", "dmarc", "arc", "identity", "policy", "risk",
+    "spf", "dkim", "dmarc", "arc", "identity", "policy", "risk", "virus", "spam",
 })  # fmt: skip
 
 _NO_FACTS = Facts()
-#: Those of `relay.auth.identity` and `relay.contact.risk`, in the same order.
+#: Those of `relay.auth.identity`, `relay.scan.model` and `relay.contact.risk`, in the same order.
 _RESULTS = (
     "identity",
     "policy",
     "risk",
-    *("spf", "dkim", "dmarc", "arc", "iprev", "dnsbl"),
+    *("spf", "dkim", "dmarc", "arc", "virus", "spam", "virus_name", "spam_score", "iprev", "dnsbl"),
     *("risk_detail", "dmarc_detail", "dkim_detail", "spf_detail", "arc_detail", "dnsbl_detail"),
     "hop_detail",
+    *("virus_detail", "spam_detail"),
 )
 
 

@@ -30,6 +30,7 @@ from relay.contact.risk.find import find_risks
 from relay.contact.subject import fit_subject
 from relay.contact.templates import collect_values, fill_attributes, fill_templates
 from relay.contact.thread import fit_thread
+from relay.contact.verdicts import find_verdicts
 from relay.message.classify import classify
 from relay.message.model import Message
 from relay.vocabulary import Classification, Rung
@@ -131,7 +132,7 @@ def fit(
         subject=subject,
         body=content.text,
         content_type=content.body.content_type,
-        headers=headers,
+        headers={**headers, **find_verdicts(context, config)},
         to=recipients.to,
         cc=recipients.cc,
         files=content.files.all,

@@ -22,6 +22,7 @@ from relay.contact.plan import Adaptation, Context, Plan, PlannedFile
 from relay.contact.risk.find import find_risks
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
+from relay.contact.verdicts import find_verdicts
 from relay.message.classify import classify
 from relay.message.glimpse import glimpse_message
 from relay.message.model import Message
@@ -89,7 +90,7 @@ def _fit(
         subject=subject,
         body=body,
         content_type="text/plain",
-        headers=headers,
+        headers={**headers, **find_verdicts(context, config)},
         to=(),
         cc=(),
         files=() if problem else (_plan_file(raw, f"{folder}o"),),

@@ -1,4 +1,5 @@
-"""The decision over a mail by the results of the checks of its origin: at the wire, and when it is delivered.
+"""The decision over a mail by the results of the checks of its origin and of its scanners: at the wire, and
+when it is delivered.
 
 Owns which rules a mail meets, which action of several counts, and the reply of each refusal (RFC 7372,
 RFC 8617 §5.2.2; DMARC's is X.7.1). The wire, the dry run and the delivering half all ask here. Values in,
@@ -15,6 +16,7 @@ from relay import replies
 from relay.config.model import Config, Route
 from relay.config.policy import FLOW, Rule
 from relay.policy.decide import Ruling, disposition_of
+from relay.scan.model import ScannerKind, ScanWord
 from relay.vocabulary import Disposition, Reply
 
 Rules = Mapping[Any, Rule]
@@ -36,6 +38,9 @@ _REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
     "arc.fail": (replies.ARC_REFUSED, replies.ARC_DEFERRED),
     "iprev.fail": (replies.IPREV_REFUSED, replies.IPREV_DEFERRED),
     "listed": (replies.LISTED_REFUSED, replies.LISTED_DEFERRED),
+    "virus": (replies.VIRUS_REFUSED, replies.VIRUS_DEFERRED),
+    "spam": (replies.SPAM_REFUSED, replies.SPAM_DEFERRED),
+    "scan.unavailable": (replies.NOT_SCANNED_REFUSED, replies.NOT_SCANNED_DEFERRED),
 }
 
 
@@ -85,8 +90,12 @@ class Handling:
 
 
 def find_rules(config: Config, route: Route | None, *, listener: str) -> Rules:
-    """The rules for mail of a route that came by a listener at a bind; those of the route go first."""
+    """The rules for mail of a route that came by a listener at a bind; those of the route go first, and
+    `scan.on_unavailable` last.
+    """
     found: dict[Any, Rule] = {}
+    if config.scan.on_unavailable != "accept":
+        found["scan.unavailable"] = Rule(action=config.scan.on_unavailable)
     for each in config.listeners:
         if listener in each.bind:
             found |= each.policy
@@ -102,6 +111,13 @@ def list_met(results: Mapping[str, str], rules: Rules) -> tuple[Met, ...]:
 
 def _list_names(results: Mapping[str, str]) -> Iterator[str]:
     """The names of all rules that results meet."""
+    scans = {kind: results.get(f"relay_{kind}") for kind in ScannerKind}
+    if scans[ScannerKind.VIRUS] == ScanWord.VIRUS:
+        yield "virus"
+    if scans[ScannerKind.SPAM] == ScanWord.SPAM:
+        yield "spam"
+    if ScanWord.UNAVAILABLE in scans.values():
+        yield "scan.unavailable"
     for check in ("spf", "dkim", "arc", "iprev"):
         name = f"{check}.{results.get(f'relay_{check}', 'none')}"
         if name in _REPLIES:

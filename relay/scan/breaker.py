@@ -19,6 +19,11 @@ class Breaker:
         self._failures = 0
         self._opens_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Returns whether the scanner is away, as far as is known."""
+        return self._failures >= self._most
+
     def allows(self, now: float) -> bool:
         """Returns whether the scanner may be asked at this instant.
 

@@ -8,7 +8,7 @@ one at the end; clamd closes once a stream is longer than its StreamMaxLength.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterable
 from contextlib import suppress
 
 from relay.config.words import split_server
@@ -21,15 +21,15 @@ _NAME_CHARACTERS = 255
 _PIECE_BYTES = 65_536
 
 
-async def scan_by_clamd(address: str, chunks: Iterable[bytes], *, seconds: float) -> ScanResult:
+async def scan_by_clamd(address: str, chunks: AsyncIterable[bytes], *, seconds: float) -> ScanResult:
     """The verdict of the clamd at `address`, `host:port` or the path of a Unix socket."""
     try:
         async with asyncio.timeout(seconds):
             return read_reply(*await _ask(address, chunks))
     except TimeoutError:
-        return _unavailable(f"clamd did not answer within {seconds:g} s")
+        return _unavailable(f"clamd did not answer within {seconds:.3g} s", answered=False)
     except (OSError, ValueError):
-        return _unavailable("clamd cannot be reached")
+        return _unavailable("clamd cannot be reached", answered=False)
 
 
 async def ping_clamd(address: str, *, seconds: float) -> bool:
@@ -52,7 +52,7 @@ async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     return await asyncio.open_connection(*split_server(address), limit=_REPLY_BYTES)
 
 
-async def _ask(address: str, chunks: Iterable[bytes]) -> tuple[bytes, bool]:
+async def _ask(address: str, chunks: AsyncIterable[bytes]) -> tuple[bytes, bool]:
     """The reply to a mail, and whether clamd took all of it."""
     reader, writer = await _connect(address)
     reply = asyncio.ensure_future(_read(reader))
@@ -66,11 +66,13 @@ async def _ask(address: str, chunks: Iterable[bytes]) -> tuple[bytes, bool]:
         writer.transport.abort()
 
 
-async def _send(writer: asyncio.StreamWriter, chunks: Iterable[bytes], reply: asyncio.Future[bytes]) -> bool:
+async def _send(
+    writer: asyncio.StreamWriter, chunks: AsyncIterable[bytes], reply: asyncio.Future[bytes]
+) -> bool:
     """Send a mail until clamd has answered. Returns whether all of it went out."""
     try:
         writer.write(b"zINSTREAM\0")
-        for chunk in chunks:
+        async for chunk in chunks:
             for start in range(0, len(chunk), _PIECE_BYTES):
                 piece = chunk[start : start + _PIECE_BYTES]
                 writer.write(len(piece).to_bytes(4, "big") + piece)
@@ -112,5 +114,5 @@ def read_reply(reply: bytes, complete: bool) -> ScanResult:
     return _unavailable("clamd gave no verdict")
 
 
-def _unavailable(reason: str) -> ScanResult:
-    return ScanResult(kind=ScannerKind.VIRUS, word=ScanWord.UNAVAILABLE, reason=reason)
+def _unavailable(reason: str, *, answered: bool = True) -> ScanResult:
+    return ScanResult(kind=ScannerKind.VIRUS, word=ScanWord.UNAVAILABLE, reason=reason, answered=answered)

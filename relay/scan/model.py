@@ -51,6 +51,8 @@ class ScanResult:
     word: ScanWord
     #: Words of ours, without anything that came from outside.
     reason: str
+    #: False where nothing was heard from the scanner: it may be away.
+    answered: bool = True
     #: The name of a virus, as the scanner gave it.
     name: str = ""
     #: Of rspamd: None where it gave none.
@@ -72,14 +74,17 @@ class VerdictWords:
 _HEADERS = {ScannerKind.VIRUS: "X_SES_VIRUS_VERDICT", ScannerKind.SPAM: "X_SES_SPAM_VERDICT"}
 
 
-def build_verdict_headers(results: Iterable[ScanResult], words: VerdictWords) -> Mapping[str, str]:
-    """The headers of StartEmailContact: a key is missing where no scanner gave a verdict."""
-    verdicts = {
+def build_verdict_headers(results: Mapping[str, str], words: VerdictWords) -> dict[str, str]:
+    """The headers of StartEmailContact, by the attributes that are stored with a mail. A key is missing where
+    no scanner gave a verdict.
+    """
+    verdicts: Mapping[str, str] = {
         ScanWord.CLEAN: words.passed,
         ScanWord.VIRUS: words.failed,
         ScanWord.SPAM: words.failed,
     }
-    return {_HEADERS[each.kind]: verdicts[each.word] for each in results if each.word in verdicts}
+    told = {key: results.get(f"relay_{kind}", "") for kind, key in _HEADERS.items()}
+    return {key: verdicts[word] for key, word in told.items() if word in verdicts}
 
 
 def build_scan_attributes(results: Iterable[ScanResult]) -> Mapping[str, str]:
@@ -87,6 +92,10 @@ def build_scan_attributes(results: Iterable[ScanResult]) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for each in results:
         found[f"relay_{each.kind}"] = each.word
+        if each.name:
+            found[f"relay_{each.kind}_name"] = show(each.name)
+        if each.score is not None:
+            found[f"relay_{each.kind}_score"] = f"{each.score:.2f}"
         found[f"relay_{each.kind}_detail"] = _describe(each)
     return found
 

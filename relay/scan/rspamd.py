@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Envelope:
 
 
 async def scan_by_rspamd(
-    url: str, chunks: Iterable[bytes], *, size: int, envelope: Envelope, seconds: float
+    url: str, chunks: AsyncIterable[bytes], *, size: int, envelope: Envelope, seconds: float
 ) -> ScanResult:
     """The verdict of the rspamd at `url` on a mail of `size` octets."""
     timeout = aiohttp.ClientTimeout(total=seconds)
@@ -53,16 +53,16 @@ async def scan_by_rspamd(
         async with (
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
             session.post(
-                f"{url.rstrip('/')}/checkv2", data=_stream(chunks), headers=headers, allow_redirects=False
+                f"{url.rstrip('/')}/checkv2", data=chunks, headers=headers, allow_redirects=False
             ) as answer,
         ):
             if answer.status != 200:
                 return _unavailable("rspamd gave an error")
             return read_answer(await _read(answer))
     except TimeoutError:
-        return _unavailable(f"rspamd did not answer within {seconds:g} s")
+        return _unavailable(f"rspamd did not answer within {seconds:.3g} s", answered=False)
     except (aiohttp.ClientError, OSError, ValueError):
-        return _unavailable("rspamd cannot be reached")
+        return _unavailable("rspamd cannot be reached", answered=False)
 
 
 def build_request_headers(envelope: Envelope) -> Iterator[tuple[str, str]]:
@@ -73,11 +73,6 @@ def build_request_headers(envelope: Envelope) -> Iterator[tuple[str, str]]:
     for name, value in facts:
         if value:
             yield name, _UNPRINTABLE.sub("?", value[:_TOKEN_CHARACTERS])
-
-
-async def _stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -131,5 +126,18 @@ def _number(value: Any) -> float | None:
     return float(value) if abs(value) < 1_000_000 and math.isfinite(value) else None
 
 
-def _unavailable(reason: str) -> ScanResult:
-    return ScanResult(kind=ScannerKind.SPAM, word=ScanWord.UNAVAILABLE, reason=reason)
+async def ping_rspamd(url: str, *, seconds: float) -> bool:
+    """Returns whether the rspamd at this URL answers `/ping`."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.get(f"{url.rstrip('/')}/ping", allow_redirects=False) as answer,
+        ):
+            return answer.status == 200 and (await answer.content.read(64)).strip() == b"pong"
+    except (aiohttp.ClientError, OSError, ValueError):
+        return False
+
+
+def _unavailable(reason: str, *, answered: bool = True) -> ScanResult:
+    return ScanResult(kind=ScannerKind.SPAM, word=ScanWord.UNAVAILABLE, reason=reason, answered=answered)

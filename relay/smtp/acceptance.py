@@ -7,6 +7,7 @@ that each outcome of the spool means. `transfer` says when.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -51,7 +52,7 @@ class Acceptance:
     trace_size: int = 0
     #: The reader of the signatures that the mail carries; None where its origin is not checked.
     signed: SignedMailReader | None = None
-    #: The results of the checks of its origin, as the spool keeps them.
+    #: The results of the checks of its origin and of its scanners, as the spool keeps them.
     results: Mapping[str, str] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
     #: Set when some routes of this mail hold it for a person, while others take it.
@@ -113,7 +114,8 @@ class Acceptance:
 
     def is_examined(self) -> bool:
         """Returns whether `take_in` examines the mail before its commit and waits for more than the spool."""
-        return self.signed is not None or bool(self.strict_routes())
+        scanners = self.transaction.settings.scanners
+        return self.signed is not None or scanners is not None or bool(self.strict_routes())
 
     def strict_routes(self) -> list[Route]:
         """The routes among those of the mail that refuse files before the 250."""
@@ -209,9 +211,8 @@ async def take_in(
         if verdict.reply is not None:
             return verdict.reply
         offered = _spare(acceptance, offered, verdict)
-    if acceptance.signed is not None and settings.identity is not None:
-        mail = acceptance.signed.finish()
-        acceptance.results = await settings.identity.find_results(offered.envelope, mail)
+    if acceptance.signed is not None or settings.scanners is not None:
+        acceptance.results = await _find_results(acceptance, offered)
         refusal = _judge_origin(acceptance, offered)
         if refusal.reply is not None:
             if settings.lmtp:
@@ -224,6 +225,20 @@ async def take_in(
             return checked
         offered = checked
     return await intake.begin_put(replace(offered, arrived_at=intake.now()))
+
+
+async def _find_results(acceptance: Acceptance, offered: Submission) -> Mapping[str, str]:
+    """The results of the checks of a mail's origin and of its scanners, all of which are asked at once."""
+    settings = acceptance.transaction.settings
+    ways = []
+    if acceptance.signed is not None and settings.identity is not None:
+        ways.append(settings.identity.find_results(offered.envelope, acceptance.signed.finish()))
+    if settings.scanners is not None:
+        ways.append(settings.scanners.find_results(offered))
+    found: dict[str, str] = {}
+    for results in [await ways[0]] if len(ways) == 1 else await asyncio.gather(*ways):
+        found |= results
+    return found
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:
@@ -247,7 +262,7 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
 
 
 def _judge_origin(acceptance: Acceptance, offered: Submission) -> OriginVerdict:
-    """The verdict on the mail by the results of the checks of its origin."""
+    """The verdict on the mail by the results of the checks of its origin and of its scanners."""
     settings = acceptance.transaction.settings
     met = {}
     for name in dict.fromkeys(destination.route for destination in offered.destinations):

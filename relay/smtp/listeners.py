@@ -23,6 +23,7 @@ from relay.smtp.limits import Limiter
 from relay.smtp.overload import raise_file_limit
 from relay.smtp.protocol import Conversation
 from relay.smtp.proxy import ProxyGate
+from relay.smtp.scanning import Scanners, build_scanners
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.sockets import BACKLOG
@@ -66,6 +67,7 @@ class Listeners:
         self._look = FileLook()
         self._hooks: Hooks | None = None
         self._checks: IdentityChecks | None = None
+        self._scanners: Scanners | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, which are given by the number of their place in the configuration."""
@@ -110,6 +112,7 @@ class Listeners:
         users = Users(config.server.users_file) if config.server.users_file else None
         hooks = build_hooks(config, self._hooks)
         checks = build_checks(config, self._checks)
+        scanners = build_scanners(config, self._scanners)
         settings = {
             number: build_settings(
                 config=config,
@@ -121,6 +124,7 @@ class Listeners:
                 look=self._look,
                 hooks=hooks,
                 identity=checks,
+                scanners=scanners,
             )
             for number, place in enumerate(list_places(config.listeners))
         }
@@ -128,6 +132,7 @@ class Listeners:
         self._settings |= settings
         self._hooks = hooks
         self._checks = checks
+        self._scanners = scanners
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 

@@ -21,6 +21,7 @@ from relay.smtp.auth import Users
 from relay.smtp.filetypes import FileLook
 from relay.smtp.handler_calls import Hooks
 from relay.smtp.identity import IdentityChecks
+from relay.smtp.scanning import Scanners
 from relay.smtp.tls import Certificates
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
@@ -74,15 +75,18 @@ class ListenerSettings:
     hooks: Hooks | None = None
     #: The checks of a mail's origin; None where this listener makes none.
     identity: IdentityChecks | None = None
+    #: The scanners; None where this listener asks none.
+    scanners: Scanners | None = None
 
     @property
     def commit_seconds(self) -> float:
-        """The seconds from the end of a mail's data to its reply, those that handlers and the checks of its
-        origin may take included.
+        """The seconds from the end of a mail's data to its reply, those that handlers, the checks of its
+        origin and scanners may take included.
         """
         hooks = self.hooks.seconds if self.hooks is not None else 0
         checks = self.identity.seconds if self.identity is not None else 0
-        return self.limits.commit_seconds + hooks + checks
+        scans = self.scanners.seconds if self.scanners is not None else 0
+        return self.limits.commit_seconds + hooks + max(checks, scans)  # these two at the same time
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -101,6 +105,7 @@ def build_settings(
     look: FileLook | None = None,
     hooks: Hooks | None = None,
     identity: IdentityChecks | None = None,
+    scanners: Scanners | None = None,
 ) -> ListenerSettings:
     """The settings of a listener at one of its addresses, by default the first. Without a `look` the listener
     has one of its own.
@@ -145,6 +150,7 @@ def build_settings(
         look=look or FileLook(),
         hooks=hooks,
         identity=identity if not trusted or (identity is not None and identity.behind_ours) else None,
+        scanners=scanners if listener.scan else None,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

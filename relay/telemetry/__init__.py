@@ -43,7 +43,7 @@ from relay.telemetry.hooks import (
     hook_overruled,
     hook_refused,
 )
-from relay.telemetry.identity import identity_checked, policy_met
+from relay.telemetry.identity import identity_checked, mail_scanned, policy_met, scanner_moved
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
     certificate_loaded,
@@ -116,6 +116,7 @@ __all__ = [
     "listener_opened",
     "log_dropped",
     "login_refused",
+    "mail_scanned",
     "mail_was_slow",
     "policy_met",
     "proxy_refused",
@@ -125,6 +126,7 @@ __all__ = [
     "route_held",
     "route_resumed",
     "rung_refused",
+    "scanner_moved",
     "service_moved",
     "session_closed",
     "session_opened",

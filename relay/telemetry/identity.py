@@ -1,4 +1,4 @@
-"""The facts of a mail's origin: the words of its checks.
+"""The facts of a mail's origin and of its scans: the words of its checks.
 
 Owns one function a fact, which writes its log line and moves its metric; `relay.telemetry` has the rules of
 all. Results come by the names of a contact's attributes.
@@ -9,20 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.telemetry.current import current_log
-from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS, POLICY_MET
+from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS, POLICY_MET, SCANNER_AWAY, SCANS
 
 
 def list_words(results: Mapping[str, str]) -> dict[str, str]:
     """The word of each check that was made, by the name of the check, for the line of a transaction."""
-    return {name: results[f"relay_{name}"] for name in IDENTITY_METHODS if f"relay_{name}" in results}
+    names = (*IDENTITY_METHODS, "virus", "spam")
+    return {name: results[f"relay_{name}"] for name in names if f"relay_{name}" in results}
 
 
 def identity_checked(*, results: Mapping[str, str]) -> None:
     """The checks of a mail's origin have ended; the line of its transaction has their words."""
-    words = list_words(results)
-    for name, word in words.items():
+    for name, word in list_words(results).items():
         IDENTITY_CHECKS.labels(name, word).inc()
     current_log().debug("identity.checked", **results)
+
+
+def mail_scanned(*, scanner: str, result: str, reason: str, seconds: float, spool_id: str) -> None:
+    """A scanner was asked about a mail; the line of its transaction has the result, too."""
+    SCANS.labels(scanner, result).inc()
+    current_log().debug(
+        "mail.scanned",
+        spool_id=spool_id,
+        scanner=scanner,
+        result=result,
+        reason=reason,
+        seconds=round(seconds, 3),
+    )
+
+
+def scanner_moved(*, scanner: str, away: bool, reason: str) -> None:
+    """A scanner gives no answers, so most mail is not scanned by it from now on; or it answers again."""
+    SCANNER_AWAY.labels(scanner).set(away)
+    if away:
+        current_log().warning("scanner.away", scanner=scanner, why=reason)
+    else:
+        current_log().info("scanner.back", scanner=scanner)
 
 
 def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool) -> None:

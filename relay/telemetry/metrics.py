@@ -67,6 +67,8 @@ HOOK_FAILURES = Counter(
 IDENTITY_CHECKS = Counter(
     "relay_identity_checks", "Checks of the origin of mail, by check and result.", ["check", "result"]
 )
+SCANS = Counter("relay_scans", "Mails that a scanner was asked about, by result.", ["scanner", "result"])
+SCANNER_AWAY = Gauge("relay_scanner_away", "1 while a scanner gives no answers.", ["scanner"])
 POLICY_MET = Counter(
     "relay_policy_met",
     "Rules of the policy that mails met, by action; observed ones did nothing.",

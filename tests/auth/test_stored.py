@@ -51,6 +51,19 @@ def test_our_results_stand_in_front():
     assert told["dmarc"].properties["policy.dmarc"] == "reject"
 
 
+def test_scans_stand_beside_the_checks():
+    """The words of scanners are those of RFC 8601, under methods without a registration."""
+    results = {
+        "relay_virus": "virus",
+        "relay_virus_detail": 'virus found, "x\r\n"',
+        "relay_spam": "unavailable",
+    }
+    field = export(b"A: b\r\n\r\n", results).partition(TRACE)[0]
+    told = {one.method: str(one.result) for one in parse_results(field.partition(b":")[2])}
+    assert told == {"x-virus": "fail", "x-spam": "temperror"}
+    assert field.count(b"\n") == field.count(b"\r\n\t") + 1
+
+
 def test_mail_that_was_not_checked_says_so():
     """Without results the field has the word `none` (RFC 8601 §2.2)."""
     assert export(b"A: b\r\n\r\n", {}).startswith(b"Authentication-Results: mx.ours.example;\r\n\tnone\r\n")

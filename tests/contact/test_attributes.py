@@ -214,6 +214,12 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         "relay_identity": "verified",
         "relay_policy": "spf.fail",
         "relay_hop_detail": "in words",
+        "relay_virus": "virus",
+        "relay_virus_name": "Test.Virus",
+        "relay_virus_detail": "virus found, Test.Virus",
+        "relay_spam": "clean",
+        "relay_spam_score": "-0.10",
+        "relay_spam_detail": "not taken for spam",
     }
     context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
     facts = Facts(importance="high", language="de", new_text="Wo?")

@@ -24,6 +24,10 @@ def results_that_meet(rule):
         return {"relay_dmarc": "fail", "relay_dmarc_policy": word}
     if rule == "listed":
         return {"relay_dnsbl": "fail"}
+    if rule in {"virus", "spam"}:
+        return {f"relay_{rule}": rule}
+    if rule == "scan.unavailable":
+        return {"relay_virus": "unavailable", "relay_spam": "clean"}
     return {f"relay_{check}": word}
 
 
@@ -43,10 +47,30 @@ def test_each_rule_is_met_by_its_result_alone(rule):
 
 @pytest.mark.parametrize(("rule", "action"), list(itertools.product(RULES, ["defer", "reject"])))
 def test_each_refusal_has_a_reply_of_its_kind(rule, action):
-    """`defer` answers 451 and `reject` 550, with a code of the kind 7 (RFC 7372)."""
+    """`defer` answers 451 and `reject` 550, or 554 for what is in a mail, with a code of the kind 7 (RFC
+    7372); what a scanner could not tell is of the kind 3.
+    """
     met = {"a": list_met(results_that_meet(rule), {rule: Rule(action=action)})}
     reply = decide_wire(met).reply
-    assert (reply.code, reply.status.partition(".")[0]) == (451 if action == "defer" else 550, "7")
+    code = 554 if rule in {"virus", "spam", "scan.unavailable"} else 550
+    kind = "3" if rule == "scan.unavailable" else "7"
+    assert (reply.code, reply.status.partition(".")[0]) == (451 if action == "defer" else code, kind)
+
+
+def test_scanner_away_is_deferred_where_the_configuration_says_so():
+    """`scan.on_unavailable` is the rule of whoever has none of its own, and a route ends it."""
+    routes = [
+        {"match": ["a@example.com"]},
+        {"match": ["b@example.com"], "policy": {"scan.unavailable": "accept"}},
+    ]
+    config = builtin_config(scan={"on_unavailable": "defer"}, routes=routes)
+    away = {"relay_spam": "unavailable"}
+    told = [
+        decide_wire({"r": list_met(away, find_rules(config, route, listener=""))}).reply
+        for route in config.routes
+    ]
+    assert [reply and str(reply)[:9] for reply in told] == ["451 4.3.0", None]
+    assert "scan.unavailable" not in rules_of()
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -102,7 +126,7 @@ def test_rules_of_the_route_go_before_those_of_its_listener():
     )
     assert plain == PRESETS["protect"]
     assert set(ended.values()) == {"accept"}
-    assert added == {"dmarc.reject": "hold", "dmarc.quarantine": "tag", "spf.fail": "tag"}
+    assert added == {**PRESETS["protect"], "dmarc.reject": "hold", "spf.fail": "tag"}
 
 
 def test_rules_for_classes_are_on_and_flows():

@@ -15,6 +15,12 @@ from relay.scan.model import ScanWord
 MAIL = (b"Subject: Hi\r\n\r\n", b"x" * 200_000)
 
 
+async def stream(chunks):
+    """A mail piece by piece, as a session gives it."""
+    for chunk in chunks:
+        yield chunk
+
+
 @asynccontextmanager
 async def serving(dialog, path=None):
     """A server whose every connection is given to `dialog`; the address of it."""
@@ -67,7 +73,7 @@ def answering(reply, got=None):
 
 async def scan(dialog, chunks=MAIL, seconds=5.0, path=None):
     async with serving(dialog, path) as address:
-        return await scan_by_clamd(address, chunks, seconds=seconds)
+        return await scan_by_clamd(address, stream(chunks), seconds=seconds)
 
 
 async def test_whole_mail_goes_out(tmp_path):
@@ -147,7 +153,7 @@ async def test_clamd_that_hangs():
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "/nowhere/clamd.sock"])
 async def test_clamd_that_is_away(address):
     """A clamd that is not there is a value."""
-    result = await scan_by_clamd(address, MAIL, seconds=5)
+    result = await scan_by_clamd(address, stream(MAIL), seconds=5)
     assert result.word is ScanWord.UNAVAILABLE
     assert not await ping_clamd(address, seconds=5)
 

@@ -29,6 +29,12 @@ ANSWER = {
 }
 
 
+async def stream(chunks):
+    """A mail piece by piece, as a session gives it."""
+    for chunk in chunks:
+        yield chunk
+
+
 @asynccontextmanager
 async def serving(answer):
     got = []
@@ -74,7 +80,7 @@ def saying(octets, status="200 OK", length=None):
 async def scan(answer, seconds=5.0):
     async with serving(answer) as (url, got):
         size = sum(map(len, MAIL))
-        result = await scan_by_rspamd(url, MAIL, size=size, envelope=ENVELOPE, seconds=seconds)
+        result = await scan_by_rspamd(url, stream(MAIL), size=size, envelope=ENVELOPE, seconds=seconds)
         return result, got
 
 
@@ -164,7 +170,7 @@ async def test_endless_answer():
 
 async def test_rspamd_that_is_away():
     """An rspamd that is not there is a value."""
-    result = await scan_by_rspamd("http://127.0.0.1:1", MAIL, size=22, envelope=ENVELOPE, seconds=5)
+    result = await scan_by_rspamd("http://127.0.0.1:1", stream(MAIL), size=22, envelope=ENVELOPE, seconds=5)
     assert result.word is ScanWord.UNAVAILABLE
 
 

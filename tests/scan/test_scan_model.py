@@ -20,23 +20,25 @@ def result(kind, word, **more):
 def test_verdicts():
     """A clean mail passes, a virus and spam fail, in the words that were asked for."""
     results = [result(ScannerKind.VIRUS, ScanWord.VIRUS), result(ScannerKind.SPAM, ScanWord.CLEAN)]
-    assert build_verdict_headers(results, VerdictWords()) == {
+    assert build_verdict_headers(build_scan_attributes(results), VerdictWords()) == {
         "X_SES_VIRUS_VERDICT": "FAIL",
         "X_SES_SPAM_VERDICT": "PASS",
     }
-    assert build_verdict_headers(results, VerdictWords(passed="ok", failed="bad")) == {
+    assert build_verdict_headers(build_scan_attributes(results), VerdictWords(passed="ok", failed="bad")) == {
         "X_SES_VIRUS_VERDICT": "bad",
         "X_SES_SPAM_VERDICT": "ok",
     }
     spam = [result(ScannerKind.SPAM, ScanWord.SPAM)]
-    assert build_verdict_headers(spam, VerdictWords()) == {"X_SES_SPAM_VERDICT": "FAIL"}
+    assert build_verdict_headers(build_scan_attributes(spam), VerdictWords()) == {
+        "X_SES_SPAM_VERDICT": "FAIL"
+    }
 
 
 def test_no_verdict_without_a_scan():
     """A scanner that is away, or a mail that it does not take, gives no verdict."""
     results = [result(ScannerKind.VIRUS, ScanWord.TOO_BIG), result(ScannerKind.SPAM, ScanWord.UNAVAILABLE)]
-    assert build_verdict_headers(results, VerdictWords()) == {}
-    assert build_verdict_headers([], VerdictWords()) == {}
+    assert build_verdict_headers(build_scan_attributes(results), VerdictWords()) == {}
+    assert build_verdict_headers({}, VerdictWords()) == {}
 
 
 def test_attributes():
@@ -54,7 +56,9 @@ def test_attributes():
     ]
     assert build_scan_attributes(results) == {
         "relay_virus": "virus",
+        "relay_virus_name": '"Ei\\"car??"',
         "relay_virus_detail": 'in words, "Ei\\"car??"',
         "relay_spam": "spam",
+        "relay_spam_score": "15.50",
         "relay_spam_detail": 'in words, score 15.50 of 15.00, action "add header", GTUBE (15.50)',
     }
