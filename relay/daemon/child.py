@@ -17,6 +17,7 @@ from typing import Protocol
 
 from relay import telemetry
 from relay.config import Config
+from relay.daemon.heap import settle, tune_malloc
 from relay.daemon.link import Link
 from relay.daemon.messages import Alive, AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
 from relay.daemon.stacks import write_stacks_to
@@ -65,6 +66,7 @@ def run_child(make: Callable[[], Half]) -> None:
     end = socket.socket(fileno=int(sys.argv[1]))
     write_stacks_to(int(sys.argv[2]))
     telemetry.queue_log()
+    tune_malloc()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         sys.exit(runner.run(_live(make(), end)))
 
@@ -92,11 +94,13 @@ async def _live(half: Half, end: socket.socket) -> int:
                     seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
                     living = asyncio.create_task(_show_life(link, seconds))
                     await half.start(message)
+                    settle()
                     tasks.append(asyncio.create_task(_watch_place(half, config, link)))
                     link.send(Ready())
                 case Reload(name=name, config=config):
                     telemetry.configure(config.log.format, config.log.level, process=name)
                     await half.reload(config)
+                    settle()
                 case AskMetrics(ask=ask):
                     link.send(Metrics(ask=ask, text=telemetry.exposition()))
                 case Stop():

@@ -14,6 +14,9 @@ from relay.spool.interface import Intake
 from relay.spool.opening import diagnosed, open_intake
 from relay.telemetry.metrics import begin_receiver
 
+#: Of Python's collector. By default (700, 10, 10) it runs every few mails, which leave no cycles behind.
+_THRESHOLDS = (10_000, 20, 20)
+
 
 class Receiver:
     """The receiving half."""
@@ -40,7 +43,7 @@ class Receiver:
         }
         begin_receiver()
         await self._server.start(opened)
-        _settle()
+        gc.set_threshold(*_THRESHOLDS)
 
     def problem(self) -> str:
         """The reason why this receiver takes no mail now; "" when it does."""
@@ -61,15 +64,6 @@ class Receiver:
             await self._server.drain(seconds)
         if self._intake:
             await self._intake.close()
-
-
-def _settle() -> None:
-    """Exempt the objects of start-up from garbage collection, and collect less often: mail leaves no cycles
-    behind.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)  # 700, 10, 10 by default: one collection every few mails
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from relay.config.load import check_files, load_config
 from relay.daemon import systemd
 from relay.daemon.full_alarm import FullAlarm
 from relay.daemon.hang_alarms import HangAlarms
+from relay.daemon.heap import tune_malloc
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import name_of, open_all
 from relay.daemon.vigil import Vigil
@@ -318,4 +319,5 @@ def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int
     Raises:
         ConfigError: a listener cannot be opened.
     """
+    tune_malloc()
     return asyncio.run(Supervisor(config, config_path=config_path, role=role).run())
