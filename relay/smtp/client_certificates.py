@@ -130,7 +130,7 @@ class OptionalConnection:
 
     def version(self) -> str:
         """The protocol that was agreed on."""
-        return self._connection.get_protocol_version_name()
+        return str(self._connection.get_protocol_version_name())
 
     def cipher(self) -> tuple[str, str, int] | None:
         """The cipher, its protocol and its bits. Returns None before the handshake."""
