@@ -78,6 +78,11 @@ class Watch:
         """Returns whether the spool could not be read or written at the last look."""
         return bool(self._state.sick)
 
+    @property
+    def clock_step_seconds(self) -> float:
+        """The step of the wall clock that was doubted at the last look, in seconds; 0.0 for none."""
+        return self._state.clock_step_seconds
+
     def reload(self, config: Config) -> None:
         """Adopt another configuration from the next look on."""
         self._config = config

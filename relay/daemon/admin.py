@@ -50,11 +50,15 @@ def merge_expositions(texts: Mapping[str, str]) -> bytes:
 
 
 def build_application(
-    *, problems: Callable[[], tuple[str, ...]], metrics: Callable[[], Awaitable[Mapping[str, str]]]
+    *,
+    problems: Callable[[], tuple[str, ...]],
+    metrics: Callable[[], Awaitable[Mapping[str, str]]],
+    notices: Callable[[], tuple[str, ...]] = tuple,
 ) -> web.Application:
     """The application with the three pages.
 
-    `problems` gives the reasons why mail should not be sent here now.
+    `problems` gives the reasons why mail should not be sent here now, `notices` what a person should know
+    though it can be sent.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -62,7 +66,8 @@ def build_application(
 
     async def readyz(_: web.Request) -> web.Response:
         found = problems()
-        return web.Response(text="\n".join(found or ("ok",)) + "\n", status=503 if found else 200)
+        lines = (*(found or ("ok",)), *notices())
+        return web.Response(text="\n".join(lines) + "\n", status=503 if found else 200)
 
     async def metrics_page(_: web.Request) -> web.Response:
         return web.Response(body=merge_expositions(await metrics()), headers={"Content-Type": _CONTENT_TYPE})

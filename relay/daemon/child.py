@@ -19,7 +19,18 @@ from relay import telemetry
 from relay.config import Config
 from relay.daemon.heap import settle, tune_malloc
 from relay.daemon.link import Link
-from relay.daemon.messages import Alive, AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
+from relay.daemon.messages import (
+    Alive,
+    AskMetrics,
+    Metrics,
+    Notice,
+    Problem,
+    Ready,
+    Refused,
+    Reload,
+    Start,
+    Stop,
+)
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
 from relay.telemetry.metrics import INTAKE_CLOSED
@@ -42,6 +53,9 @@ class Half(Protocol):
 
     def problem(self) -> str:
         """The reason why no mail can come in now, "" when it can. Cheap: it is asked a few times a second."""
+
+    def notice(self) -> str:
+        """A sentence that a person should read, though mail can come in; "" for none. As cheap."""
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was. Blocks: it is asked in a thread."""
@@ -134,8 +148,8 @@ async def _show_life(link: Link, seconds: float) -> None:
 
 
 async def _tell_problems(half: Half, link: Link) -> None:
-    """Report the reason that keeps mail out each time that it changes."""
-    told = ""
+    """Report the reason that keeps mail out, and the notice for a person, each time that they change."""
+    told = noticed = ""
     INTAKE_CLOSED.set(0)
     while True:
         await asyncio.sleep(_PROBLEM_SECONDS)
@@ -143,6 +157,9 @@ async def _tell_problems(half: Half, link: Link) -> None:
             told = problem
             telemetry.intake_moved(problem=problem)
             link.send(Problem(why=problem))
+        if (notice := half.notice()) != noticed:
+            noticed = notice
+            link.send(Notice(why=notice))
 
 
 async def _watch_place(half: Half, config: Config, link: Link) -> None:

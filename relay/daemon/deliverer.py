@@ -24,6 +24,7 @@ from relay.delivery.pace import Pace
 from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
 from relay.errors import RemoteError
+from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
 from relay.spool.opening import open_desk, open_outbox
 from relay.timing import is_set_within, utc_now
@@ -132,6 +133,11 @@ class Deliverer:
         without mail. "" if none.
         """
         return "the spool cannot be written" if self._watch and self._watch.is_sick else ""
+
+    def notice(self) -> str:
+        """The sentence about a step of the wall clock that is doubted; "" for none."""
+        step = self._watch.clock_step_seconds if self._watch else 0.0
+        return f"{tell_step(step)} ({TRUST})" if step else ""
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was."""

@@ -71,6 +71,13 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """The report of something that a person should know and that keeps no mail out; "" when it is over."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """The metrics in Prometheus's text format, in answer to `AskMetrics`."""
 
@@ -86,11 +93,12 @@ class Refused:
 
 
 Order = Start | Reload | AskMetrics | Stop
-Report = Ready | Alive | Problem | Metrics | Refused
+Report = Ready | Alive | Problem | Notice | Metrics | Refused
 Message = Order | Report
 
 _KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Start, Reload, AskMetrics, Stop, Ready, Alive, Problem, Metrics, Refused)
+    kind.__name__: kind
+    for kind in (Start, Reload, AskMetrics, Stop, Ready, Alive, Problem, Notice, Metrics, Refused)
 }
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from relay.config import Config
 from relay.daemon.link import Link
-from relay.daemon.messages import AskMetrics, Metrics, Problem, Ready, Refused, Reload, Start, Stop
+from relay.daemon.messages import AskMetrics, Metrics, Notice, Problem, Ready, Refused, Reload, Start, Stop
 from relay.daemon.stacks import Stacks
 
 _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
@@ -46,6 +46,8 @@ class ChildProcess:
         self.refused: tuple[str, ...] = ()
         #: The reason why no mail can come in by this child now; "" when it can.
         self.problem = ""
+        #: What a person should know of the child, though mail can come in; "" for nothing.
+        self.notice = ""
         #: The callback for a change of `problem`.
         self.on_problem: Callable[[], None] = _pass
         self.has_ended = False
@@ -183,6 +185,8 @@ class ChildProcess:
                 case Problem(why=why):
                     self.problem = why
                     self.on_problem()
+                case Notice(why=why):
+                    self.notice = why
                 case Refused(sentences=sentences):
                     self.refused = sentences
                 case Metrics(ask=ask, text=text):

@@ -49,6 +49,10 @@ class Receiver:
         """The reason why this receiver takes no mail now; "" when it does."""
         return self._server.problem() if self._server else ""
 
+    def notice(self) -> str:
+        """Always "": the deliverer tells what a person should know of the spool."""
+        return ""
+
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was."""
         return self._intake is not None and self._intake.has_moved()

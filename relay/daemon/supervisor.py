@@ -125,7 +125,7 @@ class Supervisor:
         if not self._config.admin.bind:
             return
         admin = await asyncio.to_thread(importlib.import_module, "relay.daemon.admin")
-        app = admin.build_application(problems=self._problems, metrics=self._metrics)
+        app = admin.build_application(problems=self._problems, notices=self._notices, metrics=self._metrics)
         try:
             for bind in await stack.enter_async_context(admin.open_admin(self._config.admin.bind, app)):
                 telemetry.admin_opened(bind=bind)
@@ -144,6 +144,10 @@ class Supervisor:
             *(f"{name} is not up" for name in down),
             *(f"{name}: {problem}" for name, problem in kept_out.items() if problem),
         )
+
+    def _notices(self) -> tuple[str, ...]:
+        """The sentences that a person should read, though mail can come in."""
+        return tuple(f"{name}: {child.notice}" for name, child in self._children.items() if child.notice)
 
     async def _metrics(self) -> Mapping[str, str]:
         """The metrics of every child that answers in time, and those of the supervisor."""

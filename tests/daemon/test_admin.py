@@ -43,6 +43,15 @@ async def test_not_ready_says_why():
         assert await get(bind, "/livez") == (200, "ok\n")
 
 
+async def test_notice_is_told_and_keeps_nobody_out():
+    """What a person should know stands behind the ok, and mail may be sent here."""
+    app = build_application(
+        problems=tuple, notices=lambda: ("deliverer: the clock",), metrics=lambda: pytest.fail("not asked")
+    )
+    async with open_admin(["127.0.0.1:0"], app) as (bind,):
+        assert await get(bind, "/readyz") == (200, "ok\ndeliverer: the clock\n")
+
+
 async def test_metrics_of_all_processes():
     """Each sample of each process is there once, under its process."""
     async with open_admin(["127.0.0.1:0"], await pages()) as (bind,):

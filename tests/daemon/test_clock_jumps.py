@@ -124,9 +124,12 @@ def check_jump(world, way, step, *, for_good) -> None:
     assert world.states() == {"done": MAILS + 4}
     found = world.daemon.run("check", "--offline").stdout
     assert "wall clock" in found
+    status, page = world.daemon.ask("readyz")
+    assert (status, page.startswith("ok\ndeliverer: the wall clock was set")) == (200, True)
     assert world.daemon.run("resume", "clock").returncode == 0
     until(lambda: world.told("alarm.ended"))
     assert "wall clock" not in world.daemon.run("check", "--offline").stdout
+    until(lambda: world.daemon.ask("readyz") == (200, "ok\n"))
     world.sweeps()
     assert world.states() == {"done": MAILS + 4}
 
