@@ -22,6 +22,7 @@ from relay.check.rules import (
     examine_routes,
     examine_trust,
 )
+from relay.check.scanners import examine_scanners
 from relay.check.secrets import examine_secrets
 from relay.config import Config
 from relay.config.load import check_files
@@ -51,6 +52,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
         yield from examine_dns(config)
         yield from examine_lists(config)
         yield from examine_domains(config)
+        yield from examine_scanners(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 
