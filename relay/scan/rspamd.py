@@ -113,8 +113,10 @@ def _read_symbols(symbols: Any) -> tuple[Symbol, ...]:
     found = []
     for name, facts in symbols.items():
         score = _number(facts.get("score")) if isinstance(facts, dict) else None
-        if score:
+        if score is not None:
             found.append(Symbol(name=name[:_TOKEN_CHARACTERS], score=score))
+    # Most symbols without weight are remarks; GTUBE and its like decide alone, and have none either.
+    found = [each for each in found if each.score] or found
     found.sort(key=lambda each: (-abs(each.score), each.name))
     return tuple(found[:_MOST_SYMBOLS])
 

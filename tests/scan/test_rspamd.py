@@ -101,6 +101,13 @@ async def test_spam():
     assert [(each.name, each.score) for each in result.symbols] == [("GTUBE", 15.0), ("MX", -0.1)]
 
 
+def test_symbols_without_weight():
+    """Symbols that decide without a score are named where no other has one."""
+    symbols = {"GTUBE": {"score": 0.0}, "ODD": {"score": "much"}}
+    result = read_answer(json.dumps({"action": "reject", "symbols": symbols}).encode())
+    assert [(each.name, each.score) for each in result.symbols] == [("GTUBE", 0.0)]
+
+
 @pytest.mark.parametrize(
     ("action", "word"),
     [
