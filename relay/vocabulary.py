@@ -134,6 +134,8 @@ class AlarmKind(StrEnum):
     SPOOL_SICK = "spool_sick"
     #: The disk is full: mail goes out, and none comes in.
     DISK_FULL = "disk_full"
+    #: The log of the database grows, because somebody keeps reading the database as it was.
+    LOG_LARGE = "log_large"
     #: New peers find no free place for a session; the supervisor raises it.
     SESSIONS_FULL = "sessions_full"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.

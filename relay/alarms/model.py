@@ -16,6 +16,8 @@ from relay.vocabulary import AlarmKind
 
 #: The services as the sentence of an alarm names them.
 _NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS credentials cannot be had"}
+#: A log of this size takes a second to read at a start; ordinarily it has 16 to 64 MiB.
+_LARGE_LOG_BYTES = 1 << 30
 #: A clock that is doubted may be slewed by some seconds.
 _ANOTHER_STEP_SECONDS = 60.0
 
@@ -49,7 +51,13 @@ def parse_state_json(text: str) -> QueueState:
     try:
         record = json.loads(text)
         # Written by a version that knew no outages, or no templates.
-        earlier: dict[str, Any] = {"away": (), "templates": (), "clock_step_seconds": 0.0} | dict(record)
+        earlier: dict[str, Any] = {
+            "away": (),
+            "templates": (),
+            "clock_step_seconds": 0.0,
+            "log_bytes": 0,
+            "ledger_rows": 0,
+        } | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
         templates = tuple((str(route), str(why)) for route, why in earlier["templates"])
         listed = {"held_routes": tuple(record["held_routes"]), "away": away, "templates": templates}
@@ -93,6 +101,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
             else "the disk has room again"
         )
         yield Alarm(kind=AlarmKind.DISK_FULL, raised=now.disk_full, detail=detail)
+    yield from _compare_logs(before.log_bytes, now.log_bytes)
     yield from _compare_clock(before.clock_step_seconds, now.clock_step_seconds)
     yield from _compare_aside(
         AlarmKind.DEAD_LETTERS,
@@ -122,6 +131,18 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
         minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
         detail = minutes if now.overdue else "no mail waits for long"
         yield Alarm(kind=AlarmKind.OLDEST, raised=now.overdue, detail=detail)
+
+
+def _compare_logs(before: int, now: int) -> Iterator[Alarm]:
+    """The alarm about the log of the database."""
+    if before < _LARGE_LOG_BYTES <= now:
+        detail = (
+            f"the log of the database has {now >> 20} MiB, and cannot begin anew while somebody reads the database: "
+            "end backups and sqlite3 sessions that are left open"
+        )
+        yield Alarm(kind=AlarmKind.LOG_LARGE, raised=True, detail=detail)
+    elif now < _LARGE_LOG_BYTES <= before:
+        yield Alarm(kind=AlarmKind.LOG_LARGE, raised=False, detail="the log of the database began anew")
 
 
 def _compare_clock(before: float, now: float) -> Iterator[Alarm]:

@@ -238,6 +238,7 @@ class Watch:
         faults, fault_at = self._desk.originals(
             reasons=[cause for cause in Cause if cause.is_fault], since=now - timedelta(hours=FAULT_HOURS)
         )
+        bulk = self._desk.bulk()
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         oldest_seconds = max((now - oldest_at).total_seconds(), 0.0) if oldest_at else 0.0
         return QueueState(
@@ -252,6 +253,8 @@ class Watch:
             done=counts.get(State.DONE),
             held_routes=tuple(hold.route for hold in self._desk.paused().holds),
             disk_full=self._desk.disk_full(),
+            log_bytes=bulk.log_bytes,
+            ledger_rows=bulk.ledger_rows,
             oldest_seconds=oldest_seconds,
             overdue=oldest_seconds > self._config.alarms.oldest_minutes * 60,
         )

@@ -9,9 +9,11 @@ ends at the order `Stop`, or when the line ends.
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -33,7 +35,7 @@ from relay.daemon.messages import (
 )
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
-from relay.telemetry.metrics import INTAKE_CLOSED
+from relay.telemetry.metrics import INTAKE_CLOSED, LOOP_LAG
 
 #: Seconds between two looks at what keeps mail out: sooner than a load balancer asks.
 _PROBLEM_SECONDS = 0.25
@@ -141,10 +143,15 @@ async def _show_life(link: Link, seconds: float) -> None:
 
     Nothing is sent while the supervisor does not read, so that what waits for it does not grow.
     """
+    clock = asyncio.get_running_loop().time
+    lags: deque[float] = deque([0.0], maxlen=math.ceil(60.0 / seconds))
     while True:
         if not link.is_behind:
             link.send(Alive())
+        LOOP_LAG.set(max(lags))
+        due_at = clock() + seconds
         await asyncio.sleep(seconds)
+        lags.append(clock() - due_at)
 
 
 async def _tell_problems(half: Half, link: Link) -> None:

@@ -14,6 +14,7 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolError
 from relay.spool.model import (
     Backlog,
+    Bulk,
     Changed,
     Entry,
     Event,
@@ -115,6 +116,9 @@ class Desk(Protocol):
         """Look at the reserve. Returns whether the disk is full: mail is delivered, and none is accepted
         until there is room again.
         """
+
+    def bulk(self) -> Bulk:
+        """The size of the database's log, and the number of the ledger's records."""
 
     def oldest_at(self) -> datetime | None:
         """The acceptance of the first entry queued, leased or held. Returns None if there is none."""

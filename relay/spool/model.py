@@ -310,6 +310,14 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """The parts of a spool that no quota of mail counts; 0 where it has none."""
+
+    log_bytes: int = 0
+    ledger_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueState:
     """One look at the queue."""
 
@@ -342,5 +350,8 @@ class QueueState:
     clock_step_seconds: float = 0.0
     #: Whether the disk is full, so that mail is delivered but none is accepted.
     disk_full: bool = False
+    #: The octets of the database's log, and the records of the ledger; 0 where there is no such thing.
+    log_bytes: int = 0
+    ledger_rows: int = 0
     #: Why the spool could not be read; "" if it could.
     sick: str = ""

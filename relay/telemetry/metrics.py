@@ -98,6 +98,9 @@ SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or writ
 SPOOL_DISK_FULL = Known(
     "relay_spool_disk_full", "1 while the disk is full: mail goes out, and none comes in."
 )
+SPOOL_LOG_BYTES = Known("relay_spool_log_bytes", "Octets of the log of the database (WAL).")
+LEDGER_ROWS = Known("relay_ledger_rows", "Records of the ledger.")
+LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop within a minute.")
 HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
 LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])

@@ -12,9 +12,11 @@ from relay.spool.model import QueueState
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import (
     CLOCK_STEP,
+    LEDGER_ROWS,
     ROUTES_HELD,
     SERVICES_AWAY,
     SPOOL_DISK_FULL,
+    SPOOL_LOG_BYTES,
     SPOOL_MESSAGES,
     SPOOL_OLDEST,
     SPOOL_SICK,
@@ -60,6 +62,8 @@ def queue_seen(queue: QueueState) -> None:
             SPOOL_MESSAGES.labels(state).set(count)
     SPOOL_OLDEST.set(queue.oldest_seconds)
     CLOCK_STEP.set(queue.clock_step_seconds)
+    SPOOL_LOG_BYTES.set(queue.log_bytes)
+    LEDGER_ROWS.set(queue.ledger_rows)
     SPOOL_DISK_FULL.set(queue.disk_full)
     ROUTES_HELD.set(len(queue.held_routes))
     for service in ("s3", "connect", "credentials"):

@@ -54,11 +54,15 @@ def test_halves_show_what_they_know(halves):
         "relay_gate_closed",
         "relay_intake_closed",
         "relay_spool_sick",
+        "relay_loop_lag_seconds",
     }
     until(lambda: "relay_spool_oldest_seconds" in gauges(deliver))
     assert gauges(deliver) == {
         "relay_spool_messages",
         "relay_clock_step_seconds",
+        "relay_spool_log_bytes",
+        "relay_ledger_rows",
+        "relay_loop_lag_seconds",
         "relay_spool_oldest_seconds",
         "relay_spool_disk_full",
         "relay_spool_sick",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from spool_helpers import build_config, build_submission
+from spool_helpers import NOW, build_config, build_submission
 
 from relay.spool.local.checkpoints import CHECKPOINT_PAGES, log_bytes
 from relay.spool.local.database import open_database
@@ -91,6 +91,18 @@ async def test_reader_who_stays_only_lets_the_log_grow(tmp_path):
             await put_mails(intake, 1, size=2_000)
             await asyncio.sleep(0.05)
     await intake.close()
+
+
+async def test_desk_tells_of_the_log_and_the_ledger(spool, intake, outbox, desk):
+    """The watch learns how long the log is, and how many contacts the ledger remembers."""
+    assert desk.bulk().ledger_rows == 0
+    for _ in range(3):
+        await intake.put(build_submission(intake.new_id()))
+    for entry in await outbox.claim(now=NOW, limit=2, lease_seconds=60):
+        await outbox.finish(entry, contact_id="c", now=NOW)
+    bulk = desk.bulk()
+    assert (bulk.ledger_rows, bulk.log_bytes) == (2, log_bytes(database_of(spool.config)))
+    assert bulk.log_bytes > 0
 
 
 GROW = """

@@ -501,6 +501,8 @@ def test_gauge_is_shown_by_who_knows_it():
         "relay_clock_step_seconds": 0,
         "relay_spool_oldest_seconds": 7,
         "relay_spool_disk_full": 0,
+        "relay_spool_log_bytes": 0,
+        "relay_ledger_rows": 0,
         "relay_spool_sick": 0,
         "relay_routes_held": 0,
         "relay_service_away": 0,

@@ -21,7 +21,7 @@ from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
-from relay.spool.local.checkpoints import shorten_log
+from relay.spool.local.checkpoints import log_bytes, shorten_log
 from relay.spool.local.clock import Display
 from relay.spool.local.database import (
     Readers,
@@ -49,6 +49,7 @@ from relay.spool.model import (
     RELEASABLE,
     RETRIABLE,
     Backlog,
+    Bulk,
     Changed,
     Entry,
     Event,
@@ -267,6 +268,11 @@ class LocalDesk(Desk):
 
     def disk_full(self) -> bool:
         return self._reserve.is_out()
+
+    def bulk(self) -> Bulk:
+        with self._told():
+            rows = search.count_ledger(self._connection)
+        return Bulk(log_bytes=log_bytes(self._layout.database), ledger_rows=rows)
 
     def explain(self, error: SpoolError) -> SpoolError:
         return explain_failure(self._layout.data_dir, error)

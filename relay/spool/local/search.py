@@ -104,6 +104,16 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Re
     ]
 
 
+def count_ledger(connection: apsw.Connection) -> int:
+    """The number of the ledger's records by the ends of its numbers: they are given in order, and the oldest
+    go first, so that few are missing between.
+    """
+    (first,), (last,) = query(
+        connection, "SELECT min(rowid) FROM ledger UNION ALL SELECT max(rowid) FROM ledger"
+    )
+    return last - first + 1 if last is not None else 0
+
+
 def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None]]:
     """The number of held and of dead entries, and when the last of each came to be so."""
     counts = dict(query(connection, "SELECT name, value FROM totals WHERE name IN ('held', 'dead')"))
