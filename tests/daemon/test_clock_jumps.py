@@ -15,7 +15,8 @@ from wall_clock import WallClock
 from relay.sandbox.service import running_sandbox
 from relay.spool.model import State
 
-pytestmark = pytest.mark.needs("cc", "gcc")
+#: A jump has four sweeps and up to five starts; beside seven other programs that takes a minute.
+pytestmark = [pytest.mark.needs("cc", "gcc"), pytest.mark.timeout(300)]
 
 STEPS = {
     "an-hour-on": timedelta(hours=1, minutes=1),
@@ -164,7 +165,7 @@ def test_wrong_clock_before_a_right_aws(tmp_path, step):
         world.send("meanwhile")
         until(lambda: {"delivery.attempted", "route.held"} <= {e.get("event") for e in world.daemon.events})
         world.sweeps()
-        assert world.states() == {"done": 1, "queued": 1}
+        assert world.states() in ({"done": 1, state: 1} for state in ("queued", "leased"))
         world.wall.set(timedelta())
         until(lambda: world.arrived() == ["Mail before", "Mail meanwhile"], seconds=20)
 

@@ -121,14 +121,17 @@ async def sweep(world) -> tuple[int, int]:
 @pytest.mark.parametrize("step", STEPS, ids=str)
 @pytest.mark.parametrize("way", ["running", "stopped", "restored"])
 async def test_step_of_the_wall_clock_ages_nothing(world, machine, tmp_path, step, way):
-    """Mail that waits, finished mail and the ledger keep their age when the clock is set while a daemon runs,
-    while none does, and before a copy of the spool comes back; and no step goes without doubt.
+    """Mail that waits or is held, finished mail and the ledger keep their age when the clock is set while a
+    daemon runs, while none does, and before a copy of the spool comes back; no step goes without doubt.
     """
     waiting, done = await world.put(), await world.put()
     doubtful = await claim_one(world.outbox, now=world.outbox.now())
     await world.outbox.begin_sending(doubtful, token="t", now=world.outbox.now())
     other = await claim_one(world.outbox, now=world.outbox.now())
     await world.outbox.finish(other, contact_id="c", now=world.outbox.now())
+    held = await world.put()
+    world.desk.hold([held.spool_id], now=NOON)
+    await world.outbox.hold_route("sales", reason="r", detail="", now=world.outbox.now())
     await world.outbox.look_at_clock()
     machine.passes(minutes=1)
     if way != "running":
@@ -145,6 +148,8 @@ async def test_step_of_the_wall_clock_ages_nothing(world, machine, tmp_path, ste
     assert world.outbox.now() == world.intake.now() == world.desk.now() == NOON + timedelta(minutes=2)
     assert await sweep(world) == (0, 0)
     assert world.desk.remembered(done.spool_id)
+    assert world.shown(held.spool_id).state is State.HELD
+    assert [hold.since for hold in world.desk.paused().holds] == [NOON]
     assert world.outbox.is_clock_doubted()
     assert await world.outbox.look_at_clock() == world.desk.clock_step_seconds() == step.total_seconds()
     # under the same lease, and no doubt is older than it is
