@@ -23,14 +23,28 @@ from relay.contact.plan import Context, Plan
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
+from relay.lists.lookup import Claims, read_files
+from relay.message.author import find_author_fields
 from relay.message.glimpse import glimpse_message
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import find_hops
 from relay.message.model import Message
 from relay.message.parse import parse_message
-from relay.policy.decide import Facts, Ruling, build_terms, decide, decide_class
+from relay.policy.decide import Facts, Ruling, build_terms, decide
+from relay.policy.lists import build_list_results, find_favours
 from relay.policy.octets import measure_file
-from relay.policy.origin import TAGS, Rules, decide_handling, decide_wire, find_rules, list_met, tell_rule
+from relay.policy.origin import (
+    TAGS,
+    Rules,
+    choose_handling,
+    decide_handling,
+    decide_wire,
+    find_rules,
+    list_late,
+    list_late_tags,
+    list_met,
+    tell_rule,
+)
 from relay.routes import RouteTable
 from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
 from relay.understand.jobs import build_is_ours
@@ -102,6 +116,7 @@ class Explainer:
         self._terms = build_terms(config, listener, lmtp=lmtp)
         self._routes = RouteTable(config)
         self._recipients = tuple(recipients)
+        self._lists = read_files(config)
 
     def explain(self, file: str, raw: bytes, origin: Origin = _UNKNOWN) -> tuple[Explanation, ...]:
         """Explain a file: one explanation for each destination, at least one."""
@@ -113,6 +128,7 @@ class Explainer:
     def read(self, file: str, raw: bytes, origin: Origin = _UNKNOWN) -> tuple[Explanation, ...]:
         """Explain a file as `explain` does, but raise what the parser raises, as a worker may."""
         message = parse_message(raw, clock=time.process_time)
+        origin = self._look_up(raw, message, origin)
         paths, unknown = self._choose_paths(message)
         found = [
             Explanation(
@@ -133,6 +149,17 @@ class Explainer:
             for destination in ours
         )
         return tuple(found)
+
+    def _look_up(self, raw: bytes, message: Message, origin: Origin) -> Origin:
+        """The origin with the results of the lists in files; others are not asked, for want of a network."""
+        if self._lists is None:
+            return origin
+        sent = raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
+        reverse_path = _build_envelope(message, (), origin).reverse_path
+        fields = find_author_fields(FieldFinder(header_block(sent)))
+        senders, listings = self._lists.find_now(Claims(authors=fields, reverse_path=reverse_path))
+        found = build_list_results(listings, senders, origin.attributes)
+        return replace(origin, attributes={**origin.attributes, **found})
 
     def _judge(
         self, raw: bytes, message: Message | None, ours: Sequence[Destination], origin: Origin
@@ -178,6 +205,7 @@ class Explainer:
         alone.
         """
         message = glimpse_message(raw)
+        origin = self._look_up(raw, message, origin)
         paths, _ = self._choose_paths(message)
         envelope = _build_envelope(message, paths, origin)
         found = []
@@ -242,14 +270,18 @@ class Explainer:
     ) -> Explanation:
         route = self._routes.route(destination.route)
         assert route is not None
-        handling = decide_handling(origin.attributes, self._find_rules(route))
-        if handling.tags:
-            attributes = {**origin.attributes, TAGS: " ".join(handling.tags)}
-            origin = replace(origin, attributes=attributes)
-        context = self._build_context(envelope, destination, raw, origin)
+        rules = self._find_rules(route)
+        handling = decide_handling(origin.attributes, rules)
+        given = find_favours(origin.attributes, route)
+        given |= {TAGS: " ".join(handling.tags)} if handling.tags else {}
+        origin = replace(origin, attributes={**origin.attributes, **given})
+        context = replace(
+            self._build_context(envelope, destination, raw, origin), late_tags=list_late_tags(rules)
+        )
         plan = fit(message, context, route, self._config)
-        if handling.flow is not None:
-            plan = replace(plan, contact_flow_id=handling.flow)
+        late = choose_handling(list_late(plan.classification, plan.risks, rules))
+        plan = replace(plan, contact_flow_id=handling.flow or late.flow or plan.contact_flow_id)
+        stop = handling if handling.action != "accept" else late
         attached = [file for file in plan.files if file.attached]
         request = _build_request(plan, destination, envelope, raw)
         problems = check_request(
@@ -257,7 +289,6 @@ class Explainer:
             max_attachments=self._config.connect.max_attachments,
             sizes=[file.size for file in attached],
         )
-        action = decide_class(route, plan.classification)
         return Explanation(
             file=file,
             destination=destination.address,
@@ -268,8 +299,7 @@ class Explainer:
             disposition=ruling.disposition,
             reply=ruling.reply,
             reason=ruling.reason
-            or (f"{handling.action}: {tell_rule(handling.rule)}" if handling.action != "accept" else "")
-            or (f"the route says {action} for this class" if action != "deliver" else ""),
+            or (f"{stop.action}: {tell_rule(stop.rule)}" if stop.action != "accept" else ""),
             error="; ".join(problems) or None,
             identity=origin.identity,
         )

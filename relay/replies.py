@@ -89,6 +89,7 @@ SPAM_DEFERRED = _row(451, "7.1", "Taken for spam, try again later", 'a policy wi
 NOT_SCANNED_DEFERRED = _row(451, "3.0", "This mail could not be scanned, try again later", 'scan.on_unavailable = "defer", or a policy with scan.unavailable = "defer"')
 IPREV_DEFERRED = _row(451, "7.25", "Reverse DNS validation failed, try again later", 'a policy with iprev.fail = "defer" (RFC 7372 §3.3)')
 LISTED_DEFERRED = _row(451, "7.1", "Your address is on a list of senders not taken here, try again later", 'a policy with listed = "defer" (identity.dnsbl)')
+SENDER_DEFERRED = _row(451, "7.1", "Sender not accepted now, try again later", 'a policy with list.<name> = "defer", or the lists of a route')
 
 # -- no
 UNKNOWN_COMMAND = _row(500, "5.1", "Command not recognised", "no such verb")
@@ -133,6 +134,7 @@ SPAM_REFUSED = _row(554, "7.1", "Taken for spam", 'a policy with spam = "reject"
 NOT_SCANNED_REFUSED = _row(554, "3.0", "This mail could not be scanned", 'a policy with scan.unavailable = "reject"')
 IPREV_REFUSED = _row(550, "7.25", "Reverse DNS validation failed", 'a policy with iprev.fail = "reject" (RFC 7372 §3.3)')
 LISTED_REFUSED = _row(550, "7.1", "Your address is on a list of senders not taken here", 'a policy with listed = "reject" (identity.dnsbl); the log names the list')
+SENDER_REFUSED = _row(550, "7.1", "Sender not accepted here", 'a policy with list.<name> = "reject", or the lists of a route')
 PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", "MAIL or RCPT (RFC 5321 §4.1.1.11); BODY=BINARYMIME too")
 # fmt: on
 

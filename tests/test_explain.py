@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from relay import replies
 from relay.cli import main
+from relay.cli.explanations import build_record
 from relay.config.builtin import builtin_config
-from relay.explain import Explainer, build_record
+from relay.explain import Explainer
 from relay.faults import arm_fault
 
 PLAIN = b"""\

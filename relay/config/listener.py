@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from relay.config.policy import ListenerPolicy
+from relay.config.policy import Policy
 from relay.config.section import Section
 from relay.config.words import check_bind, check_hostname, check_network, list_binds, split_bind
 
@@ -37,7 +37,7 @@ class Listener(Section):
     xforward: tuple[Network, ...] = ()
     allow: tuple[Network, ...] = ()
     auth: Literal["none", "optional", "required"] = "none"
-    policy: ListenerPolicy = Field(default_factory=dict)
+    policy: Policy = Field(default_factory=dict)
     bare_lf: Literal["repair", "reject"] = "repair"
     scan: bool = True
     strict: bool = False

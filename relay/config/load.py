@@ -118,6 +118,7 @@ def check_files(config: Config) -> tuple[str, ...]:
     return (
         *_check_tls(config),
         *_check_users(config),
+        *_check_lists(config),
         *_check_data_dir(config.data_dir),
         *_check_hooks(config),
     )
@@ -211,6 +212,12 @@ def _check_users(config: Config) -> tuple[str, ...]:
         'write "login:$argon2id$...", the hash as argon2 prints it'
         for number in wrong
     )
+
+
+def _check_lists(config: Config) -> tuple[str, ...]:
+    """The mistakes in the files of lists that keep a start from reading them; a wrong line is none."""
+    files = {f"lists.{name}.file": source.file for name, source in config.lists.items()}
+    return tuple(wrong for key, path in files.items() if path and (wrong := _unreadable(key, path)))
 
 
 def _check_hooks(config: Config) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ from pydantic import (
 
 from relay.config.contact import Contact, ContactFields, Template, captured_names, unknown_fields
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
+from relay.config.lists import ListSources, ListUses, read_list_rules
 from relay.config.origin import Dns, Identity
-from relay.config.policy import RoutePolicy, check_class_rules, split_class_rules
+from relay.config.policy import LIST, Policy, read_classes
 from relay.config.scan import Scan
 from relay.config.section import Section
 from relay.config.words import (
@@ -221,15 +222,16 @@ class Route(ContactFields):
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
         default_factory=dict
     )
-    policy: Annotated[RoutePolicy, AfterValidator(check_class_rules)] = Field(default_factory=dict)
+    policy: Policy = Field(default_factory=dict)
+    lists: ListUses = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _classes(self) -> Self:
-        """Write the rules for classes into `on` and `flows`, which are older names of the same."""
-        actions, flows = split_class_rules(self.policy)
-        if not actions and not flows:
-            return self
-        return self.model_copy(update={"on": self.on | actions, "flows": self.flows | flows})
+    def _rules(self) -> Self:
+        """Write `on`, `flows` and `lists` into the policy, of which they are other names; what stands there
+        counts.
+        """
+        rules = read_classes(self.on, self.flows) | read_list_rules(self.lists) | self.policy
+        return self if rules == self.policy else self.model_copy(update={"policy": rules})
 
     @field_validator("name", mode="after")
     @classmethod
@@ -263,6 +265,7 @@ class Config(Section):
     dns: Dns = Dns()
     identity: Identity = Identity()
     scan: Scan = Scan()
+    lists: ListSources = Field(default_factory=dict)
     s3: S3
     connect: Connect
     contact: Contact = Contact()
@@ -296,6 +299,7 @@ class Config(Section):
             *_unmet_needs(self),
             *_too_slow(self.hooks),
             *_unknown_fields(self),
+            *_unknown_lists(self),
         )
         if broken:
             raise ValueError("\n".join(broken))
@@ -333,6 +337,22 @@ def _unknown_fields(config: Config) -> Iterator[str]:
     yield from unknown_fields("contact", config.contact, captured_names(config.contact))
     for index, route in enumerate(config.routes):
         yield from unknown_fields(f"routes[{index}]", route, captured_names(config.contact, route))
+
+
+def _unknown_lists(config: Config) -> Iterator[str]:
+    """The sentences for lists that a policy names, and the configuration does not have."""
+    places = [(f"listeners[{index}]", each.policy) for index, each in enumerate(config.listeners)]
+    places += [(f"routes[{index}]", each.policy) for index, each in enumerate(config.routes)]
+    named = [
+        (place, rule.removeprefix(LIST))
+        for place, policy in places
+        for rule in policy
+        if rule.startswith(LIST)
+    ]
+    named += [(f"routes[{index}]", name) for index, each in enumerate(config.routes) for name in each.lists]
+    for place, name in dict.fromkeys(named):
+        if name not in config.lists:
+            yield f'{place}: names the list "{name}", which is none; give it a place, as in [lists.{name}]'
 
 
 def _unmet_needs(config: Config) -> Iterator[str]:

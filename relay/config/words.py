@@ -236,6 +236,14 @@ check_handler = fits(
     r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*",
     'is no handler; write the module and the name in it, as in "example_hooks.vip:Handler"',
 )
+#: The form of a list's name: it stands in rules and in attributes.
+LIST_NAME = r"[a-z0-9][a-z0-9_-]{0,31}"
+check_list_name = fits(
+    LIST_NAME, "is no name of a list; use lower-case letters, digits, - and _, 32 at most, as in [lists.vip]"
+)
+check_table = fits(
+    r"[A-Za-z0-9_.-]{3,255}", "is no table of DynamoDB; it takes 3 to 255 letters, digits, dots, - and _"
+)
 check_route_name = fits(
     r"[A-Za-z0-9@._*+-]{0,100}",
     "is no name of a route; use letters, digits and @._*+-, 100 at most",

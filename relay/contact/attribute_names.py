@@ -26,6 +26,8 @@ MEANINGS = {
     "from": "the authors, where the mail names several or the contact's own address says less",
     "identity": "who is proved to have sent the mail, in one sentence ([identity.md](identity.md)): `verified: bank.example signed this`",
     "policy": "the rules of the policy by which the mail is tagged ([policy.md](policy.md)): `dmarc.quarantine`",
+    "lists": "the lists of yours that the sender is on, of those that the route shows ([lists.md](lists.md))",
+    "priority": "the routing priority that these lists give, 1 being the first: for a block of the flow that sets it",
     "risk": "the codes of what may mislead the mail's reader ([risk.md](risk.md)), parted by blanks",
     "spf": "the result of SPF for the reverse-path, where it was checked",
     "dkim": "the result of DKIM, where it was checked: of several signatures that of the best",

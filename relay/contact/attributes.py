@@ -7,6 +7,7 @@ bytes over all keys and values; keys of letters, digits, dash and underscore.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC
 
 from relay.config.model import Config, Route
@@ -30,6 +31,7 @@ _VALUE_LIMIT = 2_048
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
     "spf", "dkim", "dmarc", "arc", "identity", "policy", "risk", "virus", "spam",
+    "lists", "priority",
 })  # fmt: skip
 
 _NO_FACTS = Facts()
@@ -37,6 +39,8 @@ _NO_FACTS = Facts()
 _RESULTS = (
     "identity",
     "policy",
+    "lists",
+    "priority",
     "risk",
     *("spf", "dkim", "dmarc", "arc", "virus", "spam", "virus_name", "spam_score", "iprev", "dnsbl"),
     *("risk_detail", "dmarc_detail", "dkim_detail", "spf_detail", "arc_detail", "dnsbl_detail"),
@@ -66,6 +70,10 @@ def build_attributes(
     `given` are the operator's own; None for those of them that need no field of the mail.
     """
     prefix = config.contact.attribute_prefix
+    results = dict(context.results)
+    if tags := _list_tags(context, classification, risks):
+        results["relay_policy"] = tags
+    context = replace(context, results=results)
     known = list(_read_message(message, context, route, from_address, build_risk_attributes(risks)))
     codes = " ".join(dict.fromkeys(change.code for change in adaptations))
     known[2:2] = [
@@ -110,6 +118,13 @@ def build_attributes(
         sentence = Code.ATTRIBUTES_DROPPED.sentence
         changes.append(Adaptation(code=Code.ATTRIBUTES_DROPPED, detail=f"{sentence} ({', '.join(dropped)})"))
     return attributes, tuple(changes)
+
+
+def _list_tags(context: Context, classification: Classification, risks: Sequence[Risk]) -> str:
+    """The rules by which the contact is tagged: those of the results, then those of its class and risks."""
+    met = {f"class.{classification}", *(f"risk.{risk.code}" for risk in risks)}
+    late = [rule for rule in context.late_tags if rule in met]
+    return " ".join([*context.results.get("relay_policy", "").split(), *late])
 
 
 def _read_message(

@@ -26,6 +26,7 @@ from relay.contact.limits import BODY_BYTES
 from relay.contact.note import NOTE_LIMIT, append_note, build_note
 from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.promotion import promote
+from relay.contact.risk.codes import name_codes
 from relay.contact.risk.find import find_risks
 from relay.contact.subject import fit_subject
 from relay.contact.templates import collect_values, fill_attributes, fill_templates
@@ -101,6 +102,7 @@ def fit(
     filled = fill_templates(values, route, config, rung=rung)
     changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
     changes += (*content.changes, *filled.changes)
+    risks = find_risks(message, config, reverse_path=context.envelope.reverse_path)
     describe = partial(
         build_attributes,
         message,
@@ -113,7 +115,7 @@ def fit(
         bounce=bounce,
         facts=told,
         given=None if rung.is_plain else (*fill_attributes(values, route, config), *(captured or {}).items()),
-        risks=find_risks(message, config, reverse_path=context.envelope.reverse_path),
+        risks=risks,
     )
     original_key = kept_key if changes or config.s3.keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
@@ -143,20 +145,16 @@ def fit(
         references=filled.references,
         segments=filled.segments,
         captured=captured,
-        contact_flow_id=_choose_flow(route, classification),
+        contact_flow_id=route.contact_flow_id,
         related_contact_id=None if rung is Rung.TEXT else context.related_contact_id,
         classification=classification,
+        risks=name_codes(risks),
         adaptations=(*changes, *attribute_changes),
     )
 
 
 def _folder(context: Context, config: Config) -> str:
     return f"{config.s3.prefix}{context.spool_id}/"
-
-
-def _choose_flow(route: Route, classification: Classification) -> str | None:
-    """The flow for this class of mail, else the route's own; None leaves it to the e-mail address."""
-    return {str(name): flow for name, flow in route.flows.items()}.get(classification, route.contact_flow_id)
 
 
 def _leave_out(

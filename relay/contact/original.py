@@ -96,9 +96,7 @@ def _fit(
         files=() if problem else (_plan_file(raw, f"{folder}o"),),
         original_key=original_key,
         attributes=attributes,
-        contact_flow_id={str(name): flow for name, flow in route.flows.items()}.get(
-            classification, route.contact_flow_id
-        ),
+        contact_flow_id=route.contact_flow_id,
         classification=classification,
         adaptations=(*changes, *attribute_changes),
     )

@@ -87,6 +87,8 @@ class Plan:
     contact_flow_id: str | None = None
     related_contact_id: str | None = None
     classification: Classification
+    #: The codes of the mail's risks for its reader, each once.
+    risks: tuple[str, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
 
 
@@ -109,3 +111,5 @@ class Context:
     waited_seconds: int | None = None
     #: What the first attempt captured by the route's patterns; None before it.
     captured: Mapping[str, str] | None = None
+    #: The rules for classes and risks that tag a mail which meets them.
+    late_tags: tuple[str, ...] = ()

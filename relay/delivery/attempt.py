@@ -22,7 +22,7 @@ from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.failures import busy, dead_urls, no_route
-from relay.delivery.handling import find_handling, lead, stop_for, stop_for_class, tag
+from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for
 from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
@@ -32,6 +32,7 @@ from relay.delivery.retry import next_rung, rung_number
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.faults import fault_point
+from relay.policy.origin import list_late_tags
 from relay.routes import RouteTable
 from relay.spool.doubt import FATE_UNKNOWN, is_refusal, is_settled, is_too_old, refuses_file, tell_doubt
 from relay.spool.duplicates import build_next_token
@@ -252,20 +253,22 @@ class Delivery:
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
-        handling = find_handling(entry, route, self._config)
+        rules = find_entry_rules(entry, route, self._config)
+        handling = find_handling(entry, rules)
         if (stop := stop_for(handling)) is not None:
             return stop
-        entry = tag(entry, handling)
+        entry = mark(entry, route, handling)
         trial = replace(trial, entry=entry)
         async with opened_raw(self._outbox, entry) as (raw, handle):
-            if entry.rung is Rung.ORIGINAL:  # no policy is asked: the class of this mail is unknown
+            if entry.rung is Rung.ORIGINAL:  # nothing is stopped by the class, which is a guess for this mail
                 plan = await self._planner.plan_original(trial, route, raw, sent)
-                return await self._store_request(entry, lead(plan, handling), raw)
-            task = self._planner.build_task(trial, route, (raw, handle), sent)
+                return await self._store_request(entry, lead(plan, add_late(handling, plan, rules)), raw)
+            task = self._planner.build_task(trial, route, (raw, handle), sent, tags=list_late_tags(rules))
             async with self._understanding.plan(task) as plan:
-                if (policy := stop_for_class(entry, route, plan)) is not None:
-                    return policy
-                return await self._store_request(entry, lead(plan, handling), raw)
+                late = add_late(handling, plan, rules)
+                if (stop := stop_for(late)) is not None:
+                    return stop
+                return await self._store_request(entry, lead(plan, late), raw)
 
     async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None

@@ -11,44 +11,52 @@ from dataclasses import replace
 from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.delivery.outcome import Dropped, Held
-from relay.policy.decide import decide_class
-from relay.policy.origin import TAGS, Handling, decide_handling, find_rules, tell_rule
+from relay.policy.lists import find_favours
+from relay.policy.origin import (
+    TAGS,
+    Handling,
+    Rules,
+    choose_handling,
+    decide_handling,
+    find_rules,
+    list_late,
+    name_reason,
+    tell_rule,
+)
 from relay.spool.model import Entry
 
 
-def find_handling(entry: Entry, route: Route, config: Config) -> Handling:
-    """The handling that the stored results of an entry ask for; none for one that a person has released."""
-    if entry.released:
-        return Handling()
-    return decide_handling(entry.results, find_rules(config, route, listener=entry.envelope.peer.listener))
+def find_entry_rules(entry: Entry, route: Route, config: Config) -> Rules:
+    """The rules for an entry; none for one that a person has released."""
+    return {} if entry.released else find_rules(config, route, listener=entry.envelope.peer.listener)
+
+
+def find_handling(entry: Entry, rules: Rules) -> Handling:
+    """The handling that the stored results of an entry ask for."""
+    return decide_handling(entry.results, rules)
+
+
+def add_late(handling: Handling, plan: Plan, rules: Rules) -> Handling:
+    """The handling with that of the mail's class and risks, which are known now. A flow that the results
+    chose stays.
+    """
+    late = choose_handling(list_late(plan.classification, plan.risks, rules))
+    return replace(late, flow=handling.flow or late.flow)
 
 
 def stop_for(handling: Handling) -> Held | Dropped | None:
-    """The outcome for a mail that its results keep from an agent. Returns None for others."""
+    """The outcome for a mail that a rule keeps from an agent. Returns None for others."""
     if handling.action == "accept":
         return None
     kind = Held if handling.action == "hold" else Dropped
-    return kind(reason=f"policy.{handling.rule}", detail=tell_rule(handling.rule))
+    return kind(reason=name_reason(handling.rule), detail=tell_rule(handling.rule))
 
 
-def stop_for_class(entry: Entry, route: Route, plan: Plan) -> Held | Dropped | None:
-    """The outcome that the route asks for by the class of a mail. Returns None where it wants a contact."""
-    action = "deliver" if entry.released else decide_class(route, plan.classification)
-    reason = f"class.{plan.classification}"
-    detail = f"the route {route.name} says {action} for mail of the class {plan.classification}"
-    match action:
-        case "hold":
-            return Held(reason=reason, detail=detail)
-        case "drop":
-            return Dropped(reason=reason, detail=detail)
-    return None
-
-
-def tag(entry: Entry, handling: Handling) -> Entry:
-    """The entry with the rules by which its contact is tagged."""
-    return (
-        replace(entry, results={**entry.results, TAGS: " ".join(handling.tags)}) if handling.tags else entry
-    )
+def mark(entry: Entry, route: Route, handling: Handling) -> Entry:
+    """The entry with the attributes of its contact that rules and lists give; none once it was released."""
+    given = {} if entry.released else find_favours(entry.results, route)
+    given |= {TAGS: " ".join(handling.tags)} if handling.tags else {}
+    return replace(entry, results={**entry.results, **given}) if given else entry
 
 
 def lead(plan: Plan, handling: Handling) -> Plan:

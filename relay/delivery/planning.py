@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -56,18 +56,21 @@ class Planner:
         route: Route,
         mail: tuple[memoryview, int | None],
         sent: Mapping[str, Any] | None,
+        *,
+        tags: tuple[str, ...] = (),
     ) -> Task:
         """The task for a worker: the mail (its octets, and the descriptor of its file), its context and its
         rung.
 
-        `sent` is the entry's stored request, if it has one.
+        `sent` is the entry's stored request, if it has one; `tags` are the rules for classes and risks that
+        tag a mail.
         """
         entry = trial.entry
         raw, handle = mail
         return Task(
             raw=raw,
             handle=handle,
-            context=self._build_context(entry, sent),
+            context=replace(self._build_context(entry, sent), late_tags=tags),
             route=route,
             config=self._config,
             rung=entry.rung,

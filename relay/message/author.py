@@ -6,6 +6,8 @@ Owns the bounds of that look. Never proves who wrote the mail: the header is a c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import islice
 
 from relay.message.addresses import parse_addresses
 from relay.message.headers import FieldFinder
@@ -34,3 +36,28 @@ def find_author(fields: FieldFinder) -> str | None:
         if "@" in mailbox.address:
             return mailbox.address if len(mailbox.address) <= _LONGEST else None
     return None
+
+
+#: Authors that are looked at, and octets of From fields: a mail has one, rarely two.
+_MOST_AUTHORS = 20
+_MOST_OCTETS = 65_536
+
+
+def find_author_fields(fields: FieldFinder) -> tuple[bytes, ...]:
+    """The bodies of all From fields, as far as `find_authors` reads them."""
+    return tuple(body[:_MOST_OCTETS] for _, body in fields.find(b"from", most=_MOST_AUTHORS))
+
+
+def find_authors(bodies: Sequence[bytes]) -> tuple[str, ...]:
+    """The addresses of all authors, each once, in their order: an agent may be shown any of them."""
+    found: dict[str, None] = {}
+    room = _MOST_OCTETS
+    for body in bodies:
+        if room <= 0:
+            break
+        text = raw_text(body[:room].strip(b" \t\r\n"))
+        room -= len(body)
+        for mailbox in islice(parse_addresses(text), _MOST_AUTHORS):
+            if "@" in mailbox.address and len(mailbox.address) <= _LONGEST:
+                found[mailbox.address] = None
+    return tuple(islice(found, _MOST_AUTHORS))

@@ -14,16 +14,14 @@ from typing import Final, Literal, NamedTuple
 
 from relay import replies
 from relay.config.listener import Listener
-from relay.config.model import Config, Route
+from relay.config.model import Config
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.message.hops import Hops
 from relay.policy.octets import Octets
-from relay.vocabulary import Classification, Disposition, Reply
+from relay.vocabulary import Disposition, Reply
 
 #: Received fields of ours that a mail may carry: a desk forwards it, and back, but not for ever.
 _OWN_HOPS = 4
-
-Action = Literal["deliver", "hold", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,10 +197,3 @@ def decide_files(
     if terms.replies_each:
         return Verdict(refused=refused_files)
     return Verdict(held=refused_files)
-
-
-def decide_class(route: Route, classification: Classification) -> Action:
-    """The action of a route for mail of this class. Such mail is accepted in any case; the action is taken
-    when it is delivered.
-    """
-    return route.on.get(classification.value, "deliver")

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from relay import replies
 from relay.config.model import Config, Route
-from relay.config.policy import FLOW, Rule
+from relay.config.policy import FLOW, LIST, ORIGIN_RULES, Rule, is_late
 from relay.policy.decide import Ruling, disposition_of
+from relay.policy.lists import is_favour, list_names
 from relay.scan.model import ScannerKind, ScanWord
 from relay.vocabulary import Disposition, Reply
 
@@ -41,6 +42,7 @@ _REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
     "virus": (replies.VIRUS_REFUSED, replies.VIRUS_DEFERRED),
     "spam": (replies.SPAM_REFUSED, replies.SPAM_DEFERRED),
     "scan.unavailable": (replies.NOT_SCANNED_REFUSED, replies.NOT_SCANNED_DEFERRED),
+    LIST: (replies.SENDER_REFUSED, replies.SENDER_DEFERRED),
 }
 
 
@@ -103,31 +105,48 @@ def find_rules(config: Config, route: Route | None, *, listener: str) -> Rules:
 
 
 def list_met(results: Mapping[str, str], rules: Rules) -> tuple[Met, ...]:
-    """The rules that a mail meets, among those that there are."""
+    """The rules that a mail meets by the results of its checks, among those that there are."""
     return tuple(
-        Met(name, rules[name].action, rules[name].observe) for name in _list_names(results) if name in rules
+        Met(name, rules[name].action, rules[name].observe)
+        for name, proved in _list_names(results)
+        if name in rules and (proved or not is_favour(rules[name].action))
     )
 
 
-def _list_names(results: Mapping[str, str]) -> Iterator[str]:
-    """The names of all rules that results meet."""
+def list_late(classification: str, risks: Collection[str], rules: Rules) -> tuple[Met, ...]:
+    """The rules that a mail meets by what is found out when it is delivered: its class, and its risks."""
+    names = (f"class.{classification}", *(f"risk.{code}" for code in risks))
+    return tuple(Met(name, rules[name].action, rules[name].observe) for name in names if name in rules)
+
+
+def list_late_tags(rules: Rules) -> tuple[str, ...]:
+    """The rules of that kind that tag a mail which meets them."""
+    return tuple(
+        name for name, rule in rules.items() if is_late(name) and rule.action == "tag" and not rule.observe
+    )
+
+
+def _list_names(results: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
+    """The names of all rules that results meet, each with the word whether a favour counts."""
     scans = {kind: results.get(f"relay_{kind}") for kind in ScannerKind}
     if scans[ScannerKind.VIRUS] == ScanWord.VIRUS:
-        yield "virus"
+        yield "virus", True
     if scans[ScannerKind.SPAM] == ScanWord.SPAM:
-        yield "spam"
+        yield "spam", True
     if ScanWord.UNAVAILABLE in scans.values():
-        yield "scan.unavailable"
+        yield "scan.unavailable", True
     for check in ("spf", "dkim", "arc", "iprev"):
         name = f"{check}.{results.get(f'relay_{check}', 'none')}"
-        if name in _REPLIES:
-            yield name
-    if results.get("relay_dnsbl") == "fail":
-        yield "listed"
+        if name in ORIGIN_RULES:
+            yield name, True
     if results.get("relay_dmarc") == "fail":
         name = f"dmarc.{results.get('relay_dmarc_policy', 'none')}"
-        if name in _REPLIES:
-            yield name
+        if name in ORIGIN_RULES:
+            yield name, True
+    if results.get("relay_dnsbl") == "fail":
+        yield "listed", True
+    for listed, proved in list_names(results):
+        yield f"{LIST}{listed}", proved
 
 
 def _strictest(met: Sequence[Met], actions: Sequence[str]) -> Met | None:
@@ -153,7 +172,7 @@ def decide_wire(
     found = {route: step for route, each in met.items() if (step := _strictest(each, _REFUSALS)) is not None}
     if not found:
         return OriginVerdict()
-    refused = {route: _REPLIES[step.rule][step.action == "defer"] for route, step in found.items()}
+    refused = {route: _find_reply(step) for route, step in found.items()}
     if all(route in found or route in refusing for route in met):
         reply = next((each for each in refused.values() if each.code < 500), next(iter(refused.values())))
         return OriginVerdict(reply=reply, refused=refused)
@@ -162,9 +181,18 @@ def decide_wire(
     return OriginVerdict(held={route: step.rule for route, step in found.items()})
 
 
+def _find_reply(step: Met) -> Reply:
+    """The reply of a rule that refuses."""
+    return _REPLIES[LIST if step.rule.startswith(LIST) else step.rule][step.action == "defer"]
+
+
 def decide_handling(results: Mapping[str, str], rules: Rules) -> Handling:
     """The handling of an accepted mail for one route, by its stored results. Refusals come too late here."""
-    met = list_met(results, rules)
+    return choose_handling(list_met(results, rules))
+
+
+def choose_handling(met: Sequence[Met]) -> Handling:
+    """The handling of an accepted mail that meets these rules."""
     tags = tuple(each.rule for each in met if each.action == "tag" and not each.observe)
     step = _strictest(met, _DELIVERIES)
     if step is None:
@@ -174,6 +202,13 @@ def decide_handling(results: Mapping[str, str], rules: Rules) -> Handling:
     return Handling(action=step.action, rule=step.rule, tags=tags)
 
 
+def name_reason(rule: str) -> str:
+    """The reason of an entry that a rule holds or drops; those of classes are older than the policy."""
+    return rule if rule.startswith("class.") else f"policy.{rule}"
+
+
 def tell_rule(rule: str) -> str:
     """The sentence that says why a route holds or drops a mail."""
+    if rule.startswith(LIST):
+        return f"its sender is on the list {rule.removeprefix(LIST)}"
     return f"the policy has a rule for {rule}, which this mail meets"

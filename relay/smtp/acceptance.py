@@ -7,7 +7,6 @@ that each outcome of the spool means. `transfer` says when.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from relay.config.model import Route
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
-from relay.message.author import find_author
+from relay.message.author import find_author, find_author_fields
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
@@ -26,6 +25,7 @@ from relay.policy.decide import Facts, Verdict, decide, decide_files, dispositio
 from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, tell_rule
 from relay.smtp.content import Content
 from relay.smtp.filetypes import strict_routes
+from relay.smtp.findings import find_findings, find_first
 from relay.smtp.received import build_missing, build_received
 from relay.smtp.transaction import Transaction
 from relay.spool.interface import Intake
@@ -48,6 +48,8 @@ class Acceptance:
     message_id: str | None = None
     references: tuple[str, ...] = ()
     author: str | None = None
+    #: The bodies of all From fields, where lists are asked about authors.
+    author_fields: tuple[bytes, ...] = ()
     hops: Hops | None = None
     trace_size: int = 0
     #: The reader of the signatures that the mail carries; None where its origin is not checked.
@@ -72,6 +74,8 @@ class Acceptance:
         self.message_id = find_message_id(found)
         self.references = find_references(found)
         self.author = find_author(found)
+        if settings.lists is not None:
+            self.author_fields = find_author_fields(found)
         if settings.trusted:
             fields, self.repairs = build_missing(
                 found,
@@ -114,8 +118,9 @@ class Acceptance:
 
     def is_examined(self) -> bool:
         """Returns whether `take_in` examines the mail before its commit and waits for more than the spool."""
-        scanners = self.transaction.settings.scanners
-        return self.signed is not None or scanners is not None or bool(self.strict_routes())
+        settings = self.transaction.settings
+        asks = settings.scanners is not None or settings.lists is not None
+        return self.signed is not None or asks or bool(self.strict_routes())
 
     def strict_routes(self) -> list[Route]:
         """The routes among those of the mail that refuse files before the 250."""
@@ -211,34 +216,24 @@ async def take_in(
         if verdict.reply is not None:
             return verdict.reply
         offered = _spare(acceptance, offered, verdict)
-    if acceptance.signed is not None or settings.scanners is not None:
-        acceptance.results = await _find_results(acceptance, offered)
+    findings = await find_findings(
+        settings, offered, signed=acceptance.signed, author_fields=acceptance.author_fields
+    )
+    if findings:
+        acceptance.results = findings
         refusal = _judge_origin(acceptance, offered)
         if refusal.reply is not None:
             if settings.lmtp:
                 _refuse_each(acceptance, offered, refusal)
             return refusal.reply
-        offered = _spare_origin(acceptance, replace(offered, results=acceptance.results), refusal)
+        offered = _spare_origin(acceptance, replace(offered, results=findings), refusal)
+        offered = replace(offered, first=find_first(settings, offered))
     if check is not None:
         checked = await check(offered)
         if isinstance(checked, Reply):
             return checked
         offered = checked
     return await intake.begin_put(replace(offered, arrived_at=intake.now()))
-
-
-async def _find_results(acceptance: Acceptance, offered: Submission) -> Mapping[str, str]:
-    """The results of the checks of a mail's origin and of its scanners, all of which are asked at once."""
-    settings = acceptance.transaction.settings
-    ways = []
-    if acceptance.signed is not None and settings.identity is not None:
-        ways.append(settings.identity.find_results(offered.envelope, acceptance.signed.finish()))
-    if settings.scanners is not None:
-        ways.append(settings.scanners.find_results(offered))
-    found: dict[str, str] = {}
-    for results in [await ways[0]] if len(ways) == 1 else await asyncio.gather(*ways):
-        found |= results
-    return found
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from relay.config.listener import Listener, Tls, list_places
 from relay.config.model import Config
+from relay.lists.lookup import Lists, build_lists
 from relay.routes import RouteTable
 from relay.smtp.auth import Users
 from relay.smtp.counters import SharedCounters
@@ -68,6 +69,7 @@ class Listeners:
         self._hooks: Hooks | None = None
         self._checks: IdentityChecks | None = None
         self._scanners: Scanners | None = None
+        self._lists: Lists | None = None
 
     async def start(self, sockets: Mapping[int, Sequence[socket.socket]]) -> None:
         """Take mail at these sockets, which are given by the number of their place in the configuration."""
@@ -113,6 +115,7 @@ class Listeners:
         hooks = build_hooks(config, self._hooks)
         checks = build_checks(config, self._checks)
         scanners = build_scanners(config, self._scanners)
+        lists = build_lists(config, self._lists)
         settings = {
             number: build_settings(
                 config=config,
@@ -125,6 +128,7 @@ class Listeners:
                 hooks=hooks,
                 identity=checks,
                 scanners=scanners,
+                lists=lists,
             )
             for number, place in enumerate(list_places(config.listeners))
         }
@@ -133,6 +137,7 @@ class Listeners:
         self._hooks = hooks
         self._checks = checks
         self._scanners = scanners
+        self._lists = lists
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 

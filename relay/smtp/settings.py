@@ -14,6 +14,7 @@ from relay import replies
 from relay.config.listener import Listener
 from relay.config.model import Config, Limits
 from relay.domains import normalise_address
+from relay.lists.lookup import Lists
 from relay.networks import Network, parse_address, parse_network
 from relay.policy.decide import Terms, build_terms
 from relay.routes import RouteTable
@@ -77,16 +78,19 @@ class ListenerSettings:
     identity: IdentityChecks | None = None
     #: The scanners; None where this listener asks none.
     scanners: Scanners | None = None
+    #: The lists of senders; None where the configuration has none.
+    lists: Lists | None = None
 
     @property
     def commit_seconds(self) -> float:
-        """The seconds from the end of a mail's data to its reply, those that handlers, the checks of its
-        origin and scanners may take included.
+        """The seconds from the end of a mail's data to its reply, with those of handlers, checks of its
+        origin, scanners and lists, the last three of which are asked at the same time.
         """
         hooks = self.hooks.seconds if self.hooks is not None else 0
         checks = self.identity.seconds if self.identity is not None else 0
         scans = self.scanners.seconds if self.scanners is not None else 0
-        return self.limits.commit_seconds + hooks + max(checks, scans)  # these two at the same time
+        lists = self.lists.seconds if self.lists is not None else 0
+        return self.limits.commit_seconds + hooks + max(checks, scans, lists)
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -106,6 +110,7 @@ def build_settings(
     hooks: Hooks | None = None,
     identity: IdentityChecks | None = None,
     scanners: Scanners | None = None,
+    lists: Lists | None = None,
 ) -> ListenerSettings:
     """The settings of a listener at one of its addresses, by default the first. Without a `look` the listener
     has one of its own.
@@ -151,6 +156,7 @@ def build_settings(
         hooks=hooks,
         identity=identity if not trusted or (identity is not None and identity.behind_ours) else None,
         scanners=scanners if listener.scan else None,
+        lists=lists,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
 

@@ -98,6 +98,8 @@ class Submission:
     results: Mapping[str, str] = field(default_factory=dict)
     #: Routes whose entries are held from the beginning; each is named once.
     holds: tuple[PolicyHold, ...] = ()
+    #: Routes whose entries are claimed before new mail, as an answer to a contact is.
+    first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

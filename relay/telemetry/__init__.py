@@ -43,7 +43,14 @@ from relay.telemetry.hooks import (
     hook_overruled,
     hook_refused,
 )
-from relay.telemetry.identity import identity_checked, mail_scanned, policy_met, scanner_moved
+from relay.telemetry.identity import (
+    identity_checked,
+    list_read,
+    list_unread,
+    mail_scanned,
+    policy_met,
+    scanner_moved,
+)
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
     certificate_loaded,
@@ -111,6 +118,8 @@ __all__ = [
     "hook_refused",
     "identity_checked",
     "intake_moved",
+    "list_read",
+    "list_unread",
     "listener_awaited",
     "listener_left_out",
     "listener_opened",

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from relay.telemetry.current import current_log
-from relay.telemetry.metrics import IDENTITY_CHECKS, IDENTITY_METHODS, POLICY_MET, SCANNER_AWAY, SCANS
+from relay.telemetry.metrics import (
+    IDENTITY_CHECKS,
+    IDENTITY_METHODS,
+    LIST_FAILURES,
+    POLICY_MET,
+    SCANNER_AWAY,
+    SCANS,
+)
 
 
 def list_words(results: Mapping[str, str]) -> dict[str, str]:
@@ -45,6 +52,17 @@ def scanner_moved(*, scanner: str, away: bool, reason: str) -> None:
         current_log().warning("scanner.away", scanner=scanner, why=reason)
     else:
         current_log().info("scanner.back", scanner=scanner)
+
+
+def list_read(*, name: str, entries: int) -> None:
+    """A list of senders was read, and is in force."""
+    current_log().info("list.read", list=name, entries=entries)
+
+
+def list_unread(*, name: str, why: str, entries: int) -> None:
+    """A list of senders is not in order; its last good state, of so many entries, stays in force."""
+    LIST_FAILURES.labels(name).inc()
+    current_log().error("list.unread", list=name, why=why, entries=entries)
 
 
 def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool) -> None:

@@ -74,6 +74,9 @@ POLICY_MET = Counter(
     "Rules of the policy that mails met, by action; observed ones did nothing.",
     ["rule", "action", "observe"],
 )
+LIST_FAILURES = Counter(
+    "relay_list_failures", "Times that a list of senders could not be read or asked.", ["list"]
+)
 DELIVERIES = Counter("relay_deliveries", "Delivery attempts by outcome.", ["outcome"])
 DELIVERY_FAILURES = Counter(
     "relay_delivery_failures",

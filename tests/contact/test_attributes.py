@@ -220,6 +220,8 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         "relay_spam": "clean",
         "relay_spam_score": "-0.10",
         "relay_spam_detail": "not taken for spam",
+        "relay_lists": "vip",
+        "relay_priority": "1",
     }
     context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
     facts = Facts(importance="high", language="de", new_text="Wo?")

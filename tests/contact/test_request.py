@@ -60,16 +60,6 @@ def test_whole_request():
     assert request["RelatedContactId"] == "contact-1"
 
 
-def test_flow_by_class():
-    """A route sends a class of mail to a flow of its own."""
-    config = make_config(contact_flow_id="flow-1", flows={"bounce": "flow-bounce"})
-    message = make_message(
-        text="hi", author="mailer-daemon@x.example", subject="Undelivered Mail Returned to Sender"
-    )
-    made = fit(message, make_context(reverse_path=None), make_route(config), config)
-    assert build_request(made, [], client_token="t")["ContactFlowId"] == "flow-bounce"
-
-
 def test_every_attached_file_needs_its_url():
     """A missing or an extra URL is a fault of the caller."""
     made = plan(make_message(text="hi", attachments=[make_part()]))

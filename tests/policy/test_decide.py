@@ -15,9 +15,9 @@ from relay import replies
 from relay.config.builtin import builtin_config
 from relay.config.listener import Listener
 from relay.message.hops import Hops
-from relay.policy.decide import Facts, Terms, build_terms, decide, decide_class
+from relay.policy.decide import Facts, Terms, build_terms, decide
 from relay.policy.octets import Cleaner, Octets, measure_file
-from relay.vocabulary import Classification, Disposition, Reply
+from relay.vocabulary import Disposition, Reply
 
 TERMS = Terms(max_bytes=1_000, line_bytes=100, hops=5)
 FINE = Octets(received=500, size=490)
@@ -117,13 +117,6 @@ def test_a_route_that_refuses_beside_one_that_takes(lmtp: bool, word: Dispositio
     assert verdict.rule("a").disposition is word
     assert "x.zip" in verdict.rule("a").reason
     assert (verdict.rule("b").disposition, verdict.rule("b").reason) == (Disposition.ACCEPT, "")
-
-
-def test_a_route_acts_on_a_class():
-    """The route's word for a class of mail, and "deliver" where it has none."""
-    route = builtin_config(routes=[{"match": ["a@example.com"], "on": {"bounce": "drop"}}]).routes[0]
-    assert decide_class(route, Classification.BOUNCE) == "drop"
-    assert decide_class(route, Classification.HUMAN) == "deliver"
 
 
 @given(st.lists(st.sampled_from([b"\n", b".", b"a", b"xyz\n"]), max_size=30).map(b"".join))

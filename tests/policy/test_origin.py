@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import itertools
-from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config.builtin import builtin_config
-from relay.config.policy import PRESETS, OriginRule, Rule
-from relay.policy.origin import Handling, decide_handling, decide_wire, find_rules, list_met
+from relay.config.policy import ORIGIN_RULES, PRESETS, RULES, Rule
+from relay.policy.origin import (
+    Handling,
+    choose_handling,
+    decide_handling,
+    decide_wire,
+    find_rules,
+    list_late,
+    list_late_tags,
+    list_met,
+)
 
-RULES = get_args(OriginRule)
+EARLY = ORIGIN_RULES
+LATE = tuple(name for name in RULES if name not in EARLY)
 ACTIONS = ("accept", "tag", "hold", "drop", "defer", "reject", "flow:f-1")
 
 
 def results_that_meet(rule):
     """The results of a mail that meets one rule alone."""
+    if rule == "listed":
+        return {"relay_dnsbl": "fail"}
     check, _, word = rule.partition(".")
     if check == "dmarc":
         return {"relay_dmarc": "fail", "relay_dmarc_policy": word}
-    if rule == "listed":
-        return {"relay_dnsbl": "fail"}
     if rule in {"virus", "spam"}:
         return {f"relay_{rule}": rule}
     if rule == "scan.unavailable":
@@ -37,15 +46,15 @@ def rules_of(**table):
     return find_rules(config, config.routes[0], listener="")
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", EARLY)
 def test_each_rule_is_met_by_its_result_alone(rule):
     """A mail with one bad result meets the rule of that name alone; a mail without results meets none."""
-    everything = {name: Rule(action="tag") for name in RULES}
+    everything = {name: Rule(action="tag") for name in EARLY}
     assert [met.rule for met in list_met(results_that_meet(rule), everything)] == [rule]
     assert list_met({}, everything) == ()
 
 
-@pytest.mark.parametrize(("rule", "action"), list(itertools.product(RULES, ["defer", "reject"])))
+@pytest.mark.parametrize(("rule", "action"), list(itertools.product(EARLY, ["defer", "reject"])))
 def test_each_refusal_has_a_reply_of_its_kind(rule, action):
     """`defer` answers 451 and `reject` 550, or 554 for what is in a mail, with a code of the kind 7 (RFC
     7372); what a scanner could not tell is of the kind 3.
@@ -130,22 +139,49 @@ def test_rules_of_the_route_go_before_those_of_its_listener():
 
 
 def test_rules_for_classes_are_on_and_flows():
-    """A rule for a class is the same as `on` or `flows`, and goes before them; observed, it is not there."""
+    """`on` and `flows` are other names of rules for classes; what the policy says goes before them."""
     config = builtin_config(
         routes=[
             {
                 "match": ["a@example.com"],
-                "on": {"bulk": "drop"},
-                "policy": {
-                    "class.bulk": "hold",
-                    "class.list": "flow:f-1",
-                    "class.bounce": {"action": "drop", "observe": True},
-                },
+                "on": {"bulk": "drop", "bounce": "hold", "human": "deliver"},
+                "flows": {"list": "f-1", "bounce": "f-2"},
+                "policy": {"class.bulk": {"action": "drop", "observe": True}},
             }
         ]
     )
-    assert (config.routes[0].on, config.routes[0].flows) == ({"bulk": "hold"}, {"list": "f-1"})
+    rules = {name: (rule.action, rule.observe) for name, rule in config.routes[0].policy.items()}
+    assert rules == {
+        "class.bulk": ("drop", True),
+        "class.bounce": ("hold", False),
+        "class.human": ("accept", False),
+        "class.list": ("flow:f-1", False),
+    }
     assert type(config).model_validate(config.pack()) == config
+
+
+@pytest.mark.parametrize(
+    ("rule", "action"), list(itertools.product(LATE, ["hold", "drop", "tag", "flow:f-1"]))
+)
+def test_rules_for_classes_and_risks_count_at_delivery(rule, action):
+    """Each class and each risk is a rule for listeners and routes, and each action that is not too late."""
+    kind, _, word = rule.partition(".")
+    met = {"class": (word, []), "risk": ("human", [word])}[kind]
+    assert list_met({"relay_dmarc": "pass"}, {rule: Rule(action=action)}) == ()
+    listeners = [{"bind": "127.0.0.1:25", "policy": {rule: action}}]
+    config = builtin_config(listeners=listeners, routes=[{"match": ["a@example.com"]}])
+    rules = find_rules(config, config.routes[0], listener="127.0.0.1:25")
+    handling = choose_handling(list_late(*met, rules))
+    assert (
+        handling
+        == {
+            "hold": Handling(action="hold", rule=rule),
+            "drop": Handling(action="drop", rule=rule),
+            "tag": Handling(tags=(rule,)),
+            "flow:f-1": Handling(flow="f-1", rule=rule),
+        }[action]
+    )
+    assert list_late_tags(rules) == ((rule,) if action == "tag" else ())
 
 
 words = st.sampled_from(
@@ -166,7 +202,7 @@ names = st.sampled_from(
 
 @given(
     st.dictionaries(names, words),
-    st.lists(st.dictionaries(st.sampled_from(RULES), st.sampled_from(ACTIONS)), min_size=1, max_size=3),
+    st.lists(st.dictionaries(st.sampled_from(EARLY), st.sampled_from(ACTIONS)), min_size=1, max_size=3),
     st.booleans(),
 )
 def test_nothing_is_lost_whatever_the_policy_is(results, policies, replies_each):

@@ -39,6 +39,12 @@ class Risk:
     detail: str
 
 
+def name_codes(risks: Sequence[Risk]) -> tuple[str, ...]:
+    """The codes of risks in the order of the table, each once."""
+    found = {risk.code for risk in risks}
+    return tuple(str(code) for code in RiskCode if code in found)
+
+
 #: Details of one code that are told; a mail may have a thousand links.
 _MOST_DETAILS = 3
 

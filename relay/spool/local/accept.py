@@ -143,8 +143,11 @@ def accept(
         mails.append(_mail_row(mail_id, item))
         if item.file is None:
             raws.append((mail_id, mail.raw))
-        priority = REPLY if number in answers else NEW
-        entries.extend(_entry_row(mail_id, item, *one, priority=priority) for one in fresh)
+        usual = REPLY if number in answers else NEW
+        entries.extend(
+            _entry_row(mail_id, item, *one, priority=REPLY if one[0].route in mail.first else usual)
+            for one in fresh
+        )
         accepted.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
     _insert(connection, _MAIL_HEAD, 14, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
