@@ -87,7 +87,7 @@ FLOORS = {
 SIDEWAYS = {
     "config": {"domains", "networks"},
     "routes": {"config", "domains"},
-    "contact": {"auth", "config", "domains", "message", "scan"},
+    "contact": {"auth", "config", "domains", "message", "networks", "scan"},
     "auth": {"config", "domains", "message", "networks"},
     "policy": {"config", "contact", "domains", "message", "replies", "scan"},
     "spool": {"config", "domains", "faults", "telemetry", "timing"},

@@ -28,6 +28,9 @@ from relay.contact.limits import EXPIRY_KEY, SEGMENT_KEY_CHARACTERS
 #: Captures of a route and characters of a pattern: each costs time for every mail.
 _CAPTURES = 16
 _PATTERN_CHARACTERS = 1_000
+#: Marks of a route, and characters of each: a notice of a gateway has a few hundred.
+_MARKS = 20
+_MARK_CHARACTERS = 2_000
 #: Levels of tables in a segment attribute; the service model names no limit.
 _DEEPEST = 4
 
@@ -51,6 +54,15 @@ def check_source(value: str) -> str:
     if value in ("subject", "body", "author") or _HEADER.fullmatch(value):
         return value
     raise ValueError('is no place to look; write "subject", "body", "author" or "header:X-Order-Id"')
+
+
+def check_mark(value: str) -> str:
+    """A text that a gateway puts before mail."""
+    if not value.strip() or len(value) > _MARK_CHARACTERS:
+        raise ValueError(
+            f"is no mark; write the words that the gateway puts first, {_MARK_CHARACTERS:,} characters at most"
+        )
+    return value
 
 
 def check_pattern(value: str) -> str:
@@ -132,6 +144,16 @@ def _check_segment(key: str, value: Any, depth: int) -> None:
             raise ValueError(f'"{key}" {exc}') from None
     elif isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
         raise ValueError(f'"{key}" must be text in quotes, a whole number of 32 bits, or a table of these')
+
+
+_Mark = Annotated[str, AfterValidator(check_mark)]
+
+
+class Strip(Section):
+    """The texts that a gateway of ours puts at the beginning of subjects and bodies."""
+
+    subject: Annotated[tuple[_Mark, ...], Field(max_length=_MARKS)] = ()
+    body: Annotated[tuple[_Mark, ...], Field(max_length=_MARKS)] = ()
 
 
 class ContactFields(Section):

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from relay.config.contact import Contact, ContactFields, Template, captured_names, unknown_fields
+from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
 from relay.config.origin import Dns, Identity
@@ -218,6 +218,7 @@ class Route(ContactFields):
     prefer: Literal["html", "text"] = "html"
     disallowed_types: Literal["store", "reject"] = "store"
     thread: Literal["off", "references"] = "off"
+    strip: Strip = Strip()
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
         default_factory=dict
@@ -297,6 +298,7 @@ class Config(Section):
             *_doubled_routes(self.routes),
             *doubled_binds(self.listeners),
             *_unmet_needs(self),
+            *_strips_nothing(self),
             *_too_slow(self.hooks),
             *_unknown_fields(self),
             *_unknown_lists(self),
@@ -353,6 +355,15 @@ def _unknown_lists(config: Config) -> Iterator[str]:
     for place, name in dict.fromkeys(named):
         if name not in config.lists:
             yield f'{place}: names the list "{name}", which is none; give it a place, as in [lists.{name}]'
+
+
+def _strips_nothing(config: Config) -> Iterator[str]:
+    for index, route in enumerate(config.routes):
+        if (route.strip.subject or route.strip.body) and not config.identity.trusted_relays:
+            yield (
+                f"routes[{index}].strip: needs identity.trusted_relays; name the networks of the gateway that "
+                "puts the marks there"
+            )
 
 
 def _unmet_needs(config: Config) -> Iterator[str]:

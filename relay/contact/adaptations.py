@@ -41,7 +41,9 @@ class AdaptationCode(DocumentedCode):
 
     SUBJECT_CLEANED = "subject.cleaned", "Control characters or broken surrogates in the subject were replaced; at the rungs `text` and `original` also invisible characters."
     SUBJECT_TOO_LONG = "subject.too_long", f"The subject was cut to the {SUBJECT_CHARACTERS} characters that Connect takes."
+    SUBJECT_STRIPPED = "subject.stripped", "A mark that our own gateway puts before each subject was taken away (`routes[].strip`)."
 
+    BODY_STRIPPED = "body.stripped", "A notice that our own gateway puts before each body was taken away (`routes[].strip`)."
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."
     BODY_FROM_FILE = "body.from_file", "The mail's own body shows nothing; the words of a file, of an attached message or of a report stand in its place."

@@ -28,6 +28,7 @@ from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.promotion import promote
 from relay.contact.risk.codes import name_codes
 from relay.contact.risk.find import find_risks
+from relay.contact.strip import strip_marks
 from relay.contact.subject import fit_subject
 from relay.contact.templates import collect_values, fill_attributes, fill_templates
 from relay.contact.thread import fit_thread
@@ -64,6 +65,7 @@ def fit(
     """
     whole_key = f"{_folder(context, config)}original.eml"
     kept_key = None if config.s3.keep_original == "never" else whole_key
+    message, stripped = strip_marks(message, context, route, config)
     subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
     from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
     recipients = fit_recipients(message, context, config)
@@ -100,7 +102,7 @@ def fit(
         captured=captured or {},
     )
     filled = fill_templates(values, route, config, rung=rung)
-    changes = (*subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
+    changes = (*stripped, *subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
     changes += (*content.changes, *filled.changes)
     risks = find_risks(message, config, reverse_path=context.envelope.reverse_path)
     describe = partial(

@@ -414,13 +414,17 @@ def uncommented(text):
     return re.sub(r"^# (\w+ = |\[\[[\w.]+\]\]$)", r"\1", text, flags=re.MULTILINE)
 
 
+def _path(prefix):
+    return [0 if step == "[]" else step for step in re.findall(r"\w+|\[\]", prefix)]
+
+
 def keys_of(data, prefix=""):
     """Every key that a parsed file gives, named as `all_keys` names them."""
     for name, value in data.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             for entry in value:
                 yield from keys_of(entry, f"{prefix}{name}[].")
-        elif isinstance(value, dict) and names_at((*re.findall(r"\w+", prefix), name)):
+        elif isinstance(value, dict) and names_at((*_path(prefix), name)):
             yield from keys_of(value, f"{prefix}{name}.")
         else:
             yield prefix + name
