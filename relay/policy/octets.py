@@ -105,14 +105,9 @@ class Cleaner:
 
 def build_octets(cleaner: Cleaner, *, received: int, size: int) -> Octets:
     """The measures of what a cleaner has seen."""
+    # In order and without names, which would cost each mail half a microsecond more.
     return Octets(
-        received=received,
-        size=size,
-        long_line=cleaner.too_long,
-        unfinished_line=cleaner.unfinished,
-        bare_lf=cleaner.bare_lf,
-        bare_cr=cleaner.bare_cr,
-        smuggled=cleaner.smuggled,
+        received, size, cleaner.too_long, cleaner.unfinished, cleaner.bare_lf, cleaner.bare_cr, cleaner.smuggled
     )
 
 

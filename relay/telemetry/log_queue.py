@@ -11,10 +11,14 @@ import io
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 
 #: Characters that wait at most: about ten thousand lines, a few seconds of a busy receiver.
 ROOM_CHARACTERS = 4 << 20
+#: Seconds from the first text that is queued to its write, which takes along all that comes meanwhile. Each
+#: waking of the thread costs the event loop some 100 µs, and a busy one has lines a thousand times a second.
+_GATHER_SECONDS = 0.01
 #: Milliseconds of one wait for a full descriptor that was opened as non-blocking.
 _FULL_MILLISECONDS = 1_000
 
@@ -108,13 +112,15 @@ class QueuedStream(io.TextIOBase):
                 self._count(lost)
 
     def _take(self) -> str:
-        """Wait until text is queued. Returns all of it."""
+        """Wait until text is queued, and a moment more. Returns all of it."""
         with self._changed:
             while not self._waiting:
                 self._asleep = True
                 self._changed.notify_all()
                 self._changed.wait()
             self._asleep = False
+        time.sleep(_GATHER_SECONDS)
+        with self._changed:
             waiting, self._waiting = self._waiting, []
         return "".join(waiting)
 
