@@ -135,11 +135,13 @@ def begin_acceptance(transaction: Transaction, peer: Peer) -> Acceptance:
     return Acceptance(transaction=transaction, peer=peer, received_at=utc_now(), signed=signed)
 
 
-def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submission | Reply:
+def complete(
+    acceptance: Acceptance, content: Content, *, trim: int, arrived_at: datetime | None
+) -> Submission | Reply:
     """The whole mail as a submission for the spool, or the reply that refuses the mail.
 
     `trim` octets of end-of-data are taken off a mail in memory. A mail that was moved to its file has its
-    last block already.
+    last block already. `arrived_at` is the instant of its end, by the spool's clock.
     """
     transaction = acceptance.transaction
     if not content.moved:
@@ -166,6 +168,7 @@ def complete(acceptance: Acceptance, content: Content, *, trim: int) -> Submissi
         fingerprint=content.fingerprint,
         message_id=acceptance.message_id,
         references=acceptance.references,
+        arrived_at=arrived_at,
         author=acceptance.author,
     )
 
@@ -188,7 +191,7 @@ async def receive(
     Raises:
         SpoolError: the spool has not taken the mail.
     """
-    offered = complete(acceptance, content, trim=trim)
+    offered = complete(acceptance, content, trim=trim, arrived_at=intake.now())
     if isinstance(offered, Reply):
         return offered
     return await take_in(acceptance, offered, intake=intake, check=check)
@@ -233,7 +236,7 @@ async def take_in(
         if isinstance(checked, Reply):
             return checked
         offered = checked
-    return await intake.begin_put(replace(offered, arrived_at=intake.now()))
+    return await intake.begin_put(offered)
 
 
 def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Submission:

@@ -172,9 +172,8 @@ class Connection(asyncio.Protocol):
         """Send the replies that wait, with one write."""
         out, link = self.out, self.link
         if out and link is not None:
-            octets = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            link.write(octets)
+            self.out = []
+            link.write(out[0] if len(out) == 1 else b"".join(out))
 
     def pause(self) -> None:
         """Let the peer wait: the kernel's buffer fills, then the peer's."""

@@ -103,7 +103,7 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake, agree
         open_file=lambda: intake.open_file(transaction.spool_id),
     )
     content.add(raw)
-    outcome: Submission | Receipt | Reply = complete(acceptance, content, trim=0)
+    outcome: Submission | Receipt | Reply = complete(acceptance, content, trim=0, arrived_at=intake.now())
     if isinstance(outcome, Submission):
         await asyncio.to_thread(agree, outcome)
         outcome = await take_in(acceptance, outcome, intake=intake)

@@ -93,9 +93,9 @@ class Session:
         if self.settings.tls_first and self.peer_state.tls is None and verb not in _BEFORE_TLS:
             return self.counted(replies.TLS_FIRST)
         answer = handler(self, argument.strip(b" "), now)
-        if isinstance(answer, Reply) and answer.code < 500:
-            return answer
-        return self.counted(answer)
+        if isinstance(answer, Reply):
+            return answer if answer.code < 500 else self.counted(answer)
+        return self.counted(answer) if isinstance(answer, Delayed) else answer
 
     def counted(self, answer: Answer) -> Answer:
         """The answer, counted where it is a refusal. Returns the end of the session when it was one

@@ -106,7 +106,7 @@ class SpoolClock:
 
     def now(self) -> datetime:
         """The present instant."""
-        return from_microseconds(self.microseconds())
+        return from_microseconds(self.state.base + self._clocks.passed())
 
     def is_doubted(self) -> bool:
         """Compare both clocks now. Returns whether nothing may be given up or removed for its age."""
