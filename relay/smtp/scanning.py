@@ -30,12 +30,14 @@ _Ask = Callable[[Submission, float], Awaitable[ScanResult]]
 class AskedScanner:
     """One scanner: its turns, its limit, its breaker."""
 
-    def __init__(self, name: str, kind: ScannerKind, limits: Scanner, ask: _Ask) -> None:
+    def __init__(
+        self, name: str, kind: ScannerKind, limits: Scanner, ask: _Ask, *, breaker: Breaker | None = None
+    ) -> None:
         self._name = name
         self._kind = kind
         self._ask = ask
         self._turns = asyncio.Semaphore(limits.concurrency)
-        self._breaker = Breaker()
+        self._breaker = breaker or Breaker()
         self._is_away = False
         #: The most seconds that a mail waits for this scanner.
         self.seconds = limits.seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -160,6 +161,18 @@ async def test_rspamd_that_hangs():
         result, _ = await asyncio.wait_for(scan(answer, seconds=0.3), 5)
         assert result.word is ScanWord.UNAVAILABLE
         assert result.reason == "rspamd did not answer within 0.3 s"
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"1,", b"[[1],", b'{"a":{},', b'"\\u0041",', b"9"])
+def test_answer_costs_milliseconds(piece):
+    """Whatever an answer within a megabyte is made of, it is read or given up in a few milliseconds of
+    processor time, because the loop waits for that.
+    """
+    for times in (3_000, 1_000_000 // len(piece)):
+        octets = b'{"action": "reject", "symbols": [' + piece * times
+        began = time.thread_time()
+        assert read_answer(octets).word is ScanWord.UNAVAILABLE
+        assert time.thread_time() - began < 0.05
 
 
 async def test_endless_answer():

@@ -5,10 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import smtplib
 import time
+from types import SimpleNamespace
 
 import pytest
 from scanner_server import SPAM, VIRUS, scanners_in_a_thread
 from serving import Serving, build_config
+
+from relay.config.scan import Scanner as ScannerLimits
+from relay.scan.breaker import Breaker
+from relay.scan.model import ScannerKind, ScanResult, ScanWord
+from relay.smtp.scanning import AskedScanner
 
 HEADER = b"From: a@customer.example\r\nTo: support@example.com\r\nMessage-ID: <%d@customer.example>\r\n\r\n"
 SECONDS = 1.0
@@ -184,3 +190,23 @@ def test_mail_without_a_turn_is_not_scanned(scanners):
         "clamd did not answer",
         "clamd had no turn for it",
     ]
+
+
+async def test_scanner_that_is_back_is_asked_again():
+    """After its time the breaker lets one mail through, and its answer ends the pause."""
+    told = []
+
+    async def ask(offered, seconds):
+        told.append(seconds)
+        is_there = len(told) > 3
+        word = ScanWord.CLEAN if is_there else ScanWord.UNAVAILABLE
+        return ScanResult(kind=ScannerKind.VIRUS, word=word, reason="in words", answered=is_there)
+
+    breaker = Breaker(seconds=0.0)
+    scanner = AskedScanner("clamd", ScannerKind.VIRUS, ScannerLimits(), ask, breaker=breaker)
+    mail = SimpleNamespace(spool_id="0123456789ab")
+    for open_after in (False, False, True, False):
+        await scanner.scan(mail)
+        assert breaker.is_open is open_after
+    assert len(told) == 4
+    assert all(9 < seconds <= 10 for seconds in told)
