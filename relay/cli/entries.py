@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -30,6 +31,8 @@ class SpoolView(NamedTuple):
     routes: tuple[str, ...]
     #: Our own name, by which we write results.
     hostname: str = ""
+    #: The folder of what peers were refused lately.
+    refusals: Path = Path()
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
@@ -41,12 +44,15 @@ class SpoolView(NamedTuple):
 def open_view(config_path: str | None) -> Iterator[SpoolView]:
     """Open the spool of the configuration for an operator's command."""
     # Imported late: `relay --help` and a mistyped option need neither pydantic nor SQLite.
+    from relay.config.data_dir import REFUSALS  # noqa: PLC0415 - see above
     from relay.config.load import load_config  # noqa: PLC0415 - see above
     from relay.spool.opening import open_desk  # noqa: PLC0415 - see above
 
     config = load_config(config_path)
     with closing(open_desk(config)) as desk:
-        yield SpoolView(desk, tuple(route.name for route in config.routes), config.hostname)
+        yield SpoolView(
+            desk, tuple(route.name for route in config.routes), config.hostname, config.data_dir / REFUSALS
+        )
 
 
 def id_of(entry: Entry) -> str:

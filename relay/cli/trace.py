@@ -1,7 +1,7 @@
 """The command `relay trace`: where is my mail?
 
 Owns the one screen that follows a mail from the peer's address to the contact id, found by any of Message-ID,
-spool id, contact id, sender or recipient. Never changes anything.
+spool id, contact id, sender or recipient, and what stands behind the id in a refusal. Never changes anything.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from relay.cli.pages import because, list_checks
 from relay.cli.records import build_details
 from relay.cli.waiting import build_status
 from relay.spool.model import Entry, Event, Remembered
+from relay.telemetry.refusals import Refusal, find_refusals
 
 #: Entries that are looked for, and those of them that are shown unless --limit is given: a screen or two.
 _LIMIT = 1_000
@@ -29,7 +30,8 @@ _SHOWN = 20
     epilog="""\b
 Examples:
   relay trace '<CAF3x@mail.example.org>'
-  relay trace ann@example.org --limit 5000 --json""",
+  relay trace ann@example.org --limit 5000 --json
+  relay trace '[0TBQ2V7Z1PT3K00]'         # from the end of a refusal""",
 )
 @config_option
 @click.argument("word", metavar="MESSAGE-ID|SPOOL-ID|CONTACT-ID|ADDRESS")
@@ -47,19 +49,22 @@ def trace_command(
     """Answer: where is my mail? Exit code 1 when nothing here knows of it.
 
     A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer
-    kept. An ADDRESS finds only mail that is still in the spool: a@b all of it, @b the domain, a@ the local
-    part.
+    kept, and the id in a refusal ("550 ... [0T...]") the command that was refused, and why. An ADDRESS finds
+    only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
     """
     word = word.strip()
+    word = word[1:-1] if word.startswith("[") and word.endswith("]") else word
     with open_view(config_path) as view:
         found = _find(view, word, limit=limit or _LIMIT)
         if as_json:
             _echo_records(view, found, limit=limit or _LIMIT)
         else:
+            for refusal in found.refusals:
+                echo(_refusal_line(refusal))
             for line in found.remembered:
                 echo(_remembered_line(line))
             _echo_stories(view, found, limit=limit or _SHOWN)
-    if not found.entries and not found.remembered:
+    if not found.entries and not found.remembered and not found.refusals:
         if not as_json:
             echo_note(f"nothing is known of {word}")
         ctx.exit(1)
@@ -72,6 +77,8 @@ class _Found(NamedTuple):
     remembered: Sequence[Remembered]
     #: True if there are more entries, or more of the ledger.
     cut: bool
+    #: The refusals that peers were told under this id.
+    refusals: Sequence[Refusal] = ()
 
 
 def _find(view: SpoolView, word: str, *, limit: int) -> _Found:
@@ -83,6 +90,7 @@ def _find(view: SpoolView, word: str, *, limit: int) -> _Found:
         entries[-limit:],
         [line for line in lines[-limit:] if (line.spool_id, line.address) not in known],
         max(len(entries), len(lines)) > limit,
+        find_refusals(view.refusals, word),
     )
 
 
@@ -91,7 +99,13 @@ def _echo_records(view: SpoolView, found: _Found, *, limit: int) -> None:
     records = [build_details(view.desk, entry, paused) for entry in found.entries]
     if found.cut:
         echo_note(f"only the newest {limit} are listed; --limit N lists more")
-    echo_json([*(_remembered_record(line) for line in found.remembered), *records])
+    echo_json(
+        [
+            *map(_refusal_record, found.refusals),
+            *(_remembered_record(line) for line in found.remembered),
+            *records,
+        ]
+    )
 
 
 def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
@@ -133,6 +147,28 @@ def _story(entry: Entry) -> Iterator[str]:
 def _event_line(event: Event) -> str:
     why = f": {because(event.reason, event.detail)}" if event.reason else ""
     return f"  {event.at:%m-%d %H:%M:%S}  attempt {event.attempt} {event.event}{why}"
+
+
+def _refusal_line(refusal: Refusal) -> str:
+    """Give the line of a refusal. Nothing of the mail was kept."""
+    at = datetime.fromtimestamp(refusal.at, UTC)
+    sender = "" if refusal.reverse_path is None else f", from <{refusal.reverse_path}>"
+    return (
+        f"{refusal.reference}  refused {at:%Y-%m-%d %H:%M:%S} UTC: {refusal.peer} ({refusal.helo or 'no HELO'}) "
+        f"at {refusal.listener}{sender}: {refusal.said or 'no command'}: {refusal.reply}"
+    )
+
+
+def _refusal_record(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "spool_id": refusal.reference,
+        "state": "refused",
+        "refused_at": datetime.fromtimestamp(refusal.at, UTC).isoformat(),
+        "peer": {"address": refusal.peer, "helo": refusal.helo or None, "listener": refusal.listener},
+        "reverse_path": refusal.reverse_path,
+        "said": refusal.said,
+        "reply": refusal.reply,
+    }
 
 
 def _remembered_line(line: Remembered) -> str:

@@ -10,3 +10,5 @@ TALLY = "tally"
 #: The folder of decoded files of mails under way. They have no name: what has one was left by a process that
 #: died.
 WORK = "work"
+#: The folder of what peers were refused lately, by receiver, for `relay trace`.
+REFUSALS = "refusals"

@@ -6,7 +6,7 @@ import gc
 import socket
 
 from relay.config import Config
-from relay.config.data_dir import TALLY
+from relay.config.data_dir import REFUSALS, TALLY
 from relay.daemon.child import run_child
 from relay.daemon.messages import Start
 from relay.smtp.listeners import Listeners
@@ -34,6 +34,7 @@ class Receiver:
                 intake=self._intake,
                 # Limits by address hold over all receivers, which count in one small file.
                 tally=order.config.data_dir / TALLY,
+                refusals=order.config.data_dir / REFUSALS,
                 index=order.index,
                 receivers=order.receivers,
             )

@@ -30,6 +30,7 @@ from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
 from relay.spool.interface import Intake
+from relay.telemetry.refusals import Refusals
 
 #: Seconds between two looks whether the last session is gone.
 _DRAIN_STEP_SECONDS = 0.05
@@ -53,11 +54,19 @@ class Listeners:
     """The receiving half of one process."""
 
     def __init__(
-        self, *, config: Config, intake: Intake, tally: Path | None = None, index: int = 0, receivers: int = 1
+        self,
+        *,
+        config: Config,
+        intake: Intake,
+        tally: Path | None = None,
+        refusals: Path | None = None,
+        index: int = 0,
+        receivers: int = 1,
     ) -> None:
         """Make a server. With `tally`, limits by address hold over all `receivers`, of which this is
-        number `index`.
+        number `index`. In the folder `refusals` it keeps what peers were refused.
         """
+        self._refusals = Refusals(refusals / f"receiver-{index}") if refusals is not None else None
         self._tally = SharedCounters(tally, index=index, processes=receivers)
         self._config = config
         self._intake = intake
@@ -75,7 +84,12 @@ class Listeners:
         """Take mail at these sockets, which are given by the number of their place in the configuration."""
         loop = asyncio.get_running_loop()
         raise_file_limit()
-        self._server = Server(intake=self._intake, limits=self._config.limits, limiter=Limiter(self._tally))
+        self._server = Server(
+            intake=self._intake,
+            limits=self._config.limits,
+            limiter=Limiter(self._tally),
+            refusals=self._refusals,
+        )
         self._compile(self._config)
         for number, opened in sockets.items():
             for one in opened:

@@ -20,6 +20,7 @@ from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPE
 from relay.smtp.data import TRIM, ChunkReader, DataReader
 from relay.smtp.handshake import Handshake, make_handshake
 from relay.smtp.late_answers import LateAnswers
+from relay.smtp.refused import build_refusal
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
@@ -353,10 +354,12 @@ class Conversation:
     # -- the end -------------------------------------------------------------------------------------------
 
     def _say(self, reply: Reply) -> None:
-        """Say a reply. A refusal carries our id, by which an operator finds it in the log."""
+        """Say a reply. A refusal carries our id, by which the log and `relay trace` have it."""
         octets = replies.build_reply(reply)
         if reply.code >= 500:
             octets = replies.add_reference(octets, self._session.reference)
+            if self._server.refusals is not None:
+                self._server.refusals.remember(build_refusal(self._session, reply))
         self.connection.out.append(octets)
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:

@@ -26,6 +26,7 @@ from relay.smtp.places import Places, Sitting
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
 from relay.spool.interface import Intake
+from relay.telemetry.refusals import Refusals
 from relay.vocabulary import PLACES_TAKEN, Reply
 
 #: Seconds between two looks at the deadlines.
@@ -72,10 +73,14 @@ class Watched(Sitting, Protocol):
 class Server:
     """The receiving half of one process."""
 
-    def __init__(self, *, intake: Intake, limits: Limits, limiter: Limiter) -> None:
+    def __init__(
+        self, *, intake: Intake, limits: Limits, limiter: Limiter, refusals: Refusals | None = None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.intake = intake
         self.limiter = limiter
+        #: The memory of what peers were refused; None where there is none.
+        self.refusals = refusals
         self.logins = Logins(limiter.tally)
         self.places = Places(limiter)
         self.limits = limits
@@ -195,6 +200,8 @@ class Server:
             self._timer.cancel()
             self._timer = None
         self.writers.shutdown(wait=False)
+        if self.refusals is not None:
+            self.refusals.close()
         for checkers in self.checkers:
             checkers.shutdown(wait=False)
 

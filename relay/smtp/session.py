@@ -39,7 +39,7 @@ class Session:
     """One session, as far as it has come."""
 
     __slots__ = (
-        "_budget", "_dialog", "_reference", "_said", "_shared", "peer_state", "settings", "transaction",
+        "_budget", "_dialog", "_reference", "_shared", "peer_state", "said", "settings", "transaction",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +53,8 @@ class Session:
         #: The function that takes the next line in place of a command (AUTH).
         self._dialog: Callable[[bytes], Reply | Credentials | Challenge] | None = None
         self._budget = Budget(settings.limits)
-        self._said = b""
+        #: The command that is answered, as far as it may be told: MAIL and RCPT whole, of others the verb.
+        self.said = b""
 
     @property
     def reference(self) -> SpoolId:
@@ -82,7 +83,7 @@ class Session:
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
         # Of others the argument may be a secret, as a line that is no command may be a password.
-        self._said = line if verb in DIRTY else verb if verb in self._COMMANDS else b""
+        self.said = line if verb in DIRTY else verb if verb in self._COMMANDS else b""
         handler = self._COMMANDS.get(verb)
         if handler is None:
             return self._unknown_verb(line)
@@ -105,7 +106,7 @@ class Session:
         if isinstance(refusal, Reply) and refusal.code >= 500:
             told = self.transaction is not None and refusal is self.transaction.refusal
             again = not self._budget.count_error() or told
-            peer, said = self.peer_state.address, self._said.decode("utf-8", "replace")
+            peer, said = self.peer_state.address, self.said.decode("utf-8", "replace")
             telemetry.command_refused(
                 peer=peer, reply=refusal, reference=self.reference, again=again, said=said
             )
@@ -295,7 +296,8 @@ class Session:
     def _note_refusal(self, transaction: Transaction, reply: Reply, address: str) -> None:
         """Note that a recipient was refused, and log it."""
         again = not self._budget.count_recipient()
-        transaction.refuse(reply, address, peer=self.peer_state.address, again=again)
+        said = self.said.decode("utf-8", "replace")
+        transaction.refuse(reply, address, said=said, peer=self.peer_state.address, again=again)
 
     def _may(self, count: Callable[..., bool], now: float) -> bool:
         """Count by the peer's address. Returns whether the limit allows one more."""

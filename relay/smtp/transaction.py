@@ -78,13 +78,15 @@ class Transaction:
         self.forward_paths.append(path)
         return reply, address
 
-    def refuse(self, reply: Reply, address: str, *, peer: str, again: bool) -> None:
-        """Note that a recipient was refused, and log it; `again`: not among the first of its session."""
+    def refuse(self, reply: Reply, address: str, *, said: str, peer: str, again: bool) -> None:
+        """Note that a recipient was refused by the RCPT that was `said`, and log it; `again`: not among the
+        first of its session.
+        """
         self.refusal = reply
         if reply.code < 500:
             self.deferral = self.deferral or reply
         telemetry.recipient_refused(
-            peer=peer, forward_path=address, reply=reply, spool_id=self.spool_id, again=again
+            peer=peer, forward_path=address, said=said, reply=reply, spool_id=self.spool_id, again=again
         )
 
 

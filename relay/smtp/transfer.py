@@ -260,6 +260,7 @@ class Transfer:
             telemetry.recipient_refused(
                 peer=acceptance.peer.address,
                 forward_path=forward_path,
+                said="DATA",  # after it, and for a single one of the recipients
                 reply=refusal,
                 spool_id=self.transaction.spool_id,
                 again=False,

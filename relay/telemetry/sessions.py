@@ -98,13 +98,16 @@ def client_unverified(*, peer: str, listener: str, reason: str) -> None:
     current_log().info("client.unverified", peer=peer, listener=listener, reason=reason)
 
 
-def recipient_refused(*, peer: str, forward_path: str, reply: Reply, spool_id: str, again: bool) -> None:
-    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply. `again`: not the first
-    of its session.
+def recipient_refused(
+    *, peer: str, forward_path: str, said: str, reply: Reply, spool_id: str, again: bool
+) -> None:
+    """A RCPT got no 250; `spool_id` is the transaction's, as it stands in the reply, `said` the command as it
+    was written. `again`: not the first of its session.
     """
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
     log = current_log().debug if again else current_log().info
-    log("recipient.refused", spool_id=spool_id, peer=peer, forward_path=forward_path, reply=str(reply))
+    told = {"forward_path": forward_path, "reply": str(reply), "said": said}
+    log("recipient.refused", spool_id=spool_id, peer=peer, **told)
 
 
 def command_refused(*, peer: str, reply: Reply, reference: str, again: bool, said: str = "") -> None:

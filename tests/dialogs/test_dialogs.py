@@ -18,12 +18,14 @@ from certificates import Papers
 from harness import until
 from serving import Serving, build_config
 
+from relay.telemetry.refusals import find_refusals
+
 FOLDER = Path(__file__).parent
 DIALOGS = sorted(FOLDER.glob("*.smtp"))
 _SPECIAL = ("@ config", "@ spool", "DRAIN", "RELEASE")
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[rnt0\\])")
 _REPEAT = re.compile(rb"\{([^{}]*)\*(\d+)\}")
-_REFERENCE = re.compile(rb"^5\d\d 5\.\d+\.\d+ [^\[]+ \[[0-9A-Z]{10,32}\]\r$")
+_REFERENCE = re.compile(rb"^5\d\d 5\.\d+\.\d+ [^\[]+ \[([0-9A-Z]{10,32})\]\r$")
 _PLAIN = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 
@@ -70,6 +72,8 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.buffer = b""
+        #: The ids in refusals.
+        self.refused: set[str] = set()
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -86,7 +90,10 @@ class Line:
                 return left
             self.buffer += more
         line, _, self.buffer = self.buffer.partition(b"\n")
-        assert not line.startswith(b"5") or _REFERENCE.search(line), f"a 5yz without our id: {line!r}"
+        named = _REFERENCE.search(line)
+        assert not line.startswith(b"5") or named, f"a 5yz without our id: {line!r}"
+        if line.startswith(b"5") and named:
+            self.refused.add(named[1].decode())
         return line + b"\n"
 
     def secure(self, papers: Papers, shown: str) -> None:
@@ -102,8 +109,10 @@ class Line:
 class Dialog:
     """One file, being replayed."""
 
-    def __init__(self, path: Path, papers: Papers, loop: str) -> None:
+    def __init__(self, path: Path, papers: Papers, loop: str, refusals: Path) -> None:
         self.papers = papers
+        #: The folder of what peers were refused.
+        self.refusals = refusals
         self.loop = loop
         self.lines = [
             (number, line)
@@ -124,11 +133,17 @@ class Dialog:
                     raise AssertionError(f"line {number}: {shown(line)}: {exc}") from exc
                 except OSError as exc:
                     raise AssertionError(f"line {number}: {shown(line)}: {exc!r}") from exc
+            self.find_refusals()
         finally:
             for line in self.connections:
                 line.sock.close()
             if self.serving is not None:
                 self.serving.__exit__()
+
+    def find_refusals(self) -> None:
+        """Each id that a refusal had leads to what was refused, as `relay trace` looks for it."""
+        for reference in set().union(*(line.refused for line in self.connections)):
+            assert until(lambda name=reference: find_refusals(self.refusals, name))
 
     def server(self) -> Serving:
         if self.serving is None:
@@ -143,7 +158,9 @@ class Dialog:
             }
             for key, inner in self.tables.items():
                 tables[key] = (tables.get(key, {}) | inner) if isinstance(inner, dict) else inner
-            self.serving = Serving(build_config(self.papers, **tables), loop=self.loop).__enter__()
+            self.serving = Serving(
+                build_config(self.papers, **tables), loop=self.loop, refusals=self.refusals
+            ).__enter__()
         return self.serving
 
     @property
@@ -256,15 +273,15 @@ class Dialog:
 
 
 @pytest.mark.parametrize("path", marked(DIALOGS))
-def test_dialog(path, papers):
+def test_dialog(path, papers, tmp_path):
     """The server answers as the dialog says, on the event loop of the standard library."""
-    Dialog(path, papers, "asyncio").replay()
+    Dialog(path, papers, "asyncio", tmp_path).replay()
 
 
 @pytest.mark.parametrize("path", marked(path for path in DIALOGS if not is_plain(path)))
-def test_dialog_on_uvloop(path, papers):
+def test_dialog_on_uvloop(path, papers, tmp_path):
     """What cannot be had with a daemon, whose loop is uvloop, is answered the same on that loop, too."""
-    Dialog(path, papers, "uvloop").replay()
+    Dialog(path, papers, "uvloop", tmp_path).replay()
 
 
 def test_dialogs_say_what_they_hold():

@@ -56,8 +56,8 @@ class Host:
 class Replay(Dialog):
     """One file, replayed against the daemon."""
 
-    def __init__(self, path, papers):
-        super().__init__(path, papers, "")
+    def __init__(self, path, papers, daemon):
+        super().__init__(path, papers, "", daemon.data_dir / "refusals")
         self.serving = Host(listener_of(path))
         self.lines = [(number, line) for number, line in self.lines if not line.startswith("@")]
 
@@ -98,7 +98,7 @@ def daemon(papers, tmp_path_factory):
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.stem)
 def test_dialog_with_a_daemon(path, papers, daemon):
     """The daemon answers as the dialog says."""
-    Replay(path, papers).replay()
+    Replay(path, papers, daemon).replay()
 
 
 def test_most_dialogs_are_plain():
