@@ -48,6 +48,8 @@ class DmarcResult:
     aligned_domain: str = ""
     #: The sealer that an operator trusts, and that saw DMARC pass before the mail was changed; "" for none.
     lifted_by: str = ""
+    #: Whether our own gateway in front saw DMARC pass.
+    lifted_by_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,15 @@ class FieldFinder:
 
         Lines that begin with the name are looked at, `looks` of them at most where the event loop waits.
         """
+        for _, field in self.locate(name, looks=looks):
+            yield field
+
+    def above(self, place: int) -> bytes:
+        """The fields before a place that `locate` gave, each with its line end."""
+        return self._lines[2:place]
+
+    def locate(self, name: bytes, *, looks: int | None = None) -> Iterator[tuple[int, Field]]:
+        """The fields that `find` gives, each with its place in the header."""
         wanted = b"\r\n" + name
         at = self._lowered.find(wanted)
         while at >= 0 and looks != 0:
@@ -113,7 +122,7 @@ class FieldFinder:
             if _COLON.match(self._lines, behind) is not None:
                 end = self._unfolded.find(b"\r\n", behind)
                 behind = len(self._lines) if end < 0 else end
-                yield Field(name=name, raw=self._lines[at + 2 : behind])
+                yield at + 2, Field(name=name, raw=self._lines[at + 2 : behind])
             at = self._lowered.find(wanted, behind)
 
 

@@ -37,6 +37,9 @@ class Hop:
     helo: str
     #: The reason in words, for an agent and an operator; "" where the peer itself is judged.
     reason: str = ""
+    #: The part of the header above the lowest Received field that our own systems wrote; None where the peer
+    #: is none of ours. Nobody but our own systems can have written it.
+    above: bytes | None = None
 
 
 def find_hop(peer: Address | None, helo: str, header: bytes, ours: Sequence[Network]) -> Hop:
@@ -47,21 +50,24 @@ def find_hop(peer: Address | None, helo: str, header: bytes, ours: Sequence[Netw
     if peer is None or not _is_ours(peer, ours):
         return Hop(peer=peer, helo=helo)
     last = peer
-    for number, field in enumerate(FieldFinder(header).find(b"received", looks=_MOST_HOPS), start=1):
+    finder = FieldFinder(header)
+    place = 2  # that of the first line
+    for number, (at, field) in enumerate(finder.locate(b"received", looks=_MOST_HOPS), start=1):
+        place = at
         text = _FOLDS.sub(" ", field.value[:_MOST_BYTES].decode("latin-1")).strip()
         found = read_client(text)
         if found is None:
             reason = f"not judged: Received field {number}, by our {last}, names no address"
-            return Hop(peer=None, helo="", reason=reason)
+            return Hop(peer=None, helo="", reason=reason, above=finder.above(place))
         address, name = found
         # A content filter on the same machine gives mail back over loopback.
         if not address.is_loopback and not _is_ours(address, ours):
             who = f"{address} ({show(name)})" if name else f"{address}"
-            return Hop(
-                peer=address, helo=name, reason=f"judged as of {who}, which gave the mail to our {last}"
-            )
+            reason = f"judged as of {who}, which gave the mail to our {last}"
+            return Hop(peer=address, helo=name, reason=reason, above=finder.above(place))
         last = last if address.is_loopback else address
-    return Hop(peer=None, helo="", reason=f"not judged: the mail comes from our own {last}")
+    reason = f"not judged: the mail comes from our own {last}"
+    return Hop(peer=None, helo="", reason=reason, above=finder.above(place))
 
 
 def read_client(text: str) -> tuple[Address, str] | None:

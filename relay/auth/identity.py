@@ -17,6 +17,7 @@ from relay.auth.dmarc_record import Policy
 from relay.auth.dnsbl import DnsblResult
 from relay.auth.iprev import IprevResult
 from relay.auth.spf_result import SpfResult
+from relay.auth.upstream import Upstream, describe_upstream
 from relay.auth.words import Result, show
 
 #: Of several signatures, the one that says most for the mail; one still open goes before one that failed.
@@ -52,6 +53,8 @@ class Results:
     iprev: IprevResult | None = None
     #: Of the peer's address on lists in the DNS, in the order of the configuration; never empty.
     dnsbl: tuple[DnsblResult, ...] | None = None
+    #: The word of the gateway in front; None where none is configured, or the mail came from elsewhere.
+    upstream: Upstream | None = None
 
     @property
     def worst_list(self) -> DnsblResult | None:
@@ -132,6 +135,9 @@ def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
     if results.worst_list is not None:
         yield "relay_dnsbl", results.worst_list.result
         yield "relay_dnsbl_detail", "; ".join(_describe_list(each) for each in results.dnsbl or ())
+    if results.upstream is not None:
+        yield "relay_upstream", results.upstream.word
+        yield "relay_upstream_detail", describe_upstream(results.upstream)
     yield "relay_identity", describe_identity(results)
 
 
@@ -159,6 +165,8 @@ def describe_identity(results: Results) -> str:
             f"verified by a forwarder: {show(dmarc.lifted_by)}, which is trusted here, "
             f"saw that {show(dmarc.domain)} sent this"
         )
+    if dmarc.lifted_by_gateway:
+        return f"verified by our gateway in front, which saw that {show(dmarc.domain)} sent this"
     match dmarc.result:
         case Result.PASS:
             return _describe_proof(results, dmarc.aligned_by, dmarc.aligned_domain, dmarc.domain)

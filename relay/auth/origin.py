@@ -7,7 +7,7 @@ make. Never decides what a result means: `relay.policy` does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.auth.answers import Resolver
@@ -15,6 +15,7 @@ from relay.auth.check import MailFacts, check
 from relay.auth.hops import find_hop, name_hop
 from relay.auth.identity import Results, build_identity_attributes
 from relay.auth.signed import SignedMail
+from relay.auth.upstream import Upstream, lift_by_upstream, read_upstream
 from relay.config.model import Config
 from relay.networks import Address, Network, parse_network
 
@@ -30,6 +31,8 @@ class OriginTerms:
     sealers: tuple[str, ...]
     #: Lists of addresses in the DNS.
     dnsbl: tuple[str, ...]
+    #: The preset of the gateway in front; None where nothing of that kind is believed.
+    upstream: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ def build_terms(config: Config) -> OriginTerms:
         relays=tuple(map(parse_network, identity.trusted_relays)),
         sealers=identity.trusted_sealers,
         dnsbl=identity.dnsbl,
+        upstream=identity.upstream,
     )
 
 
@@ -78,4 +82,12 @@ async def find_origin(sent: Sent, resolver: Resolver, terms: OriginTerms) -> Fou
     results = await check(
         facts, resolver, seconds=terms.seconds, trusted_sealers=terms.sealers, dnsbl=terms.dnsbl
     )
+    if terms.upstream is not None and hop.above is not None:
+        results = _hear(results, read_upstream(terms.upstream, hop.above))
     return Found(results=results, attributes={**build_identity_attributes(results), **name_hop(hop)})
+
+
+def _hear(results: Results, said: Upstream) -> Results:
+    """The results after the gateway in front was heard."""
+    dmarc = None if results.dmarc is None else lift_by_upstream(results.dmarc, said)
+    return replace(results, upstream=said, dmarc=dmarc)

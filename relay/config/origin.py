@@ -5,7 +5,7 @@ Owns `[dns]` and `[identity]`. Never reads a file or asks anybody.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,6 +17,11 @@ from relay.config.words import (
     check_sealer,
     check_server,
 )
+
+#: The gateways whose header fields are known (docs/identity.md, "The gateway in front").
+Upstream = Literal[
+    "microsoft365", "google", "proofpoint", "mimecast", "rspamd", "spamassassin", "authentication-results",
+]  # fmt: skip
 
 
 class Dns(Section):
@@ -44,9 +49,19 @@ class Identity(Section):
     trusted_relays: Annotated[
         tuple[Annotated[str, AfterValidator(check_network)], ...], Field(max_length=100)
     ] = ()
+    upstream: Upstream | None = None
     trusted_sealers: Annotated[
         tuple[Annotated[str, AfterValidator(check_sealer)], ...], Field(max_length=100)
     ] = ()
     protected: Annotated[
         tuple[Annotated[str, AfterValidator(check_protected)], ...], Field(max_length=1_000)
     ] = ()
+
+    @model_validator(mode="after")
+    def _believe(self) -> Self:
+        if self.upstream is not None and not self.trusted_relays:
+            raise ValueError(
+                f'upstream = "{self.upstream}" is believed from nobody; name the addresses of that gateway '
+                'in trusted_relays, as in trusted_relays = ["192.0.2.0/24"]'
+            )
+        return self

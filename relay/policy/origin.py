@@ -45,6 +45,9 @@ _REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
     LIST: (replies.SENDER_REFUSED, replies.SENDER_DEFERRED),
 }
 
+#: The words of the gateway in front (`relay.auth.upstream`) for mail that nobody wants.
+_UPSTREAM_SPAM: Final = frozenset({"spam", "phish"})
+
 
 class Met(NamedTuple):
     """A rule that a mail meets, and what is done about it."""
@@ -131,7 +134,7 @@ def _list_names(results: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
     scans = {kind: results.get(f"relay_{kind}") for kind in ScannerKind}
     if scans[ScannerKind.VIRUS] == ScanWord.VIRUS:
         yield "virus", True
-    if scans[ScannerKind.SPAM] == ScanWord.SPAM:
+    if scans[ScannerKind.SPAM] == ScanWord.SPAM or results.get("relay_upstream") in _UPSTREAM_SPAM:
         yield "spam", True
     if ScanWord.UNAVAILABLE in scans.values():
         yield "scan.unavailable", True

@@ -54,6 +54,16 @@ def test_each_rule_is_met_by_its_result_alone(rule):
     assert list_met({}, everything) == ()
 
 
+@pytest.mark.parametrize(
+    ("word", "met"), [("spam", ["spam"]), ("phish", ["spam"]), ("clean", []), ("none", [])]
+)
+def test_word_of_the_gateway_in_front_is_spam_too(word, met):
+    """Spam and phish, as the gateway says, meet the rule for spam, once, whatever our own scanner says."""
+    rules = {"spam": Rule(action="tag")}
+    assert [each.rule for each in list_met({"relay_upstream": word}, rules)] == met
+    assert len(list_met({"relay_upstream": word, "relay_spam": "spam"}, rules)) == 1
+
+
 @pytest.mark.parametrize(("rule", "action"), list(itertools.product(EARLY, ["defer", "reject"])))
 def test_each_refusal_has_a_reply_of_its_kind(rule, action):
     """`defer` answers 451 and `reject` 550, or 554 for what is in a mail, with a code of the kind 7 (RFC
