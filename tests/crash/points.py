@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from harness import ROOT
 
-#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one, or sets
-#: the clock.
-NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed", "spool.clock.committed"})
+#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one.
+NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed"})
 
 
 def points() -> frozenset[str]:
@@ -80,6 +79,7 @@ STRIKES = (
     Strike(point="spool.hold.committed", held=True),
     Strike(point="spool.desk.committed", held=True, command=("queue", "release", "{id}")),
     Strike(point="spool.drop.committed", held=True, command=("queue", "drop", "{id}")),
+    Strike(point="spool.clock.committed"),
     Strike(point="spool.expire.committed", env=_SWEEPING),
     Strike(point="spool.raw.removed", env=_SWEEPING),
 )  # fmt: skip

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from sandboxes import fast_sandbox
 from soak.load import Arrivals, Load
 from soak.measures import Sample, fit, percentile, read_metrics, sample
 from spool_helpers import fill
+from wall_clock import WallClock
 
 from relay.config.load import load_config
 from relay.spool.opening import open_intake
@@ -67,6 +69,10 @@ COMMANDS = (
     ("trace", "s7@life.example"),
     ("trace", "nobody@else.example"),
 )
+#: What somebody sets the clock of the relay's machine to for a minute; that of AWS is right.
+STEPS = tuple(timedelta(hours=hours) for hours in (1.1, -1.1, 24, -24, 240, 2_400, -240))
+#: Seconds between two steps, and for which each lasts.
+CLOCKS, WRONG = min(600.0, SECONDS / 5), min(60.0, SECONDS / 20)
 #: Seconds between two of each, and of the time for which somebody holds the log of the database open.
 SAMPLES, SCRAPES, LOOKS, RELOADS, WEATHER, ORDERS, HOLDS, HELD = 10.0, 5.0, 2.0, 60.0, 45.0, 30.0, 300.0, 60.0
 
@@ -76,7 +82,10 @@ class Soak:
 
     def __init__(self, home: Path, box, papers) -> None:
         self.box = box
-        self.daemon = Daemon(home, env=box.environ(), extra=EXTRA.format(papers=papers), receivers=2)
+        #: Where there is no compiler, nobody sets the clock.
+        self.wall = WallClock(home) if shutil.which("cc") else None
+        env = box.environ() | (self.wall.env if self.wall else {})
+        self.daemon = Daemon(home, env=env, extra=EXTRA.format(papers=papers), receivers=2)
         text = self.daemon.config_path.read_text().replace('tls = "none"', 'tls = "starttls"')
         self.daemon.config_path.write_text(text)
         self.load = Load(self.daemon.port, rate=RATE)
@@ -86,6 +95,7 @@ class Soak:
         self.commands: list[float] = []
         self.troubles: Counter[str] = Counter()
         self.began = 0.0
+        self.steps = 0
         self._stop = threading.Event()
         self._rng = random.Random(14)
         self._errors: list[BaseException] = []
@@ -106,6 +116,7 @@ class Soak:
         self.began = time.monotonic()
         pids = self._pids()
         weather, commands = itertools.cycle(FAULTS), itertools.cycle(COMMANDS)
+        steps = itertools.cycle(STEPS)
         works: list[tuple[float, Callable[[], object]]] = [
             (SAMPLES, lambda: self._sample(pids)),
             (SCRAPES, self._scrape),
@@ -114,6 +125,7 @@ class Soak:
             (WEATHER, lambda: self.box.chaos(next(weather))),
             (ORDERS, lambda: self._command(next(commands))),
             (HOLDS, self._hold_log),
+            (CLOCKS, lambda: self._set_clock(next(steps))),
         ]
         threads = [threading.Thread(target=self._repeat, args=work, daemon=True) for work in works]
         self.load.start()
@@ -185,6 +197,14 @@ class Soak:
             self._stop.wait(HELD)
         connection.close()
 
+    def _set_clock(self, step: timedelta) -> None:
+        """Set the wall clock of the relay's machine for a minute: what it signs meanwhile AWS refuses."""
+        if self.wall:
+            self.wall.set(step)
+            self._stop.wait(WRONG)
+            self.wall.set(timedelta())
+            self.steps += 1
+
     def parts(self) -> Iterator[tuple[str, list[float]]]:
         """How long each 250 took, by hours after the warm-up."""
         start = self.began + WARM_UP
@@ -206,6 +226,7 @@ class Soak:
             f"{passed:.0f} s, {len(self.load.waits)} mails with 250, {len(self.load.promised)} contacts promised,",
             f"{sum(self.arrivals.counts.values())} came, {self.load.done['sent again']} sent again,",
             f"{len(self.commands)} commands (slowest {max(self.commands, default=0):.1f} s)",
+            f"the clock set {self.steps} times, and back",
             f"mix: {dict(self.load.done)}",
             f"errors of the log: {dict(self.troubles)}",
             "",
