@@ -335,6 +335,25 @@ async def test_doubt_of_over_six_days_waits_for_a_person(site):
     assert site.tokens() == [held.token]
 
 
+async def test_old_doubt_waits_while_the_clock_is_doubted(site):
+    """A clock that may be wrong makes no doubt old, and sends nothing that may be a second contact: the mail
+    waits until the clock is trusted, and is no attempt meanwhile.
+    """
+    await site.put(1)
+    await site.lose_an_answer()
+    before, site.now = site.entry(), site.now + timedelta(days=6, minutes=1)
+    with tables_of(site.config.data_dir) as tables:
+        tables.execute("UPDATE clock SET trusted_offset = 864000000000, doubted = 1")
+    await site.run(lambda: site.entry().reason == "relay.clock")
+    waiting = site.entry()
+    assert (waiting.state, waiting.attempts) == (State.QUEUED, before.attempts)
+    assert (waiting.in_doubt_since, len(site.tokens())) == (before.in_doubt_since, 1)
+    with contextlib.closing(open_desk(site.config)) as desk:
+        assert desk.resume("clock")
+    await site.run(site.is_in(State.HELD))
+    assert site.entry().reason == "fate_unknown"
+
+
 async def test_conflict_that_nobody_explains_waits_for_a_person(site):
     """A spool restored from before the first attempt: Connect knows the token, we do not, and there is one
     contact.
