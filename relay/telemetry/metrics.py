@@ -15,6 +15,7 @@ from relay import replies
 from relay.auth.words import Result
 from relay.contact.adaptations import AdaptationCode
 from relay.errors import FailureClass
+from relay.scan.model import ScanWord
 from relay.vocabulary import AlarmKind, Disposition
 
 # Without this, each counter also shows when it began, for each label; `process_start_time_seconds` says as
@@ -131,6 +132,10 @@ for _reply in _TO_SESSIONS:
 for _method in IDENTITY_METHODS:
     for _word in Result:
         IDENTITY_CHECKS.labels(_method, _word)
+for _scanner, _found in (("clamd", ScanWord.VIRUS), ("clamd", ScanWord.TOO_BIG), ("rspamd", ScanWord.SPAM)):
+    SCANNER_AWAY.labels(_scanner)
+    for _scan in (ScanWord.CLEAN, _found, ScanWord.UNAVAILABLE):
+        SCANS.labels(_scanner, _scan)
 for _outcome in ("done", "deferred", "held", "buried", "lost", "postponed"):
     DELIVERIES.labels(_outcome)
 for _service in ("s3", "connect", "relay"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.scan.clamd import ping_clamd, read_reply, scan_by_clamd
-from relay.scan.model import ScanWord
+from relay.scan.model import ScanWord, build_scan_attributes
 
 MAIL = (b"Subject: Hi\r\n\r\n", b"x" * 200_000)
 
@@ -173,5 +173,7 @@ async def test_ping():
 
 @given(st.binary() | st.binary().map(lambda octets: b"stream: " + octets + b" FOUND"), st.booleans())
 def test_any_reply(reply, complete):
-    """No reply raises."""
-    assert read_reply(reply, complete).word in ScanWord
+    """No reply raises, or breaks a line of ours."""
+    result = read_reply(reply, complete)
+    assert result.word in ScanWord
+    assert all(value.isascii() and value.isprintable() for value in build_scan_attributes([result]).values())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.scan.model import ScanWord
+from relay.scan.model import ScanWord, build_scan_attributes
 from relay.scan.rspamd import Envelope, build_request_headers, read_answer, scan_by_rspamd
 
 ENVELOPE = Envelope(
@@ -212,8 +212,11 @@ JSON = st.recursive(
 
 @given(JSON, JSON, JSON)
 def test_any_answer(score, symbols, other):
-    """No answer raises, and each number that is told is finite."""
+    """No answer raises or breaks a line of ours, and each number that is told is finite."""
+    if isinstance(symbols, dict):
+        symbols = {name: {"score": score} for name in symbols}
     answer = {"action": "reject", "score": score, "required_score": other, "symbols": symbols}
     result = read_answer(json.dumps(answer).encode())
     assert result.score is None or abs(result.score) < 1_000_000
+    assert all(value.isascii() and value.isprintable() for value in build_scan_attributes([result]).values())
     read_answer(json.dumps(other).encode())
