@@ -150,9 +150,21 @@ def map_error(service: str, exc: BaseException) -> RemoteError:
     for kind, failure, code in _BY_EXCEPTION:
         if isinstance(exc, kind):
             return RemoteError(
-                service=service, failure=failure, code=code, detail=_line(exc), blame=Blame.SERVICE
+                service=service, failure=failure, code=code, detail=_tell(exc), blame=Blame.SERVICE
             )
     return RemoteError(service=service, failure=FailureClass.TEMPORARY, code="unknown", detail=_line(exc))
+
+
+def _tell(exc: BaseException) -> str:
+    """The words of an exception, and the reason below it, which botocore keeps to itself ("Failed to connect
+    to proxy URL"): the proxy's answer, the name that does not resolve, the port that is closed.
+    """
+    below = getattr(exc, "kwargs", {}).get("error") or exc.__cause__
+    if isinstance(below, aiohttp.ClientResponseError):  # its own text has the URL, with the proxy's password
+        reason = f"the answer was {below.status} {below.message}"
+    else:
+        reason = str(below or "")
+    return _line(exc) if reason in str(exc) else _line(f"{exc}: {reason}")
 
 
 def _map_answer(service: str, response: Any) -> RemoteError:

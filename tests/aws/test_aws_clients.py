@@ -362,3 +362,45 @@ async def test_a_users_key_has_no_end():
     """URLs signed with long-lived keys live as long as they are told to."""
     signer = type("S", (), {"_credentials": AioCredentials("AK", "SK")})
     assert await SigningCredentials(type("Client", (), {"_request_signer": signer})).renew(now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (
+            b"HTTP/1.1 407 Proxy Authentication Required\r\n",
+            "the answer was 407 Proxy Authentication Required",
+        ),
+        (b"HTTP/1.1 403 Not on my list\r\n", "the answer was 403 Not on my list"),
+    ],
+)
+async def test_answer_of_a_proxy_is_told(monkeypatch, head, reason):
+    """A proxy in our way that refuses says why in our error, and its password stays out of it."""
+
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://relay:pa55word@127.0.0.1:{port}")
+        for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        async with clients_of(HERE, monkeypatch) as clients:
+            with pytest.raises(RemoteError) as raised:
+                async with remote_call("s3", timeout_seconds=20):
+                    await clients.s3.head_object(Bucket="example-mail", Key="key")
+    assert raised.value.code == "unreachable"
+    assert raised.value.detail.endswith(reason)
+    assert "pa55word" not in raised.value.detail
+
+
+@pytest.mark.parametrize("reason", ["Name or service not known", "Connect call failed ('192.0.2.1', 443)"])
+def test_reason_below_an_error_is_told(reason):
+    """The words of botocore name the endpoint alone; what failed there stands in the error below."""
+    exc = EndpointConnectionError(endpoint_url="https://connect.example", error=OSError(reason))
+    assert map_error("connect", exc).detail == f"{exc}: {reason}"
+    told = SSLError(endpoint_url="https://connect.example", error=OSError(reason))
+    assert map_error("connect", told).detail.count(reason) == 1
