@@ -80,6 +80,36 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
         yield Clients(s3=s3, connect=connect, sns=sns, credentials=credentials)
 
 
+@asynccontextmanager
+async def open_tables() -> AsyncIterator[Any]:
+    """The client of DynamoDB, for lists of senders.
+
+    Raises:
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
+    """
+    async with AsyncExitStack() as stack:
+        with _operators_mistakes():
+            session = _open_session()
+            if not session.region_name:
+                raise ConfigError(_NO_REGION)
+            await asyncio.to_thread(_warm, session, ("dynamodb",))
+            session._session._credentials = ChainCredentials(_find_credentials)  # noqa: SLF001  # as above
+            client = await stack.enter_async_context(session.client("dynamodb", config=_table_config()))
+        yield client
+
+
+def _table_config() -> AioConfig:
+    return AioConfig(
+        # A mail waits for the answer: a second try would come too late.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        http_session_cls=Transport,
+        connect_timeout=2,
+        read_timeout=10,
+        max_pool_connections=50,
+        user_agent_extra=f"{PROGRAM}/{__version__}",
+    )
+
+
 async def _find_credentials() -> Any:
     """Ask the whole chain in a new session, which reads every file and variable again.
 
@@ -145,10 +175,10 @@ def _operators_mistakes() -> Iterator[None]:
         raise ConfigError(f"the AWS set-up cannot be used: {exc}") from exc
 
 
-def _warm(session: Any) -> None:
+def _warm(session: Any, services: tuple[str, ...] = ("s3", "connect", "sns")) -> None:
     """Load the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
     loader = session._session.get_component("data_loader")  # noqa: SLF001  # the clients ask it, too
-    for service in ("s3", "connect", "sns"):
+    for service in services:
         loader.load_service_model(service, "service-2")
         loader.load_service_model(service, "endpoint-rule-set-1")
         loader.load_service_model(service, "paginators-1")

@@ -24,6 +24,7 @@ from relay.check.rules import (
 )
 from relay.check.scanners import examine_scanners
 from relay.check.secrets import examine_secrets
+from relay.check.senders import examine_list_files, examine_list_tables
 from relay.config import Config
 from relay.config.load import check_files
 
@@ -45,6 +46,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
     if not any(sentence.startswith("data_dir ") for sentence in wrong):
         yield from examine_data_dir(config)
         yield from examine_spool(config)
+    yield from examine_list_files(config)
     yield examine_library()
     yield examine_files(config.limits.connections)
     yield from examine_ports(config)
@@ -53,6 +55,7 @@ def examine(config: Config, *, now: datetime, remote: bool = True) -> Iterator[F
         yield from examine_lists(config)
         yield from examine_domains(config)
         yield from examine_scanners(config)
+        yield from examine_list_tables(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
 

@@ -35,6 +35,7 @@ COMMANDS = {
         "relay.cli.explain:explain_command", "Show what a mail would become, without network."
     ),
     "queue": Command("relay.cli.queue:queue_group", "List and change the mail that waits."),
+    "list": Command("relay.cli.lists:list_group", "Read and change lists of senders."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
     "replay": Command(
         "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."

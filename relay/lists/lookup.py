@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from relay import telemetry
 from relay.config.model import Config
 from relay.lists.file import ListFile
+from relay.lists.table import OPEN_SECONDS, SECONDS, ListTable, TableClient
 from relay.message.author import find_authors
 from relay.policy.lists import Listing, Senders
 
@@ -50,20 +51,37 @@ class Lists:
             for name, source in config.lists.items()
             if source.file is not None
         ]
+        self.client: TableClient = earlier.client if earlier is not None else TableClient()
+        tables = {
+            (table.name, table.table): table for table in (earlier.tables if earlier is not None else [])
+        }
+        self.tables: list[ListTable] = [
+            tables.get((name, source.dynamodb)) or ListTable(name, source.dynamodb, self.client)
+            for name, source in config.lists.items()
+            if source.dynamodb is not None
+        ]
         self._looked_at: float | None = None
         self._looking: asyncio.Task[None] | None = None
 
     @property
     def seconds(self) -> float:
         """The most that a look-up takes."""
-        return _FILES_SECONDS
+        return _FILES_SECONDS + (OPEN_SECONDS + SECONDS if self.tables else 0)
+
+    async def close(self) -> None:
+        """Close the client of the tables."""
+        await self.client.close()
 
     async def find(self, claims: Claims) -> tuple[Senders, tuple[Listing, ...]]:
         """The senders of a mail, and the lists that they are on, in the order of the configuration."""
         small = sum(map(len, claims.authors)) <= _SMALL_BYTES
         senders = claims.read() if small else await asyncio.to_thread(claims.read)
-        await self._refresh()
-        return senders, self._find_in_files(senders)
+        asked = asyncio.gather(*(table.find(senders) for table in self.tables))
+        if self.files:
+            await self._refresh()
+        found = {each.name: each for each in self._find_in_files(senders)}
+        found |= {each.name: each for each in await asked if each is not None}
+        return senders, tuple(found[name] for name in self.sources if name in found)
 
     def find_now(self, claims: Claims) -> tuple[Senders, tuple[Listing, ...]]:
         """The same from the files as they were read last."""

@@ -186,4 +186,6 @@ class Listeners:
         await self._look.close()
         if self._checks is not None:
             await self._checks.close()
+        if self._lists is not None:
+            await self._lists.close()
         self._tally.close()

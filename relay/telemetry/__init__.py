@@ -45,6 +45,7 @@ from relay.telemetry.hooks import (
 )
 from relay.telemetry.identity import (
     identity_checked,
+    list_moved,
     list_read,
     list_unread,
     mail_scanned,
@@ -118,6 +119,7 @@ __all__ = [
     "hook_refused",
     "identity_checked",
     "intake_moved",
+    "list_moved",
     "list_read",
     "list_unread",
     "listener_awaited",

@@ -65,6 +65,17 @@ def list_unread(*, name: str, why: str, entries: int) -> None:
     current_log().error("list.unread", list=name, why=why, entries=entries)
 
 
+def list_moved(*, name: str, why: str) -> None:
+    """A list in a table cannot be asked, and has nobody on it meanwhile; without a reason, it answers
+    again.
+    """
+    if why:
+        LIST_FAILURES.labels(name).inc()
+        current_log().error("list.away", list=name, why=why)
+    else:
+        current_log().info("list.back", list=name)
+
+
 def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool) -> None:
     """A mail meets a rule of the policy of its route; one that is observed does nothing else."""
     POLICY_MET.labels(rule, action.partition(":")[0], "yes" if observe else "no").inc()

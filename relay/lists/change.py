@@ -1,0 +1,110 @@
+"""A change of a list in a file: an entry more or less, the rest of the file as it was.
+
+Owns that a reader never sees half of it: the new file is written beside the old one, synced, and renamed over
+it, with the old one's mode and owner. Two changes at the same time wait for each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from relay.errors import RelayError
+from relay.lists.entries import EntryError, read_lines
+
+
+class ListError(RelayError):
+    """A list that cannot be changed or read, with the reason for an operator."""
+
+
+def add_line(path: Path, entry: str) -> bool:
+    """Add an entry at the end of the file, which is made if it is missing. Returns whether it was new.
+
+    Raises:
+        ListError: the file cannot be read or written.
+    """
+
+    def add(lines: list[bytes]) -> list[bytes]:
+        if any(found == entry for _, found in read_lines(lines)):
+            return lines
+        ended = [line if line.endswith(b"\n") else line + b"\n" for line in lines]
+        return [*ended, f"{entry}\n".encode()]
+
+    return _change(path, add)
+
+
+def remove_line(path: Path, entry: str) -> bool:
+    """Remove each line that holds the entry. Returns whether there was one.
+
+    Raises:
+        ListError: the file cannot be read or written.
+    """
+
+    def remove(lines: list[bytes]) -> list[bytes]:
+        gone = {number for number, found in read_lines(lines) if found == entry}
+        return [line for number, line in enumerate(lines, start=1) if number not in gone]
+
+    return _change(path, remove)
+
+
+def list_lines(path: Path) -> list[str]:
+    """The entries of a file in their order.
+
+    Raises:
+        ListError: the file cannot be read.
+    """
+    with _told(path):
+        lines = list(io.BytesIO(path.read_bytes()))
+    return [entry for _, entry in read_lines(lines) if not isinstance(entry, EntryError)]
+
+
+def _change(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> bool:
+    with _told(path):
+        path = path.resolve()
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            lines = list(io.BytesIO(path.read_bytes())) if path.exists() else []
+            changed = change(lines)
+            if changed == lines:
+                return False
+            _put(path, b"".join(changed))
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return True
+
+
+def _put(path: Path, octets: bytes) -> None:
+    """Put a file in the place of another, which it takes mode and owner from."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(octets)
+            mode = 0o644
+            if path.exists():
+                found = path.stat()
+                mode = found.st_mode & 0o7777
+                with suppress(PermissionError):  # only root may give a file away
+                    os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(beside).unlink()
+        raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ListError(f"{path}: {exc.strerror or exc}") from exc
