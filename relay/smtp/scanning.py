@@ -39,6 +39,7 @@ class AskedScanner:
         self._turns = asyncio.Semaphore(limits.concurrency)
         self._breaker = breaker or Breaker()
         self._is_away = False
+        telemetry.scanner_named(scanner=name)
         #: The most seconds that a mail waits for this scanner.
         self.seconds = limits.seconds
 

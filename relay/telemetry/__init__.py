@@ -51,6 +51,7 @@ from relay.telemetry.identity import (
     mail_scanned,
     policy_met,
     scanner_moved,
+    scanner_named,
 )
 from relay.telemetry.metrics import exposition
 from relay.telemetry.sessions import (
@@ -138,6 +139,7 @@ __all__ = [
     "route_resumed",
     "rung_refused",
     "scanner_moved",
+    "scanner_named",
     "service_moved",
     "session_closed",
     "session_opened",

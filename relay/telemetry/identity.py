@@ -45,6 +45,11 @@ def mail_scanned(*, scanner: str, result: str, reason: str, seconds: float, spoo
     )
 
 
+def scanner_named(*, scanner: str) -> None:
+    """The configuration names a scanner: from now on this process shows whether it is away."""
+    SCANNER_AWAY.labels(scanner).set(0)
+
+
 def scanner_moved(*, scanner: str, away: bool, reason: str) -> None:
     """A scanner gives no answers, so most mail is not scanned by it from now on; or it answers again."""
     SCANNER_AWAY.labels(scanner).set(away)

@@ -133,7 +133,6 @@ for _method in IDENTITY_METHODS:
     for _word in Result:
         IDENTITY_CHECKS.labels(_method, _word)
 for _scanner, _found in (("clamd", ScanWord.VIRUS), ("clamd", ScanWord.TOO_BIG), ("rspamd", ScanWord.SPAM)):
-    SCANNER_AWAY.labels(_scanner)
     for _scan in (ScanWord.CLEAN, _found, ScanWord.UNAVAILABLE):
         SCANS.labels(_scanner, _scan)
 for _outcome in ("done", "deferred", "held", "buried", "lost", "postponed"):
