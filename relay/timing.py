@@ -7,14 +7,17 @@ the time-out of a wait. Never sets an event: the caller's code does.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-#: The kernel's name for this start of the machine; Linux only.
+#: The kernel's name for this start of the machine; Linux only (random(4)).
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: The variable with the same name, where a service manager hides that file (systemd's ProcSubset=pid).
+_BOOT_VARIABLE = "BOOT_ID"
 #: It goes on while the machine sleeps (clock_gettime(2)); other systems have only a clock that may stand.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -34,9 +37,10 @@ def _read_passed() -> int:
 
 def _read_boot() -> str:
     try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        name = _BOOT_ID.read_text(encoding="ascii")
     except (OSError, ValueError):
-        return ""
+        name = os.environ.get(_BOOT_VARIABLE, "")
+    return name.strip().replace("-", "")  # systemd writes it without hyphens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay import timing
 from relay.timing import MACHINE, utc_now
 
 ROOT = Path(__file__).parent.parent / "relay"
@@ -24,6 +25,7 @@ WALL = {
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
     "daemon/hang_alarms": "the instant in an alarm",
     "telemetry/log": "the instant of a line",
+    "smtp/refused": "the instant of a refusal, which is shown",
     "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",
     "explain": "a mail that is not in any spool",
     "check/aws": "compares it with S3's",
@@ -89,6 +91,20 @@ def test_every_use_of_the_wall_clock_has_its_reason():
 def test_uses_are_found(source, found):
     """The search knows the ways to ask the wall clock from those to ask another."""
     assert uses_wall(source) is found
+
+
+def test_start_of_the_machine_has_one_name(monkeypatch, tmp_path):
+    """Where the service manager hides the kernel's file, it gives the same name, spelled in its own way."""
+    file = tmp_path / "boot_id"
+    file.write_text("0e642f70-d73a-4a79-97ae-98ab77518e5b\n")
+    monkeypatch.setattr(timing, "_BOOT_ID", file)
+    monkeypatch.delenv("BOOT_ID", raising=False)
+    assert MACHINE.boot() == "0e642f70d73a4a7997ae98ab77518e5b"
+    file.unlink()
+    assert MACHINE.boot() == ""
+    monkeypatch.setenv("BOOT_ID", "0e642f70d73a4a7997ae98ab77518e5b")
+    assert MACHINE.boot() == "0e642f70d73a4a7997ae98ab77518e5b"
+    assert "Environment=BOOT_ID=%b\n" in (ROOT.parent / "systemd" / "relay.service").read_text()
 
 
 def test_clocks_of_the_machine():

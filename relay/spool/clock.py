@@ -79,9 +79,10 @@ def begin(*, boot: str, passed: int, wall: int) -> ClockState:
 def is_same_start(state: ClockState, *, boot: str, passed: int) -> bool:
     """Compare the start of the machine with that of the last look. Returns whether the steady clock went on.
 
-    A clock that shows less than before is that of another machine, or of another start.
+    A clock that shows less than before is that of another machine, or of another start. Without a name of the
+    start that alone decides: a start that is not noticed counts too little, never too much.
     """
-    return state.boot == boot and state.base + passed >= state.shown
+    return (state.boot == boot or not (state.boot and boot)) and state.base + passed >= state.shown
 
 
 def begin_again(state: ClockState, *, boot: str, passed: int, wall: int, least: int = 0) -> ClockState:

@@ -356,6 +356,10 @@ def test_steady_clock_of_another_machine_is_not_believed():
     state = rules.begin(boot="", passed=5_000, wall=1_000_000)
     assert rules.is_same_start(state, boot="", passed=5_000)
     assert not rules.is_same_start(state, boot="", passed=4_999)
+    assert rules.is_same_start(state, boot="a start", passed=5_000)
+    named = replace(state, boot="a start")
+    assert rules.is_same_start(named, boot="", passed=5_000)
+    assert not rules.is_same_start(named, boot="another", passed=5_000)
 
 
 @pytest.mark.parametrize(
