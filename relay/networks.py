@@ -69,6 +69,21 @@ def parse_network(text: str) -> Network:
 
 
 @lru_cache(maxsize=8_192)
+def believe_address(told: str, teller: str) -> str:
+    """The address of a client as a proxy or a mail server in front tells it. A loopback address is the
+    teller's own machine, and ours only where the teller is on it: from elsewhere, the client is the teller.
+    """
+    return teller if _is_loopback(told) and not _is_loopback(teller) else told
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return parse_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=8_192)
 def find_host(address: str) -> str:
     """The host of an address for counting: an IPv4 address itself, and the /64 of an IPv6 address, which one
     host has whole.

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.networks import (
+    believe_address,
     find_host,
     find_network,
     normalise_address,
@@ -101,6 +102,18 @@ def test_mapped_or_not_it_is_the_same_peer(address):
     mapped = ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + address.packed)
     for text in (str(address), f"::ffff:{address}", str(mapped), mapped.exploded):
         assert normalise_peer(text) == normalise_address(text) == find_host(text) == str(address)
+
+
+@pytest.mark.parametrize("told", ["127.0.0.1", "127.8.8.8", "::1"])
+def test_loopback_of_another_machine_is_not_ours(told):
+    """A front-end on another machine that tells of its own loopback tells of itself: limits that spare ours
+    do not spare it, and lists that let ours in do not let it in.
+    """
+    assert believe_address(told, "192.0.2.10") == "192.0.2.10"
+    assert believe_address(told, "2001:db8::10") == "2001:db8::10"
+    assert believe_address(told, "127.0.0.1") == told
+    assert believe_address("203.0.113.9", "192.0.2.10") == "203.0.113.9"
+    assert believe_address("unknown", "192.0.2.10") == "unknown"
 
 
 def test_nobody_else_reads_addresses_of_peers():

@@ -7,6 +7,7 @@ the frozen `Peer` that a mail carries. `session` decides who may say what of its
 from __future__ import annotations
 
 from relay.envelope import Peer
+from relay.networks import believe_address
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.xclient import Xclient
 
@@ -78,7 +79,7 @@ class PeerState:
 
     def is_another(self, told: Xclient) -> None:
         """Note that a front-end speaks for somebody else."""
-        self.address = told.address or self.address
+        self.address = believe_address(told.address or self.address, self.address)
         self.port = told.port if told.port is not None else self.port
         self.authenticated = told.login or self.authenticated
         self._forget()
@@ -105,7 +106,7 @@ class PeerState:
             self._told = self.forwarded
             told = self._told or _NOT_TOLD
             self._peer = Peer(
-                address=told.address or self.address,
+                address=believe_address(told.address or self.address, self.address),
                 port=told.port if told.port is not None else self.port,
                 helo=told.helo or self.helo or None,
                 protocol=protocol,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from relay import replies, telemetry
-from relay.networks import normalise_address, normalise_peer, parse_address
+from relay.networks import believe_address, normalise_address, normalise_peer, parse_address
 from relay.smtp.connection import NEVER
 from relay.smtp.protocol import Conversation
 from relay.smtp.server import Server
@@ -179,7 +179,8 @@ class ProxyGate(asyncio.BufferedProtocol):
         except ValueError:
             self._refuse("malformed")
             return
-        self._hand_over(*(client or self._address), tls=parse_proxy_tls(header))
+        address, port = client or self._address
+        self._hand_over(believe_address(address, self._address[0]), port, tls=parse_proxy_tls(header))
 
     def eof_received(self) -> bool:
         """Close: the proxy went away without a header, after a look whether the port is open."""

@@ -76,3 +76,14 @@ def test_front_end_speaks_for_another():
     assert (peer.address, peer.port, peer.login, peer.helo) == ("2001:db8::1", 4711, "me", None)
     one.is_another(Xclient(port=25))
     assert (one.address, one.port, one.authenticated) == ("2001:db8::1", 25, "me")
+
+
+def test_front_end_elsewhere_that_tells_of_loopback_tells_of_itself():
+    """XCLIENT and XFORWARD of another machine do not make its client one of this machine."""
+    one = peer_state()
+    one.forwards(Xclient(address="127.0.0.1"))
+    assert one.peer(smtputf8=False).address == "192.0.2.1"
+    one.is_another(Xclient(address="::1"))
+    assert one.address == "192.0.2.1"
+    one.is_another(Xclient(address="203.0.113.9"))
+    assert one.address == "203.0.113.9"

@@ -5,12 +5,20 @@ from __future__ import annotations
 import ipaddress
 import re
 import struct
+from contextlib import closing
 
 import pytest
+from fake_spool import FakeSpool
 from hypothesis import example, given
 from hypothesis import strategies as st
+from serving import build_config
 
-from relay.smtp.proxy import parse_proxy, parse_proxy_tls, wanted
+from relay.routes import RouteTable
+from relay.smtp.counters import SharedCounters
+from relay.smtp.limits import Limiter
+from relay.smtp.proxy import ProxyGate, parse_proxy, parse_proxy_tls, wanted
+from relay.smtp.server import Server
+from relay.smtp.settings import build_settings
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -117,3 +125,48 @@ def test_tls_of_any_proxy_is_a_word_or_none(tlvs, family):
     assert told is None or re.fullmatch(r"[A-Za-z0-9._-]{1,64} [A-Za-z0-9._-]{1,64}", told)
     if tlvs.startswith(b"\x20\x00\x05\x01") and family == b"\x11":
         assert told == "TLS unknown"
+
+
+class Link:
+    """A transport from another machine, and the session that begins on it."""
+
+    connection = None
+
+    def __init__(self):
+        self.began = None
+
+    def get_extra_info(self, _):
+        return ("192.0.2.10", 40_000)
+
+    def is_closing(self):
+        return False
+
+    def set_protocol(self, protocol):
+        assert protocol is None
+
+    def begin(self, _link, *who):
+        self.began = who
+
+
+@pytest.mark.parametrize(
+    ("told", "client"),
+    [("127.0.0.1", "192.0.2.10"), ("203.0.113.9", "203.0.113.9"), ("127.3.3.3", "192.0.2.10")],
+)
+async def test_proxy_elsewhere_that_tells_of_loopback_tells_of_itself(told, client):
+    """A session is spared limits, and let in by default, for this machine's loopback alone."""
+    config = build_config(
+        listeners=[{"bind": "127.0.0.1:0", "tls": "none", "proxy_protocol": ["192.0.2.10"]}]
+    )
+    settings = build_settings(
+        config=config, listener=config.listeners[0], routes=RouteTable(config), tls=None, users=None
+    )
+    with closing(SharedCounters(None)) as tally:
+        server = Server(intake=FakeSpool(), limits=config.limits, limiter=Limiter(tally))
+        link = Link()
+        gate = ProxyGate(settings, server, lambda: link)
+        gate.connection_made(link)
+        for octet in f"PROXY TCP4 {told} 192.0.2.1 4000 25\r\n".encode():
+            gate.get_buffer(1)[:1] = bytes([octet])
+            gate.buffer_updated(1)
+        assert link.began == (client, 4_000, None)
+        server.close()
