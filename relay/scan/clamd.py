@@ -25,7 +25,12 @@ async def scan_by_clamd(address: str, chunks: AsyncIterable[bytes], *, seconds: 
     """The verdict of the clamd at `address`, `host:port` or the path of a Unix socket."""
     try:
         async with asyncio.timeout(seconds):
-            return read_reply(*await _ask(address, chunks))
+            reply, complete = await _ask(address, chunks)
+            # It closes at its limit, and its reply may be lost with the octets that it did not read. So does
+            # one that breaks down over a mail, and only the other is there a moment later.
+            if not reply and not complete and not await ping_clamd(address, seconds=seconds):
+                return _unavailable("clamd ended in the middle of the mail", answered=False)
+            return read_reply(reply, complete)
     except TimeoutError:
         return _unavailable(f"clamd did not answer within {seconds:.3g} s", answered=False)
     except (OSError, ValueError):

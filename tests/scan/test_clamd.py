@@ -95,15 +95,30 @@ async def test_virus():
 
 @pytest.mark.parametrize("reply", [b"INSTREAM size limit exceeded. ERROR\0", b""])
 async def test_larger_than_clamd_takes(reply):
-    """A stream that clamd closes, with its reply or without, is too big, at once."""
+    """A stream that clamd closes, with its reply or without, is too big, at once, where it is still there."""
 
     async def dialog(reader, writer):
+        if await reader.readuntil(b"\0") == b"zPING\0":
+            writer.write(b"PONG\0")
+            await writer.drain()
+            return
         await reader.readexactly(50_000)
         writer.write(reply)
         await writer.drain()
 
     result = await scan(dialog, chunks=(b"x" * 1_000_000,) * 20, seconds=20.0)
     assert result.word is ScanWord.TOO_BIG
+
+
+async def test_clamd_that_breaks_down_over_a_mail():
+    """A clamd that ends in the middle of a stream, and is gone then, has not called the mail too large."""
+
+    async def dialog(reader, writer):
+        if await reader.readuntil(b"\0") == b"zINSTREAM\0":
+            await reader.readexactly(50_000)
+
+    result = await scan(dialog, chunks=(b"x" * 1_000_000,) * 20, seconds=20.0)
+    assert (result.word, result.answered) == (ScanWord.UNAVAILABLE, False)
 
 
 @pytest.mark.parametrize(
