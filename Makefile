@@ -83,7 +83,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_floors.py
+	@$(BIN)/python -m pytest -q tests/test_floors.py tests/test_clocks.py
 
 format: $(READY)
 	@$(BIN)/ruff check --fix-only --quiet .
