@@ -17,6 +17,7 @@ import pytest
 from relay.config.model import Config
 from relay.envelope import Destination, Envelope, ForwardPath, Peer
 from relay.spool.local import database
+from relay.spool.local.addressed import key_of
 from relay.spool.local.database import close_database, open_database, query, transaction
 from relay.spool.local.layout import lock_file
 from relay.spool.local.rows import build_envelope_json
@@ -210,6 +211,9 @@ def fill(
         connection.execute(_MAILS, (total, at, envelope, step))
         connection.execute(_ENTRIES, (finished, finished + waiting, finished + waiting + aside))
         connection.execute(_LEDGER)
+        connection.create_scalar_function("key_of", key_of, 1, deterministic=True)
+        for address in ("reverse_path", "address"):
+            connection.execute(_ADDRESSED.format(address=address))
     connection.close()
 
 
@@ -233,4 +237,8 @@ INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, con
 accepted_at, route, tag, sender, dmarc, token, author) SELECT fingerprint, instance_id, address,
 spool_id, message_id, 1, contact_id, mails.accepted_at, route, '', 'ann@customer.example', '',
 printf('t%d', mail_id), 'ann@customer.example' FROM mails JOIN entries USING (mail_id) WHERE state = 'done'
+"""
+_ADDRESSED = """
+INSERT OR IGNORE INTO addressed SELECT mails.accepted_at / 86400000000, key_of({address}), spool_id
+FROM mails JOIN entries USING (mail_id) WHERE state = 'done' ORDER BY 1, 2, 3
 """

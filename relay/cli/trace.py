@@ -48,9 +48,10 @@ def trace_command(
 ) -> None:
     """Answer: where is my mail? Exit code 1 when nothing here knows of it.
 
-    A Message-ID, a spool id and a contact id also find what the ledger remembers of mail that is no longer
-    kept, and the id in a refusal ("550 ... [0T...]") the command that was refused, and why. An ADDRESS finds
-    only mail that is still in the spool: a@b all of it, @b the domain, a@ the local part.
+    A Message-ID, a spool id, a contact id and a whole ADDRESS also find what the ledger remembers of mail
+    that is no longer kept, and the id in a refusal ("550 ... [0T...]") the command that was refused, and why.
+    A part of an address, @b the domain, a@ the local part, finds only mail that is still in the spool, and
+    reads all of it.
     """
     word = word.strip()
     word = word[1:-1] if word.startswith("[") and word.endswith("]") else word

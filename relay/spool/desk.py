@@ -88,7 +88,9 @@ class Desk(Protocol):
         """The events of an entry, oldest first; only the last of them if there were many."""
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
-        """The newest records of the ledger for a Message-ID, spool id or contact id, oldest first."""
+        """The newest records of the ledger for a Message-ID, spool id, contact id or whole address, oldest
+        first.
+        """
 
     def counts(self) -> Mapping[State, int]:
         """The number of entries stored in each state. A state that the backend cannot count is left out."""

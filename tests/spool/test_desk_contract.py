@@ -321,6 +321,41 @@ async def test_trace_finds_contact_and_waiting_mail_of_one_message_id(put, outbo
     assert [entry.spool_id for entry in desk.trace("<no at sign>")] == [odd]
 
 
+async def test_no_id_hides_the_mail_of_an_address(put, outbox, desk):
+    """Somebody took an address for the Message-ID of a mail: the address still leads to all its mail,
+    finished and waiting.
+    """
+    theirs = await put(message_id="<ann@customer.example>", reverse_path="zoe@else.example")
+    finished = await put(reverse_path="Ann@customer.example")
+    for number in range(2):
+        await outbox.finish(await claim_one(outbox), contact_id=f"c{number}", now=NOW)
+    waiting = await put(reverse_path="ann@CUSTOMER.example")
+    assert [e.spool_id for e in desk.trace("ann@customer.example")] == [theirs, finished, waiting]
+
+
+async def test_address_leads_to_what_is_no_longer_kept(put, outbox, desk):
+    """After retention the ledger still knows whose mail it was, until it forgets the mail, too."""
+    spool_id = await put(reverse_path="ann@bücher.example")
+    dropped = await put(reverse_path="ann@bücher.example")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    desk.drop([dropped], now=NOW)
+    await outbox.expire(now=NOW + timedelta(days=30))
+    assert desk.trace("ann@bücher.example") == []
+    for word in ("ann@bücher.example", "Ann@xn--bcher-kva.example", "support@example.com"):
+        assert {line.spool_id for line in desk.remembered(word)} == {spool_id, dropped}, word
+    await outbox.expire(now=NOW + timedelta(days=100))
+    assert desk.remembered("ann@bücher.example") == []
+
+
+async def test_address_of_mail_that_ended_before_the_index(put, outbox, desk, spool):
+    """What an earlier version finished has no index, and is found by a walk."""
+    spool_id = await put(reverse_path="ann@customer.example")
+    await outbox.finish(await claim_one(outbox), contact_id="c", now=NOW)
+    with contextlib.closing(open_database(spool.config.data_dir / "spool" / "spool.db")) as connection:
+        connection.execute("DELETE FROM addressed; UPDATE marks SET value = 1 WHERE name = 'unaddressed'")
+    assert [entry.spool_id for entry in desk.trace("ann@customer.example")] == [spool_id]
+
+
 async def test_history_tells_the_story(put, outbox, desk):
     """What happened is kept in order, with attempt, reason and detail."""
     spool_id = await put()

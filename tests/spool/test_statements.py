@@ -42,7 +42,8 @@ WALKS = {
     "desk.routes": "a person asks for the names of all routes",
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
-    "search.trace": "a person looks for an address, or for a word that no index knows",
+    "search.trace": "the entries that were found, a thousand at most",
+    "search._look_for": "all waiting entries, and all of them where a person looks for a part of an address",
     "search.backlog": "a person asks for the ages of all waiting mail",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
@@ -55,16 +56,18 @@ PLANS = {
     "outcomes.find_token": "sorts the records of one token",
     "outbox._sweep": "the mails that have a file, once, at a start",
     "turns.load": "a table of at most 10,000 rows, once, at a start",
-    "search.trace": "sorts the entries that a word names; a person waits for the walk",
+    "search.trace": "sorts the entries that a word names",
+    "search._look_for": "sorts the waiting entries that fit; all are read for a part of an address",
     "search.remembered": "sorts the records that a word names",
     "search.originals": "sorts the entries at the last rung since some hours",
     "desk.routes": "a person asks for the names of all routes",
 }
 #: Tables that stay small (a row for each counter, pause or hold), and the walk from route to route.
 #: The index of leased entries is as short as the list of deliveries under way.
-SMALL = {"clock", "clock_offsets", "control", "totals", "walk"}
+SMALL = {"clock", "clock_offsets", "control", "totals", "marks", "walk"}
 #: Calls that the scenario below does not reach, and why.
 NOT_RUN = {
+    "clock.read_step": "looks for a table of one row, for a command",
     "clock.establish": "runs after another start of the machine alone, and looks at waiting entries",
     "clock._save": "one runs after another start of the machine alone, and looks at waiting entries",
     "turns._save": "the second one runs after 10,000 networks, and removes a row by its whole key",
@@ -218,7 +221,7 @@ async def sweep(outbox) -> None:
 def operate(desk, ids) -> None:
     """A person looks, and changes."""
     at = later(20)
-    for word in (ids[5], "<9@life.example>", "c9", "s9@life.example", "nobody"):
+    for word in (ids[5], "<9@life.example>", "c9", "s9@life.example", "@life.example", "nobody"):
         desk.trace(word)
         desk.remembered(word)
     desk.remembered(f"{ids[5]}.7")
@@ -237,6 +240,7 @@ def operate(desk, ids) -> None:
         desk.tally(wanted)
     desk.counts()
     desk.aside()
+    desk.bulk()
     desk.oldest_at()
     desk.originals(reasons=["worker.crashed"], since=NOW - timedelta(days=1))
     desk.backlog(limits=(timedelta(hours=1),), now=at)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.local import addressed
 from relay.spool.local.database import query
 from relay.spool.local.ids import find_numbers
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, build_json, parse_entry, to_microseconds
@@ -237,6 +238,7 @@ def finish(
         (contact_id, dropped_at, entry.entry_id),
     )
     connection.execute(REMEMBER, (dropped_at, entry.entry_id))
+    addressed.note(connection, entry.entry_id)
 
 
 def defer(

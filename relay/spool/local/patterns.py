@@ -30,6 +30,17 @@ def _fold_address(address: str) -> str:
     return f"{_fold(local)}{at}{normalise_domain(domain)}" if at else _fold(address)
 
 
+def whole_address(text: str) -> str:
+    """A whole address in the form in which addresses are compared."""
+    return _fold_address(strip_brackets(text))
+
+
+def is_whole(text: str) -> bool:
+    """Returns whether it may be a whole address: it has a local part and a domain."""
+    local, _, domain = whole_address(text).rpartition("@")
+    return bool(local and domain)
+
+
 def equals(text: str) -> Fits:
     """A test for one whole address."""
     wanted = _fold_address(strip_brackets(text))

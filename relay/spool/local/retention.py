@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.contact.limits import THREAD_DAYS
+from relay.spool.local import addressed
 from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
 from relay.spool.local.rows import to_microseconds
@@ -81,6 +82,8 @@ def note_dropped(connection: apsw.Connection, entry_ids: list[int], *, now: date
         f"{REMEMBER} AND state <> 'done'",
         ((to_microseconds(now), entry_id) for entry_id in entry_ids),
     )
+    for entry_id in entry_ids:
+        addressed.note(connection, entry_id)
 
 
 def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
@@ -90,7 +93,8 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
         "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
         (to_microseconds(now - reach), STEP),
     )
-    return connection.changes()
+    forgotten = connection.changes()
+    return max(forgotten, addressed.forget(connection, before=to_microseconds(now - reach), limit=STEP))
 
 
 def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:

@@ -234,10 +234,25 @@ CREATE TABLE clock_offsets (
 );
 """
 
+_NINTH = """
+-- Mails of the ledger by the hash of each address (`addressed`), for 90 days; of entries up to this one not all are there.
+CREATE TABLE addressed (
+    day      INTEGER NOT NULL,
+    address  INTEGER NOT NULL,
+    spool_id TEXT NOT NULL,
+    PRIMARY KEY (day, address, spool_id)
+) WITHOUT ROWID;
+CREATE TABLE marks (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO marks SELECT 'unaddressed', coalesce(max(entry_id), 0) FROM entries;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:

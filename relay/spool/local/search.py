@@ -10,21 +10,36 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import apsw
 
 from relay.envelope import SpoolId
+from relay.spool.local import addressed
 from relay.spool.local.database import query
 from relay.spool.local.ids import mark_of, split_id
 from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, read_entries
-from relay.spool.local.patterns import equals, parse_pattern
+from relay.spool.local.patterns import equals, is_whole, parse_pattern
 from relay.spool.local.rows import ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.local.shown import SHOWN_STATE
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 
+#: Finished mail is found by ids and by whole addresses, but not what ended before these had an index.
+_BY_WALK = """
+SELECT entry_id FROM entries JOIN mails USING (mail_id)
+WHERE {entries} AND (fits_sender(reverse_path) OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2))
+ORDER BY entry_id DESC LIMIT ?3
+"""
+_UNFINISHED = "state IN ('queued', 'leased', 'held', 'dead')"
+_UNINDEXED = "state = 'done' AND entry_id <= ?4"
+
 
 def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
-    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first."""
+    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first.
+
+    A peer chooses its Message-IDs, and may take an address, or the id of another mail: what has an "@" is
+    looked for as each of them, and what an index finds first hides nothing.
+    """
     spool_id, entry_id = split_id(word)
     rows = query(
         connection,
@@ -35,17 +50,7 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
         (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
-        # Addresses, and Message-IDs of mail that is no contact yet, have no index: a person asks, and can
-        # wait for a walk.
-        fits = parse_pattern(word) if "@" in word else equals(word)
-        ask_sender(connection, fits)
-        ask_recipient(connection, fits)
-        rows += query(
-            connection,
-            "SELECT entry_id FROM entries JOIN mails USING (mail_id) WHERE fits_sender(reverse_path) "
-            "OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2) ORDER BY entry_id DESC LIMIT ?3",
-            (word, _bracketed(word), limit),
-        )
+        rows += _look_for(connection, word, limit=limit)
     newest = sorted({row[0] for row in rows})[-limit:]
     return read_entries(
         connection,
@@ -56,6 +61,31 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
             (json.dumps(newest),),
         ),
     )
+
+
+def _look_for(connection: apsw.Connection, word: str, *, limit: int) -> list[Any]:
+    """The entries of an address, of a part of one, or of a Message-ID that is no contact yet. A person asks
+    for parts, and can wait for a walk over all mail.
+    """
+    fits = parse_pattern(word) if "@" in word else equals(word)
+    ask_sender(connection, fits)
+    ask_recipient(connection, fits)
+    ids = (word, _bracketed(word))
+    if "@" in word and not is_whole(word):
+        return query(connection, _BY_WALK.format(entries="true"), (*ids, limit))
+    named = addressed.find(connection, word, limit=limit) if "@" in word else []
+    last = addressed.last_unindexed(connection)
+    return [
+        *query(
+            connection,
+            "SELECT entry_id FROM mails JOIN entries USING (mail_id) "
+            "WHERE spool_id IN (SELECT value FROM json_each(?)) "
+            "AND (fits_sender(reverse_path) OR fits_recipient(address, forward_paths))",
+            (json.dumps(named),),
+        ),
+        *query(connection, _BY_WALK.format(entries=_UNFINISHED), (*ids, limit)),
+        *query(connection, _BY_WALK.format(entries=_UNINDEXED), (*ids, limit, last)),
+    ]
 
 
 def _bracketed(word: str) -> str:
@@ -80,15 +110,19 @@ def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
 
 
 def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
-    """The newest records of the ledger for a Message-ID, spool id or contact id, oldest first."""
+    """The newest records of the ledger for a Message-ID, spool id, contact id or whole address, oldest
+    first.
+    """
     spool_id, number = split_id(word)
     if number is not None and (number < 0 or _is_here(connection, spool_id)):
         spool_id = ""  # the ledger has no numbers; entries of the spool are found there
+    named = addressed.find(connection, word, limit=limit) if is_whole(word) else []
     rows = query(
         connection,
         "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
-        "WHERE spool_id = ?1 OR message_id IN (?2, ?3) OR contact_id = ?2 ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
-        (spool_id, word, _bracketed(word), limit),
+        "WHERE spool_id IN (SELECT value FROM json_each(?1)) OR message_id IN (?2, ?3) OR contact_id = ?2 "
+        "ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
+        (json.dumps([spool_id, *named]), word, _bracketed(word), limit),
     )
     return [
         Remembered(
