@@ -33,6 +33,9 @@ class Peer:
     role: str = "mx"
     #: The listener's bind address as configured.
     listener: str = ""
+    #: The address of the front-end of ours that named this peer (PROXY, XCLIENT, XFORWARD); "" where the peer
+    #: connected itself.
+    front_end: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _IPV4_BITS, _IPV6_BITS = 24, 48
 _IPV6_HOST_BITS = 64
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+#: Networks that the internet does not route (RFC 1918, 3927, 4193, 4291); documentation's are left out.
+_PRIVATE: tuple[Network, ...] = (
+    *map(
+        ipaddress.IPv4Network,
+        ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+    ),
+    *map(ipaddress.IPv6Network, ("::1/128", "fc00::/7", "fe80::/10")),
+)
+
+
+def is_private(address: Address) -> bool:
+    """Returns whether an address is of a network that the internet does not route."""
+    return any(address in network for network in _PRIVATE)
 
 
 def parse_address(source: str | bytes) -> Address:

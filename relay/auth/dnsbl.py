@@ -12,20 +12,12 @@ from dataclasses import dataclass
 
 from relay.auth.answers import RecordType, Resolver, Status, reverse_name
 from relay.auth.words import Result
-from relay.networks import Address, Network, parse_address
+from relay.networks import Address, is_private, parse_address
 
 _CODES = ipaddress.IPv4Network("127.0.0.0/8")  # RFC 5782 §2.1
 #: The range in which lists refuse: an open resolver, too many questions, a wrong name.
 _REFUSALS = ipaddress.IPv4Network("127.255.255.0/24")
 _MOST_CODES = 8  # of one list, in a result
-#: Networks that the internet does not route (RFC 1918, 3927, 4193, 4291); documentation's are left in.
-_PRIVATE: tuple[Network, ...] = (
-    *map(
-        ipaddress.IPv4Network,
-        ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
-    ),
-    *map(ipaddress.IPv6Network, ("::1/128", "fc00::/7", "fe80::/10")),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +36,7 @@ class DnsblResult:
 async def check_dnsbl(address: Address, zone: str, resolver: Resolver) -> DnsblResult:
     """The result of one list for the address of a peer."""
     address = parse_address(address.packed)
-    if any(address in network for network in _PRIVATE):
+    if is_private(address):
         return DnsblResult(result=Result.NONE, zone=zone, reason="the address is of a private network")
     return await ask_dnsbl(address, zone, resolver)
 

@@ -42,13 +42,19 @@ class Hop:
     above: bytes | None = None
 
 
-def find_hop(peer: Address | None, helo: str, header: bytes, ours: Sequence[Network]) -> Hop:
+def find_hop(
+    peer: Address | None, helo: str, header: bytes, ours: Sequence[Network], *, front_end: str = ""
+) -> Hop:
     """The hop to judge: the peer where it is none of ours, else the first that gave the mail to one of ours.
 
-    `header` is that of the mail without our own Received field.
+    `header` is that of the mail without our own Received field; `front_end` is the system of ours that named
+    the peer (PROXY, XCLIENT, XFORWARD), "" where the peer connected itself.
     """
     if peer is None or not _is_ours(peer, ours):
-        return Hop(peer=peer, helo=helo)
+        named = (
+            f"judged as of {peer}, as our front-end {show(front_end)} named it" if front_end and peer else ""
+        )
+        return Hop(peer=peer, helo=helo, reason=named)
     last = peer
     finder = FieldFinder(header)
     place = 2  # that of the first line

@@ -41,6 +41,8 @@ class Sent:
 
     peer: Address | None
     helo: str
+    #: The address of the front-end of ours that named the peer; "" where the peer connected itself.
+    front_end: str = ""
     #: None for the null reverse-path.
     reverse_path: str | None
     mail: SignedMail
@@ -71,7 +73,7 @@ def build_terms(config: Config) -> OriginTerms:
 
 async def find_origin(sent: Sent, resolver: Resolver, terms: OriginTerms) -> Found:
     """Find the origin of a mail, within the seconds of the terms."""
-    hop = find_hop(sent.peer, sent.helo, sent.mail.header, terms.relays)
+    hop = find_hop(sent.peer, sent.helo, sent.mail.header, terms.relays, front_end=sent.front_end)
     facts = MailFacts(
         peer=hop.peer,
         helo=hop.helo,

@@ -54,12 +54,18 @@ def _is_forged(line: bytes, hostname: str) -> bool:
     return normalise_domain(claimed.rstrip(".")) == normalise_domain(hostname.rstrip("."))
 
 
+def _find_judged(results: Mapping[str, str], envelope: Envelope) -> str:
+    """The address that iprev is about; "" where it stands in a Received field of the mail alone."""
+    behind = "relay_hop_detail" in results and not envelope.peer.front_end
+    return "" if behind else envelope.peer.address
+
+
 def _state(results: Mapping[str, str], envelope: Envelope) -> Iterator[Statement]:
     domain = (envelope.reverse_path or "").rpartition("@")[2]
     properties = {
         "spf": ("smtp.mailfrom", domain),
         "dmarc": ("policy.dmarc", results.get("relay_dmarc_policy", "")),
-        "iprev": ("policy.iprev", envelope.peer.address if "relay_hop_detail" not in results else ""),
+        "iprev": ("policy.iprev", _find_judged(results, envelope)),
     }
     for method in ("spf", "dkim", "arc", "dmarc", "iprev", "dnsbl"):
         word = results.get(f"relay_{method}", "")

@@ -15,7 +15,7 @@ from relay.auth.origin import Sent, build_terms, find_origin
 from relay.auth.signed import SignedMail
 from relay.config.model import Config
 from relay.envelope import Envelope, Peer
-from relay.networks import Address, parse_address
+from relay.networks import Address, is_private, parse_address
 from relay.resolver import DnsResolver, build_resolver
 
 #: A mail in memory is hashed on the loop up to this size, and in a thread beyond (250 µs a canonical form).
@@ -35,8 +35,15 @@ class IdentityChecks:
         """Returns whether systems of ours stand in front, so that trusted listeners make checks, too."""
         return bool(self._terms.relays)
 
-    def _is_ours(self, peer: Address) -> bool:
-        return any(peer in network for network in self._terms.relays)
+    def _is_judged(self, peer: Address | None, front_end: str) -> bool:
+        """Returns whether mail of a trusted listener is checked: that of a server of ours in front, and that
+        of a client which a front-end has named, but not that of our own systems.
+        """
+        if peer is None:
+            return False
+        if any(peer in network for network in self._terms.relays):
+            return True
+        return bool(front_end) and not is_private(peer)
 
     @property
     def seconds(self) -> float:
@@ -46,10 +53,11 @@ class IdentityChecks:
     async def find_results(self, envelope: Envelope, mail: SignedMail) -> Mapping[str, str]:
         """The results of the checks of a mail, as attributes of its contact by name."""
         peer = _read_address(envelope.peer)
-        if envelope.peer.role == "trusted" and (peer is None or not self._is_ours(peer)):
+        if envelope.peer.role == "trusted" and not self._is_judged(peer, envelope.peer.front_end):
             return {}
         sent = Sent(
             peer=peer,
+            front_end=envelope.peer.front_end,
             helo=envelope.peer.helo or "",
             reverse_path=envelope.reverse_path,
             mail=mail,

@@ -31,6 +31,7 @@ class PeerState:
     """The other side of one session, as far as it is known."""
 
     __slots__ = (
+        "_front_end",
         "_peer",
         "_proxied_tls",
         "_settings",
@@ -45,7 +46,13 @@ class PeerState:
     )
 
     def __init__(
-        self, *, settings: ListenerSettings, address: str, port: int, tls: str | None = None
+        self,
+        *,
+        settings: ListenerSettings,
+        address: str,
+        port: int,
+        tls: str | None = None,
+        front_end: str = "",
     ) -> None:
         self.address = address
         self.port = port
@@ -59,6 +66,8 @@ class PeerState:
         self._settings = settings
         #: The TLS that a listed proxy has ended before us.
         self._proxied_tls = tls
+        #: The proxy or front-end that has named the peer; "" while nobody has.
+        self._front_end = front_end
         #: The client of one mail, as a listed front-end has named it. The session forgets it with the mail.
         self.forwarded: Xclient | None = None
         self._told: Xclient | None = None  # the client that stands in `_peer`
@@ -79,7 +88,10 @@ class PeerState:
 
     def is_another(self, told: Xclient) -> None:
         """Note that a front-end speaks for somebody else."""
-        self.address = believe_address(told.address or self.address, self.address)
+        told_address = believe_address(told.address or self.address, self.address)
+        if told_address != self.address:
+            self._front_end = self.address
+        self.address = told_address
         self.port = told.port if told.port is not None else self.port
         self.authenticated = told.login or self.authenticated
         self._forget()
@@ -114,6 +126,7 @@ class PeerState:
                 login=self.authenticated,
                 role=self._settings.listener.role,
                 listener=self._settings.bind,
+                front_end=self.address if told.address else self._front_end,
             )
         return self._peer
 

@@ -69,12 +69,16 @@ class Conversation:
 
     # -- the beginning -------------------------------------------------------------------------------------
 
-    def begin(self, link: asyncio.Transport, address: str, port: int, tls: str | None = None) -> None:
+    def begin(
+        self, link: asyncio.Transport, address: str, port: int, tls: str | None = None, front_end: str = ""
+    ) -> None:
         """Greet the peer that has connected (RFC 5321 §3.1), whose `tls` a proxy may have ended."""
         settings, server, connection = self._settings, self._server, self.connection
         connection.link = link
         address = normalise_peer(address)
-        self._session = Session(settings=settings, shared=server.shared, address=address, port=port, tls=tls)
+        self._session = Session(
+            settings=settings, shared=server.shared, address=address, port=port, tls=tls, front_end=front_end
+        )
         self._late = LateAnswers(self._session, settings, server)
         telemetry.session_opened(peer=address, listener=settings.bind)
         refusal = self._admission.admit(address)

@@ -179,8 +179,11 @@ class ProxyGate(asyncio.BufferedProtocol):
         except ValueError:
             self._refuse("malformed")
             return
+        proxy = self._address[0]
         address, port = client or self._address
-        self._hand_over(believe_address(address, self._address[0]), port, tls=parse_proxy_tls(header))
+        address = believe_address(address, proxy)
+        front_end = proxy if address != proxy else ""
+        self._hand_over(address, port, tls=parse_proxy_tls(header), front_end=front_end)
 
     def eof_received(self) -> bool:
         """Close: the proxy went away without a header, after a look whether the port is open."""
@@ -225,10 +228,10 @@ class ProxyGate(asyncio.BufferedProtocol):
     def _leave(self) -> None:
         self._server.sessions.discard(self)
 
-    def _hand_over(self, address: str, port: int, tls: str | None = None) -> None:
+    def _hand_over(self, address: str, port: int, tls: str | None = None, front_end: str = "") -> None:
         """Begin the session with this peer."""
         self._leave()
         assert self._link is not None
         session = self._make()
         self._link.set_protocol(session.connection)
-        session.begin(self._link, address, port, tls)
+        session.begin(self._link, address, port, tls, front_end)

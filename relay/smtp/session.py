@@ -43,10 +43,13 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, *, settings: ListenerSettings, shared: Shared, address: str, port: int, tls: str | None = None
-    ) -> None:
+        self, *, settings: ListenerSettings, shared: Shared, address: str, port: int, tls: str | None = None,
+        front_end: str = "",
+    ) -> None:  # fmt: skip
         self.settings = settings
-        self.peer_state = PeerState(settings=settings, address=address, port=port, tls=tls)
+        self.peer_state = PeerState(
+            settings=settings, address=address, port=port, tls=tls, front_end=front_end
+        )
         self.transaction: Transaction | None = None
         self._shared = shared
         self._reference: SpoolId | None = None

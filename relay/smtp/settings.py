@@ -154,11 +154,21 @@ def build_settings(
         tls_first=listener.tls == "required",
         look=look or FileLook(),
         hooks=hooks,
-        identity=identity if not trusted or (identity is not None and identity.behind_ours) else None,
+        identity=identity if _is_checked(listener, identity) else None,
         scanners=scanners if listener.scan else None,
         lists=lists,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
     )
+
+
+def _is_checked(listener: Listener, identity: IdentityChecks | None) -> bool:
+    """Returns whether a listener may have mail whose origin is checked: a trusted one has it only where
+    systems of ours stand in front, or name the clients for which they speak.
+    """
+    if identity is None or listener.role == "mx":
+        return identity is not None
+    named = listener.proxy_protocol or listener.xclient or listener.xforward
+    return identity.behind_ours or bool(named)
 
 
 def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:

@@ -239,6 +239,38 @@ def test_mail_that_our_own_server_passes_on_is_judged_as_of_the_hop_before(hop, 
     assert "which gave the mail to our 127.0.0.1" in mail.results["relay_hop_detail"]
 
 
+@pytest.mark.parametrize("front", ["proxy_protocol", "xclient", "xforward"])
+@pytest.mark.parametrize(
+    ("client", "word"), [("198.51.100.6", "pass"), ("198.51.100.9", "fail"), ("10.0.0.9", None)]
+)
+def test_client_that_a_front_end_names_is_judged_on_a_trusted_listener(front, client, word):
+    """PROXY, XCLIENT and XFORWARD name the client whose SPF counts; one of our own network is not judged."""
+    zone = {("club.example", "TXT"): ['"v=spf1 ip4:198.51.100.6 -all"']}
+    trusted = {"bind": "127.0.0.1:0", "tls": "none", "role": "trusted", "allow": ["0.0.0.0/0"]}
+    trusted |= {front: ["127.0.0.1"]}
+    said = {
+        "proxy_protocol": f"PROXY TCP4 {client} 127.0.0.1 4000 25\r\n",
+        "xclient": f"EHLO fe.ours\r\nXCLIENT ADDR={client}\r\n",
+        "xforward": f"EHLO fe.ours\r\nXFORWARD ADDR={client}\r\n",
+    }[front]
+    said += (
+        "EHLO mx.club.example\r\nMAIL FROM:<a@club.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
+        if front != "xforward"
+        else "MAIL FROM:<a@club.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
+    )
+    with dns_in_a_thread(zone) as server, Serving(config_for(server, listeners=[trusted])) as serving:
+        with serving.connect() as peer, peer.makefile("rb") as lines:
+            peer.sendall(said.encode())
+            while not lines.readline().startswith(b"354"):
+                pass
+            peer.sendall(b"From: a@club.example\r\n\r\nHello\r\n.\r\n")
+            assert lines.readline().startswith(b"250")
+        (mail,) = serving.spool.mails
+    assert mail.results.get("relay_spf") == word
+    named = f"judged as of {client}, as our front-end 127.0.0.1 named it"
+    assert mail.results.get("relay_hop_detail") == (named if word else None)
+
+
 @pytest.mark.parametrize(("client", "code"), [("192.0.2.66", 550), ("192.0.2.67", 250)])
 def test_policy_refuses_a_listed_peer(client, code):
     """With `listed = "reject"` mail of a client on a list gets 550 5.7.1; the dry run says the same."""

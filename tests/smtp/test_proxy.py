@@ -168,5 +168,5 @@ async def test_proxy_elsewhere_that_tells_of_loopback_tells_of_itself(told, clie
         for octet in f"PROXY TCP4 {told} 192.0.2.1 4000 25\r\n".encode():
             gate.get_buffer(1)[:1] = bytes([octet])
             gate.buffer_updated(1)
-        assert link.began == (client, 4_000, None)
+        assert link.began == (client, 4_000, None, "" if client == "192.0.2.10" else "192.0.2.10")
         server.close()
