@@ -32,9 +32,10 @@ _TAMPERED = {"wrong id": _with_another_id, "wrong question": _to_another_questio
 class DnsServer:
     """A server of one zone: {(name, type): records in presentation form, or a lie by its word}."""
 
-    def __init__(self, zone, *, ttl=300):
+    def __init__(self, zone, *, ttl=300, host="127.0.0.1"):
         self.zone = {(name.lower(), kind): records for (name, kind), records in zone.items()}
         self.ttl = ttl
+        self.host = host
         #: The questions that came, as (transport, name, type).
         self.asked = []
         self.port = 0
@@ -43,10 +44,10 @@ class DnsServer:
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", 0)
+        self._tcp = await asyncio.start_server(self._serve_tcp, self.host, 0)
         self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(self), local_addr=("127.0.0.1", self.port)
+            lambda: _Udp(self), local_addr=(self.host, self.port)
         )
         return self
 
@@ -57,7 +58,7 @@ class DnsServer:
 
     @property
     def address(self):
-        return "127.0.0.1", self.port
+        return self.host, self.port
 
     def count(self, name):
         """How often a name was asked for."""

@@ -128,6 +128,25 @@ async def test_truncation_leads_to_tcp():
     assert [transport for transport, _, _ in server.asked] == ["udp", "tcp"]
 
 
+async def test_a_server_with_an_ipv6_address_is_asked():
+    """Over IPv6 a server answers by UDP, and by TCP what does not fit a packet."""
+    texts = [f'"{number:0>200}"' for number in range(10)]
+    zone = {("small.example", "A"): ["192.0.2.1"], ("large.example", "TXT"): texts}
+    try:
+        server = await DnsServer(zone, host="::1").__aenter__()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    try:
+        resolver = DnsResolver(servers=[server.address])
+        small = await resolver.query("small.example", RecordType.A)
+        large = await resolver.query("large.example", RecordType.TXT)
+    finally:
+        await server.__aexit__()
+    assert [str(address) for address in small.addresses] == ["192.0.2.1"]
+    assert len(large.texts) == len(texts)
+    assert [how for how, _, _ in server.asked] == ["udp", "udp", "tcp"]
+
+
 @pytest.mark.parametrize(
     "name", ["", ".", "a..example", f"{'a' * 64}.example", "a." * 127 + "aa", "\u20ac.example"]
 )

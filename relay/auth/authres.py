@@ -20,7 +20,7 @@ _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodResult:
-    """One result as another server wrote it; every word is that server's."""
+    """A result of a check, as another server wrote it; every word is that server's."""
 
     method: str
     result: str

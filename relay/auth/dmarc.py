@@ -48,7 +48,7 @@ class DmarcResult:
     aligned_domain: str = ""
     #: The sealer that an operator trusts, and that saw DMARC pass before the mail was changed; "" for none.
     lifted_by: str = ""
-    #: Whether our own gateway in front saw DMARC pass.
+    #: True when our own gateway in front saw DMARC pass.
     lifted_by_gateway: bool = False
 
 

@@ -156,7 +156,7 @@ def _describe_list(result: DnsblResult) -> str:
 
 
 def describe_identity(results: Results) -> str:
-    """One plain sentence for an agent: who is proved to have sent the mail, or why nobody is."""
+    """The plain sentence that an agent reads: who is proved to have sent the mail, or why nobody is."""
     dmarc = results.dmarc
     if dmarc is None:
         return "not checked"

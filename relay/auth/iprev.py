@@ -32,11 +32,11 @@ class IprevResult:
 class Names:
     """The names of an address."""
 
-    #: Whether the PTR records were found, are not there, or could not be asked for.
+    #: The answer for the PTR records: they were found, are not there, or could not be asked for.
     status: Status
-    #: Those that lead back to the address, in the order of the PTR records, of which the first ten count.
+    #: The names that lead back to the address, in the order of the PTR records; the first ten count.
     validated: tuple[str, ...] = ()
-    #: Whether a name was left out because DNS failed for it.
+    #: True when a name was left out because DNS failed for it.
     failed: bool = False
 
 

@@ -28,7 +28,7 @@ AnyResult = SpfResult | DkimResult | ArcResult | DmarcResult | IprevResult | Dns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One result, as a header field says it."""
+    """A result, as a header field says it."""
 
     method: str
     result: Result

@@ -113,7 +113,7 @@ class _HaltError(Exception):
 
 
 class _Evaluation:
-    """One evaluation: the values of the macros, and what was asked so far."""
+    """An evaluation: the values of the macros, and the questions that were asked so far."""
 
     def __init__(self, address: Address, local: str, domain: str, helo: str, resolver: Resolver) -> None:
         self._address = address

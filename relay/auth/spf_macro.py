@@ -30,7 +30,7 @@ class SpfSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """One `%{...}`: a letter, and what is done with its value."""
+    """A macro, `%{...}`: its letter, and the changes that are made to its value."""
 
     letter: str
     keep: int

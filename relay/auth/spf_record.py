@@ -58,7 +58,7 @@ _NEEDS_DOMAIN = (MechanismName.INCLUDE, MechanismName.EXISTS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
-    """One directive: a mechanism, and the result if it matches."""
+    """A directive: a mechanism, and the result if it matches."""
 
     result: Result
     name: MechanismName

@@ -45,7 +45,7 @@ class Listener(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One address of one listener, at which a socket stands."""
+    """An address of a listener, at which a socket stands."""
 
     #: The position of the listener in the configuration.
     index: int
