@@ -21,12 +21,14 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from spool_helpers import NOW, build_config, build_destination, build_submission
+from spool_helpers import NOW, build_config, build_destination, build_submission, fill
 
 from relay.envelope import SpoolId
-from relay.spool.model import Filter, Submission
+from relay.spool.model import Filter, State, Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
 WAITERS = (1, 10, 50, 200)
@@ -171,6 +173,48 @@ async def measure_backlog(home: Path, entries: int) -> dict[str, float]:
     return figures
 
 
+async def measure_finished(home: Path, finished: int) -> dict[str, float]:
+    """Median milliseconds of each question and change beside so many finished mails."""
+    config = build_config(home / f"finished-{finished}")
+    await open_intake(config).close()
+    fill(config.data_dir / "spool" / "spool.db", finished=finished, began=NOW - timedelta(days=5))
+    intake, outbox, desk = open_intake(config), open_outbox(config), open_desk(config)
+    await outbox.recover(now=NOW)
+    figures: dict[str, list[float]] = {}
+
+    async def clock(name: str, work: Callable[[], object]) -> Any:
+        begun = time.perf_counter()
+        answer = work()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        figures.setdefault(name, []).append((time.perf_counter() - begun) * 1e3)
+        return answer
+
+    for number in range(200):
+        mail = build_mail(intake.new_id(), number, 2_000)
+        await clock("put", lambda mail=mail: intake.put(mail))
+    for _ in range(25):
+        for entry in await clock("claim 8", lambda: outbox.claim(now=NOW, limit=8, lease_seconds=60)):
+            await clock("finish", lambda e=entry: outbox.finish(e, contact_id="c", now=NOW))
+    words = ("<7@bench>", "<777@life.example>", "c77", "support@else.example", "s7@life.example")
+    for _ in range(5):
+        await clock("list", lambda: desk.select(Filter(states=(State.QUEUED, State.HELD))))
+        for word in words:
+            await clock(f"trace {word}", lambda word=word: desk.trace(word))
+        await clock("sweep, nothing due", lambda: outbox.expire(now=NOW))
+        await clock("look", lambda: (desk.counts(), desk.aside(), desk.oldest_at(), desk.bulk()))
+    desk.close()
+    await intake.close()
+    await outbox.close()
+    return {name: statistics.median(times) for name, times in figures.items()}
+
+
+def show_finished(columns: dict[int, dict[str, float]]) -> None:
+    print("\nbeside finished mails, median ms:\n" + " " * 32 + "".join(f"{count:>12,}" for count in columns))
+    for name in next(iter(columns.values())):
+        print(f"  {name:<30}" + "".join(f"{figures[name]:>12.2f}" for figures in columns.values()))
+
+
 def show(figures: dict[str, dict[int, list[float]]], backlog: dict[str, float], entries: int) -> None:
     print(
         f"{'waiters':>8}  {'spool/s':>9} {'p99 ms':>8} {'CPU us':>7}  {'files/s':>9} {'p99 ms':>8} {'CPU us':>7}  ratio"
@@ -192,6 +236,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2_000)
     parser.add_argument("--dir", type=Path, default=None, help="where to write; a real disk, not a tmpfs")
     parser.add_argument("--entries", type=int, default=100_000)
+    parser.add_argument("--finished", type=int, nargs="*", default=[0, 1_000, 10_000, 100_000])
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="bench-spool-", dir=arguments.dir))
@@ -200,12 +245,14 @@ def main() -> int:
             compare(home, rounds=arguments.rounds, seconds=arguments.seconds, size=arguments.size)
         )
         backlog = asyncio.run(measure_backlog(home, arguments.entries)) if arguments.entries else {}
+        finished = {count: asyncio.run(measure_finished(home, count)) for count in arguments.finished}
     finally:
         shutil.rmtree(home)
     if arguments.json:
-        print(json.dumps({"put": figures, "backlog_ms": backlog}))
+        print(json.dumps({"put": figures, "backlog_ms": backlog, "finished_ms": finished}))
     else:
         show(figures, backlog, arguments.entries)
+        show_finished(finished)
     return 0
 
 
