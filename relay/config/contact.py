@@ -193,6 +193,7 @@ class Contact(ContactFields):
     strip_own_recipients: bool = True
     attributes_left_out: tuple[Annotated[str, AfterValidator(check_attribute_left_out)], ...] = ()
     name: Template = "{subject}"
+    price_usd: float = Field(default=0.08, ge=0)
 
     def templates(self) -> Iterator[tuple[str, str]]:
         """Each template under the name of its key."""

@@ -23,15 +23,19 @@ from relay.delivery.attempt import Delivery
 from relay.delivery.pace import Pace
 from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
-from relay.errors import RemoteError
+from relay.errors import RemoteError, SpoolError
 from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
+from relay.spool.model import PolicyCount
 from relay.spool.opening import open_desk, open_outbox
 from relay.timing import is_set_within, utc_now
 from relay.understand.reading import WorkerReading, open_reading
 
 #: Seconds between two looks at the credentials: while they can be had, and while they cannot.
 _LOOK_SECONDS = 60.0
+#: Seconds between two writes of the policy's counts, and counts that wait while the spool fails.
+_COUNT_SECONDS = 60.0
+_MOST_COUNTS = 10_000
 _AGAIN_SECONDS = 2.0
 
 
@@ -75,6 +79,7 @@ class Deliverer:
         self._tasks = [
             asyncio.create_task(self._runner.run()),
             asyncio.create_task(self._watch.run()),
+            asyncio.create_task(self._count(self._outbox)),
             asyncio.create_task(self._watch_credentials(self._runner, self._clients.credentials)),
         ]
         for task in self._tasks:
@@ -94,6 +99,22 @@ class Deliverer:
             away=lambda: runner.services.away,
             templates=lambda: self._templates.known,
         )
+
+    async def _count(self, outbox: Outbox) -> None:
+        """Write the counts of the policy to the spool once a minute, and at the end."""
+        counts: list[PolicyCount] = []
+        stopped = False
+        while not stopped:
+            stopped = await is_set_within(self._stopped, _COUNT_SECONDS)
+            counts += [PolicyCount(*key, mails) for key, mails in telemetry.take_counts()]
+            try:
+                if counts:
+                    await outbox.add_counts(counts)
+            except SpoolError as exc:  # they wait for the next minute, as long as they are few
+                telemetry.spool_failed(where="deliverer.counts", why=str(exc))
+                counts = counts[-_MOST_COUNTS:]
+            else:
+                counts = []
 
     async def _watch_credentials(self, runner: Runner, credentials: ChainCredentials) -> None:
         """Ask for credentials at intervals, mail or not, so that an outage of theirs is told and ended.

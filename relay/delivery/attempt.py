@@ -22,7 +22,7 @@ from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.failures import busy, dead_urls, no_route
-from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for
+from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for, tell_late
 from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
 from relay.delivery.pace import Pace
@@ -266,6 +266,8 @@ class Delivery:
             task = self._planner.build_task(trial, route, (raw, handle), sent, tags=list_late_tags(rules))
             async with self._understanding.plan(task) as plan:
                 late = add_late(handling, plan, rules)
+                if entry.attempts == 1:
+                    tell_late(entry, route, plan, rules)
                 if (stop := stop_for(late)) is not None:
                     return stop
                 return await self._store_request(entry, lead(plan, late), raw)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from relay import telemetry
 from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.delivery.outcome import Dropped, Held
+from relay.domains import normalise_domain
 from relay.policy.lists import find_favours
 from relay.policy.origin import (
     TAGS,
@@ -42,6 +44,19 @@ def add_late(handling: Handling, plan: Plan, rules: Rules) -> Handling:
     """
     late = choose_handling(list_late(plan.classification, plan.risks, rules))
     return replace(late, flow=handling.flow or late.flow)
+
+
+def tell_late(entry: Entry, route: Route, plan: Plan, rules: Rules) -> None:
+    """Tell which rules for classes and risks a mail meets, those that are only observed among them."""
+    for step in list_late(plan.classification, plan.risks, rules):
+        telemetry.policy_met(
+            spool_id=entry.spool_id,
+            route=route.name,
+            rule=step.rule,
+            action=step.action,
+            observe=step.observe,
+            domain=normalise_domain(plan.from_address.rpartition("@")[2]),
+        )
 
 
 def stop_for(handling: Handling) -> Held | Dropped | None:

@@ -22,6 +22,7 @@ LISTS = "relay_lists"
 PRIORITY = "relay_priority"
 #: Connect's routing priority of a contact for which nothing else is said; 1 is the first.
 USUAL_PRIORITY = 5
+_LONGEST_DOMAIN = 255  # RFC 1035 §2.3.4; what is longer is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +111,8 @@ def find_priority(results: Mapping[str, str], route: Route) -> int | None:
 def is_kept_out(action: str) -> bool:
     """Returns whether an action is one against the mail, for which no proof is needed."""
     return action != "accept" and not is_favour(action)
+
+
+def find_sender_domain(author: str | None, reverse_path: str | None) -> str:
+    """The domain by which a mail's sender is counted: the author's, else the reverse-path's; "" without."""
+    return _domain_of(author or reverse_path or "")[:_LONGEST_DOMAIN]

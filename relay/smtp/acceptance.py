@@ -22,6 +22,7 @@ from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.policy.decide import Facts, Verdict, decide, decide_files, disposition_of
+from relay.policy.lists import find_sender_domain
 from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, tell_rule
 from relay.smtp.content import Content
 from relay.smtp.filetypes import strict_routes
@@ -273,6 +274,7 @@ def _judge_origin(acceptance: Acceptance, offered: Submission) -> OriginVerdict:
                 rule=step.rule,
                 action=step.action,
                 observe=step.observe,
+                domain=find_sender_domain(acceptance.author, offered.envelope.reverse_path),
             )
     refusing = {hold.route for hold in offered.holds}
     return decide_wire(met, refusing=refusing, replies_each=settings.lmtp)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from relay import telemetry
 from relay.config.listener import Listener, Tls, list_places
 from relay.config.model import Config
 from relay.lists.lookup import Lists, build_lists
@@ -30,8 +31,11 @@ from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
 from relay.spool.interface import Intake
+from relay.spool.model import PolicyCount
 from relay.telemetry.refusals import Refusals
 
+#: Seconds between two writes of the policy's counts.
+_COUNT_SECONDS = 60.0
 #: Seconds between two looks whether the last session is gone.
 _DRAIN_STEP_SECONDS = 0.05
 
@@ -75,6 +79,7 @@ class Listeners:
         self._settings: dict[int, ListenerSettings] = {}
         self._draining: asyncio.Task[None] | None = None
         self._look = FileLook()
+        self._counting: asyncio.Task[None] | None = None
         self._hooks: Hooks | None = None
         self._checks: IdentityChecks | None = None
         self._scanners: Scanners | None = None
@@ -91,6 +96,7 @@ class Listeners:
             refusals=self._refusals,
         )
         self._compile(self._config)
+        self._counting = loop.create_task(self._count())
         for number, opened in sockets.items():
             for one in opened:
                 server = await loop.create_server(self._factory(number), sock=one, backlog=BACKLOG)
@@ -155,6 +161,15 @@ class Listeners:
         self._server.settings = list(self._settings.values())
         self._server.limits = config.limits
 
+    async def _count(self) -> None:
+        """Hand the counts of the policy to the spool, once a minute."""
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            self._hand_over_counts()
+
+    def _hand_over_counts(self) -> None:
+        self._intake.note_counts([PolicyCount(*key, mails) for key, mails in telemetry.take_counts()])
+
     def problem(self) -> str:
         """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""
         return self._server.problem() if self._server is not None else ""
@@ -171,6 +186,8 @@ class Listeners:
     async def _drain(self, seconds: float) -> None:
         for listening in self._listening:
             listening.close()
+        if self._counting is not None:
+            self._counting.cancel()
         server = self._server
         if server is None:
             return
@@ -183,6 +200,7 @@ class Listeners:
                 session.stop(urgent=urgent)
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         server.close()
+        self._hand_over_counts()
         await self._look.close()
         if self._checks is not None:
             await self._checks.close()

@@ -20,6 +20,7 @@ from relay.spool.model import (
     Event,
     Filter,
     Paused,
+    PolicyCount,
     Remembered,
     State,
     Submission,
@@ -105,6 +106,9 @@ class Desk(Protocol):
         """The number of entries that began the rung `original` since then for one of these reasons, and when
         the last did.
         """
+
+    def policy_counts(self, *, since: str) -> Sequence[PolicyCount]:
+        """The counts of the days from that one on ("2026-11-29", in UTC), the largest first; `day` is ""."""
 
     def routes(self) -> Sequence[str]:
         """The names of the routes of all entries, finished ones too. Costs a walk over all entries."""

@@ -30,6 +30,7 @@ from relay.spool.model import (
     Aged,
     Entry,
     Paused,
+    PolicyCount,
     RawFile,
     Receipt,
     Submission,
@@ -84,6 +85,11 @@ class Intake(Protocol):
 
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
+
+    def note_counts(self, counts: Sequence[PolicyCount]) -> None:
+        """Add to the counts of days, soon and without waiting. What cannot be written is tried again with the
+        next write.
+        """
 
     async def probe(self) -> None:
         """Bring a write without meaning to the disk, by the way that mail takes.
@@ -319,6 +325,9 @@ class Outbox(Protocol):
 
     async def paused(self) -> Paused:
         """The pauses and holds that are in force."""
+
+    async def add_counts(self, counts: Sequence[PolicyCount]) -> None:
+        """Add to the counts of days; those of days over a year ago are forgotten."""
 
     async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
         """Remove mails past their retention, and ledger records past the window, in small steps. Returns how

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.envelope import Destination, Envelope, SpoolId
 from relay.vocabulary import Rung
@@ -100,6 +100,21 @@ class Submission:
     holds: tuple[PolicyHold, ...] = ()
     #: Routes whose entries are claimed before new mail, as an answer to a contact is.
     first: tuple[str, ...] = ()
+
+
+class PolicyCount(NamedTuple):
+    """The number of mails of one day that met a rule of the policy, for one route and domain of senders."""
+
+    #: In UTC, as "2026-11-29".
+    day: str
+    rule: str
+    action: str
+    #: Whether the rule was only observed.
+    observe: bool
+    route: str
+    #: Of the first author, else of the reverse-path; "" without, "other" beyond a thousand of a day.
+    domain: str
+    mails: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

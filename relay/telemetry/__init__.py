@@ -8,6 +8,7 @@ obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
 
 from __future__ import annotations
 
+from relay.telemetry.counts import take_counts
 from relay.telemetry.current import configure, current_log
 from relay.telemetry.daemon import (
     admin_opened,
@@ -149,6 +150,7 @@ __all__ = [
     "spool_record_corrupt",
     "spool_recovered",
     "spool_swept",
+    "take_counts",
     "transaction_aborted",
     "transaction_ended",
     "worker_died",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from relay.telemetry.counts import add_count
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import (
     IDENTITY_CHECKS,
@@ -81,8 +82,11 @@ def list_moved(*, name: str, why: str) -> None:
         current_log().info("list.back", list=name)
 
 
-def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool) -> None:
-    """A mail meets a rule of the policy of its route; one that is observed does nothing else."""
+def policy_met(*, spool_id: str, route: str, rule: str, action: str, observe: bool, domain: str) -> None:
+    """A mail meets a rule of the policy of its route; one that is observed does nothing else. `domain` is its
+    sender's.
+    """
+    add_count(rule=rule, action=action, observe=observe, route=route, domain=domain)
     POLICY_MET.labels(rule, action.partition(":")[0], "yes" if observe else "no").inc()
     current_log().info(
         "policy.met", spool_id=spool_id, route=route, rule=rule, action=action, observe=observe

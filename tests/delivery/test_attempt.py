@@ -19,6 +19,7 @@ from readings import reading_here
 from sandboxes import fast_settings
 from spool_helpers import build_destination, build_submission
 
+from relay import telemetry
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import builtin_config
@@ -429,6 +430,58 @@ async def test_policy_is_not_asked_of_what_a_person_released(world, action):
         entry = replace(await desk.entry(mail), released=True)
         assert isinstance(await desk.delivery.deliver(entry), Delivered)
         assert len(desk.requests()) == 1
+
+
+RULES = {"class.auto-reply": "flow:f-1", "risk.name.other_address": "tag", "class.human": "hold"}
+
+
+@pytest.mark.parametrize("released", [False, True])
+async def test_flow_and_tag_by_class_and_risk(world, released):
+    """A mail goes to the flow of its class, tagged by its risk, which is counted; a released one is judged by
+    none.
+    """
+    telemetry.take_counts()
+    async with Desk(world, routes=[{**SUPPORT, "policy": RULES, "contact_flow_id": "f-0"}]) as desk:
+        mail = build_mail(6)
+        mail["Auto-Submitted"] = "auto-replied"
+        mail.replace_header("From", '"ceo@bank.example" <ada@customer.example>')
+        entry = replace(await desk.entry(mail), released=released)
+        assert isinstance(await desk.delivery.deliver(entry), Delivered)
+        (request,) = desk.requests()
+    told = (request["ContactFlowId"], request["Attributes"].get("relay_policy"))
+    assert told == (("f-0", None) if released else ("f-1", "risk.name.other_address"))
+    assert {key[1] for key, _ in telemetry.take_counts()} == (
+        set() if released else {"class.auto-reply", "risk.name.other_address"}
+    )
+
+
+STORED = {
+    "relay_dmarc": "fail", "relay_dmarc_policy": "reject", "relay_lists_found": "vip", "relay_lists_proved": "vip"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("action", ["hold", "drop", "tag", "flow:f-1"])
+async def test_stored_results_are_judged_at_delivery(world, action, released):
+    """Hold, drop, tag and flow act on what was stored at the 250; a released entry is judged no more, and no
+    list favours it.
+    """
+    route = {**SUPPORT, "policy": {"dmarc.reject": action}, "contact_flow_id": "f-0"}
+    route["lists"] = {"vip": {"attribute": True, "priority": 2}}
+    async with Desk(world, routes=[route], lists={"vip": {"file": "/lists/vip"}}) as desk:
+        entry = replace(await desk.entry(build_mail(6)), released=released, results=STORED)
+        outcome = await desk.delivery.deliver(entry)
+        requests = desk.requests()
+    if action in {"hold", "drop"} and not released:
+        assert isinstance(outcome, Held if action == "hold" else Dropped)
+        assert (outcome.reason, requests) == ("policy.dmarc.reject", [])
+        return
+    (request,) = requests
+    told = {name: request["Attributes"].get(f"relay_{name}") for name in ("policy", "lists", "priority")}
+    flow = "f-1" if action == "flow:f-1" and not released else "f-0"
+    tagged = "dmarc.reject" if action == "tag" and not released else None
+    listed = {"lists": None, "priority": None} if released else {"lists": "vip", "priority": "2"}
+    assert (request["ContactFlowId"], told) == (flow, {"policy": tagged, **listed})
 
 
 async def test_route_that_is_gone_is_an_error_of_configuration(world):

@@ -41,6 +41,7 @@ class FakeSpool:
     def __init__(self) -> None:
         self.mails: list[Submission] = []
         self.confirmed: list[SpoolId] = []
+        self.counts: list = []
         self.files: list[FakeFile] = []
         self.fault = ""
         self.has_room = True
@@ -86,6 +87,9 @@ class FakeSpool:
 
     def confirm(self, spool_id: SpoolId) -> None:
         self.confirmed.append(spool_id)
+
+    def note_counts(self, counts) -> None:
+        self.counts += counts
 
     async def probe(self) -> None:
         if self.fault == "hang":

@@ -8,6 +8,7 @@ import pytest
 from dns_server import dns_in_a_thread
 from serving import Serving, build_config
 
+from relay import telemetry
 from relay.explain import Explainer, Origin
 from relay.vocabulary import Disposition
 
@@ -159,6 +160,19 @@ def test_favour_goes_to_a_proved_sender_alone(serving, author, sender, proved):
     given = {name: first.request["Attributes"].get(f"relay_{name}") for name in ("lists", "priority")}
     assert given == ({"lists": "vip", "priority": "1"} if proved else {"lists": None, "priority": None})
     assert "relay_lists" not in other.request["Attributes"]
+
+
+def test_rules_that_mails_meet_are_counted_by_sender(serving):
+    """What is handed to the spool once a minute names rule, action, route and the author's domain."""
+    telemetry.take_counts()
+    for _ in range(2):
+        assert send(serving, "thief@elsewhere.example", "", "look")[0] == 250
+    assert send(serving, "a@spam.example", "thief@elsewhere.example", "support")[0] == 550
+    counted = {key[1:]: number for key, number in telemetry.take_counts()}
+    assert counted == {
+        ("list.blocked", "reject", True, "look@example.com", "elsewhere.example"): 2,
+        ("list.blocked", "reject", False, "support@example.com", "spam.example"): 1,
+    }
 
 
 def test_change_of_a_list_counts_for_the_next_mails(serving, lists):

@@ -32,6 +32,7 @@ from relay.spool.local.database import (
     open_to_look,
     query,
 )
+from relay.spool.local.days import read_counts
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.ids import split_id
@@ -56,6 +57,7 @@ from relay.spool.model import (
     Filter,
     Left,
     Paused,
+    PolicyCount,
     Remembered,
     State,
     Submission,
@@ -256,6 +258,10 @@ class LocalDesk(Desk):
     def _read(self, now: datetime) -> datetime:
         """The instant of the spool's clock that a command means by what the wall clock shows."""
         return Display(self._connection, self._clocks).read(now)
+
+    def policy_counts(self, *, since: str) -> Sequence[PolicyCount]:
+        with self._told():
+            return read_counts(self._connection, since=since)
 
     def routes(self) -> Sequence[str]:
         with self._told():

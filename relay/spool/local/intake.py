@@ -24,6 +24,7 @@ from relay.spool.local.accept import Prepared, accept, prepare
 from relay.spool.local.checkpoints import Checkpoints
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
+from relay.spool.local.days import add_counts
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.ids import IdMaker
@@ -33,7 +34,7 @@ from relay.spool.local.room import Reserve, Room
 from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
-from relay.spool.model import RawFile, Receipt, Submission
+from relay.spool.model import PolicyCount, RawFile, Receipt, Submission
 from relay.timing import MACHINE, Clocks
 
 #: Files that are synced at the same time; more would only queue in the disk.
@@ -43,6 +44,9 @@ _SEALERS = 8
 _UNCONFIRMED_LIMIT = 10_000
 
 _PutJob = Job[Prepared, Receipt]
+
+#: Minutes of counts that wait while they cannot be written.
+_MOST_COUNTS = 60
 
 
 class LocalIntake(Intake):
@@ -73,10 +77,12 @@ class LocalIntake(Intake):
         #: Mails without a Message-ID whose 250 is on its way: only these need to be confirmed.
         self._unconfirmed: set[SpoolId] = set()
         self._confirmed: deque[SpoolId] = deque()
+        #: Counts that are not written yet.
+        self._counts: deque[tuple[PolicyCount, ...]] = deque(maxlen=_MOST_COUNTS)
         self._writer: Writer[Prepared, Receipt] = Writer(
             self._commit,
             name="spool-intake",
-            idle=self._confirm,
+            idle=self._idle,
             close=self._end,
         )
 
@@ -116,6 +122,11 @@ class LocalIntake(Intake):
             self._unconfirmed.discard(spool_id)
             self._confirmed.append(spool_id)
             # At once, because the peer's next mail may be the same, and may come to another receiver.
+            self._writer.nudge()
+
+    def note_counts(self, counts: Sequence[PolicyCount]) -> None:
+        if counts:
+            self._counts.append(tuple(counts))
             self._writer.nudge()
 
     async def probe(self) -> None:
@@ -233,6 +244,26 @@ class LocalIntake(Intake):
             if certain and job.payload.file is not None:
                 job.payload.file.remove()
 
+    def _idle(self) -> bool:
+        """In the writer's thread, when it has nothing to commit: write what nobody waits for. Returns whether
+        that is on disk.
+        """
+        return self._confirm() and self._count()
+
+    def _count(self) -> bool:
+        """Write the counts. Returns whether they are on disk."""
+        if counts := tuple(self._counts):
+            try:
+                self._connection = self._connection or self._open()
+                with self._write_lock.transaction(self._connection):
+                    add_counts(self._connection, [each for some in counts for each in some])
+            except (apsw.Error, OSError, SpoolError):
+                self._drop()
+                return False
+            for _ in counts:
+                self._counts.popleft()
+        return True
+
     def _confirm(self) -> bool:
         """In the writer's thread, when it is idle: note which 250s peers have seen. Returns whether that is
         on disk.
@@ -262,7 +293,7 @@ class LocalIntake(Intake):
 
     def _end(self) -> None:
         """The last act of the writer."""
-        self._confirm()
+        self._idle()
         self._drop()
 
 

@@ -21,7 +21,7 @@ from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError
 from relay.spool.interface import Outbox, Pause
-from relay.spool.local import claims, clock, control, conversations, outcomes, retention
+from relay.spool.local import claims, clock, control, conversations, days, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import Readers, WriteLock, close_database, open_database, query
@@ -88,6 +88,7 @@ class LocalOutbox(Outbox):
     hold_route = _committed("hold_route", control.hold_route)
     resume_route = _committed("resume_route", control.resume_route)
     paused = _asked(control.read_paused)
+    add_counts = _committed("counts", days.add_counts)
 
     def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
         self._layout = Layout(data_dir=config.data_dir)

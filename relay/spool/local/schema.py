@@ -249,10 +249,25 @@ CREATE TABLE marks (
 INSERT INTO marks SELECT 'unaddressed', coalesce(max(entry_id), 0) FROM entries;
 """
 
+_TENTH = """
+-- Mails of a day that met a rule of the policy; `observe` is 1 where the rule did nothing. At most a thousand domains of a
+-- day, and the rest as "other".
+CREATE TABLE policy_days (
+    day     TEXT NOT NULL,
+    domain  TEXT NOT NULL,
+    rule    TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    observe INTEGER NOT NULL,
+    route   TEXT NOT NULL,
+    mails   INTEGER NOT NULL,
+    PRIMARY KEY (day, domain, rule, action, observe, route)
+) WITHOUT ROWID;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:
