@@ -201,3 +201,17 @@ def test_peer_with_old_ciphers_alone_is_told(papers, reasons):
         with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
             hand_over(serving, context)
     assert reasons("handshake.failed") == ["no shared cipher"]
+
+
+@pytest.mark.parametrize("auth", ["optional", "required"], ids=["pyOpenSSL", "ssl"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_peer_that_does_not_know_our_authority_is_told(papers, auth, loop, reasons):
+    """A peer that refuses our certificate says so in an alert, and the log has its words."""
+    context = ssl.create_default_context()  # of this machine's authorities, to which ours does not belong
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with Serving(config_for(papers, auth=auth), loop=loop) as serving:
+        telemetry.configure("json", "info")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            hand_over(serving, context)
+    (told,) = reasons("handshake.failed")
+    assert told.endswith("alert unknown ca")
