@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from relay import telemetry
 from relay.auth.signed import SignedMailReader
@@ -28,10 +29,13 @@ async def find_findings(
     asked.
     """
     ways = []
+    judged = offered
     if signed is not None and settings.identity is not None:
-        ways.append(settings.identity.find_results(offered.envelope, signed.finish()))
+        mail = signed.finish()
+        ways.append(settings.identity.find_results(offered.envelope, mail))
+        judged = replace(offered, envelope=settings.identity.judge_as(offered.envelope, mail))
     if settings.scanners is not None:
-        ways.append(settings.scanners.find_results(offered))
+        ways.append(settings.scanners.find_results(judged))
     looking = None
     if settings.lists is not None:
         claims = Claims(authors=author_fields, reverse_path=offered.envelope.reverse_path)

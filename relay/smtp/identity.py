@@ -8,8 +8,10 @@ mean. A fault of ours in a check is told in the log; the mail then goes on as on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from relay import telemetry
+from relay.auth.hops import find_hop
 from relay.auth.identity import Results, build_identity_attributes
 from relay.auth.origin import Sent, build_terms, find_origin
 from relay.auth.signed import SignedMail
@@ -71,6 +73,16 @@ class IdentityChecks:
             attributes = build_identity_attributes(Results())
         telemetry.identity_checked(results=attributes)
         return attributes
+
+    def judge_as(self, envelope: Envelope, mail: SignedMail) -> Envelope:
+        """The envelope with the hop that is judged as its peer, for somebody else who judges."""
+        if not self.behind_ours:
+            return envelope
+        hop = find_hop(
+            _read_address(envelope.peer), envelope.peer.helo or "", mail.header, self._terms.relays
+        )
+        address = "" if hop.peer is None else str(hop.peer)
+        return replace(envelope, peer=replace(envelope.peer, address=address, helo=hop.helo))
 
     async def close(self) -> None:
         """End all questions that are under way."""

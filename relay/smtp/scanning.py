@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
 
 from relay import telemetry
 from relay.config.model import Config
@@ -112,36 +111,41 @@ def build_scanners(config: Config, earlier: Scanners | None = None) -> Scanners 
         return earlier
     found = []
     if scan.clamd.address:
-        ask = partial(_ask_clamd, scan.clamd.address)
+        ask = _build_ask_clamd(scan.clamd.address)
         found.append(AskedScanner("clamd", ScannerKind.VIRUS, scan.clamd, ask))
     if scan.rspamd.url:
-        found.append(
-            AskedScanner("rspamd", ScannerKind.SPAM, scan.rspamd, partial(_ask_rspamd, scan.rspamd.url))
-        )
+        ask = _build_ask_rspamd(scan.rspamd.url)
+        found.append(AskedScanner("rspamd", ScannerKind.SPAM, scan.rspamd, ask))
     return Scanners(scan, tuple(found)) if found else None
 
 
-async def _ask_clamd(address: str, offered: Submission, seconds: float) -> ScanResult:
+def _build_ask_clamd(address: str) -> _Ask:
     from relay.scan.clamd import scan_by_clamd  # noqa: PLC0415 - only who has a scanner needs its client
 
-    return await scan_by_clamd(address, read_pieces(offered), seconds=seconds)
+    async def ask(offered: Submission, seconds: float) -> ScanResult:
+        return await scan_by_clamd(address, read_pieces(offered), seconds=seconds)
+
+    return ask
 
 
-async def _ask_rspamd(url: str, offered: Submission, seconds: float) -> ScanResult:
-    # aiohttp takes 20 MB of a receiver: only who has an rspamd pays them.
+def _build_ask_rspamd(url: str) -> _Ask:
+    # aiohttp takes 20 MB of a receiver and some time: only who has an rspamd pays, and before the first mail.
     from relay.scan.rspamd import Envelope, scan_by_rspamd  # noqa: PLC0415 - see above
 
-    peer = offered.envelope.peer
-    envelope = Envelope(
-        peer=peer.address,
-        helo=peer.helo or "",
-        reverse_path=offered.envelope.reverse_path or "",
-        recipients=tuple(path.address for path in offered.envelope.forward_paths),
-        queue_id=offered.spool_id,
-        user=peer.login or "",
-    )
-    size = offered.size - offered.trace_size
-    return await scan_by_rspamd(url, read_pieces(offered), size=size, envelope=envelope, seconds=seconds)
+    async def ask(offered: Submission, seconds: float) -> ScanResult:
+        peer = offered.envelope.peer
+        envelope = Envelope(
+            peer=peer.address,
+            helo=peer.helo or "",
+            reverse_path=offered.envelope.reverse_path or "",
+            recipients=tuple(path.address for path in offered.envelope.forward_paths),
+            queue_id=offered.spool_id,
+            user=peer.login or "",
+        )
+        size = offered.size - offered.trace_size
+        return await scan_by_rspamd(url, read_pieces(offered), size=size, envelope=envelope, seconds=seconds)
+
+    return ask
 
 
 async def read_pieces(offered: Submission) -> AsyncIterator[bytes]:
