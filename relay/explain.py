@@ -286,7 +286,7 @@ class Explainer:
         request = _build_request(plan, destination, envelope, raw)
         problems = check_request(
             request,
-            max_attachments=self._config.connect.max_attachments,
+            max_attachments=self._config.connect.adopt(destination.instance_id).max_attachments,
             sizes=[file.size for file in attached],
         )
         return Explanation(

@@ -16,8 +16,11 @@ from typing import Any
 from botocore.loaders import JSONFileLoader
 
 from relay.aws.clients import open_clients
+from relay.aws.connect import ConnectClient
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.contact.plan import PlannedFile
+from relay.delivery.pace import Pace
+from relay.delivery.ways import Lane, Way
 
 MEBIBYTE = 1 << 20
 
@@ -87,6 +90,16 @@ async def clients_of(environ, monkeypatch, **tables: Any):
         monkeypatch.setenv(name, value)
     async with open_clients(builtin_config(**tables)) as clients:
         yield clients
+
+
+class OneWay:
+    """One client and one pace for every instance, as where no instance has a table."""
+
+    def __init__(self, connect: ConnectClient, pace: Pace) -> None:
+        self._way = Way(connect=connect, lane=Lane(pace=pace, clock=asyncio.get_running_loop().time))
+
+    async def find(self, _instance_id: str) -> Way:
+        return self._way
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from aws_parts import clients_of
+from aws_parts import OneWay, clients_of
 from harness import build_mail
 from readings import reading_here
 from sandboxes import fast_settings
@@ -87,9 +87,11 @@ class ListenerSettings:
                     config=self.config,
                     outbox=outbox,
                     store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
-                    connect=ConnectClient(clients.connect),
+                    ways=OneWay(
+                        ConnectClient(clients.connect),
+                        Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+                    ),
                     understanding=reading_here(),
-                    pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
                     now=lambda: self.now,
                 ),
                 wake=Polls(self),

@@ -14,13 +14,14 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
 from aiobotocore.session import AioSession
 from aiobotocore.utils import AioContainerMetadataFetcher, AioIMDSFetcher
 from botocore.exceptions import BotoCoreError, ProfileNotFound
@@ -29,6 +30,7 @@ from botocore.loaders import create_loader
 from relay import PROGRAM, __version__
 from relay.aws.credentials import ChainCredentials
 from relay.aws.transport import SendsOnce, Transport, bounded
+from relay.config.connect import Instance
 from relay.config.model import Config
 from relay.errors import ConfigError
 
@@ -47,6 +49,8 @@ class Clients:
 
     s3: Any
     connect: Any
+    #: The clients of Connect for other Regions and roles.
+    abroad: ConnectClients
     #: Made even where no alarm goes to a topic: a reload may name one.
     sns: Any
     #: The credentials that all clients sign with.
@@ -72,12 +76,75 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             credentials = ChainCredentials(_find_credentials)
             session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
             s3 = await _open_s3(session, stack, config)
-            connect = await stack.enter_async_context(
-                session.client("connect", config=_connect_config(config))
-            )
-            connect.meta.events.register("before-send.connect", _send_in_pieces)
+            connect = await _open_connect(session, stack, _connect_config(config))
             sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
-        yield Clients(s3=s3, connect=connect, sns=sns, credentials=credentials)
+            abroad = ConnectClients(connect, credentials, _connect_config(config), stack)
+        yield Clients(s3=s3, connect=connect, abroad=abroad, sns=sns, credentials=credentials)
+
+
+class ConnectClients:
+    """The clients of Connect by Region and role, each made when it is first wanted and kept."""
+
+    def __init__(
+        self, default: Any, credentials: ChainCredentials, config: AioConfig, stack: AsyncExitStack
+    ) -> None:
+        self._credentials = credentials
+        self._config = config
+        self._stack = stack
+        self._made: dict[tuple[str | None, str | None], Any] = {(None, None): default}
+        self._making = asyncio.Lock()
+
+    async def find(self, instance: Instance) -> Any:
+        """The client for an instance's Region, which signs as its role.
+
+        The role is assumed by the first call, and again before its session ends.
+
+        Raises:
+            ConfigError: the Region or an endpoint is not usable.
+        """
+        key = (instance.region, instance.role_arn)
+        async with self._making:
+            if key not in self._made:
+                with _operators_mistakes():
+                    self._made[key] = await self._make(*key)
+            return self._made[key]
+
+    async def _make(self, region: str | None, role_arn: str | None) -> Any:
+        region = region or self._made[None, None].meta.region_name
+        session = aioboto3.Session(region_name=region, botocore_session=_bare_session())
+        await asyncio.to_thread(_warm, session)
+        credentials = self._credentials
+        if role_arn is not None:
+            credentials = ChainCredentials(partial(_assume, role_arn, self._credentials, region))
+        session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
+        return await _open_connect(session, self._stack, self._config)
+
+
+async def _assume(role_arn: str, source: ChainCredentials, region: str) -> Any:
+    """The credentials of a role, which renew themselves by STS in the Region."""
+    session = _bare_session()
+    session.set_default_client_config(AioConfig(http_session_cls=Transport))
+    fetcher = AioAssumeRoleCredentialFetcher(
+        client_creator=partial(session.create_client, region_name=region),
+        source_credentials=source,
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": PROGRAM},
+    )
+    return AioDeferredRefreshableCredentials(
+        refresh_using=fetcher.fetch_credentials,
+        method="assume-role",
+    )
+
+
+def _bare_session() -> AioSession:
+    """A session of botocore without a profile, for it is given its credentials."""
+    return AioSession(session_vars={"profile": (None, None, None, None)})
+
+
+async def _open_connect(session: Any, stack: AsyncExitStack, config: AioConfig) -> Any:
+    client = await stack.enter_async_context(session.client("connect", config=config))
+    client.meta.events.register("before-send.connect", _send_in_pieces)
+    return client
 
 
 @asynccontextmanager
@@ -145,8 +212,7 @@ def _open_session() -> Any:
     except ProfileNotFound:
         if not _awaits_file():
             raise
-        bare = AioSession(session_vars={"profile": (None, None, None, None)})
-        return aioboto3.Session(region_name=_region(), botocore_session=bare)
+        return aioboto3.Session(region_name=_region(), botocore_session=_bare_session())
 
 
 def _awaits_file() -> bool:

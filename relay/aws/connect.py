@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_contact_id
-from relay.errors import FailureClass, RemoteError
+from relay.errors import Blame, FailureClass, RemoteError
 
 #: The service's ways to name a member of a list: "attachments.3.member.fileName" counts from 1,
 #: "Attachments[2]" from 0.
@@ -23,7 +23,9 @@ _INDEX = re.compile(r"\battachments\[(\d{1,3})\]", re.IGNORECASE)
 class ConnectClient:
     """StartEmailContact, by a client that `relay.aws.clients` makes once."""
 
-    def __init__(self, client: Any, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(self, client: Any, *, timeout_seconds: float = 60.0, is_apart: bool = False) -> None:
+        """`is_apart` for a client whose credentials or Region are those of some instances only."""
+        self._is_apart = is_apart
         self._client = client
         self._timeout_seconds = timeout_seconds
 
@@ -38,6 +40,9 @@ class ConnectClient:
                 with readable_answer("connect"):
                     answer = await self._client.start_email_contact(**request)
         except RemoteError as exc:
+            if self._is_apart and exc.code == "credentials":
+                # Of one role alone: its route is held and probed, and the credentials of others are well.
+                exc.code, exc.blame = "role", Blame.OURS
             if exc.failure is FailureClass.PAYLOAD:
                 exc.named = named_attachments(exc.detail, request.get("Attachments", ()))
             raise

@@ -75,9 +75,11 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
                 [
                     config.connect.instance_id,
                     *(route.instance_id for route in config.routes if route.instance_id),
+                    *config.connect.instances,
                 ]
             ):
-                yield await _instance(clients.connect, config, instance_id)
+                client = await clients.abroad.find(config.connect.find(instance_id))
+                yield await _instance(client, config, instance_id)
     except ConfigError as exc:
         for sentence in exc.sentences:
             yield fail("aws", sentence)
@@ -177,6 +179,8 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
 
 
 def _untold(subject: str, error: RemoteError) -> Finding:
+    if error.code == "credentials":
+        return fail(subject, f"its role cannot be assumed: {error.detail}; allow sts:AssumeRole and trust us")
     if error.code == "ResourceNotFoundException":
         return fail(subject, "does not exist in this Region, or not for this account")
     if error.failure is FailureClass.TEMPORARY and error.code in ("unreachable", "timeout", "tls"):

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from relay.config.connect import Connect, InstanceId, torn_quotas
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
@@ -30,31 +31,18 @@ from relay.config.section import Section
 from relay.config.words import (
     check_address,
     check_bucket,
-    check_extension,
     check_handler,
     check_hostname,
-    check_instance_id,
     check_match,
     check_prefix,
     check_route_name,
     check_url,
 )
-from relay.contact.limits import (
-    ATTACHMENT_BYTES,
-    ATTACHMENTS,
-    DEFAULT_ATTACHMENTS,
-    DEFAULT_BURST,
-    DEFAULT_EXTENSIONS,
-    DEFAULT_REQUESTS_PER_SECOND,
-    EXPIRY_MINUTES,
-    FLOW_ID_CHARACTERS,
-    TOTAL_BYTES,
-)
+from relay.contact.limits import EXPIRY_MINUTES, FLOW_ID_CHARACTERS
 from relay.domains import normalise_address
 
 Address = Annotated[str, AfterValidator(check_address)]
 Match = Annotated[str, AfterValidator(check_match)]
-InstanceId = Annotated[str, AfterValidator(check_instance_id)]
 #: The most that all handlers together may take. RFC 5321 §4.5.3.2: a client waits five minutes for the reply
 #: to MAIL or RCPT.
 _HOOKS_SECONDS = 240
@@ -156,19 +144,6 @@ class S3(Section):
     url_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
     uploads: int = Field(default=4, ge=1, le=32)
     keep_original: Literal["adapted", "always", "never"] = "adapted"
-
-
-class Connect(Section):
-    """The instance that contacts are started in."""
-
-    instance_id: InstanceId
-    requests_per_second: float = Field(default=float(DEFAULT_REQUESTS_PER_SECOND), gt=0, le=1_000)
-    burst: int = Field(default=DEFAULT_BURST, ge=1, le=1_000)
-    max_attachments: int = Field(default=DEFAULT_ATTACHMENTS, ge=0, le=ATTACHMENTS)
-    max_attachment_bytes: int = Field(default=ATTACHMENT_BYTES, ge=1, le=ATTACHMENT_BYTES)
-    max_total_bytes: int = Field(default=TOTAL_BYTES, ge=1, le=TOTAL_BYTES)
-    allowed_extensions: tuple[Annotated[str, AfterValidator(check_extension)], ...] = DEFAULT_EXTENSIONS
-    timeout_seconds: float = Field(default=60.0, gt=0, le=600)
 
 
 class Admin(Section):
@@ -276,6 +251,14 @@ class Config(Section):
     log: Log = Log()
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 
+    def of_instance(self, instance_id: str) -> Config:
+        """The configuration with the pace and the limits of one instance.
+
+        Returns itself where the instance has no table.
+        """
+        adopted = self.connect.adopt(instance_id)
+        return self if adopted is self.connect else self.model_copy(update={"connect": adopted})
+
     def pack(self) -> dict[str, Any]:
         """The configuration in the types of JSON, from which `model_validate` makes it again in another
         process.
@@ -302,6 +285,7 @@ class Config(Section):
             *_too_slow(self.hooks),
             *_unknown_fields(self),
             *_unknown_lists(self),
+            *torn_quotas(self.connect, (each.instance_id for each in self.routes if each.instance_id)),
         )
         if broken:
             raise ValueError("\n".join(broken))

@@ -63,6 +63,7 @@ def fit(
     At TRIMMED without any known name in `refused`, no file is attached. The same arguments give the same
     plan.
     """
+    config = config.of_instance(context.destination.instance_id)
     whole_key = f"{_folder(context, config)}original.eml"
     kept_key = None if config.s3.keep_original == "never" else whole_key
     message, stripped = strip_marks(message, context, route, config)

@@ -42,6 +42,7 @@ def fit_original(
 
     The same arguments give the same plan.
     """
+    config = config.of_instance(context.destination.instance_id)
     try:
         message = glimpse_message(raw)
         return _fit(raw, message, context, route, config, why=why, attach=attach)

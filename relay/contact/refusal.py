@@ -27,7 +27,8 @@ def refusals(message: Message, route: Route, config: Config) -> tuple[str, ...]:
     """
     if route.disallowed_types != "reject":
         return ()
-    allowed = frozenset(config.connect.allowed_extensions)
+    connect = config.connect
+    allowed = frozenset(connect.adopt(route.instance_id or connect.instance_id).allowed_extensions)
     shown = set()
     if route.prefer == "html":
         shown = {id(one.part) for one in find_shown(message, message.html) if image_type(one.part)}

@@ -12,7 +12,6 @@ from relay import telemetry
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
 from relay.aws.clients import Clients, open_clients
-from relay.aws.connect import ConnectClient
 from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import remote_call
 from relay.aws.s3 import AttachmentStore
@@ -20,9 +19,9 @@ from relay.config import Config
 from relay.daemon.child import run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
-from relay.delivery.pace import Pace
 from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
+from relay.delivery.ways import Ways
 from relay.errors import RemoteError, SpoolError
 from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
@@ -47,7 +46,6 @@ class Deliverer:
         self._outbox: Outbox | None = None
         self._clients: Clients | None = None
         self._reading: WorkerReading | None = None
-        self._pace: Pace | None = None
         self._templates = RefusedTemplates()
         self._runner: Runner | None = None
         self._watch: Watch | None = None
@@ -64,7 +62,6 @@ class Deliverer:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
         self._reading = await self._stack.enter_async_context(open_reading(config))
-        self._pace = _pace(config)
         self._runner = Runner(
             outbox=self._outbox,
             delivery=self._delivery(config),
@@ -135,15 +132,13 @@ class Deliverer:
     def _delivery(self, config: Config) -> Delivery:
         assert self._clients is not None
         assert self._outbox is not None
-        assert self._pace is not None
         assert self._reading is not None
         return Delivery(
             config=config,
             outbox=self._outbox,
             store=AttachmentStore(self._clients.s3, config=config.s3, now=utc_now),
-            connect=ConnectClient(self._clients.connect, timeout_seconds=config.connect.timeout_seconds),
+            ways=Ways(config=config, clients=self._clients, clock=asyncio.get_running_loop().time),
             understanding=self._reading,
-            pace=self._pace,
             now=self._outbox.now,
             wall=utc_now,
             templates=self._templates,
@@ -170,7 +165,6 @@ class Deliverer:
         Endpoints and credentials stay until a restart.
         """
         if self._runner and self._watch:
-            self._pace = _pace(config)
             self._templates.clear()
             self._runner.reload(self._delivery(config), config.deliver)
             self._watch.reload(config)
@@ -188,12 +182,6 @@ class Deliverer:
         await self._stack.aclose()
         if self._outbox:
             await self._outbox.close()
-
-
-def _pace(config: Config) -> Pace:
-    """The bucket that all calls to Connect share. A new one begins slowly, as after a restart."""
-    limits = config.connect
-    return Pace(rate=limits.requests_per_second, burst=limits.burst, clock=asyncio.get_running_loop().time)
 
 
 def _must_not_fail(task: asyncio.Task[None]) -> None:

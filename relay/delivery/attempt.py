@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay import telemetry
-from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config, Route
 from relay.contact.plan import Plan
@@ -25,10 +24,10 @@ from relay.delivery.failures import busy, dead_urls, no_route
 from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for, tell_late
 from relay.delivery.inspection import Inspection
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Outcome, Postponed
-from relay.delivery.pace import Pace
 from relay.delivery.planning import Planner, Trial
 from relay.delivery.refused_templates import RefusedTemplates, suspect_template
 from relay.delivery.retry import next_rung, rung_number
+from relay.delivery.ways import Way, Ways
 from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.faults import fault_point
@@ -73,9 +72,8 @@ class Delivery:
         config: Config,
         outbox: Outbox,
         store: AttachmentStore,
-        connect: ConnectClient,
+        ways: Ways,
         understanding: Understanding,
-        pace: Pace,
         now: Callable[[], datetime],
         wall: Callable[[], datetime] | None = None,
         templates: RefusedTemplates | None = None,
@@ -84,10 +82,9 @@ class Delivery:
         self._routes = RouteTable(config)
         self._outbox = outbox
         self._store = store
-        self._connect = connect
+        self._ways = ways
         self._understanding = understanding
-        self._pace = pace
-        self._inspection = Inspection(max_attachments=config.connect.max_attachments)
+        self._inspection = Inspection()
         #: The spool's clock, and the wall clock, by which S3 judges its URLs.
         self._now = now
         self._wall = wall or now
@@ -110,9 +107,14 @@ class Delivery:
         # A request can hold megabytes of body: it is parsed once, in a thread.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
-        return await self._go_down(entry, route, sent)
+        way = await self._ways.find(entry.destination.instance_id)
+        if seconds := way.lane.wait_seconds():
+            return Postponed(detail="other mails for its instance are before it", seconds=seconds)
+        with way.lane.attempt():
+            outcome = await self._go_down(entry, route, sent, way)
+        return replace(outcome, apart=way.is_apart) if isinstance(outcome, Delivered | Failed) else outcome
 
-    async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Outcome:
+    async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None, way: Way) -> Outcome:
         """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""
         trial, renewed, stored, begun, suspect = Trial(entry=entry), False, False, False, ""
         while True:
@@ -122,7 +124,7 @@ class Delivery:
                 if not isinstance(ready, _Ready):
                     return ready
                 stored |= ready.stored
-                await self._pace.turn()
+                await way.pace.turn()
                 if not self._is_alive(ready.expires_at):
                     # The clock was set during the wait, or the credentials end soon. Sign anew once; the
                     # second time, put off.
@@ -132,7 +134,7 @@ class Delivery:
                     trial = replace(trial, entry=_without_request(trial.entry))
                     continue
                 request, begun = ready.request, True
-                contact_id = await self._send(request)
+                contact_id = await self._send(request, way)
             except NotYetError as exc:
                 return _put_off(exc, trial, begun=begun, stored=stored)
             except NotUnderstoodError as exc:
@@ -223,16 +225,16 @@ class Delivery:
             return entry.destination
         return replace(entry.destination, instance_id=routed.instance_id, address=routed.address)
 
-    async def _send(self, request: Mapping[str, Any]) -> str:
+    async def _send(self, request: Mapping[str, Any], way: Way) -> str:
         fault_point("delivery.before_connect")
         try:
-            contact_id = await self._connect.start_email_contact(request)
+            contact_id = await way.connect.start_email_contact(request)
         except RemoteError as exc:
             if exc.failure is FailureClass.THROTTLED:
-                self._pace.throttled()
+                way.pace.throttled()
             raise
         fault_point("delivery.after_connect")
-        self._pace.passed()
+        way.pace.passed()
         return contact_id
 
     async def _ready(
@@ -284,7 +286,11 @@ class Delivery:
             rung=plan.rung,
         )
         request = build_request(plan, stored.urls, client_token=token)
-        problems, octets = await self._inspection.inspect(request, body_size=len(plan.body))
+        problems, octets = await self._inspection.inspect(
+            request,
+            body_size=len(plan.body),
+            max_attachments=self._config.connect.adopt(plan.instance_id).max_attachments,
+        )
         if problems and plan.rung is Rung.ORIGINAL:
             # Connect is asked all the same: only its own refusal of this rung makes a dead letter.
             detail = "; ".join(problems)

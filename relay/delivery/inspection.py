@@ -19,18 +19,19 @@ _SMALL_BODY = 30_000
 class Inspection:
     """The look at requests; the first is made in a thread, because the service model is read for it."""
 
-    def __init__(self, *, max_attachments: int) -> None:
-        self._max_attachments = max_attachments
+    def __init__(self) -> None:
         self._is_warm = False
 
-    async def inspect(self, request: Mapping[str, Any], *, body_size: int) -> tuple[Sequence[str], bytes]:
+    async def inspect(
+        self, request: Mapping[str, Any], *, body_size: int, max_attachments: int
+    ) -> tuple[Sequence[str], bytes]:
         """The problems that Connect would have with a request, one sentence each; and its JSON."""
         if self._is_warm and body_size <= _SMALL_BODY:
-            return self._look(request)
-        found = await asyncio.to_thread(self._look, request)
+            return self._look(request, max_attachments)
+        found = await asyncio.to_thread(self._look, request, max_attachments)
         self._is_warm = True
         return found
 
-    def _look(self, request: Mapping[str, Any]) -> tuple[Sequence[str], bytes]:
-        problems = check_request(request, max_attachments=self._max_attachments)
+    def _look(self, request: Mapping[str, Any], max_attachments: int) -> tuple[Sequence[str], bytes]:
+        problems = check_request(request, max_attachments=max_attachments)
         return problems, json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()

@@ -22,6 +22,8 @@ class Delivered:
     adaptations: tuple[str, ...] = ()
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
+    #: True if Connect was asked under another quota than that of `[connect]`.
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Failed:
     entry: Entry
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
+    #: True if Connect was asked under another quota than that of `[connect]`.
+    apart: bool = False
     #: True if it is certain that no request of this attempt became a contact.
     settled: bool = False
 

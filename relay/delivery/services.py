@@ -15,7 +15,7 @@ from relay import telemetry
 from relay.config.model import Deliver
 from relay.delivery.outage import CREDENTIALS, Outages
 from relay.delivery.outcome import Delivered, Failed, Outcome
-from relay.errors import SpoolError
+from relay.errors import RemoteError, SpoolError
 from relay.spool.interface import Outbox
 from relay.spool.model import Entry
 
@@ -63,14 +63,15 @@ class Services:
 
         Returns the seconds to put its entry off for if it failed by an outage, else None.
         """
-        answered = {"connect"} if isinstance(outcome, Delivered) else set()
+        apart = isinstance(outcome, Delivered | Failed) and outcome.apart
+        answered = {"connect"} if isinstance(outcome, Delivered) and not apart else set()
         if isinstance(outcome, Delivered | Failed) and outcome.stored:
             answered.add("s3")
         with self._telling():
             judgement = self._outages.judge(
                 entry.reference,
                 answered=frozenset(answered),
-                error=outcome.error if isinstance(outcome, Failed) else None,
+                error=_shared_error(outcome),
                 begun_at=begun_at,
                 now=self._steady(),
             )
@@ -102,3 +103,13 @@ class Services:
             await self._outbox.recall(references, now=self._now())
         except SpoolError as exc:
             telemetry.spool_failed(where="services.recall", why=str(exc))
+
+
+def _shared_error(outcome: Outcome) -> RemoteError | None:
+    """The error of an attempt, as far as it says something of a service that all mail needs.
+
+    Connect in another Region or account may be away for its own instances alone.
+    """
+    if not isinstance(outcome, Failed) or (outcome.apart and outcome.error.service == "connect"):
+        return None
+    return outcome.error

@@ -22,7 +22,7 @@ from random import Random
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from aws_parts import clients_of
+from aws_parts import OneWay, clients_of
 from chaos.proxy import (
     Deed,
     Proxy,
@@ -233,9 +233,11 @@ class Hour:
                 config=self.config,
                 outbox=self.outbox,
                 store=AttachmentStore(clients.s3, config=self.config.s3, now=self.now),
-                connect=ConnectClient(clients.connect, timeout_seconds=self.config.connect.timeout_seconds),
+                ways=OneWay(
+                    ConnectClient(clients.connect, timeout_seconds=self.config.connect.timeout_seconds),
+                    Pace(rate=RATE, burst=BURST, clock=self.loop.time),
+                ),
                 understanding=reading_here(),
-                pace=Pace(rate=RATE, burst=BURST, clock=self.loop.time),
                 now=self.now,
             )
             yield Runner(

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
-from aws_parts import clients_of
+from aws_parts import OneWay, clients_of
 from harness import build_mail
 from readings import reading_here
 from sandboxes import fast_settings
@@ -22,7 +22,7 @@ from spool_helpers import build_destination, build_submission
 from relay import telemetry
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
-from relay.config.builtin import builtin_config
+from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held
 from relay.delivery.pace import Pace
@@ -99,13 +99,16 @@ class Desk:
         clients = self._world.clients
         self._s3 = clients.s3
         self.templates = RefusedTemplates()
+        self.ways = OneWay(
+            ConnectClient(clients.connect),
+            Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+        )
         self.delivery = Delivery(
             config=self.config,
             outbox=self.outbox,
             store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
-            connect=ConnectClient(clients.connect),
+            ways=self.ways,
             understanding=reading_here(),
-            pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
             now=lambda: self.now,
             templates=self.templates,
         )
@@ -232,14 +235,15 @@ async def test_a_clock_set_right_before_the_call_costs_no_file(world):
     signed.
     """
     async with Desk(world) as desk:
-        right, turn = desk.now, desk.delivery._pace.turn
+        pace = (await desk.ways.find(INSTANCE_ID)).pace
+        right, turn = desk.now, pace.turn
         desk.now += timedelta(minutes=20)
 
         async def set_the_clock_then_turn():
             desk.now = right
             await turn()
 
-        world.monkeypatch.setattr(desk.delivery._pace, "turn", set_the_clock_then_turn)
+        world.monkeypatch.setattr(pace, "turn", set_the_clock_then_turn)
         entry = await desk.entry(build_mail(3, attachment=PDF))
         assert isinstance(await desk.delivery.deliver(entry), Delivered)
         assert (await desk.stored(entry)).request_expires_at == right + timedelta(days=1)

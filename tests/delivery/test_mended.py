@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from aws_parts import OneWay
 from delivery.doubles import running_runner, until
 from readings import reading_here
 from spool_helpers import build_submission
@@ -81,9 +82,11 @@ async def world(box, clients, tmp_path):
             config=by,
             outbox=outbox,
             store=AttachmentStore(clients.s3, config=by.s3),
-            connect=ConnectClient(clients.connect),
+            ways=OneWay(
+                ConnectClient(clients.connect),
+                Pace(rate=1_000, burst=1_000, clock=asyncio.get_running_loop().time),
+            ),
             understanding=reading_here(),
-            pace=Pace(rate=1_000, burst=1_000, clock=asyncio.get_running_loop().time),
             now=lambda: datetime.now(UTC),
         )
 

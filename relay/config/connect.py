@@ -1,0 +1,102 @@
+"""The instances of Connect that contacts are started in, each with its Region, role, pace and limits.
+
+Owns `[connect]` and its `instances`, and which of them share a quota. Never reads a file, the environment or
+the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field
+
+from relay.config.section import Section
+from relay.config.words import check_extension, check_instance_id, fits
+from relay.contact.limits import (
+    ATTACHMENT_BYTES,
+    ATTACHMENTS,
+    DEFAULT_ATTACHMENTS,
+    DEFAULT_BURST,
+    DEFAULT_EXTENSIONS,
+    DEFAULT_REQUESTS_PER_SECOND,
+    TOTAL_BYTES,
+)
+
+InstanceId = Annotated[str, AfterValidator(check_instance_id)]
+Extensions = tuple[Annotated[str, AfterValidator(check_extension)], ...]
+_check_region = fits(
+    r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", 'is no Region; write the name that AWS has for it, as in "eu-central-1"'
+)
+_check_role = fits(
+    r"arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,576}",
+    'is no role; write its ARN, as in "arn:aws:iam::123456789012:role/relay"',
+)
+
+
+class Quota(NamedTuple):
+    """The owner of a quota of StartEmailContact, which AWS counts for each account and Region."""
+
+    #: The account of the role; "" for that of the daemon's own credentials.
+    account: str
+    #: "" for the Region of the environment.
+    region: str
+
+
+class Instance(Section):
+    """The settings of one instance; a key that is left out is that of `[connect]`."""
+
+    region: Annotated[str, AfterValidator(_check_region)] | None = None
+    role_arn: Annotated[str, AfterValidator(_check_role)] | None = None
+    requests_per_second: float | None = Field(default=None, gt=0, le=1_000)
+    burst: int | None = Field(default=None, ge=1, le=1_000)
+    max_attachments: int | None = Field(default=None, ge=0, le=ATTACHMENTS)
+    max_attachment_bytes: int | None = Field(default=None, ge=1, le=ATTACHMENT_BYTES)
+    allowed_extensions: Extensions | None = None
+
+    @property
+    def quota(self) -> Quota:
+        """The quota that calls to this instance count against."""
+        account = self.role_arn.split(":")[4] if self.role_arn else ""
+        return Quota(account=account, region=self.region or "")
+
+
+class Connect(Section):
+    """The instance that contacts are started in, and the settings of others beside it."""
+
+    instance_id: InstanceId
+    requests_per_second: float = Field(default=float(DEFAULT_REQUESTS_PER_SECOND), gt=0, le=1_000)
+    burst: int = Field(default=DEFAULT_BURST, ge=1, le=1_000)
+    max_attachments: int = Field(default=DEFAULT_ATTACHMENTS, ge=0, le=ATTACHMENTS)
+    max_attachment_bytes: int = Field(default=ATTACHMENT_BYTES, ge=1, le=ATTACHMENT_BYTES)
+    max_total_bytes: int = Field(default=TOTAL_BYTES, ge=1, le=TOTAL_BYTES)
+    allowed_extensions: Extensions = DEFAULT_EXTENSIONS
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    instances: dict[InstanceId, Instance] = Field(default_factory=dict)
+
+    def find(self, instance_id: str) -> Instance:
+        """The settings of an instance; those without any where it has no table."""
+        return self.instances.get(instance_id, Instance())
+
+    def adopt(self, instance_id: str) -> Connect:
+        """A copy with the pace and the limits of an instance in place of the common ones.
+
+        Returns itself for an instance without a table.
+        """
+        given = self.find(instance_id).model_dump(exclude={"region", "role_arn"}, exclude_none=True)
+        return self.model_copy(update=given) if given else self
+
+
+def torn_quotas(connect: Connect, used: Iterable[str]) -> Iterator[str]:
+    """The sentences for instances that share a quota, and give it different rates."""
+    first: dict[Quota, str] = {}
+    for instance_id in dict.fromkeys((connect.instance_id, *used, *connect.instances)):
+        quota = connect.find(instance_id).quota
+        other = first.setdefault(quota, instance_id)
+        mine, theirs = connect.adopt(instance_id), connect.adopt(other)
+        if (mine.requests_per_second, mine.burst) != (theirs.requests_per_second, theirs.burst):
+            yield (
+                f'connect.instances."{instance_id}": {mine.requests_per_second:g} requests a second, burst '
+                f"{mine.burst}, and {other} has {theirs.requests_per_second:g} and {theirs.burst} in the same "
+                "account and Region, which have one quota; give both the same"
+            )

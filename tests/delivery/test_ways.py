@@ -1,0 +1,47 @@
+"""The places of instances that have quotas of their own."""
+
+from __future__ import annotations
+
+from relay.config.builtin import builtin_config
+from relay.config.connect import Quota
+from relay.delivery.pace import Pace
+from relay.delivery.ways import Lane
+
+
+def lane(places):
+    """A lane of two calls a second at an instant that stays."""
+    return Lane(pace=Pace(rate=2, burst=5, clock=lambda: 0.0), places=places, clock=lambda: 0.0)
+
+
+def test_attempts_beyond_the_places_wait_one_behind_another():
+    """While all places are taken, each further mail is put off by one more step of the pace; a free place
+    takes one at once.
+    """
+    full = lane(1)
+    with full.attempt():
+        assert [full.wait_seconds() for _ in range(3)] == [0.5, 1.0, 1.5]
+    assert full.wait_seconds() == 0.0
+
+
+def test_no_mail_is_put_off_for_longer_than_half_a_minute():
+    """However many wait for a place, none waits longer than thirty seconds for its next look."""
+    full = lane(1)
+    with full.attempt():
+        assert max(full.wait_seconds() for _ in range(1_000)) == 30.0
+
+
+def test_one_quota_puts_no_limit_on_attempts():
+    """Where all instances share one quota, `deliver.concurrency` alone counts."""
+    only = lane(None)
+    with only.attempt(), only.attempt():
+        assert only.wait_seconds() == 0.0
+
+
+def test_an_instance_has_its_own_limits_and_quota():
+    """A table gives an instance its limits; the rest, and every other instance, has the common ones."""
+    table = {"region": "us-west-2", "role_arn": "arn:aws:iam::123456789012:role/x", "max_attachments": 50}
+    config = builtin_config(connect={"instances": {"far": table}})
+    assert config.of_instance("far").connect.max_attachments == 50
+    assert config.of_instance("far").connect.burst == config.connect.burst
+    assert config.connect.find("far").quota == Quota(account="123456789012", region="us-west-2")
+    assert config.of_instance("near") is config
