@@ -123,6 +123,7 @@ def test_commands_have_one_way_to_the_terminal():
         "__init__.py",  # errors, before anything else is imported; written out there
         "check.py",  # a coloured word before a written-out sentence
         "explain.py",  # JSON, written out there
+        "init.py",  # no peer has said anything; what stood in a file is written out there
         "queue.py",  # `export`: the octets themselves
         "replay.py",  # a spool id
         "sandbox.py",  # no peer has said anything
