@@ -29,12 +29,11 @@ from spool_helpers import build_destination, build_submission
 
 from bench.parse import HEADER, leaf, samples
 from relay.aws.clients import open_clients
-from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
-from relay.config.builtin import builtin_config
+from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered
-from relay.delivery.pace import Pace
+from relay.delivery.ways import Ways
 from relay.sandbox.service import running_sandbox, settings_of
 from relay.spool.interface import Intake, Outbox
 from relay.spool.opening import open_intake, open_outbox
@@ -125,7 +124,11 @@ async def _tick(found: list[float], clock: Callable[[], float] = time.perf_count
 @asynccontextmanager
 async def open_desk(folder: Path) -> AsyncIterator[Desk]:
     """Everything that a delivery needs, as the deliverer opens it; the sandbox stands in the environment."""
-    config = builtin_config(data_dir=folder, spool={"min_free_bytes": 0, "min_free_inodes": 0})
+    config = builtin_config(
+        data_dir=folder,
+        spool={"min_free_bytes": 0, "min_free_inodes": 0},
+        connect={"instance_id": INSTANCE_ID, "requests_per_second": 1_000, "burst": 100},
+    )
     intake, outbox = open_intake(config), open_outbox(config)
     try:
         async with open_clients(config) as clients, open_reading(config) as reading:
@@ -133,9 +136,8 @@ async def open_desk(folder: Path) -> AsyncIterator[Desk]:
                 config=config,
                 outbox=outbox,
                 store=AttachmentStore(clients.s3, config=config.s3),
-                connect=ConnectClient(clients.connect),
                 understanding=reading,
-                pace=Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+                ways=Ways(config=config, clients=clients, clock=asyncio.get_running_loop().time),
                 now=lambda: datetime.now(UTC),
             )
             yield Desk(intake, outbox, delivery, config.connect.instance_id)

@@ -379,9 +379,9 @@ async def test_admin_port_is_ours_when_it_lives():
         return {}
 
     async with open_admin(
-        "127.0.0.1:0", build_application(problems=lambda: ("not ready",), metrics=metrics)
-    ) as bind:
-        assert (await asyncio.to_thread(admin_finding, bind)).level is Level.OK
+        ["127.0.0.1:0"], build_application(problems=lambda: ("not ready",), metrics=metrics)
+    ) as binds:
+        assert (await asyncio.to_thread(admin_finding, *binds)).level is Level.OK
 
 
 def admin_finding(bind):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from harness import ROOT
 
-#: Steps that no daemon passes: nothing there renews a lease, because an attempt is shorter than one.
-NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed"})
+#: Steps that no daemon of the campaign passes: nothing there renews a lease, because an attempt is shorter
+#: than one, and what the rules did is counted once a minute.
+NOT_IN_THE_DAEMON = frozenset({"spool.renew.committed", "spool.counts.committed"})
 
 
 def points() -> frozenset[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import without_ipv6
-from harness import Daemon, build_mail, free_port, octets_of
+from harness import Daemon, build_mail, free_port, octets_of, until
 
 from relay.config.builtin import builtin_config
 from relay.config.listener import list_places
@@ -79,8 +79,11 @@ def test_listener_takes_mail_at_each_of_its_addresses(tmp_path):
         wanted = [f"127.0.0.1:{port}", f"[::1]:{port}"]
         assert names(daemon, "listener.opened") == wanted
         assert [deliver(host, port, host) for host in ("127.0.0.1", "::1")] == [250, 250]
-        came = [line["listener"] for line in daemon.events if line["event"] == "session.opened"]
-        assert came == wanted
+        until(
+            lambda: (
+                [line["listener"] for line in daemon.events if line["event"] == "session.opened"] == wanted
+            )
+        )
         assert [name.rpartition(":")[0] for name in names(daemon, "admin.opened")] == ["127.0.0.1", "[::1]"]
         said = daemon.run("check").stdout
         assert [f"ok    listener {name}: a relay answers" in said for name in wanted] == [True, True]

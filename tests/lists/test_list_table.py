@@ -8,6 +8,7 @@ import socket
 import pytest
 from click.testing import CliRunner
 
+from relay import telemetry
 from relay.aws.clients import open_tables
 from relay.aws.tables import add_entry, find_entries, list_entries, remove_entry
 from relay.check.senders import examine_list_tables
@@ -118,6 +119,7 @@ def test_senders_are_looked_up_and_remembered():
 
 def test_table_that_is_away_has_nobody_on_it_and_is_told_once(monkeypatch, capsys):
     """Without a server, and without the table, mail goes on at once, and the log has one line."""
+    telemetry.configure("json", "info")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{silent.getsockname()[1]}")
 
