@@ -76,7 +76,8 @@ class Cleaner:
         self.bare_lf |= bare_lf
         if self.bare_lf and not self.smuggled:
             seen = self._tail + block
-            self.smuggled = b"\n.\n" in seen or _SMUGGLED.search(seen) is not None
+            # Without a dot there is nothing to look for, and that look costs next to nothing.
+            self.smuggled = b"." in seen and (b"\n.\n" in seen or _SMUGGLED.search(seen) is not None)
         self._tail = block[-3:] if len(block) >= 3 else (self._tail + block)[-3:]
         if self._repair and (bare_cr or bare_lf):
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")

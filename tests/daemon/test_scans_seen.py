@@ -111,7 +111,9 @@ def test_hostile_scanners_break_no_line(box, tmp_path, scanners):
             assert send(daemon.port, manner.encode(), b"x" * 100)[0] == 250
         seen = until(lambda: len(found := requests_by_subject(box)) == len(manners) and found)
         words = {name: each["Attributes"]["relay_virus"] for name, each in seen.items()}
-        silent = dict.fromkeys(("garbage", "endless", "closing"), "unavailable")
+        # One that ends the connection in the middle of a mail and lives on is what clamd does over its limit.
+        assert words.pop("closing") in {"unavailable", "too_big"}
+        silent = dict.fromkeys(("garbage", "endless"), "unavailable")
         assert words == {"evil": "virus", "good": "clean", **silent}
         for request in seen.values():
             assert all(value.isprintable() for value in request["Attributes"].values())
