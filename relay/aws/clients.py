@@ -68,13 +68,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
-            session = _open_session()
-            if not session.region_name:
-                raise ConfigError(_NO_REGION)
-            await asyncio.to_thread(_warm, session)
-            # botocore's clients take its own credentials when they are made, and would never look for others.
-            credentials = ChainCredentials(_find_credentials)
-            session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
+            session, credentials = await _begin_session("s3", "connect", "sns")
             s3 = await _open_s3(session, stack, config)
             connect = await _open_connect(session, stack, _connect_config(config))
             sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
@@ -112,7 +106,7 @@ class ConnectClients:
     async def _make(self, region: str | None, role_arn: str | None) -> Any:
         region = region or self._made[None, None].meta.region_name
         session = aioboto3.Session(region_name=region, botocore_session=_bare_session())
-        await asyncio.to_thread(_warm, session)
+        await asyncio.to_thread(_warm, session, ("connect",))
         credentials = self._credentials
         if role_arn is not None:
             credentials = ChainCredentials(partial(_assume, role_arn, self._credentials, region))
@@ -156,11 +150,7 @@ async def open_tables() -> AsyncIterator[Any]:
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
-            session = _open_session()
-            if not session.region_name:
-                raise ConfigError(_NO_REGION)
-            await asyncio.to_thread(_warm, session, ("dynamodb",))
-            session._session._credentials = ChainCredentials(_find_credentials)  # noqa: SLF001  # as above
+            session, _ = await _begin_session("dynamodb")
             client = await stack.enter_async_context(session.client("dynamodb", config=_table_config()))
         yield client
 
@@ -199,6 +189,22 @@ def _bound_metadata(resolver: Any) -> None:
             fetcher = getattr(provider, name, None)
             if isinstance(fetcher, AioIMDSFetcher | AioContainerMetadataFetcher):
                 fetcher._session = bounded(fetcher._session)  # noqa: SLF001
+
+
+async def _begin_session(*services: str) -> tuple[Any, ChainCredentials]:
+    """A session for clients of these services, and the credentials that they sign with.
+
+    Raises:
+        ConfigError: no Region is set.
+    """
+    session = _open_session()
+    if not session.region_name:
+        raise ConfigError(_NO_REGION)
+    await asyncio.to_thread(_warm, session, services)
+    # botocore's clients take its own credentials when they are made, and would never look for others.
+    credentials = ChainCredentials(_find_credentials)
+    session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
+    return session, credentials
 
 
 def _open_session() -> Any:
@@ -241,7 +247,7 @@ def _operators_mistakes() -> Iterator[None]:
         raise ConfigError(f"the AWS set-up cannot be used: {exc}") from exc
 
 
-def _warm(session: Any, services: tuple[str, ...] = ("s3", "connect", "sns")) -> None:
+def _warm(session: Any, services: tuple[str, ...]) -> None:
     """Load the service models in a thread: 80 ms of JSON that would otherwise hold up the event loop."""
     loader = session._session.get_component("data_loader")  # noqa: SLF001  # the clients ask it, too
     for service in services:

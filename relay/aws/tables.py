@@ -20,7 +20,7 @@ _SERVICE = "dynamodb"
 
 
 async def find_entries(client: Any, table: str, entries: Sequence[str], *, seconds: float) -> frozenset[str]:
-    """Those of the entries, at most a hundred, that stand in a table.
+    """The entries, of at most a hundred, that stand in a table.
 
     Raises:
         RemoteError: the table could not be asked, or not about all of them.

@@ -25,7 +25,7 @@ from relay.contact.limits import (
 
 InstanceId = Annotated[str, AfterValidator(check_instance_id)]
 Extensions = tuple[Annotated[str, AfterValidator(check_extension)], ...]
-_check_region = fits(
+check_region = fits(
     r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}", 'is no Region; write the name that AWS has for it, as in "eu-central-1"'
 )
 _check_role = fits(
@@ -46,7 +46,7 @@ class Quota(NamedTuple):
 class Instance(Section):
     """The settings of one instance; a key that is left out is that of `[connect]`."""
 
-    region: Annotated[str, AfterValidator(_check_region)] | None = None
+    region: Annotated[str, AfterValidator(check_region)] | None = None
     role_arn: Annotated[str, AfterValidator(_check_role)] | None = None
     requests_per_second: float | None = Field(default=None, gt=0, le=1_000)
     burst: int | None = Field(default=None, ge=1, le=1_000)

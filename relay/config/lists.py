@@ -37,7 +37,7 @@ class ListUse(Section):
 
     action: Annotated[str, AfterValidator(check_action)] = "accept"
     observe: bool = False
-    #: Whether the contact's attribute `relay_lists` names the list.
+    #: True where the contact's attribute `relay_lists` names the list.
     attribute: bool = False
     #: Connect's routing priority of the contact: 1 is the first, and 5 is Connect's default.
     priority: int | None = Field(default=None, ge=1, le=10)

@@ -35,7 +35,7 @@ _PLAIN = frozenset({
 })  # fmt: skip
 
 _NO_FACTS = Facts()
-#: Those of `relay.auth.identity`, `relay.scan.model` and `relay.contact.risk`, in the same order.
+#: The attributes of `relay.auth.identity`, `relay.scan.model` and `relay.contact.risk`, in the same order.
 _RESULTS = (
     "identity",
     "policy",

@@ -33,7 +33,7 @@ _BLOCKS = frozenset({
 })  # fmt: skip
 #: Elements without an end (HTML standard §13.1.2) that show nothing.
 _VOID = frozenset({"base", "br", "col", "hr", "link", "meta", "wbr"})
-#: What hop_detail is called among the results: set where a mail was judged behind systems of ours.
+#: The result that is set where a mail was judged behind systems of ours.
 _HOP = "relay_hop_detail"
 
 

@@ -46,7 +46,7 @@ class ChildProcess:
         self.refused: tuple[str, ...] = ()
         #: The reason why no mail can come in by this child now; "" when it can.
         self.problem = ""
-        #: What a person should know of the child, though mail can come in; "" for nothing.
+        #: A warning of the child for a person, while mail can come in; "" for none.
         self.notice = ""
         #: The callback for a change of `problem`.
         self.on_problem: Callable[[], None] = _pass

@@ -40,7 +40,7 @@ class Listing:
     """A list that a mail's sender is on."""
 
     name: str
-    #: Whether an author is on it, and whether the reverse-path is.
+    #: True where an author is on the list; the same for the reverse-path.
     author: bool = False
     sender: bool = False
 

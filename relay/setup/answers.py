@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relay.config import Config
+from relay.config.connect import check_region
 from relay.config.load import read_values
 from relay.domains import encode_domain
 from relay.errors import ConfigError
@@ -20,7 +21,6 @@ from relay.errors import ConfigError
 # InstanceId of StartEmailContact is an id or an ARN (Amazon Connect API Reference).
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _INSTANCE = re.compile(rf"(?:arn:aws[a-z-]*:connect:([a-z0-9-]+):[0-9]{{12}}:instance/)?({_UUID})")
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]{1,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,10 @@ def find_mistakes(answers: Answers) -> tuple[str, ...]:
         wrong.append(
             'address: name at least one, as in "support@example.com", or "@example.com" for all of it'
         )
-    if not _REGION.fullmatch(answers.region):
-        wrong.append(f'region = {_quote(answers.region)} is no Region; write it like "eu-central-1"')
+    try:
+        check_region(answers.region)
+    except ValueError as exc:
+        wrong.append(f"region = {_quote(answers.region)} {exc}")
     found = _INSTANCE.fullmatch(answers.instance)
     if found is None:
         wrong.append(

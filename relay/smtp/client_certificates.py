@@ -30,7 +30,7 @@ class _Verdict:
     """The verdict on the certificate of one connection, which the callback of its verification gives."""
 
     def __init__(self) -> None:
-        #: Whether the client's own certificate was looked at, with all above it.
+        #: True once the client's own certificate was looked at, after all above it.
         self.complete = False
         self.failure = ""
 
@@ -56,7 +56,10 @@ def _convert(error: SSL.Error) -> ssl.SSLError:
 
 
 class OptionalConnection:
-    """One side of a connection, used as `ssl.SSLObject` is. A peer without a good certificate is a peer."""
+    """The server's side of a TLS connection, used as `ssl.SSLObject` is.
+
+    A client certificate that does not verify does not end it.
+    """
 
     server_side = True
 
@@ -64,7 +67,7 @@ class OptionalConnection:
         self._incoming = incoming
         self._outgoing = outgoing
         self._verdict = _Verdict()
-        #: Whether octets of the peer were handed in that may not have been read.
+        #: True while octets of the peer are in that may not have been read.
         self._fed = False
         self._connection = SSL.Connection(context, None)
         self._connection.set_app_data(self._verdict)

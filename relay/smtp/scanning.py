@@ -27,7 +27,7 @@ _Ask = Callable[[Submission, float], Awaitable[ScanResult]]
 
 
 class AskedScanner:
-    """One scanner: its turns, its limit, its breaker."""
+    """A scanner as a receiver asks it: in turns, within a limit, behind a breaker."""
 
     def __init__(
         self, name: str, kind: ScannerKind, limits: Scanner, ask: _Ask, *, breaker: Breaker | None = None

@@ -26,7 +26,7 @@ TRUST = "if it is right now: relay resume clock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockState:
-    """One look at the spool's clock, in microseconds.
+    """The readings of a look at the spool's clock, in microseconds.
 
     An *offset* is by how much the wall clock is ahead of the spool's clock.
     """

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from relay import __version__
 from relay.cli import COMMANDS, main
 from relay.config.builtin import INSTANCE_ID
+from relay.config.sentences import show
 from relay.errors import ConfigError, SpoolError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -165,7 +166,7 @@ def test_unusable_spool_is_a_sentence(right, tmp_path, arguments, spoil, what):
     result = run(*words, "--config", right)
     assert (result.exit_code, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f'relay: data_dir = "{tmp_path}": {database} {what}')
+    assert line.startswith(f"relay: data_dir = {show(str(tmp_path))}: {database} {what}")
 
 
 def test_check_says_ok_for_each_thing(right):

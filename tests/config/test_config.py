@@ -23,6 +23,7 @@ from relay.config.environment import lay_over
 from relay.config.keys import all_keys, names_at, type_at
 from relay.config.load import check_files, find_config, load_config, make_data_dir
 from relay.config.model import Config
+from relay.config.sentences import show
 from relay.errors import ConfigError
 from relay.routes import RouteTable
 
@@ -163,10 +164,10 @@ def test_unwritable_data_dir_is_said(minimal, monkeypatch, tmp_path):
     here, missing = tmp_path, tmp_path / "spool"
     right = "make it and give it to the user relay runs as"
     assert sentences_of(minimal, {"RELAY_DATA_DIR": str(here)}) == (
-        f'data_dir = "{here}": is not writable; {right}',
+        f"data_dir = {show(str(here))}: is not writable; {right}",
     )
     assert sentences_of(minimal, {"RELAY_DATA_DIR": str(missing)}) == (
-        f'data_dir = "{missing}": does not exist, and {here} is not writable; {right}',
+        f"data_dir = {show(str(missing))}: does not exist, and {here} is not writable; {right}",
     )
 
 

@@ -19,6 +19,7 @@ import pytest
 from harness import Daemon, build_mail, send, subjects, until
 
 from relay.config.load import load_config
+from relay.config.sentences import show
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk
 
@@ -365,7 +366,7 @@ def test_spool_that_cannot_be_used(box, tmp_path, spoil, what):
         assert daemon.process.wait(60) == 2
     assert [event for event in daemon.events if event["event"] == "child.cannot_work"] == []
     (line,) = daemon.other_lines
-    assert line.startswith(f'relay: data_dir = "{daemon.data_dir}": {database} {what}')
+    assert line.startswith(f"relay: data_dir = {show(str(daemon.data_dir))}: {database} {what}")
 
 
 def test_spool_that_can_no_longer_be_used(half, tmp_path):
@@ -379,7 +380,7 @@ def test_spool_that_can_no_longer_be_used(half, tmp_path):
     makers.write_text("")
     os.kill(pid_of(half, "receiver-0"), signal.SIGKILL)
     why = half.wait_for("child.cannot_work", child="receiver-0")["why"]
-    assert why.startswith(f'data_dir = "{half.data_dir}": {makers} is no directory; move it away')
+    assert why.startswith(f"data_dir = {show(str(half.data_dir))}: {makers} is no directory; move it away")
     makers.unlink()
     (tmp_path / "aside").rename(makers)
     send(half.port, build_mail("after"))

@@ -18,6 +18,7 @@ import apsw
 import pytest
 from spool_helpers import build_config, build_submission
 
+from relay.config.sentences import show
 from relay.errors import (
     ConfigError,
     SpoolBusyError,
@@ -109,7 +110,7 @@ def test_part_of_another_kind_is_said(made, part, spoil, wrong):
     path = made.data_dir / part
     spoil(path)
     place = f"{path} " if part else ""
-    assert sentences(made) == (f'data_dir = "{made.data_dir}": {place}{wrong}',)
+    assert sentences(made) == (f"data_dir = {show(str(made.data_dir))}: {place}{wrong}",)
 
 
 def test_folder_that_cannot_be_reached_is_said(tmp_path):

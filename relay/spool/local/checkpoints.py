@@ -133,7 +133,7 @@ class Checkpoints:
                 self._closed.wait(min(max(pause, _PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
 
     def _empty(self) -> bool:
-        """One try, by a connection of its own: the spool may have been replaced meanwhile."""
+        """Copy the log once, by a connection of its own: the spool may have been replaced meanwhile."""
         try:
             connection = open_database(self._database)
         except SpoolError:
