@@ -45,19 +45,18 @@ _FIRST_TOKENS = 50_000
 _MARK = re.compile(r"<(?=/?[A-Za-z]|[!?])")
 _NAME = re.compile(r"/?([A-Za-z][^\s/>]{0,40})")
 _TAG_STOP = re.compile(r"""=\s{0,20}(["'])|>""")
-_CLOSERS = {
-    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
-    for name in ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")
-}
+#: Elements that hold no markup: their content ends at their own end alone (HTML standard §13.2.5.2-4).
+_RAW = ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")
+_CLOSERS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _RAW}
 #: Raw elements whose text a reader sees.
 _SHOWN = frozenset({"textarea", "xmp"})
 # Text and whole tags that leave nothing open, read without a token for each: a tag of which the end is in
 # doubt (a quote of over 200 characters, or one that never ends) is not among them.
 _PLAIN = re.compile(
-    r"""(?:[^<]++
+    rf"""(?:[^<]++
       | <(?![A-Za-z/!?])
-      | <(?:/|(?!(?i:script|style|title|textarea|xmp|iframe|noembed|noframes)[\s/>]))[A-Za-z][^\s/>]{0,40}+
-        (?:[^=>]++ | =(?!\s{0,20}["']) | =\s{0,20}+(?:"[^"]{0,200}+" | '[^']{0,200}+'))*+ >
+      | <(?:/|(?!(?i:{"|".join(_RAW)})[\s/>]))[A-Za-z][^\s/>]{{0,40}}+
+        (?:[^=>]++ | =(?!\s{{0,20}}["']) | =\s{{0,20}}+(?:"[^"]{{0,200}}+" | '[^']{{0,200}}+'))*+ >
     )*+""",
     re.VERBOSE,
 )

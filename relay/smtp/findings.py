@@ -40,6 +40,8 @@ async def find_findings(
     if settings.lists is not None:
         claims = Claims(authors=author_fields, reverse_path=offered.envelope.reverse_path)
         looking = asyncio.create_task(_look_up(settings.lists, claims))
+    if not ways and looking is None:
+        return {}
     found: dict[str, str] = {}
     for results in [await ways[0]] if len(ways) == 1 else await asyncio.gather(*ways):
         found |= results
