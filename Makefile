@@ -4,7 +4,7 @@
 #   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
 #   make quick     tests without any process beside pytest's, while one waits
 #   make test      all tests but the campaigns, and those of make system (CONTRIBUTING.md says how long)
-#   make system    tests with other people's programs: Postfix, Exim, swaks, openssl, radosgw, systemd, NSD, Unbound, Prometheus
+#   make system    tests with other people's programs: Postfix, opendkim, Exim, swaks, openssl, radosgw, systemd, NSD, Unbound, …
 #   make lint      ruff, mypy --strict, the floors
 #   make docs      the pages under docs/ that are made of the code
 #   make bench     what it takes, in figures

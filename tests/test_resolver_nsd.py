@@ -5,12 +5,10 @@ it.
 from __future__ import annotations
 
 import ipaddress
-import socket
-import subprocess
-from contextlib import contextmanager, suppress
 
 import pytest
-from harness import free_port, until
+from harness import free_port
+from nsd import nsd, running
 
 from relay.auth.answers import RecordType, Status
 from relay.auth.spf import check_mail_from
@@ -41,40 +39,11 @@ mail A 192.0.2.77
 pytestmark = [pytest.mark.needs("nsd", "nsd"), pytest.mark.process]
 
 
-@contextmanager
-def running(command, port):
-    """A server in the foreground, once its TCP port answers."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: process.poll() is not None or answers(port), so=f"{command[0]} answers")
-            assert process.poll() is None, f"{command} ended with {process.returncode}"
-            yield
-        finally:
-            process.terminate()
-
-
-def answers(port):
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-@pytest.fixture(scope="module")
-def nsd(tmp_path_factory):
+@pytest.fixture(scope="module", name="nsd")
+def nsd_port(tmp_path_factory):
     """The port of an NSD that has two zones."""
-    home, port = tmp_path_factory.mktemp("nsd"), free_port()
-    (home / "relay.zone").write_text(ZONE + LONG)
-    (home / "elsewhere.zone").write_text(ELSEWHERE)
-    zones = "".join(
-        f'zone:\n  name: {name}.example\n  zonefile: "{home}/{name}.zone"\n'
-        for name in ("relay", "elsewhere")
-    )
-    (home / "nsd.conf").write_text(
-        f'server:\n  ip-address: 127.0.0.1\n  port: {port}\n  username: ""\n  zonesdir: ""\n  database: ""\n'
-        f'  pidfile: "{home}/pid"\n  xfrdfile: "{home}/xfrd"\n  xfrdir: "{home}"\n  zonelistfile: "{home}/list"\n'
-        f"  server-count: 1\nremote-control:\n  control-enable: no\n{zones}"
-    )
-    with running(["nsd", "-d", "-c", str(home / "nsd.conf")], port):
+    zones = {"relay.example": ZONE + LONG, "elsewhere.example": ELSEWHERE}
+    with nsd(tmp_path_factory.mktemp("nsd"), zones) as port:
         yield port
 
 
