@@ -1,7 +1,7 @@
 """The command `relay policy report`: what each rule did or would have done, and what that saves.
 
-Owns the report. A contact that was not started because of a rule (`reject`, `drop`) saves its price; a mail
-that meets several rules counts for each of them.
+Owns the report and its total. A contact that was not started because of a rule (`reject`, `drop`) saves its
+price; a mail that meets several rules counts for each of them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def report_command(config_path: str | None, days: int, as_json: bool) -> None:
     with closing(open_desk(config)) as desk:
         counts = desk.policy_counts(since=since)
     rules = build_report(counts, price=config.contact.price_usd)
+    total = build_total(rules)
     if as_json:
-        echo_json({"since": since, "days": days, "price_usd": config.contact.price_usd, "rules": rules})
+        head = {"since": since, "days": days, "price_usd": config.contact.price_usd}
+        echo_json({**head, "rules": rules, "total": total})
         return
     echo(
         f"Since {since}, at {config.contact.price_usd:g} USD a contact:"
@@ -53,6 +55,11 @@ def report_command(config_path: str | None, days: int, as_json: bool) -> None:
     )
     for line in _show(rules):
         echo(line)
+    if rules:
+        echo(
+            f"in all: {total['mails']:,} mails, saved {total['saved_usd']:.2f} USD, "
+            f"rules that are only observed would save {total['would_save_usd']:.2f} USD"
+        )
 
 
 def build_report(counts: Sequence[PolicyCount], *, price: float) -> list[dict[str, Any]]:
@@ -75,6 +82,15 @@ def build_report(counts: Sequence[PolicyCount], *, price: float) -> list[dict[st
         }
         for (rule, action, observe, route), number in mails.most_common()
     ]
+
+
+def build_total(rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The total of a report; a mail that meets several rules is in it for each of them."""
+    return {
+        "mails": sum(each["mails"] for each in rules),
+        "saved_usd": round(sum(each["saves_usd"] for each in rules if not each["observe"]), 2),
+        "would_save_usd": round(sum(each["saves_usd"] for each in rules if each["observe"]), 2),
+    }
 
 
 def _show(rules: Sequence[dict[str, Any]]) -> Iterator[str]:

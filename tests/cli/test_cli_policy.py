@@ -57,6 +57,7 @@ def test_report_says_what_rules_did_and_save(report):
         "dmarc.reject (desk): reject was the word for 40 mails, saved 4.00 USD; bank.example 30, shop.example 10",
         "class.bulk (desk): drop would have been the word for 5 mails, would save 0.50 USD; news.example 5",
         "spf.fail (desk): tag was the word for 2 mails; (none) 2",
+        "in all: 47 mails, saved 4.00 USD, rules that are only observed would save 0.50 USD",
     ]
 
 
@@ -67,3 +68,4 @@ def test_report_in_json_of_some_days(report):
     first = told["rules"][0]
     assert (first["rule"], first["mails"], first["saves_usd"]) == ("dmarc.reject", 30, 3.0)
     assert first["domains"] == {"bank.example": 30}
+    assert told["total"] == {"mails": 37, "saved_usd": 3.0, "would_save_usd": 0.5}
