@@ -18,8 +18,7 @@ _DAYS = 30
 
 def build_policy(answers: Answers, *, prefix: str) -> dict[str, Any]:
     """The IAM policy of the daemon and of `relay check` (IAM User Guide, "JSON policy elements")."""
-    instance = answers.instance.rpartition("/")[2]
-    partition = answers.instance.split(":")[1] if answers.instance.startswith("arn:") else "aws"
+    instance, partition = answers.instance.rpartition("/")[2], _partition(answers)
     statements = [
         {
             "Sid": "Contacts",
@@ -42,6 +41,21 @@ def build_policy(answers: Answers, *, prefix: str) -> dict[str, Any]:
         },
     ]
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def build_list_statement(answers: Answers) -> dict[str, Any]:
+    """The statement that a list of senders in a table of DynamoDB adds to that policy (docs/lists.md)."""
+    return {
+        "Sid": "Lists",
+        "Effect": "Allow",
+        "Action": ["dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Scan"],
+        "Resource": f"arn:{_partition(answers)}:dynamodb:*:*:table/TABLE",
+    }
+
+
+def _partition(answers: Answers) -> str:
+    """The partition of AWS that the instance is in: "aws", or "aws-cn" and the like."""
+    return answers.instance.split(":")[1] if answers.instance.startswith("arn:") else "aws"
 
 
 def build_lifecycle(*, prefix: str) -> dict[str, Any]:
@@ -87,6 +101,10 @@ def build_sts_policy(answers: Answers) -> str:
 def list_advice(answers: Answers, *, prefix: str, today: date) -> Iterator[tuple[str, str]]:
     """The advice in its order: a heading, and the text below it."""
     yield "IAM policy of the relay", _json(build_policy(answers, prefix=prefix))
+    yield (
+        "One more statement for each list of senders in a table of DynamoDB ([lists.NAME] dynamodb)",
+        _json(build_list_statement(answers)),
+    )
     yield (
         f"Lifecycle of the bucket {answers.bucket} (aws s3api put-bucket-lifecycle-configuration)",
         _json(build_lifecycle(prefix=prefix)),

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
 from click.testing import CliRunner
 
 from relay.cli import main
 from relay.config.load import load_config
-from relay.setup.advice import build_policy, list_records
+from relay.setup.advice import build_list_statement, build_policy, list_records
 from relay.setup.answers import Answers, build_environment, build_text, find_mistakes
 
+ROOT = Path(__file__).parents[2]
 INSTANCE = "12345678-90ab-cdef-1234-567890abcdef"
 RIGHT = {
     "hostname": "mx1.example.com",
@@ -198,6 +203,37 @@ def test_policy_of_another_partition():
     policy = json.dumps(build_policy(answers, prefix="mail/"))
     assert "arn:aws-cn:s3:::example-mail/mail/*" in policy
     assert f'"connect:InstanceId": "{INSTANCE}"' in policy
+
+
+def find_calls():
+    """The actions of IAM for all calls to AWS that the program makes."""
+    source = "\n".join(
+        path.read_text() for path in (ROOT / "relay").rglob("*.py") if path.parent.name != "sandbox"
+    )
+    called = set(re.findall(r"(?:client|s3|connect|_sns)\.(\w+)\(", source)) - {"head_bucket"}
+    called.add("assume_role" if "AioAssumeRoleCredentialFetcher(" in source else "")
+    found = {
+        f"{service}:{operation}"
+        for service in ("connect", "s3", "dynamodb", "sns", "sts")
+        for operation in Loader().load_service_model(service, "service-2")["operations"]
+        if xform_name(operation) in called
+    }
+    return {action.replace("s3:HeadObject", "s3:GetObject") for action in found}
+
+
+def test_every_call_to_aws_has_its_permission_where_an_operator_looks():
+    """README names an action for each call, and `relay init` prints those of the calls that are no alarm's
+    and no other account's.
+    """
+    calls = find_calls()
+    assert {"connect:StartEmailContact", "s3:PutObject", "dynamodb:BatchGetItem", "sns:Publish"} <= calls
+    readme = (ROOT / "README.md").read_text()
+    missing = {call for call in calls if call not in readme}
+    assert not missing
+    answers = Answers(**RIGHT)
+    printed = json.dumps([build_policy(answers, prefix="mail/"), build_list_statement(answers)])
+    assert {call for call in calls if f'"{call}"' not in printed} == {"sns:Publish", "sts:AssumeRole"}
+    assert not set(re.findall(r'"(\w+:[A-Z]\w+)"', printed)) - calls - {"s3:GetObject", "connect:InstanceId"}
 
 
 @pytest.mark.parametrize("before", ["", "A=1", "AWS_REGION=x\nAWS_REGION=y\n", "# AWS_REGION=z\n"])
