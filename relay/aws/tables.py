@@ -16,21 +16,39 @@ from relay.errors import FailureClass, RemoteError
 KEY = "address"
 #: Keys of one BatchGetItem (API reference).
 MOST_KEYS = 100
+#: Octets of a partition key (Developer Guide, "Constraints"): a longer one would fail the whole call.
+_MOST_KEY_BYTES = 2_048
 _SERVICE = "dynamodb"
 
 
 async def find_entries(client: Any, table: str, entries: Sequence[str], *, seconds: float) -> frozenset[str]:
-    """The entries, of at most a hundred, that stand in a table.
+    """The entries that stand in a table.
 
     Raises:
         RemoteError: the table could not be asked, or not about all of them.
     """
-    keys = [{KEY: {"S": entry}} for entry in dict.fromkeys(entries[:MOST_KEYS])]
+    wanted = [entry for entry in dict.fromkeys(entries) if _can_be_key(entry)]
+    found: frozenset[str] = frozenset()
+    for at in range(0, len(wanted), MOST_KEYS):
+        found |= await _find_some(client, table, wanted[at : at + MOST_KEYS], seconds=seconds)
+    return found
+
+
+def _can_be_key(entry: str) -> bool:
+    """Returns whether an item can have this key. A sender's address may be anything."""
+    try:
+        return 0 < len(entry.encode()) <= _MOST_KEY_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+async def _find_some(client: Any, table: str, entries: Sequence[str], *, seconds: float) -> frozenset[str]:
+    keys = [{KEY: {"S": entry}} for entry in entries]
     wanted = {"Keys": keys, "ProjectionExpression": "#k", "ExpressionAttributeNames": {"#k": KEY}}
     async with remote_call(_SERVICE, timeout_seconds=seconds):
         answer = await client.batch_get_item(RequestItems={table: wanted})
     with readable_answer(_SERVICE):
-        found = frozenset(str(item[KEY]["S"]) for item in answer["Responses"].get(table, ()))
+        found = frozenset(_read_item(item) for item in answer["Responses"].get(table, ()))
         left = bool(answer.get("UnprocessedKeys"))
     if left:
         raise RemoteError(
@@ -86,8 +104,19 @@ async def list_entries(client: Any, table: str, *, seconds: float) -> AsyncItera
             page = await client.scan(
                 TableName=table, ProjectionExpression="#k", ExpressionAttributeNames={"#k": KEY}, **start
             )
-        for item in page.get("Items", ()):
-            yield str(item[KEY]["S"])
-        if not page.get("LastEvaluatedKey"):
+        with readable_answer(_SERVICE):
+            found = [_read_item(item) for item in page.get("Items", ())]
+            last = page.get("LastEvaluatedKey")
+        for entry in found:
+            yield entry
+        if not last:
             return
-        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        start = {"ExclusiveStartKey": last}
+
+
+def _read_item(item: Any) -> str:
+    """The entry in an item. Raises TypeError or KeyError for what has no such key."""
+    entry = item[KEY]["S"]
+    if not isinstance(entry, str):
+        raise TypeError
+    return entry

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from itertools import islice
 
 from relay.domains import normalise_address, normalise_domain
 
@@ -77,7 +76,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, str | EntryError]]
 def list_candidates(address: str) -> tuple[str, ...]:
     """The entries that name an address: itself, its domain, and that domain and all above it with a dot.
 
-    Returns none for what has no domain.
+    Of more labels than a name of DNS can have, the last ones count. Returns none for what has no domain.
     """
     local, at, domain = address.strip().rpartition("@")
     domain = normalise_domain(domain.rstrip("."))
@@ -85,8 +84,8 @@ def list_candidates(address: str) -> tuple[str, ...]:
         return ()
     found = [f"@{domain}"] if not local else [normalise_address(f"{local}@{domain}"), f"@{domain}"]
     labels = domain.split(".")
-    above = (".".join(labels[step:]) for step in range(len(labels)))
-    return (*found, *(f".{each}" for each in islice(above, _MOST_LABELS)))
+    above = (".".join(labels[step:]) for step in range(max(0, len(labels) - _MOST_LABELS), len(labels)))
+    return (*found, *(f".{each}" for each in above))
 
 
 def is_on(address: str, entries: AbstractSet[str]) -> bool:

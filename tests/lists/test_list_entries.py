@@ -49,6 +49,13 @@ def test_entry_names_addresses(entry, on, off):
     assert not any(is_on(address, entries) for address in [*off, "", "nobody", "@"])
 
 
+def test_domain_of_very_many_labels_is_below_its_last_ones():
+    """Whoever puts labels before his domain, more than DNS could have, stays on the list that names it."""
+    assert is_on("x@" + "a." * 500 + "spam.example", {".spam.example"})
+    assert is_on("x" * 2_000 + "@spam.example", {"@spam.example"})
+    assert len(list_candidates("x@" + "a." * 500 + "spam.example")) < 150
+
+
 def test_file_of_each_kind_of_line():
     """Empty lines, comments, line ends of Windows and its mark at the beginning are passed over."""
     text = "\ufeff# ours\r\n\r\n  jane@a.example  # the boss\r\n@b.example\n.c.example".encode()

@@ -97,6 +97,26 @@ def test_entries_are_added_found_listed_and_removed():
     assert run(look) == ({"@bank.example"}, {"@bank.example", ".b.example"}, [True, False])
 
 
+def test_sender_that_no_table_can_hold_does_not_take_it_away():
+    """An address longer than a key, or that is no text, or below a hundred labels, is asked about as far as
+    it can be, and the table is not taken for one that is away.
+    """
+    fill(".spam.example")
+
+    async def look():
+        lists = lists_of()
+        for sender in (
+            "x" * 3_000 + "@spam.example",
+            "\ud800@spam.example",
+            "x@" + "a." * 120 + "spam.example",
+        ):
+            _, found = await lists.find(claims("joe@b.example", sender))
+            assert [each.sender for each in found] == [True]
+        await lists.close()
+
+    asyncio.run(look())
+
+
 def test_senders_are_looked_up_and_remembered():
     """Author and reverse-path are found by any form of entry; an answer counts after the entry has gone."""
     fill("jane@customer.example", ".xn--mnchen-3ya.example")
