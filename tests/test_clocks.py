@@ -20,7 +20,6 @@ WALL = {
     "timing": "reads it",
     "spool/local/clock": "the difference between it and the spool's clock",
     "spool/local/desk": "commands that look at the spool of an earlier version, which has no clock",
-    "lists/file": "compares with the time of a file, which the file system took from it; it is read again anyway",
     "aws/s3": "dates of signatures and URLs, which S3 compares with its own clock",
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
     "daemon/hang_alarms": "the instant in an alarm",

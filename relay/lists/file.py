@@ -3,8 +3,9 @@
 Owns the look at the file and its last good state. A file that cannot be read, is too large, or has a line
 that is no entry changes nothing: its last good state stays in force, and the log says why once. At a start
 there is no such state, and the lines that are entries count. A file that is written in place may be caught
-half written: one that is empty, or does not end with a line end, counts only once it has not changed for two
-seconds. Put a new one in its place by a rename, as `relay list` does, and it counts at once.
+half written: one that is empty, or does not end with a line end, counts only once two looks, two seconds of a
+steady clock apart, have found it the same. No time of the file is compared with a clock: both can be set.
+Put a new one in its place by a rename, as `relay list` does, and it counts at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -22,12 +24,12 @@ from relay.lists.entries import EntryError, is_on, read_lines
 
 #: Octets of a file: half a million entries, which take some 60 MB of memory in each receiver.
 MOST_BYTES = 16_777_216
-#: Seconds that a file is left alone which looks as if somebody were writing it.
-_STILL_SECONDS = 2.0
+#: Seconds for which a file must be seen unchanged that looks as if somebody were writing it.
+STILL_SECONDS = 2.0
 #: Writers hand over whole blocks of this size: such a file may be one that still grows.
 _BLOCK_BYTES = 4_096
 
-_Stamp = tuple[int, int, int, int]
+_Stamp = tuple[int, int, int, int, int]
 
 
 class _UnfitError(Exception):
@@ -41,7 +43,9 @@ class _UnfinishedError(Exception):
 class ListFile:
     """The list in one file. The first look is due at once; looks block, and may come from any thread."""
 
-    def __init__(self, name: str, path: Path, *, quiet: bool = False) -> None:
+    def __init__(
+        self, name: str, path: Path, *, quiet: bool = False, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         """The list, of which nothing is read yet. One that is `quiet` leaves the log alone, for a command."""
         self.name = name
         self.path = path
@@ -52,6 +56,9 @@ class ListFile:
         self._stamp: _Stamp | None = None
         #: The stamp of a file that could not be taken: it is looked at again when it has changed.
         self._unfit: _Stamp | None = None
+        #: The stamp of a file that may be half written, and the instant of the look that saw it first.
+        self._unfinished: tuple[_Stamp, float] | None = None
+        self._steady = steady
         self._is_first = True
         self._quiet = quiet
         self._lock = threading.Lock()
@@ -59,6 +66,11 @@ class ListFile:
     def holds(self, address: str) -> bool:
         """Returns whether the list has an entry that names this address."""
         return is_on(address, self.entries)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Returns whether the file may be half written, so that another look is due in `STILL_SECONDS`."""
+        return self._unfinished is not None
 
     def refresh(self) -> None:
         """Look at the file, and read it if it has changed."""
@@ -76,11 +88,17 @@ class ListFile:
     def _look(self) -> None:
         seen = _stamp_of(os.stat(self.path))  # noqa: PTH116 - its errors name no path
         if seen in (self._stamp, self._unfit):
+            self._unfinished = None
             return
         self._unfit = None
-        octets, stamp = _read(self.path)
-        if not self._is_first and _seems_unfinished(octets, stamp):
+        is_still = self._is_still(seen)
+        if self._unfinished is not None and not is_still:
             raise _UnfinishedError
+        octets, stamp = _read(self.path)
+        if not self._is_first and _seems_unfinished(octets) and not (is_still and stamp == seen):
+            self._unfinished = stamp, self._steady()
+            raise _UnfinishedError
+        self._unfinished = None
         entries: set[str] = set()
         wrong = ""
         for number, entry in read_lines(io.BytesIO(octets)):
@@ -99,6 +117,18 @@ class ListFile:
         if not self._quiet:
             telemetry.list_read(name=self.name, entries=len(entries))
 
+    def _is_still(self, seen: _Stamp) -> bool:
+        """Returns whether a file that may be half written has been the same for long enough. One that has
+        changed meanwhile is looked at anew.
+        """
+        if self._unfinished is None:
+            return False
+        stamp, since = self._unfinished
+        if stamp != seen:
+            self._unfinished = None
+            return False
+        return self._steady() - since >= STILL_SECONDS
+
     def _tell(self, why: str) -> None:
         if why != self.trouble:
             self.trouble = why
@@ -108,7 +138,7 @@ class ListFile:
 
 
 def _stamp_of(found: os.stat_result) -> _Stamp:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _read(path: Path) -> tuple[bytes, _Stamp]:
@@ -130,8 +160,6 @@ def _read(path: Path) -> tuple[bytes, _Stamp]:
         os.close(descriptor)
 
 
-def _seems_unfinished(octets: bytes, stamp: _Stamp) -> bool:
-    """Returns whether somebody may be writing the file: its end looks like it, and it is young."""
-    ends = octets.endswith(b"\n") and len(octets) % _BLOCK_BYTES != 0
-    age = time.time() - stamp[3] / 1_000_000_000
-    return not ends and 0 <= age < _STILL_SECONDS
+def _seems_unfinished(octets: bytes) -> bool:
+    """Returns whether the end of a file looks as if somebody were still writing it."""
+    return not octets.endswith(b"\n") or len(octets) % _BLOCK_BYTES == 0

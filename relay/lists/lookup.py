@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from relay import telemetry
 from relay.config.model import Config
-from relay.lists.file import ListFile
+from relay.lists.file import STILL_SECONDS, ListFile
 from relay.lists.table import OPEN_SECONDS, SECONDS, ListTable, TableClient
 from relay.message.author import find_authors
 from relay.policy.lists import Listing, Senders
@@ -62,6 +62,7 @@ class Lists:
         ]
         self._looked_at: float | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     @property
     def seconds(self) -> float:
@@ -69,7 +70,9 @@ class Lists:
         return _FILES_SECONDS + (OPEN_SECONDS + SECONDS if self.tables else 0)
 
     async def close(self) -> None:
-        """Close the client of the tables."""
+        """Close the client of the tables, and look at no file any more."""
+        if self._again is not None:
+            self._again.cancel()
         await self.client.close()
 
     async def find(self, claims: Claims) -> tuple[Senders, tuple[Listing, ...]]:
@@ -78,7 +81,7 @@ class Lists:
         senders = claims.read() if small else await asyncio.to_thread(claims.read)
         asked = asyncio.gather(*(table.find(senders) for table in self.tables))
         if self.files:
-            await self._refresh()
+            await self.refresh()
         found = {each.name: each for each in self._find_in_files(senders)}
         found |= {each.name: each for each in await asked if each is not None}
         return senders, tuple(found[name] for name in self.sources if name in found)
@@ -92,21 +95,33 @@ class Lists:
         found = (match(file.name, senders, file.holds) for file in self.files)
         return tuple(each for each in found if each is not None)
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
         """Have changed files read, at most every half second. A file system that hangs is not waited for."""
         now = asyncio.get_running_loop().time()
-        if self._looking is None and (self._looked_at is None or now - self._looked_at >= _LOOK_SECONDS):
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
-            self._looking.add_done_callback(self._looked)
+        if self._looked_at is None or now - self._looked_at >= _LOOK_SECONDS:
+            self._begin_look()
         if self._looking is not None:
             await asyncio.wait([self._looking], timeout=_FILES_SECONDS)
+
+    def _begin_look(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+            self._looking.add_done_callback(self._looked)
+
+    def _look_again(self) -> None:
+        """Look at a file that may have been half written, though no mail comes."""
+        self._again = None
+        self._begin_look()
 
     def _look(self) -> None:
         for file in self.files:
             file.refresh()
 
     def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looking, self._looked_at = None, asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._looking, self._looked_at = None, loop.time()
+        if self._again is None and any(file.is_unfinished for file in self.files):
+            self._again = loop.call_later(STILL_SECONDS, self._look_again)
         if not task.cancelled() and (error := task.exception()) is not None:
             telemetry.fault_caught(where="lists.look", error=repr(error))
 

@@ -162,10 +162,12 @@ class Listeners:
         self._server.limits = config.limits
 
     async def _count(self) -> None:
-        """Hand the counts of the policy to the spool, once a minute."""
+        """Hand the counts of the policy to the spool, and look at lists in files, once a minute."""
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             self._hand_over_counts()
+            if self._lists is not None:
+                await self._lists.refresh()
 
     def _hand_over_counts(self) -> None:
         self._intake.note_counts([PolicyCount(*key, mails) for key, mails in telemetry.take_counts()])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
 
 import pytest
 
+from relay.config.builtin import builtin_config
 from relay.lists.file import MOST_BYTES, ListFile
+from relay.lists.lookup import Claims, Lists
 
 
 @pytest.fixture
@@ -16,11 +18,11 @@ def path(tmp_path):
     return tmp_path / "vip.txt"
 
 
-def write(path, text, *, age_seconds=0.0):
-    """Write the file in place, as of so long ago."""
+def write(path, text, *, dated=None):
+    """Write the file in place, dated as some instant where one is given."""
     path.write_bytes(text)
-    at = time.time() - age_seconds
-    os.utime(path, (at, at))
+    if dated is not None:
+        os.utime(path, (dated, dated))
 
 
 def replace(path, text):
@@ -104,17 +106,47 @@ def test_broken_file_at_a_start_counts_as_far_as_it_goes(path):
     assert made.trouble.startswith("line 2 ")
 
 
+@pytest.mark.parametrize("dated", [None, 0.0, 4_000_000_000.0], ids=["now", "long ago", "in the future"])
 @pytest.mark.parametrize("text", [b"", b"b@a.exam", b"#" * 4_095 + b"\n"], ids=["empty", "a line", "a block"])
-def test_file_that_is_being_written_counts_when_it_is_still(path, text):
-    """A young file that ends like half of one is left alone; the same file counts once it is still."""
+def test_file_that_may_be_half_written_counts_when_it_was_seen_unchanged(path, text, dated):
+    """A file that ends like half of one counts after two seconds of a steady clock in which no look saw it
+    change, whatever date it has and whatever the wall clock says.
+    """
+    at = [100.0]
     write(path, b"a@a.example\n")
-    made = refreshed(path)
-    write(path, text)
+    made = ListFile("vip", path, steady=lambda: at[0])
     made.refresh()
-    assert (made.holds("a@a.example"), made.trouble) == (True, "")
-    write(path, text, age_seconds=5)
-    made.refresh()
-    assert not made.holds("a@a.example")
+
+    def look(after):
+        at[0] += after
+        made.refresh()
+        return made.holds("a@a.example"), made.is_unfinished
+
+    write(path, text, dated=dated)
+    assert look(0.5) == (True, True)
+    assert look(1.9) == (True, True)
+    write(path, b"b@b.example\nc@", dated=dated)  # its writer goes on
+    assert look(0.5) == (True, True)
+    write(path, text, dated=dated)
+    assert look(0.5) == (True, True)
+    assert look(1.9) == (True, True)
+    assert look(0.2) == (False, False)
+
+
+async def test_half_written_file_counts_though_no_mail_comes(path):
+    """The look that finds a file half written has another made by itself, two seconds later."""
+    write(path, b"a@a.example\n")
+    lists = Lists(builtin_config(lists={"vip": {"file": str(path)}}))
+    claims = Claims(authors=(b"a@a.example",), reverse_path=None)
+    assert (await lists.find(claims))[1]
+    write(path, b"")
+    async with asyncio.timeout(20):
+        while not lists.files[0].is_unfinished:
+            assert (await lists.find(claims))[1]
+            await asyncio.sleep(0.05)
+        while lists.find_now(claims)[1]:
+            await asyncio.sleep(0.05)
+    await lists.close()
 
 
 def test_missing_file_is_an_empty_list(path):
