@@ -48,7 +48,7 @@ enabled = false
 [s3]
 bucket = "unused"
 [connect]
-instance_id = "unused"
+instance_id = "00000000-0000-0000-0000-000000000000"
 [admin]
 bind = ""
 [log]

@@ -35,7 +35,7 @@ def build_config(data_dir: Path, *, deliver=None, **spool) -> Config:
         hostname="mx1.example.com",
         data_dir=data_dir,
         s3={"bucket": "mail-bucket"},
-        connect={"instance_id": "instance-1"},
+        connect={"instance_id": "00000000-0000-0000-0000-000000000001"},
         routes=({"match": ("@example.com",)},),
         spool={"min_free_bytes": 0, "min_free_inodes": 0, **spool},
         deliver=deliver or {},
@@ -43,7 +43,7 @@ def build_config(data_dir: Path, *, deliver=None, **spool) -> Config:
 
 
 def build_destination(
-    address="support@example.com", route="support", instance_id="instance-1"
+    address="support@example.com", route="support", instance_id="00000000-0000-0000-0000-000000000001"
 ) -> Destination:
     return Destination(instance_id=instance_id, address=address, forward_paths=(address,), route=route)
 
@@ -226,7 +226,7 @@ printf('s%d@life.example', i % 500), ?3, '{}', 2000, 100, x'00', 0, ?2 + i * ?4,
 """
 _ENTRIES = """
 INSERT INTO entries (mail_id, instance_id, address, forward_paths, route, priority, state, due_at,
-accepted_at, updated_at, contact_id, ready, network, domain) SELECT mail_id, 'instance-1',
+accepted_at, updated_at, contact_id, ready, network, domain) SELECT mail_id, '00000000-0000-0000-0000-000000000001',
 'support@example.com', '[]', printf('r%d', mail_id % 5), 1, CASE WHEN mail_id <= ?1 THEN 'done'
 WHEN mail_id <= ?2 THEN 'queued' WHEN mail_id <= ?3 THEN 'held' ELSE 'dead' END, accepted_at,
 accepted_at, accepted_at + 1000000, iif(mail_id <= ?1, printf('c%d', mail_id), NULL), mail_id % 2,

@@ -250,7 +250,7 @@ def test_configuration_of_ones_own(tmp_path):
     """--config takes the routes of a file; a bad one ends with 2 and its sentences."""
     config = tmp_path / "relay.toml"
     config.write_text(
-        'hostname = "mx.example.org"\n[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "abc"\n'
+        'hostname = "mx.example.org"\n[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "00000000-0000-0000-0000-000000000001"\n'
         '[[routes]]\nmatch = ["desk@example.org"]\n'
     )
     letter = tmp_path / "letter.eml"

@@ -26,6 +26,7 @@ from relay.aws.proof import UNPROVEN, unproven
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
 from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
+from relay.config.words import place_of_instance
 from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
 
@@ -167,6 +168,13 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
     Without permission that stays unknown.
     """
     subject = f"instance {instance_id}"
+    region, asked = place_of_instance(instance_id)[0], connect.meta.region_name
+    if region and region != asked:
+        return fail(
+            subject,
+            f"is in {region}, and {asked} would be asked; set the Region of the environment, or "
+            f'region = "{region}" in its table under [connect.instances]',
+        )
     wanted = sorted(_destinations(config, instance_id))
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):

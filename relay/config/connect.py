@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, Field
 
 from relay.config.section import Section
-from relay.config.words import check_extension, check_instance_id, fits
+from relay.config.words import check_extension, check_instance_id, fits, place_of_instance
 from relay.contact.limits import (
     ATTACHMENT_BYTES,
     ATTACHMENTS,
@@ -99,4 +99,18 @@ def torn_quotas(connect: Connect, used: Iterable[str]) -> Iterator[str]:
                 f'connect.instances."{instance_id}": {mine.requests_per_second:g} requests a second, burst '
                 f"{mine.burst}, and {other} has {theirs.requests_per_second:g} and {theirs.burst} in the same "
                 "account and Region, which have one quota; give both the same"
+            )
+
+
+def misplaced_instances(connect: Connect) -> Iterator[str]:
+    """The sentences for tables whose Region or role is not that of the instance's ARN."""
+    for instance_id, instance in connect.instances.items():
+        region, account = place_of_instance(instance_id)
+        name = f'connect.instances."{instance_id}"'
+        if region and instance.region and region != instance.region:
+            yield f'{name}.region = "{instance.region}": the ARN is of {region}; write that, or leave it out'
+        if account and instance.quota.account and account != instance.quota.account:
+            yield (
+                f'{name}.role_arn = "{instance.role_arn}": the instance is of account {account}; '
+                "name a role of that account"
             )

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from relay.config.connect import Connect, InstanceId, torn_quotas
+from relay.config.connect import Connect, InstanceId, misplaced_instances, torn_quotas
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
@@ -285,6 +285,7 @@ class Config(Section):
             *_too_slow(self.hooks),
             *_unknown_fields(self),
             *_unknown_lists(self),
+            *misplaced_instances(self.connect),
             *torn_quotas(self.connect, (each.instance_id for each in self.routes if each.instance_id)),
         )
         if broken:

@@ -205,10 +205,22 @@ check_prefix = fits(
     r"[A-Za-z0-9!_.*'()/-]{0,200}",
     "is no prefix of ours; use letters, digits and !_.*'()/- so that URLs stay short, 200 at most",
 )
+# InstanceId of StartEmailContact is an id or an ARN (Amazon Connect API Reference).
+_INSTANCE = r"(?:arn:aws[a-z-]*:connect:([a-z0-9-]+):([0-9]{12}):instance/)?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 check_instance_id = fits(
-    r"[A-Za-z0-9:/_-]{1,100}",
+    _INSTANCE,
     'is no instance; write its id, as in "12345678-90ab-cdef-1234-567890abcdef", or its ARN',
 )
+
+
+def place_of_instance(instance_id: str) -> tuple[str, str]:
+    """The Region and the account that an instance's ARN names; "" and "" for a bare id, and for what is
+    none.
+    """
+    found = re.fullmatch(_INSTANCE, instance_id)
+    return (found[1] or "", found[2] or "") if found else ("", "")
+
+
 check_extension = fits(
     r"[a-z0-9_-]{1,10}",
     'is no file extension; write it in lower case without the dot, as in "pdf"',

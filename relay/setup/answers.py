@@ -6,7 +6,6 @@ Owns the answers and the configuration that is built of them. Never asks and nev
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +14,9 @@ from typing import Literal
 from relay.config import Config
 from relay.config.connect import check_region
 from relay.config.load import read_values
+from relay.config.words import check_instance_id, place_of_instance
 from relay.domains import encode_domain
 from relay.errors import ConfigError
-
-# InstanceId of StartEmailContact is an id or an ARN (Amazon Connect API Reference).
-_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_INSTANCE = re.compile(rf"(?:arn:aws[a-z-]*:connect:([a-z0-9-]+):[0-9]{{12}}:instance/)?({_UUID})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +50,16 @@ def find_mistakes(answers: Answers) -> tuple[str, ...]:
         check_region(answers.region)
     except ValueError as exc:
         wrong.append(f"region = {_quote(answers.region)} {exc}")
-    found = _INSTANCE.fullmatch(answers.instance)
-    if found is None:
+    place = place_of_instance(answers.instance)[0]
+    if place and place != answers.region:
         wrong.append(
-            f"instance = {_quote(answers.instance)} is neither an id nor an ARN; both stand in the Amazon Connect "
-            'console, like "12345678-90ab-cdef-1234-567890abcdef"'
+            f"instance = {_quote(answers.instance)} is in {place}, and the Region is {answers.region}"
         )
-    elif found[1] and found[1] != answers.region:
-        wrong.append(
-            f"instance = {_quote(answers.instance)} is in {found[1]}, and the Region is {answers.region}"
-        )
+    else:
+        try:
+            check_instance_id(answers.instance)
+        except ValueError as exc:
+            wrong.append(f"instance = {_quote(answers.instance)} {exc}")
     if answers.role == "trusted" and not answers.allow:
         wrong.append('allow: name the networks of your own systems, as in "10.0.0.0/8"')
     if bool(answers.certificate) != bool(answers.key):

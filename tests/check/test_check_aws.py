@@ -14,6 +14,8 @@ from relay.check.finding import Level
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.sandbox.service import running_sandbox
 
+FAR = "11111111-2222-3333-4444-555555555555"
+
 
 @pytest.fixture
 def account(box, monkeypatch):
@@ -171,17 +173,27 @@ async def test_missing_permission_is_a_warning(account):
     assert "allow connect:SearchEmailAddresses" in finding.detail
 
 
+def test_an_instance_of_another_region_is_a_fail(account):
+    """An ARN that names another Region than the one that would be asked is said in one sentence, unasked."""
+    arn = f"arn:aws:connect:us-west-2:111111111111:instance/{FAR}"
+    finding = examine(connect={"instance_id": arn})[f"instance {arn}"]
+    assert finding.level is Level.FAIL
+    assert finding.detail.startswith("is in us-west-2, and eu-central-1 would be asked")
+    elsewhere = {"instance_id": arn, "instances": {arn: {"region": "us-west-2"}}}
+    assert "would be asked" not in examine(connect=elsewhere)[f"instance {arn}"].detail
+
+
 def test_destinations_are_those_of_the_instance():
     """Only routes of the instance count, and only those that name whole addresses."""
     config = builtin_config(
         routes=[
             {"match": ["a@example.com", "@example.com", "b*@example.com"]},
             {"match": ["@example.net"], "destination": "C@example.com"},
-            {"match": ["d@example.com"], "instance_id": "other"},
+            {"match": ["d@example.com"], "instance_id": FAR},
         ]
     )
     assert _destinations(config, INSTANCE_ID) == {"a@example.com", "c@example.com"}
-    assert _destinations(config, "other") == {"d@example.com"}
+    assert _destinations(config, FAR) == {"d@example.com"}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def call(tmp_path):
     """Run the command with the list vip, which lies in a file; gives its exit code and lines."""
     path = tmp_path / "relay.toml"
     path.write_text(
-        '[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "i"\n'
+        '[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "00000000-0000-0000-0000-000000000001"\n'
         f'[lists.vip]\nfile = "{tmp_path / "vip"}"\n[[routes]]\nmatch = ["a@example.com"]\n'
     )
 

@@ -25,7 +25,7 @@ def report(tmp_path):
     """Run the command on a spool with counts of two days."""
     path = tmp_path / "relay.toml"
     path.write_text(
-        f'data_dir = "{tmp_path / "data"}"\n[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "i"\n'
+        f'data_dir = "{tmp_path / "data"}"\n[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "00000000-0000-0000-0000-000000000001"\n'
         '[contact]\nprice_usd = 0.10\n[[routes]]\nmatch = ["a@example.com"]\n'
     )
 

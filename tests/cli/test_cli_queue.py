@@ -34,7 +34,7 @@ min_free_bytes = 0
 [s3]
 bucket = "mail-bucket"
 [connect]
-instance_id = "instance-1"
+instance_id = "00000000-0000-0000-0000-000000000001"
 [[routes]]
 match = ["support@example.com"]
 name = "support"

@@ -32,7 +32,7 @@ min_free_inodes = 0
 [s3]
 bucket = "mail-bucket"
 [connect]
-instance_id = "instance-1"
+instance_id = "00000000-0000-0000-0000-000000000001"
 [[routes]]
 match = ["support@example.com", "help@example.com"]
 destination = "support@example.com"

@@ -12,7 +12,7 @@ from relay.envelope import Destination
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def to(local, *, instance_id="instance-1", route="all"):
+def to(local, *, instance_id="00000000-0000-0000-0000-000000000001", route="all"):
     address = f"{local}@example.com"
     return Destination(instance_id=instance_id, address=address, forward_paths=(address,), route=route)
 
@@ -34,7 +34,9 @@ def test_another_address_of_the_route_vouches_for_it_for_a_day(known):
     assert not known.is_alone(to("a"), now=NOW + timedelta(hours=24))
 
 
-@pytest.mark.parametrize("other", [to("good", instance_id="instance-2"), to("good", route="other")])
+@pytest.mark.parametrize(
+    "other", [to("good", instance_id="00000000-0000-0000-0000-000000000002"), to("good", route="other")]
+)
 def test_another_route_or_instance_says_nothing(known, other):
     """What works elsewhere is no sign that it works here."""
     known.add(other, now=NOW)
@@ -54,7 +56,10 @@ def test_two_addresses_are_enough_and_all_that_is_kept(known):
     for local in ("a", "b", "a", "c"):
         known.add(to(local), now=NOW)
     assert known._delivered == {
-        "all": {("instance-1", "a@example.com"): NOW, ("instance-1", "c@example.com"): NOW}
+        "all": {
+            ("00000000-0000-0000-0000-000000000001", "a@example.com"): NOW,
+            ("00000000-0000-0000-0000-000000000001", "c@example.com"): NOW,
+        }
     }
     assert known.is_alone(to("a"), now=NOW)
 

@@ -7,6 +7,8 @@ from relay.config.connect import Quota
 from relay.delivery.pace import Pace
 from relay.delivery.ways import Lane
 
+FAR = "11111111-2222-3333-4444-555555555555"
+
 
 def lane(places):
     """A lane of two calls a second at an instant that stays."""
@@ -40,8 +42,8 @@ def test_one_quota_puts_no_limit_on_attempts():
 def test_an_instance_has_its_own_limits_and_quota():
     """A table gives an instance its limits; the rest, and every other instance, has the common ones."""
     table = {"region": "us-west-2", "role_arn": "arn:aws:iam::123456789012:role/x", "max_attachments": 50}
-    config = builtin_config(connect={"instances": {"far": table}})
-    assert config.of_instance("far").connect.max_attachments == 50
-    assert config.of_instance("far").connect.burst == config.connect.burst
-    assert config.connect.find("far").quota == Quota(account="123456789012", region="us-west-2")
-    assert config.of_instance("near") is config
+    config = builtin_config(connect={"instances": {FAR: table}})
+    assert config.of_instance(FAR).connect.max_attachments == 50
+    assert config.of_instance(FAR).connect.burst == config.connect.burst
+    assert config.connect.find(FAR).quota == Quota(account="123456789012", region="us-west-2")
+    assert config.of_instance("00000000-0000-0000-0000-000000000000") is config

@@ -177,7 +177,7 @@ def test_command_reads_and_changes_a_table(tmp_path):
     """`relay list` does with a table what it does with a file."""
     path = tmp_path / "relay.toml"
     path.write_text(
-        '[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "i"\n[lists.vip]\ndynamodb = "own"\n'
+        '[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "00000000-0000-0000-0000-000000000001"\n[lists.vip]\ndynamodb = "own"\n'
         '[[routes]]\nmatch = ["a@example.com"]\n'
     )
 

@@ -33,13 +33,13 @@ def test_somebodys_own_configuration_keeps_its_routes(tmp_path):
     """Only where mail comes in and where it lies is the sandbox's to say."""
     own = tmp_path / "own.toml"
     own.write_text(
-        'data_dir = "/var/lib/relay"\n[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "my-instance"\nburst = 7\n'
+        'data_dir = "/var/lib/relay"\n[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\nburst = 7\n'
         '[[listeners]]\nbind = "0.0.0.0:25"\n[[routes]]\nmatch = ["desk@shop.example"]\nattributes = { a = "b" }\n'
     )
     config = sandbox_config(smtp="127.0.0.1:2525", data_dir=tmp_path / "d", config_path=str(own))
     assert (config.s3.bucket, config.connect.instance_id, config.connect.burst) == (
         "my-bucket",
-        "my-instance",
+        "12345678-90ab-cdef-1234-567890abcdef",
         7,
     )
     assert config.routes[0].match == ("desk@shop.example",)

@@ -103,7 +103,7 @@ def test_somebodys_own_routes_are_tried(started, tmp_path):
     """
     own = tmp_path / "own.toml"
     own.write_text(
-        '[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "my-instance"\n'
+        '[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\n'
         '[[routes]]\nmatch = ["@shop.example"]\ndestination = "desk@shop.example"\n'
     )
     smtp, http = free_port(), free_port()
@@ -112,7 +112,7 @@ def test_somebodys_own_routes_are_tried(started, tmp_path):
     send(smtp, build_mail(2, attachment=b"%PDF-1.7"), to=("x@shop.example",))
     (contact,) = until(lambda: contacts(f"http://127.0.0.1:{http}"))
     assert (contact["request"]["InstanceId"], contact["request"]["DestinationEmailAddress"]) == (
-        "my-instance",
+        "12345678-90ab-cdef-1234-567890abcdef",
         "desk@shop.example",
     )
     assert contact["attachments"][0]["size"] == 8

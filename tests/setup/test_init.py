@@ -159,7 +159,7 @@ def test_a_directory_that_cannot_be_written(init, tmp_path):
         ({"addresses": ()}, "address: name at least one"),
         ({"addresses": ("support",)}, "routes[0].match"),
         ({"region": "Frankfurt"}, 'region = "Frankfurt" is no Region'),
-        ({"instance": "my-instance"}, "neither an id nor an ARN"),
+        ({"instance": "my-instance"}, "is no instance; write its id"),
         (
             {"instance": f"arn:aws:connect:us-east-1:123456789012:instance/{INSTANCE}"},
             "is in us-east-1, and the Region is eu-central-1",

@@ -106,10 +106,13 @@ async def test_newest_of_ones_own_mails_is_continued(become, related):
 
 async def test_contact_of_another_instance_is_passed_over(become, related):
     """The first contact is that of the instance that is asked for."""
-    elsewhere = (build_destination(instance_id="instance-2"),)
+    elsewhere = (build_destination(instance_id="00000000-0000-0000-0000-000000000002"),)
     await become("contact-1", message_id=QUESTION, destinations=elsewhere, **ANN)
     await become("contact-2", message_id=QUESTION, at=later(1), **ANN)
-    assert await related(QUESTION, at=later(2), instance_id="instance-1", **ANN) == "contact-2"
+    assert (
+        await related(QUESTION, at=later(2), instance_id="00000000-0000-0000-0000-000000000001", **ANN)
+        == "contact-2"
+    )
 
 
 async def test_stranger_who_answers_a_customers_mail_has_no_priority(become, put, outbox):

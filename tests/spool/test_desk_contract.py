@@ -279,7 +279,10 @@ async def test_trace_by_every_word(put, outbox, desk):
     """Message-ID with or without brackets, spool id, contact id, sender and recipient lead to the entry."""
     alias = build_destination("desk@example.com")
     alias = type(alias)(
-        instance_id="instance-1", address="desk@example.com", forward_paths=("alias@example.com",), route="r"
+        instance_id="00000000-0000-0000-0000-000000000001",
+        address="desk@example.com",
+        forward_paths=("alias@example.com",),
+        route="r",
     )
     spool_id = await put(message_id="<m@x>", reverse_path="Ann@Customer.example", destinations=(alias,))
     await put(reverse_path="zoe@else.example")

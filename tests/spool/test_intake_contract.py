@@ -134,7 +134,7 @@ async def test_same_mail_for_another_destination_too(intake, desk):
 
 async def test_same_destination_address_of_another_instance_is_another_destination(intake, desk):
     """The address alone does not make a destination."""
-    other = build_destination(instance_id="instance-2")
+    other = build_destination(instance_id="00000000-0000-0000-0000-000000000002")
     await intake.put(build_submission(intake.new_id(), body=b"same", message_id="<m@x>"))
     receipt = await intake.put(
         build_submission(intake.new_id(), body=b"same", message_id="<m@x>", destinations=(other,))

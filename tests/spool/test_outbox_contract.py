@@ -458,14 +458,24 @@ async def test_contacts_are_found_by_message_id(put, outbox):
     """The newest known contact of the given instance is found, and none that is too old."""
     await put(message_id="<1@x>")
     await put(message_id="<2@x>", at=later(10))
-    await put(message_id="<3@x>", destinations=(build_destination(instance_id="instance-2"),), at=later(20))
+    await put(
+        message_id="<3@x>",
+        destinations=(build_destination(instance_id="00000000-0000-0000-0000-000000000002"),),
+        at=later(20),
+    )
     for number, entry in enumerate(await claim(outbox, now=later(20)), 1):
         await outbox.finish(entry, contact_id=f"contact-{number}", now=later(20))
     ids = ["<0@x>", "<1@x>", "<2@x>", "<3@x>"]
     find = partial(outbox.find_contact, entry)
     assert await find(message_ids=ids, since=NOW) == "contact-3"
-    assert await find(message_ids=ids, since=NOW, instance_id="instance-1") == "contact-2"
-    assert await find(message_ids=ids, since=later(15), instance_id="instance-1") is None
+    assert (
+        await find(message_ids=ids, since=NOW, instance_id="00000000-0000-0000-0000-000000000001")
+        == "contact-2"
+    )
+    assert (
+        await find(message_ids=ids, since=later(15), instance_id="00000000-0000-0000-0000-000000000001")
+        is None
+    )
     assert await find(message_ids=[], since=NOW) is None
 
 
