@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import random
 from functools import cache
 
@@ -41,6 +42,11 @@ def der(tag, *contents):
     return bytes([tag]) + size + octets
 
 
+#: The product of the small primes. Nine candidates in ten share a factor with it, which costs microseconds
+#: to see; to ask `pow` of each one cost every run of pytest seconds.
+_SMALL = math.prod(n for n in range(3, 2_000, 2) if all(n % d for d in range(3, math.isqrt(n) + 1, 2)))
+
+
 @cache
 def rsa_numbers(bits, number):
     """The primes of an RSA key: the same in every run, and of any size (libraries make none under 1,024
@@ -50,6 +56,8 @@ def rsa_numbers(bits, number):
     primes = []
     while len(primes) < 2:
         prime = chance.getrandbits(bits // 2) | (3 << (bits // 2 - 2)) | 1
+        if math.gcd(prime, _SMALL) > 1:
+            continue
         if prime % 65_537 != 1 and pow(2, prime - 1, prime) == 1 and pow(3, prime - 1, prime) == 1:
             primes.append(prime)
     return primes

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,15 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 
+@cache
+def rule_groups():
+    """The groups of alerts; read once, because YAML is slow to read."""
+    return yaml.safe_load(RULES.read_text())["groups"]
+
+
 def expressions():
     """Each expression of the alerts and of the dashboard, with where it stands."""
-    for group in yaml.safe_load(RULES.read_text())["groups"]:
+    for group in rule_groups():
         for rule in group["rules"]:
             yield pytest.param(rule["expr"], id=rule["alert"])
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
@@ -83,7 +90,7 @@ def test_a_value_of_a_label_is_one_that_is_counted(expression):
 
 def test_every_alert_says_what_to_do():
     """A summary, a description and a severity for each."""
-    for group in yaml.safe_load(RULES.read_text())["groups"]:
+    for group in rule_groups():
         for rule in group["rules"]:
             assert {"summary", "description"} == set(rule["annotations"]), rule["alert"]
             assert rule["labels"]["severity"] in ("page", "warning")
@@ -91,9 +98,7 @@ def test_every_alert_says_what_to_do():
 
 def test_every_alert_has_a_test():
     """Each is seen to fire once in rules_test.yml."""
-    alerts = {
-        rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
-    }
+    alerts = {rule["alert"] for group in rule_groups() for rule in group["rules"]}
     tests = yaml.safe_load((RULES.parent / "rules_test.yml").read_text())["tests"]
     fired = {
         case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")
