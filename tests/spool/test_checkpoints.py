@@ -15,7 +15,7 @@ import pytest
 from spool_helpers import NOW, build_config, build_submission
 
 from relay.spool.local.checkpoints import CHECKPOINT_PAGES, log_bytes
-from relay.spool.local.database import open_database
+from relay.spool.local.database import open_database, restart_log
 from relay.spool.opening import open_intake
 
 PAGE = 4_096
@@ -103,6 +103,46 @@ async def test_desk_tells_of_the_log_and_the_ledger(spool, intake, outbox, desk)
     bulk = desk.bulk()
     assert (bulk.ledger_rows, bulk.log_bytes) == (2, log_bytes(database_of(spool.config)))
     assert bulk.log_bytes > 0
+
+
+CHECKPOINT = """
+import fcntl, os, sys
+# Byte 121 of the index of the log is the lock of checkpoints (sqlite.org/walformat.html, section 2.3.1).
+fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX, 1, 121)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def foreign_checkpoint(config):
+    """Another process is within a checkpoint. Gives the function that ends it."""
+    index = f"{database_of(config)}-shm"
+    command = [sys.executable, "-c", CHECKPOINT, index]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield lambda: (process.stdin.close(), process.wait())
+        process.kill()
+
+
+@pytest.mark.process
+async def test_full_disk_waits_for_a_checkpoint_of_another_process(tmp_path):
+    """A log that another process copies at the moment can begin anew a moment later: that is no full disk."""
+    config = build_config(tmp_path / "data")
+    intake = open_intake(config)
+    await put_mails(intake, 1)
+    connection = open_database(database_of(config))
+    pauses = []
+    with foreign_checkpoint(config) as end:
+
+        def pause(seconds):
+            pauses.append(seconds)
+            end()
+
+        assert await asyncio.to_thread(restart_log, connection, pause=pause)
+    assert len(pauses) == 1
+    connection.close()
+    await intake.close()
 
 
 GROW = """

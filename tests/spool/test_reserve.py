@@ -206,9 +206,12 @@ async def test_spool_of_its_own_making_shrinks(disk):
         for entry in entries:
             await outbox.finish(entry, contact_id="c", now=NOW)
     layout = Layout(data_dir=config.data_dir)
-    # What the thread of the log would copy meanwhile would take the octets that are left.
+    # What the thread of the log would copy later would take the octets that are left. While it copies, a
+    # checkpoint of anybody else is "busy".
     with closing(apsw.Connection(str(layout.database))) as connection:
-        connection.pragma("wal_checkpoint(TRUNCATE)")
+        async with asyncio.timeout(20):
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                await asyncio.sleep(0.01)
     Reserve(layout).release(SpoolFullError())
     fill(disk, leave=SIZE)
     intake._room_left._look = None

@@ -15,6 +15,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ from relay.spool.local.schema import MIGRATIONS, stand_in
 APPLICATION_ID = 0x526C6179
 OLDEST_LIBRARY = (3, 51, 3)
 BUSY_MILLISECONDS = 10_000
+#: Between two looks whether another process has ended its checkpoint.
+_CHECKPOINT_SECONDS = 0.01
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _CACHE_KIBIBYTES = 8_192
 _INCREMENTAL = 2
@@ -252,9 +255,11 @@ def check_in_place(connection: apsw.Connection) -> None:
         raise OSError(errno.ESTALE, "moved or removed while the relay had it open", connection.filename)
 
 
-def restart_log(connection: apsw.Connection) -> bool:
+def restart_log(connection: apsw.Connection, *, pause: Callable[[float], object] = time.sleep) -> bool:
     """Have the next transaction overwrite the log from its beginning, which needs no room. Returns whether
     that is possible.
+
+    A checkpoint of another process is waited for, ten seconds at most; `pause` waits some seconds.
 
     A log that is copied only in part fills the disk without becoming shorter, so nothing is done if the rest
     has no room.
@@ -264,8 +269,14 @@ def restart_log(connection: apsw.Connection) -> bool:
     disk = os.statvfs(path)
     if whole - Path(path).stat().st_size > disk.f_bavail * disk.f_frsize:
         return False
-    busy, _, _ = query(connection, "PRAGMA wal_checkpoint(RESTART)")[0]
-    return not busy
+    deadline = time.monotonic() + BUSY_MILLISECONDS / 1_000
+    while True:
+        busy, pages, _ = query(connection, "PRAGMA wal_checkpoint(RESTART)")[0]
+        # Without a number of pages somebody else's checkpoint is under way, for which SQLite never waits
+        # (sqlite.org/c3ref/wal_checkpoint_v2.html); for readers and writers it has waited.
+        if not busy or pages >= 0 or time.monotonic() > deadline:
+            return not busy
+        pause(_CHECKPOINT_SECONDS)
 
 
 def query(connection: apsw.Connection, sql: str, values: Sequence[Any] = ()) -> list[Any]:
