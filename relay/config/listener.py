@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.config.policy import Policy
 from relay.config.section import Section
-from relay.config.words import check_bind, check_hostname, check_network, list_binds, split_bind
+from relay.config.words import (
+    WholePath,
+    check_bind,
+    check_hostname,
+    check_network,
+    list_binds,
+    split_bind,
+)
 
 Network = Annotated[str, AfterValidator(check_network)]
 Bind = Annotated[str, AfterValidator(check_bind)]
@@ -100,8 +106,8 @@ def doubled_binds(listeners: tuple[Listener, ...]) -> Iterator[str]:
 class MoreTls(Section):
     """A further certificate of the listeners."""
 
-    certificate: Path
-    key: Path
+    certificate: WholePath
+    key: WholePath
     #: The names in SNI for which it is shown; empty: it stands beside the first, with a key of another kind.
     names: tuple[Annotated[str, AfterValidator(check_hostname)], ...] = ()
 
@@ -109,9 +115,9 @@ class MoreTls(Section):
 class Tls(Section):
     """The certificates of the listeners, and what is agreed on with peers."""
 
-    certificate: Path | None = None
-    key: Path | None = None
+    certificate: WholePath | None = None
+    key: WholePath | None = None
     more: tuple[MoreTls, ...] = ()
-    client_ca: Path | None = None
+    client_ca: WholePath | None = None
     minimum: Literal["1.2", "1.3"] = "1.2"
     ciphers: str = ""

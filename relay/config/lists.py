@@ -6,14 +6,13 @@ Owns `[lists.NAME]` and `lists` of a route (docs/lists.md). Never reads a list: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from relay.config.policy import FLOW, LIST, Rule, check_action
 from relay.config.section import Section
-from relay.config.words import check_list_name, check_table
+from relay.config.words import WholePath, check_list_name, check_table
 from relay.contact.limits import FLOW_ID_CHARACTERS
 
 ListName = Annotated[str, AfterValidator(check_list_name)]
@@ -22,7 +21,7 @@ ListName = Annotated[str, AfterValidator(check_list_name)]
 class ListSource(Section):
     """The place of one list."""
 
-    file: Path | None = None
+    file: WholePath | None = None
     dynamodb: Annotated[str, AfterValidator(check_table)] | None = None
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,8 @@ from relay.config.sentences import build_sentences, show
 from relay.config.words import check_hostname
 from relay.errors import ConfigError
 
+#: Some editors write it in front of UTF-8, where it would be part of the first word.
+_MARKED = "begins with a byte order mark (BOM); save it as UTF-8 without one"
 DEFAULT_PATH = "/etc/relay/relay.toml"
 _NONE: Mapping[tuple[str | int, ...], str] = MappingProxyType({})
 
@@ -83,7 +86,8 @@ def _own_name() -> tuple[str, tuple[str, ...]]:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        text = Path(path).read_bytes().decode()
+        octets = Path(path).read_bytes()
+        text = octets.decode()
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: there is no such file; name one by --config or ${CONFIG} (config/relay.toml is a start)"
@@ -94,6 +98,8 @@ def _read(path: str) -> dict[str, Any]:
         ) from None
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: byte {exc.start} is not UTF-8; TOML is written in UTF-8") from None
+    if octets.startswith(BOM_UTF8):
+        raise ConfigError(f"{path}: {_MARKED}")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -124,14 +130,17 @@ def check_files(config: Config) -> tuple[str, ...]:
     )
 
 
-def _unreadable(key: str, path: Path) -> str:
-    """The sentence for a file that cannot be read, or the empty string."""
+def _unreadable(key: str, path: Path, *, marked: bool = False) -> str:
+    """The sentence for a file that cannot be read, or that begins with a mark which its reader does not take
+    (`marked`: it does). Returns the empty string for any other.
+    """
+    name = f"{key} = {show(str(path))}"
     try:
         with path.open("rb") as file:
-            file.read(1)
+            beginning = file.read(len(BOM_UTF8))
     except OSError as exc:
-        return f"{key} = {show(str(path))}: cannot be read ({exc.strerror}); give a file that relay's user may read"
-    return ""
+        return f"{name}: cannot be read ({exc.strerror}); give a file that relay's user may read"
+    return f"{name}: {_MARKED}" if beginning == BOM_UTF8 and not marked else ""
 
 
 def _check_tls(config: Config) -> tuple[str, ...]:
@@ -217,7 +226,7 @@ def _check_users(config: Config) -> tuple[str, ...]:
 def _check_lists(config: Config) -> tuple[str, ...]:
     """The mistakes in the files of lists that keep a start from reading them; a wrong line is none."""
     files = {f"lists.{name}.file": source.file for name, source in config.lists.items()}
-    return tuple(wrong for key, path in files.items() if path and (wrong := _unreadable(key, path)))
+    return tuple(wrong for key, path in files.items() if path and (wrong := _unreadable(key, path, marked=True)))
 
 
 def _check_hooks(config: Config) -> tuple[str, ...]:

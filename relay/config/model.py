@@ -29,6 +29,7 @@ from relay.config.policy import LIST, Policy, read_classes
 from relay.config.scan import Scan
 from relay.config.section import Section
 from relay.config.words import (
+    WholePath,
     check_address,
     check_bucket,
     check_handler,
@@ -36,6 +37,7 @@ from relay.config.words import (
     check_match,
     check_prefix,
     check_route_name,
+    check_topic,
     check_url,
 )
 from relay.contact.limits import EXPIRY_MINUTES, FLOW_ID_CHARACTERS
@@ -55,7 +57,7 @@ class Server(Section):
     receivers: int = Field(default=0, ge=0, le=64)
     drain_seconds: float = Field(default=30.0, gt=0, le=600)
     hang_seconds: float = Field(default=30.0, ge=1, le=3_600)
-    users_file: Path | None = None
+    users_file: WholePath | None = None
 
 
 class Limits(Section):
@@ -164,10 +166,7 @@ class Alarms(Section):
     """The receivers of alarms besides the log and the metrics, and their thresholds."""
 
     webhook: Annotated[str, AfterValidator(check_url)] | Literal[""] = ""
-    sns_topic_arn: (
-        Annotated[str, Field(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}$")]
-        | Literal[""]
-    ) = ""
+    sns_topic_arn: Annotated[str, AfterValidator(check_topic)] | Literal[""] = ""
     oldest_minutes: float = Field(default=60.0, gt=0)
     every_seconds: float = Field(default=15.0, gt=0, le=3_600)
 
@@ -229,7 +228,7 @@ class Config(Section):
 
     #: The name in the banner; where the file has none, `load_config` puts the machine's own.
     hostname: Annotated[str, AfterValidator(check_hostname)] = "localhost"
-    data_dir: Path = Path("/var/lib/relay")
+    data_dir: WholePath = Path("/var/lib/relay")
     max_message_bytes: int = Field(default=41_943_040, ge=65_536, le=157_286_400)
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)] = (Listener(),)
     server: Server = Server()

@@ -9,7 +9,11 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 from relay.contact.attribute_names import MEANINGS
 from relay.contact.limits import ADDRESS_CHARACTERS
@@ -260,6 +264,23 @@ check_route_name = fits(
     r"[A-Za-z0-9@._*+-]{0,100}",
     "is no name of a route; use letters, digits and @._*+-, 100 at most",
 )
+
+
+check_topic = fits(
+    r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}",
+    'is no topic ARN; write it like "arn:aws:sns:eu-central-1:123456789012:relay"',
+)
+
+
+def check_path(value: Path) -> Path:
+    """The path from the root. The working directory of a service is another than a shell's."""
+    if not value.is_absolute():
+        raise ValueError('is relative; write the whole path, like "/var/lib/relay"')
+    return value
+
+
+#: A file or a folder that the configuration names.
+WholePath = Annotated[Path, AfterValidator(check_path)]
 
 
 def check_url(value: str) -> str:

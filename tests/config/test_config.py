@@ -74,6 +74,8 @@ def pems(tmp_path_factory):
     (folder / "users").write_text(
         "# scanners\nscanner:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA\n\nprinter:secret\n"
     )
+    (folder / "marked-users").write_bytes(b"\xef\xbb\xbf" + (folder / "good-users").read_bytes())
+    (folder / "marked-cert.pem").write_bytes(b"\xef\xbb\xbf" + (folder / "cert.pem").read_bytes())
     (folder / "half.pem").write_bytes((folder / "cert.pem").read_bytes()[:200])
     return folder
 
@@ -146,6 +148,15 @@ def test_file_in_another_charset_is_said(tmp_path):
     path = tmp_path / "relay.toml"
     path.write_bytes(b'# caf\xe9\nhostname = "mx1.example.com"\n')
     assert sentences_of(path) == (f"{path}: byte 5 is not UTF-8; TOML is written in UTF-8",)
+
+
+def test_file_with_a_byte_order_mark_is_said(minimal):
+    """An editor of Windows puts a mark in front, which is no TOML: the sentence says so."""
+    path = Path(minimal)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert sentences_of(path) == (
+        f"{path}: begins with a byte order mark (BOM); save it as UTF-8 without one",
+    )
 
 
 def test_unreachable_data_dir_is_said(minimal):
