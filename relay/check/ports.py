@@ -16,12 +16,13 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from relay import PROGRAM, replies
-from relay.check.finding import Finding, fail, ok, warn
+from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
 from relay.config.listener import Place, list_places
 from relay.config.words import split_bind
 from relay.networks import normalise_peer, parse_address, parse_network
 from relay.smtp.sockets import family_of, lacks_family, open_socket
+from relay.spool.opening import is_in_use
 
 _PATIENCE_SECONDS = 3.0
 #: Octets of an answer that are read: ours has some hundred.
@@ -46,14 +47,27 @@ _QUOTED = 80
 
 def examine_ports(config: Config) -> Iterator[Finding]:
     """Examine every listener, and the address of health and metrics."""
+    ours = is_in_use(config)
     places = list_places(config.listeners)
     for place in places:
         subject = f"listener {place.bind}"
         spare = any(place.stands_beside(other) for other in places)
-        yield _examine(subject, place.bind, partial(_meet, subject, place, config), spare=spare)
+        who = partial(_meet, subject, place, config)
+        yield _examine(subject, place.bind, partial(_own, who, config, ours=ours), spare=spare)
     for bind in config.admin.bind:
         subject = f"admin {bind}"
-        yield _examine(subject, bind, partial(_look, subject, bind))
+        yield _examine(subject, bind, partial(_own, partial(_look, subject, bind), config, ours=ours))
+
+
+def _own(who: Callable[[], Finding], config: Config, *, ours: bool) -> Finding:
+    """Examine who has an address. A relay there is another one where none uses our data_dir."""
+    found = who()
+    if found.level is Level.FAIL or ours:
+        return found
+    return fail(
+        found.subject,
+        f"another relay has it: none runs with the data_dir {config.data_dir}; stop it, or take another port",
+    )
 
 
 def _examine(subject: str, bind: str, who: Callable[[], Finding], *, spare: bool = False) -> Finding:

@@ -226,7 +226,9 @@ def _check_users(config: Config) -> tuple[str, ...]:
 def _check_lists(config: Config) -> tuple[str, ...]:
     """The mistakes in the files of lists that keep a start from reading them; a wrong line is none."""
     files = {f"lists.{name}.file": source.file for name, source in config.lists.items()}
-    return tuple(wrong for key, path in files.items() if path and (wrong := _unreadable(key, path, marked=True)))
+    return tuple(
+        wrong for key, path in files.items() if path and (wrong := _unreadable(key, path, marked=True))
+    )
 
 
 def _check_hooks(config: Config) -> tuple[str, ...]:

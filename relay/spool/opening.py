@@ -17,7 +17,7 @@ from relay.spool.interface import Intake, Outbox
 from relay.spool.local import clock, database, health
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
-from relay.spool.local.health import deliverer_runs
+from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.intake import LocalIntake
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
@@ -112,6 +112,13 @@ def check_library() -> str:
         SpoolError: this version cannot keep the promise.
     """
     return database.check_library()
+
+
+def is_in_use(config: Config) -> bool:
+    """Look for a daemon. Returns whether one delivers from this spool or receives into it; True also if that
+    cannot be known. Never raises.
+    """
+    return is_attended(config) or receiver_runs(config.data_dir)
 
 
 def is_attended(config: Config) -> bool:

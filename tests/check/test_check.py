@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from spool_helpers import make_database, tables_of
+from spool_helpers import lock_file, make_database, tables_of
 
 from relay.check import examine
 from relay.check.certificate import examine_certificate
@@ -284,9 +284,19 @@ def answering(greeting, context=None, *, port=0):
     thread.join(5)
 
 
-def port_finding(bind, **listener):
+@pytest.fixture
+def attended(tmp_path):
+    """A data_dir in which a daemon runs, as far as its lock tells."""
+    handle = lock_file(tmp_path / "deliver.lock")
+    yield tmp_path
+    os.close(handle)
+
+
+def port_finding(bind, data_dir="/nowhere", **listener):
     """What is said of one listener."""
-    config = builtin_config(listeners=[{"bind": bind, "tls": "none", **listener}], admin={"bind": ""})
+    config = builtin_config(
+        listeners=[{"bind": bind, "tls": "none", **listener}], admin={"bind": ""}, data_dir=str(data_dir)
+    )
     (finding,) = examine_ports(config)
     return finding
 
@@ -296,11 +306,25 @@ def test_free_port_is_ok():
     assert port_finding("127.0.0.1:0").detail == "free to bind"
 
 
-def test_port_of_a_running_relay_is_ok():
+def test_port_of_a_running_relay_is_ok(attended):
     """A banner with our name says that the port is ours already."""
     with answering(b"220 relay.example.com ESMTP ready\r\n") as bind:
-        finding = port_finding(bind)
+        finding = port_finding(bind, attended)
     assert (finding.level, finding.detail) == (Level.OK, "a relay answers")
+
+
+def test_port_of_another_relay_is_a_fail(tmp_path):
+    """A relay that answers while none runs with our data_dir is another one, which keeps ours from its
+    port; so is the one that held a lock here and died.
+    """
+    (tmp_path / "spool" / "makers").mkdir(parents=True)
+    os.close(lock_file(tmp_path / "spool" / "makers" / "AAAAA"))
+    with answering(b"220 relay.example.com ESMTP ready\r\n") as bind:
+        finding = port_finding(bind, tmp_path)
+    assert finding.level is Level.FAIL
+    assert finding.detail == (
+        f"another relay has it: none runs with the data_dir {tmp_path}; stop it, or take another port"
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,23 +350,24 @@ def test_port_of_another_program_is_a_fail(greeting, said):
     assert finding.detail == f"taken by another program{said}; stop it, or take another port"
 
 
-def test_port_that_only_root_may_bind_is_looked_at_from_outside():
+def test_port_that_only_root_may_bind_is_looked_at_from_outside(attended):
     """Another user than the daemon's, who may not bind its port, learns who answers there; "may not" is for
     free ones.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can take a port below 1024, and give up being root")
     port = next(port for port in range(1_023, 512, -1) if is_free(port))
-    assert as_nobody(port).detail.startswith("may not be bound by this user")
+    assert as_nobody(port, attended).detail.startswith("may not be bound by this user")
     with answering(b"220 relay.example.com ESMTP ready\r\n", port=port):
-        assert as_nobody(port).detail == "a relay answers"
+        assert as_nobody(port, attended).detail == "a relay answers"
 
 
-def as_nobody(port):
-    """What is said of a listener to a user without rights."""
+def as_nobody(port, data_dir):
+    """What is said of a listener to a user without rights, who may not look into data_dir."""
+    data_dir.chmod(0o700)
     os.seteuid(65_534)
     try:
-        return port_finding(f"127.0.0.1:{port}")
+        return port_finding(f"127.0.0.1:{port}", data_dir)
     finally:
         os.seteuid(0)
 
@@ -355,13 +380,14 @@ def is_free(port):
     return False
 
 
-def test_port_with_implicit_tls_is_greeted_through_tls(issue):
+def test_port_with_implicit_tls_is_greeted_through_tls(issue, attended):
     """Where TLS comes first, the banner is looked for inside it."""
     paths = issue()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(paths["certificate"], paths["key"])
     with answering(b"220 relay.example.com ESMTP ready\r\n", context) as bind:
-        config = builtin_config(listeners=[{"bind": bind, "tls": "implicit"}], admin={"bind": ""}, tls=paths)
+        listener = {"bind": bind, "tls": "implicit"}
+        config = builtin_config(listeners=[listener], admin={"bind": ""}, tls=paths, data_dir=str(attended))
         (finding,) = examine_ports(config)
     assert finding.level is Level.OK
 
@@ -372,8 +398,10 @@ def test_foreign_address_is_a_fail():
     assert (finding.level, finding.detail) == (Level.FAIL, "is no address of this machine")
 
 
-async def test_admin_port_is_ours_when_it_lives():
-    """The port for health is taken by a relay when a relay's own pages are served there."""
+async def test_admin_port_is_ours_when_it_lives(attended):
+    """The port for health is taken by a relay when a relay's own pages are served there; by another one,
+    where none runs with our data_dir.
+    """
 
     async def metrics():
         return {}
@@ -381,12 +409,15 @@ async def test_admin_port_is_ours_when_it_lives():
     async with open_admin(
         ["127.0.0.1:0"], build_application(problems=lambda: ("not ready",), metrics=metrics)
     ) as binds:
-        assert (await asyncio.to_thread(admin_finding, *binds)).level is Level.OK
+        assert (await asyncio.to_thread(admin_finding, *binds, attended)).level is Level.OK
+        another = await asyncio.to_thread(admin_finding, *binds)
+        assert another.level is Level.FAIL
+        assert another.detail.startswith("another relay has it")
 
 
-def admin_finding(bind):
+def admin_finding(bind, data_dir="/nowhere"):
     """The line of `relay check` about the port for health."""
-    config = builtin_config(listeners=[{"bind": "127.0.0.1:0"}], admin={"bind": bind})
+    config = builtin_config(listeners=[{"bind": "127.0.0.1:0"}], admin={"bind": bind}, data_dir=str(data_dir))
     return list(examine_ports(config))[1]
 
 

@@ -157,6 +157,8 @@ def _name(user: int) -> str:
 
 
 _LOCKS = Path("/proc/locks")
+#: More receivers than server.receivers allows, and marks that crashes left.
+_MOST_MARKS = 1_024
 
 
 def deliverer_runs(data_dir: Path) -> bool:
@@ -164,6 +166,20 @@ def deliverer_runs(data_dir: Path) -> bool:
     Never blocks, never raises.
     """
     return is_listening(data_dir) or _is_locked(Layout(data_dir=data_dir).deliver_lock)
+
+
+def receiver_runs(data_dir: Path) -> bool:
+    """Look for the locks of those that give out ids, as each receiver does for as long as it runs. Returns
+    whether there is one; True also if that cannot be known. Never blocks, never raises.
+    """
+    makers = Layout(data_dir=data_dir).makers
+    try:
+        marks = sorted(os.listdir(makers))[:_MOST_MARKS]  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(_is_locked(makers / mark) for mark in marks)
 
 
 def _is_locked(path: Path) -> bool:
@@ -174,11 +190,11 @@ def _is_locked(path: Path) -> bool:
     another device than stat(2). The same number on two devices, locked on the other, costs an operator a
     hint.
     """
-    if not path.exists():
-        return False
     try:
         number = path.stat().st_ino
         lines = _LOCKS.read_text().splitlines()
+    except FileNotFoundError:
+        return not _LOCKS.exists()
     except OSError:
         return True
     # proc_locks(5): "1: FLOCK  ADVISORY  WRITE 4711 fe:00:2146638 0 EOF"; a waiting process has "->" first.
