@@ -31,10 +31,11 @@ class Papers:
         self.users.write_text(f"# logins\n\nprinter:{quick.hash('s3cret')}\nbroken:$argon2id$nonsense\n")
 
     def issue(
-        self, name: str, stem: str, *, rsa_bits: int = 0, days: int = 30, own: bool = False
+        self, name: str, stem: str, *, rsa_bits: int = 0, days: int = 30, age: int = 9, own: bool = False
     ) -> tuple[Path, Path]:
         """A certificate and its key; elliptic, as most are now, unless RSA is asked for. With `own` the key
-        signs itself; of less than no `days`, the certificate has expired.
+        signs itself; of less than no `days`, the certificate has expired, and of less than no `age` in days
+        it is not valid yet.
         """
         key = (
             rsa.generate_private_key(65_537, rsa_bits)
@@ -50,11 +51,11 @@ class Papers:
             )
         )
         return self._write(
-            f"{stem}.pem", self._sign(name, key.public_key(), days=days, own=key if own else None)
+            f"{stem}.pem", self._sign(name, key.public_key(), days=days, age=age, own=key if own else None)
         ), path
 
     def _sign(
-        self, name: str, public: Any, *, ca: bool = False, days: int = 30, own: Any = None
+        self, name: str, public: Any, *, ca: bool = False, days: int = 30, age: int = 9, own: Any = None
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -68,7 +69,7 @@ class Papers:
             .issuer_name(issuer)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=9))
+            .not_valid_before(now - dt.timedelta(days=age))
             .not_valid_after(now + dt.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -14,7 +14,6 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,15 +23,13 @@ from relay.aws.credentials import SigningCredentials
 from relay.aws.errors import map_error, readable_answer, remote_call
 from relay.aws.proof import UNPROVEN, unproven
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
+from relay.check.clock import advise, ask_date, compare, is_of_the_clock, measure
 from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
 from relay.config.words import place_of_instance
 from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
 
-#: Most seconds between the clocks: AWS refuses signatures that are over 15 minutes off, and URLs suffer
-#: earlier.
-_SKEW_SECONDS = 300
 _PATIENCE_SECONDS = 20
 #: The part of a key that the sample adds to the prefix. A real key has a spool id of up to 32 characters, "/"
 #: and a number.
@@ -47,10 +44,17 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "mend the secret access key",
     "InvalidAccessKeyId": "mend the access key",
     "ExpiredToken": "renew the credentials",
+    "ExpiredTokenException": "renew the credentials",
+    "InvalidSignatureException": "mend the secret access key",
+    "UnrecognizedClientException": "mend the access key",
     "unreachable": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
     "timeout": "look at the network, a proxy, or AWS_ENDPOINT_URL_S3",
     UNPROVEN: "something between here and S3 answers in its place, or AWS_ENDPOINT_URL_S3 is no S3",
 }
+
+#: The answers of Connect that tell of a permission that lacks, with a code of their own or without.
+_FORBIDDEN_CODES = frozenset({"AccessDeniedException", "AccessDenied", "403"})
+_FORBIDDEN = "HTTP 403"
 
 
 def examine_aws(config: Config, *, now: datetime) -> Iterator[Finding]:
@@ -118,14 +122,12 @@ async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
             came_back = await asyncio.to_thread(_fetch, url)
     except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
         error = exc if isinstance(exc, RemoteError) else map_error("s3", exc)
-        yield fail(subject, f"{error}; {_REMEDIES.get(error.code, 'the daemon would wait and try again')}")
+        yield fail(subject, f"{error}; {await _remedy(error, s3)}")
         return
-    yield _clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    yield compare(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""), datetime.now(UTC))
     if came_back != octets:
-        yield fail(
-            subject,
-            f"{key} went up, and its presigned URL answers {came_back!r:.80}; allow s3:GetObject",
-        )
+        advice = "allow s3:GetObject" if came_back == _FORBIDDEN else "look at what stands before the bucket"
+        yield fail(subject, f"{key} went up, and its presigned URL answers {came_back!r:.80}; {advice}")
         return
     yield ok(subject, f"{key} went up and came back by its presigned URL")
     longest = len(url) - len(_KEY) + _LONGEST_KEY
@@ -138,6 +140,14 @@ async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
         yield ok("presigned URL", f"{longest} characters at most; Connect takes {MAX_URL_LENGTH}")
 
 
+async def _remedy(error: RemoteError, client: Any) -> str:
+    """The advice for an error of S3 or Connect, which have one clock."""
+    if is_of_the_clock(error):
+        date = await asyncio.to_thread(ask_date, client.meta.endpoint_url)
+        return advise(measure(date, datetime.now(UTC)))
+    return _REMEDIES.get(error.code, "the daemon would wait and try again")
+
+
 def _fetch(url: str) -> bytes | str:
     """Fetch a URL. Returns the octets, or the status of the answer in words."""
     try:
@@ -146,20 +156,6 @@ def _fetch(url: str) -> bytes | str:
             return octets
     except urllib.error.HTTPError as exc:
         return f"HTTP {exc.code}"
-
-
-def _clock(date: str) -> Finding:
-    """Compare our clock with the Date of S3's answer (RFC 9110 §6.6.1)."""
-    try:
-        theirs = parsedate_to_datetime(date)
-    except (TypeError, ValueError):
-        return warn("clock", "S3 gave no date to compare with")
-    seconds = (datetime.now(UTC) - theirs).total_seconds()
-    if abs(seconds) > _SKEW_SECONDS:
-        return fail(
-            "clock", f"{seconds:+.0f} seconds from S3's; AWS refuses what is signed 15 minutes off; use NTP"
-        )
-    return ok("clock", f"{seconds:+.0f} seconds from S3's")
 
 
 async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
@@ -180,7 +176,10 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             known = await _addresses(connect, instance_id)
     except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
-        return _untold(subject, exc if isinstance(exc, RemoteError) else map_error("connect", exc))
+        error = exc if isinstance(exc, RemoteError) else map_error("connect", exc)
+        if is_of_the_clock(error):
+            return fail(subject, f"{error}; {await _remedy(error, connect)}")
+        return _untold(subject, error)
     if missing := [address for address in wanted if address not in known]:
         return fail(subject, f"has no address {', '.join(missing)}; make it in Connect, or mend the route")
     return ok(subject, f"has the addresses of our routes ({len(wanted)} of its {len(known)})")
@@ -188,14 +187,20 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
 
 def _untold(subject: str, error: RemoteError) -> Finding:
     if error.code == "credentials":
-        return fail(subject, f"its role cannot be assumed: {error.detail}; allow sts:AssumeRole and trust us")
+        advice = "allow sts:AssumeRole and trust us" if "AccessDenied" in error.detail else "look at STS"
+        return fail(subject, f"its role cannot be assumed: {error.detail}; {advice}")
     if error.code == "ResourceNotFoundException":
         return fail(subject, "does not exist in this Region, or not for this account")
     if error.failure is FailureClass.TEMPORARY and error.code in ("unreachable", "timeout", "tls"):
         return fail(subject, f"cannot be reached: {error.detail}")
-    return warn(
-        subject, f"cannot be looked at ({error.code}); allow connect:SearchEmailAddresses to have it checked"
-    )
+    if error.code in _FORBIDDEN_CODES:
+        return warn(
+            subject,
+            f"cannot be looked at ({error.code}); allow connect:SearchEmailAddresses to have it checked",
+        )
+    advice = _REMEDIES.get(error.code, "try again")
+    found = fail if error.failure is FailureClass.CONFIGURATION else warn
+    return found(subject, f"cannot be looked at ({error.code}: {error.detail}); {advice}")
 
 
 def _destinations(config: Config, instance_id: str) -> set[str]:

@@ -16,6 +16,8 @@ from relay.config import Config
 
 #: Certificates that renew themselves do so a month before their end; two weeks leave time for a repair.
 _SOON = timedelta(days=14)
+#: The word of OpenSSL (X509_V_ERR_CERT_NOT_YET_VALID).
+_TOO_EARLY = "certificate is not yet valid"
 
 
 def examine_certificate(config: Config, *, now: datetime) -> Iterator[Finding]:
@@ -59,6 +61,11 @@ def _trusting(certificate: Path) -> ssl.SSLContext:
 
 def _expiry(server: ssl.SSLContext, certificate: Path, now: datetime) -> Finding:
     seen = _handshake(server, _trusting(certificate), "")
+    if seen == _TOO_EARLY:
+        # its authority dates it back by an hour at issue: most often it is our clock that is behind
+        return fail(
+            "certificate", f"{certificate}: {seen}; look at the clock (NTP): it says {now:%Y-%m-%d %H:%M} UTC"
+        )
     if isinstance(seen, str):
         return fail("certificate", f"{certificate}: {seen}; renew it")
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(seen["notAfter"])), UTC)

@@ -77,7 +77,11 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
             raise ConfigError(f"--http {http}: {exc.strerror or exc}") from exc
         waiting = asyncio.create_task(stopping.wait())
         if no_daemon:
-            click.echo("\n".join(f"export {name}={value}" for name, value in box.env.items()))
+            names = box.env | {
+                "RELAY_S3__BUCKET": config.s3.bucket,
+                "RELAY_CONNECT__INSTANCE_ID": config.connect.instance_id,
+            }
+            click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in names.items()))
             click.echo(f"# page: {box.http_url}/")
             await waiting
             return

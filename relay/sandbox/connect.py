@@ -1,5 +1,5 @@
 """The Connect simulator: `PUT /contact/email` as the service answers it, with its limits, pace and
-idempotence.
+idempotence, and the list of its addresses for `relay check`.
 
 Owns the protocol (rest-json) and the order of steps: faults, signature, pace, rules, token, answer, and only
 then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`.
@@ -20,11 +20,13 @@ from aiohttp import web
 from relay.sandbox.chaos import Dice
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
-from relay.sandbox.limits import Refusal, Settings, check
+from relay.sandbox.limits import Refusal, Settings, check, check_instance
 from relay.sandbox.signature import Keys, SignatureError, Signed, verify
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
+#: Most entries of a page of SearchEmailAddresses (MaxResult100 in the service model).
+_PAGE = 100
 
 _STATUS = {
     "InvalidRequestException": 400,
@@ -100,6 +102,7 @@ class ConnectService:
         """The service, ready to be served."""
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_put("/contact/email", self._start_email_contact)
+        app.router.add_post("/search-email-addresses", self._search_email_addresses)
         return app
 
     async def _start_email_contact(self, request: web.Request) -> web.StreamResponse:
@@ -112,6 +115,28 @@ class ConnectService:
             request.transport.abort()
         return answer
 
+    async def _search_email_addresses(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a page of the instance's addresses (SearchEmailAddresses, of the service model)."""
+        body = await request.read()
+        if refused := self._refuse_signature(request, body):
+            return refused
+        try:
+            asked = json.loads(body)
+            instance_id, begin = str(asked["InstanceId"]), int(asked.get("NextToken") or 0)
+            most = int(asked.get("MaxResults", _PAGE))
+        except (ValueError, KeyError, AttributeError, TypeError) as exc:
+            return _error("InvalidRequestException", f"the arguments cannot be read: {exc}")
+        if not 0 < most <= _PAGE or begin < 0:
+            return _error("InvalidRequestException", f"MaxResults is 1 to {_PAGE}")
+        if refusal := check_instance(instance_id, self._settings):
+            return _refusal(refusal)
+        known = self._settings.addresses(instance_id)
+        found: dict[str, Any] = {
+            "EmailAddresses": [{"EmailAddress": each} for each in known[begin : begin + most]],
+            "ApproximateTotalCount": len(known),
+        }
+        return _json(found | ({"NextToken": str(begin + most)} if begin + most < len(known) else {}))
+
     def _refuse(self, request: web.Request, body: bytes) -> web.Response | None:
         """Refuse for a reason outside the arguments. Returns None where there is none."""
         if self.planned and not (self.planned[0].code in _OF_PAYLOADS and self._has_contact(body)):
@@ -121,14 +146,19 @@ class ConnectService:
             return _error("ThrottlingException", "Rate exceeded")
         if self._dice.roll(faults.error):
             return _error("InternalServiceException", "An internal error occurred")
+        if refused := self._refuse_signature(request, body):
+            return refused
+        if not self._pace.take():
+            return _error("ThrottlingException", "Rate exceeded")
+        return None
+
+    def _refuse_signature(self, request: web.Request, body: bytes) -> web.Response | None:
         try:
             url = f"http://{request.host}{request.raw_path}"
             signed = Signed(method=request.method, url=url, headers=request.headers, body=body)
             verify(signed, self._keys, service="connect", now=self._now())
         except SignatureError as exc:
             return _error(_SIGNATURE_WORDS.get(exc.code, "InvalidSignatureException"), str(exc))
-        if not self._pace.take():
-            return _error("ThrottlingException", "Rate exceeded")
         return None
 
     def _has_contact(self, body: bytes) -> bool:

@@ -30,6 +30,8 @@ class Settings:
     instance_ids: frozenset[str] | None = None
     #: Returns whether an instance has an e-mail address.
     has_address: Callable[[str, str], bool] = field(default=lambda _instance_id, _address: True)
+    #: Its e-mail addresses by instance, as SearchEmailAddresses lists them.
+    addresses: Callable[[str], Sequence[str]] = field(default=lambda _instance_id: ())
     extensions: tuple[str, ...] = DEFAULT_EXTENSIONS
     max_attachments: int = DEFAULT_ATTACHMENTS
     max_file_bytes: int = ATTACHMENT_BYTES
@@ -57,17 +59,22 @@ def check(params: object, settings: Settings, *, size_of: Callable[[str], int | 
     sentences = check_request(params, max_attachments=max(settings.max_attachments, ATTACHMENTS))
     if sentences:
         return _invalid("; ".join(sentences))
-    instance_id = _bare(params["InstanceId"])
-    if settings.instance_ids is not None and instance_id not in {
-        _bare(known) for known in settings.instance_ids
-    }:
-        return Refusal(code="ResourceNotFoundException", message=f"Instance {instance_id} was not found")
+    if refusal := check_instance(params["InstanceId"], settings):
+        return refusal
     if not settings.has_address(params["InstanceId"], params["DestinationEmailAddress"]):
         return Refusal(
             code="ResourceNotFoundException",
             message=f"Email address {params['DestinationEmailAddress']} was not found in the instance",
         )
     return _check_files(params, settings, size_of)
+
+
+def check_instance(instance_id: str, settings: Settings) -> Refusal | None:
+    """Check the id or ARN of an instance. Returns the refusal of the service for one that is not there."""
+    known = settings.instance_ids
+    if known is None or _bare(instance_id) in {_bare(each) for each in known}:
+        return None
+    return Refusal(code="ResourceNotFoundException", message=f"Instance {_bare(instance_id)} was not found")
 
 
 def _check_files(

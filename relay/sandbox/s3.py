@@ -15,6 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
+from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -50,6 +51,7 @@ class S3Service:
         self._sizes: dict[str, int] = {}
         app = web.Application(client_max_size=_MAX_OBJECT_BYTES)
         app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(self._date)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         self._listening: web.TCPSite | None = None
 
@@ -134,6 +136,10 @@ class S3Service:
                 reply.headers[_CHECKSUM] = promised
                 reply.headers["x-amz-checksum-type"] = "FULL_OBJECT"
         return _drop(request) if self._dice.roll(faults.lose_reply) else reply
+
+    async def _date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Date the answer by the clock of this service, by which it judges signatures."""
+        response.headers["Date"] = format_datetime(self._now(), usegmt=True)
 
     def _check(self, request: web.Request, body: bytes) -> None:
         url = f"http://{request.host}{request.raw_path}"

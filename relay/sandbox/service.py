@@ -229,8 +229,22 @@ def settings_of(config: Config, **changes: Any) -> Settings:
     def has_address(_instance_id: str, address: str) -> bool:
         return routes.is_ours(address)
 
+    def addresses(instance_id: str) -> list[str]:
+        # a pattern takes many, of which none is known
+        asked = instance_id.rpartition("/")[2]
+        return sorted(
+            {
+                address
+                for route in config.routes
+                if (route.instance_id or config.connect.instance_id).rpartition("/")[2] == asked
+                for address in ([route.destination] if route.destination else route.match)
+                if not address.startswith("@") and "*" not in address
+            }
+        )
+
     values: dict[str, Any] = {
         "instance_ids": frozenset(own),
+        "addresses": addresses,
         "has_address": has_address,
         "extensions": config.connect.allowed_extensions,
         "max_attachments": config.connect.max_attachments,

@@ -114,6 +114,15 @@ def test_expired_certificate_is_a_fail(issue):
     assert "has expired" in expiry.detail
 
 
+def test_certificate_that_is_not_yet_valid_is_of_the_clock(issue):
+    """A new certificate begins in our future where the clock is behind: to renew it would not help."""
+    expiry, *_ = certificate_findings(issue(age=-1))
+    assert expiry.level is Level.FAIL
+    assert expiry.detail.endswith(
+        f"certificate is not yet valid; look at the clock (NTP): it says {NOW:%Y-%m-%d %H:%M} UTC"
+    )
+
+
 def test_certificate_of_another_name_is_a_warning(issue):
     """The name in the banner should be one of the certificate's."""
     named = certificate_findings(issue("mail.example.net"))[-1]

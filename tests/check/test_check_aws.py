@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+import ssl
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiohttp import web
 from aws_parts import nobody
+from certificates import Papers
 
-from relay.check.aws import _clock, _destinations, examine_aws
+from relay.check.aws import _destinations, examine_aws
+from relay.check.clock import compare
 from relay.check.finding import Level
 from relay.config.builtin import INSTANCE_ID, builtin_config
-from relay.sandbox.service import running_sandbox
+from relay.sandbox.service import running_sandbox, settings_of
 
 FAR = "11111111-2222-3333-4444-555555555555"
 
@@ -98,6 +105,32 @@ def test_long_token_is_a_fail(account):
 # --- Addresses in Connect
 
 
+def test_sandbox_has_the_addresses_of_its_routes(account):
+    """A newcomer sees `ok` for the instance, over pages as AWS has them; an unknown instance is a fail."""
+    many = [f"a{number}@example.com" for number in range(101)]
+    config = builtin_config(
+        s3={"bucket": "listed"},
+        routes=[{"match": many}, {"match": ["@b.example"], "destination": "b@b.example"}],
+    )
+    with running_sandbox(settings=settings_of(config), bucket="listed") as other:
+        for name, value in other.env.items():
+            account.setenv(name, value)
+        found = {each.subject: each for each in examine_aws(config, now=datetime.now(UTC))}
+        elsewhere = builtin_config(
+            connect={"instance_id": "0" * 8 + INSTANCE_ID[8:]}, s3={"bucket": "listed"}
+        )
+        *_, missing = examine_aws(elsewhere, now=datetime.now(UTC))
+    instance = found[f"instance {INSTANCE_ID}"]
+    assert (instance.level, instance.detail) == (
+        Level.OK,
+        "has the addresses of our routes (102 of its 102)",
+    )
+    assert (missing.level, missing.detail) == (
+        Level.FAIL,
+        "does not exist in this Region, or not for this account",
+    )
+
+
 async def search(answer):
     """A Connect that knows SearchEmailAddresses and answers as told, as (runner, URL)."""
 
@@ -166,6 +199,85 @@ async def test_unknown_instance_is_a_fail(account):
     assert finding.level is Level.FAIL
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "level", "advice"),
+    [
+        (429, "ThrottlingException", Level.WARN, "try again"),
+        (500, "InternalServiceException", Level.WARN, "try again"),
+        (403, "UnrecognizedClientException", Level.FAIL, "mend the access key"),
+        (403, "InvalidSignatureException", Level.FAIL, "mend the secret access key"),
+        (400, "InvalidRequestException", Level.WARN, "try again"),
+    ],
+)
+async def test_permission_is_advised_for_want_of_it_alone(account, status, code, level, advice):
+    """A service that is busy, or that does not know the key, is not mended by another policy."""
+    finding = await instance_finding(account, refusal(status, code))
+    assert finding.level is level
+    assert finding.detail.endswith(advice)
+    assert "allow" not in finding.detail
+
+
+async def test_signature_that_is_too_old_is_of_the_clock(account):
+    """Connect has no code of its own for a wrong clock; its words tell."""
+
+    def answer(asked):
+        message = "Signature expired: 20261129T090000Z is now earlier than 20261129T092000Z"
+        name = {"x-amzn-ErrorType": "InvalidSignatureException:"}
+        return web.json_response({"message": message}, status=403, headers=name)
+
+    finding = await instance_finding(account, answer)
+    assert finding.level is Level.FAIL
+    assert finding.detail.endswith("; look at the clock (NTP)")
+
+
+@contextmanager
+def dated(certificate, key, date):
+    """The URL of a service under TLS whose answers have this date."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def date_time_string(self, timestamp=None):
+            return format_datetime(date, usegmt=True)
+
+        def do_HEAD(self):
+            self.send_response(403)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"https://localhost:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("minutes", "side"), [(20, "ahead of"), (-20, "behind")])
+def test_clock_that_is_off_is_named_with_the_difference(account, minutes, side):
+    """S3 refuses the signature (RequestTimeTooSkewed); how far the clock is off is what helps."""
+    skewed = datetime.now(UTC) - timedelta(minutes=minutes)
+    with running_sandbox(bucket="skewed", now=lambda: skewed) as other:
+        for name, value in other.env.items():
+            account.setenv(name, value)
+        finding = examine(s3={"bucket": "skewed"})["bucket skewed"]
+    assert finding.level is Level.FAIL
+    assert "RequestTimeTooSkewed" in finding.detail
+    assert finding.detail.endswith(f"look at the clock (NTP): it is 20 minutes {side} S3's")
+
+
+def test_certificate_that_is_not_yet_valid_is_of_the_clock(account, tmp_path):
+    """A service whose certificate begins in our future most often has the better clock."""
+    papers = Papers(tmp_path)
+    certificate, key = papers.issue("localhost", "early", age=-2)
+    with dated(certificate, key, datetime.now(UTC) + timedelta(days=2, minutes=1)) as url:
+        account.setenv("AWS_ENDPOINT_URL_S3", url)
+        account.setenv("AWS_CA_BUNDLE", str(papers.ca))
+        finding = examine()["bucket relay-sandbox"]
+    assert finding.level is Level.FAIL
+    assert "not yet valid" in finding.detail
+    assert finding.detail.endswith("look at the clock (NTP): it is 2 days behind S3's")
+
+
 async def test_missing_permission_is_a_warning(account):
     """Who may not look cannot tell; the relay itself needs no such permission."""
     finding = await instance_finding(account, refusal(403, "AccessDeniedException"))
@@ -206,4 +318,4 @@ def test_destinations_are_those_of_the_instance():
 )
 def test_clock_is_held_against_theirs(date, level):
     """A clock far from S3's own is a fail; without a date nobody can tell."""
-    assert _clock(date).level is level
+    assert compare(date, datetime.now(UTC)).level is level

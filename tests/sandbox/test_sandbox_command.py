@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from harness import build_mail, free_port, send, subjects, until
 
 from relay.cli import main
+from relay.config.builtin import INSTANCE_ID
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -159,3 +160,5 @@ def test_without_a_daemon_it_prints_the_account():
     assert process.wait(timeout=30) == 0
     process.stdout.close()
     assert any(line.startswith("export AWS_ENDPOINT_URL_CONNECT=http://127.0.0.1:") for line in lines)
+    assert "export RELAY_S3__BUCKET=relay-sandbox\n" in lines
+    assert f"export RELAY_CONNECT__INSTANCE_ID={INSTANCE_ID}\n" in lines
