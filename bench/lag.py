@@ -29,7 +29,6 @@ from spool_helpers import build_destination, build_submission
 
 from bench.parse import HEADER, leaf, samples
 from relay.aws.clients import open_clients
-from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered
@@ -135,7 +134,6 @@ async def open_desk(folder: Path) -> AsyncIterator[Desk]:
             delivery = Delivery(
                 config=config,
                 outbox=outbox,
-                store=AttachmentStore(clients.s3, config=config.s3),
                 understanding=reading,
                 ways=Ways(config=config, clients=clients, clock=asyncio.get_running_loop().time),
                 now=lambda: datetime.now(UTC),

@@ -17,6 +17,7 @@ from botocore.loaders import JSONFileLoader
 
 from relay.aws.clients import open_clients
 from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.contact.plan import PlannedFile
 from relay.delivery.pace import Pace
@@ -95,8 +96,9 @@ async def clients_of(environ, monkeypatch, **tables: Any):
 class OneWay:
     """One client and one pace for every instance, as where no instance has a table."""
 
-    def __init__(self, connect: ConnectClient, pace: Pace) -> None:
-        self._way = Way(connect=connect, lane=Lane(pace=pace, clock=asyncio.get_running_loop().time))
+    def __init__(self, connect: ConnectClient, pace: Pace, store: AttachmentStore) -> None:
+        lane = Lane(pace=pace, clock=asyncio.get_running_loop().time)
+        self._way = Way(connect=connect, store=store, lane=lane)
 
     async def find(self, _instance_id: str) -> Way:
         return self._way

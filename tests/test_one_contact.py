@@ -86,10 +86,10 @@ class ListenerSettings:
                 delivery=Delivery(
                     config=self.config,
                     outbox=outbox,
-                    store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
                     ways=OneWay(
                         ConnectClient(clients.connect),
                         Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+                        AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
                     ),
                     understanding=reading_here(),
                     now=lambda: self.now,

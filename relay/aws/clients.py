@@ -21,14 +21,13 @@ from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioDeferredRefreshableCredentials
-from aiobotocore.session import AioSession
 from aiobotocore.utils import AioContainerMetadataFetcher, AioIMDSFetcher
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.loaders import create_loader
 
 from relay import PROGRAM, __version__
 from relay.aws.credentials import ChainCredentials
+from relay.aws.roles import OwnAccount, assume_role, bare_session
 from relay.aws.transport import SendsOnce, Transport, bounded
 from relay.config.connect import Instance
 from relay.config.model import Config
@@ -49,8 +48,8 @@ class Clients:
 
     s3: Any
     connect: Any
-    #: The clients of Connect for other Regions and roles.
-    abroad: ConnectClients
+    #: The clients for other Regions and roles.
+    abroad: ClientsAbroad
     #: Made even where no alarm goes to a topic: a reload may name one.
     sns: Any
     #: The credentials that all clients sign with.
@@ -72,21 +71,27 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
             s3 = await _open_s3(session, stack, config)
             connect = await _open_connect(session, stack, _connect_config(config))
             sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
-            abroad = ConnectClients(connect, credentials, _connect_config(config), stack)
+            abroad = ClientsAbroad(connect, s3, credentials, config, stack)
         yield Clients(s3=s3, connect=connect, abroad=abroad, sns=sns, credentials=credentials)
 
 
-class ConnectClients:
-    """The clients of Connect by Region and role, each made when it is first wanted and kept."""
+class ClientsAbroad:
+    """The clients of Connect by Region and role, and of S3 by Region, each made when it is first wanted and
+    kept.
+    """
 
     def __init__(
-        self, default: Any, credentials: ChainCredentials, config: AioConfig, stack: AsyncExitStack
+        self, connect: Any, s3: Any, credentials: ChainCredentials, config: Config, stack: AsyncExitStack
     ) -> None:
         self._credentials = credentials
         self._config = config
         self._stack = stack
-        self._made: dict[tuple[str | None, str | None], Any] = {(None, None): default}
+        self._made: dict[tuple[str | None, str | None], Any] = {(None, None): connect}
+        self._buckets: dict[str, Any] = {str(s3.meta.region_name): s3}
+        self._home = str(s3.meta.region_name)
         self._making = asyncio.Lock()
+        #: The account of the daemon's own credentials; asked only where an instance has a role.
+        self.own_account = OwnAccount(credentials, self._home)
 
     async def find(self, instance: Instance) -> Any:
         """The client for an instance's Region, which signs as its role.
@@ -103,36 +108,35 @@ class ConnectClients:
                     self._made[key] = await self._make(*key)
             return self._made[key]
 
+    async def find_s3(self, region: str | None) -> Any:
+        """The client for buckets of a Region, None for that of the environment. It signs with the daemon's
+        own credentials.
+
+        Raises:
+            ConfigError: the Region or an endpoint is not usable.
+        """
+        region = region or self._home
+        async with self._making:
+            if region not in self._buckets:
+                with _operators_mistakes():
+                    session = await self._begin(region, "s3", self._credentials)
+                    self._buckets[region] = await _open_s3(session, self._stack, self._config)
+            return self._buckets[region]
+
     async def _make(self, region: str | None, role_arn: str | None) -> Any:
-        region = region or self._made[None, None].meta.region_name
-        session = aioboto3.Session(region_name=region, botocore_session=_bare_session())
-        await asyncio.to_thread(_warm, session, ("connect",))
+        region = region or self._home
         credentials = self._credentials
         if role_arn is not None:
-            credentials = ChainCredentials(partial(_assume, role_arn, self._credentials, region))
+            credentials = ChainCredentials(partial(assume_role, role_arn, self._credentials, region))
+        session = await self._begin(region, "connect", credentials)
+        return await _open_connect(session, self._stack, _connect_config(self._config))
+
+    async def _begin(self, region: str, service: str, credentials: ChainCredentials) -> Any:
+        """A session for clients of a service in a Region, which sign with these credentials."""
+        session = aioboto3.Session(region_name=region, botocore_session=bare_session())
+        await asyncio.to_thread(_warm, session, (service,))
         session._session._credentials = credentials  # noqa: SLF001  # the only way to hand them in
-        return await _open_connect(session, self._stack, self._config)
-
-
-async def _assume(role_arn: str, source: ChainCredentials, region: str) -> Any:
-    """The credentials of a role, which renew themselves by STS in the Region."""
-    session = _bare_session()
-    session.set_default_client_config(AioConfig(http_session_cls=Transport))
-    fetcher = AioAssumeRoleCredentialFetcher(
-        client_creator=partial(session.create_client, region_name=region),
-        source_credentials=source,
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": PROGRAM},
-    )
-    return AioDeferredRefreshableCredentials(
-        refresh_using=fetcher.fetch_credentials,
-        method="assume-role",
-    )
-
-
-def _bare_session() -> AioSession:
-    """A session of botocore without a profile, for it is given its credentials."""
-    return AioSession(session_vars={"profile": (None, None, None, None)})
+        return session
 
 
 async def _open_connect(session: Any, stack: AsyncExitStack, config: AioConfig) -> Any:
@@ -218,7 +222,7 @@ def _open_session() -> Any:
     except ProfileNotFound:
         if not _awaits_file():
             raise
-        return aioboto3.Session(region_name=_region(), botocore_session=_bare_session())
+        return aioboto3.Session(region_name=_region(), botocore_session=bare_session())
 
 
 def _awaits_file() -> bool:

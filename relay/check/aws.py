@@ -26,6 +26,8 @@ from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
 from relay.check.clock import advise, ask_date, compare, is_of_the_clock, measure
 from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
+from relay.config.connect import Quota
+from relay.config.model import S3
 from relay.config.words import place_of_instance
 from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
@@ -74,15 +76,13 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
             yield found
             if found.level is Level.FAIL:
                 return  # all that follows needs a signature
-            async for finding in _bucket(clients.s3, config):
+            async for finding in _bucket(clients.s3, config.s3):
                 yield finding
-            for instance_id in dict.fromkeys(
-                [
-                    config.connect.instance_id,
-                    *(route.instance_id for route in config.routes if route.instance_id),
-                    *config.connect.instances,
-                ]
-            ):
+            async for finding in _buckets_abroad(clients, config):
+                yield finding
+            async for finding in _quotas(clients, config):
+                yield finding
+            for instance_id in config.list_instances():
                 client = await clients.abroad.find(config.connect.find(instance_id))
                 yield await _instance(client, config, instance_id)
     except ConfigError as exc:
@@ -103,21 +103,57 @@ async def _credentials(clients: Clients, now: datetime) -> Finding:
     return ok("credentials", f"found; good for {minutes} minutes, and so are URLs signed now")
 
 
-async def _bucket(s3: Any, config: Config) -> AsyncIterator[Finding]:
-    """Examine the bucket: upload a small object, and fetch it by its URL as Connect would."""
-    subject, key, octets = f"bucket {config.s3.bucket}", config.s3.prefix + _KEY, secrets.token_bytes(16)
+async def _buckets_abroad(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+    """Examine the buckets that instances have of their own, each once."""
+    seen: set[tuple[str, str, str | None]] = {(config.s3.bucket, config.s3.prefix, None)}
+    for instance_id in config.connect.instances:
+        place, region = config.of_instance(instance_id).s3, config.connect.find(instance_id).bucket_region
+        if (key := (place.bucket, place.prefix, region)) not in seen:
+            seen.add(key)
+            async for finding in _bucket(await clients.abroad.find_s3(region), place):
+                if finding.level is not Level.OK or finding.subject.startswith("bucket"):
+                    yield finding
+
+
+async def _quotas(clients: Clients, config: Config) -> AsyncIterator[Finding]:
+    """Examine which instances share a quota, where there are several."""
+    if not config.connect.instances:
+        return
+    has_roles = any(instance.role_arn for instance in config.connect.instances.values())
+    account = await clients.abroad.own_account.find() if has_roles else ""
+    if account is None:
+        yield warn(
+            "account",
+            "STS does not say whose credentials ours are: a role of our own account would have a pace of its own",
+        )
+    home = Quota(account=account or "", region=str(clients.connect.meta.region_name))
+    for sentence in config.torn_quotas(home):
+        yield fail("pace", sentence)
+    shared: dict[Quota, list[str]] = {}
+    for instance_id in config.list_instances():
+        shared.setdefault(config.connect.find(instance_id).quota.at(home), []).append(instance_id)
+    for quota, instances in shared.items():
+        pace = config.connect.adopt(instances[0])
+        whose = f"account {quota.account}" if quota.account else "our own account"
+        yield ok(
+            f"pace of {whose} in {quota.region}",
+            f"{pace.requests_per_second:g} requests a second, burst {pace.burst}, for {', '.join(instances)}",
+        )
+
+
+async def _bucket(s3: Any, place: S3) -> AsyncIterator[Finding]:
+    """Examine a bucket: upload a small object, and fetch it by its URL as Connect would."""
+    subject, key, octets = f"bucket {place.bucket}", place.prefix + _KEY, secrets.token_bytes(16)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             checksum = base64.b64encode(hashlib.sha256(octets).digest()).decode("ascii")
             with readable_answer("s3"):
                 answer = await s3.put_object(
-                    Bucket=config.s3.bucket, Key=key, Body=octets, ChecksumSHA256=checksum
+                    Bucket=place.bucket, Key=key, Body=octets, ChecksumSHA256=checksum
                 )
-            await prove_stored(
-                s3, answer, bucket=config.s3.bucket, key=key, checksum=checksum, size=len(octets)
-            )
+            await prove_stored(s3, answer, bucket=place.bucket, key=key, checksum=checksum, size=len(octets))
             url = await s3.generate_presigned_url(
-                "get_object", Params={"Bucket": config.s3.bucket, "Key": key}, ExpiresIn=60
+                "get_object", Params={"Bucket": place.bucket, "Key": key}, ExpiresIn=60
             )
             came_back = await asyncio.to_thread(_fetch, url)
     except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:

@@ -7,12 +7,19 @@ the network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from relay.config.section import Section
-from relay.config.words import check_extension, check_instance_id, fits, place_of_instance
+from relay.config.words import (
+    check_bucket,
+    check_extension,
+    check_instance_id,
+    check_prefix,
+    fits,
+    place_of_instance,
+)
 from relay.contact.limits import (
     ATTACHMENT_BYTES,
     ATTACHMENTS,
@@ -42,6 +49,31 @@ class Quota(NamedTuple):
     #: "" for the Region of the environment.
     region: str
 
+    def at(self, home: Quota) -> Quota:
+        """The quota as a daemon knows it whose own account and Region are those of `home`, "" for unknown."""
+        account = "" if self.account == home.account else self.account
+        return Quota(account=account, region=self.region or home.region)
+
+
+#: The quota of a daemon that knows neither its account nor its Region.
+UNKNOWN_HOME = Quota(account="", region="")
+
+
+class InstanceS3(Section):
+    """The bucket for the files of one instance; a key that is left out is that of `[s3]`."""
+
+    bucket: Annotated[str, AfterValidator(check_bucket)] | None = None
+    prefix: Annotated[str, AfterValidator(check_prefix)] | None = None
+    region: Annotated[str, AfterValidator(check_region)] | None = None
+
+    @model_validator(mode="after")
+    def _whose(self) -> Self:
+        if self.region and not self.bucket:
+            raise ValueError(
+                f'region = "{self.region}" is that of a bucket, and none is named; give bucket, too, or leave it out'
+            )
+        return self
+
 
 class Instance(Section):
     """The settings of one instance; a key that is left out is that of `[connect]`."""
@@ -53,6 +85,14 @@ class Instance(Section):
     max_attachments: int | None = Field(default=None, ge=0, le=ATTACHMENTS)
     max_attachment_bytes: int | None = Field(default=None, ge=1, le=ATTACHMENT_BYTES)
     allowed_extensions: Extensions | None = None
+    s3: InstanceS3 = InstanceS3()
+
+    @property
+    def bucket_region(self) -> str | None:
+        """The Region of the instance's own bucket: its own, else that of the instance. None for the Region of
+        the environment, and for an instance without a bucket of its own.
+        """
+        return (self.s3.region or self.region) if self.s3.bucket else None
 
     @property
     def quota(self) -> Quota:
@@ -83,15 +123,19 @@ class Connect(Section):
 
         Returns itself for an instance without a table.
         """
-        given = self.find(instance_id).model_dump(exclude={"region", "role_arn"}, exclude_none=True)
+        given = self.find(instance_id).model_dump(exclude={"region", "role_arn", "s3"}, exclude_none=True)
         return self.model_copy(update=given) if given else self
 
+    def adopt_s3(self, instance_id: str) -> dict[str, Any]:
+        """The keys of `[s3]` that an instance has values of its own for."""
+        return self.find(instance_id).s3.model_dump(exclude={"region"}, exclude_none=True)
 
-def torn_quotas(connect: Connect, used: Iterable[str]) -> Iterator[str]:
+
+def torn_quotas(connect: Connect, named: Iterable[str], home: Quota) -> Iterator[str]:
     """The sentences for instances that share a quota, and give it different rates."""
     first: dict[Quota, str] = {}
-    for instance_id in dict.fromkeys((connect.instance_id, *used, *connect.instances)):
-        quota = connect.find(instance_id).quota
+    for instance_id in named:
+        quota = connect.find(instance_id).quota.at(home)
         other = first.setdefault(quota, instance_id)
         mine, theirs = connect.adopt(instance_id), connect.adopt(other)
         if (mine.requests_per_second, mine.burst) != (theirs.requests_per_second, theirs.burst):

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from relay.config.connect import Quota
 from relay.config.environment import CONFIG, lay_over
 from relay.config.handlers import load_handler
 from relay.config.model import Config
@@ -45,7 +46,12 @@ def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) ->
     """
     data = _read(find_config(path, environ))
     origins, sentences = lay_over(data, environ)
-    return read_values(data, origins, sentences)
+    config = read_values(data, origins, sentences)
+    # The Region of a profile is known to botocore alone: `relay check` and the pace look at it.
+    region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or ""
+    if torn := config.torn_quotas(Quota(account="", region=region)):
+        raise ConfigError(*torn)
+    return config
 
 
 def read_values(

@@ -20,7 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from relay.config.connect import Connect, InstanceId, misplaced_instances, torn_quotas
+from relay.config.connect import (
+    UNKNOWN_HOME,
+    Connect,
+    InstanceId,
+    Quota,
+    misplaced_instances,
+    torn_quotas,
+)
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
 from relay.config.listener import Binds, Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
@@ -251,12 +258,27 @@ class Config(Section):
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 
     def of_instance(self, instance_id: str) -> Config:
-        """The configuration with the pace and the limits of one instance.
+        """The configuration with the pace, the limits and the bucket of one instance.
 
-        Returns itself where the instance has no table.
+        Returns itself where the instance has none of its own.
         """
-        adopted = self.connect.adopt(instance_id)
-        return self if adopted is self.connect else self.model_copy(update={"connect": adopted})
+        adopted: dict[str, Any] = {}
+        if (connect := self.connect.adopt(instance_id)) is not self.connect:
+            adopted["connect"] = connect
+        if place := self.connect.adopt_s3(instance_id):
+            adopted["s3"] = self.s3.model_copy(update=place)
+        return self.model_copy(update=adopted) if adopted else self
+
+    def list_instances(self) -> tuple[str, ...]:
+        """Every instance that is named: that of `[connect]`, those of the routes, and those with a table."""
+        named = (route.instance_id for route in self.routes if route.instance_id)
+        return tuple(dict.fromkeys((self.connect.instance_id, *named, *self.connect.instances)))
+
+    def torn_quotas(self, home: Quota) -> tuple[str, ...]:
+        """The sentences for instances that share a quota and give it different rates, in the account and
+        Region of `home`.
+        """
+        return tuple(torn_quotas(self.connect, self.list_instances(), home))
 
     def pack(self) -> dict[str, Any]:
         """The configuration in the types of JSON, from which `model_validate` makes it again in another
@@ -285,7 +307,7 @@ class Config(Section):
             *_unknown_fields(self),
             *_unknown_lists(self),
             *misplaced_instances(self.connect),
-            *torn_quotas(self.connect, (each.instance_id for each in self.routes if each.instance_id)),
+            *self.torn_quotas(UNKNOWN_HOME),
         )
         if broken:
             raise ValueError("\n".join(broken))

@@ -14,7 +14,6 @@ from relay.alarms.watch import Watch
 from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import remote_call
-from relay.aws.s3 import AttachmentStore
 from relay.config import Config
 from relay.daemon.child import run_child
 from relay.daemon.messages import Start
@@ -136,7 +135,6 @@ class Deliverer:
         return Delivery(
             config=config,
             outbox=self._outbox,
-            store=AttachmentStore(self._clients.s3, config=config.s3, now=utc_now),
             ways=Ways(config=config, clients=self._clients, clock=asyncio.get_running_loop().time),
             understanding=self._reading,
             now=self._outbox.now,

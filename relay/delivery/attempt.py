@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay import telemetry
-from relay.aws.s3 import AttachmentStore
 from relay.config import Config, Route
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
@@ -71,7 +70,6 @@ class Delivery:
         *,
         config: Config,
         outbox: Outbox,
-        store: AttachmentStore,
         ways: Ways,
         understanding: Understanding,
         now: Callable[[], datetime],
@@ -81,7 +79,6 @@ class Delivery:
         self._config = config
         self._routes = RouteTable(config)
         self._outbox = outbox
-        self._store = store
         self._ways = ways
         self._understanding = understanding
         self._inspection = Inspection()
@@ -120,7 +117,7 @@ class Delivery:
         while True:
             request: Mapping[str, Any] = {}
             try:
-                ready = await self._ready(trial, route, sent)
+                ready = await self._ready(trial, route, sent, way)
                 if not isinstance(ready, _Ready):
                     return ready
                 stored |= ready.stored
@@ -238,7 +235,7 @@ class Delivery:
         return contact_id
 
     async def _ready(
-        self, trial: Trial, route: Route, sent: Mapping[str, Any] | None
+        self, trial: Trial, route: Route, sent: Mapping[str, Any] | None, way: Way
     ) -> _Ready | Held | Dropped | Postponed:
         """Prepare the request: the stored one while its URLs live, else a new one, with its files in S3 and
         itself in the spool.
@@ -264,7 +261,7 @@ class Delivery:
         async with opened_raw(self._outbox, entry) as (raw, handle):
             if entry.rung is Rung.ORIGINAL:  # nothing is stopped by the class, which is a guess for this mail
                 plan = await self._planner.plan_original(trial, route, raw, sent)
-                return await self._store_request(entry, lead(plan, add_late(handling, plan, rules)), raw)
+                return await self._store_request(entry, lead(plan, add_late(handling, plan, rules)), raw, way)
             task = self._planner.build_task(trial, route, (raw, handle), sent, tags=list_late_tags(rules))
             async with self._understanding.plan(task) as plan:
                 late = add_late(handling, plan, rules)
@@ -272,11 +269,11 @@ class Delivery:
                     tell_late(entry, route, plan, rules)
                 if (stop := stop_for(late)) is not None:
                     return stop
-                return await self._store_request(entry, lead(plan, late), raw)
+                return await self._store_request(entry, lead(plan, late), raw, way)
 
-    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview) -> _Ready:
+    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview, way: Way) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
-        stored = await self._store.put_all(plan.files, original=original)
+        stored = await way.store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
         token = entry.token or build_earlier_token(
             instance_id=plan.instance_id,

@@ -1,4 +1,5 @@
-"""The ways to Connect: for each instance its client and its pace, and the attempts that may be under way.
+"""The ways to Connect: for each instance its client, its bucket and its pace, and the attempts that may be
+under way.
 
 Owns which instances share a pace (those of one account and Region, which AWS gives one quota), and the places
 of each. So an instance that is slow or throttled keeps its own places full, and not those of the others.
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
+from relay import telemetry
 from relay.aws.clients import Clients
 from relay.aws.connect import ConnectClient
+from relay.aws.s3 import AttachmentStore
 from relay.config import Config
 from relay.config.connect import Quota
 from relay.delivery.pace import Pace
@@ -64,6 +66,7 @@ class Way:
     """The way to one instance."""
 
     connect: ConnectClient
+    store: AttachmentStore
     lane: Lane
     #: True where the instance has a quota other than that of `[connect]`.
     is_apart: bool = False
@@ -83,6 +86,7 @@ class Ways:
     clock: Callable[[], float]
     _ways: dict[str, Way] = field(default_factory=dict)
     _lanes: dict[Quota, Lane] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
 
     async def find(self, instance_id: str) -> Way:
         """The way to an instance.
@@ -90,37 +94,52 @@ class Ways:
         Raises:
             ConfigError: no client can be made for its Region.
         """
-        if instance_id not in self._ways:
-            instance, connect = self.config.connect.find(instance_id), self.config.connect
-            client = await self.clients.abroad.find(instance)
-            self._ways[instance_id] = Way(
+        connect = self.config.connect
+        instance, home = connect.find(instance_id), await self._home()
+        quota = instance.quota.at(home)
+        if (way := self._ways.get(instance_id)) is None or way.lane is not self._lanes.get(quota):
+            self._ways[instance_id] = way = Way(
                 connect=ConnectClient(
-                    client,
+                    await self.clients.abroad.find(instance),
                     timeout_seconds=connect.timeout_seconds,
                     is_apart=bool(instance.role_arn or instance.region),
                 ),
-                lane=self._lane(instance_id),
-                is_apart=self._quota(instance_id) != self._quota(connect.instance_id),
+                store=AttachmentStore(
+                    await self.clients.abroad.find_s3(instance.bucket_region),
+                    config=self.config.of_instance(instance_id).s3,
+                ),
+                lane=self._lane(quota, home),
+                is_apart=quota != connect.find(connect.instance_id).quota.at(home),
             )
-        return self._ways[instance_id]
+        return way
 
-    def _quota(self, instance_id: str) -> Quota:
-        quota = self.config.connect.find(instance_id).quota
-        return quota._replace(region=quota.region or self._home())
+    async def _home(self) -> Quota:
+        """The account and the Region of the environment. The account is "" while it is unknown, or no matter:
+        a role of it counts as one of another account then.
+        """
+        account = None
+        if any(instance.role_arn for instance in self.config.connect.instances.values()):
+            account = await self.clients.abroad.own_account.find()
+        return Quota(account=account or "", region=str(self.clients.connect.meta.region_name))
 
-    def _home(self) -> str:
-        region: Any = self.clients.connect.meta.region_name
-        return str(region)
+    def _lane(self, quota: Quota, home: Quota) -> Lane:
+        """The lane of a quota.
 
-    def _lane(self, instance_id: str) -> Lane:
-        quota, connect = self._quota(instance_id), self.config.connect.adopt(instance_id)
+        It has the least of the rates of its instances, which may differ until our own account is known.
+        """
         if quota not in self._lanes:
-            known = {
-                self._quota(each)
-                for each in (self.config.connect.instance_id, *self.config.connect.instances)
-            }
-            several = len(known) > 1
-            places = max(1, self.config.deliver.concurrency // len(known)) if several else None
-            pace = Pace(rate=connect.requests_per_second, burst=connect.burst, clock=self.clock)
+            connect = self.config.connect
+            named = [(each, connect.find(each).quota.at(home)) for each in self.config.list_instances()]
+            quotas = {quota, *(its for _, its in named)}
+            rates = [connect.adopt(each) for each, its in named if its == quota] or [connect]
+            places = max(1, self.config.deliver.concurrency // len(quotas)) if len(quotas) > 1 else None
+            pace = Pace(
+                rate=min(each.requests_per_second for each in rates),
+                burst=min(each.burst for each in rates),
+                clock=self.clock,
+            )
             self._lanes[quota] = Lane(pace=pace, places=places, clock=self.clock)
+            for sentence in set(self.config.torn_quotas(home)) - self._told:
+                self._told.add(sentence)
+                telemetry.quota_torn(detail=sentence)
         return self._lanes[quota]

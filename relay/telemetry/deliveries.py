@@ -86,6 +86,11 @@ def route_resumed(*, route: str) -> None:
     current_log().info("route.resumed", route=route)
 
 
+def quota_torn(*, detail: str) -> None:
+    """Instances that turn out to share a quota have different rates; the least of them is kept to."""
+    current_log().warning("quota.torn", detail=detail)
+
+
 def clock_moved(*, seconds: float) -> None:
     """The wall clock was set, back when negative; times in the spool that lie ahead were moved with it."""
     current_log().warning("clock.moved", seconds=round(seconds, 3))

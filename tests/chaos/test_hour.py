@@ -232,10 +232,10 @@ class Hour:
             delivery = Delivery(
                 config=self.config,
                 outbox=self.outbox,
-                store=AttachmentStore(clients.s3, config=self.config.s3, now=self.now),
                 ways=OneWay(
                     ConnectClient(clients.connect, timeout_seconds=self.config.connect.timeout_seconds),
                     Pace(rate=RATE, burst=BURST, clock=self.loop.time),
+                    AttachmentStore(clients.s3, config=self.config.s3, now=self.now),
                 ),
                 understanding=reading_here(),
                 now=self.now,

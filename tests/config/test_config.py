@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from relay.config.builtin import builtin_config
+from relay.config.connect import UNKNOWN_HOME
 from relay.config.environment import lay_over
 from relay.config.keys import all_keys, names_at, type_at
 from relay.config.load import check_files, find_config, load_config, make_data_dir
@@ -509,3 +510,18 @@ def test_data_dir_is_made_for_us_alone(tmp_path):
     make_data_dir(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
     make_data_dir(tmp_path / "a" / "b")
+
+
+def test_an_instance_in_the_region_of_the_environment_shares_its_quota(write):
+    """An instance that names the Region of the environment must have the rate of those that name none; in
+    another Region it may have its own.
+    """
+    text = (
+        f'[s3]\nbucket = "example-mail"\n[connect]\ninstance_id = "{INSTANCE}"\n'
+        '[connect.instances."11111111-2222-3333-4444-555555555555"]\nregion = "us-west-2"\nburst = 9\n'
+        '[[routes]]\nmatch = ["support@example.com"]\n'
+    )
+    (sentence,) = sentences_of(write(text), {"AWS_REGION": "us-west-2"})
+    assert "burst 9" in sentence
+    assert "give both the same" in sentence
+    assert not load_config(write(text), environ={"AWS_REGION": "eu-central-1"}).torn_quotas(UNKNOWN_HOME)

@@ -102,11 +102,11 @@ class Desk:
         self.ways = OneWay(
             ConnectClient(clients.connect),
             Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
+            AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
         )
         self.delivery = Delivery(
             config=self.config,
             outbox=self.outbox,
-            store=AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
             ways=self.ways,
             understanding=reading_here(),
             now=lambda: self.now,
@@ -254,7 +254,9 @@ async def test_urls_that_are_dead_when_signed_are_a_matter_for_later(world):
     asked.
     """
     async with Desk(world) as desk:
-        world.monkeypatch.setattr(desk.delivery._store, "_now", lambda: desk.now - timedelta(days=2))
+        world.monkeypatch.setattr(
+            (await desk.ways.find("")).store, "_now", lambda: desk.now - timedelta(days=2)
+        )
         outcome = await desk.delivery.deliver(await desk.entry(build_mail(3, attachment=PDF)))
         assert isinstance(outcome, Failed)
         assert (outcome.error.failure, outcome.error.code) == (FailureClass.TEMPORARY, "dead_urls")

@@ -81,10 +81,10 @@ async def world(box, clients, tmp_path):
         return Delivery(
             config=by,
             outbox=outbox,
-            store=AttachmentStore(clients.s3, config=by.s3),
             ways=OneWay(
                 ConnectClient(clients.connect),
                 Pace(rate=1_000, burst=1_000, clock=asyncio.get_running_loop().time),
+                AttachmentStore(clients.s3, config=by.s3),
             ),
             understanding=reading_here(),
             now=lambda: datetime.now(UTC),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from relay.config.builtin import builtin_config
-from relay.config.connect import Quota
+from relay.config.connect import UNKNOWN_HOME, Quota
 from relay.delivery.pace import Pace
 from relay.delivery.ways import Lane
 
 FAR = "11111111-2222-3333-4444-555555555555"
+SPLIT, PLAIN = FAR.replace("1", "2"), FAR.replace("1", "3")
+OTHER = FAR.replace("1", "4")
 
 
 def lane(places):
@@ -47,3 +49,31 @@ def test_an_instance_has_its_own_limits_and_quota():
     assert config.of_instance(FAR).connect.burst == config.connect.burst
     assert config.connect.find(FAR).quota == Quota(account="123456789012", region="us-west-2")
     assert config.of_instance("00000000-0000-0000-0000-000000000000") is config
+
+
+def test_an_instance_has_its_own_bucket():
+    """What its `s3` names is its own, in its own Region unless it names another; the rest is common."""
+    table = {"region": "us-west-2", "s3": {"bucket": "far-mail", "prefix": "far/"}}
+    config = builtin_config(
+        connect={
+            "instances": {
+                FAR: table,
+                SPLIT: {**table, "s3": {"bucket": "split-mail", "region": "us-east-2"}},
+                PLAIN: {"region": "us-west-2", "s3": {"prefix": "plain/"}},
+            }
+        }
+    )
+    far, plain = config.of_instance(FAR).s3, config.of_instance(PLAIN).s3
+    assert (far.bucket, far.prefix, far.uploads) == ("far-mail", "far/", config.s3.uploads)
+    assert (plain.bucket, plain.prefix) == (config.s3.bucket, "plain/")
+    regions = [config.connect.find(each).bucket_region for each in (FAR, SPLIT, PLAIN, OTHER)]
+    assert regions == ["us-west-2", "us-east-2", None, None]
+
+
+def test_a_quota_is_known_by_account_and_region():
+    """The Region of the environment and a role of our own account name the quota that others leave out."""
+    home = Quota(account="123456789012", region="eu-central-1")
+    assert Quota(account="", region="").at(home) == Quota(account="", region="eu-central-1")
+    assert Quota(account="123456789012", region="").at(home) == Quota(account="", region="eu-central-1")
+    assert Quota(account="210987654321", region="us-west-2").at(home).account == "210987654321"
+    assert Quota(account="123456789012", region="x").at(UNKNOWN_HOME).account == "123456789012"
