@@ -6,15 +6,14 @@ Follows RFC 5321 §4.2 (replies) and RFC 3463 (enhanced status codes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 #: The reason for taking no more sessions, as `/readyz` shows it; the supervisor recognises it by these words.
 PLACES_TAKEN = "all places for sessions are taken (limits.connections)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """One SMTP reply; the class digit of the enhanced code comes from `code`, so the two cannot disagree."""
 
     #: Three digits, RFC 5321 §4.2.1.

@@ -8,7 +8,7 @@ that each outcome of the spool means. `transfer` says when.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay import replies, telemetry
@@ -55,8 +55,9 @@ class Acceptance:
     trace_size: int = 0
     #: The reader of the signatures that the mail carries; None where its origin is not checked.
     signed: SignedMailReader | None = None
-    #: The results of the checks of its origin and of its scanners, as the spool keeps them.
-    results: Mapping[str, str] = field(default_factory=dict)
+    #: The results of the checks of its origin and of its scanners, as the spool keeps them; None where
+    #: nobody was asked.
+    results: Mapping[str, str] | None = None
     repairs: tuple[str, ...] = ()
     #: Set when some routes of this mail hold it for a person, while others take it.
     held: bool = False
@@ -104,6 +105,10 @@ class Acceptance:
         self.transaction.repairs.add(word)
         self._envelope = None
 
+    def refuse(self, destination: Destination, reply: Reply) -> None:
+        """Refuse the forward-paths of one destination, while others are taken."""
+        self.refused.update(dict.fromkeys(destination.forward_paths, reply))
+
     def envelope(self) -> Envelope:
         """The envelope as it stands."""
         if self._envelope is None:
@@ -120,8 +125,8 @@ class Acceptance:
     def is_examined(self) -> bool:
         """Returns whether `take_in` examines the mail before its commit and waits for more than the spool."""
         settings = self.transaction.settings
-        asks = settings.scanners is not None or settings.lists is not None
-        return self.signed is not None or asks or bool(self.strict_routes())
+        asks = self.signed is not None or settings.scanners is not None or settings.lists is not None
+        return asks or (settings.looks_inside and bool(self.strict_routes()))
 
     def strict_routes(self) -> list[Route]:
         """The routes among those of the mail that refuse files before the 250."""
@@ -195,6 +200,8 @@ async def receive(
     offered = complete(acceptance, content, trim=trim, arrived_at=intake.now())
     if isinstance(offered, Reply):
         return offered
+    if check is None and not acceptance.is_examined():
+        return await intake.begin_put(offered)
     return await take_in(acceptance, offered, intake=intake, check=check)
 
 
@@ -225,13 +232,13 @@ async def take_in(
     )
     if findings:
         acceptance.results = findings
-        refusal = _judge_origin(acceptance, offered)
+        refusal = _judge_origin(acceptance, offered, findings)
         if refusal.reply is not None:
             if settings.lmtp:
                 _refuse_each(acceptance, offered, refusal)
             return refusal.reply
-        offered = _spare_origin(acceptance, replace(offered, results=findings), refusal)
-        offered = replace(offered, first=find_first(settings, offered))
+        offered = _spare_origin(acceptance, offered._replace(results=findings), refusal)
+        offered = offered._replace(first=find_first(settings, offered))
     if check is not None:
         checked = await check(offered)
         if isinstance(checked, Reply):
@@ -250,23 +257,23 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
             PolicyHold(route=name, reason=TYPE_HOLD, detail=tell_refused(files))
             for name, files in verdict.held.items()
         )
-        return replace(offered, holds=holds)
+        return offered._replace(holds=holds)
     if not verdict.refused:
         return offered
     for destination in offered.destinations:
         if destination.route in verdict.refused:
-            acceptance.refused.update(dict.fromkeys(destination.forward_paths, replies.TYPE_REFUSED))
+            acceptance.refuse(destination, replies.TYPE_REFUSED)
     taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
-    return replace(offered, destinations=taken)
+    return offered._replace(destinations=taken)
 
 
-def _judge_origin(acceptance: Acceptance, offered: Submission) -> OriginVerdict:
+def _judge_origin(acceptance: Acceptance, offered: Submission, findings: Mapping[str, str]) -> OriginVerdict:
     """The verdict on the mail by the results of the checks of its origin and of its scanners."""
     settings = acceptance.transaction.settings
     met = {}
     for name in dict.fromkeys(destination.route for destination in offered.destinations):
         route = settings.routes.route(name)
-        met[name] = list_met(acceptance.results, find_rules(settings.config, route, listener=settings.bind))
+        met[name] = list_met(findings, find_rules(settings.config, route, listener=settings.bind))
         for step in met[name]:
             telemetry.policy_met(
                 spool_id=offered.spool_id,
@@ -290,14 +297,14 @@ def _spare_origin(acceptance: Acceptance, offered: Submission, verdict: OriginVe
     acceptance.held = acceptance.held or bool(held)
     _refuse_each(acceptance, offered, verdict)
     taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
-    return replace(offered, holds=(*offered.holds, *held), destinations=taken)
+    return offered._replace(holds=(*offered.holds, *held), destinations=taken)
 
 
 def _refuse_each(acceptance: Acceptance, offered: Submission, verdict: OriginVerdict) -> None:
     """Note the reply of each recipient that is refused, which only LMTP can say."""
     for destination in offered.destinations:
         if (reply := verdict.refused.get(destination.route)) is not None:
-            acceptance.refused.update(dict.fromkeys(destination.forward_paths, reply))
+            acceptance.refuse(destination, reply)
 
 
 def reply_to(error: SpoolError) -> Reply:

@@ -64,8 +64,8 @@ class Content:
     """The octets of one mail, from the first to the end-of-data."""
 
     __slots__ = (
-        "_block_bytes", "_cleaner", "_digest", "_failure", "_finished", "_hard_limit", "_open", "_parts", "_pieces", "_rest", "_terms",
-        "_updates", "file", "head", "held", "moved", "received", "size",
+        "_block_bytes", "_cleaner", "_digest", "_failure", "_finished", "_hard_limit", "_observers", "_open", "_parts", "_pieces", "_rest", "_terms",
+        "file", "head", "held", "moved", "received", "size",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,7 @@ class Content:
         #: The mail from its end to `join`, where it is in memory.
         self._pieces: list[bytes] = []
         self._digest = hashlib.sha256()
-        self._updates = (self._digest.update, *[observer.update for observer in observers])
+        self._observers = observers
         #: Octets in memory that wait to be moved.
         self.held = 0
         #: Octets taken from the wire, dots included.
@@ -262,6 +262,7 @@ class Content:
         block = self._cleaner.clean(block)
         self.head = self.head or block[:HEAD_BYTES]
         self.size += len(block)
-        for update in self._updates:
-            update(block)
+        self._digest.update(block)
+        for observer in self._observers:
+            observer.update(block)
         return block

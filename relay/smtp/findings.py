@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 from relay import telemetry
 from relay.auth.signed import SignedMailReader
@@ -33,7 +32,7 @@ async def find_findings(
     if signed is not None and settings.identity is not None:
         mail = signed.finish()
         ways.append(settings.identity.find_results(offered.envelope, mail))
-        judged = replace(offered, envelope=settings.identity.judge_as(offered.envelope, mail))
+        judged = offered._replace(envelope=settings.identity.judge_as(offered.envelope, mail))
     if settings.scanners is not None:
         ways.append(settings.scanners.find_results(judged))
     looking = None

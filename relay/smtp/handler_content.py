@@ -49,7 +49,7 @@ async def show_mail(
     answer = await handlers.data(acceptance.transaction, acceptance.peer, octets)
     if isinstance(answer, Reply):
         return answer
-    return replace(offered, envelope=replace(offered.envelope, attributes=tuple(answer.items())))
+    return offered._replace(envelope=replace(offered.envelope, attributes=tuple(answer.items())))
 
 
 def _read(offered: Submission) -> Iterator[bytes]:

@@ -361,7 +361,7 @@ def test_show_has_what_was_repaired_and_set(spool):
         sent = build_submission(intake.new_id(), at=datetime.now(UTC))
         envelope = replace(sent.envelope, repairs=("bare-lf", "date"), smtputf8=True, ret="HDRS", envid="e1")
         envelope = replace(envelope, attributes=(("customer", "4711"),))
-        await intake.put(replace(sent, envelope=envelope))
+        await intake.put(sent._replace(envelope=envelope))
         await intake.close()
         return sent.spool_id
 

@@ -223,7 +223,7 @@ async def test_dmarc_decides_whose_octets_they_are(intake, outbox, desk):
 
     async def put(result):
         mail = same_mail(intake)
-        return await intake.put(replace(mail, results={"relay_dmarc": result}))
+        return await intake.put(mail._replace(results={"relay_dmarc": result}))
 
     await put("fail")
     assert (await put("fail")).duplicate
@@ -266,7 +266,7 @@ async def test_route_that_refuses_is_held_from_the_beginning(intake, outbox, des
     """
     hold = PolicyHold(route="sales", reason="policy.disallowed_types", detail="file types not allowed: a.zip")
     mail = build_submission(intake.new_id(), destinations=(SUPPORT, SALES))
-    await intake.put(replace(mail, holds=(hold,)))
+    await intake.put(mail._replace(holds=(hold,)))
     assert [entry.destination for entry in await outbox.claim(now=NOW, limit=9, lease_seconds=60)] == [
         SUPPORT
     ]

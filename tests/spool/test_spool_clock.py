@@ -97,7 +97,7 @@ async def world(tmp_path, machine):
 
         async def put(self, **mail):
             submission = build_submission(self.intake.new_id(), at=NOON, **mail)
-            return await self.intake.put(replace(submission, arrived_at=self.intake.now()))
+            return await self.intake.put(submission._replace(arrived_at=self.intake.now()))
 
         def shown(self, spool_id):
             (entry,) = self.desk.select(Filter(ids=(spool_id,)))

@@ -8,7 +8,6 @@ import re
 import sys
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -152,7 +151,7 @@ async def receive(intake) -> list[str]:
             intake.new_id(), destinations=(destination,), references=known, author="ann@customer.example"
         )
         if number == 0:
-            mail = replace(mail, holds=(PolicyHold(route="n0", reason="policy.x", detail=""),))
+            mail = mail._replace(holds=(PolicyHold(route="n0", reason="policy.x", detail=""),))
         ids.append((await intake.put(mail)).spool_id)
         intake.confirm(ids[-1])
     intake.confirm((await intake.put(build_submission(intake.new_id(), message_id=None))).spool_id)
