@@ -2,8 +2,8 @@
 when it is delivered.
 
 Owns which rules a mail meets, which action of several counts, and the reply of each refusal (RFC 7372,
-RFC 8617 §5.2.2; DMARC's is X.7.1). The wire, the dry run and the delivering half all ask here. Values in,
-values out. A mail without results meets no rule.
+RFC 8617 §5.2.2; DMARC's is X.7.1; X.7.26 where several checks of authentication refuse). The wire, the dry
+run and the delivering half all ask here. Values in, values out. A mail without results meets no rule.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ _REPLIES: Final[Mapping[str, tuple[Reply, Reply]]] = {
     "scan.unavailable": (replies.NOT_SCANNED_REFUSED, replies.NOT_SCANNED_DEFERRED),
     LIST: (replies.SENDER_REFUSED, replies.SENDER_DEFERRED),
 }
+
+#: The checks of authentication (RFC 8601 §2.7), by the beginning of their rules.
+_AUTHENTICATION: Final = frozenset({"spf", "dkim", "dmarc", "arc", "iprev"})
 
 #: The words of the gateway in front (`relay.auth.upstream`) for mail that nobody wants.
 _UPSTREAM_SPAM: Final = frozenset({"spam", "phish"})
@@ -175,7 +178,7 @@ def decide_wire(
     found = {route: step for route, each in met.items() if (step := _strictest(each, _REFUSALS)) is not None}
     if not found:
         return OriginVerdict()
-    refused = {route: _find_reply(step) for route, step in found.items()}
+    refused = {route: _find_reply(step, met[route]) for route, step in found.items()}
     if all(route in found or route in refusing for route in met):
         reply = next((each for each in refused.values() if each.code < 500), next(iter(refused.values())))
         return OriginVerdict(reply=reply, refused=refused)
@@ -184,9 +187,17 @@ def decide_wire(
     return OriginVerdict(held={route: step.rule for route, step in found.items()})
 
 
-def _find_reply(step: Met) -> Reply:
-    """The reply of a rule that refuses."""
-    return _REPLIES[LIST if step.rule.startswith(LIST) else step.rule][step.action == "defer"]
+def _find_reply(step: Met, met: Sequence[Met]) -> Reply:
+    """The reply of the rule that refuses, of all rules that a mail meets for a route. Where rules for several
+    checks of authentication refuse, the reply names none of them (RFC 7372 §4).
+    """
+    is_deferred = step.action == "defer"
+    checks = {
+        each.rule.partition(".")[0] for each in met if each.action in _REFUSALS and not each.observe
+    } & _AUTHENTICATION
+    if step.rule.partition(".")[0] in checks and len(checks) > 1:
+        return replies.SEVERAL_DEFERRED if is_deferred else replies.SEVERAL_REFUSED
+    return _REPLIES[LIST if step.rule.startswith(LIST) else step.rule][is_deferred]
 
 
 def decide_handling(results: Mapping[str, str], rules: Rules) -> Handling:

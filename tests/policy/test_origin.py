@@ -76,6 +76,48 @@ def test_each_refusal_has_a_reply_of_its_kind(rule, action):
     assert (reply.code, reply.status.partition(".")[0]) == (451 if action == "defer" else code, kind)
 
 
+#: The codes of IANA's registry of enhanced status codes that say which check failed, by the check.
+REGISTERED = {
+    "spf.fail": "7.23", "spf.softfail": "7.23", "spf.temperror": "7.24", "spf.permerror": "7.24", "dkim.fail": "7.20",
+    "arc.fail": "7.29", "iprev.fail": "7.25",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", EARLY)
+def test_reply_has_the_code_that_is_registered_for_its_check(rule):
+    """RFC 7372 §3 and RFC 8617 §5.2.2 have a code for each of these checks; for all others X.7.1 says that
+    the policy refuses, as DMARC has it, and X.3.0 that the system could not tell.
+    """
+    reply = decide_wire({"a": list_met(results_that_meet(rule), {rule: Rule(action="reject")})}).reply
+    assert reply.status == REGISTERED.get(rule, "3.0" if rule == "scan.unavailable" else "7.1")
+
+
+CHECKS = {"relay_spf": "fail", "relay_dkim": "fail", "relay_arc": "fail", "relay_iprev": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ({"spf.fail": "reject", "dkim.fail": "reject"}, "550 5.7.26"),
+        ({"spf.fail": "defer", "dkim.fail": "defer"}, "451 4.7.26"),
+        ({"spf.fail": "defer", "arc.fail": "reject"}, "550 5.7.26"),
+        ({"iprev.fail": "reject", "dmarc.reject": "reject"}, "550 5.7.26"),
+        ({"spf.fail": "reject", "dkim.fail": "tag"}, "550 5.7.23"),
+        ({"spf.fail": "reject", "dkim.fail": {"action": "reject", "observe": True}}, "550 5.7.23"),
+        ({"spf.fail": "reject", "listed": "reject"}, "550 5.7.23"),
+        ({"spf.fail": "reject", "dkim.fail": "reject", "virus": "reject"}, "554 5.7.1"),
+    ],
+)
+def test_several_checks_that_refuse_have_a_code_of_their_own(policy, code):
+    """Where rules for two checks of authentication refuse, the reply is X.7.26 (RFC 7372 §4); a rule that
+    does not refuse, or is about something else, does not count.
+    """
+    bad = CHECKS | {
+        "relay_dmarc": "fail", "relay_dmarc_policy": "reject", "relay_dnsbl": "fail", "relay_virus": "virus"
+    }  # fmt: skip
+    assert str(decide_wire({"a": list_met(bad, rules_of(policy=policy))}).reply)[:10].strip() == code[:10]
+
+
 def test_scanner_away_is_deferred_where_the_configuration_says_so():
     """`scan.on_unavailable` is the rule of whoever has none of its own, and a route ends it."""
     routes = [
