@@ -14,6 +14,7 @@ from serving import Serving, build_config
 
 from relay.config.model import Config
 from relay.explain import Explainer
+from relay.smtp import filetypes
 from relay.vocabulary import Disposition
 
 TESTS = Path(__file__).parent.parent
@@ -48,6 +49,7 @@ class Edge:
         spool = self.serving.spool
         spool.mails.clear()
         with self.serving.connect(listener) as peer, peer.makefile("rb") as lines:
+            peer.settimeout(300)
             said = [b"LHLO c.example" if lmtp else b"HELO c.example", b"MAIL FROM:<jane@customer.example>"]
             said += [f"RCPT TO:<{one}>".encode() for one in recipients]
             for command in [None, *said, b"DATA"]:
@@ -110,6 +112,17 @@ def edge() -> Iterator[Edge]:
     made = Edge(build_config(listeners=LISTENERS, limits=MANY))
     with made.serving:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_the_time() -> Iterator[None]:
+    """The look into a mail has the time that it needs on a busy machine: a look that is cut short takes the
+    mail, which `relay explain` cannot foretell (tests/smtp/test_filetypes.py holds that).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filetypes, "_PATIENCE_SECONDS", 300.0)
+        patch.setattr(filetypes, "_SILENT_SECONDS", 120.0)
+        yield
 
 
 def serve_small(**spool: int) -> Iterator[Edge]:
