@@ -139,3 +139,5 @@ class AlarmKind(StrEnum):
     SESSIONS_FULL = "sessions_full"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"
+    #: Nothing is wrong: `relay check --alarm` tries the receivers.
+    TEST = "test"

@@ -29,6 +29,7 @@ WALL = {
     "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",
     "explain": "a mail that is not in any spool",
     "check/aws": "compares it with S3's",
+    "check/receivers": "the instant in a test alarm",
     "sandbox/service": "plays S3 and Connect, which have a clock of their own",
     "cli/origin": "a mail that is not in any spool",
     "cli/check": "the dates of certificates",

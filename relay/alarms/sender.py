@@ -188,6 +188,18 @@ class AlarmSender:
         if self._config.sns_topic_arn and self._sns is not None:
             self._topic.tell(message)
 
+    async def try_once(self, alarm: Alarm) -> dict[str, str]:
+        """Send an alarm to each receiver, once and now. Returns by receiver why it was not taken, "" where it
+        was.
+        """
+        document = self._document(alarm)
+        why = {}
+        if self._config.webhook:
+            why["webhook"] = await self._post(document)
+        if self._config.sns_topic_arn:
+            why["sns"] = await self._publish(document)
+        return why
+
     async def close(self) -> None:
         """Try once more to send what waits, in ten seconds at most."""
         await asyncio.gather(self._webhook.close(), self._topic.close())

@@ -1,14 +1,23 @@
-"""The command `relay check`: a line for everything that was examined, and an exit code."""
+"""The command `relay check`: a line for everything that was examined, and an exit code.
+
+Owns the output, and who examines: root runs the examination as the service of the unit, if there is one.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from relay.check import examine
+from relay.check import Service, examine
 from relay.check.finding import Finding, Level, fail, ok
+from relay.check.service import examine_program, find_service, run_as_service
+from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.entries import encode_json, printable
 from relay.config.load import find_config, load_config
@@ -17,35 +26,113 @@ from relay.errors import ConfigError
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
-@click.command("check")
-@config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--offline", is_flag=True, help="Look at this machine only; ask nothing of DNS or AWS.")
-@click.pass_context
-def check_command(ctx: click.Context, config_path: str | None, as_json: bool, offline: bool) -> None:
-    """Say everything that can be wrong, one line each: ok, warn or fail.
+class _Output:
+    """The lines of the findings, and whether any of them fails."""
 
-    Exits with 1 when a line says fail. With AWS it stores one small object, <prefix>relay-check, and fetches
-    it by a presigned URL as Connect would.
-    """
-    failed = False
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self.failed = False
 
-    def show(finding: Finding) -> None:
-        nonlocal failed
-        failed |= finding.level is Level.FAIL
-        if as_json:
+    def show(self, finding: Finding) -> None:
+        """Print a finding."""
+        self.failed |= finding.level is Level.FAIL
+        if self._as_json:
             click.echo(encode_json(asdict(finding)))
         else:
             level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
             click.echo(f"{level} {printable(f'{finding.subject}: {finding.detail}')}")
 
+
+@click.command("check")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--offline", is_flag=True, help="Look at this machine only; ask nothing of DNS or AWS.")
+@click.option("--alarm", is_flag=True, help="Send a test alarm, and its end, to the receivers of [alarms].")
+@click.option("--as-is", is_flag=True, help="As root: examine as root, with the environment of this shell.")
+@click.option(
+    "--unit",
+    "name",
+    default=NAME,
+    show_default=True,
+    help="The systemd unit whose user and environment count.",
+)
+@click.option("--as-service", is_flag=True, hidden=True, help="The rights of the unit's service were taken.")
+@click.pass_context
+def check_command(
+    ctx: click.Context,
+    config_path: str | None,
+    name: str,
+    *,
+    as_json: bool,
+    offline: bool,
+    alarm: bool,
+    as_is: bool,
+    as_service: bool,
+) -> None:
+    """Say everything that can be wrong, one line each: ok, warn or fail.
+
+    Exits with 1 when a line says fail. Run as root, it examines as the user of the systemd unit, with the
+    unit's environment file and credentials; --as-is turns that off. With AWS it stores one small object,
+    <prefix>relay-check, and fetches it by a presigned URL as Connect would.
+    """
+    output = _Output(as_json=as_json)
+    unit = None if as_is else find_unit(name)
+    if unit is not None and not as_service and os.geteuid() == 0:
+        flags = {"--json": as_json, "--offline": offline, "--alarm": alarm}
+        arguments = [flag for flag, is_given in flags.items() if is_given]
+        code = _pass_on(unit, config_path, arguments, output)
+        if code is not None:
+            ctx.exit(1 if output.failed else code)
     try:
         config = load_config(config_path)
     except ConfigError as exc:
         for sentence in exc.sentences:
-            show(fail("config", sentence))
+            output.show(fail("config", sentence))
     else:
-        show(ok("config", find_config(config_path)))
-        for finding in examine(config, now=datetime.now(UTC), remote=not offline):
-            show(finding)
-    ctx.exit(1 if failed else 0)
+        file = find_config(config_path)
+        output.show(ok("config", file))
+        service = Service(unit=unit, file=Path(file)) if unit is not None and as_service else None
+        now = datetime.now(UTC)
+        for finding in examine(config, now=now, remote=not offline, alarm=alarm, service=service):
+            output.show(finding)
+    ctx.exit(1 if output.failed else 0)
+
+
+def _pass_on(unit: Unit, config_path: str | None, arguments: list[str], output: _Output) -> int | None:
+    """Have the examination made as the service. Returns its exit code, or None where it cannot be made so."""
+    service = find_service(unit)
+    if service is None:
+        who = f"User={unit.user}" + (f" or Group={unit.group}" if unit.group else "")
+        output.show(
+            fail(
+                "unit",
+                f"{who} of {unit.path} is not on this machine; make it: systemd-sysusers, with systemd/relay.sysusers",
+            )
+        )
+        return None
+    program = list(examine_program(service))
+    for finding in (*service.findings, *program):
+        output.show(finding)
+    if any(finding.level is not Level.OK for finding in program):
+        return None
+    path = os.path.abspath(config_path) if config_path else _named_config(unit)  # noqa: PTH100 - no links resolved
+    own = [sys.executable, "-m", "relay"]
+    named = ["--config", path] if path else []
+    sys.stdout.flush()
+    code = run_as_service(service, ["check", "--as-service", "--unit", unit.name, *named, *arguments], own)
+    if code not in (0, 1, 2):
+        first = (unit.command or own)[0]
+        output.show(
+            fail(
+                "unit",
+                f"{shutil.which(first) or first} ends with {code} as {service.user}; may that user run it?",
+            )
+        )
+    return code
+
+
+def _named_config(unit: Unit) -> str:
+    """The configuration that ExecStart= names, or ""."""
+    words = unit.command
+    at = words.index("--config") + 1 if "--config" in words else len(words)
+    return words[at] if at < len(words) else ""
