@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.auth.answers import RecordType, Status
-from relay.resolver import AT_ONCE, RECORDS, TRY_SECONDS, DnsResolver
+from relay.resolver import AT_ONCE, DnsResolver
+from relay.resolver.servers import RECORDS, TRY_SECONDS
 
 A, MX, PTR, TXT, AAAA, TLSA = (
     RecordType.A,
@@ -283,7 +284,7 @@ def test_uvloop_serves_as_well():
 
 async def test_a_resolver_without_servers_knows_nothing(monkeypatch):
     """Where no server is configured and the machine names none, every question is a temperror at once."""
-    monkeypatch.setattr("relay.resolver.RESOLV_CONF", "/nonexistent")
+    monkeypatch.setattr("relay.resolver.servers.RESOLV_CONF", "/nonexistent")
     resolver = DnsResolver()
     assert resolver.servers == ()
     assert (await resolver.query("example.com", A)).status is Status.TEMPERROR

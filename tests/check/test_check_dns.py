@@ -37,7 +37,7 @@ def test_each_server_is_asked(address, hostname, level):
 
 def test_a_machine_without_servers_is_told(monkeypatch):
     """Where neither the configuration nor the machine names a server, the operator learns what to set."""
-    monkeypatch.setattr("relay.resolver.RESOLV_CONF", "/nonexistent")
+    monkeypatch.setattr("relay.resolver.servers.RESOLV_CONF", "/nonexistent")
     (found,) = examine_dns(builtin_config())
     assert (found.level, found.subject) == ("warn", "dns")
     assert "dns.servers" in found.detail

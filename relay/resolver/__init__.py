@@ -21,18 +21,13 @@ it.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import dns.asyncresolver
 import dns.exception
-import dns.flags
 import dns.message
 import dns.name
-import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
@@ -41,20 +36,16 @@ from relay.auth.answers import (
     NXDOMAIN,
     Answer,
     RecordType,
-    Status,
     build_temperror,
     is_name,
     normalise_name,
 )
 from relay.config.origin import Dns
 from relay.config.words import split_server
+from relay.resolver.records import READERS
+from relay.resolver.servers import Server, build_stub
 
-RESOLV_CONF = "/etc/resolv.conf"
-TRY_SECONDS = 2.0  # the longest wait for one server, as BIND's and glibc's resolvers are commonly told
-EDNS_BYTES = 1_232  # DNS flag day 2020: not fragmented on any path
 CHAIN = 8  # questions for targets of CNAMEs, when the server does not follow them
-RECORDS = 1_000  # dnspython reads one in 40 microseconds; no name in honest use has a tenth of these
-RECORDS_AT_ONCE = 64  # more are read beside the loop, which must not stand still for 5 ms
 FLIGHTS = 1_024  # questions under way in one process; each has a descriptor
 AT_ONCE = (
     4  # of one mail: the 200 sessions of one network (limits.connections_per_network) leave places for others
@@ -85,7 +76,7 @@ class DnsResolver:
 
         One question takes `timeout_seconds` at most, with all its servers and repetitions.
         """
-        self._stub = _build_stub(servers)
+        self._stub = build_stub(servers)
         self._timeout_seconds = timeout_seconds
         self._cache = _Cache(clock)
         self._flights: dict[_Key, asyncio.Task[Answer]] = {}
@@ -95,7 +86,7 @@ class DnsResolver:
     def servers(self) -> tuple[tuple[str, int], ...]:
         """The servers that are asked (address and port), the next one first."""
         return tuple(
-            (server.address, server.port) for server in self._stub.nameservers if isinstance(server, _Server)
+            (server.address, server.port) for server in self._stub.nameservers if isinstance(server, Server)
         )
 
     async def query(self, name: str, kind: RecordType) -> Answer:
@@ -166,7 +157,7 @@ class DnsResolver:
                 return NXDOMAIN, _negative_seconds(exc.response(asked))  # type: ignore[no-untyped-call]
             if found.rrset is not None:
                 ttl = found.response.resolve_chaining().minimum_ttl
-                return _READERS[kind](list(found.rrset)), min(float(ttl), POSITIVE_SECONDS)
+                return READERS[kind](list(found.rrset)), min(float(ttl), POSITIVE_SECONDS)
             if found.canonical_name == asked or _has_soa(found.response):
                 return NODATA, _negative_seconds(found.response)
             asked = found.canonical_name
@@ -235,90 +226,8 @@ class _Cache:
         self._bytes -= held[2] if held else 0
 
 
-class _Server(dns.nameserver.Do53Nameserver):
-    """A server whose answers over TCP are bounded, and read beside the loop when they are long."""
-
-    def __init__(self, host: str, port: int, demote: Callable[[_Server], None]) -> None:
-        super().__init__(host, port)
-        self._demote = demote
-
-    async def async_query(
-        self,
-        request: dns.message.QueryMessage,
-        timeout: float,  # noqa: ASYNC109 - dnspython's signature
-        source: str | None,
-        source_port: int,
-        max_size: bool,
-        backend: Any,
-        one_rr_per_rrset: bool = False,
-        ignore_trailing: bool = False,
-    ) -> dns.message.Message:
-        try:
-            if max_size:
-                async with asyncio.timeout(timeout):
-                    return await self._ask_tcp(request)
-            return await super().async_query(
-                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
-            )
-        except (dns.exception.Timeout, TimeoutError, OSError):
-            self._demote(self)
-            raise
-
-    async def _ask_tcp(self, request: dns.message.QueryMessage) -> dns.message.Message:
-        reader, writer = await asyncio.open_connection(self.address, self.port)
-        try:
-            wire = request.to_wire()
-            writer.write(len(wire).to_bytes(2) + wire)
-            octets = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-        finally:
-            writer.close()
-        records = sum(int.from_bytes(octets[start : start + 2]) for start in (6, 8, 10))  # RFC 1035 §4.1.1
-        if records > RECORDS:
-            raise dns.exception.FormError("too many records")  # type: ignore[no-untyped-call]
-        if records > RECORDS_AT_ONCE:
-            response = await asyncio.to_thread(dns.message.from_wire, octets)
-        else:
-            response = dns.message.from_wire(octets)
-        if not request.is_response(response) or response.flags & dns.flags.TC:
-            raise dns.exception.FormError("an answer to another question, or half a one")  # type: ignore[no-untyped-call]
-        return response
-
-
-def _build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
-    """Dnspython's resolver without its cache and its search list."""
-    stub = dns.asyncresolver.Resolver(configure=False)
-    chosen = servers or _read_resolv_conf()
-
-    def demote(server: _Server) -> None:
-        """Have the server that did not answer asked last: a dead one delays one question, not each."""
-        stub.nameservers = [*(each for each in stub.nameservers if each is not server), server]
-
-    stub.nameservers = [_Server(host, port, demote) for host, port in chosen]
-    stub.timeout = TRY_SECONDS
-    stub.use_edns(0, 0, EDNS_BYTES)
-    return stub
-
-
-def _read_resolv_conf() -> Sequence[tuple[str, int]]:
-    """The servers of this machine. Returns none where the file is missing or names none."""
-    machine = dns.resolver.Resolver(configure=False)
-    try:
-        machine.read_resolv_conf(RESOLV_CONF)
-    except (dns.resolver.NoResolverConfiguration, OSError):
-        return ()
-    return [(host, 53) for host in machine.nameservers if isinstance(host, str)]
-
-
 def _to_wire(name: str) -> dns.name.Name:
     return dns.name.Name([*name.encode("latin-1").split(b"."), b""])
-
-
-def _from_wire(name: dns.name.Name) -> str | None:
-    """A name as text. Returns None where a dot stands within a label: no host has such a name."""
-    labels = name.labels[:-1]
-    if any(b"." in label for label in labels):
-        return None
-    return normalise_name(b".".join(labels).decode("latin-1"))
 
 
 def _has_soa(response: dns.message.Message) -> bool:
@@ -328,46 +237,3 @@ def _has_soa(response: dns.message.Message) -> bool:
 
 def _negative_seconds(response: dns.message.QueryMessage) -> float:
     return min(float(response.resolve_chaining().minimum_ttl), NEGATIVE_SECONDS)
-
-
-def _read_addresses(records: Sequence[Any]) -> Answer:
-    return Answer(
-        status=Status.FOUND, addresses=tuple(ipaddress.ip_address(record.address) for record in records)
-    )
-
-
-def _read_exchanges(records: Sequence[Any]) -> Answer:
-    ranked = sorted(records, key=lambda record: record.preference)
-    return _name_all(record.exchange for record in ranked)
-
-
-def _read_pointers(records: Sequence[Any]) -> Answer:
-    return _name_all(record.target for record in records)
-
-
-def _name_all(names: Iterable[dns.name.Name]) -> Answer:
-    return Answer(
-        status=Status.FOUND,
-        names=tuple(text for name in names if (text := _from_wire(name)) is not None),
-    )
-
-
-def _read_texts(records: Sequence[Any]) -> Answer:
-    return Answer(status=Status.FOUND, texts=tuple(b"".join(record.strings) for record in records))
-
-
-def _read_tlsa(records: Sequence[Any]) -> Answer:
-    return Answer(
-        status=Status.FOUND,
-        texts=tuple(bytes((each.usage, each.selector, each.mtype)) + each.cert for each in records),
-    )
-
-
-_READERS: Mapping[RecordType, Callable[[Sequence[Any]], Answer]] = {
-    RecordType.A: _read_addresses,
-    RecordType.AAAA: _read_addresses,
-    RecordType.MX: _read_exchanges,
-    RecordType.PTR: _read_pointers,
-    RecordType.TXT: _read_texts,
-    RecordType.TLSA: _read_tlsa,
-}
