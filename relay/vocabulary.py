@@ -137,6 +137,10 @@ class AlarmKind(StrEnum):
     LOG_LARGE = "log_large"
     #: New peers find no free place for a session; the supervisor raises it.
     SESSIONS_FULL = "sessions_full"
+    #: No DNS server answers a receiver, so that nobody's mail can be verified; the supervisor raises it.
+    DNS_AWAY = "dns_away"
+    #: A scanner gives a receiver no answers: one alarm for each of "clamd" and "rspamd", by the supervisor.
+    SCANNER_AWAY = "scanner_away"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"
     #: Nothing is wrong: `relay check --alarm` tries the receivers.

@@ -36,6 +36,8 @@ class DnsServer:
         self.zone = {(name.lower(), kind): records for (name, kind), records in zone.items()}
         self.ttl = ttl
         self.host = host
+        #: True while it takes questions, and answers none.
+        self.is_silent = False
         #: The questions that came, as (transport, name, type).
         self.asked = []
         self.port = 0
@@ -79,7 +81,7 @@ class DnsServer:
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked.append((transport, name, kind))
-        records = self.zone.get((name, kind))
+        records = "silent" if self.is_silent else self.zone.get((name, kind))
         response = dns.message.make_response(query)
         if not isinstance(records, str):
             self._fill(response, name, kind)
@@ -131,7 +133,7 @@ class DnsServer:
             response.authority.append(self.records(name, "SOA", [soa]))
 
     def records(self, name, kind, records):
-        return dns.rrset.from_text_list(f"{name}.".lstrip("."), self.ttl, "IN", kind, records)
+        return dns.rrset.from_text_list(f"{name.strip('.')}.", self.ttl, "IN", kind, records)
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -52,12 +52,12 @@ FLOORS = {
     "relay.alarms.model": 1,
     "relay.aws.proof": 1,
     "relay.scan.model": 1,
-    "relay.scan.breaker": 1,
     # 2, edges: one outside thing each.
     "relay.config.load": 2,
     "relay.config.handlers": 2,  # imports an operator's code, which may do anything
     "relay.faults": 2,
     "relay.timing": 2,
+    "relay.absence": 2,
     "relay.resolver": 2,
     "relay.scan": 2,
     "relay.auth.lookup": 2,
@@ -95,6 +95,8 @@ SIDEWAYS = {
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},
     "lists": {"aws", "domains", "telemetry"},
+    "absence": {"telemetry"},
+    "resolver": {"absence"},
     "scan": {"auth"},
     "smtp": {"auth", "understand"},
     "cli": {"daemon", "check", "explain", "sandbox", "setup"},

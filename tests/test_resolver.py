@@ -260,6 +260,78 @@ async def test_a_dead_server_delays_one_question():
         await resolver.close()
 
 
+async def ask_until(resolver, status):
+    """Ask for a name that is not in the cache again and again, until the answer is of this kind."""
+    async with asyncio.timeout(20):
+        while (answer := await resolver.query(f"{time.monotonic_ns()}.example", A)).status is not status:
+            await asyncio.sleep(0.01)  # between two looks
+    return answer
+
+
+async def test_servers_that_answer_nothing_are_asked_at_intervals(monkeypatch):
+    """While no server answers, a question costs nothing, and none is sent but the probe's. The cache goes on,
+    and so does everything once a server answers the probe, also questions that had failed meanwhile. The
+    silence and its end are told once each.
+    """
+    monkeypatch.setattr("relay.resolver.PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("relay.resolver.TRY_SECONDS", 0.2)
+    told = []
+    async with resolving(timeout_seconds=0.5, moved=told.append) as (resolver, server):
+        await resolver.query("example.com", A)
+        server.is_silent = True
+        await resolver.query("www.example.com", A)
+        async with asyncio.timeout(20):
+            while not resolver.away:
+                await asyncio.sleep(0.01)  # between two looks
+        asked = len(server.asked)
+        began = time.process_time()
+        answers = [await resolver.query(f"{number}.example", A) for number in range(100)]
+        assert time.process_time() - began < 0.5
+        assert {(each.status, each.reason) for each in answers} == {
+            (Status.TEMPERROR, "no DNS server answers")
+        }
+        assert (await resolver.query("example.com", A)).status is Status.FOUND
+        assert {kind for _, _, kind in server.asked[asked:]} <= {"NS"}
+        server.is_silent = False
+        await ask_until(resolver, Status.NXDOMAIN)
+        assert (await resolver.query("www.example.com", A)).status is Status.FOUND
+    assert told == ["no DNS server answers", ""]
+
+
+async def test_a_server_that_is_not_there_is_away(monkeypatch):
+    """Where nobody listens, the server is away, too, and a resolver that has retired asks nobody."""
+    monkeypatch.setattr("relay.resolver.TRY_SECONDS", 0.2)
+    async with DnsServer({}) as gone:
+        dead = gone.address
+    told = []
+    resolver = DnsResolver(servers=[dead], timeout_seconds=0.2, moved=told.append)
+    answer = await ask_until(resolver, Status.TEMPERROR)
+    async with asyncio.timeout(20):
+        while not resolver.away:
+            answer = await resolver.query("example.com", A)
+            await asyncio.sleep(0.01)  # between two looks
+    assert answer.status is Status.TEMPERROR
+    resolver.retire()
+    assert told == ["no DNS server answers"]
+    await resolver.close()
+
+
+async def test_a_dead_domain_takes_no_server_away(monkeypatch):
+    """A stranger whose domains are never answered for has his own mail wait, however many of them there are:
+    the server answers for the root, so other mail goes on.
+    """
+    monkeypatch.setattr("relay.resolver.TRY_SECONDS", 0.2)
+    silent = {(f"{number}.silent.example", "A"): "silent" for number in range(20)}
+    told = []
+    async with resolving({**ZONE, **silent}, timeout_seconds=0.3, moved=told.append) as (resolver, server):
+        answers = await asyncio.gather(*(resolver.query(name, A) for name, _ in silent))
+        assert {each.status for each in answers} == {Status.TEMPERROR}
+        assert (await resolver.query("example.com", A)).status is Status.FOUND
+        assert "NS" in [kind for _, _, kind in server.asked]
+        assert not resolver.away
+    assert told == []
+
+
 async def test_closing_ends_what_is_under_way():
     """A resolver that is closed leaves no task behind."""
     async with DnsServer(ZONE) as server:

@@ -2,8 +2,8 @@
 
 A child is started as `python -m relay.daemon.receiver FD FD` (or deliverer), with its end of the line and of
 a pipe for its stacks. Its first message is the order `Start`, which it answers with `Ready`. It reports
-`Problem` when the reason that keeps mail out has changed, and `Alive` as long as its event loop turns. It
-ends at the order `Stop`, or when the line ends.
+`Problem` when the reason that keeps mail out has changed, `Away` when a service that it asks has gone away or
+come back, and `Alive` as long as its event loop turns. It ends at the order `Stop`, or when the line ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from relay import telemetry
@@ -24,6 +24,7 @@ from relay.daemon.link import Link
 from relay.daemon.messages import (
     Alive,
     AskMetrics,
+    Away,
     Metrics,
     Notice,
     Problem,
@@ -58,6 +59,9 @@ class Half(Protocol):
 
     def notice(self) -> str:
         """A sentence that a person should read, though mail can come in; "" for none. As cheap."""
+
+    def away(self) -> Mapping[str, str]:
+        """The services that give no answers about mail, and why. As cheap."""
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was. Blocks: it is asked in a thread."""
@@ -155,8 +159,11 @@ async def _show_life(link: Link, seconds: float) -> None:
 
 
 async def _tell_problems(half: Half, link: Link) -> None:
-    """Report the reason that keeps mail out, and the notice for a person, each time that they change."""
+    """Report the reason that keeps mail out, the notice for a person, and the services that are
+    away, each time that they change.
+    """
     told = noticed = ""
+    missed: Mapping[str, str] = {}
     INTAKE_CLOSED.set(0)
     while True:
         await asyncio.sleep(_PROBLEM_SECONDS)
@@ -167,6 +174,9 @@ async def _tell_problems(half: Half, link: Link) -> None:
         if (notice := half.notice()) != noticed:
             noticed = notice
             link.send(Notice(why=notice))
+        if (away := half.away()) != missed:
+            missed = away
+            link.send(Away(services=away))
 
 
 async def _watch_place(half: Half, config: Config, link: Link) -> None:

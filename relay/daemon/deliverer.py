@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -152,6 +153,10 @@ class Deliverer:
         """The sentence about a step of the wall clock that is doubted; "" for none."""
         step = self._watch.clock_step_seconds if self._watch else 0.0
         return f"{tell_step(step)} ({TRUST})" if step else ""
+
+    def away(self) -> Mapping[str, str]:
+        """Always none: the watch has the alarms of the services that deliveries need."""
+        return {}
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was."""

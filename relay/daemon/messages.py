@@ -78,6 +78,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """The report of the services that give no answers about mail, and why; none when all of them do."""
+
+    services: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """The metrics in Prometheus's text format, in answer to `AskMetrics`."""
 
@@ -93,12 +100,12 @@ class Refused:
 
 
 Order = Start | Reload | AskMetrics | Stop
-Report = Ready | Alive | Problem | Notice | Metrics | Refused
+Report = Ready | Alive | Problem | Notice | Away | Metrics | Refused
 Message = Order | Report
 
 _KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
-    for kind in (Start, Reload, AskMetrics, Stop, Ready, Alive, Problem, Notice, Metrics, Refused)
+    for kind in (Start, Reload, AskMetrics, Stop, Ready, Alive, Problem, Notice, Away, Metrics, Refused)
 }
 
 

@@ -13,7 +13,18 @@ from contextlib import suppress
 
 from relay.config import Config
 from relay.daemon.link import Link
-from relay.daemon.messages import AskMetrics, Metrics, Notice, Problem, Ready, Refused, Reload, Start, Stop
+from relay.daemon.messages import (
+    AskMetrics,
+    Away,
+    Metrics,
+    Notice,
+    Problem,
+    Ready,
+    Refused,
+    Reload,
+    Start,
+    Stop,
+)
 from relay.daemon.stacks import Stacks
 
 _MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
@@ -48,8 +59,10 @@ class ChildProcess:
         self.problem = ""
         #: A warning of the child for a person, while mail can come in; "" for none.
         self.notice = ""
-        #: The callback for a change of `problem`.
-        self.on_problem: Callable[[], None] = _pass
+        #: The services that give this child no answers about mail, and why.
+        self.away: Mapping[str, str] = {}
+        #: The callback for a change of `problem` or `away`.
+        self.on_report: Callable[[], None] = _pass
         self.has_ended = False
         #: The stacks that the child wrote when it crashed.
         self.last_stacks: Sequence[str] = ()
@@ -184,9 +197,12 @@ class ChildProcess:
                     self._on_ready()
                 case Problem(why=why):
                     self.problem = why
-                    self.on_problem()
+                    self.on_report()
                 case Notice(why=why):
                     self.notice = why
+                case Away(services=services):
+                    self.away = services
+                    self.on_report()
                 case Refused(sentences=sentences):
                     self.refused = sentences
                 case Metrics(ask=ask, text=text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+from collections.abc import Mapping
 
 from relay.config import Config
 from relay.config.data_dir import REFUSALS, TALLY
@@ -53,6 +54,10 @@ class Receiver:
     def notice(self) -> str:
         """Always "": the deliverer tells what a person should know of the spool."""
         return ""
+
+    def away(self) -> Mapping[str, str]:
+        """The services that give no answers about mail, and why."""
+        return self._server.away if self._server else {}
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was."""

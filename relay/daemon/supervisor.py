@@ -23,7 +23,7 @@ from relay.config import Config
 from relay.config.listener import list_places
 from relay.config.load import check_files, load_config
 from relay.daemon import systemd
-from relay.daemon.full_alarm import FullAlarm
+from relay.daemon.calm_alarms import CalmAlarms
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.heap import tune_malloc
 from relay.daemon.process import ChildProcess
@@ -65,7 +65,7 @@ class Supervisor:
         self._up: dict[str, asyncio.Event] = {}
         self._refused: tuple[str, ...] = ()
         self._alarms = HangAlarms(config)
-        self._full_alarm = FullAlarm(self._alarms.tell)
+        self._calm_alarms = CalmAlarms(self._alarms.tell)
         self._vigil = Vigil(
             hang_seconds=config.server.hang_seconds,
             patience_seconds=self._patience,
@@ -113,7 +113,7 @@ class Supervisor:
             systemd.notify("STOPPING=1")
             await self._stop()
             await asyncio.gather(*keepers)
-            self._full_alarm.close()
+            self._calm_alarms.close()
             await self._alarms.close()
 
     async def _open_admin(self, stack: AsyncExitStack) -> None:
@@ -241,7 +241,7 @@ class Supervisor:
             on_ready=partial(self._works, name),
         )
         self._children[name] = child
-        child.on_problem = self._weigh_full
+        child.on_report = self._weigh_reports
         self._vigil.watch(name, child)
         telemetry.child_started(name=name, pid=child.pid)
         if self._config is not config:
@@ -254,11 +254,15 @@ class Supervisor:
         """Note that a child has said that it works."""
         self._up[name].set()
         self._alarms.tell_return(name)
-        self._weigh_full()
+        self._weigh_reports()
 
-    def _weigh_full(self) -> None:
-        """Raise or end the alarm that all places for sessions are taken."""
-        self._full_alarm.see(full=any(child.problem == PLACES_TAKEN for child in self._children.values()))
+    def _weigh_reports(self) -> None:
+        """Raise or end the alarms about what receivers report: all places taken, a service that is away."""
+        children = self._children.values()
+        self._calm_alarms.see(
+            full=any(child.problem == PLACES_TAKEN for child in children),
+            away=[child.away for child in children],
+        )
 
     def _weigh_refusal(self, name: str, sentences: tuple[str, ...], *, has_worked: bool) -> None:
         """Stop the daemon for a configuration that never worked.

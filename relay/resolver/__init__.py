@@ -16,11 +16,16 @@ most a quarter of an hour; failures for seconds, so that a dead domain costs one
 each. Bounds: the entries and octets of the cache, questions under way in all and for one mail, records of
 one answer, CNAMEs in a row, and the questions and seconds of one mail. Belongs to the event loop that uses
 it.
+
+While no server answers anything, no mail waits for one: each question that needs a server is a `temperror` at
+once, and the servers are asked for the root at intervals, which they know without asking anybody. So a
+stranger's domain whose own servers are dead delays its own mail only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -31,11 +36,13 @@ import dns.name
 import dns.rdatatype
 import dns.resolver
 
+from relay.absence import Absence, pass_over
 from relay.auth.answers import (
     NODATA,
     NXDOMAIN,
     Answer,
     RecordType,
+    Status,
     build_temperror,
     is_name,
     normalise_name,
@@ -43,7 +50,7 @@ from relay.auth.answers import (
 from relay.config.origin import Dns
 from relay.config.words import split_server
 from relay.resolver.records import READERS
-from relay.resolver.servers import Server, build_stub
+from relay.resolver.servers import TRY_SECONDS, Server, build_stub
 
 CHAIN = 8  # questions for targets of CNAMEs, when the server does not follow them
 FLIGHTS = 1_024  # questions under way in one process; each has a descriptor
@@ -56,6 +63,8 @@ CACHE_BYTES = 16_777_216
 POSITIVE_SECONDS = 3_600.0  # so that a record that was changed is seen within the hour
 NEGATIVE_SECONDS = 900.0  # RFC 2308 §5 takes one to three hours as the most; a new key is waited for
 FAILURE_SECONDS = 20.0  # RFC 2308 §7 allows 5 minutes
+PROBE_SECONDS = 5.0  # between two questions to servers that are away
+SILENCE = "no DNS server answers"
 
 
 _Key = tuple[str, RecordType]
@@ -70,13 +79,18 @@ class DnsResolver:
         servers: Sequence[tuple[str, int]] = (),
         timeout_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        moved: Callable[[str], None] = pass_over,
     ) -> None:
         """Make a resolver that asks these servers (address and port), or those of /etc/resolv.conf if none
         are given.
 
-        One question takes `timeout_seconds` at most, with all its servers and repetitions.
+        One question takes `timeout_seconds` at most, with all its servers and repetitions. `moved` is told
+        why the servers are away, and "" when one answers again.
         """
-        self._stub = build_stub(servers)
+        self._stub = build_stub(servers, on_answer=self._note_answer, on_silence=self._note_silence)
+        self._absence = Absence(self._probe, every_seconds=PROBE_SECONDS, moved=self._move)
+        self._moved = moved
+        self._answers = 0  # responses that came, whatever they said
         self._timeout_seconds = timeout_seconds
         self._cache = _Cache(clock)
         self._flights: dict[_Key, asyncio.Task[Answer]] = {}
@@ -93,6 +107,8 @@ class DnsResolver:
         """Ask for the records of a name: the cache, then the same question under way, then a server."""
         if (known := self.recall(name, kind)) is not None:
             return known
+        if self._absence.is_away:
+            return build_temperror(SILENCE)
         key = normalise_name(name), kind
         flight = self._flights.get(key)
         if flight is None:
@@ -110,12 +126,42 @@ class DnsResolver:
         """
         return _Bounded(self, seconds, questions)
 
+    @property
+    def away(self) -> str:
+        """The reason why no server is asked now; "" while they are."""
+        return self._absence.why
+
+    def retire(self) -> None:
+        """Look for absent servers no longer: another resolver takes over."""
+        self._absence.close()
+
     async def close(self) -> None:
         """End all questions that are under way."""
+        self.retire()
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
+
+    def _move(self, why: str) -> None:
+        if not why:
+            self._cache.drop_failures()  # of servers that were away, not of the names
+        self._moved(why)
+
+    def _note_answer(self) -> None:
+        self._answers += 1
+        self._absence.note_answer()
+
+    def _note_silence(self) -> None:
+        self._absence.suspect(SILENCE)
+
+    async def _probe(self) -> bool:
+        """Ask each server for the root. Returns whether any gave an answer, whatever it says."""
+        before = self._answers
+        lifetime = TRY_SECONDS * max(len(self._stub.nameservers), 1)
+        with contextlib.suppress(dns.exception.DNSException, OSError, ValueError):
+            await self._stub.resolve(dns.name.root, "NS", search=False, lifetime=lifetime)
+        return self._answers > before
 
     async def _fly(self, key: _Key) -> Answer:
         try:
@@ -131,6 +177,7 @@ class DnsResolver:
             async with asyncio.timeout(self._timeout_seconds), self._places:
                 return await self._follow(*key)
         except (TimeoutError, dns.resolver.LifetimeTimeout):
+            self._note_silence()
             return build_temperror("no DNS server answered in time"), FAILURE_SECONDS
         except dns.resolver.NoNameservers:
             return build_temperror("the DNS servers failed"), FAILURE_SECONDS
@@ -164,10 +211,10 @@ class DnsResolver:
         return build_temperror("a chain of CNAMEs has no end"), NEGATIVE_SECONDS
 
 
-def build_resolver(dns: Dns) -> DnsResolver:
-    """The resolver that a configuration asks for."""
+def build_resolver(dns: Dns, moved: Callable[[str], None] = pass_over) -> DnsResolver:
+    """The resolver that a configuration asks for; `moved` hears when its servers go away and come back."""
     servers = tuple(map(split_server, dns.servers))
-    return DnsResolver(servers=servers, timeout_seconds=dns.timeout_seconds)
+    return DnsResolver(servers=servers, timeout_seconds=dns.timeout_seconds, moved=moved)
 
 
 class _Bounded:
@@ -220,6 +267,11 @@ class _Cache:
         self._bytes += size
         while self._bytes > CACHE_BYTES or len(self._held) > ENTRIES:
             self._drop(next(iter(self._held)))
+
+    def drop_failures(self) -> None:
+        """Forget the questions that got no answer: they may be asked again."""
+        for key in [key for key, held in self._held.items() if held[0].status is Status.TEMPERROR]:
+            self._drop(key)
 
     def _drop(self, key: _Key) -> None:
         held = self._held.pop(key, None)

@@ -27,9 +27,18 @@ RECORDS_AT_ONCE = 64  # more are read beside the loop, which must not stand stil
 class Server(dns.nameserver.Do53Nameserver):
     """A server whose answers over TCP are bounded, and read beside the loop when they are long."""
 
-    def __init__(self, host: str, port: int, demote: Callable[[Server], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        on_answer: Callable[[], None],
+        on_silence: Callable[[Server], None],
+    ) -> None:
+        """One of the two is called after each question; an answer counts whatever it says."""
         super().__init__(host, port)
-        self._demote = demote
+        self._on_answer = on_answer
+        self._on_silence = on_silence
 
     async def async_query(
         self,
@@ -46,13 +55,26 @@ class Server(dns.nameserver.Do53Nameserver):
         try:
             if max_size:
                 async with asyncio.timeout(timeout):
-                    return await self._ask_tcp(request)
-            return await super().async_query(
-                request, timeout, source, source_port, max_size, backend, one_rr_per_rrset, ignore_trailing
-            )
-        except (dns.exception.Timeout, TimeoutError, OSError):
-            self._demote(self)
+                    response = await self._ask_tcp(request)
+            else:
+                response = await super().async_query(
+                    request,
+                    timeout,
+                    source,
+                    source_port,
+                    max_size,
+                    backend,
+                    one_rr_per_rrset,
+                    ignore_trailing,
+                )
+        except dns.message.Truncated:
+            self._on_answer()
             raise
+        except (dns.exception.Timeout, TimeoutError, OSError):
+            self._on_silence(self)
+            raise
+        self._on_answer()
+        return response
 
     async def _ask_tcp(self, request: dns.message.QueryMessage) -> dns.message.Message:
         reader, writer = await asyncio.open_connection(self.address, self.port)
@@ -74,16 +96,21 @@ class Server(dns.nameserver.Do53Nameserver):
         return response
 
 
-def build_stub(servers: Sequence[tuple[str, int]]) -> dns.asyncresolver.Resolver:
-    """Dnspython's resolver without its cache and its search list."""
+def build_stub(
+    servers: Sequence[tuple[str, int]], *, on_answer: Callable[[], None], on_silence: Callable[[], None]
+) -> dns.asyncresolver.Resolver:
+    """Dnspython's resolver without its cache and its search list. One of the two is called after each
+    question to a server.
+    """
     stub = dns.asyncresolver.Resolver(configure=False)
     chosen = servers or _read_resolv_conf()
 
     def demote(server: Server) -> None:
         """Have the server that did not answer asked last: a dead one delays one question, not each."""
         stub.nameservers = [*(each for each in stub.nameservers if each is not server), server]
+        on_silence()
 
-    stub.nameservers = [Server(host, port, demote) for host, port in chosen]
+    stub.nameservers = [Server(host, port, on_answer=on_answer, on_silence=demote) for host, port in chosen]
     stub.timeout = TRY_SECONDS
     stub.use_edns(0, 0, EDNS_BYTES)
     return stub

@@ -20,6 +20,8 @@ from relay.envelope import Envelope, Peer
 from relay.networks import Address, is_private, parse_address
 from relay.resolver import DnsResolver, build_resolver
 
+#: The DNS among the services that may be away.
+DNS = "dns"
 #: A mail in memory is hashed on the loop up to this size, and in a thread beyond (250 µs a canonical form).
 HASHED_AT_ONCE_BYTES = 65_536
 
@@ -84,6 +86,11 @@ class IdentityChecks:
         address = "" if hop.peer is None else str(hop.peer)
         return replace(envelope, peer=replace(envelope.peer, address=address, helo=hop.helo))
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The DNS, while none of its servers answers, and why."""
+        return {DNS: why} if (why := self.resolver.away) else {}
+
     async def close(self) -> None:
         """End all questions that are under way."""
         await self.resolver.close()
@@ -95,10 +102,14 @@ def build_checks(config: Config, earlier: IdentityChecks | None = None) -> Ident
     The resolver of `earlier` checks goes on, with all that it knows, if it asks the same servers.
     """
     if not config.identity.enabled:
+        if earlier is not None:
+            earlier.resolver.retire()
         return None
-    known = earlier is not None and earlier.dns == config.dns
-    resolver = earlier.resolver if known and earlier is not None else build_resolver(config.dns)
-    return IdentityChecks(config, resolver)
+    if earlier is not None and earlier.dns == config.dns:
+        return IdentityChecks(config, earlier.resolver)
+    if earlier is not None:
+        earlier.resolver.retire()
+    return IdentityChecks(config, build_resolver(config.dns, telemetry.dns_moved))
 
 
 def _read_address(peer: Peer) -> Address | None:

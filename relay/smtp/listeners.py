@@ -176,6 +176,12 @@ class Listeners:
         """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""
         return self._server.problem() if self._server is not None else ""
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services that give no answers about mail (`dns`, `clamd`, `rspamd`), and why."""
+        asked = (self._checks, self._scanners)
+        return {name: why for each in asked if each is not None for name, why in each.away.items()}
+
     async def drain(self, seconds: float) -> None:
         """Stop: no new sessions, 421 to the idle, `seconds` for mails under way. Commits always finish.
 
@@ -206,6 +212,8 @@ class Listeners:
         await self._look.close()
         if self._checks is not None:
             await self._checks.close()
+        if self._scanners is not None:
+            self._scanners.retire()
         if self._lists is not None:
             await self._lists.close()
         self._tally.close()

@@ -1,8 +1,8 @@
 """The scanners as a session asks them: between its last octet and the commit, all at once.
 
 Owns the scanners of a process: how many mails each is asked about at a time, how long it is waited for, and
-that one that is away is left alone for a while. Never judges, and never refuses: `relay.policy` says what the
-results mean. A fault of ours in a scan is told in the log, and the mail counts as not scanned.
+that one that is away is left alone until it answers again. Never judges, and never refuses: `relay.policy`
+says what the results mean. A fault of ours in a scan is told in the log, and the mail counts as not scanned.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from relay import telemetry
+from relay.absence import Absence
 from relay.config.model import Config
-from relay.config.scan import Scan, Scanner
-from relay.scan.breaker import Breaker
+from relay.config.scan import Clamd, Rspamd, Scan, Scanner
 from relay.scan.model import ScannerKind, ScanResult, ScanWord, build_scan_attributes
 from relay.spool.model import RawFile, Submission
 
@@ -22,25 +22,43 @@ _PIECE_BYTES = 65_536
 #: The share of its time that a mail waits for a turn: so much is left for each question that a scanner which
 #: does not answer is away, and not only asked too late.
 _TURN_SHARE = 0.5
+#: Mails in a row without any answer, after which a scanner is away.
+_FAILURES = 3
+#: Seconds between two probes of a scanner that is away.
+PROBE_SECONDS = 10.0
+#: The mail that a scanner which is away is asked about: an answer to PING would prove no more than that it
+#: listens.
+_PROBE = b"From: <>\r\nSubject: Can mail be scanned again?\r\n\r\n"
 #: The question to a scanner: the mail, and the seconds that are left for it.
 _Ask = Callable[[Submission, float], Awaitable[ScanResult]]
+#: The question about no mail of anybody's, in so many seconds.
+_Probe = Callable[[float], Awaitable[ScanResult]]
 
 
 class AskedScanner:
-    """A scanner as a receiver asks it: in turns, within a limit, behind a breaker."""
+    """A scanner as a receiver asks it: in turns, within a limit, and not while it is away."""
 
-    def __init__(
-        self, name: str, kind: ScannerKind, limits: Scanner, ask: _Ask, *, breaker: Breaker | None = None
-    ) -> None:
-        self._name = name
+    def __init__(self, name: str, kind: ScannerKind, limits: Scanner, *, ask: _Ask, probe: _Probe) -> None:
+        #: The name of the scanner in the configuration.
+        self.name = name
         self._kind = kind
         self._ask = ask
+        self._probe = probe
         self._turns = asyncio.Semaphore(limits.concurrency)
-        self._breaker = breaker or Breaker()
-        self._is_away = False
+        self._failures = 0
+        self._absence = Absence(self._is_back, every_seconds=PROBE_SECONDS, moved=self._tell_move)
         telemetry.scanner_named(scanner=name)
         #: The most seconds that a mail waits for this scanner.
         self.seconds = limits.seconds
+
+    @property
+    def away(self) -> str:
+        """The reason why no mail is scanned now; "" while the scanner is asked."""
+        return self._absence.why
+
+    def retire(self) -> None:
+        """Probe the scanner no longer: nobody asks it from now on."""
+        self._absence.close()
 
     async def scan(self, offered: Submission) -> ScanResult:
         """The result for a mail, within `seconds`, the wait for a turn included."""
@@ -50,14 +68,14 @@ class AskedScanner:
             async with asyncio.timeout(self.seconds * _TURN_SHARE):
                 await self._turns.acquire()
         except TimeoutError:
-            result = self._without(f"{self._name} had no turn for it within {self.seconds * _TURN_SHARE:g} s")
+            result = self._without(f"{self.name} had no turn for it within {self.seconds * _TURN_SHARE:g} s")
         else:
             try:
                 result = await self._take_turn(offered, begun + self.seconds)
             finally:
                 self._turns.release()
         telemetry.mail_scanned(
-            scanner=self._name,
+            scanner=self.name,
             result=result.word,
             reason=result.reason,
             seconds=now() - begun,
@@ -67,18 +85,34 @@ class AskedScanner:
 
     async def _take_turn(self, offered: Submission, ends_at: float) -> ScanResult:
         now = asyncio.get_running_loop().time
-        if not self._breaker.allows(now()):
-            return self._without(f"{self._name} gave no answers a moment ago, and was not asked")
+        if self._absence.is_away:
+            return self._without(f"{self.name} gave no answers a moment ago, and was not asked")
         try:
             result = await self._ask(offered, ends_at - now())
         except Exception:  # noqa: BLE001 - a fault of ours in a scan is told, and is no reason to lose a mail
             telemetry.fault_caught(where="smtp.scanning", spool_id=offered.spool_id)
             return self._without("a fault of the relay")
-        self._breaker.record(answered=result.answered, now=now())
-        if self._breaker.is_open is not self._is_away:
-            self._is_away = self._breaker.is_open
-            telemetry.scanner_moved(scanner=self._name, away=self._is_away, reason=result.reason)
+        self._note(result)
         return result
+
+    def _note(self, result: ScanResult) -> None:
+        if result.answered:
+            self._failures = 0
+            self._absence.note_answer()
+            return
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            self._absence.begin(result.reason)
+
+    async def _is_back(self) -> bool:
+        """Ask about the mail of the probe. Returns whether the scanner answered."""
+        result = await self._probe(self.seconds)
+        # A small mail is no proof that it takes large ones: the next mail without an answer ends this again.
+        self._failures = _FAILURES - 1
+        return result.answered
+
+    def _tell_move(self, why: str) -> None:
+        telemetry.scanner_moved(scanner=self.name, why=why)
 
     def _without(self, reason: str) -> ScanResult:
         return ScanResult(kind=self._kind, word=ScanWord.UNAVAILABLE, reason=reason)
@@ -96,6 +130,16 @@ class Scanners:
         """The most that the scans of one mail may take."""
         return max(each.seconds for each in self._scanners)
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The scanners that are away, and why."""
+        return {each.name: each.away for each in self._scanners if each.away}
+
+    def retire(self) -> None:
+        """Probe no scanner from now on: other ones take over, or none."""
+        for each in self._scanners:
+            each.retire()
+
     async def find_results(self, offered: Submission) -> Mapping[str, str]:
         """The results of all scanners for a mail, as attributes of its contact by name."""
         return build_scan_attributes(await asyncio.gather(*(each.scan(offered) for each in self._scanners)))
@@ -109,26 +153,29 @@ def build_scanners(config: Config, earlier: Scanners | None = None) -> Scanners 
     scan = config.scan
     if earlier is not None and earlier.config == scan:
         return earlier
+    if earlier is not None:
+        earlier.retire()
     found = []
     if scan.clamd.address:
-        ask = _build_ask_clamd(scan.clamd.address)
-        found.append(AskedScanner("clamd", ScannerKind.VIRUS, scan.clamd, ask))
+        found.append(_build_clamd(scan.clamd))
     if scan.rspamd.url:
-        ask = _build_ask_rspamd(scan.rspamd.url)
-        found.append(AskedScanner("rspamd", ScannerKind.SPAM, scan.rspamd, ask))
+        found.append(_build_rspamd(scan.rspamd))
     return Scanners(scan, tuple(found)) if found else None
 
 
-def _build_ask_clamd(address: str) -> _Ask:
+def _build_clamd(clamd: Clamd) -> AskedScanner:
     from relay.scan.clamd import scan_by_clamd  # noqa: PLC0415 - only who has a scanner needs its client
 
     async def ask(offered: Submission, seconds: float) -> ScanResult:
-        return await scan_by_clamd(address, read_pieces(offered), seconds=seconds)
+        return await scan_by_clamd(clamd.address, read_pieces(offered), seconds=seconds)
 
-    return ask
+    async def probe(seconds: float) -> ScanResult:
+        return await scan_by_clamd(clamd.address, _read_probe(), seconds=seconds)
+
+    return AskedScanner("clamd", ScannerKind.VIRUS, clamd, ask=ask, probe=probe)
 
 
-def _build_ask_rspamd(url: str) -> _Ask:
+def _build_rspamd(rspamd: Rspamd) -> AskedScanner:
     # aiohttp takes 20 MB of a receiver and some time: only who has an rspamd pays, and before the first mail.
     from relay.scan.rspamd import Envelope, scan_by_rspamd  # noqa: PLC0415 - see above
 
@@ -143,9 +190,21 @@ def _build_ask_rspamd(url: str) -> _Ask:
             user=peer.login or "",
         )
         size = offered.size - offered.trace_size
-        return await scan_by_rspamd(url, read_pieces(offered), size=size, envelope=envelope, seconds=seconds)
+        return await scan_by_rspamd(
+            rspamd.url, read_pieces(offered), size=size, envelope=envelope, seconds=seconds
+        )
 
-    return ask
+    async def probe(seconds: float) -> ScanResult:
+        nobody = Envelope(peer="")
+        return await scan_by_rspamd(
+            rspamd.url, _read_probe(), size=len(_PROBE), envelope=nobody, seconds=seconds
+        )
+
+    return AskedScanner("rspamd", ScannerKind.SPAM, rspamd, ask=ask, probe=probe)
+
+
+async def _read_probe() -> AsyncIterator[bytes]:
+    yield _PROBE
 
 
 async def read_pieces(offered: Submission) -> AsyncIterator[bytes]:

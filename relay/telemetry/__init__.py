@@ -46,6 +46,7 @@ from relay.telemetry.hooks import (
     hook_refused,
 )
 from relay.telemetry.identity import (
+    dns_moved,
     identity_checked,
     list_moved,
     list_read,
@@ -111,6 +112,7 @@ __all__ = [
     "daemon_started",
     "daemon_stopped",
     "delivery_attempted",
+    "dns_moved",
     "exposition",
     "fault_caught",
     "gate_moved",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from relay.telemetry.counts import add_count
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import (
+    DNS_AWAY,
     IDENTITY_CHECKS,
     IDENTITY_METHODS,
     LIST_FAILURES,
@@ -51,13 +52,22 @@ def scanner_named(*, scanner: str) -> None:
     SCANNER_AWAY.labels(scanner).set(0)
 
 
-def scanner_moved(*, scanner: str, away: bool, reason: str) -> None:
-    """A scanner gives no answers, so most mail is not scanned by it from now on; or it answers again."""
-    SCANNER_AWAY.labels(scanner).set(away)
-    if away:
-        current_log().warning("scanner.away", scanner=scanner, why=reason)
+def scanner_moved(*, scanner: str, why: str) -> None:
+    """A scanner gives no answers, so it scans no mail from now on; without a reason, it answers again."""
+    SCANNER_AWAY.labels(scanner).set(bool(why))
+    if why:
+        current_log().warning("scanner.away", scanner=scanner, why=why)
     else:
         current_log().info("scanner.back", scanner=scanner)
+
+
+def dns_moved(why: str) -> None:
+    """No DNS server answers, so the checks of mail are `temperror`; without a reason, one answers again."""
+    DNS_AWAY.set(bool(why))
+    if why:
+        current_log().warning("dns.away", why=why)
+    else:
+        current_log().info("dns.back")
 
 
 def list_read(*, name: str, entries: int) -> None:

@@ -69,6 +69,7 @@ IDENTITY_CHECKS = Counter(
     "relay_identity_checks", "Checks of the origin of mail, by check and result.", ["check", "result"]
 )
 SCANS = Counter("relay_scans", "Mails that a scanner was asked about, by result.", ["scanner", "result"])
+DNS_AWAY = Known("relay_dns_away", "1 while no DNS server answers.")
 SCANNER_AWAY = Gauge("relay_scanner_away", "1 while a scanner gives no answers.", ["scanner"])
 POLICY_MET = Counter(
     "relay_policy_met",
@@ -150,7 +151,7 @@ for _kind in AlarmKind:
 
 def begin_receiver() -> None:
     """Show the gauges of a receiver before its first session and its first trouble."""
-    for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK):
+    for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK, DNS_AWAY):
         gauge.set(0)
 
 

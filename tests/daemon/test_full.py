@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from harness import Daemon, until
 
-from relay.daemon.full_alarm import FullAlarm
+from relay.daemon.calm_alarms import CalmAlarm, CalmAlarms
 from relay.vocabulary import AlarmKind
 
 WHY = "all places for sessions are taken (limits.connections)"
@@ -45,19 +45,48 @@ async def test_the_alarm_waits_for_calm():
     told = []
     ended = asyncio.Event()
 
-    def tell(alarm):
-        told.append((alarm.kind, alarm.raised))
-        if not alarm.raised:
+    def tell(why):
+        told.append(why)
+        if not why:
             ended.set()
 
-    alarm = FullAlarm(tell, calm_seconds=0.05)
-    alarm.see(full=False)
-    for full in (True, False, True, True, False, True, False):
-        alarm.see(full=full)
-    assert told == [(AlarmKind.SESSIONS_FULL, True)]
+    alarm = CalmAlarm(tell, calm_seconds=0.05)
+    alarm.see("")
+    for why in ("full", "", "full", "full", "", "full", ""):
+        alarm.see(why)
+    assert told == ["full"]
     await asyncio.wait_for(ended.wait(), 5)
-    alarm.see(full=False)
-    alarm.see(full=True)
-    assert told == [(AlarmKind.SESSIONS_FULL, raised) for raised in (True, False, True)]
-    alarm.see(full=False)
+    alarm.see("")
+    alarm.see("full again")
+    assert told == ["full", "", "full again"]
+    alarm.see("")
     alarm.close()
+
+
+async def test_each_service_that_is_away_has_an_alarm():
+    """What any receiver reports raises one alarm for each service, beside that of full places. It ends when
+    no receiver reports it any more.
+    """
+    told = []
+    alarms = CalmAlarms(told.append, calm_seconds=0.0)
+    alarms.see(full=True, away=[{}, {"clamd": "it hangs", "dns": "silence"}])
+    alarms.see(full=True, away=[{"clamd": "it hangs"}, {"dns": "silence"}])
+    assert [(each.kind, each.subject, each.raised, each.count) for each in told] == [
+        (AlarmKind.SESSIONS_FULL, "", True, None),
+        (AlarmKind.DNS_AWAY, "", True, None),
+        (AlarmKind.SCANNER_AWAY, "clamd", True, None),
+    ]
+    assert told[1].detail == "the origin of mail cannot be checked: silence"
+    assert told[2].detail == "mail is not scanned by clamd: it hangs"
+    told.clear()
+    alarms.see(full=False, away=[{}, {"rspamd": "it is closed"}])
+    async with asyncio.timeout(10):
+        while len(told) < 4:
+            await asyncio.sleep(0)
+    assert {(each.kind, each.subject, each.raised) for each in told} == {
+        (AlarmKind.SCANNER_AWAY, "rspamd", True),
+        (AlarmKind.SESSIONS_FULL, "", False),
+        (AlarmKind.DNS_AWAY, "", False),
+        (AlarmKind.SCANNER_AWAY, "clamd", False),
+    }
+    alarms.close()

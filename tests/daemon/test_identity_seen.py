@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import smtplib
+import time
 
 import pytest
 from auth.signing import NAME, record, rsa_key, sign
@@ -37,18 +39,20 @@ POLICY = '{ "dmarc.reject" = "tag", "spf.fail" = "hold" }'
 
 
 @contextlib.contextmanager
-def checking_daemon(box, home):
-    """A daemon with a listener of role mx, which asks a DNS server that knows the bank and the club."""
+def checking_daemon(box, home, more=""):
+    """A daemon with a listener of role mx, which asks a DNS server that knows the bank and the club; and
+    that server.
+    """
     with dns_in_a_thread(ZONE) as dns:
-        extra = f'[identity]\nenabled = true\n[dns]\nservers = ["127.0.0.1:{dns.port}"]'
+        extra = f'[identity]\nenabled = true\n[dns]\nservers = ["127.0.0.1:{dns.port}"]\n{more}'
         rules = f'role = "mx"\npolicy = {POLICY}'
         config = CONFIG.replace('role = "trusted"', rules.replace("{", "{{").replace("}", "}}")).format(
-            data_dir=home / "spool", port="{port}", extra=extra, receivers=1, rate=100, burst=5
+            data_dir=home / "spool", port="{port}", extra=extra, receivers=1, rate=100, burst=50
         )
         daemon = Daemon(home, env=box.environ() | {"RELAY_IDENTITY__ENABLED": "true"}, config="")
         daemon.config_path.write_text(config.replace("{port}", str(daemon.port)))
         with daemon.start():
-            yield daemon
+            yield daemon, dns
 
 
 def send(port, sender, octets, *, source="127.0.0.1"):
@@ -61,7 +65,7 @@ def send(port, sender, octets, *, source="127.0.0.1"):
 
 def test_an_agent_sees_who_really_sent_a_mail(box, tmp_path):
     """Contact, log, metrics, `trace` and `queue show` agree on a verified mail and on a spoofed one."""
-    with checking_daemon(box, tmp_path) as daemon:
+    with checking_daemon(box, tmp_path) as (daemon, _):
         send(daemon.port, "service@bank.example", sign(MAIL % (b"good", b"good"), KEY))
         send(daemon.port, "thief@evil.example", MAIL % (b"bad", b"bad"))
         seen = until(lambda: len(found := attributes_by_subject(box)) == 2 and found)
@@ -97,4 +101,43 @@ def test_an_agent_sees_who_really_sent_a_mail(box, tmp_path):
         until(lambda: len(box.contacts()) == 4)
         found = [each["request"]["Attributes"]["relay_dmarc"] for each in box.contacts()[2:]]
         assert sorted(found) == ["fail", "pass"]
+        assert daemon.stop() == 0
+
+
+DEADLINE = 4.0
+
+
+def test_dns_that_never_answers_under_load(box, tmp_path):
+    """Forty sessions at once meet DNS that takes questions and answers none: each waits for the deadline at
+    most, all get 250 with `temperror`, none a 421. Later mail does not wait at all, a person is told, and
+    mail is verified again once the DNS answers.
+    """
+    more = f"timeout_seconds = {DEADLINE}\ndeadline_seconds = {DEADLINE}"
+    with checking_daemon(box, tmp_path, more) as (daemon, dns):
+        dns.is_silent = True
+
+        def deliver(number):
+            began = time.monotonic()
+            octets = sign(MAIL % (b"m%d" % number, b"m%d" % number), KEY)
+            send(daemon.port, "service@bank.example", octets)
+            return time.monotonic() - began
+
+        with concurrent.futures.ThreadPoolExecutor(40) as threads:
+            waited = list(threads.map(deliver, range(40)))
+        # A share of the machine for forty sessions beside the deadline, which is what each of them waits for.
+        assert max(waited) < DEADLINE + 10
+        daemon.wait_for("alarm.raised", kind="dns_away")
+        assert deliver(40) < DEADLINE / 2
+        metrics = daemon.ask("metrics")[1]
+        assert 'relay_dns_away{process="receiver-0"} 1.0' in metrics
+        assert 'relay_sessions_refused_total{code="4.3.2",process="receiver-0"} 0.0' in metrics
+        assert not [event for event in daemon.events if event["event"] in {"gate.closed", "session.refused"}]
+
+        dns.is_silent = False
+        daemon.wait_for("dns.back")
+        deliver(41)
+        seen = until(lambda: len(found := attributes_by_subject(box)) == 42 and found)
+        words = {seen[f"m{number}"]["relay_dmarc"] for number in range(41)}
+        assert (words, seen["m41"]["relay_dmarc"]) == ({"temperror"}, "pass")
+        assert seen["m40"]["relay_identity"].startswith("not verified: ")
         assert daemon.stop() == 0

@@ -143,6 +143,8 @@ def test_scanners_that_hang_under_load(box, tmp_path, scanners):
             "clamd",
             "rspamd",
         }
+        for scanner in ("clamd", "rspamd"):
+            daemon.wait_for("alarm.raised", kind="scanner_away", route=scanner)
         metrics = daemon.ask("metrics")[1]
         assert 'relay_scanner_away{process="receiver-0",scanner="clamd"} 1.0' in metrics
         assert 'relay_sessions_refused_total{code="4.3.2",process="receiver-0"} 0.0' in metrics

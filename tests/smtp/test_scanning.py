@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import smtplib
 import time
 from types import SimpleNamespace
 
 import pytest
+from harness import until
 from scanner_server import SPAM, VIRUS, scanners_in_a_thread
 from serving import Serving, build_config
 
 from relay.config.scan import Scanner as ScannerLimits
-from relay.scan.breaker import Breaker
 from relay.scan.model import ScannerKind, ScanResult, ScanWord
 from relay.smtp.scanning import AskedScanner
 
@@ -207,21 +208,51 @@ def test_mail_without_a_turn_is_not_scanned(scanners):
     ]
 
 
-async def test_scanner_that_is_back_is_asked_again():
-    """After its time the breaker lets one mail through, and its answer ends the pause."""
-    told = []
+async def test_scanner_that_is_back_is_asked_again(monkeypatch):
+    """A scanner that is away is asked about a mail of ours, at no mail's cost, until it answers; then mail is
+    scanned again, and the first that gets no answer is enough to leave it alone once more.
+    """
+    monkeypatch.setattr("relay.smtp.scanning.PROBE_SECONDS", 0.001)
+    told, probes = [], []
 
-    async def ask(offered, seconds):
-        told.append(seconds)
-        is_there = len(told) > 3
+    def answer(*, is_there):
         word = ScanWord.CLEAN if is_there else ScanWord.UNAVAILABLE
         return ScanResult(kind=ScannerKind.VIRUS, word=word, reason="in words", answered=is_there)
 
-    breaker = Breaker(seconds=0.0)
-    scanner = AskedScanner("clamd", ScannerKind.VIRUS, ScannerLimits(), ask, breaker=breaker)
+    async def ask(offered, seconds):
+        told.append(seconds)
+        return answer(is_there=False)
+
+    async def probe(seconds):
+        probes.append(seconds)
+        return answer(is_there=len(probes) % 3 == 0)
+
+    scanner = AskedScanner("clamd", ScannerKind.VIRUS, ScannerLimits(), ask=ask, probe=probe)
     mail = SimpleNamespace(spool_id="0123456789ab")
-    for open_after in (False, False, True, False):
+    for away in ("", "", "in words"):
         await scanner.scan(mail)
-        assert breaker.is_open is open_after
-    assert len(told) == 4
+        assert scanner.away == away
+    assert "was not asked" in (await scanner.scan(mail)).reason
+    assert len(told) == 3
     assert all(9 < seconds <= 10 for seconds in told)
+    async with asyncio.timeout(10):
+        while scanner.away:
+            await asyncio.sleep(0.001)  # between two looks
+    assert probes == [10.0] * 3
+    await scanner.scan(mail)
+    assert (scanner.away, len(told)) == ("in words", 4)
+    scanner.retire()
+
+
+def test_scanner_that_answers_a_probe_scans_again(scanners, monkeypatch):
+    """A clamd and an rspamd that come back are asked about the next mail, without any mail in between."""
+    monkeypatch.setattr("relay.smtp.scanning.PROBE_SECONDS", 0.05)
+    scanners.manner = "deaf"
+    with Serving(config_for(scanners)) as serving:
+        for number in range(3):
+            assert send(serving, build(number))[0] == 250
+        assert set(serving.server.away) == {"clamd", "rspamd"}
+        scanners.manner = "good"
+        until(lambda: not serving.server.away)
+        assert send(serving, build(4))[0] == 250
+        assert serving.spool.mails[3].results["relay_virus"] == "clean"

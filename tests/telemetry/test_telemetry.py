@@ -494,7 +494,9 @@ def test_gauge_is_shown_by_who_knows_it():
     """
     assert shown("pass") == {}
     receiver = shown("metrics.begin_receiver()")
-    assert receiver == {"relay_sessions": 0, "relay_gate_closed": 0, "relay_spool_sick": 0}
+    assert receiver == dict.fromkeys(
+        ("relay_sessions", "relay_gate_closed", "relay_spool_sick", "relay_dns_away"), 0
+    )
     deliverer = shown("telemetry.queue_seen(model.QueueState(dead=2, oldest_seconds=7.0))")
     assert deliverer == {
         "relay_spool_messages": 0,
