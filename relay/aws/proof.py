@@ -2,8 +2,8 @@
 
 Owns what counts as proof of a stored object, of a signed URL, of a contact and of a published alarm
 (docs/flow.md, "a 200 without its proof"). A status of 200 alone proves only that somebody answered: filters,
-captive portals and load balancers answer so, too. Never does I/O. An answer without its proof is a temporary
-failure.
+captive portals and load balancers answer so, too. So do they that tell settings of an instance which none can
+have. Never does I/O. An answer without its proof is a temporary failure.
 
 An entity-tag is read by RFC 9110 §8.8.3, a presigned URL by AWS's Signature Version 4 for query strings.
 """
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from relay.config.discovered import Discovered, read_extensions, read_size
 from relay.errors import Blame, FailureClass, RemoteError
 
 #: The code of an answer without its proof; it stands behind the service's name in reasons and logs.
@@ -112,6 +113,51 @@ def check_contact_id(answer: Mapping[str, Any]) -> str:
         RemoteError: the answer has no id, or something that is none.
     """
     return _check_id("connect", answer.get("ContactId"), _CONTACT_ID, "ContactId")
+
+
+def check_file_settings(answer: object, *, instance_id: str, scope: str) -> Discovered:
+    """The settings in the answer of DescribeAttachedFilesConfiguration; AWS may leave each of them out.
+
+    Raises:
+        RemoteError: they are of another instance or scope, or such as no instance can have.
+    """
+    found = answer.get("AttachedFilesConfiguration") if isinstance(answer, Mapping) else None
+    if not isinstance(found, Mapping):
+        raise unproven("connect", "the answer has no AttachedFilesConfiguration")
+    told = str(found.get("InstanceId")).rpartition("/")[2].lower()
+    if (told, found.get("AttachmentScope")) != (instance_id.lower(), scope):
+        raise unproven("connect", f"the answer is not about the {scope} of instance {instance_id}")
+    types, size = found.get("ExtensionConfiguration"), found.get("MaximumSizeLimitInBytes")
+    try:
+        return Discovered(
+            extensions=None if types is None else read_extensions(_list_extensions(types)),
+            max_attachment_bytes=None if size is None else read_size(size),
+        )
+    except ValueError as exc:
+        raise unproven("connect", str(exc)) from exc
+
+
+def _list_extensions(configuration: object) -> object:
+    """The extensions of an ExtensionConfiguration, whatever they are. Returns None where it has no list."""
+    found = configuration.get("AllowedExtensions") if isinstance(configuration, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        return None
+    return [each.get("Extension") for each in found]
+
+
+def check_addresses(page: object) -> list[str]:
+    """The addresses on a page of SearchEmailAddresses.
+
+    Raises:
+        RemoteError: the page has no list of addresses.
+    """
+    found = page.get("EmailAddresses") if isinstance(page, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        raise unproven("connect", "the answer has no list of addresses")
+    addresses = [each.get("EmailAddress") for each in found]
+    if not all(isinstance(each, str) and "@" in each for each in addresses):
+        raise unproven("connect", "the answer has an address that is none")
+    return [str(each) for each in addresses]
 
 
 def check_message_id(answer: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """AWS as `relay check` meets it: Region, credentials, clock, bucket, URLs, and the addresses in Connect.
 
-Owns those examinations, made with the same clients as the daemon's. Stores one small object under a key that
+Owns those examinations, made with the same clients as the daemon's. Looks at the addresses of each
+instance, and at the files that it takes. Stores one small object under a key that
 is always the same. Starts no contact: whether StartEmailContact is allowed shows with the first mail.
 """
 
@@ -21,15 +22,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import SigningCredentials
 from relay.aws.errors import map_error, readable_answer, remote_call
-from relay.aws.proof import UNPROVEN, unproven
+from relay.aws.instance import describe_files, list_addresses
+from relay.aws.proof import UNPROVEN
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
 from relay.check.clock import advise, ask_date, compare, is_of_the_clock, measure
 from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
 from relay.config.connect import Quota
+from relay.config.discovered import find_destinations, list_differences
 from relay.config.model import S3
 from relay.config.words import place_of_instance
-from relay.domains import normalise_address
 from relay.errors import ConfigError, FailureClass, RemoteError
 
 _PATIENCE_SECONDS = 20
@@ -84,7 +86,9 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
                 yield finding
             for instance_id in config.list_instances():
                 client = await clients.abroad.find(config.connect.find(instance_id))
-                yield await _instance(client, config, instance_id)
+                yield (instance := await _instance(client, config, instance_id))
+                if instance.level is not Level.FAIL and (files := await _files(client, config, instance_id)):
+                    yield files
     except ConfigError as exc:
         for sentence in exc.sentences:
             yield fail("aws", sentence)
@@ -207,18 +211,37 @@ async def _instance(connect: Any, config: Config, instance_id: str) -> Finding:
             f"is in {region}, and {asked} would be asked; set the Region of the environment, or "
             f'region = "{region}" in its table under [connect.instances]',
         )
-    wanted = sorted(_destinations(config, instance_id))
+    wanted = sorted(find_destinations(config, instance_id))
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            known = await _addresses(connect, instance_id)
-    except (BotoCoreError, ClientError, OSError, TimeoutError, RemoteError) as exc:
-        error = exc if isinstance(exc, RemoteError) else map_error("connect", exc)
-        if is_of_the_clock(error):
-            return fail(subject, f"{error}; {await _remedy(error, connect)}")
-        return _untold(subject, error)
+        known = await list_addresses(connect, instance_id)
+    except RemoteError as exc:
+        if is_of_the_clock(exc):
+            return fail(subject, f"{exc}; {await _remedy(exc, connect)}")
+        return _untold(subject, exc)
     if missing := [address for address in wanted if address not in known]:
         return fail(subject, f"has no address {', '.join(missing)}; make it in Connect, or mend the route")
     return ok(subject, f"has the addresses of our routes ({len(wanted)} of its {len(known)})")
+
+
+async def _files(connect: Any, config: Config, instance_id: str) -> Finding | None:
+    """Examine whether the instance takes the files that the configuration says.
+
+    Returns None where it does not tell, and nobody wants to know (`connect.discover`).
+    """
+    subject, discover = f"files of instance {instance_id}", config.connect.discover
+    try:
+        found = await describe_files(connect, instance_id)
+    except RemoteError as exc:
+        advice = "allow connect:DescribeAttachedFilesConfiguration, or set connect.discover to false"
+        return warn(subject, f"cannot be looked at ({exc.code}); {advice}") if discover else None
+    if differences := "; ".join(list_differences(config, instance_id, found)):
+        done = (
+            "the daemon goes by the instance"
+            if discover
+            else "set connect.discover, or mend the configuration"
+        )
+        return warn(subject, f"{differences}; {done}")
+    return ok(subject, "are those that the configuration says")
 
 
 def _untold(subject: str, error: RemoteError) -> Finding:
@@ -237,30 +260,3 @@ def _untold(subject: str, error: RemoteError) -> Finding:
     advice = _REMEDIES.get(error.code, "try again")
     found = fail if error.failure is FailureClass.CONFIGURATION else warn
     return found(subject, f"cannot be looked at ({error.code}: {error.detail}); {advice}")
-
-
-def _destinations(config: Config, instance_id: str) -> set[str]:
-    """The addresses that routes of this instance name. A catch-all that delivers to the
-    recipient names none.
-    """
-    return {
-        normalise_address(address)
-        for route in config.routes
-        if (route.instance_id or config.connect.instance_id) == instance_id
-        for address in ([route.destination] if route.destination else route.match)
-        if not address.startswith("@") and "*" not in address
-    }
-
-
-async def _addresses(connect: Any, instance_id: str) -> set[str]:
-    known: set[str] = set()
-    more: dict[str, str] = {}
-    while True:
-        with readable_answer("connect"):
-            page = await connect.search_email_addresses(InstanceId=instance_id, MaxResults=100, **more)
-            if "EmailAddresses" not in page:
-                raise unproven("connect", "the answer has no list of addresses")
-            known |= {normalise_address(str(each["EmailAddress"])) for each in page["EmailAddresses"]}
-        if not page.get("NextToken"):
-            return known
-        more = {"NextToken": page["NextToken"]}

@@ -112,6 +112,7 @@ class Connect(Section):
     max_total_bytes: int = Field(default=TOTAL_BYTES, ge=1, le=TOTAL_BYTES)
     allowed_extensions: Extensions = DEFAULT_EXTENSIONS
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    discover: bool = False
     instances: dict[InstanceId, Instance] = Field(default_factory=dict)
 
     def find(self, instance_id: str) -> Instance:

@@ -24,6 +24,8 @@ class ConnectFaults:
     latency_seconds: float = 0.0
     #: Share of calls whose work is done before the connection is dropped without a reply.
     lose_reply: float = 0.0
+    #: Share of the calls other than StartEmailContact that are answered 403.
+    deny: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The Connect simulator: `PUT /contact/email` as the service answers it, with its limits, pace and
-idempotence, and the list of its addresses for `relay check`.
+idempotence, and the calls that read an instance's settings.
 
 Owns the protocol (rest-json) and the order of steps: faults, signature, pace, rules, token, answer, and only
-then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`.
+then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`, the
+settings in `instance`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -20,13 +22,12 @@ from aiohttp import web
 from relay.sandbox.chaos import Dice
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
-from relay.sandbox.limits import Refusal, Settings, check, check_instance
+from relay.sandbox.instance import Read, list_reads
+from relay.sandbox.limits import Refusal, Settings, check
 from relay.sandbox.signature import Keys, SignatureError, Signed, verify
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
-#: Most entries of a page of SearchEmailAddresses (MaxResult100 in the service model).
-_PAGE = 100
 
 _STATUS = {
     "InvalidRequestException": 400,
@@ -41,6 +42,7 @@ _STATUS = {
     "ThrottlingException": 429,
     "InternalServiceException": 500,
 }
+_START = "StartEmailContact"
 #: Errors about the payload.
 _OF_PAYLOADS = frozenset({"InvalidRequestException", "SerializationException"})
 _SIGNATURE_WORDS = {
@@ -86,7 +88,8 @@ class ConnectService:
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        self._settings = settings
+        #: The instance as its administrator has set it; a change counts from the next call on.
+        self.settings = settings
         self._keys = keys
         self._dice = dice
         self._book = book
@@ -97,49 +100,51 @@ class ConnectService:
         #: Errors to answer with next, before anything else is looked at, for tests of their effect. A payload
         #: that made a contact passes them by: Connect refuses nothing under a token that it has accepted.
         self.planned: list[Refusal] = []
+        #: The actions that the policy of the account does not allow, as IAM names them.
+        self.denied: set[str] = set()
 
     def application(self) -> web.Application:
         """The service, ready to be served."""
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_put("/contact/email", self._start_email_contact)
-        app.router.add_post("/search-email-addresses", self._search_email_addresses)
+        for method, path, action, work in list_reads(lambda: self.settings):
+            app.router.add_route(method, path, partial(self._read, action, work))
         return app
 
     async def _start_email_contact(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        return await self._answer(request, body, _START, partial(self._start, body))
+
+    async def _read(self, action: str, work: Read, request: web.Request) -> web.StreamResponse:
+        """Answer a call that reads, and starts no contact."""
+        body = await request.read()
+
+        def answer() -> web.Response:
+            found = work(request, body)
+            return _refusal(found) if isinstance(found, Refusal) else _json(found)
+
+        return await self._answer(request, body, action, answer)
+
+    async def _answer(
+        self, request: web.Request, body: bytes, action: str, work: Callable[[], web.Response]
+    ) -> web.StreamResponse:
+        """Do the work of a call, unless a fault or a signature forbids it; its reply may be lost."""
         faults = self._dice.chaos.connect
         if faults.latency_seconds:
             await asyncio.sleep(faults.latency_seconds)
-        answer = self._refuse(request, body) or self._start(body)
+        answer = self._refuse(request, body, action) or work()
         if answer.status == 200 and self._dice.roll(faults.lose_reply) and request.transport is not None:
             request.transport.abort()
         return answer
 
-    async def _search_email_addresses(self, request: web.Request) -> web.StreamResponse:
-        """Answer with a page of the instance's addresses (SearchEmailAddresses, of the service model)."""
-        body = await request.read()
-        if refused := self._refuse_signature(request, body):
-            return refused
-        try:
-            asked = json.loads(body)
-            instance_id, begin = str(asked["InstanceId"]), int(asked.get("NextToken") or 0)
-            most = int(asked.get("MaxResults", _PAGE))
-        except (ValueError, KeyError, AttributeError, TypeError) as exc:
-            return _error("InvalidRequestException", f"the arguments cannot be read: {exc}")
-        if not 0 < most <= _PAGE or begin < 0:
-            return _error("InvalidRequestException", f"MaxResults is 1 to {_PAGE}")
-        if refusal := check_instance(instance_id, self._settings):
-            return _refusal(refusal)
-        known = self._settings.addresses(instance_id)
-        found: dict[str, Any] = {
-            "EmailAddresses": [{"EmailAddress": each} for each in known[begin : begin + most]],
-            "ApproximateTotalCount": len(known),
-        }
-        return _json(found | ({"NextToken": str(begin + most)} if begin + most < len(known) else {}))
-
-    def _refuse(self, request: web.Request, body: bytes) -> web.Response | None:
+    def _refuse(self, request: web.Request, body: bytes, action: str) -> web.Response | None:
         """Refuse for a reason outside the arguments. Returns None where there is none."""
-        if self.planned and not (self.planned[0].code in _OF_PAYLOADS and self._has_contact(body)):
+        is_start = action == _START
+        if (
+            is_start
+            and self.planned
+            and not (self.planned[0].code in _OF_PAYLOADS and self._has_contact(body))
+        ):
             return _refusal(self.planned.pop(0))
         faults = self._dice.chaos.connect
         if self._dice.roll(faults.throttle):
@@ -148,7 +153,9 @@ class ConnectService:
             return _error("InternalServiceException", "An internal error occurred")
         if refused := self._refuse_signature(request, body):
             return refused
-        if not self._pace.take():
+        if action in self.denied or (not is_start and self._dice.roll(faults.deny)):
+            return _error("AccessDeniedException", f"not authorized to perform: connect:{action}")
+        if is_start and not self._pace.take():
             return _error("ThrottlingException", "Rate exceeded")
         return None
 
@@ -173,7 +180,7 @@ class ConnectService:
             params = json.loads(body)
         except ValueError:
             return _error("SerializationException", "the body is no JSON")
-        refusal = check(params, self._settings, size_of=self._size_of)
+        refusal = check(params, self.settings, size_of=self._size_of)
         if refusal is not None:
             return _refusal(refusal)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).digest()

@@ -70,11 +70,11 @@ def check(params: object, settings: Settings, *, size_of: Callable[[str], int | 
 
 
 def check_instance(instance_id: str, settings: Settings) -> Refusal | None:
-    """Check the id or ARN of an instance. Returns the refusal of the service for one that is not there."""
-    known = settings.instance_ids
-    if known is None or _bare(instance_id) in {_bare(each) for each in known}:
+    """Check that there is such an instance. Returns the refusal of the service, None where there is one."""
+    bare = bare_id(instance_id)
+    if settings.instance_ids is None or bare in {bare_id(known) for known in settings.instance_ids}:
         return None
-    return Refusal(code="ResourceNotFoundException", message=f"Instance {_bare(instance_id)} was not found")
+    return Refusal(code="ResourceNotFoundException", message=f"Instance {bare} was not found")
 
 
 def _check_files(
@@ -104,7 +104,7 @@ def _check_files(
     return None
 
 
-def _bare(instance_id: str) -> str:
+def bare_id(instance_id: str) -> str:
     """The UUID at the end of an instance's ARN; a bare one stays as it is."""
     return instance_id.rpartition("/")[2]
 

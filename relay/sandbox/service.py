@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 from aiohttp import web
 
+from relay.config.discovered import find_destinations
 from relay.config.model import Config
 from relay.routes import RouteTable
 from relay.sandbox.api import Api
@@ -33,7 +34,7 @@ from relay.sandbox.connect import ConnectService
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.guard import guard_of
-from relay.sandbox.limits import Settings
+from relay.sandbox.limits import Settings, bare_id
 from relay.sandbox.page import Page
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
@@ -224,26 +225,17 @@ async def _soon(work: Any) -> None:
 def settings_of(config: Config, **changes: Any) -> Settings:
     """The simulated instance that fits a configuration: its addresses, its file types, its limits."""
     routes = RouteTable(config)
-    own = {config.connect.instance_id, *(route.instance_id for route in config.routes if route.instance_id)}
 
     def has_address(_instance_id: str, address: str) -> bool:
         return routes.is_ours(address)
 
     def addresses(instance_id: str) -> list[str]:
         # a pattern takes many, of which none is known
-        asked = instance_id.rpartition("/")[2]
-        return sorted(
-            {
-                address
-                for route in config.routes
-                if (route.instance_id or config.connect.instance_id).rpartition("/")[2] == asked
-                for address in ([route.destination] if route.destination else route.match)
-                if not address.startswith("@") and "*" not in address
-            }
-        )
+        same = [each for each in config.list_instances() if bare_id(each) == bare_id(instance_id)]
+        return sorted({address for each in same for address in find_destinations(config, each)})
 
     values: dict[str, Any] = {
-        "instance_ids": frozenset(own),
+        "instance_ids": frozenset(config.list_instances()),
         "addresses": addresses,
         "has_address": has_address,
         "extensions": config.connect.allowed_extensions,

@@ -28,9 +28,9 @@ def build_policy(answers: Answers, *, prefix: str) -> dict[str, Any]:
             "Condition": {"StringEquals": {"connect:InstanceId": instance}},
         },
         {
-            "Sid": "Addresses",
+            "Sid": "Instance",
             "Effect": "Allow",
-            "Action": "connect:SearchEmailAddresses",
+            "Action": ["connect:SearchEmailAddresses", "connect:DescribeAttachedFilesConfiguration"],
             "Resource": "*",
         },
         {

@@ -6,6 +6,7 @@ import os
 import ssl
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,10 +16,11 @@ from aiohttp import web
 from aws_parts import nobody
 from certificates import Papers
 
-from relay.check.aws import _destinations, examine_aws
+from relay.check.aws import examine_aws
 from relay.check.clock import compare
 from relay.check.finding import Level
 from relay.config.builtin import INSTANCE_ID, builtin_config
+from relay.config.discovered import find_destinations
 from relay.sandbox.service import running_sandbox, settings_of
 
 FAR = "11111111-2222-3333-4444-555555555555"
@@ -295,6 +297,47 @@ def test_an_instance_of_another_region_is_a_fail(account):
     assert "would be asked" not in examine(connect=elsewhere)[f"instance {arn}"].detail
 
 
+@pytest.fixture
+def other_files(box):
+    """The simulated instance takes zip, too, and no file over 5 MB."""
+    before = box.connect.settings
+    box.connect.settings = replace(before, extensions=(*before.extensions, "zip"), max_file_bytes=5 << 20)
+    yield
+    box.connect.settings = before
+    box.connect.denied.clear()
+
+
+def test_the_instance_of_the_sandbox_is_fine(account):
+    """Somebody new sees that the addresses and the files of the simulated instance are found right."""
+    found = examine()
+    assert found[f"instance {INSTANCE_ID}"].level is Level.OK
+    assert found[f"files of instance {INSTANCE_ID}"].level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("discover", "done"), [(True, "goes by the instance"), (False, "set connect.discover")]
+)
+def test_files_that_differ_are_told(account, other_files, discover, done):
+    """What the instance takes, and the configuration does not say, is one line, with what comes of it."""
+    finding = examine(connect={"discover": discover})[f"files of instance {INSTANCE_ID}"]
+    assert finding.level is Level.WARN
+    assert finding.detail.startswith(
+        "it takes zip, which the configuration does not have; it takes files of 5,242,880"
+    )
+    assert done in finding.detail
+
+
+def test_files_that_may_not_be_looked_at_are_told_to_who_asks(account, box, other_files):
+    """Without the permission there is a line for `connect.discover`, and none for who does not want it."""
+    box.connect.denied.add("DescribeAttachedFilesConfiguration")
+    subject = f"files of instance {INSTANCE_ID}"
+    assert (
+        "allow connect:DescribeAttachedFilesConfiguration"
+        in examine(connect={"discover": True})[subject].detail
+    )
+    assert subject not in examine()
+
+
 def test_destinations_are_those_of_the_instance():
     """Only routes of the instance count, and only those that name whole addresses."""
     config = builtin_config(
@@ -304,8 +347,8 @@ def test_destinations_are_those_of_the_instance():
             {"match": ["d@example.com"], "instance_id": FAR},
         ]
     )
-    assert _destinations(config, INSTANCE_ID) == {"a@example.com", "c@example.com"}
-    assert _destinations(config, FAR) == {"d@example.com"}
+    assert find_destinations(config, INSTANCE_ID) == {"a@example.com", "c@example.com"}
+    assert find_destinations(config, FAR) == {"d@example.com"}
 
 
 @pytest.mark.parametrize(

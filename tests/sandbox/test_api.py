@@ -98,7 +98,7 @@ async def test_delete_empties_the_list_and_forgets_tokens(http, box, start):
     assert first != second
 
 
-CONNECT = {"throttle": 0.2, "error": 0.1, "latency_seconds": 1.0, "lose_reply": 0.1}
+CONNECT = {"throttle": 0.2, "error": 0.1, "latency_seconds": 1.0, "lose_reply": 0.1, "deny": 0.3}
 
 
 async def test_chaos_is_set_and_read(http, box):

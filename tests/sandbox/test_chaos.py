@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.sandbox.chaos import Chaos, Dice
 
 CALM = {
-    "connect": {"throttle": 0.0, "error": 0.0, "latency_seconds": 0.0, "lose_reply": 0.0},
+    "connect": {"throttle": 0.0, "error": 0.0, "latency_seconds": 0.0, "lose_reply": 0.0, "deny": 0.0},
     "s3": {"error": 0.0, "latency_seconds": 0.0, "refuse": 0.0, "lose_reply": 0.0},
 }
 
@@ -49,7 +49,7 @@ def test_a_document_that_was_read_can_be_set():
         ({"s3": []}, "s3 must be a JSON object"),
         (
             {"connect": {"throtle": 0.1}},
-            '"connect.throtle" is no fault; connect has "throttle", "error", "latency_seconds", "lose_reply"',
+            '"connect.throtle" is no fault; connect has "throttle", "error", "latency_seconds", "lose_reply", "deny"',
         ),
         ({"connect": {"throttle": 1.1}}, '"connect.throttle" must be a number from 0 to 1'),
         ({"connect": {"throttle": -0.1}}, '"connect.throttle" must be a number from 0 to 1'),
