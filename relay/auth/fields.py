@@ -112,6 +112,10 @@ class FieldFinder:
         """The fields before a place that `locate` gave, each with its line end."""
         return self._lines[2:place]
 
+    def below(self, place: int) -> bytes:
+        """The fields from a place that `locate` gave on."""
+        return self._lines[place:]
+
     def locate(self, name: bytes, *, looks: int | None = None) -> Iterator[tuple[int, Field]]:
         """The fields that `find` gives, each with its place in the header."""
         wanted = b"\r\n" + name

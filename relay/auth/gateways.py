@@ -8,40 +8,70 @@ wrote. Linear in the octets, and bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from relay.auth.authres import MethodResult, parse_results
-from relay.auth.fields import FieldFinder
+from relay.auth.authres import MethodResult, parse_results, read_authserv_id
+from relay.auth.fields import HEADER_BYTES, Field, FieldFinder
 from relay.auth.words import Result
 
 #: Octets above our Received field that are read, and of one field. A gateway writes some kilobytes.
 _MOST_BYTES = 65_536
 _MOST_FIELD_BYTES = 8_192
 _MOST_FIELDS = 8  # Authentication-Results: one for each filter of a gateway
+_MOST_LOOKS = 64  # below: those of each server that a mail came through
+#: Exchange Online writes its results into the second of them, too, or instead.
+_RESULT_FIELDS = (b"authentication-results", b"x-ms-exchange-authentication-results")
 _FOLDS = re.compile(r"\s++")
 _NUMBER = re.compile(r"-?[0-9]{1,6}(?:\.[0-9]{1,4})?")
 
 
 class Said:
-    """The fields that our own systems wrote above their Received field."""
+    """The fields that our own systems wrote: those above the lowest Received field of theirs, and, where the
+    operator says that they take such fields out of strangers' mail, those below it that stand there once.
+    """
 
-    def __init__(self, above: bytes) -> None:
+    def __init__(self, above: bytes, *, below: bytes = b"", servers: Collection[str] = ()) -> None:
+        """The fields of a mail; `servers` are the names, in lower case, by which Authentication-Results below
+        are told from those of others.
+        """
         self._finder = FieldFinder(above[:_MOST_BYTES])
+        # The end of a longer header would be missing, and a gateway writes there.
+        self._below = FieldFinder(below if len(below) <= HEADER_BYTES else b"")
+        self._servers = servers
 
     def read(self, name: str) -> str | None:
-        """The value of the first field of a name, on one line. Returns None where there is none."""
-        field = next(self._finder.find(name.lower().encode(), looks=_MOST_FIELDS), None)
+        """The value of the first field of a name above, or of the only one below, on one line. Returns None
+        where there is none.
+        """
+        wanted = name.lower().encode()
+        field = next(self._finder.find(wanted, looks=_MOST_FIELDS), None)
+        if field is None:
+            others = list(islice(self._below.find(wanted, looks=_MOST_FIELDS), 2))
+            # Of two the gateway has written one at most: it does not take them out.
+            field = others[0] if len(others) == 1 else None
         if field is None:
             return None
         return _FOLDS.sub(" ", field.value[:_MOST_FIELD_BYTES].decode("latin-1")).strip()
 
     def read_results(self) -> tuple[MethodResult, ...]:
-        """The results of all Authentication-Results fields, from the top."""
-        fields = islice(self._finder.find(b"authentication-results", looks=_MOST_FIELDS), _MOST_FIELDS)
-        return tuple(result for field in fields for result in parse_results(field.value))
+        """The results of all fields that hold some: those above from the top, then those of the last ARC set
+        above, then those below by a server of ours.
+        """
+        fields = [each.value for name in _RESULT_FIELDS for each in self._find(name)]
+        fields += [each.value for each in self._find(b"arc-authentication-results")][:1]
+        own = [
+            value
+            for each in islice(self._below.find(b"authentication-results", looks=_MOST_LOOKS), _MOST_LOOKS)
+            if read_authserv_id(value := each.value).lower().rstrip(".") in self._servers
+        ]
+        fields += own if len(own) == 1 else []
+        return tuple(result for value in fields for result in parse_results(value))
+
+    def _find(self, name: bytes) -> Iterator[Field]:
+        return islice(self._finder.find(name, looks=_MOST_FIELDS), _MOST_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,15 +210,20 @@ class Preset:
     #: Year and month.
     as_of: str
     read: Callable[[Said], ContentVerdict]
+    #: The name in its Authentication-Results, where that is another than the one in its Received fields.
+    server: str = ""
+    #: The gateway writes Authentication-Results of every mail, and so takes out those in its name (RFC 8601
+    #: §5).
+    writes_results: bool = True
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
     "microsoft365": Preset(as_of="2026-11", read=_read_microsoft),
     "google": Preset(as_of="2026-11", read=_read_google),
-    "proofpoint": Preset(as_of="2026-11", read=_read_proofpoint),
+    "proofpoint": Preset(as_of="2026-11", read=_read_proofpoint, server="ppops.net"),
     "mimecast": Preset(as_of="2026-11", read=_read_mimecast),
-    "rspamd": Preset(as_of="2026-11", read=_read_rspamd),
-    "spamassassin": Preset(as_of="2026-11", read=_read_spamassassin),
+    "rspamd": Preset(as_of="2026-11", read=_read_rspamd, writes_results=False),
+    "spamassassin": Preset(as_of="2026-11", read=_read_spamassassin, writes_results=False),
     "authentication-results": Preset(as_of="2026-11", read=_read_nothing),
 }
 

@@ -23,8 +23,18 @@ _FROM = re.compile(r"from\s++(\S++)(.*?)(?:\s+by\s|$)", re.IGNORECASE | re.DOTAL
 #: The name that a peer gave of itself, as Exim and qmail write it: an address there is the peer's claim.
 _CLAIM = re.compile(r"\b(?:helo|ehlo|ident)(?:=|\s++)[^\s()]++", re.IGNORECASE)
 _HELO = re.compile(r"\b(?:helo|ehlo)(?:=|\s++)([^\s()]++)", re.IGNORECASE)
-_BRACKETED = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f.:]{2,45})\]", re.IGNORECASE)
-_BARE = re.compile(r"\(([0-9A-Fa-f.:]{2,45})\)")
+#: An address, perhaps with a scope, as Exchange writes that of a link.
+_ADDRESS = r"([0-9A-Fa-f.:]{2,45})(?:%[0-9A-Za-z]{1,16})?"
+_BRACKETED = re.compile(rf"\[(?:IPv6:)?{_ADDRESS}\]", re.IGNORECASE)
+_BARE = re.compile(rf"\({_ADDRESS}\)")
+_BY = re.compile(rf"\sby\s++([^\s;()]{{1,255}})(?:\s++[(\[]{{1,2}}{_ADDRESS}[)\]])?", re.IGNORECASE)
+#: A step within one system, as Google and qmail write it where they had the mail over the network. "with
+#: HTTP", "from userid" and "invoked by uid" are none: there a mail begins, and its header is its writer's.
+_WITHIN = re.compile(
+    r"by\s++[^\s;()]++\s++(?:\([^()]{0,200}\)\s++)?with\s++(?:E?SMTP|LMTP)S?A?\b"
+    r"|\(qmail\s++[0-9]{1,10}\s++invoked from network\)",
+    re.IGNORECASE,
+)
 _FOLDS = re.compile(r"\s++")
 
 
@@ -40,6 +50,10 @@ class Hop:
     #: The part of the header above the lowest Received field that our own systems wrote; None where the peer
     #: is none of ours. Nobody but our own systems can have written it.
     above: bytes | None = None
+    #: The rest of the header, from that field on, which a stranger may have written; and the name that the
+    #: server gives itself there, in lower case.
+    below: bytes = b""
+    by: str = ""
 
 
 def find_hop(
@@ -58,22 +72,50 @@ def find_hop(
     last = peer
     finder = FieldFinder(header)
     place = 2  # that of the first line
+    reason, text, found = "", "", None
     for number, (at, field) in enumerate(finder.locate(b"received", looks=_MOST_HOPS), start=1):
         place = at
         text = _FOLDS.sub(" ", field.value[:_MOST_BYTES].decode("latin-1")).strip()
+        if _WITHIN.match(text) is not None:
+            continue
         found = read_client(text)
         if found is None:
             reason = f"not judged: Received field {number}, by our {last}, names no address"
-            return Hop(peer=None, helo="", reason=reason, above=finder.above(place))
+            break
         address, name = found
-        # A content filter on the same machine gives mail back over loopback.
-        if not address.is_loopback and not _is_ours(address, ours):
+        if _stays_within(address, text):
+            found = None
+        elif not _is_ours(address, ours):
             who = f"{address} ({show(name)})" if name else f"{address}"
             reason = f"judged as of {who}, which gave the mail to our {last}"
-            return Hop(peer=address, helo=name, reason=reason, above=finder.above(place))
-        last = last if address.is_loopback else address
-    reason = f"not judged: the mail comes from our own {last}"
-    return Hop(peer=None, helo="", reason=reason, above=finder.above(place))
+            break
+        else:
+            last, found = address, None
+    judged, name = found or (None, "")
+    by = _BY.search(f" {text}")
+    return Hop(
+        peer=judged,
+        helo=name,
+        reason=reason or f"not judged: the mail comes from our own {last}",
+        above=finder.above(place),
+        below=finder.below(place),
+        by="" if by is None else by[1].lower().rstrip("."),
+    )
+
+
+def _stays_within(address: Address, text: str) -> bool:
+    """Returns whether a server had the mail from its own machine: over loopback, as a content filter gives it
+    back, or from the address that the server gives as its own.
+    """
+    if address.is_loopback:
+        return True
+    by = _BY.search(f" {text}")
+    if by is None or by[2] is None:
+        return False
+    try:
+        return parse_address(by[2]) == address
+    except ValueError:
+        return False
 
 
 def read_client(text: str) -> tuple[Address, str] | None:

@@ -33,6 +33,8 @@ class OriginTerms:
     dnsbl: tuple[str, ...]
     #: The preset of the gateway in front; None where nothing of that kind is believed.
     upstream: str | None
+    #: The gateway takes fields of that kind out of strangers' mail, so that they count wherever they stand.
+    upstream_anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ def build_terms(config: Config) -> OriginTerms:
         sealers=identity.trusted_sealers,
         dnsbl=identity.dnsbl,
         upstream=identity.upstream,
+        upstream_anywhere=identity.upstream_fields == "anywhere",
     )
 
 
@@ -85,7 +88,8 @@ async def find_origin(sent: Sent, resolver: Resolver, terms: OriginTerms) -> Fou
         facts, resolver, seconds=terms.seconds, trusted_sealers=terms.sealers, dnsbl=terms.dnsbl
     )
     if terms.upstream is not None and hop.above is not None:
-        results = _hear(results, read_upstream(terms.upstream, hop.above))
+        below = hop.below if terms.upstream_anywhere else b""
+        results = _hear(results, read_upstream(terms.upstream, hop.above, below=below, by=hop.by))
     return Found(results=results, attributes={**build_identity_attributes(results), **name_hop(hop)})
 
 

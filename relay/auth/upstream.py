@@ -1,8 +1,10 @@
 """The word of the gateway in front: what it found about a mail before it passed the mail on to us.
 
 Owns who is believed: a field counts only above the lowest Received field that our own systems wrote
-(`relay.auth.hops` gives that part of the header), because all below may be a stranger's. Owns, too, what the
-word of the gateway changes: a failure of DMARC that it did not see is lifted.
+(`relay.auth.hops` gives that part of the header), because all below may be a stranger's. Where the operator
+says that the gateway takes such fields out of all mail that it accepts, those below count, too, each if it
+stands there once. Owns, too, what the word of the gateway changes: a failure of DMARC that it did not see is
+lifted.
 """
 
 from __future__ import annotations
@@ -44,10 +46,16 @@ class Upstream:
         return "none" if self.spam is None and self.phish is None else "clean"
 
 
-def read_upstream(gateway: str, above: bytes) -> Upstream:
-    """The word of a gateway, from the part of the header above the lowest Received field of ours."""
-    said = Said(above)
-    verdict = PRESETS[gateway].read(said)
+def read_upstream(gateway: str, above: bytes, *, below: bytes = b"", by: str = "") -> Upstream:
+    """The word of a gateway, from the part of the header above the lowest Received field of ours.
+
+    `below` is the rest, where the gateway takes fields of that kind out of strangers' mail; `by` is the name
+    that it gives itself in its Received field.
+    """
+    preset = PRESETS[gateway]
+    servers = {by, preset.server} - {""} if preset.writes_results else frozenset[str]()
+    said = Said(above, below=below, servers=servers)
+    verdict = preset.read(said)
     results = said.read_results()
     words = {method: word for method in _METHODS if (word := _choose(method, results)) is not None}
     author = next((each.properties.get("header.from", "") for each in results if each.method == "dmarc"), "")

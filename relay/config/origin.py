@@ -50,6 +50,7 @@ class Identity(Section):
         tuple[Annotated[str, AfterValidator(check_network)], ...], Field(max_length=100)
     ] = ()
     upstream: Upstream | None = None
+    upstream_fields: Literal["above", "anywhere"] = "above"
     trusted_sealers: Annotated[
         tuple[Annotated[str, AfterValidator(check_sealer)], ...], Field(max_length=100)
     ] = ()
@@ -63,5 +64,10 @@ class Identity(Section):
             raise ValueError(
                 f'upstream = "{self.upstream}" is believed from nobody; name the addresses of that gateway '
                 'in trusted_relays, as in trusted_relays = ["192.0.2.0/24"]'
+            )
+        if self.upstream_fields != "above" and self.upstream is None:
+            raise ValueError(
+                f'upstream_fields = "{self.upstream_fields}" says where the fields of a gateway stand; name its '
+                'kind in upstream, as in upstream = "rspamd"'
             )
         return self

@@ -64,6 +64,51 @@ def test_fields_below_the_first_stranger_are_never_read():
     assert "our 10.0.0.9" in hop.reason
 
 
+STRANGER = b"Received: from bank.example (bank.example [203.0.113.6]) by mx.ours; x\r\n"
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        b"by mail-ej1-f69.gw.ours with SMTP id a640c23a62f3a-aa4d1234; Thu",
+        b"by 2002:a05:6402:1d4b:b0:5d0:1 with SMTP id dz11csp123; Thu",
+        b"by mx2.ours (8.17/8.17) with ESMTPS id 1; Thu",
+        b"(qmail 28138 invoked from network); 29 Nov 2026 19:26:56 -0000",
+        b"from EX1.ours (fe80::a9d:1%12) by EX1.ours (fe80::a9d:1%12) with Microsoft SMTP Server",
+        b"from EX1.ours (10.9.9.9) by EX1.ours (10.9.9.9) with Microsoft SMTP Server id 15.2",
+        b"from pps.filterd (m1.ppops.ours [127.0.0.1]) by mx0a.ours (8.18/8.18) with ESMTP id 3",
+    ],
+)
+def test_step_within_one_system_is_passed_over(within):
+    """A field of ours without a client, or with the server itself as its client, is no hop: the next one is
+    judged.
+    """
+    hop = find_hop(US, "x", b"Received: " + within + b"\r\n" + STRANGER, OURS)
+    assert str(hop.peer) == "203.0.113.6"
+    assert hop.above == b"Received: " + within + b"\r\n"
+    assert hop.below == STRANGER
+    assert hop.by == "mx.ours"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"by mx.ours (Postfix, from userid 33) id 1; Thu",
+        b"(qmail 28138 invoked by uid 33); 29 Nov 2026 19:26:56 -0000",
+        b"by 2002:a17:90a::1 with HTTP; Thu",
+        b"(from www@localhost) by mx.ours (8.17/8.17/Submit) id 1; Thu",
+        b"from www-data by mx.ours with local (Exim 4.97) id 1; Thu",
+        b"from EX1.ours (fe80::a9d:1%12) by EX2.ours (10.9.9.9) with Microsoft SMTP Server",
+        b"from x (x) by x with SMTP",
+    ],
+)
+def test_mail_that_began_on_a_server_of_ours_may_name_any_hop_below(field):
+    """A form on a web server writes the whole header of its mail: what stands below is not read."""
+    hop = find_hop(US, "x", b"Received: " + field + b"\r\n" + STRANGER, OURS)
+    assert str(hop.peer) != "203.0.113.6"
+    assert b"203.0.113.6" not in hop.above
+
+
 def test_peer_that_is_none_of_ours_is_judged_itself():
     """Its Received fields may say what they like."""
     header = b"Received: from bank.example (bank.example [203.0.113.6]) by mx.ours\r\n"

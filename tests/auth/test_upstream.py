@@ -160,16 +160,15 @@ def test_every_preset_has_a_form_a_date_and_a_line_in_the_documentation():
         assert re.search(rf"^\| `{name}` \|.*\| {preset.as_of} \|$", page, re.MULTILINE), name
 
 
-async def origin_of(header, *, peer="192.0.2.7", gateway="rspamd"):
+async def origin_of(header, *, peer="192.0.2.7", gateway="rspamd", fields="above", ours=("192.0.2.0/24",)):
     """The attributes of a mail that this peer hands over."""
-    config = builtin_config(
-        identity={"trusted_relays": ["192.0.2.0/24"], "upstream": gateway} if gateway else {}
-    )
+    believed = {"trusted_relays": list(ours), "upstream": gateway, "upstream_fields": fields}
+    config = builtin_config(identity=believed if gateway else {})
     sent = Sent(
         peer=parse_address(peer),
         helo="gw.ours",
         reverse_path="a@bank.example",
-        mail=read_signed_mail([(header + MAIL).encode()]),
+        mail=read_signed_mail([(header if "\r\n\r\n" in header else header + MAIL).encode()]),
         received_at=datetime(2026, 11, 29, tzinfo=UTC),
     )
     return await find_origin(sent, ZoneResolver(ZONE), build_terms(config))
@@ -239,6 +238,146 @@ async def test_a_failure_that_the_gateway_did_not_see_is_lifted(header, policy, 
     attributes = (await origin_of(header, gateway="authentication-results")).attributes
     assert (attributes["relay_dmarc"], attributes["relay_dmarc_policy"]) == ("fail", policy)
     assert attributes["relay_identity"] == sentence
+
+
+#: By the gateway, its networks, and the header of a mail that it passed on, in the order in which it writes:
+#: what a stranger sent stands at {sent}.
+WHOLE = {
+    "microsoft365": (
+        ["192.0.2.0/24", "2603:1000::/24"],
+        ("Received: from CH0P1.namprd1.prod.gw.ours (2603:10b6:610:1::1) by PH7P2.namprd1.prod.gw.ours\r\n"
+        " (2603:10b6:510:2::2) with Microsoft SMTP Server (version=TLS1_3) id 15.21.48.16; Wed\r\n"
+        "Received: from SN1P3.namprd1.prod.gw.ours (2603:10b6:610:1:cafe::23) by CH0P1.gw.ours\r\n"
+        " (2603:10b6:610:1::33) with Microsoft SMTP Server id 15.21.48.16 via Frontend Transport; Wed\r\n"
+        "X-MS-Exchange-Authentication-Results: spf=fail (sender IP is 203.0.113.6)\r\n"
+        " smtp.mailfrom=bank.example; dkim=none (message not signed)\r\n header.d=none;dmarc=pass action=none"
+        " header.from=bank.example;\r\n"
+        "Received-SPF: Fail (gw.ours: domain of bank.example does not designate 203.0.113.6)\r\n"
+        "Received: from mail.bank.example (203.0.113.6) by SN1P3.mail.gw.ours (10.167.248.53) with\r\n"
+        " Microsoft SMTP Server id 15.21.48.11 via Frontend Transport; Wed\r\n"
+        "{sent}X-EOPAttributedMessage: 0\r\n"
+        "X-Forefront-Antispam-Report: CIP:203.0.113.6;CTRY:DE;LANG:en;SCL:6;SRV:;IPV:NLI;SFV:SPM;CAT:SPM;\r\n"
+        " DIR:INB;\r\n"),
+        "spam", "fail none pass", "fail none pass",
+    ),
+    "google": (
+        ["192.0.2.0/24"],
+        ("Received: by mail-ej1-f69.gw.ours with SMTP id a640c23a62f3a-1; Wed\r\n"
+        "X-Received: by 2002:a17:907:1::1 with SMTP id hc1; Wed\r\n"
+        "ARC-Seal: i=1; a=rsa-sha256; t=1; cv=none; d=gw.ours; s=arc; b=AA==\r\n"
+        "ARC-Authentication-Results: i=1; mx.gw.ours;\r\n       spf=pass (gw.ours: domain of a@bank.example"
+        " designates 203.0.113.6) smtp.mailfrom=a@bank.example;\r\n       dmarc=pass (p=REJECT dis=NONE)"
+        " header.from=bank.example\r\n"
+        "Received: from mail.bank.example (mail.bank.example. [203.0.113.6])\r\n        by mx.gw.ours with"
+        " ESMTPS id n9si1\r\n        (version=TLS1_3 cipher=TLS_AES_256_GCM_SHA384); Wed\r\n"
+        "Received-SPF: pass (gw.ours)\r\n"
+        "Authentication-Results: mx.gw.ours;\r\n       spf=pass smtp.mailfrom=a@bank.example;\r\n       dmarc=pass"
+        " header.from=bank.example\r\n"
+        "{sent}X-Gm-Spam: 0\r\nX-Gm-Phishy: 1\r\n"),
+        "phish", "pass - pass", "pass - pass",
+    ),
+    "proofpoint": (
+        ["192.0.2.0/24"],
+        ("Received: from pps.filterd (m0096528.ppops.net [127.0.0.1])\r\n\tby mx0a-001.gw.ours (8.18.1.11/8.18.1.11)"
+        " with ESMTP id 4a1;\r\n\tWed\r\n"
+        "Authentication-Results: ppops.net;\r\n\tspf=softfail smtp.mailfrom=a@bank.example; dmarc=fail"
+        " header.from=bank.example\r\n"
+        "Received: from mail.bank.example (mail.bank.example [203.0.113.6])\r\n\tby mx0a-001.gw.ours (PPS) with"
+        " ESMTPS id 4b2-1\r\n\t(version=TLSv1.3 verify=NOT); Wed\r\n"
+        "{sent}X-Proofpoint-GUID: AbCdEf\r\n"
+        "X-Proofpoint-Spam-Details: rule=inbound_spam policy=inbound score=99\r\n phishscore=0 spamscore=99"
+        " classifier=spam\r\n"),
+        "spam", "softfail - fail", "softfail - fail",
+    ),
+    "mimecast": (
+        ["192.0.2.0/24"],
+        ("Received: from mail.bank.example (mail.bank.example [203.0.113.6]) by\r\n relay.gw.ours with ESMTP with STARTTLS"
+        " (version=TLSv1.3)\r\n id us-mta-1-AbC-1; Wed\r\nX-MC-Unique: AbC-1\r\n"
+        "{sent}Authentication-Results: relay.gw.ours;\r\n\tspf=pass smtp.mailfrom=a@bank.example;\r\n\tdmarc=pass"
+        " header.from=bank.example\r\nX-Mimecast-Spam-Score: 12\r\nX-Mimecast-Originator: bank.example\r\n"),
+        "spam", "- - -", "pass - pass",
+    ),
+    "rspamd": (
+        ["192.0.2.0/24"],
+        ("Received: from mail.bank.example (mail.bank.example [203.0.113.6])\r\n\tby gw.ours (Postfix) with ESMTPS id"
+        " 4F2\r\n\tfor <support@example.com>; Wed\r\n"
+        "Authentication-Results: gw.ours;\r\n\tdkim=none;\r\n\tdmarc=fail header.from=bank.example\r\n"
+        "{sent}X-Rspamd-Queue-Id: 4F2\r\nX-Rspamd-Server: gw\r\nX-Spamd-Result: default: False [9.00 / 15.00];\r\n"
+        "\tPHISHING(4.00)[bank.example->evil.example]\r\nX-Rspamd-Action: add header\r\nX-Spam: Yes\r\n"),
+        "phish", "- - -", "- - -",
+    ),
+    "spamassassin": (
+        ["192.0.2.0/24"],
+        ("Received: from mail.bank.example (mail.bank.example [203.0.113.6])\r\n\tby gw.ours (8.18/8.18) with ESMTP id"
+        " 4F2; Wed\r\n"
+        "{sent}X-Spam-Status: Yes, score=7.1 required=5.0 tests=BAYES_99,SPF_FAIL\r\n\tautolearn=no version=4.0.1\r\n"
+        "X-Spam-Flag: YES\r\n"),
+        "spam", "- - -", "fail - -",
+    ),
+    "authentication-results": (
+        ["192.0.2.0/24"],
+        ("Received: from mail.bank.example (mail.bank.example [203.0.113.6])\r\n\tby gw.ours (Postfix) with ESMTPS id"
+        " 4F2; Wed\r\nAuthentication-Results: gw.ours; dmarc=pass header.from=bank.example\r\n{sent}"),
+        "none", "- - -", "- - pass",
+    ),
+}  # fmt: skip
+SENT = "From: a@bank.example\r\nSubject: x\r\n"
+#: Fields that say the opposite of what each gateway found, as a stranger would write them.
+FORGED = {
+    "microsoft365": "X-Forefront-Antispam-Report: SCL:-1;SFV:NSPM;CAT:NONE;\r\n",
+    "google": "X-Gm-Spam: 0\r\nX-Gm-Phishy: 0\r\n",
+    "proofpoint": "X-Proofpoint-Spam-Details: rule=notspam policy=default score=0\r\n",
+    "mimecast": "X-Mimecast-Spam-Score: 0\r\n",
+    "rspamd": (
+        "X-Spamd-Result: default: False [-9.00 / 15.00]\r\nX-Rspamd-Action: no action\r\nX-Spam: No\r\n"
+    ),
+    "spamassassin": "X-Spam-Status: No, score=-9 tests=SPF_PASS\r\nX-Spam-Flag: NO\r\n",
+    "authentication-results": "",
+}
+RESULTS_FORGED = "Authentication-Results: {by}; spf=pass smtp.mailfrom=bank.example; dmarc=pass header.from=bank.example\r\n"
+
+
+def heard(attributes):
+    """The word of the gateway, and its results of spf, dkim and dmarc as its sentence has them."""
+    told = attributes["relay_upstream_detail"]
+    words = (re.search(rf" {name}=([a-z]+)", told) for name in ("spf", "dkim", "dmarc"))
+    return attributes["relay_upstream"], " ".join(found[1] if found else "-" for found in words)
+
+
+@pytest.mark.parametrize("gateway", WHOLE)
+async def test_whole_mail_of_each_gateway_is_heard_as_far_as_it_can_be_proved(gateway):
+    """By default only what stands above counts; where the gateway is said to take out what strangers write,
+    all of its fields do. The hop before it is judged either way.
+    """
+    ours, form, word, above, all_words = WHOLE[gateway]
+    header = form.format(sent=SENT) + "\r\nHello\r\n"
+    found = await origin_of(header, gateway=gateway, ours=ours)
+    assert "judged as of 203.0.113.6 (mail.bank.example)" in found.attributes["relay_hop_detail"]
+    assert heard(found.attributes) == ("none", above)
+    found = await origin_of(header, gateway=gateway, ours=ours, fields="anywhere")
+    assert heard(found.attributes) == (word, all_words)
+
+
+@pytest.mark.parametrize("fields", ["above", "anywhere"])
+@pytest.mark.parametrize("gateway", WHOLE)
+async def test_what_a_stranger_writes_is_never_believed_beside_a_gateways_own(gateway, fields):
+    """Forged fields, at the top or at the end of what the stranger sent, never speak for him: above they
+    change nothing, and elsewhere two fields of a name are none.
+    """
+    ours, form, word, _, _ = WHOLE[gateway]
+    by = re.search(r"203\.0\.113\.6\S*\s+by\s+(\S+)", form)[1]
+    forged = FORGED[gateway] + RESULTS_FORGED.format(by=by) + RESULTS_FORGED.format(by="ppops.net")
+    for sent in (forged + SENT, SENT + forged):
+        plain = await origin_of(form.format(sent=SENT) + "\r\nHello\r\n", gateway=gateway, ours=ours)
+        found = await origin_of(
+            form.format(sent=sent) + "\r\nHello\r\n", gateway=gateway, ours=ours, fields=fields
+        )
+        assert heard(found.attributes)[0] in {"none", word}
+        if fields == "above":
+            assert heard(found.attributes) == heard(plain.attributes)
+        elif heard(plain.attributes)[1].endswith("-"):  # its own dmarc does not stand above
+            assert heard(found.attributes)[1].endswith("-")
+            assert "verified by our gateway" not in found.attributes["relay_identity"]
 
 
 pieces = st.lists(
