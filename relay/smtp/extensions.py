@@ -8,9 +8,9 @@ never by the commands before: their order is checked in `session`. Follows RFC 5
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from relay import replies
+from relay.smtp.remembered import remembered
 from relay.smtp.settings import ListenerSettings, contains
 from relay.vocabulary import Reply
 
@@ -49,7 +49,7 @@ def decide_extensions(
     )
 
 
-@lru_cache(maxsize=256)
+@remembered(64)  # as many ways there are to set the six
 def build_hello(settings: ListenerSettings, extensions: Extensions) -> bytes:
     """The reply to EHLO and LHLO."""
     lines = [

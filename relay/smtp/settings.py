@@ -7,8 +7,10 @@ at, and the announcements. A reload makes new settings; sessions that are open k
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from relay import replies
 from relay.config.listener import Listener
@@ -30,7 +32,7 @@ _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ListenerSettings:
-    """One listener under one configuration. Compared by identity, so that caches can be keyed by it."""
+    """One listener under one configuration. Compared by identity."""
 
     config: Config
     listener: Listener
@@ -80,6 +82,8 @@ class ListenerSettings:
     scanners: Scanners | None = None
     #: The lists of senders; None where the configuration has none.
     lists: Lists | None = None
+    #: The caches of functions of these settings (`remembered`).
+    remembered: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     @property
     def commit_seconds(self) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from relay import replies, telemetry
@@ -17,6 +16,7 @@ from relay.domains import normalise_address
 from relay.envelope import Envelope, ForwardPath, Peer, SpoolId
 from relay.smtp.parameters import MailParameters, parse_mail_parameters, parse_rcpt_parameters
 from relay.smtp.paths import LONG_LOCAL, REVERSE, STRICT, Path, parse_path
+from relay.smtp.remembered import remembered
 from relay.smtp.settings import ListenerSettings
 from relay.vocabulary import Reply
 
@@ -67,7 +67,7 @@ class Transaction:
         be read.
         """
         reply, address, path, sloppy = read_recipient(
-            argument, self.settings, smtputf8=self.parameters.smtputf8
+            self.settings, argument, smtputf8=self.parameters.smtputf8
         )
         if path is None:
             return reply, address
@@ -126,8 +126,8 @@ class Recipient(NamedTuple):
     sloppy: bool = False
 
 
-@lru_cache(maxsize=1_024)  # a mail server sees the same few recipients all day
-def read_recipient(argument: bytes, settings: ListenerSettings, *, smtputf8: bool) -> Recipient:
+@remembered(1_024)  # a mail server sees the same few recipients all day
+def read_recipient(settings: ListenerSettings, argument: bytes, *, smtputf8: bool) -> Recipient:
     """The reading of the argument of a RCPT."""
     limits = LONG_LOCAL if settings.lenient else STRICT
     path = parse_path(argument, b"TO:", lenient=settings.lenient, limits=limits)

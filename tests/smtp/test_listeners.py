@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import io
 import json
 import resource
 import socket
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,8 @@ from relay import telemetry
 from relay.smtp.sockets import BACKLOG, open_socket
 
 BEGIN = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nDATA\r\n"
+#: Where the classes come from of which a configuration is made.
+MODULES = {name for name in sys.modules if name.partition(".")[0] in ("relay", "ssl", "_ssl")}
 
 
 def greeted(serving: Serving, index: int = 0) -> socket.socket:
@@ -81,6 +85,32 @@ def test_reload_is_for_new_sessions():
         with serving.connect() as new:
             assert new.recv(1_000).startswith(b"220 new.test.example ")
             assert b"SIZE 70000" in replies_to(new, b"EHLO c\r\n", b"250 ")
+
+
+def instances() -> Counter[str]:
+    """The living objects of our classes and of ssl's, by class."""
+    gc.collect()
+    kinds = (type(each) for each in gc.get_objects())
+    return Counter(f"{kind.__module__}.{kind.__name__}" for kind in kinds if kind.__module__ in MODULES)
+
+
+def test_reloads_leave_nothing_of_earlier_configurations(papers):
+    """After reloads with sessions between them, only what the last configuration is made of is there."""
+    asks = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nRCPT TO:<no@b.example>\r\nQUIT\r\n"
+    counts = []
+    with Serving(build_config(papers)) as serving:
+        for _ in range(4):
+
+            async def reload() -> None:
+                serving.server.reload(build_config(papers))
+
+            serving.call(reload())
+            with greeted(serving) as sock:
+                assert b"250 2.1.5" in replies_to(sock, asks, b"221 ")
+            until(lambda: not serving.server._server.sessions)
+            counts.append(instances())
+    assert counts[-1]["relay.smtp.settings.ListenerSettings"] == 1
+    assert not counts[-1] - counts[0]
 
 
 def test_drain_twice_is_one_drain():
