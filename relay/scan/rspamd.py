@@ -2,7 +2,7 @@
 
 Owns the headers of the request and the reading of the answer. Never raises for what rspamd does, never waits
 longer than it is told, never follows a redirect. Follows rspamd's protocol documentation ("Rspamd HTTP
-request", "Rspamd HTTP reply").
+request", "Rspamd HTTP reply") and its module http_headers, which takes results of checks from the request.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from relay.auth.words import Result
 from relay.scan.model import ScannerKind, ScanResult, ScanWord, Symbol
 
 #: Octets of an answer that are read.
@@ -30,6 +31,23 @@ _MOST_RECIPIENTS = 100
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 #: The actions by which rspamd takes a mail for spam; "greylist" and "soft reject" say that it is not sure.
 _SPAM_ACTIONS = frozenset({"reject", "add header", "rewrite subject", "quarantine", "discard"})
+#: The words of our checks as rspamd's module `http_headers` reads them: no header for a check that DNS kept
+#: from a result, so that a rspamd with a DNS of its own may find it.
+_TOLD = {
+    Result.PASS: "pass",
+    Result.FAIL: "fail",
+    Result.SOFTFAIL: "softfail",
+    Result.NEUTRAL: "neutral",
+    Result.NONE: "na",
+    Result.PERMERROR: "permfail",
+}
+#: Words that the module knows for one method only.
+_TOLD_OTHERWISE = {
+    ("dkim", Result.NEUTRAL): "permfail",
+    ("dkim", Result.POLICY): "permfail",
+}
+#: A failure of DMARC by the policy to be applied.
+_TOLD_POLICIES = {"reject": "reject", "quarantine": "quarantine"}
 _KNOWN_ACTIONS = _SPAM_ACTIONS | {"no action", "greylist", "soft reject"}
 
 
@@ -44,6 +62,9 @@ class Envelope:
     recipients: Sequence[str] = ()
     queue_id: str = ""
     user: str = ""
+    #: The results of the checks of its origin, by the names of a contact's attributes; empty where they are
+    #: not known.
+    results: Mapping[str, str] = field(default_factory=dict)
 
 
 async def scan_by_rspamd(
@@ -76,6 +97,20 @@ def build_request_headers(envelope: Envelope) -> Iterator[tuple[str, str]]:
     for name, value in facts:
         if value:
             yield name, _UNPRINTABLE.sub("?", value[:_TOKEN_CHARACTERS])
+    for method in ("spf", "dkim", "dmarc", "arc"):
+        if word := _tell_result(method, envelope.results):
+            yield method.upper(), json.dumps({"result": word})
+
+
+def _tell_result(method: str, results: Mapping[str, str]) -> str:
+    """The word of a check in rspamd's vocabulary; "" for none."""
+    word = results.get(f"relay_{method}", "")
+    if word not in set(Result):
+        return ""
+    if method == "dmarc" and word == Result.FAIL:
+        return _TOLD_POLICIES.get(results.get("relay_dmarc_policy", ""), "softfail")
+    result = Result(word)
+    return _TOLD_OTHERWISE.get((method, result)) or _TOLD.get(result, "")
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -1,13 +1,13 @@
 """The findings about a whole mail before its commit: of the checks of its origin, of scanners, and of lists.
 
-Owns that all of them are asked at once. Never judges: `relay.policy` does. A fault of ours in one of them is
-told in the log, and is no reason to refuse a mail.
+Owns that all of them are asked at once, and that a scanner may wait for the origin. Never judges:
+`relay.policy` does. A fault of ours in one of them is told in the log, and is no reason to refuse a mail.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from relay import telemetry
 from relay.auth.signed import SignedMailReader
@@ -27,14 +27,19 @@ async def find_findings(
     """The results that are stored with a mail, by the names of a contact's attributes; none where nothing is
     asked.
     """
-    ways = []
-    judged = offered
+    ways: list[Awaitable[Mapping[str, str]]] = []
+    judged, origin = offered, None
     if signed is not None and settings.identity is not None:
         mail = signed.finish()
-        ways.append(settings.identity.find_results(offered.envelope, mail))
+        checks = settings.identity.find_results(offered.envelope, mail)
+        if settings.scanners is None:
+            ways.append(checks)
+        else:
+            origin = asyncio.create_task(checks)
+            ways.append(origin)
         judged = offered._replace(envelope=settings.identity.judge_as(offered.envelope, mail))
     if settings.scanners is not None:
-        ways.append(settings.scanners.find_results(judged))
+        ways.append(settings.scanners.find_results(judged, origin))
     looking = None
     if settings.lists is not None:
         claims = Claims(authors=author_fields, reverse_path=offered.envelope.reverse_path)

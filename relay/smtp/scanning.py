@@ -22,6 +22,8 @@ _PIECE_BYTES = 65_536
 #: The share of its time that a mail waits for a turn: so much is left for each question that a scanner which
 #: does not answer is away, and not only asked too late.
 _TURN_SHARE = 0.5
+#: The share of its time that a mail waits for the results of its origin, before it waits for a turn.
+_ORIGIN_SHARE = 0.25
 #: Mails in a row without any answer, after which a scanner is away.
 _FAILURES = 3
 #: Seconds between two probes of a scanner that is away.
@@ -31,6 +33,8 @@ PROBE_SECONDS = 10.0
 _PROBE = b"From: <>\r\nSubject: Can mail be scanned again?\r\n\r\n"
 #: The question to a scanner: the mail, and the seconds that are left for it.
 _Ask = Callable[[Submission, float], Awaitable[ScanResult]]
+#: The results of the checks of a mail's origin, once they are made.
+Origin = asyncio.Future[Mapping[str, str]]
 #: The question about no mail of anybody's, in so many seconds.
 _Probe = Callable[[float], Awaitable[ScanResult]]
 
@@ -38,12 +42,23 @@ _Probe = Callable[[float], Awaitable[ScanResult]]
 class AskedScanner:
     """A scanner as a receiver asks it: in turns, within a limit, and not while it is away."""
 
-    def __init__(self, name: str, kind: ScannerKind, limits: Scanner, *, ask: _Ask, probe: _Probe) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: ScannerKind,
+        limits: Scanner,
+        *,
+        ask: _Ask,
+        probe: _Probe,
+        hears_origin: bool = False,
+    ) -> None:
+        """With `hears_origin` the scanner is told the results of the checks of a mail's origin."""
         #: The name of the scanner in the configuration.
         self.name = name
         self._kind = kind
         self._ask = ask
         self._probe = probe
+        self._hears_origin = hears_origin
         self._turns = asyncio.Semaphore(limits.concurrency)
         self._failures = 0
         self._absence = Absence(self._is_back, every_seconds=PROBE_SECONDS, moved=self._tell_move)
@@ -60,12 +75,17 @@ class AskedScanner:
         """Probe the scanner no longer: nobody asks it from now on."""
         self._absence.close()
 
-    async def scan(self, offered: Submission) -> ScanResult:
-        """The result for a mail, within `seconds`, the wait for a turn included."""
+    async def scan(self, offered: Submission, origin: Origin | None = None) -> ScanResult:
+        """The result for a mail, within `seconds`, the waits for a turn and for the results of the checks of
+        its origin included.
+        """
         now = asyncio.get_running_loop().time
         begun = now()
+        if self._hears_origin and origin is not None:
+            await asyncio.wait({origin}, timeout=self.seconds * _ORIGIN_SHARE)
+            offered = offered._replace(results=origin.result() if origin.done() else {})
         try:
-            async with asyncio.timeout(self.seconds * _TURN_SHARE):
+            async with asyncio.timeout_at(begun + self.seconds * _TURN_SHARE):
                 await self._turns.acquire()
         except TimeoutError:
             result = self._without(f"{self.name} had no turn for it within {self.seconds * _TURN_SHARE:g} s")
@@ -140,9 +160,12 @@ class Scanners:
         for each in self._scanners:
             each.retire()
 
-    async def find_results(self, offered: Submission) -> Mapping[str, str]:
-        """The results of all scanners for a mail, as attributes of its contact by name."""
-        return build_scan_attributes(await asyncio.gather(*(each.scan(offered) for each in self._scanners)))
+    async def find_results(self, offered: Submission, origin: Origin | None = None) -> Mapping[str, str]:
+        """The results of all scanners for a mail, as attributes of its contact by name; `origin` will have
+        those of the checks of its origin.
+        """
+        scans = (each.scan(offered, origin) for each in self._scanners)
+        return build_scan_attributes(await asyncio.gather(*scans))
 
 
 def build_scanners(config: Config, earlier: Scanners | None = None) -> Scanners | None:
@@ -188,6 +211,7 @@ def _build_rspamd(rspamd: Rspamd) -> AskedScanner:
             recipients=tuple(path.address for path in offered.envelope.forward_paths),
             queue_id=offered.spool_id,
             user=peer.login or "",
+            results=offered.results,
         )
         size = offered.size - offered.trace_size
         return await scan_by_rspamd(
@@ -200,7 +224,7 @@ def _build_rspamd(rspamd: Rspamd) -> AskedScanner:
             rspamd.url, _read_probe(), size=len(_PROBE), envelope=nobody, seconds=seconds
         )
 
-    return AskedScanner("rspamd", ScannerKind.SPAM, rspamd, ask=ask, probe=probe)
+    return AskedScanner("rspamd", ScannerKind.SPAM, rspamd, ask=ask, probe=probe, hears_origin=True)
 
 
 async def _read_probe() -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,34 @@ async def test_spam():
         15.0,
     )
     assert [(each.name, each.score) for each in result.symbols] == [("GTUBE", 15.0), ("MX", -0.1)]
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ({}, {}),
+        (
+            {"relay_spf": "pass", "relay_dkim": "fail", "relay_dmarc": "pass", "relay_arc": "none"},
+            {"SPF": "pass", "DKIM": "fail", "DMARC": "pass", "ARC": "na"},
+        ),
+        ({"relay_spf": "softfail", "relay_dkim": "neutral"}, {"SPF": "softfail", "DKIM": "permfail"}),
+        ({"relay_spf": "permerror", "relay_dkim": "policy"}, {"SPF": "permfail", "DKIM": "permfail"}),
+        ({"relay_spf": "temperror", "relay_dkim": "temperror", "relay_dmarc": "temperror"}, {}),
+        ({"relay_dmarc": "fail", "relay_dmarc_policy": "reject"}, {"DMARC": "reject"}),
+        ({"relay_dmarc": "fail", "relay_dmarc_policy": "quarantine"}, {"DMARC": "quarantine"}),
+        ({"relay_dmarc": "fail", "relay_dmarc_policy": "none"}, {"DMARC": "softfail"}),
+        ({"relay_dmarc": "fail"}, {"DMARC": "softfail"}),
+        ({"relay_spf": 'pass"\r\nIP: 192.0.2.1'}, {}),
+    ],
+)
+def test_rspamd_is_told_our_results(results, told):
+    """Each result goes out by a word of rspamd's module http_headers, and none that DNS kept back."""
+    headers = dict(build_request_headers(replace(ENVELOPE, recipients=(), results=results)))
+    for name in ("IP", "Helo", "From", "Queue-Id"):
+        del headers[name]
+    assert {name: json.loads(value) for name, value in headers.items()} == {
+        name: {"result": word} for name, word in told.items()
+    }
 
 
 def test_symbols_without_weight():

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from email.message import EmailMessage
 
 import pytest
+from dns_server import dns_in_a_thread
 from harness import free_port, until
 from serving import Serving, build_config
 
@@ -26,6 +27,17 @@ pytestmark = [
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD" + rb"-ANTIVIRUS-TEST-FILE!$H+H*"
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD" + "-ANTI-UBE-TEST-EMAIL*C.34X"
 MAX_BYTES = 1_048_576
+#: Rules of the names to which rspamd's own module http_headers has conditions, and that module.
+RULES = """
+for _, name in ipairs({'DKIM_CHECK', 'SPF_CHECK', 'DMARC_CALLBACK'}) do
+  rspamd_config:register_symbol({name = name, type = 'callback', callback = function() end})
+end
+for _, name in ipairs({'R_SPF_ALLOW', 'R_SPF_FAIL', 'R_DKIM_NA', 'DMARC_NA'}) do
+  rspamd_config:set_metric_symbol({name = name, score = 0.1})
+  rspamd_config:register_symbol({name = name, type = 'virtual', parent = -1})
+end
+dofile('/usr/share/rspamd/plugins/http_headers.lua')
+"""
 
 
 @contextmanager
@@ -65,15 +77,17 @@ def clamd(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rspamd(tmp_path_factory):
-    """The URL of an rspamd that has no rules, and asks nobody."""
+    """The URL of an rspamd that takes the results of others' checks, has no rules else, and asks nobody."""
     home, port = tmp_path_factory.mktemp("rspamd"), free_port()
     home.chmod(0o755)
     (home / "tld").write_text("example\n")
+    (home / "rules.lua").write_text(RULES)
     (home / "rspamd.conf").write_text(
         f'options {{ pidfile = "{home}/pid"; temp_dir = "{home}"; url_tld = "{home}/tld"; filters = "";\n'
         f'  dns {{ nameserver = ["127.0.0.1:1"]; timeout = 0.1s; retransmits = 1; }} }}\n'
         f'logging {{ type = "console"; level = "warning"; }}\n'
         f'worker "normal" {{ bind_socket = "127.0.0.1:{port}"; count = 1; }}\n'
+        f'lua = "{home}/rules.lua";\n'
         f'metric {{ actions {{ reject = 15; "add header" = 6; }} }}\n'
     )
     url = f"http://127.0.0.1:{port}"
@@ -145,6 +159,21 @@ def test_spam(serving):
     assert "GTUBE" in results["relay_spam_detail"]
     code, text, _ = send(serving, build(GTUBE), "sales@example.com")
     assert (code, text) == (554, "5.7.1 Taken for spam")
+
+
+@pytest.mark.parametrize(("record", "symbol"), [("+all", "R_SPF_ALLOW"), ("-all", "R_SPF_FAIL")])
+def test_rspamd_takes_the_results_of_our_checks(rspamd, record, symbol):
+    """An rspamd with its module http_headers has the symbols of our results, and needs no DNS for them."""
+    with dns_in_a_thread({("customer.example", "TXT"): [f'"v=spf1 {record}"']}) as dns:
+        config = build_config(
+            scan={"rspamd": {"url": rspamd, "seconds": 60.0}},
+            identity={"enabled": True},
+            dns={"servers": [f"127.0.0.1:{dns.port}"], "deadline_seconds": 10.0},
+            listeners=[{"bind": "127.0.0.1:0", "tls": "none", "role": "mx"}],
+        )
+        with Serving(config) as running_server:
+            _, _, results = send(running_server, build(), "support@example.com")
+    assert f"{symbol} (0.10)" in results["relay_spam_detail"]
 
 
 def test_mail_over_the_stream_limit(serving):

@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from dns_server import dns_in_a_thread
 from harness import until
 from scanner_server import SPAM, VIRUS, scanners_in_a_thread
 from serving import Serving, build_config
@@ -108,6 +109,38 @@ def test_rspamd_is_told_the_hop_that_is_judged(scanners):
         (mail,) = serving.spool.mails
     assert {"IP: 198.51.100.9", "Helo: mx.club.example"} <= set(scanners.heads[0].decode().split("\r\n"))
     assert mail.envelope.peer.address == "127.0.0.1"
+
+
+def test_rspamd_is_told_what_was_found_of_the_origin(scanners):
+    """The results of our checks reach rspamd with the mail. DNS that is silent keeps it from its verdict for
+    a quarter of its time at most, and the mail is scanned without them.
+    """
+    zone = {("customer.example", "TXT"): ['"v=spf1 ip4:127.0.0.1 -all"']}
+    told = []
+    with dns_in_a_thread(zone) as server:
+        plain = {"bind": "127.0.0.1:0", "tls": "none", "role": "mx"}
+        dns = {"servers": [f"127.0.0.1:{server.port}"], "timeout_seconds": 20.0, "deadline_seconds": 20.0}
+        config = config_for(
+            scanners,
+            listeners=[plain],
+            dns=dns,
+            identity={"enabled": True},
+            scan={"rspamd": {"url": scanners.rspamd, "seconds": 4.0}},
+        )
+        for is_silent in (False, True):
+            server.is_silent = is_silent
+            with Serving(config) as serving:
+                with concurrent.futures.ThreadPoolExecutor(1) as threads:
+                    sent = threads.submit(send, serving, build(1))
+                    until(lambda: len(scanners.heads) > len(told))
+                    told.append(set(scanners.heads[-1].decode().split("\r\n")))
+                    server.is_silent = False
+                    assert sent.result(30)[0] == 250
+                (mail,) = serving.spool.mails
+                assert mail.results["relay_spam"] == "clean"
+    expected = {'SPF: {"result": "pass"}', 'DKIM: {"result": "na"}', 'ARC: {"result": "na"}'}
+    assert expected <= told[0]
+    assert not [line for line in told[1] if line.startswith(("SPF:", "DKIM:", "DMARC:", "ARC:"))]
 
 
 def test_policy_refuses_viruses_and_tags_spam(scanners):
