@@ -61,7 +61,7 @@ def sandbox_command(
 async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no_daemon: bool) -> None:
     from relay.sandbox.configuration import sandbox_config, write_config  # noqa: PLC0415  # an extra
     from relay.sandbox.daemon import open_daemon  # noqa: PLC0415
-    from relay.sandbox.service import Sandbox, settings_of  # noqa: PLC0415
+    from relay.sandbox.service import Sandbox, buckets_of, settings_of  # noqa: PLC0415
 
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -70,7 +70,13 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
     file = place / "relay.toml"
     write_config(config, file)
     async with AsyncExitStack() as stack:
-        box = Sandbox(settings=settings_of(config), bucket=config.s3.bucket, http=split_bind(http), smtp=smtp)
+        box = Sandbox(
+            settings=settings_of(config),
+            bucket=config.s3.bucket,
+            buckets=buckets_of(config),
+            http=split_bind(http),
+            smtp=smtp,
+        )
         try:
             await stack.enter_async_context(box)
         except OSError as exc:

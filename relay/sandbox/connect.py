@@ -13,6 +13,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -24,7 +25,8 @@ from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.instance import Read, list_reads
 from relay.sandbox.limits import Refusal, Settings, check
-from relay.sandbox.signature import Keys, SignatureError, Signed, verify
+from relay.sandbox.signature import SignatureError, Signed, read_credential, verify
+from relay.sandbox.sts import KeyRing
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
@@ -34,6 +36,7 @@ _STATUS = {
     "SerializationException": 400,
     "ServiceQuotaExceededException": 402,
     "AccessDeniedException": 403,
+    "ExpiredTokenException": 403,
     "InvalidSignatureException": 403,
     "MissingAuthenticationTokenException": 403,
     "UnrecognizedClientException": 403,
@@ -49,6 +52,7 @@ _SIGNATURE_WORDS = {
     "AccessDenied": "MissingAuthenticationTokenException",
     "InvalidAccessKeyId": "UnrecognizedClientException",
     "InvalidToken": "UnrecognizedClientException",
+    "ExpiredToken": "ExpiredTokenException",
 }
 
 
@@ -74,13 +78,13 @@ class Pace:
 
 
 class ConnectService:
-    """One account in one Region, with the instances of the settings."""
+    """Connect in every Region, with the instances of the settings."""
 
     def __init__(
         self,
         *,
         settings: Settings,
-        keys: Keys,
+        ring: KeyRing,
         dice: Dice,
         book: Book,
         fetcher: Fetcher,
@@ -88,15 +92,18 @@ class ConnectService:
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        #: The instance as its administrator has set it; a change counts from the next call on.
+        #: The instances as their administrators have set them; a change counts from the next call on.
         self.settings = settings
-        self._keys = keys
+        self._ring = ring
         self._dice = dice
         self._book = book
         self._fetcher = fetcher
         self._size_of = size_of
         self._now = now
-        self._pace = Pace(per_second=settings.requests_per_second, burst=settings.burst, clock=clock)
+        self._clock = clock
+        self._paces: dict[tuple[str, str], Pace] = {}
+        #: The Regions in which every call is answered 500.
+        self.away: set[str] = set()
         #: Errors to answer with next, before anything else is looked at, for tests of their effect. A payload
         #: that made a contact passes them by: Connect refuses nothing under a token that it has accepted.
         self.planned: list[Refusal] = []
@@ -113,14 +120,14 @@ class ConnectService:
 
     async def _start_email_contact(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        return await self._answer(request, body, _START, partial(self._start, body))
+        return await self._answer(request, body, _START, lambda: self._start(body, self._caller(request)))
 
     async def _read(self, action: str, work: Read, request: web.Request) -> web.StreamResponse:
         """Answer a call that reads, and starts no contact."""
         body = await request.read()
 
         def answer() -> web.Response:
-            found = work(request, body)
+            found = work(request, body, self._caller(request))
             return _refusal(found) if isinstance(found, Refusal) else _json(found)
 
         return await self._answer(request, body, action, answer)
@@ -149,13 +156,13 @@ class ConnectService:
         faults = self._dice.chaos.connect
         if self._dice.roll(faults.throttle):
             return _error("ThrottlingException", "Rate exceeded")
-        if self._dice.roll(faults.error):
+        if self._dice.roll(faults.error) or _region_of(request) in self.away:
             return _error("InternalServiceException", "An internal error occurred")
         if refused := self._refuse_signature(request, body):
             return refused
         if action in self.denied or (not is_start and self._dice.roll(faults.deny)):
             return _error("AccessDeniedException", f"not authorized to perform: connect:{action}")
-        if is_start and not self._pace.take():
+        if is_start and not self._find_pace(self._caller(request)).take():
             return _error("ThrottlingException", "Rate exceeded")
         return None
 
@@ -163,10 +170,27 @@ class ConnectService:
         try:
             url = f"http://{request.host}{request.raw_path}"
             signed = Signed(method=request.method, url=url, headers=request.headers, body=body)
-            verify(signed, self._keys, service="connect", now=self._now())
+            access_key, region = read_credential(request.headers)
+            keys = self._ring.find(access_key)
+            verify(signed, keys, service="connect", now=self._now(), region=region)
         except SignatureError as exc:
             return _error(_SIGNATURE_WORDS.get(exc.code, "InvalidSignatureException"), str(exc))
         return None
+
+    def _find_pace(self, caller: tuple[str, str]) -> Pace:
+        """The bucket of an account in a Region."""
+        if caller not in self._paces:
+            rate, burst = self.settings.pace(*caller)
+            self._paces[caller] = Pace(per_second=rate, burst=burst, clock=self._clock)
+        return self._paces[caller]
+
+    def _caller(self, request: web.Request) -> tuple[str, str]:
+        """The account that asks, and the Region that is asked, "" for those of the sandbox; the signature was
+        checked before.
+        """
+        access_key, region = read_credential(request.headers)
+        account, own = self._ring.find(access_key).account, self._ring.own
+        return "" if account == own.account else account, "" if region == own.region else region
 
     def _has_contact(self, body: bytes) -> bool:
         """Returns whether this request has made a contact before."""
@@ -175,12 +199,12 @@ class ConnectService:
         except (ValueError, AttributeError, TypeError):
             return False
 
-    def _start(self, body: bytes) -> web.Response:
+    def _start(self, body: bytes, caller: tuple[str, str]) -> web.Response:
         try:
             params = json.loads(body)
         except ValueError:
             return _error("SerializationException", "the body is no JSON")
-        refusal = check(params, self.settings, size_of=self._size_of)
+        refusal = check(params, self.settings, size_of=self._size_of, caller=caller)
         if refusal is not None:
             return _refusal(refusal)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).digest()
@@ -193,6 +217,13 @@ class ConnectService:
         contact = self._book.add(str(uuid.uuid4()), body, params, digest=digest, now=self._now())
         self._fetcher.fetch_all(contact)
         return _json({"ContactId": contact.contact_id})
+
+
+def _region_of(request: web.Request) -> str:
+    """The Region that a call is signed for; "" where it is not signed."""
+    with suppress(SignatureError):
+        return read_credential(request.headers)[1]
+    return ""
 
 
 def _refusal(refusal: Refusal) -> web.Response:

@@ -33,11 +33,13 @@ class Fetcher:
         *,
         keys: Keys,
         origin: str,
+        region_of: Callable[[str], str],
         now: Callable[[], datetime],
         delay_seconds: float = 0.01,
     ) -> None:
         self._client = client
         self._keys = keys
+        self._region_of = region_of
         self._now = now
         self._delay_seconds = delay_seconds
         self._origin = urllib.parse.urlsplit(origin)
@@ -90,6 +92,7 @@ class Fetcher:
                 self._keys,
                 service="s3",
                 now=self._now(),
+                region=self._region_of(url),
             )
         except SignatureError as exc:
             return f"{exc.code}: {exc}"

@@ -14,8 +14,9 @@ from aiohttp import web
 
 from relay.sandbox.limits import Refusal, Settings, check_instance
 
-#: A call that reads: the answer's document, or the refusal.
-Read = Callable[[web.Request, bytes], dict[str, Any] | Refusal]
+#: A call that reads: the answer's document, or the refusal. The caller is an account and a Region (`limits`).
+Caller = tuple[str, str]
+Read = Callable[[web.Request, bytes, Caller], dict[str, Any] | Refusal]
 #: The most addresses of one page (API reference, `MaxResults`).
 _PAGE = 100
 
@@ -26,22 +27,23 @@ def list_reads(settings: Callable[[], Settings]) -> Iterator[tuple[str, str, str
         "GET",
         "/attached-files-configurations/{instance_id}/{scope}",
         "DescribeAttachedFilesConfiguration",
-        lambda request, _: _describe_files(request, settings()),
+        lambda request, _, caller: _describe_files(request, settings(), caller),
     )
     yield (
         "POST",
         "/search-email-addresses",
         "SearchEmailAddresses",
-        lambda _, body: _search_addresses(body, settings()),
+        lambda _, body, caller: _search_addresses(body, settings(), caller),
     )
 
 
-def _describe_files(request: web.Request, settings: Settings) -> dict[str, Any] | Refusal:
+def _describe_files(request: web.Request, settings: Settings, caller: Caller) -> dict[str, Any] | Refusal:
     instance_id, scope = request.match_info["instance_id"], request.match_info["scope"]
-    if (missing := check_instance(instance_id, settings)) is not None:
+    if (missing := check_instance(instance_id, settings, caller)) is not None:
         return missing
     if scope != "EMAIL":
         return Refusal(code="InvalidRequestException", message="only the scope EMAIL is simulated")
+    settings = settings.find(instance_id)
     return {
         "AttachedFilesConfiguration": {
             "InstanceId": instance_id,
@@ -54,7 +56,7 @@ def _describe_files(request: web.Request, settings: Settings) -> dict[str, Any] 
     }
 
 
-def _search_addresses(body: bytes, settings: Settings) -> dict[str, Any] | Refusal:
+def _search_addresses(body: bytes, settings: Settings, caller: Caller) -> dict[str, Any] | Refusal:
     try:
         asked = json.loads(body)
         instance_id, size = str(asked["InstanceId"]), int(asked.get("MaxResults", _PAGE))
@@ -63,9 +65,9 @@ def _search_addresses(body: bytes, settings: Settings) -> dict[str, Any] | Refus
         return Refusal(code="InvalidRequestException", message="the arguments are no search for addresses")
     if not 1 <= size <= _PAGE:
         return Refusal(code="InvalidRequestException", message=f"MaxResults must be from 1 to {_PAGE}")
-    if (missing := check_instance(instance_id, settings)) is not None:
+    if (missing := check_instance(instance_id, settings, caller)) is not None:
         return missing
-    known = settings.addresses(instance_id)
+    known = settings.find(instance_id).addresses(instance_id)
     page = [{"EmailAddress": address} for address in known[start : start + size]]
     more = {"NextToken": str(start + size)} if start + size < len(known) else {}
     return {"EmailAddresses": page, "ApproximateTotalCount": len(known), **more}

@@ -38,6 +38,22 @@ class Settings:
     max_total_bytes: int = TOTAL_BYTES
     requests_per_second: float = float(DEFAULT_REQUESTS_PER_SECOND)
     burst: int = DEFAULT_BURST
+    #: The account and the Region of the instance; "" for those of the sandbox.
+    account: str = ""
+    region: str = ""
+    #: Instances with settings of their own, by their ids.
+    others: Mapping[str, Settings] = field(default_factory=dict)
+
+    def find(self, instance_id: str) -> Settings:
+        """The settings of an instance."""
+        return self.others.get(bare_id(instance_id), self)
+
+    def pace(self, account: str, region: str) -> tuple[float, int]:
+        """The rate and the burst of an account in a Region: AWS's own where no instance is there."""
+        for each in (self, *self.others.values()):
+            if (each.account, each.region) == (account, region):
+                return each.requests_per_second, each.burst
+        return float(DEFAULT_REQUESTS_PER_SECOND), DEFAULT_BURST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +65,25 @@ class Refusal:
     reason: Mapping[str, str] | None = None
 
 
-def check(params: object, settings: Settings, *, size_of: Callable[[str], int | None]) -> Refusal | None:
+def check(
+    params: object,
+    settings: Settings,
+    *,
+    size_of: Callable[[str], int | None],
+    caller: tuple[str, str] = ("", ""),
+) -> Refusal | None:
     """Check the arguments. Returns the refusal of the service, None where it would take them.
 
-    `size_of` gives the octets behind an S3Url, None where that cannot be said before it is fetched.
+    `size_of` gives the octets behind an S3Url, None where that cannot be said before it is fetched. `caller`
+    is the account that asks, and the Region that is asked; "" for those of the sandbox.
     """
     if not isinstance(params, dict):
         return _invalid("The arguments must be a JSON object")
+    settings = settings.find(str(params.get("InstanceId")))
     sentences = check_request(params, max_attachments=max(settings.max_attachments, ATTACHMENTS))
     if sentences:
         return _invalid("; ".join(sentences))
-    if refusal := check_instance(params["InstanceId"], settings):
+    if refusal := check_instance(params["InstanceId"], settings, caller):
         return refusal
     if not settings.has_address(params["InstanceId"], params["DestinationEmailAddress"]):
         return Refusal(
@@ -69,12 +93,19 @@ def check(params: object, settings: Settings, *, size_of: Callable[[str], int | 
     return _check_files(params, settings, size_of)
 
 
-def check_instance(instance_id: str, settings: Settings) -> Refusal | None:
-    """Check that there is such an instance. Returns the refusal of the service, None where there is one."""
-    bare = bare_id(instance_id)
-    if settings.instance_ids is None or bare in {bare_id(known) for known in settings.instance_ids}:
+def check_instance(
+    instance_id: str, settings: Settings, caller: tuple[str, str] = ("", "")
+) -> Refusal | None:
+    """Check the id or ARN of an instance.
+
+    Returns the refusal of the service for one that is not there, or not in the account and Region of the
+    caller.
+    """
+    known, place = settings.instance_ids, settings.find(instance_id)
+    is_there = known is None or bare_id(instance_id) in {bare_id(each) for each in known}
+    if is_there and caller == (place.account, place.region):
         return None
-    return Refusal(code="ResourceNotFoundException", message=f"Instance {bare} was not found")
+    return Refusal(code="ResourceNotFoundException", message=f"Instance {bare_id(instance_id)} was not found")
 
 
 def _check_files(

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import urllib.parse
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
@@ -37,13 +37,22 @@ _MAX_OBJECT_BYTES = 256 * 1024 * 1024
 
 
 class S3Service:
-    """One bucket at one address; opened by `open_s3`."""
+    """The buckets at one address; opened by `open_s3`."""
 
     def __init__(
-        self, *, keys: Keys, dice: Dice, bucket: str, moto: MotoApp, now: Callable[[], datetime]
+        self,
+        *,
+        keys: Keys,
+        dice: Dice,
+        buckets: Mapping[str, str],
+        moto: MotoApp,
+        now: Callable[[], datetime],
     ) -> None:
         self.port = 0
-        self._bucket = bucket
+        #: The Region of each bucket.
+        self._buckets = buckets
+        #: The buckets of which every call is answered 500.
+        self.away: set[str] = set()
         self._keys = keys
         self._dice = dice
         self._moto = moto
@@ -61,13 +70,13 @@ class S3Service:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Make the bucket, and listen."""
-        region = self._keys.region
-        where = f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
-        body = b"" if region == "us-east-1" else where.encode()
-        made = await self._moto.call("PUT", f"/{self._bucket}", self._scope(), body)
-        if made.status not in (200, 409):  # 409: another sandbox of this process made it
-            raise RuntimeError(f"moto did not make the bucket {self._bucket}: {made}")
+        """Make the buckets, and listen."""
+        for bucket, region in self._buckets.items():
+            where = f"<CreateBucketConfiguration><LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            body = b"" if region == "us-east-1" else where.encode()
+            made = await self._moto.call("PUT", f"/{bucket}", self._scope(region), body)
+            if made.status not in (200, 409):  # 409: another sandbox of this process made it
+                raise RuntimeError(f"moto did not make the bucket {bucket}: {made}")
         await self._runner.setup()
         await self._listen()
 
@@ -104,9 +113,14 @@ class S3Service:
         """The sizes of all objects that were put."""
         return self._sizes.values()
 
-    def _scope(self) -> dict[str, str]:
+    def region_of(self, url: str) -> str:
+        """The Region of the bucket that a URL leads to; that of the keys where there is none."""
+        bucket = urllib.parse.urlsplit(url).path.split("/")[1:2]
+        return self._buckets.get("".join(bucket), self._keys.region)
+
+    def _scope(self, region: str = "") -> dict[str, str]:
         """The parts of a signature that moto wants to see: a key and a Region."""
-        scope = f"{self._keys.access_key}/20000101/{self._keys.region}/s3/aws4_request"
+        scope = f"{self._keys.access_key}/20000101/{region or self._keys.region}/s3/aws4_request"
         return {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
 
     async def _listen(self) -> None:
@@ -121,7 +135,7 @@ class S3Service:
         if self._dice.roll(faults.refuse):
             return _drop(request)
         body = await request.read()
-        if self._dice.roll(faults.error):
+        if self._dice.roll(faults.error) or request.path.split("/")[1] in self.away:
             return _refuse("InternalError", "We encountered an internal error. Please try again.", status=500)
         try:
             self._check(request, body)
@@ -144,7 +158,7 @@ class S3Service:
     def _check(self, request: web.Request, body: bytes) -> None:
         url = f"http://{request.host}{request.raw_path}"
         signed = Signed(method=request.method, url=url, headers=request.headers)
-        verify(signed, self._keys, service="s3", now=self._now())
+        verify(signed, self._keys, service="s3", now=self._now(), region=self.region_of(url))
         digest = hashlib.sha256(body)
         promised = request.headers.get(_CHECKSUM)
         if promised and promised != base64.b64encode(digest.digest()).decode():
@@ -184,12 +198,12 @@ def _refuse(code: str, message: str, *, status: int) -> web.Response:
 
 @asynccontextmanager
 async def open_s3(
-    *, keys: Keys, dice: Dice, bucket: str, now: Callable[[], datetime]
+    *, keys: Keys, dice: Dice, buckets: Mapping[str, str], now: Callable[[], datetime]
 ) -> AsyncIterator[S3Service]:
-    """Run the service with an empty bucket; its objects are gone at the end."""
+    """Run the service with empty buckets, each in its Region; their objects are gone at the end."""
     moto = MotoApp()
     await moto.load()
-    service = S3Service(keys=keys, dice=dice, bucket=bucket, moto=moto, now=now)
+    service = S3Service(keys=keys, dice=dice, buckets=buckets, moto=moto, now=now)
     try:
         await service.start()
         yield service

@@ -20,11 +20,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp import web
 
+from relay.config.connect import Quota
 from relay.config.discovered import find_destinations
 from relay.config.model import Config
 from relay.routes import RouteTable
@@ -38,10 +40,12 @@ from relay.sandbox.limits import Settings, bare_id
 from relay.sandbox.page import Page
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
+from relay.sandbox.sts import KeyRing, StsService
 from relay.timing import utc_now
 
 #: Not us-east-1, where a wrong default would go unnoticed.
 REGION = "eu-central-1"
+ACCOUNT = "999988887777"
 BUCKET = "relay-sandbox"
 _T = TypeVar("_T")
 
@@ -54,6 +58,7 @@ class Sandbox:
         *,
         settings: Settings | None = None,
         bucket: str = BUCKET,
+        buckets: Mapping[str, str] = MappingProxyType({}),
         http: tuple[str, int] = ("127.0.0.1", 0),
         session_token: str | None = None,
         seed: int | None = None,
@@ -65,14 +70,20 @@ class Sandbox:
             secret_key="a-secret-that-opens-nothing",  # noqa: S106  # it signs for this sandbox only
             region=REGION,
             token=session_token,
+            account=ACCOUNT,
         )
         self.bucket = bucket
+        #: Further buckets, with the Region of each.
+        self._buckets = buckets
         #: The address where the daemon listens, for the page.
         self.smtp = smtp
         self.http_url = ""
         self.connect_url = ""
+        self.sts_url = ""
         self.s3: S3Service
         self.connect: ConnectService
+        self.sts: StsService
+        self.ring = KeyRing(self.keys, now)
         self._settings = settings or Settings()
         self._http = http
         #: The clock of S3 and Connect. Their pace goes by the event loop's clock.
@@ -98,13 +109,16 @@ class Sandbox:
 
     async def _start(self) -> None:
         enter = self._stack.enter_async_context
-        self.s3 = await enter(open_s3(keys=self.keys, dice=self._dice, bucket=self.bucket, now=self._now))
+        buckets = {self.bucket: REGION, **self._buckets}
+        self.s3 = await enter(open_s3(keys=self.keys, dice=self._dice, buckets=buckets, now=self._now))
         client = await enter(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
-        self._fetcher = Fetcher(client, keys=self.keys, origin=self.s3.url, now=self._now)
+        self._fetcher = Fetcher(
+            client, keys=self.keys, origin=self.s3.url, region_of=self.s3.region_of, now=self._now
+        )
         self._stack.push_async_callback(self._fetcher.close)
         self.connect = ConnectService(
             settings=self._settings,
-            keys=self.keys,
+            ring=self.ring,
             dice=self._dice,
             book=self._book,
             fetcher=self._fetcher,
@@ -113,6 +127,8 @@ class Sandbox:
             clock=self._loop.time,
         )
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
+        self.sts = StsService(self.ring, self._now)
+        self.sts_url = await self._serve(self.sts.application(), "127.0.0.1", 0)
         app = web.Application(middlewares=[guard_of(self._http[0])])
         app.add_routes([*Api(self).routes(), *Page(self).routes()])
         self.http_url = await self._serve(app, *self._http)
@@ -137,6 +153,7 @@ class Sandbox:
             "AWS_REGION": self.keys.region,
             "AWS_ENDPOINT_URL_S3": self.s3.url,
             "AWS_ENDPOINT_URL_CONNECT": self.connect_url,
+            "AWS_ENDPOINT_URL_STS": self.sts_url,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -223,7 +240,31 @@ async def _soon(work: Any) -> None:
 
 
 def settings_of(config: Config, **changes: Any) -> Settings:
-    """The simulated instance that fits a configuration: its addresses, its file types, its limits."""
+    """The simulated instances that fit a configuration, with addresses, file types and limits, each
+    in its Region and account.
+    """
+    others = {
+        bare_id(each): _settings_of(config.of_instance(each), **_place_of(config, each))
+        for each in config.connect.instances
+    }
+    return _settings_of(config, **({"others": others} | changes))
+
+
+def buckets_of(config: Config) -> dict[str, str]:
+    """The buckets that instances have of their own, each with its Region."""
+    return {
+        instance.s3.bucket: instance.bucket_region or REGION
+        for instance in config.connect.instances.values()
+        if instance.s3.bucket
+    }
+
+
+def _place_of(config: Config, instance_id: str) -> dict[str, str]:
+    quota = config.connect.find(instance_id).quota.at(Quota(account=ACCOUNT, region=REGION))
+    return {"account": quota.account, "region": "" if quota.region == REGION else quota.region}
+
+
+def _settings_of(config: Config, **changes: Any) -> Settings:
     routes = RouteTable(config)
 
     def has_address(_instance_id: str, address: str) -> bool:

@@ -10,7 +10,7 @@ import hmac
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
@@ -43,6 +43,7 @@ class Keys:
     secret_key: str
     region: str
     token: str | None = None
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +56,27 @@ class Signed:
     body: bytes = b""
 
 
-def verify(request: Signed, keys: Keys, *, service: str, now: datetime) -> None:
-    """Check the signature of a request, in the header or in the URL.
+def read_credential(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The access key and the Region that the Authorization header of a request names, not checked yet.
+
+    Raises:
+        SignatureError: it names none.
+    """
+    found = _AUTHORIZATION.fullmatch(headers.get("Authorization", ""))
+    scope = found["credential"].split("/") if found else []
+    if len(scope) != 5:
+        raise SignatureError("AccessDenied", "the request carries no AWS4-HMAC-SHA256 signature")
+    return scope[0], scope[2]
+
+
+def verify(request: Signed, keys: Keys, *, service: str, now: datetime, region: str = "") -> None:
+    """Check the signature of a request, in the header or in the URL; `region` where it is not that of the
+    keys.
 
     Raises:
         SignatureError: there is none, or one that is not valid.
     """
+    keys = replace(keys, region=region) if region else keys
     if "X-Amz-Signature=" in request.url:
         _verify_query(request, keys, service=service, now=now)
     else:
