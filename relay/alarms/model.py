@@ -169,12 +169,17 @@ def _compare_services(before: Mapping[str, str], now: Mapping[str, str]) -> Iter
     kind = AlarmKind.SERVICE_AWAY
     for service, why in now.items():
         if service not in before:
-            detail = (
-                f"{_NAMES.get(service, service)} for everyone: mail is received, and delivered later ({why})"
-            )
+            detail = f"{_tell_away(service)}: mail is received, and delivered later ({why})"
             yield Alarm(kind=kind, raised=True, detail=detail, subject=service)
     for service in before.keys() - now.keys():
         yield Alarm(kind=kind, raised=False, detail=f"{service}: mail is delivered again", subject=service)
+
+
+def _tell_away(service: str) -> str:
+    if service in _NAMES:
+        return f"{_NAMES[service]} for everyone"
+    kind, _, place = service.partition(" ")
+    return f"{_NAMES.get(kind, kind)} for some instances ({place})"
 
 
 def _compare_templates(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:

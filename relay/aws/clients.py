@@ -87,6 +87,7 @@ class ClientsAbroad:
         self._config = config
         self._stack = stack
         self._made: dict[tuple[str | None, str | None], Any] = {(None, None): connect}
+        self._roles: dict[tuple[str | None, str | None], ChainCredentials] = {}
         self._buckets: dict[str, Any] = {str(s3.meta.region_name): s3}
         self._home = str(s3.meta.region_name)
         self._making = asyncio.Lock()
@@ -108,6 +109,10 @@ class ClientsAbroad:
                     self._made[key] = await self._make(*key)
             return self._made[key]
 
+    def find_role(self, instance: Instance) -> ChainCredentials | None:
+        """The credentials of an instance's role, once its client is made. Returns None without a role."""
+        return self._roles.get((instance.region, instance.role_arn))
+
     async def find_s3(self, region: str | None) -> Any:
         """The client for buckets of a Region, None for that of the environment. It signs with the daemon's
         own credentials.
@@ -124,10 +129,11 @@ class ClientsAbroad:
             return self._buckets[region]
 
     async def _make(self, region: str | None, role_arn: str | None) -> Any:
-        region = region or self._home
+        asked, region = region, region or self._home
         credentials = self._credentials
         if role_arn is not None:
             credentials = ChainCredentials(partial(assume_role, role_arn, self._credentials, region))
+            self._roles[asked, role_arn] = credentials
         session = await self._begin(region, "connect", credentials)
         return await _open_connect(session, self._stack, _connect_config(self._config))
 

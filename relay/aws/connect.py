@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_contact_id
 from relay.errors import Blame, FailureClass, RemoteError
@@ -18,14 +19,20 @@ from relay.errors import Blame, FailureClass, RemoteError
 #: "Attachments[2]" from 0.
 _MEMBER = re.compile(r"\battachments\.(\d{1,3})\.member\b", re.IGNORECASE)
 _INDEX = re.compile(r"\battachments\[(\d{1,3})\]", re.IGNORECASE)
+#: Refusals of a session that is over (AWS's common errors), with 403 and before anything is done.
+_SESSION_ENDED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
 
 
 class ConnectClient:
     """StartEmailContact, by a client that `relay.aws.clients` makes once."""
 
-    def __init__(self, client: Any, *, timeout_seconds: float = 60.0, is_apart: bool = False) -> None:
-        """`is_apart` for a client whose credentials or Region are those of some instances only."""
-        self._is_apart = is_apart
+    def __init__(
+        self, client: Any, *, timeout_seconds: float = 60.0, role: ChainCredentials | None = None
+    ) -> None:
+        """`role` has the credentials of a role that the client signs as, and nobody else."""
+        self._role = role
         self._client = client
         self._timeout_seconds = timeout_seconds
 
@@ -36,17 +43,33 @@ class ConnectClient:
             RemoteError: with `reason` and `named` where the refusal speaks of attachments.
         """
         try:
-            async with remote_call("connect", timeout_seconds=self._timeout_seconds):
-                with readable_answer("connect"):
-                    answer = await self._client.start_email_contact(**request)
+            answer = await self._call(request)
         except RemoteError as exc:
-            if self._is_apart and exc.code == "credentials":
+            if self._role is not None and exc.code == "credentials" and not self._role.lacks_source:
                 # Of one role alone: its route is held and probed, and the credentials of others are well.
                 exc.code, exc.blame = "role", Blame.OURS
             if exc.failure is FailureClass.PAYLOAD:
                 exc.named = named_attachments(exc.detail, request.get("Attachments", ()))
             raise
         return check_contact_id(answer)
+
+    async def _call(self, request: Mapping[str, Any]) -> Any:
+        """Send the request, and once more with a new session of the role where the last has ended.
+
+        A session may end before its time: revoked, or by a slow clock of ours. Connect has done nothing then.
+        """
+        try:
+            return await self._send(request)
+        except RemoteError as exc:
+            if self._role is None or exc.code not in _SESSION_ENDED:
+                raise
+            self._role.forget()
+        return await self._send(request)
+
+    async def _send(self, request: Mapping[str, Any]) -> Any:
+        async with remote_call("connect", timeout_seconds=self._timeout_seconds):
+            with readable_answer("connect"):
+                return await self._client.start_email_contact(**request)
 
 
 def named_attachments(message: str, attachments: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

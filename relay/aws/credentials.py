@@ -24,6 +24,7 @@ RENEWAL_PAUSE_SECONDS = 300
 #: Time-out of one look: botocore asks STS for up to a minute, three times, while calls that wait to be signed
 #: run out of time.
 _PATIENCE_SECONDS = 20.0
+_CHAIN = "the AWS chain"
 #: Characters of a reason: some of them quote the whole answer of a metadata service.
 _WHY_LIMIT = 300
 
@@ -47,6 +48,8 @@ class ChainCredentials:
         self._patience_seconds = patience_seconds
         self._found: Any = None
         self._asking: asyncio.Task[Any] | None = None
+        #: True while those of a role cannot be had because the credentials that ask for it cannot.
+        self.lacks_source = False
 
     @property
     def found(self) -> Any:
@@ -63,8 +66,12 @@ class ChainCredentials:
             self._asking = asyncio.create_task(self._ask())
         answer = await asyncio.shield(self._asking)
         if isinstance(answer, str):
-            raise CredentialRetrievalError(provider="the AWS chain", error_msg=answer)
+            raise CredentialRetrievalError(provider=_CHAIN, error_msg=answer)
         return answer
+
+    def forget(self) -> None:
+        """Look for credentials anew at the next question: those that were found are refused."""
+        self._found = None
 
     async def get_account_id(self) -> None:
         """Returns None: no endpoint that the relay uses depends on the account id."""
@@ -85,6 +92,8 @@ class ChainCredentials:
         except TimeoutError:
             return f"no answer within {self._patience_seconds:g} seconds"
         except Exception as exc:  # noqa: BLE001 - each source of credentials raises its own
+            about = exc.kwargs if isinstance(exc, CredentialRetrievalError) else {}
+            self.lacks_source = about.get("provider") == _CHAIN
             return f"{type(exc).__name__}: {exc}"[:_WHY_LIMIT]
         is_whole = frozen is not None and frozen.access_key and frozen.secret_key
         return frozen if is_whole else "what was found has no key, or no secret"
@@ -124,6 +133,6 @@ class SigningCredentials:
         ends_at: datetime = credentials._expiry_time.astimezone(UTC)  # noqa: SLF001
         if ends_at <= now:
             raise CredentialRetrievalError(
-                provider="the AWS chain", error_msg=f"what was found ended {ends_at:%FT%TZ}"
+                provider=_CHAIN, error_msg=f"what was found ended {ends_at:%FT%TZ}"
             )
         return ends_at

@@ -37,6 +37,7 @@ def bare_session() -> AioSession:
 
 async def assume_role(role_arn: str, source: ChainCredentials, region: str) -> Any:
     """The credentials of a role, which renew themselves by STS in the Region."""
+    await source.get_frozen_credentials()  # a fault of theirs is told as theirs
     session = bare_session()
     session.set_default_client_config(AioConfig(http_session_cls=Transport))
     fetcher = AioAssumeRoleCredentialFetcher(

@@ -93,7 +93,7 @@ class Deliverer:
             memory=AlarmMemory(outbox),
             now=outbox.now,
             wait=partial(is_set_within, self._stopped),
-            away=lambda: runner.services.away,
+            away=lambda: runner.away,
             templates=lambda: self._templates.known,
         )
 

@@ -93,6 +93,11 @@ class Delivery:
         """The number of attempts whose mail is slow to read. They take no place of `deliver.concurrency`."""
         return self._understanding.aside
 
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services of some instances only that are away, and why."""
+        return self._ways.away
+
     async def deliver(self, entry: Entry) -> Outcome:
         """Try once to deliver an entry; where Connect refuses the payload, go down the ladder.
 
@@ -105,11 +110,10 @@ class Delivery:
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
         entry = replace(entry, destination=self._destination(entry, route, sent))
         way = await self._ways.find(entry.destination.instance_id)
-        if seconds := way.lane.wait_seconds():
-            return Postponed(detail="other mails for its instance are before it", seconds=seconds)
-        with way.lane.attempt():
-            outcome = await self._go_down(entry, route, sent, way)
-        return replace(outcome, apart=way.is_apart) if isinstance(outcome, Delivered | Failed) else outcome
+        if (waits := way.wait()) is not None:
+            return waits
+        with way.attempt(entry.reference) as judge:
+            return judge(await self._go_down(entry, route, sent, way))
 
     async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None, way: Way) -> Outcome:
         """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""

@@ -22,8 +22,10 @@ class Delivered:
     adaptations: tuple[str, ...] = ()
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
-    #: True if Connect was asked under another quota than that of `[connect]`.
-    apart: bool = False
+    #: The services of this attempt that are those of some instances only (`apart`).
+    apart: frozenset[str] = frozenset()
+    #: Entries that waited for such a service, and are due at once.
+    recalled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +52,14 @@ class Failed:
     entry: Entry
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
-    #: True if Connect was asked under another quota than that of `[connect]`.
-    apart: bool = False
+    #: The services of this attempt that are those of some instances only (`apart`).
+    apart: frozenset[str] = frozenset()
+    #: Entries that waited for such a service, and are due at once.
+    recalled: tuple[str, ...] = ()
     #: True if it is certain that no request of this attempt became a contact.
     settled: bool = False
+    #: The seconds to put the entry off for where such a service is away; None where none is.
+    delay_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -97,6 +97,11 @@ class Runner:
         finally:
             waiting.cancel()
             self._rests.set()
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services that are away, for everyone or for some instances, and why."""
+        return {**self.services.away, **self._delivery.away}
 
     @property
     def is_stopping(self) -> bool:

@@ -63,19 +63,23 @@ class Services:
 
         Returns the seconds to put its entry off for if it failed by an outage, else None.
         """
-        apart = isinstance(outcome, Delivered | Failed) and outcome.apart
-        answered = {"connect"} if isinstance(outcome, Delivered) and not apart else set()
-        if isinstance(outcome, Delivered | Failed) and outcome.stored:
-            answered.add("s3")
+        answered: frozenset[str] = frozenset()
+        recalled: tuple[str, ...] = ()
+        if isinstance(outcome, Delivered | Failed):
+            did = {"connect"} if isinstance(outcome, Delivered) else set()
+            answered = frozenset(did | ({"s3"} if outcome.stored else set())) - outcome.apart
+            recalled = outcome.recalled
         with self._telling():
             judgement = self._outages.judge(
                 entry.reference,
-                answered=frozenset(answered),
+                answered=answered,
                 error=_shared_error(outcome),
                 begun_at=begun_at,
                 now=self._steady(),
             )
-        await self._recall(judgement.recalled)
+        await self._recall(judgement.recalled + recalled)
+        if judgement.delay_seconds is None and isinstance(outcome, Failed):
+            return outcome.delay_seconds
         return judgement.delay_seconds
 
     async def heed_credentials(self, why: str) -> None:
@@ -108,8 +112,9 @@ class Services:
 def _shared_error(outcome: Outcome) -> RemoteError | None:
     """The error of an attempt, as far as it says something of a service that all mail needs.
 
-    Connect in another Region or account may be away for its own instances alone.
+    A service of some instances only may be away for them alone; credentials are everyone's.
     """
-    if not isinstance(outcome, Failed) or (outcome.apart and outcome.error.service == "connect"):
+    if not isinstance(outcome, Failed):
         return None
-    return outcome.error
+    error = outcome.error
+    return None if error.service in outcome.apart and error.code != CREDENTIALS else error

@@ -8,7 +8,7 @@ Never sends anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,10 @@ from relay.aws.clients import Clients
 from relay.aws.connect import ConnectClient
 from relay.aws.s3 import AttachmentStore
 from relay.config import Config
-from relay.config.connect import Quota
+from relay.config.connect import Instance, Quota
+from relay.delivery.apart import ServiceApart
+from relay.delivery.outage import Outages
+from relay.delivery.outcome import Delivered, Failed, Outcome, Postponed
 from relay.delivery.pace import Pace
 
 #: The most seconds that a mail is put off while the places of its quota are full. It is asked again then, so
@@ -68,13 +71,42 @@ class Way:
     connect: ConnectClient
     store: AttachmentStore
     lane: Lane
-    #: True where the instance has a quota other than that of `[connect]`.
-    is_apart: bool = False
+    #: The services that are its own, and not those of `[connect]` and `[s3]`.
+    apart: tuple[ServiceApart, ...] = ()
 
     @property
     def pace(self) -> Pace:
         """The pace of its quota."""
         return self.lane.pace
+
+    def wait(self) -> Postponed | None:
+        """The outcome for a mail that has to wait: a service of its own is away, or others are before it.
+
+        Returns None where its attempt may begin.
+        """
+        for each in self.apart:
+            if seconds := each.wait_seconds():
+                reason, detail = f"{each.service}.away", f"{each.name} is away ({each.why})"
+                return Postponed(reason=reason, detail=detail, seconds=seconds)
+        if seconds := self.lane.wait_seconds():
+            return Postponed(detail="other mails for its instance are before it", seconds=seconds)
+        return None
+
+    @contextmanager
+    def attempt(self, reference: str) -> Iterator[Callable[[Outcome], Outcome]]:
+        """Take a place until the block ends. It is given the judge of its outcome."""
+        begun_at = self.lane.clock()
+        for each in self.apart:
+            each.begin(reference)
+
+        def judge(outcome: Outcome) -> Outcome:
+            for each in self.apart:
+                if isinstance(outcome, Delivered | Failed):
+                    outcome = each.judge(reference, outcome, begun_at=begun_at)
+            return outcome
+
+        with self.lane.attempt():
+            yield judge
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,6 +119,12 @@ class Ways:
     _ways: dict[str, Way] = field(default_factory=dict)
     _lanes: dict[Quota, Lane] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _apart: dict[str, ServiceApart] = field(default_factory=dict)
+
+    @property
+    def away(self) -> Mapping[str, str]:
+        """The services of some instances only that are away, and why."""
+        return {name: each.why for name, each in self._apart.items() if each.why}
 
     async def find(self, instance_id: str) -> Way:
         """The way to an instance.
@@ -102,16 +140,30 @@ class Ways:
                 connect=ConnectClient(
                     await self.clients.abroad.find(instance),
                     timeout_seconds=connect.timeout_seconds,
-                    is_apart=bool(instance.role_arn or instance.region),
+                    role=self.clients.abroad.find_role(instance),
                 ),
                 store=AttachmentStore(
                     await self.clients.abroad.find_s3(instance.bucket_region),
                     config=self.config.of_instance(instance_id).s3,
                 ),
                 lane=self._lane(quota, home),
-                is_apart=quota != connect.find(connect.instance_id).quota.at(home),
+                apart=tuple(self._find_apart(instance, quota, home)),
             )
         return way
+
+    def _find_apart(self, instance: Instance, quota: Quota, home: Quota) -> Iterator[ServiceApart]:
+        connect = self.config.connect
+        if quota != connect.find(connect.instance_id).quota.at(home):
+            yield self._service("connect", " ".join(filter(None, (quota.region, quota.account))))
+        if (bucket := instance.s3.bucket) and bucket != self.config.s3.bucket:
+            yield self._service("s3", bucket)
+
+    def _service(self, service: str, place: str) -> ServiceApart:
+        name = f"{service} {place}"
+        if name not in self._apart:
+            outages = Outages(self.config.deliver)
+            self._apart[name] = ServiceApart(service=service, name=name, outages=outages, clock=self.clock)
+        return self._apart[name]
 
     async def _home(self) -> Quota:
         """The account and the Region of the environment. The account is "" while it is unknown, or no matter:

@@ -66,5 +66,7 @@ def queue_seen(queue: QueueState) -> None:
     LEDGER_ROWS.set(queue.ledger_rows)
     SPOOL_DISK_FULL.set(queue.disk_full)
     ROUTES_HELD.set(len(queue.held_routes))
-    for service in ("s3", "connect", "credentials"):
-        SERVICES_AWAY.labels(service).set(service in dict(queue.away))
+    away = dict(queue.away)
+    SERVICES_AWAY.clear()  # those of some instances only are there while they are away
+    for service in ("s3", "connect", "credentials", *away):
+        SERVICES_AWAY.labels(service).set(service in away)
