@@ -1,9 +1,10 @@
 """The life of a child process: how a receiver or the deliverer is started, told what to do, and ended.
 
-A child is started as `python -m relay.daemon.receiver FD FD` (or deliverer), with its end of the line and of
-a pipe for its stacks. Its first message is the order `Start`, which it answers with `Ready`. It reports
-`Problem` when the reason that keeps mail out has changed, `Away` when a service that it asks has gone away or
-come back, and `Alive` as long as its event loop turns. It ends at the order `Stop`, or when the line ends.
+A child is forked with the daemon (`forked`), or started as `python -m relay.daemon.receiver FD FD FD...` (or
+deliverer): its end of the line, that of a pipe for its stacks, and the listening sockets. Its first message
+is the order `Start`, which it answers with `Ready`. It reports `Problem` when the reason that keeps mail out
+has changed, `Away` when a service that it asks has gone away or come back, and `Alive` as long as its event
+loop turns. It ends at the order `Stop`, or when the line ends.
 """
 
 from __future__ import annotations
@@ -73,22 +74,28 @@ class Half(Protocol):
         """Finish what is under way within so many seconds."""
 
 
-def run_child(make: Callable[[], Half]) -> None:
+def descriptors() -> tuple[int, int, list[int]]:
+    """The descriptors in this program's arguments: the line, the pipe for the stacks, and the sockets."""
+    line, stacks, *sockets = map(int, sys.argv[1:])
+    return line, stacks, sockets
+
+
+def run_child(make: Callable[[], Half], *, line: int, stacks: int) -> int:
     """Run a child process to its end.
 
-    Its exit code is 0 after an orderly stop, and 2 when it cannot work with the configuration.
+    Returns its exit code: 0 after an orderly stop, and 2 when it cannot work with the configuration.
     """
     # The supervisor handles the signals: a Ctrl-C at a terminal reaches the whole group, and must not race
     # it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    end = socket.socket(fileno=int(sys.argv[1]))
-    write_stacks_to(int(sys.argv[2]))
+    end = socket.socket(fileno=line)
+    write_stacks_to(stacks)
     telemetry.queue_log()
     tune_malloc()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        sys.exit(runner.run(_live(make(), end)))
+        return runner.run(_live(make(), end))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -16,7 +17,7 @@ from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import remote_call
 from relay.config import Config
-from relay.daemon.child import run_child
+from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
 from relay.delivery.refused_templates import RefusedTemplates
@@ -199,5 +200,10 @@ def _raise(exc: BaseException) -> None:
     raise SystemExit(f"deliverer: {exc!r}")
 
 
+def main(line: int, stacks: int, _sockets: Sequence[int]) -> int:
+    """The life of the deliverer. Returns its exit code."""
+    return run_child(Deliverer, line=line, stacks=stacks)
+
+
 if __name__ == "__main__":
-    run_child(Deliverer)
+    sys.exit(main(*descriptors()))

@@ -21,7 +21,7 @@ class Start:
     #: The child's name in the log.
     name: str
     config: Config
-    #: Descriptors of listening sockets, by number of place.
+    #: The child's listening sockets by number of place, each as its position among those that it was given.
     sockets: Mapping[int, Sequence[int]]
     #: True if an earlier process in this place has worked, and ended by itself while the supervisor lived.
     after_crash: bool

@@ -10,8 +10,10 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from relay.config import Config
+from relay.daemon.forked import MANAGERS, MODULES, Forked
 from relay.daemon.link import Link
 from relay.daemon.messages import (
     AskMetrics,
@@ -27,7 +29,22 @@ from relay.daemon.messages import (
 )
 from relay.daemon.stacks import Stacks
 
-_MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
+
+class Process(Protocol):
+    """A process as asyncio shows one that it has started."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    async def wait(self) -> int:
+        """Wait until it ends. Returns its exit code, negative for a signal."""
+
+    def send_signal(self, signal: int, /) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """Kill it."""
 
 
 def _pass() -> None:
@@ -40,7 +57,7 @@ class ChildProcess:
     def __init__(
         self,
         name: str,
-        process: asyncio.subprocess.Process,
+        process: Process,
         link: Link,
         stacks: Stacks,
         on_ready: Callable[[], None],
@@ -83,32 +100,27 @@ class ChildProcess:
         after_hang: bool,
         receivers: int,
         on_ready: Callable[[], None],
+        forked: Forked | None = None,
     ) -> ChildProcess:
-        """Start the child and send it its first message.
+        """Start the child, or take the one that was forked, and send it its first message.
 
         `on_ready` is called when the child says that it works.
         """
-        ours, theirs = socket.socketpair()
-        stacks = Stacks()
-        descriptors = {index: tuple(sock.fileno() for sock in socks) for index, socks in sockets.items()}
-        kept = [
-            theirs.fileno(),
-            stacks.writing_end,
-            *(number for numbers in descriptors.values() for number in numbers),
-        ]
-        try:
-            process = await _start_process(name, theirs.fileno(), stacks.writing_end, kept)
-        except BaseException:  # no memory or file handle: both ends are needed for the next try
-            stacks.abandon()
-            raise
-        theirs.close()
+        numbers = [sock.fileno() for socks in sockets.values() for sock in socks]
+        process: Process
+        if forked is None:
+            process, end, stacks = await _start_program(name, numbers)
+        else:
+            forked.begin(numbers)
+            process, end, stacks = forked, forked.end, forked.stacks
         stacks.begin()
-        link = await Link.open(ours)
+        link = await Link.open(end)
         child = cls(name, process, link, stacks, on_ready)
+        places = iter(range(len(numbers)))
         order = Start(
             name=name,
             config=config,
-            sockets=descriptors,
+            sockets={index: tuple(next(places) for _ in socks) for index, socks in sockets.items()},
             after_crash=after_crash,
             after_hang=after_hang,
             index=int(name.partition("-")[2] or 0),
@@ -211,19 +223,25 @@ class ChildProcess:
         self.is_leaving = True
 
 
-async def _start_process(
-    name: str, line: int, stacks: int, kept: Sequence[int]
-) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        _MODULES[name.partition("-")[0]],
-        str(line),
-        str(stacks),
-        pass_fds=kept,
-        stdin=asyncio.subprocess.DEVNULL,
-        # NOTIFY_SOCKET is for the supervisor: a child's message must not count as the daemon's.
-        env={
-            key: value for key, value in os.environ.items() if key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")
-        },
-    )
+async def _start_program(name: str, sockets: Sequence[int]) -> tuple[Process, socket.socket, Stacks]:
+    """Start a child as a program, which shares nothing with another. Returns it with our ends of its line and
+    of the pipe for its stacks.
+    """
+    ours, theirs = socket.socketpair()
+    stacks = Stacks()
+    kept = (theirs.fileno(), stacks.writing_end, *sockets)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            MODULES[name.partition("-")[0]],
+            *map(str, kept),
+            pass_fds=kept,
+            stdin=asyncio.subprocess.DEVNULL,
+            env={key: value for key, value in os.environ.items() if key not in MANAGERS},
+        )
+    except BaseException:  # no memory or file handle: both ends are needed for the next try
+        stacks.abandon()
+        raise
+    theirs.close()
+    return process, ours, stacks

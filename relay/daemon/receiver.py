@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from relay.config import Config
 from relay.config.data_dir import REFUSALS, TALLY
-from relay.daemon.child import run_child
+from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.smtp.listeners import Listeners
 from relay.spool.interface import Intake
@@ -22,7 +24,8 @@ _THRESHOLDS = (10_000, 20, 20)
 class Receiver:
     """The receiving half."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Sequence[int]) -> None:
+        self._sockets = sockets
         self._server: Listeners | None = None
         self._intake: Intake | None = None
 
@@ -40,8 +43,8 @@ class Receiver:
                 receivers=order.receivers,
             )
         opened = {
-            index: [socket.socket(fileno=descriptor) for descriptor in descriptors]
-            for index, descriptors in order.sockets.items()
+            index: [socket.socket(fileno=self._sockets[position]) for position in positions]
+            for index, positions in order.sockets.items()
         }
         begin_receiver()
         await self._server.start(opened)
@@ -76,5 +79,10 @@ class Receiver:
             await self._intake.close()
 
 
+def main(line: int, stacks: int, sockets: Sequence[int]) -> int:
+    """The life of a receiver. Returns its exit code."""
+    return run_child(partial(Receiver, sockets), line=line, stacks=stacks)
+
+
 if __name__ == "__main__":
-    run_child(Receiver)
+    sys.exit(main(*descriptors()))

@@ -24,6 +24,7 @@ from relay.config.listener import list_places
 from relay.config.load import check_files, load_config
 from relay.daemon import systemd
 from relay.daemon.calm_alarms import CalmAlarms
+from relay.daemon.forked import Forked, fork_children
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.heap import tune_malloc
 from relay.daemon.process import ChildProcess
@@ -61,6 +62,7 @@ class Supervisor:
         self._receivers = config.server.receivers or os.cpu_count() or 1
         self._sockets: dict[int, list[socket.socket]] = {}
         self._children: dict[str, ChildProcess] = {}
+        self._forked: dict[str, Forked] = {}
         self._stopping = asyncio.Event()
         self._up: dict[str, asyncio.Event] = {}
         self._refused: tuple[str, ...] = ()
@@ -71,6 +73,17 @@ class Supervisor:
             patience_seconds=self._patience,
             on_hang=self._alarms.tell_hang,
         )
+
+    def fork(self) -> None:
+        """Fork the first children, before `run`. They do not return from here.
+
+        What several of them need is imported before that, once.
+        """
+        if self._role != "deliver":
+            importlib.import_module("relay.daemon.receiver")
+        if self._role == "all" and self._config.admin.bind:
+            importlib.import_module("relay.daemon.admin")  # for aiohttp, which the deliverer needs, too
+        self._forked = fork_children(self._names())
 
     async def run(self) -> int:
         """Start the children, keep them running, and stop them at SIGTERM or SIGINT.
@@ -88,11 +101,15 @@ class Supervisor:
             version=relay.__version__,
         )
         self._handle_signals()
-        if self._role != "deliver":
-            self._sockets = await open_all(config, systemd.inherited_sockets(), stopping=self._stopping)
-        names = self._names()
-        self._up = {name: asyncio.Event() for name in names}
-        await self._until_stopped(names)
+        try:
+            if self._role != "deliver":
+                self._sockets = await open_all(config, systemd.inherited_sockets(), stopping=self._stopping)
+            names = self._names()
+            self._up = {name: asyncio.Event() for name in names}
+            await self._until_stopped(names)
+        finally:
+            while self._forked:  # no listener, or stopped before they had any work
+                await self._forked.popitem()[1].abandon()
         telemetry.daemon_stopped(seconds=time.monotonic() - begun)
         if self._refused:
             raise ConfigError(*self._refused)
@@ -119,8 +136,8 @@ class Supervisor:
     async def _open_admin(self, stack: AsyncExitStack) -> None:
         """Serve health and metrics from before readiness is reported until after the last child has stopped.
 
-        The pages are imported in a thread while the children start: they bring aiohttp, for which no peer
-        should wait.
+        Where they were not imported before the fork, it is done in a thread while the children start: the
+        pages bring aiohttp, for which no peer should wait.
         """
         if not self._config.admin.bind:
             return
@@ -239,6 +256,7 @@ class Supervisor:
             after_hang=after_hang,
             receivers=self._receivers,
             on_ready=partial(self._works, name),
+            forked=self._forked.pop(name, None),
         )
         self._children[name] = child
         child.on_report = self._weigh_reports
@@ -328,4 +346,6 @@ def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int
         ConfigError: a listener cannot be opened.
     """
     tune_malloc()
-    return asyncio.run(Supervisor(config, config_path=config_path, role=role).run())
+    supervisor = Supervisor(config, config_path=config_path, role=role)
+    supervisor.fork()
+    return asyncio.run(supervisor.run())

@@ -25,6 +25,7 @@ from relay.telemetry.daemon import (
     daemon_started,
     daemon_stopped,
     fault_caught,
+    flush_log,
     log_dropped,
     queue_log,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "dns_moved",
     "exposition",
     "fault_caught",
+    "flush_log",
     "gate_moved",
     "handshake_failed",
     "hook_attributes_dropped",

@@ -23,6 +23,11 @@ def queue_log() -> None:
     logs.queue_stderr(count=LOG_LINES_DROPPED.inc, tell=_tell_dropped)
 
 
+def flush_log() -> None:
+    """Write the last lines of this process, which takes a second at most."""
+    logs.flush_last()
+
+
 def _tell_dropped(lines: int) -> None:
     log_dropped(lines=lines)
 

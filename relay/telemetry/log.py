@@ -258,14 +258,14 @@ def _quicken(filtering: Any) -> Any:
     return Quick
 
 
-def _flush_last() -> None:
+def flush_last() -> None:
     """Write the last lines of a process whose loop has ended."""
     _lines.flush()
     if isinstance(sys.stderr, QueuedStream):
         sys.stderr.drain(_LAST_SECONDS)
 
 
-atexit.register(_flush_last)
+atexit.register(flush_last)
 
 
 def configure_logs(log_format: str = "auto", level: str = "info") -> None:

@@ -66,6 +66,26 @@ def pid_of(daemon: Daemon, child: str) -> int:
     return int([event for event in daemon.events if event.get("child") == child][-1]["pid"])
 
 
+def _sockets_of(pid: int) -> set[str]:
+    links = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return {link for link in links if link.startswith("socket:")}  # both ends of a pipe have one number
+
+
+def test_first_children_hold_nothing_of_each_other(shared):
+    """A first child has its name, the listening sockets if it receives, and neither the supervisor's nor a
+    sibling's end of a line, which would never end.
+    """
+    supervisor = _sockets_of(shared.process.pid)
+    held = {}
+    for name in ("receiver-0", "receiver-1", "deliverer"):
+        pid = pid_of(shared, name)
+        assert Path(f"/proc/{pid}/comm").read_text() == f"{name}\n"
+        held[name] = _sockets_of(pid)
+    assert not held["deliverer"] & (supervisor | held["receiver-0"] | held["receiver-1"])
+    (listener,) = held["receiver-0"] & held["receiver-1"]
+    assert held["receiver-0"] & supervisor == held["receiver-1"] & supervisor == {listener}
+
+
 @pytest.mark.parametrize("child", ["receiver-0", "receiver-1", "deliverer"])
 def test_child_that_crashes_comes_back(box, shared, child):
     """A killed child is restarted, the others are unharmed, and mail goes through before and after."""
