@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,13 @@ def _fenced(module: str, library: str) -> Iterator[str]:
 
 
 MODULES = sorted(ROOT.rglob("*.py"))
+NAMES = {module_name(each) for each in MODULES}
+
+
+@cache
+def tree_of(path):
+    """The syntax tree of a file, which several tests walk."""
+    return ast.parse(path.read_text())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
@@ -286,14 +294,13 @@ def circles(arrows):
 
 def imported_modules(path):
     """The modules of ours that a module imports, under TYPE_CHECKING and inside functions, too."""
-    names = {module_name(each) for each in MODULES}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "") in names:
+            yield from (alias.name for alias in node.names if alias.name in NAMES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "") in NAMES:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full in names else node.module
+                yield full if full in NAMES else node.module
 
 
 def test_no_circle():
@@ -313,8 +320,9 @@ def test_tests_know_the_local_spool_in_one_place():
     users = {
         path.relative_to(ROOT.parent).as_posix()
         for path in others
-        if any(_is_within(name, "relay.spool.local") for name in imports(ast.parse(path.read_text())))
-        and not path.is_relative_to(tests / "spool")
+        if not path.is_relative_to(tests / "spool")
+        and "spool" in (text := path.read_text())
+        and any(_is_within(name, "relay.spool.local") for name in imports(ast.parse(text)))
     }
     assert users == {"bench/edge_cpu.py", "tests/spool_helpers.py"}
 

@@ -41,8 +41,8 @@ SUPPORT = {"match": ["support@example.com"], "name": "support"}
 class ListenerSettings:
     """A relay that is stopped and started over one data_dir, and whose clock a test moves."""
 
-    def __init__(self, box, tmp_path, monkeypatch):
-        self.box, self.data_dir, self.monkeypatch = box, tmp_path / "data", monkeypatch
+    def __init__(self, box, clients, tmp_path):
+        self.box, self.clients, self.data_dir = box, clients, tmp_path / "data"
         self.now = datetime.now(UTC)
         self.mails = {}
         self.configure()
@@ -80,16 +80,15 @@ class ListenerSettings:
             outbox = open_outbox(self.config)
             stack.push_async_callback(outbox.close)
             await outbox.recover(now=self.now)
-            clients = await stack.enter_async_context(clients_of(self.box.env, self.monkeypatch))
             runner = Runner(
                 outbox=outbox,
                 delivery=Delivery(
                     config=self.config,
                     outbox=outbox,
                     ways=OneWay(
-                        ConnectClient(clients.connect),
+                        ConnectClient(self.clients.connect),
                         Pace(rate=1_000, burst=100, clock=asyncio.get_running_loop().time),
-                        AttachmentStore(clients.s3, config=self.config.s3, now=lambda: self.now),
+                        AttachmentStore(self.clients.s3, config=self.config.s3, now=lambda: self.now),
                     ),
                     understanding=reading_here(),
                     now=lambda: self.now,
@@ -141,8 +140,9 @@ class Polls:
 
 @pytest.fixture
 async def site(tmp_path, monkeypatch):
-    async with Sandbox(settings=fast_settings()) as box:
-        yield ListenerSettings(box, tmp_path, monkeypatch)
+    # The clients know nothing of mails, and cost more than all the rest: they stay through each start.
+    async with Sandbox(settings=fast_settings()) as box, clients_of(box.env, monkeypatch) as clients:
+        yield ListenerSettings(box, clients, tmp_path)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ OTHERS = {limits.SUBJECT_CHARACTERS, limits.ATTRIBUTE_BYTES}
 def integers(path):
     """Every integer that the code of a module computes from constants, with its line."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Constant | ast.BinOp):
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            yield node.value, node.lineno
+        elif isinstance(node, ast.BinOp):
             try:
                 value = eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}})
             except (NameError, TypeError, ZeroDivisionError, ValueError, OverflowError):

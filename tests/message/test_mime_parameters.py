@@ -71,6 +71,6 @@ def test_unknown_dispositions_are_attachments(text, word, name):
 @pytest.mark.parametrize("piece", [";", "(", '"', "a=x ", ";n*1=a", "\\", " ", ";a=", "=", "a=(b)"])
 def test_hostile_parameters_are_read_in_linear_time(piece):
     """A hundred thousand of any mark take no second."""
-    begun = time.perf_counter()
+    begun = time.thread_time()
     parse_content_type("text/plain;" + piece * 100_000)
-    assert time.perf_counter() - begun < 5
+    assert time.thread_time() - begun < 5

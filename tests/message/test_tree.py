@@ -127,9 +127,9 @@ def test_large_attachments_cost_little_memory():
 )
 def test_bombs_are_bounded(raw, defects):
     """Wide, deep, long: a message within seconds, and the parts within their limit."""
-    begun = time.perf_counter()
+    begun = time.thread_time()
     message = parse_message(raw)
-    assert time.perf_counter() - begun < 10  # under two on an idle machine
+    assert time.thread_time() - begun < 10  # under two on an idle machine
     assert len(message.parts) <= 1_050
     assert defects is None or list(map(str, message.defects)) == defects
 

@@ -32,6 +32,14 @@ ZIP = (
 #: Times are so much shorter where a test waits for them.
 _BRISK = 0.4
 TEXT = b"Subject: x\r\n\r\nHello\r\n"
+#: What a look may take where its answer is judged: a busy machine starts a worker slowly.
+_PATIENT = 50.0
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Looks that wait for their answer."""
+    monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", _PATIENT)
 
 
 async def refused(raw, *recipients):
@@ -54,12 +62,12 @@ async def refused(raw, *recipients):
         (TEXT, ["support@example.com"], {}),
     ],
 )
-async def test_strict_route_refuses(raw, recipients, names):
+async def test_strict_route_refuses(patient, raw, recipients, names):
     """A strict route refuses a mail for its zip, and by its name: another route takes it."""
     assert await refused(raw, *recipients) == names
 
 
-async def test_large_mail_is_read_back(tmp_path):
+async def test_large_mail_is_read_back(patient, tmp_path):
     """A mail that lies in a file is looked at there."""
     intake = open_intake(build_config(tmp_path))
     file = intake.open_file(intake.new_id())
@@ -81,6 +89,7 @@ async def test_in_doubt_the_mail_is_taken(monkeypatch, fault):
         begun = asyncio.get_running_loop().time()
         assert await look.find_refused(ZIP + b"Hostile", config.routes, config) == {}
         assert asyncio.get_running_loop().time() - begun < 10
+        monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", _PATIENT)
         assert await look.find_refused(ZIP, config.routes, config) == {"support@example.com": ("papers.zip",)}
     finally:
         await look.close()
@@ -92,9 +101,11 @@ async def test_a_template_that_hangs_or_ends_is_replaced(monkeypatch, struck):
     config = builtin_config(routes=[STRICT])
     look, seen = FileLook(), {"support@example.com": ("papers.zip",)}
     monkeypatch.setattr(filetypes, "_SILENT_SECONDS", filetypes._SILENT_SECONDS * _BRISK)
+    brisk = filetypes._PATIENCE_SECONDS * _BRISK
+    monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", _PATIENT)
     try:
         assert await look.find_refused(ZIP, config.routes, config) == seen
-        monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", filetypes._PATIENCE_SECONDS * _BRISK)
+        monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", brisk)
         template = look._pool._supply._template.pid
         workers = children_of(template)
         os.kill(template, struck)
@@ -119,7 +130,7 @@ class Asked:
         envelope.attributes["asked"] = "yes"
 
 
-def test_handlers_are_asked_after_the_look_at_files(monkeypatch):
+def test_handlers_are_asked_after_the_look_at_files(patient, monkeypatch):
     """A mail that every route refuses for its files is no handler's business; one that some take is, once."""
     module = ModuleType("handlers_of_filetypes")
     module.Asked = Asked
