@@ -125,6 +125,8 @@ class AlarmKind(StrEnum):
     SERVICE_AWAY = "service_away"
     #: Connect takes the contacts of a route only without what its templates made: one alarm for each route.
     TEMPLATE_REFUSED = "template_refused"
+    #: A route leads to an address that its instance does not have: one alarm for each address.
+    ADDRESS_MISSING = "address_missing"
     #: The oldest mail waits for longer than `alarms.oldest_minutes`.
     OLDEST = "oldest"
     #: The wall clock made a step of more than an hour, or the machine was off for so long.

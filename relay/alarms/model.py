@@ -50,17 +50,24 @@ def parse_state_json(text: str) -> QueueState:
     """
     try:
         record = json.loads(text)
-        # Written by a version that knew no outages, or no templates.
+        # Written by a version that knew no outages, no templates, or no missing addresses.
         earlier: dict[str, Any] = {
             "away": (),
             "templates": (),
+            "missing": (),
             "clock_step_seconds": 0.0,
             "log_bytes": 0,
             "ledger_rows": 0,
         } | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
         templates = tuple((str(route), str(why)) for route, why in earlier["templates"])
-        listed = {"held_routes": tuple(record["held_routes"]), "away": away, "templates": templates}
+        missing = tuple((str(address), str(where)) for address, where in earlier["missing"])
+        listed = {
+            "held_routes": tuple(record["held_routes"]),
+            "away": away,
+            "templates": templates,
+            "missing": missing,
+        }
         state = QueueState(**{**earlier, **listed})
     except (ValueError, TypeError, KeyError):
         return QueueState()
@@ -127,6 +134,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
     yield from _compare_routes(before, now)
     yield from _compare_services(dict(before.away), dict(now.away))
     yield from _compare_templates(dict(before.templates), dict(now.templates))
+    yield from _compare_missing(dict(before.missing), dict(now.missing))
     if now.overdue != before.overdue:
         minutes = f"the oldest mail waits for {now.oldest_seconds / 60:.0f} minutes"
         detail = minutes if now.overdue else "no mail waits for long"
@@ -191,6 +199,19 @@ def _compare_templates(before: Mapping[str, str], now: Mapping[str, str]) -> Ite
     for route in before.keys() - now.keys():
         detail = f"the contacts of the route {route} go with their templates again"
         yield Alarm(kind=kind, raised=False, detail=detail, subject=route)
+
+
+def _compare_missing(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:
+    kind = AlarmKind.ADDRESS_MISSING
+    for address, instance_id in now.items():
+        if address not in before:
+            detail = (
+                f"the instance {instance_id} does not have {address}, to which a route leads: mail for it would wait; "
+                "make it in Connect, or mend the route"
+            )
+            yield Alarm(kind=kind, raised=True, detail=detail, subject=address)
+    for address in before.keys() - now.keys():
+        yield Alarm(kind=kind, raised=False, detail=f"{address} is missed no more", subject=address)
 
 
 def _compare_routes(before: QueueState, now: QueueState) -> Iterator[Alarm]:

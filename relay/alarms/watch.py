@@ -50,9 +50,10 @@ class Watch:
         wait: Callable[[float], Awaitable[bool]],
         away: Callable[[], Mapping[str, str]] = dict,
         templates: Callable[[], Mapping[str, str]] = dict,
+        missing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`away` returns the services that are away for everyone, `templates` the routes whose templates
-        Connect refuses, and why.
+        Connect refuses, and why; `missing` the addresses that their instance does not have.
         """
         self._config = config
         self._outbox = outbox
@@ -63,6 +64,7 @@ class Watch:
         self._wait = wait
         self._away = away
         self._templates = templates
+        self._missing = missing
         self._state = QueueState()
         #: The state of the queue as it was last saved.
         self._remembered: QueueState | None = None
@@ -199,6 +201,7 @@ class Watch:
             seen,
             away=tuple(sorted(self._away().items())),
             templates=tuple(sorted(self._templates().items())),
+            missing=tuple(sorted(self._missing().items())),
             clock_step_seconds=step,
         )
         self._reserve_out = seen.disk_full

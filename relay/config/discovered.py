@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,24 @@ def adopt_discovered(config: Config, found: Mapping[str, Discovered]) -> Config:
     if tables == connect.instances:
         return config
     return config.model_copy(update={"connect": connect.model_copy(update={"instances": tables})})
+
+
+class Snapshots:
+    """One configuration with what instances have told meanwhile, made anew only where that is another."""
+
+    def __init__(self, config: Config, found: Callable[[], Mapping[str, Discovered]]) -> None:
+        """`found` returns the same object as long as nothing has changed."""
+        self._config = config
+        self._found = found
+        self._last: Mapping[str, Discovered] = {}
+        self._adopted = config
+
+    def take(self) -> Config:
+        """The configuration for one request: it is fitted and checked by the same."""
+        found = self._found()
+        if found is not self._last:
+            self._last, self._adopted = found, adopt_discovered(self._config, found)
+        return self._adopted
 
 
 def _adopted(config: Config, instance_id: str, found: Discovered) -> Iterator[tuple[str, Any]]:

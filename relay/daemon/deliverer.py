@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
@@ -17,9 +17,11 @@ from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import remote_call
 from relay.config import Config
+from relay.config.remembered import DiscoveredFile
 from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
+from relay.delivery.discovery import Discovery
 from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
 from relay.delivery.ways import Ways
@@ -48,6 +50,8 @@ class Deliverer:
         self._clients: Clients | None = None
         self._reading: WorkerReading | None = None
         self._templates = RefusedTemplates()
+        self._discovery: Discovery | None = None
+        self._discovering: asyncio.Task[None] | None = None
         self._runner: Runner | None = None
         self._watch: Watch | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,6 +67,12 @@ class Deliverer:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
         self._reading = await self._stack.enter_async_context(open_reading(config))
+        self._discovery = Discovery(
+            config, find_client=self._clients.abroad.find, file=DiscoveredFile(config.data_dir)
+        )
+        self._discovering = asyncio.create_task(self._discovery.run())
+        self._discovering.add_done_callback(_must_not_fail)
+        await self._discovery.wait_first()
         self._runner = Runner(
             outbox=self._outbox,
             delivery=self._delivery(config),
@@ -73,7 +83,9 @@ class Deliverer:
             steady=time.monotonic,
             rng=Random(),  # noqa: S311 - spreads retries; not a secret
         )
-        self._watch = self._open_watch(config, self._outbox, self._clients, self._runner)
+        self._watch = self._open_watch(
+            config, self._outbox, self._clients, self._runner, missing=self._discovery.missing
+        )
         self._tasks = [
             asyncio.create_task(self._runner.run()),
             asyncio.create_task(self._watch.run()),
@@ -83,7 +95,15 @@ class Deliverer:
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
 
-    def _open_watch(self, config: Config, outbox: Outbox, clients: Clients, runner: Runner) -> Watch:
+    def _open_watch(
+        self,
+        config: Config,
+        outbox: Outbox,
+        clients: Clients,
+        runner: Runner,
+        *,
+        missing: Callable[[], Mapping[str, str]],
+    ) -> Watch:
         desk = open_desk(config)
         self._stack.callback(desk.close)
         return Watch(
@@ -96,6 +116,7 @@ class Deliverer:
             wait=partial(is_set_within, self._stopped),
             away=lambda: runner.away,
             templates=lambda: self._templates.known,
+            missing=missing,
         )
 
     async def _count(self, outbox: Outbox) -> None:
@@ -134,6 +155,7 @@ class Deliverer:
         assert self._clients is not None
         assert self._outbox is not None
         assert self._reading is not None
+        assert self._discovery is not None
         return Delivery(
             config=config,
             outbox=self._outbox,
@@ -142,6 +164,7 @@ class Deliverer:
             now=self._outbox.now,
             wall=utc_now,
             templates=self._templates,
+            discovered=self._discovery.found,
         )
 
     def problem(self) -> str:
@@ -168,8 +191,9 @@ class Deliverer:
 
         Endpoints and credentials stay until a restart.
         """
-        if self._runner and self._watch:
+        if self._runner and self._watch and self._discovery:
             self._templates.clear()
+            self._discovery.reload(config)
             self._runner.reload(self._delivery(config), config.deliver)
             self._watch.reload(config)
 
@@ -179,6 +203,9 @@ class Deliverer:
         Entries whose attempts do not end in time are delivered after the next start.
         """
         self._stopped.set()
+        if self._discovering:
+            self._discovering.cancel()  # nothing waits for an answer of Connect any more
+            await asyncio.wait({self._discovering})
         if self._runner:
             await self._runner.stop(seconds)
         for task in self._tasks:

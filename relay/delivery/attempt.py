@@ -17,6 +17,7 @@ from typing import Any
 
 from relay import telemetry
 from relay.config import Config, Route
+from relay.config.discovered import Discovered, Snapshots
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.failures import busy, dead_urls, no_route
@@ -75,8 +76,10 @@ class Delivery:
         now: Callable[[], datetime],
         wall: Callable[[], datetime] | None = None,
         templates: RefusedTemplates | None = None,
+        discovered: Callable[[], Mapping[str, Discovered]] = dict,
     ) -> None:
         self._config = config
+        self._snapshots = Snapshots(config, discovered)
         self._routes = RouteTable(config)
         self._outbox = outbox
         self._ways = ways
@@ -256,7 +259,8 @@ class Delivery:
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
             return _Ready(request=sent, expires_at=expires_at, adaptations=())
-        rules = find_entry_rules(entry, route, self._config)
+        config = self._snapshots.take()  # one for the fit and for the check: they agree
+        rules = find_entry_rules(entry, route, config)
         handling = find_handling(entry, rules)
         if (stop := stop_for(handling)) is not None:
             return stop
@@ -264,18 +268,23 @@ class Delivery:
         trial = replace(trial, entry=entry)
         async with opened_raw(self._outbox, entry) as (raw, handle):
             if entry.rung is Rung.ORIGINAL:  # nothing is stopped by the class, which is a guess for this mail
-                plan = await self._planner.plan_original(trial, route, raw, sent)
-                return await self._store_request(entry, lead(plan, add_late(handling, plan, rules)), raw, way)
-            task = self._planner.build_task(trial, route, (raw, handle), sent, tags=list_late_tags(rules))
+                plan = await self._planner.plan_original(trial, route, raw, sent, config=config)
+                late = add_late(handling, plan, rules)
+                return await self._store_request(entry, lead(plan, late), raw, way, config)
+            task = self._planner.build_task(
+                trial, route, (raw, handle), sent, config=config, tags=list_late_tags(rules)
+            )
             async with self._understanding.plan(task) as plan:
                 late = add_late(handling, plan, rules)
                 if entry.attempts == 1:
                     tell_late(entry, route, plan, rules)
                 if (stop := stop_for(late)) is not None:
                     return stop
-                return await self._store_request(entry, lead(plan, late), raw, way)
+                return await self._store_request(entry, lead(plan, late), raw, way, config)
 
-    async def _store_request(self, entry: Entry, plan: Plan, raw: memoryview, way: Way) -> _Ready:
+    async def _store_request(
+        self, entry: Entry, plan: Plan, raw: memoryview, way: Way, config: Config
+    ) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         stored = await way.store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
@@ -290,7 +299,7 @@ class Delivery:
         problems, octets = await self._inspection.inspect(
             request,
             body_size=len(plan.body),
-            max_attachments=self._config.connect.adopt(plan.instance_id).max_attachments,
+            max_attachments=config.connect.adopt(plan.instance_id).max_attachments,
         )
         if problems and plan.rung is Rung.ORIGINAL:
             # Connect is asked all the same: only its own refusal of this rung makes a dead letter.

@@ -57,13 +57,14 @@ class Planner:
         mail: tuple[memoryview, int | None],
         sent: Mapping[str, Any] | None,
         *,
+        config: Config,
         tags: tuple[str, ...] = (),
     ) -> Task:
         """The task for a worker: the mail (its octets, and the descriptor of its file), its context and its
         rung.
 
-        `sent` is the entry's stored request, if it has one; `tags` are the rules for classes and risks that
-        tag a mail.
+        `sent` is the entry's stored request, if it has one; `config` has the limits of its instance;
+        `tags` are the rules for classes and risks that tag a mail.
         """
         entry = trial.entry
         raw, handle = mail
@@ -72,7 +73,7 @@ class Planner:
             handle=handle,
             context=replace(self._build_context(entry, sent), late_tags=tags),
             route=route,
-            config=self._config,
+            config=config,
             rung=entry.rung,
             refused=trial.refused,
             attempts=entry.attempts,
@@ -80,7 +81,7 @@ class Planner:
         )
 
     async def plan_original(
-        self, trial: Trial, route: Route, raw: memoryview, sent: Mapping[str, Any] | None
+        self, trial: Trial, route: Route, raw: memoryview, sent: Mapping[str, Any] | None, *, config: Config
     ) -> Plan:
         """The plan of the last rung, made without the parser."""
         entry = trial.entry
@@ -88,7 +89,7 @@ class Planner:
         why = Cause(word) if word in set(Cause) else Cause.UNKNOWN
         octets, context = raw[entry.trace_size :], self._build_context(entry, sent)
         return await asyncio.to_thread(
-            lambda: fit_original(octets, context, route, self._config, why=why, attach=trial.attach)
+            lambda: fit_original(octets, context, route, config, why=why, attach=trial.attach)
         )
 
     def _build_context(self, entry: Entry, sent: Mapping[str, Any] | None) -> Context:

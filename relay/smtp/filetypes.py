@@ -12,7 +12,9 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from relay.config.discovered import Snapshots
 from relay.config.model import Config, Route
+from relay.config.remembered import DiscoveredFile
 from relay.envelope import Destination
 from relay.routes import RouteTable
 from relay.spool.model import RawFile
@@ -49,6 +51,8 @@ class FileLook:
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
+        self._config: Config | None = None
+        self._snapshots: Snapshots
 
     async def find_refused(self, raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
         """The routes that refuse the mail, each with the names of the files. Returns none when all take it,
@@ -57,6 +61,7 @@ class FileLook:
         Raises:
             SpoolError: a large mail cannot be read back.
         """
+        config = await self._learn(config)
         if self._pool is None:
             self._pool = Pool(Supply(config), quick=1, lane=False, silent_seconds=_SILENT_SECONDS)
         try:
@@ -71,6 +76,15 @@ class FileLook:
             TypeError,
         ):  # in doubt, or no answer
             return {}
+
+    async def _learn(self, config: Config) -> Config:
+        """The configuration with the file types that instances have told the deliverer."""
+        if not config.connect.discover:
+            return config
+        if config is not self._config:
+            self._config = config
+            self._snapshots = Snapshots(config, DiscoveredFile(config.data_dir).load)
+        return await asyncio.to_thread(self._snapshots.take)
 
     async def _ask(
         self, pool: Pool, raw: bytes | RawFile, strict: Sequence[Route], config: Config

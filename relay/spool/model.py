@@ -367,6 +367,8 @@ class QueueState:
     away: tuple[tuple[str, str], ...] = ()
     #: The routes whose templates Connect refuses, each with the reason.
     templates: tuple[tuple[str, str], ...] = ()
+    #: The addresses of routes that their instance does not have, each with the instance.
+    missing: tuple[tuple[str, str], ...] = ()
     #: Age of the oldest entry that is queued, leased or held; 0 if there is none.
     oldest_seconds: float = 0.0
     #: Whether that was more than `alarms.oldest_minutes` when this look was taken.

@@ -94,3 +94,18 @@ def quota_torn(*, detail: str) -> None:
 def clock_moved(*, seconds: float) -> None:
     """The wall clock was set, back when negative; times in the spool that lie ahead were moved with it."""
     current_log().warning("clock.moved", seconds=round(seconds, 3))
+
+
+def instance_differs(*, instance_id: str, differences: Sequence[str]) -> None:
+    """The limits of an instance are others than the configuration says."""
+    current_log().warning("instance.differs", instance=instance_id, differences=list(differences))
+
+
+def instance_unread(*, instance_id: str, action: str, code: str, detail: str) -> None:
+    """An instance does not tell its settings, or tells what cannot be; what was known of it stays."""
+    current_log().warning("instance.unread", instance=instance_id, action=action, code=code, detail=detail)
+
+
+def instance_read(*, instance_id: str, action: str) -> None:
+    """An instance tells its settings again."""
+    current_log().info("instance.read", instance=instance_id, action=action)

@@ -60,6 +60,8 @@ def queue(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest
         (queue(routes=("desk",)), queue(), [(AlarmKind.ROUTE_HELD, False)]),
         (queue(), replace(queue(), templates=(("desk", "no"),)), [(AlarmKind.TEMPLATE_REFUSED, True)]),
         (replace(queue(), templates=(("desk", "no"),)), queue(), [(AlarmKind.TEMPLATE_REFUSED, False)]),
+        (queue(), replace(queue(), missing=(("a@b.example", "i"),)), [(AlarmKind.ADDRESS_MISSING, True)]),
+        (replace(queue(), missing=(("a@b.example", "i"),)), queue(), [(AlarmKind.ADDRESS_MISSING, False)]),
         # A route's end says nothing of the mail that is held.
         (queue(held=1, routes=("desk",)), queue(held=1), [(AlarmKind.ROUTE_HELD, False)]),
         (queue(), QueueState(not_understood=1), [(AlarmKind.NOT_UNDERSTOOD, True)]),
