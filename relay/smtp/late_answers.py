@@ -1,4 +1,5 @@
-"""The answers of one session that take time: a password is checked, handlers of the operator are asked.
+"""The answers of one session that take time: a password is checked, handlers of the operator are asked, a
+refusal is held back.
 
 Owns these waits. The session waits for no longer than a hash was made to take, and than handlers may take by
 the configuration; `session` turns the outcome into the answer.
@@ -6,10 +7,11 @@ the configuration; `session` turns the outcome into the answer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from relay import replies, telemetry
-from relay.smtp.actions import Answer, AskHandlers
+from relay.smtp.actions import Answer, AskHandlers, Delayed
 from relay.smtp.auth import Credentials
 from relay.smtp.handlers import HandlerSession
 from relay.smtp.server import Server
@@ -20,18 +22,21 @@ from relay.smtp.settings import ListenerSettings
 class LateAnswers:
     """The waits of one session."""
 
-    __slots__ = ("_server", "_session", "_settings", "handlers")
+    __slots__ = ("_handlers", "_server", "_session", "_settings")
 
-    def __init__(self, session: Session, settings: ListenerSettings, server: Server) -> None:
+    def __init__(
+        self, session: Session, settings: ListenerSettings, server: Server, handlers: HandlerSession | None
+    ) -> None:
         self._session = session
         self._settings = settings
         self._server = server
-        hooks = settings.hooks
-        #: The operator's handlers, as this session has them; None where the configuration names none.
-        self.handlers = HandlerSession(hooks, server.loop) if hooks is not None else None
+        self._handlers = handlers
 
-    async def find(self, asked: Credentials | AskHandlers, *, wanted: Callable[[], bool]) -> Answer:
+    async def find(self, asked: Delayed | Credentials | AskHandlers, *, wanted: Callable[[], bool]) -> Answer:
         """The answer to a command that takes time; `wanted` says whether its peer is still there."""
+        if isinstance(asked, Delayed):
+            await asyncio.sleep(asked.seconds)
+            return asked.reply
         if isinstance(asked, AskHandlers):
             return await self._ask(asked)
         return await self._check(asked, wanted)
@@ -55,7 +60,7 @@ class LateAnswers:
 
     async def _ask(self, asked: AskHandlers) -> Answer:
         """The answer to a MAIL or RCPT that is fine by us, once the handlers were asked."""
-        session, handlers, transaction = self._session, self.handlers, self._session.transaction
+        session, handlers, transaction = self._session, self._handlers, self._session.transaction
         assert handlers is not None
         assert transaction is not None
         peer = session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)

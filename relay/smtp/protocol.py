@@ -18,6 +18,7 @@ from relay.smtp.admission import Admission
 from relay.smtp.auth import AUTH_LINE, Credentials
 from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPEN, Connection, Phase
 from relay.smtp.data import TRIM, ChunkReader, DataReader
+from relay.smtp.handlers import HandlerSession
 from relay.smtp.handshake import Handshake, make_handshake
 from relay.smtp.late_answers import LateAnswers
 from relay.smtp.refused import build_refusal
@@ -39,7 +40,7 @@ class Conversation:
     """One session on its connection."""
 
     __slots__ = (
-        "_admission", "_late", "_server", "_session", "_settings", "_sink", "_skipping", "_unconfirmed", "connection", "transfer", "why",
+        "_admission", "_handlers", "_server", "_session", "_settings", "_sink", "_skipping", "_unconfirmed", "connection", "transfer", "why",
     )  # fmt: skip
 
     def __init__(self, settings: ListenerSettings, server: Server) -> None:
@@ -48,7 +49,8 @@ class Conversation:
         self.connection = Connection(server.loop, self)
         self._admission = Admission(settings, server, self)
         self._session: Session
-        self._late: LateAnswers
+        #: The operator's handlers, as this session has them; None where the configuration names none.
+        self._handlers: HandlerSession | None = None
         self._sink: DataReader | ChunkReader | None = None
         #: The mail that is on its way in; None between mails.
         self.transfer: Transfer | None = None
@@ -79,7 +81,8 @@ class Conversation:
         self._session = Session(
             settings=settings, shared=server.shared, address=address, port=port, tls=tls, front_end=front_end
         )
-        self._late = LateAnswers(self._session, settings, server)
+        if settings.hooks is not None:
+            self._handlers = HandlerSession(settings.hooks, server.loop)
         telemetry.session_opened(peer=address, listener=settings.bind)
         refusal = self._admission.admit(address)
         if refusal is not None:
@@ -251,26 +254,25 @@ class Conversation:
             self.connection.out.append(answer)
         elif isinstance(answer, Hangup):
             self.hang_up(answer.reply)
-        elif isinstance(answer, Delayed):
-            self.connection.wait()
-            self.connection.loop.call_later(answer.seconds, self._say_late, answer.reply)
         elif isinstance(answer, StartData):
             self._sink = DataReader(self._begin_transfer(stuffed=True).content)
             self._say(replies.DATA_GO)
         elif isinstance(answer, StartChunk):
             self._begin_chunk(answer)
-        elif isinstance(answer, StartTls) and self._settings.context is None:
-            self._say(replies.TLS_UNAVAILABLE)
         elif isinstance(answer, StartTls):
             self._say(replies.TLS_GO)
             self._start_handshake()
         else:
             self.connection.wait()
-            self._server.work(self._find_answer(answer))
+            self._server.work(self._answer_late(answer))
 
-    def _say_late(self, reply: Reply) -> None:
+    async def _answer_late(self, asked: Delayed | Credentials | AskHandlers) -> None:
+        """Wait for an answer that takes time, carry it out, and read on."""
+        self._admission.deadline = NEVER  # the wait has its own limits
+        late = LateAnswers(self._session, self._settings, self._server, self._handlers)
+        answer = await late.find(asked, wanted=lambda: self.connection.phase is not CLOSING)
         if self.connection.phase is not CLOSING:
-            self._say(reply)
+            self._answer(answer)
             self._wake()
 
     def _wake(self) -> None:
@@ -288,7 +290,7 @@ class Conversation:
         peer = self._session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
         self.transfer = Transfer(
             server=self._server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=now,
-            handlers=self._late.handlers,
+            handlers=self._handlers,
         )  # fmt: skip
         self._admission.deadline = self.transfer.deadline(now)
         return self.transfer
@@ -346,14 +348,6 @@ class Conversation:
         transfer, self.transfer, self._sink = self.transfer, None, None
         if transfer is not None:
             transfer.leave(why)
-
-    async def _find_answer(self, asked: Credentials | AskHandlers) -> None:
-        """Wait for an answer that takes time, and say it."""
-        self._admission.deadline = NEVER  # the wait has its own limits
-        answer = await self._late.find(asked, wanted=lambda: self.connection.phase is not CLOSING)
-        if self.connection.phase is not CLOSING:
-            self._answer(answer)
-        self._wake()
 
     # -- the end -------------------------------------------------------------------------------------------
 

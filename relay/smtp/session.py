@@ -85,11 +85,12 @@ class Session:
             return self.counted(self._exchange(dialog(line)))
         verb, _, argument = line.partition(b" ")
         verb = verb.upper()
-        # Of others the argument may be a secret, as a line that is no command may be a password.
-        self.said = line if verb in DIRTY else verb if verb in self._COMMANDS else b""
         handler = self._COMMANDS.get(verb)
         if handler is None:
+            self.said = b""  # it may be a password
             return self._unknown_verb(line)
+        # Of other commands the argument may be a secret.
+        self.said = line if verb in DIRTY else verb
         if len(line) > COMMAND_LINE and handler is not self._COMMANDS[b"AUTH"]:
             return self.counted(replies.LINE_TOO_LONG)
         if line.translate(None, CONTROLS) != line:
@@ -177,7 +178,7 @@ class Session:
             return replies.BAD_ARGUMENT
         if self.peer_state.tls is not None or self.transaction is not None:
             return replies.NOT_NOW
-        return StartTls()
+        return StartTls() if self.settings.context is not None else replies.TLS_UNAVAILABLE
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
         """Note that TLS is up, and forget everything said before it (RFC 3207 §4.2)."""
