@@ -19,7 +19,7 @@ _ENOUGH = 1_024
 _LONGEST = 320
 _ADDRESS = rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
 #: The form of nearly every author: no fold, no encoded word, no comment.
-_PLAIN = re.compile(rb'(?:"[^"\\\r\n]*+"[ \t]*+|[^"<>(),:;\\@\r\n]*+)<' + _ADDRESS + rb">")
+_PLAIN = re.compile(rb'[ \t]*+(?:"[^"\\\r\n]*+"[ \t]*+|[^"<>(),:;\\@\r\n]*+)<' + _ADDRESS + rb">[ \t\r\n]*+")
 _BARE = re.compile(_ADDRESS)
 
 
@@ -28,11 +28,11 @@ def find_author(fields: FieldFinder) -> str | None:
     found = fields.find(b"from", most=1)
     if not found:
         return None
-    body = found[0][1][:_ENOUGH].strip(b" \t\r\n")
-    plain = _PLAIN.fullmatch(body) or _BARE.fullmatch(body)
+    body = found[0][1][:_ENOUGH]
+    plain = _PLAIN.fullmatch(body) or _BARE.fullmatch(body.strip(b" \t\r\n"))
     if plain is not None and b"=?" not in plain[1]:
         return plain[1].decode("ascii").rstrip(".")
-    for mailbox in parse_addresses(raw_text(body)):
+    for mailbox in parse_addresses(raw_text(body.strip(b" \t\r\n"))):
         if "@" in mailbox.address:
             return mailbox.address if len(mailbox.address) <= _LONGEST else None
     return None

@@ -7,7 +7,7 @@ that each outcome of the spool means. `transfer` says when.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -158,7 +158,7 @@ def complete(
     if acceptance.hops is None:
         acceptance.count_hops(content.head)
     assert acceptance.hops is not None
-    verdict = decide(Facts(octets=content.octets, hops=acceptance.hops), settings.terms)
+    verdict = decide(Facts(content.octets, acceptance.hops), settings.terms)
     if verdict.reply is not None:
         return verdict.reply
     whole = content.file or content.join(acceptance.prefix(content.head))
@@ -321,24 +321,20 @@ def log_end(
     reply: Reply,
     *,
     now: float,
-    destinations: Sequence[Destination] = (),
+    mail: Acceptance | None = None,
     size: int = 0,
-    message_id: str | None = None,
     spool_id: SpoolId | None = None,
     duplicate: bool = False,
-    held: bool = False,
-    results: Mapping[str, str] | None = None,
 ) -> None:
-    """Log the one line of a transaction. With `held` the mail was accepted, and some of its entries wait
-    for a person.
-    """
+    """Log the one line of a transaction; `mail` and its size are given where there was data."""
+    held = mail is not None and mail.held and reply.positive and not duplicate
     telemetry.transaction_ended(
-        disposition=Disposition.QUARANTINE if held and reply.positive else disposition_of(reply),
+        disposition=Disposition.QUARANTINE if held else disposition_of(reply),
         reply=reply,
         spool_id=spool_id or transaction.spool_id,
-        message_id=message_id,
+        message_id=mail.message_id if mail is not None else None,
         reverse_path=transaction.reverse_path,
-        destinations=[destination.address for destination in destinations],
+        destinations=[each.address for each in mail.destinations()] if mail is not None else [],
         peer=peer.address,
         helo=peer.helo,
         protocol=peer.protocol,
@@ -346,6 +342,6 @@ def log_end(
         size=size,
         seconds=now - transaction.started_at,
         duplicate=duplicate,
-        repairs=sorted(transaction.repairs),
-        results=results,
+        repairs=sorted(transaction.repairs) if transaction.repairs else (),
+        results=mail.results if mail is not None else None,
     )

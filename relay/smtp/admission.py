@@ -44,7 +44,17 @@ class Guest(Protocol):
 class Admission:
     """The place of one session, and its time."""
 
-    __slots__ = ("_counted_as", "_guest", "_proved", "_server", "_settings", "deadline", "known", "rested_at")
+    __slots__ = (
+        "_counted_as",
+        "_ends_at",
+        "_guest",
+        "_proved",
+        "_server",
+        "_settings",
+        "deadline",
+        "known",
+        "rested_at",
+    )
 
     def __init__(self, settings: ListenerSettings, server: Server, guest: Guest) -> None:
         self._settings = settings
@@ -59,6 +69,7 @@ class Admission:
         self.deadline = NEVER
         #: The instant at which the last command was answered.
         self.rested_at = guest.connection.opened_at
+        self._ends_at = self.rested_at + settings.limits.session_seconds
 
     # -- the place -----------------------------------------------------------------------------------------
 
@@ -132,15 +143,8 @@ class Admission:
         that of the session.
         """
         self.rested_at = now
-        self.deadline = self._command_deadline()
-
-    def _command_deadline(self) -> float:
-        limits = self._settings.limits
-        return min(self.rested_at + self._server.places.command_seconds(limits), self._ends_at)
-
-    @property
-    def _ends_at(self) -> float:
-        return self._guest.connection.opened_at + self._settings.limits.session_seconds
+        due_at = now + self._server.places.command_seconds(self._settings.limits)
+        self.deadline = min(self._ends_at, due_at)
 
     def expire(self, now: float) -> None:
         """Act on the deadline, which has passed."""
@@ -176,7 +180,7 @@ class Admission:
             if self.deadline <= now:
                 guest.connection.cut()
             return
-        self.deadline = self._command_deadline()
+        self.rest(self.rested_at)
         if self.deadline <= now:
             guest.hang_up(replies.SESSION_OVER if now >= self._ends_at else replies.TIMED_OUT)
 

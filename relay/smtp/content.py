@@ -214,7 +214,7 @@ class Content:
         if self._finished:
             return
         self._finished = True
-        self._pieces = [self._clean(piece) for piece in _pieces(self.take(), self._kept_of(trim))]
+        self._pieces = list(map(self._clean, _pieces(self.take(), self._kept_of(trim))))
         if len(self._pieces) > 1 and b"\r\n\r\n" not in self._pieces[0]:
             self.head = b"".join(self._pieces)[:HEAD_BYTES]
 
@@ -245,7 +245,8 @@ class Content:
 
     def _kept_of(self, trim: int) -> int:
         """The number of octets of the end-of-data that were kept: those within the hard limit."""
-        return max(trim - (self.received - self._hard_limit), 0) if self.over else trim
+        past = self.received - self._hard_limit
+        return max(trim - past, 0) if past > 0 else trim
 
     def discard(self) -> None:
         """Remove the file, if there is one. Blocks."""

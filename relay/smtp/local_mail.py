@@ -83,7 +83,7 @@ def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) ->
         author = glimpse_message(raw).author
         sender = author[0].address if author else ""
     path = f"FROM:<{strip_brackets(sender)}> SMTPUTF8"
-    decided = decide_sender(path.encode(), settings=settings, authenticated=False)
+    decided = decide_sender(settings, path.encode(), authenticated=False)
     if not isinstance(decided, Reply):
         return decided[0].address or None
     if given:

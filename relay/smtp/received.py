@@ -51,7 +51,7 @@ def build_received(envelope: Envelope, *, hostname: str, spool_id: str) -> bytes
     peer: Peer = envelope.peer
     tls = f" ({peer.tls})" if peer.tls else ""
     first, *others = envelope.forward_paths
-    sole = first.address if all(path.address == first.address for path in others) else None
+    sole = first.address if not others or {path.address for path in others} == {first.address} else None
     # RFC 6531 §3.7.3: only a mail that is internationalised itself names such an address in its trace.
     target = f" for <{sole}>" if sole and (sole.isascii() or envelope.smtputf8) else ""
     stamp = _stamp(envelope.received_at)

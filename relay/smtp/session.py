@@ -234,7 +234,7 @@ class Session:
             return replies.MAIL_TWICE
         if self._budget.messages >= settings.limits.messages_per_session:
             return Hangup(replies.ENOUGH_MESSAGES)
-        told = decide_sender(argument, settings=settings, authenticated=peer_state.authenticated is not None)
+        told = decide_sender(settings, argument, authenticated=peer_state.authenticated is not None)
         if isinstance(told, Reply):
             return told
         path, parameters = told

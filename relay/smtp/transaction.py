@@ -90,8 +90,9 @@ class Transaction:
         )
 
 
+@remembered(1_024)  # a legacy system, and a mailing, send all day as the same few
 def decide_sender(
-    argument: bytes, *, settings: ListenerSettings, authenticated: bool
+    settings: ListenerSettings, argument: bytes, *, authenticated: bool
 ) -> tuple[Path, MailParameters] | Reply:
     """The reverse-path and parameters of MAIL, or the reply that refuses them."""
     path = parse_path(argument, b"FROM:", lenient=settings.lenient, limits=REVERSE)

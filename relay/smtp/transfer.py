@@ -197,7 +197,11 @@ class Transfer:
             elif self.acceptance.signed is not None and content.held > HASHED_AT_ONCE_BYTES:
                 await server.loop.run_in_executor(server.writers, partial(content.finish, trim=trim))
             outcome = await receive(
-                self.acceptance, content, trim=trim, intake=server.intake, check=self._check()
+                self.acceptance,
+                content,
+                trim=trim,
+                intake=server.intake,
+                check=self._check() if self._handlers is not None else None,
             )
         except SpoolError as exc:
             outcome = reply_to(exc)
@@ -213,10 +217,9 @@ class Transfer:
         else:
             self._settle(replies.fill(replies.QUEUED, spool_id=outcome.spool_id), outcome)
 
-    def _check(self) -> Check | None:
-        """The look of the operator's handlers at the whole mail. Returns None where there are none."""
-        if self._handlers is None:
-            return None
+    def _check(self) -> Check:
+        """The look of the operator's handlers at the whole mail."""
+        assert self._handlers is not None
         return partial(
             show_mail, handlers=self._handlers, acceptance=self.acceptance, threads=self._server.writers
         )
@@ -248,13 +251,10 @@ class Transfer:
             acceptance.peer,
             reply,
             now=now,
-            destinations=acceptance.destinations(),
+            mail=acceptance,
             size=self.content.size + acceptance.trace_size,
-            message_id=acceptance.message_id,
             spool_id=spool_id,
             duplicate=duplicate,
-            held=acceptance.held and not duplicate,
-            results=acceptance.results,
         )
         for forward_path, refusal in acceptance.refused.items():
             telemetry.recipient_refused(

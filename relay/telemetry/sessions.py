@@ -168,7 +168,7 @@ def transaction_ended(
         spool_id=spool_id,
         message_id=message_id,
         reverse_path=reverse_path or "<>",
-        destinations=list(destinations),
+        destinations=destinations,
         peer=peer,
         helo=helo,
         protocol=protocol,
