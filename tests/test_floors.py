@@ -43,6 +43,7 @@ FLOORS = {
     "relay.auth": 1,
     "relay.lists.entries": 1,
     "relay.spool.model": 1,
+    "relay.spool.archive": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.clock": 1,
     "relay.spool.duplicates": 1,

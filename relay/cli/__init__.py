@@ -41,6 +41,10 @@ COMMANDS = {
     "replay": Command(
         "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."
     ),
+    "backup": Command(
+        "relay.cli.backup:backup_command", "Write the spool into one archive, while mail flows."
+    ),
+    "restore": Command("relay.cli.backup:restore_command", "Make the spool of an archive."),
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
     "sandbox": Command(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolError
+from relay.spool.archive import BackedUp, Progress
 from relay.spool.model import (
     Backlog,
     Bulk,
@@ -144,6 +146,14 @@ class Desk(Protocol):
 
     def paused(self) -> Paused:
         """The pauses and holds that are in force."""
+
+    def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:
+        """Write all of the spool into a new archive, while mail flows on; `restore_spool` reads it. The
+        archive has its name only when it is whole and on the disk.
+
+        Raises:
+            SpoolError: the archive exists, or another backup is writing it.
+        """
 
     def explain(self, error: SpoolError) -> SpoolError:
         """The error in an operator's words if an unfit spool is its cause, else the error itself."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from relay.config.model import Config
+from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
 from relay.spool.local import clock, database, health
@@ -21,6 +23,7 @@ from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.intake import LocalIntake
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
+from relay.spool.local.restore import restore
 from relay.timing import MACHINE, Clocks
 
 
@@ -126,3 +129,16 @@ def is_attended(config: Config) -> bool:
     cannot be known. Never raises.
     """
     return deliverer_runs(config.data_dir)
+
+
+def restore_spool(config: Config, archive: Path, *, progress: Progress) -> BackedUp:
+    """Make the spool of an archive (`Desk.back_up`) that of the configuration. Every entry that waits in it
+    is in doubt since the backup (docs/operations.md, "Backup, upgrade, moving").
+
+    Raises:
+        SpoolBusyError: a daemon delivers there.
+        SpoolError: there is a spool already, the archive is none of ours or not whole, or the disk takes it
+            not.
+    """
+    with translated():
+        return restore(Layout(data_dir=config.data_dir), archive, progress=progress)

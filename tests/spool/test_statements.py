@@ -121,7 +121,8 @@ def find_calls() -> dict[tuple[str, int, int], str]:
     """The calls of the local spool that run a statement: module, first and last line; and the function."""
     calls = {}
     for path in FOLDER.glob("*.py"):
-        if path.stem in {"database", "schema"}:  # opening and migration
+        # Opening and migration; and those that are about all of a spool, and run for a person.
+        if path.stem in {"database", "schema", "backup", "restore"}:
             continue
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import apsw
@@ -17,10 +18,12 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
+from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
+from relay.spool.local.backup import back_up
 from relay.spool.local.checkpoints import log_bytes, shorten_log
 from relay.spool.local.clock import Display
 from relay.spool.local.database import (
@@ -279,6 +282,16 @@ class LocalDesk(Desk):
         with self._told():
             rows = search.count_ledger(self._connection)
         return Bulk(log_bytes=log_bytes(self._layout.database), ledger_rows=rows)
+
+    def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:
+        with self._told():
+            check_current(self._connection, self._layout.database)
+            check_in_place(self._connection)
+            state = clock.load(self._connection)
+            at = clock.estimate(state, self._clocks) if state else to_microseconds(utc_now())
+        # Not in an operator's words for the spool: it is the archive's disk that may be full.
+        with translated(archive):
+            return back_up(self._connection, self._layout, archive, at=at, progress=progress)
 
     def explain(self, error: SpoolError) -> SpoolError:
         return explain_failure(self._layout.data_dir, error)
