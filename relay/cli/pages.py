@@ -38,7 +38,7 @@ def build_table(entries: Sequence[Entry], now: datetime) -> Iterator[str]:
     yield f"{'ENTRY':<{width}}  STATE       AGE   SIZE  TRIES  SENDER -> RECIPIENT"
     for entry in entries:
         yield (
-            f"{id_of(entry):<{width}}  {entry.shown_state:<6}  {span((now - entry.accepted_at).total_seconds()):>7}  "
+            f"{id_of(entry):<{width}}  {entry.shown_state:<6}  {span(entry.age(now).total_seconds()):>7}  "
             f"{short_size(entry.size):>5}  {entry.attempts:>5}  {_way(entry)}{_again(entry, now)}"
         )
         reason, detail = entry.shown_reason

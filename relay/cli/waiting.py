@@ -94,7 +94,7 @@ def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> 
     for route in paused.routes:
         yield printable(f"The route {route} is paused: {resume(f'route {route}')}")
     for hold in paused.holds:
-        since = span((now - hold.since).total_seconds())
+        since = span(hold.lasts(now).total_seconds())
         why = f"{hold.reason}: {hold.detail}" if hold.detail else hold.reason
         yield printable(
             f"The route {hold.route} is held for {since} ({why}), until a probe succeeds or: "

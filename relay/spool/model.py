@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -143,6 +143,12 @@ class Hold:
     reason: str
     detail: str
     since: datetime
+    #: By how much the wall clock was set since then; only `Desk` sets it.
+    set_since: timedelta = timedelta()
+
+    def lasts(self, now: datetime) -> timedelta:
+        """The time for which the route has been held, when the wall clock shows `now`."""
+        return now - self.since - self.set_since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +197,12 @@ class Entry:
     captured: Mapping[str, str] | None = None
     #: The hold of its route while the entry waits for that; only `Desk` sets it.
     route_hold: Hold | None = None
+    #: By how much the wall clock was set since it was accepted; only `Desk` sets it.
+    set_since: timedelta = timedelta()
+
+    def age(self, now: datetime) -> timedelta:
+        """The time that has passed since it was accepted, when the wall clock shows `now`."""
+        return now - self.accepted_at - self.set_since
 
     @property
     def reference(self) -> str:

@@ -309,6 +309,32 @@ async def test_commands_speak_of_the_wall_clock(world, machine):
     assert world.desk.oldest_at() == NOON
 
 
+@pytest.mark.parametrize("step", STEPS)
+async def test_ages_that_are_shown_are_the_time_that_passed(world, machine, step):
+    """An age, the time of a hold and of the next attempt are right after a step that nobody takes back."""
+    receipt = await world.put()
+    entry = await claim_one(world.outbox, now=world.outbox.now())
+    await world.outbox.hold_route("support", reason="connect.access", detail="", now=world.outbox.now())
+    due_at = world.outbox.now() + timedelta(minutes=30)
+    await world.outbox.defer(entry, until=due_at, reason="connect.busy", detail="", now=world.outbox.now())
+    machine.passes(minutes=5)
+    machine.set(step)
+    for told in (False, True):
+        if told:  # a look has kept the step
+            await world.outbox.look_at_clock()
+        machine.passes(minutes=5)
+        wall = EPOCH + timedelta(microseconds=machine.clocks.wall())
+        (hold,) = world.desk.paused().holds
+        minutes = 10 if told else 5
+        shown = world.shown(receipt.spool_id)
+        for span in (
+            shown.age(wall),
+            hold.lasts(wall),
+            timedelta(minutes=30) - (shown.next_attempt_at - wall),
+        ):
+            assert abs(span - timedelta(minutes=5 + minutes)) < timedelta(seconds=2)
+
+
 async def test_check_and_watch_tell_of_the_step(world, machine):
     """`relay check` warns, one alarm is raised and one ends it, and a sweep meanwhile removes nothing."""
     await world.put()

@@ -20,7 +20,7 @@ from relay.spool import clock as rules
 from relay.spool.clock import LEAST_STEP, ClockState
 from relay.spool.local.database import WriteLock, query, reading
 from relay.spool.local.rows import from_microseconds, to_microseconds
-from relay.spool.model import Entry, Filter, Remembered
+from relay.spool.model import Entry, Filter, Hold, Remembered
 from relay.timing import Clocks
 
 _COLUMNS = tuple(field.name for field in fields(ClockState))
@@ -129,9 +129,9 @@ class Display:
         self._since: Sequence[int] = [row[0] for row in rows]
         self._offsets: Sequence[timedelta] = [timedelta(microseconds=row[1]) for row in rows]
         state = load(connection)
-        self._offset = timedelta()
+        self._offset, self._now = timedelta(), 0
         if state is not None:
-            shown = estimate(state, clocks)
+            self._now = shown = estimate(state, clocks)
             offset = clocks.wall() - shown
             last = rows[-1][1] if rows else 0
             self._offset = timedelta(microseconds=last if abs(offset - last) < LEAST_STEP else offset)
@@ -139,11 +139,24 @@ class Display:
         self.is_plain = not self._offset and not any(self._offsets)
 
     def show(self, at: datetime) -> datetime:
-        """The instant that the wall clock showed at this instant of the spool's clock."""
-        if self.is_plain:
-            return at
-        place = bisect_right(self._since, to_microseconds(at))
-        return at + self._offsets[max(place - 1, 0)] if self._offsets else at
+        """The instant that the wall clock showed at this instant of the spool's clock, or will show if it
+        stays as it is.
+        """
+        return at if self.is_plain else at + self._offset_at(at)
+
+    def _offset_at(self, at: datetime) -> timedelta:
+        instant = to_microseconds(at)
+        if instant >= self._now or not self._offsets:
+            return self._offset
+        return self._offsets[max(bisect_right(self._since, instant) - 1, 0)]
+
+    def set_since(self, at: datetime) -> timedelta:
+        """By how much the wall clock was set since this instant of the spool's clock."""
+        return timedelta() if self.is_plain else self._offset - self._offset_at(at)
+
+    def show_hold(self, hold: Hold) -> Hold:
+        """The hold of a route with its instant as the wall clock showed it."""
+        return replace(hold, since=self.show(hold.since), set_since=self.set_since(hold.since))
 
     def show_entries(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries with their instants as the wall clock showed them."""
@@ -153,6 +166,7 @@ class Display:
         return replace(
             entry,
             accepted_at=self.show(entry.accepted_at),
+            set_since=self.set_since(entry.accepted_at),
             updated_at=self.show(entry.updated_at),
             next_attempt_at=self.show(entry.next_attempt_at),
             lease_until=self.show(entry.lease_until) if entry.lease_until else None,

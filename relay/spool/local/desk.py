@@ -233,7 +233,9 @@ class LocalDesk(Desk):
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         with self._told():
-            return search.backlog(self._connection, limits=limits, now=now)
+            show = Display(self._connection, self._clocks).show
+            found = search.backlog(self._connection, limits=limits, now=now)
+        return [replace(each, oldest_at=show(each.oldest_at) if each.oldest_at else None) for each in found]
 
     def pause(self, subject: str, *, now: datetime) -> bool:
         return self._change(lambda: control.pause(self._connection, subject, now=self._read(now)))
@@ -254,9 +256,7 @@ class LocalDesk(Desk):
         with self._told():
             paused = control.read_paused(self._connection)
             display = Display(self._connection, self._clocks)
-        return replace(
-            paused, holds=tuple(replace(hold, since=display.show(hold.since)) for hold in paused.holds)
-        )
+        return replace(paused, holds=tuple(map(display.show_hold, paused.holds)))
 
     def _read(self, now: datetime) -> datetime:
         """The instant of the spool's clock that a command means by what the wall clock shows."""
