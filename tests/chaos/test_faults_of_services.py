@@ -278,6 +278,7 @@ def write_credentials(path: Path, keys, *, life: timedelta, secret: str | None =
     path.with_suffix(".new").replace(path)
 
 
+@pytest.mark.long
 def test_expired_and_wrong_credentials(box, tmp_path):
     """Credentials that ended, or whose secret is another, keep mail waiting; with good ones it goes on
     without a restart.

@@ -97,6 +97,7 @@ def check_recovery(box, daemon: Daemon, disk: Path, filler: Path, sent: list[str
     assert daemon.stop() == 0
 
 
+@pytest.mark.long
 def test_backlog_goes_out_on_a_full_disk(box, daemon, disk):
     """Others fill the disk while mail waits: it is delivered all the same, and no restart is needed
     afterwards.

@@ -184,6 +184,7 @@ def test_failing_call(box, tmp_path, fault, attachment, code):
         check_delivered(box, daemon, ["after"])
 
 
+@pytest.mark.long
 def test_disk_that_only_answers(box, tmp_path):
     """Scenario 7: while nothing can be written, however long, peers are sent away, and whoever watches is
     told; then all is well.

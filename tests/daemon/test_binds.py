@@ -4,6 +4,8 @@ sockets that systemd hands over.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import smtplib
 import socket
@@ -13,10 +15,11 @@ from pathlib import Path
 import pytest
 import without_ipv6
 from harness import Daemon, build_mail, free_port, octets_of, until
+from structlog.testing import capture_logs
 
 from relay.config.builtin import builtin_config
 from relay.config.listener import list_places
-from relay.daemon.sockets import share_out
+from relay.daemon.sockets import name_of, open_all, share_out
 
 CONFIG = """
 hostname = "mx.test.example"
@@ -102,7 +105,7 @@ def test_listener_takes_mail_at_each_of_its_addresses(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.skipif(not without_ipv6.is_possible(), reason="the number of socket(2) is not known here")
-@pytest.mark.parametrize("host6", ["::", "::1"])
+@pytest.mark.parametrize("host6", ["::", pytest.param("::1", marks=pytest.mark.long)])
 def test_machine_without_ipv6_starts_and_warns(tmp_path, host6):
     """The listener takes mail by IPv4; log and `relay check` say which address stays closed, and why."""
     port, bind = both("127.0.0.1", host6)
@@ -171,18 +174,41 @@ def start_with(daemon: Daemon, socks: list[socket.socket]) -> None:
 
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
+#: Sockets that systemd hands over for a list of both families, and what is opened and left out.
+BY_SYSTEMD = {
+    "each": ([V4, V6], ["127.0.0.1", "[::1]"], []),
+    "IPv4 alone": ([V4], ["127.0.0.1"], ["[::1]"]),  # a relay.socket of an earlier version
+    "IPv6 alone": ([V6], ["[::1]"], ["127.0.0.1"]),
+    "one for both": (["both"], ["[::]"], []),  # ListenStream=25, without BindIPv6Only=
+}
+
+
+@pytest.mark.parametrize(("families", "opened", "left_out"), BY_SYSTEMD.values(), ids=BY_SYSTEMD)
+async def test_sockets_of_systemd_are_shared_out(families, opened, left_out):
+    """Each socket goes to the address of its family, and nothing is opened beside those of systemd."""
+    port, bind = both("127.0.0.1", "::1")
+    socks = [handed(V6, port, both=True) if one == "both" else handed(one, port) for one in families]
+    config = builtin_config(listeners=[{"bind": json.loads(bind), "tls": "none"}])
+    with capture_logs() as logs:
+        found = await open_all(config, socks, stopping=asyncio.Event())
+    try:
+        assert sorted(name_of(sock) for each in found.values() for sock in each) == sorted(
+            f"{host}:{port}" for host in opened
+        )
+        told = [line["bind"] for line in logs if line["event"] == "listener.left_out"]
+        assert told == [f"{host}:{port}" for host in left_out]
+    finally:
+        for sock in socks:
+            sock.close()
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("families", "opened", "left_out"),
     [
-        ([V4, V6], ["127.0.0.1", "[::1]"], []),
-        ([V4], ["127.0.0.1"], ["[::1]"]),  # a relay.socket of an earlier version
-        ([V6], ["[::1]"], ["127.0.0.1"]),
-        (["both"], ["[::]"], []),  # ListenStream=25, without BindIPv6Only=
+        pytest.param(*case, id=name, marks=[] if name == "IPv4 alone" else pytest.mark.long)
+        for name, case in BY_SYSTEMD.items()
     ],
-    ids=["each", "IPv4 alone", "IPv6 alone", "one for both"],
 )
 def test_sockets_of_systemd_for_a_list(tmp_path, families, opened, left_out):
     """Each socket goes to the address of its family; an address without a socket is told, and is not opened

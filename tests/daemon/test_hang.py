@@ -141,6 +141,7 @@ def test_c_call_of_a_receiver_that_never_ends(box, tmp_path):
         assert daemon.stop() == 0
 
 
+@pytest.mark.long
 def test_mails_that_hung_together_are_not_counted(box, daemon):
     """A hang with several deliveries under way blames none of them, and each becomes one contact."""
     box.chaos(connect={"latency_seconds": 60.0})
