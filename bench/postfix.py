@@ -5,9 +5,11 @@ Needs the Debian package `postfix` and root (its master runs as nothing else).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -68,8 +70,21 @@ def missing() -> str | None:
 class Postfix:
     """One instance under `home`; a context manager."""
 
-    def __init__(self, home: Path, *, port: int, processes: str = "-", **parameters: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        port: int,
+        processes: str = "-",
+        services: str = "",
+        launcher: Sequence[str] = (),
+        **parameters: str,
+    ) -> None:
+        """`services` are further lines of master.cf, `launcher` is the command that starts the one behind it,
+        `parameters` are further ones of main.cf.
+        """
         self.port = port
+        self._launcher = launcher
         self._home = home
         for name in ("etc", "queue", "data", "log"):
             (home / name).mkdir(parents=True)
@@ -79,7 +94,7 @@ class Postfix:
         shutil.chown(home / "data", "postfix")
         extra = "".join(f"{name} = {value}\n" for name, value in parameters.items())
         (home / "etc/main.cf").write_text(_MAIN.format(home=home) + extra)
-        (home / "etc/master.cf").write_text(_MASTER.format(port=port, processes=processes))
+        (home / "etc/master.cf").write_text(_MASTER.format(port=port, processes=processes) + services)
 
     def log(self) -> str:
         """Its mail log so far."""
@@ -87,10 +102,13 @@ class Postfix:
         return path.read_text() if path.exists() else ""
 
     def pids(self) -> list[int]:
-        """Its processes: the master and its children."""
+        """Its processes: the master, its children, and theirs."""
         master = int((self._home / "queue/pid/master.pid").read_text())
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        return [master, *map(int, children)]
+        found = [master]
+        for pid in found:  # it grows: a program that `spawn` runs is a child of a child
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
 
     def __enter__(self) -> Self:
         self._run("start")
@@ -100,4 +118,5 @@ class Postfix:
         self._run("stop")
 
     def _run(self, verb: str) -> None:
-        subprocess.run([str(PROGRAM), "-c", str(self._home / "etc"), verb], check=True, capture_output=True)
+        command = [*self._launcher, str(PROGRAM), "-c", str(self._home / "etc"), verb]
+        subprocess.run(command, check=True, capture_output=True)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import Daemon, free_port, until
 
@@ -132,11 +133,12 @@ def run_source(load: Load, port: int, messages: int) -> float:
 
 
 @contextlib.contextmanager
-def relay(home: Path) -> Iterator[Server]:
+def relay(home: Path, *, config: str = CONFIG, name: str = "relay") -> Iterator[Server]:
     """Our receivers, as many as there are cores."""
     home.mkdir(parents=True)
     daemon = Daemon(home, env=ENV, config="x")
-    daemon.config_path.write_text(CONFIG.format(data_dir=daemon.data_dir, port=daemon.port))
+    del daemon.env["RELAY_IDENTITY__ENABLED"]  # the configuration says it
+    daemon.config_path.write_text(config.format(data_dir=daemon.data_dir, port=daemon.port))
     daemon.args = ["--role", "receive"]
     with daemon.start():
 
@@ -146,12 +148,12 @@ def relay(home: Path) -> Iterator[Server]:
             children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
             return [parent, *map(int, children)]
 
-        yield Server(name="relay", port=daemon.port, pids=pids)
+        yield Server(name=name, port=daemon.port, pids=pids)
         assert daemon.stop() == 0
 
 
 @contextlib.contextmanager
-def postfix(home: Path) -> Iterator[Server]:
+def postfix(home: Path, *, name: str = "postfix", **more: Any) -> Iterator[Server]:
     """Postfix with its queue held, without its pause before each 250 (in_flow_delay), 220 processes for 200
     peers.
     """
@@ -163,9 +165,10 @@ def postfix(home: Path) -> Iterator[Server]:
         message_size_limit="100000000",
         smtpd_client_restrictions="static:HOLD",
         smtpd_client_connection_count_limit="0",
+        **more,
     ) as running:
         until(lambda: answers(running.port))
-        yield Server(name="postfix", port=running.port, pids=running.pids)
+        yield Server(name=name, port=running.port, pids=running.pids)
 
 
 @contextlib.contextmanager
