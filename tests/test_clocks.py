@@ -24,6 +24,7 @@ WALL = {
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
     "daemon/hang_alarms": "the instant in an alarm",
     "telemetry/log": "the instant of a line",
+    "daemon/metric_lines": "the instant of a line, by which CloudWatch files it",
     "telemetry/counts": "the day for which a mail is counted, as a person reads it",
     "smtp/refused": "the instant of a refusal, which is shown",
     "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",

@@ -183,6 +183,7 @@ class Log(Section):
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics: Literal["off", "emf"] = "off"
 
 
 class Route(ContactFields):

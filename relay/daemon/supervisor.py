@@ -27,6 +27,7 @@ from relay.daemon.calm_alarms import CalmAlarms
 from relay.daemon.forked import Forked, fork_children
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.heap import tune_malloc
+from relay.daemon.metric_lines import MetricLines
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import name_of, open_all
 from relay.daemon.vigil import Vigil
@@ -68,6 +69,7 @@ class Supervisor:
         self._refused: tuple[str, ...] = ()
         self._alarms = HangAlarms(config)
         self._calm_alarms = CalmAlarms(self._alarms.tell)
+        self._metric_lines = MetricLines(config=lambda: self._config, metrics=self._metrics)
         self._vigil = Vigil(
             hang_seconds=config.server.hang_seconds,
             patience_seconds=self._patience,
@@ -120,6 +122,7 @@ class Supervisor:
         async with AsyncExitStack() as stack:
             await self._open_admin(stack)
             announcing = asyncio.create_task(self._announce())
+            telling = asyncio.create_task(self._tell_metrics())
             stopping = asyncio.create_task(self._stopping.wait())
             watching = asyncio.create_task(self._vigil.run())
             await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,6 +130,7 @@ class Supervisor:
                 watching.result()  # a supervisor that cannot watch its children ends, and so do they
             watching.cancel()
             announcing.cancel()
+            telling.cancel()
             systemd.notify("STOPPING=1")
             await self._stop()
             await asyncio.gather(*keepers)
@@ -311,6 +315,12 @@ class Supervisor:
         telemetry.daemon_ready()
         systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
+
+    async def _tell_metrics(self) -> None:
+        """Write the metrics to the log once a minute, where they are asked for, once every child works."""
+        for up in self._up.values():
+            await up.wait()
+        await self._metric_lines.run()
 
     async def _watchdog(self) -> None:
         """Report to systemd that the daemon lives, while this loop turns and no child that was ended stays

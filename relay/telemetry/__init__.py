@@ -27,6 +27,7 @@ from relay.telemetry.daemon import (
     fault_caught,
     flush_log,
     log_dropped,
+    metrics_told,
     queue_log,
 )
 from relay.telemetry.deliveries import (
@@ -42,6 +43,7 @@ from relay.telemetry.deliveries import (
     rung_refused,
     service_moved,
 )
+from relay.telemetry.emf import Samples, read_samples
 from relay.telemetry.hooks import (
     hook_attributes_dropped,
     hook_blocked,
@@ -94,6 +96,7 @@ from relay.telemetry.workers import mail_was_slow, worker_died, worker_faulted, 
 
 __all__ = [
     "Outcome",
+    "Samples",
     "admin_opened",
     "admin_refused",
     "alarm_told",
@@ -142,11 +145,13 @@ __all__ = [
     "login_refused",
     "mail_scanned",
     "mail_was_slow",
+    "metrics_told",
     "policy_met",
     "proxy_refused",
     "queue_log",
     "queue_seen",
     "quota_torn",
+    "read_samples",
     "recipient_refused",
     "route_held",
     "route_resumed",

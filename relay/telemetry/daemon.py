@@ -7,11 +7,13 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from relay.telemetry import log as logs
 from relay.telemetry.current import current_log
+from relay.telemetry.emf import Samples, build_line
 from relay.telemetry.metrics import ALARMS, HANGS, LOG_LINES_DROPPED
 from relay.vocabulary import AlarmKind
 
@@ -120,6 +122,14 @@ def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
     (current_log().error if given_up else current_log().warning)(
         "alarm.untold", to=to, why=why, kind=str(kind), given_up=given_up
     )
+
+
+def metrics_told(
+    now: Mapping[str, Samples], before: Mapping[str, Samples], *, host: str, at: datetime
+) -> None:
+    """The metrics of a minute, in the Embedded Metric Format of CloudWatch."""
+    line = build_line(now, before, host=host, milliseconds=int(at.timestamp() * 1_000))
+    logs.write_line({**line, "event": "metrics.told", "level": "info", "at": at.isoformat()})
 
 
 def fault_caught(*, where: str, **facts: Any) -> None:

@@ -258,6 +258,11 @@ def _quicken(filtering: Any) -> Any:
     return Quick
 
 
+def write_line(event: MutableMapping[str, Any]) -> None:
+    """Write a line of JSON for a program that reads the log, whatever the log's form and level."""
+    _lines.info(_encode(event))
+
+
 def flush_last() -> None:
     """Write the last lines of a process whose loop has ended."""
     _lines.flush()

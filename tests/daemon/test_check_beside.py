@@ -69,7 +69,7 @@ def daemon_with(home, papers, listeners, more=""):
     """The receiving half with these listeners."""
     config = CONFIG.format(home=home, papers=papers, admin=free_port()) + more
     config += "".join(f'[[listeners]]\nbind = "{bind}"\n{rest}' for bind, rest in listeners)
-    daemon = Daemon(home, env=dict(os.environ), config=config)
+    daemon = Daemon(home, env=os.environ | {"RELAY_LOG__METRICS": "emf"}, config=config)
     daemon.args = ["--role", "receive"]
     return daemon
 
@@ -103,6 +103,13 @@ def test_each_listener_is_known(daemon, binds):
         kind: said for kind, (_, _, said) in KINDS.items()
     }
     assert {finding.level for finding in found.values()} == {Level.OK}
+
+
+def test_metrics_are_told_in_the_log(daemon):
+    """The supervisor gathers them from its children, as for /metrics, and writes them once all work."""
+    told = daemon.wait_for("metrics.told")
+    assert (told["Accepted"], told["IntakeClosed"], told["host"]) == (0, 0, "mx.test.example")
+    assert "OldestSeconds" not in told  # only a deliverer knows
 
 
 def test_listeners_of_a_paused_relay_are_known(daemon, binds):
