@@ -16,11 +16,13 @@ from relay.config import Config
 from relay.errors import SpoolError
 from relay.resolver import FLIGHTS
 from relay.spool.clock import TRUST, tell_step
-from relay.spool.opening import check_library, count_entries, find_clock_step, find_unfit
+from relay.spool.opening import check_library, count_entries, count_ledger, find_clock_step, find_unfit
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
 #: processes must be on the same host computer"; tmpfs forgets at a power cut).
 _UNFIT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.s3fs", "tmpfs", "ramfs"}
+#: Octets of a record of the ledger with its indexes, measured at 10⁵ and 10⁶ records (bench/README.md).
+_RECORD_BYTES = 480
 
 
 def examine_data_dir(config: Config) -> Iterator[Finding]:
@@ -82,6 +84,7 @@ def examine_spool(config: Config) -> Iterator[Finding]:
         yield ok("spool", said)
         if entries is not None:
             yield from _examine_clock(config)
+            yield from _examine_ledger(config)
 
 
 def _examine_clock(config: Config) -> Iterator[Finding]:
@@ -92,6 +95,24 @@ def _examine_clock(config: Config) -> Iterator[Finding]:
         return  # `count_entries` has told what is wrong with the spool
     if step:
         yield warn("wall clock", f"{tell_step(step)} ({TRUST})")
+
+
+def _examine_ledger(config: Config) -> Iterator[Finding]:
+    """Examine the number of records of mail that was finished."""
+    try:
+        records = count_ledger(config)
+    except SpoolError:
+        return  # `count_entries` has told what is wrong with the spool
+    most = config.spool.max_ledger_rows
+    size = f"the ledger has {records:,} records, some {_mb(records * _RECORD_BYTES)}"
+    if most and records > most:
+        yield warn(
+            "ledger",
+            f"{size}, more than spool.max_ledger_rows = {most:,}: the next sweep forgets the oldest, but none of the "
+            "last week, retain_days and duplicate_window_hours",
+        )
+    elif records:
+        yield ok("ledger", size)
 
 
 def _mb(octets: int) -> str:

@@ -106,6 +106,7 @@ class SpoolSection(Section):
     min_free_bytes: int = Field(default=268_435_456, ge=0)
     min_free_inodes: int = Field(default=1_000, ge=0)
     retain_days: float = Field(default=14.0, ge=0)
+    max_ledger_rows: int = Field(default=0, ge=0)
     duplicate_window_hours: float = Field(default=168.0, ge=0)
 
 

@@ -16,7 +16,7 @@ from relay.config.model import Config
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
-from relay.spool.local import clock, database, health
+from relay.spool.local import clock, database, health, search
 from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, receiver_runs
@@ -95,6 +95,16 @@ def count_entries(config: Config) -> int | None:
     """
     with diagnosed(config):
         return database.count_entries(Layout(data_dir=config.data_dir).database)
+
+
+def count_ledger(config: Config) -> int:
+    """The number of the ledger's records, by a spool that is only read. Returns 0 if there is no spool yet.
+
+    Raises:
+        SpoolError: the spool cannot be read.
+    """
+    with diagnosed(config):
+        return search.read_ledger(Layout(data_dir=config.data_dir).database)
 
 
 def find_clock_step(config: Config, *, clocks: Clocks = MACHINE) -> float:

@@ -85,6 +85,7 @@ from relay.telemetry.sessions import (
     transaction_ended,
 )
 from relay.telemetry.spool import (
+    ledger_shortened,
     queue_seen,
     spool_expired,
     spool_failed,
@@ -135,6 +136,7 @@ __all__ = [
     "instance_read",
     "instance_unread",
     "intake_moved",
+    "ledger_shortened",
     "list_moved",
     "list_read",
     "list_unread",

@@ -46,6 +46,11 @@ def spool_expired(*, mails: int, left: int | None, early: bool = False) -> None:
     current_log().info("spool.expired", mails=mails, left=left, early=early)
 
 
+def ledger_shortened(*, records: int) -> None:
+    """The oldest records of the ledger were forgotten before their time, for it had too many."""
+    current_log().info("ledger.shortened", records=records)
+
+
 def spool_failed(*, where: str, why: str, **facts: Any) -> None:
     """A step of the spool failed; the entry or the mail it was about stays as it was."""
     current_log().error("spool.failed", where=where, why=why, **facts)

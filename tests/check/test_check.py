@@ -218,6 +218,24 @@ def spool_findings(data_dir):
     ]
 
 
+@pytest.mark.parametrize(("most", "level"), [(0, "ok"), (1_000, "ok"), (999, "warn")])
+def test_the_ledger_is_counted(tmp_path, most, level):
+    """The records of the ledger and their octets are told; more than the quota are a warning."""
+    (tmp_path / "spool").mkdir()
+    make_database(tmp_path / "spool" / "spool.db")
+    with tables_of(tmp_path) as tables:
+        tables.execute(
+            "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, confirmed, accepted_at) "
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+            "SELECT 'f', 'i', 'a', i, 1, i FROM n"
+        )
+    config = builtin_config(data_dir=tmp_path, spool={"max_ledger_rows": most})
+    _, finding = examine_spool(config)
+    assert (finding.level, finding.subject) == (level, "ledger")
+    assert finding.detail.startswith("the ledger has 1,000 records, some 0 MB")
+    assert ("spool.max_ledger_rows" in finding.detail) is (level == "warn")
+
+
 def test_spool_is_looked_into(tmp_path):
     """There may be none yet; one that is there is read; and what cannot be used is a fail each."""
     assert spool_findings(tmp_path) == [("ok", "none there yet; the daemon makes it")]

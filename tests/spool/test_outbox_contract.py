@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 from spool_helpers import NOW, build_destination, build_submission, claim_one, later, raw_files
+from structlog.testing import capture_logs
 
 from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
 from relay.spool.model import Filter, State
@@ -498,6 +499,37 @@ async def test_finished_mail_expires_and_the_ledger_remembers(put, outbox, desk,
     assert await outbox.find_contact(entry, message_ids=["<1@x>"], since=NOW) == "contact-1"
     await outbox.expire(now=NOW + 91 * day)
     assert desk.remembered("<1@x>") == []
+
+
+async def test_a_ledger_with_too_many_records_forgets_the_oldest(spool):
+    """Of more records than the quota the oldest go, and it is told; none that still keeps a mail from coming
+    twice goes.
+    """
+    spool.settings = {"max_ledger_rows": 2, "retain_days": 10}
+    intake, outbox, desk = spool.open_intake(), spool.open_outbox(), spool.open_desk()
+    day = timedelta(days=1)
+
+    async def pass_on(number: int) -> None:
+        await intake.put(build_submission(intake.new_id(), message_id=f"<{number}@x>", at=NOW + number * day))
+        await outbox.finish(
+            await claim_one(outbox, now=NOW + 30 * day), contact_id=f"c{number}", now=NOW + 30 * day
+        )
+
+    def known() -> list[int]:
+        return [number for number in range(6) if desk.remembered(f"<{number}@x>")]
+
+    for number in range(6):
+        await pass_on(number)
+    with capture_logs() as lines:
+        await outbox.expire(now=NOW + 10 * day)
+        assert known() == [0, 1, 2, 3, 4, 5]
+        await outbox.expire(now=NOW + 12.5 * day)
+        assert known() == [3, 4, 5]
+        await outbox.expire(now=NOW + 30 * day)
+        assert known() == [4, 5]
+    told = [line["records"] for line in lines if line["event"] == "ledger.shortened"]
+    assert told == [3, 1]
+    await intake.close()
 
 
 async def test_a_retransmission_after_the_mail_has_gone_is_still_known(put, outbox, desk):

@@ -257,7 +257,7 @@ def operate(desk, ids) -> None:
 @pytest.fixture(params=[10_000, pytest.param(100_000, marks=pytest.mark.long)])
 async def seen(request, spool):
     """What a long life runs: reception, deliveries, two bad ends of a runner, a person."""
-    spool.settings = {"max_age_hours": 10_000, "retain_days": 90}
+    spool.settings = {"max_age_hours": 10_000, "retain_days": 90, "max_ledger_rows": 1}
     await spool.open_intake().close()
     fill(
         spool.config.data_dir / "spool" / "spool.db",

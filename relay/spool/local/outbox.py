@@ -232,7 +232,7 @@ class LocalOutbox(Outbox):
         )
 
     async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
-        mails = 0
+        mails = records = 0
         before = now - timedelta(days=self._limits.retain_days)
         hours = self._limits.duplicate_window_hours
 
@@ -246,13 +246,28 @@ class LocalOutbox(Outbox):
             forgotten = await self._change("expire", retention.expire_ledger, now=now, window_hours=hours)
             return forgotten == retention.STEP
 
+        async def shorten() -> bool:
+            nonlocal records
+            forgotten = await self._change(
+                "expire",
+                retention.shorten_ledger,
+                now=now,
+                most=self._limits.max_ledger_rows,
+                window_hours=hours,
+                retain_days=self._limits.retain_days,
+            )
+            records += forgotten
+            return forgotten == retention.STEP
+
         async def shrink() -> bool:
             return await self._change("expire", retention.give_back)
 
         stopped = await run_steps(remove, pause)
         mails += await self.make_room()
-        for step in (forget, shrink):
+        for step in (forget, *([shorten] if self._limits.max_ledger_rows else []), shrink):
             stopped = stopped or await run_steps(step, pause)
+        if records:
+            telemetry.ledger_shortened(records=records)
         return mails
 
     async def probe(self) -> None:

@@ -23,6 +23,9 @@ STEP = 100
 #: through the log.
 _STEP_BYTES = 4 * 1024 * 1024
 
+#: Days for which Connect knows a token: a 409 within them is explained by the ledger.
+_TOKEN_DAYS = 7
+
 #: Pages that one transaction gives back: 4 MiB through the log.
 _PAGES = 1_000
 #: Free pages that are kept for new mail, at least: 64 MiB.
@@ -95,6 +98,27 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
     )
     forgotten = connection.changes()
     return max(forgotten, addressed.forget(connection, before=to_microseconds(now - reach), limit=STEP))
+
+
+def shorten_ledger(
+    connection: apsw.Connection, *, now: datetime, most: int, window_hours: float, retain_days: float
+) -> int:
+    """Forget the oldest records of a ledger that has more than `most`. Returns their number.
+
+    A record stays as long as it keeps a mail from becoming a second contact, explains a 409 of Connect, or
+    finds a mail that is still in the spool. Records are numbered as they are written, the oldest first.
+    """
+    kept = max(timedelta(hours=window_hours), timedelta(days=retain_days), timedelta(days=_TOKEN_DAYS))
+    connection.execute(
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM (SELECT rowid, accepted_at FROM ledger "
+        "WHERE rowid <= (SELECT max(rowid) FROM ledger) - ?1 ORDER BY rowid LIMIT ?3) WHERE accepted_at < ?2)",
+        (most, to_microseconds(now - kept), STEP),
+    )
+    forgotten = connection.changes()
+    ((oldest,),) = query(connection, "SELECT min(accepted_at) FROM ledger")
+    if forgotten and oldest is not None:
+        addressed.forget(connection, before=oldest, limit=2 * STEP)
+    return forgotten
 
 
 def give_back(connection: apsw.Connection, *, kept: int | None = None) -> bool:

@@ -10,13 +10,14 @@ import json
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import apsw
 
 from relay.envelope import SpoolId
 from relay.spool.local import addressed
-from relay.spool.local.database import query
+from relay.spool.local.database import query, reading
 from relay.spool.local.ids import mark_of, split_id
 from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, read_entries
 from relay.spool.local.patterns import equals, is_whole, parse_pattern
@@ -136,6 +137,17 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Re
         )
         for row in reversed(rows)
     ]
+
+
+def read_ledger(path: Path) -> int:
+    """The number of the ledger's records in a spool that is only read. Returns 0 if there is no spool yet.
+
+    Raises:
+        SpoolUnfitError: it is no spool of ours, or a newer relay's.
+        SpoolFullError, SpoolSickError: it cannot be read now.
+    """
+    with reading(path) as connection:
+        return count_ledger(connection) if connection is not None else 0
 
 
 def count_ledger(connection: apsw.Connection) -> int:
