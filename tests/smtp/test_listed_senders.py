@@ -6,10 +6,12 @@ import smtplib
 
 import pytest
 from dns_server import dns_in_a_thread
+from harness import until
 from serving import Serving, build_config
 
 from relay import telemetry
 from relay.explain import Explainer, Origin
+from relay.smtp import listeners
 from relay.vocabulary import Disposition
 
 ZONE = {
@@ -185,3 +187,23 @@ def test_change_of_a_list_counts_for_the_next_mails(serving, lists):
         if send(serving, "late@a.example", "", "support")[0] == 550:
             return
     raise AssertionError("the list was not read again")
+
+
+def test_counts_are_handed_to_the_spool_while_the_listeners_work(lists, monkeypatch):
+    """What rules met is written by and by, not only at the end."""
+    monkeypatch.setattr(listeners, "_COUNT_SECONDS", 0.05)
+    telemetry.take_counts()  # those of other tests in this process
+    config = build_config(
+        lists={"blocked": {"file": str(lists / "blocked")}},
+        routes=[{"match": ["support@example.com"], "lists": {"blocked": "reject"}}],
+    )
+    with Serving(config) as running:
+        assert send(running, "thief@elsewhere.example", "x@a.example", "support")[0] == 550
+        (count,) = until(lambda: running.spool.counts)
+    assert (count.rule, count.action, count.route, count.domain, count.mails) == (
+        "list.blocked",
+        "reject",
+        "support@example.com",
+        "elsewhere.example",
+        1,
+    )
