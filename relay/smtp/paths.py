@@ -33,21 +33,24 @@ _ANGLE = re.compile(
     + rb"))?)?>(?: +(?P<parameters>.*))?",
     re.DOTALL,
 )
-# What Postfix takes by default (strict_rfc821_envelopes = no): no brackets, blanks within them, a final dot,
-# and the dots of Japanese carriers anywhere in a local part, as in `a..b@` and `a.@`.
+# What Postfix takes by default (strict_rfc821_envelopes = no): no brackets, one too many; names, comments and
+# blanks within them; a final dot, comma or semicolon; the dots of Japanese carriers anywhere in a local
+# part, as in `a..b@` and `a.@`.
 _DOTTED = rb"\.*+" + _ATEXT + rb"(?:\.++" + _ATEXT + rb")*+\.*+"
 _SLOPPY = re.compile(
-    rb"(?P<open><)? *"
+    # `< >` is the null path; `<<a@b.example>>`, `<Ann <a@b.example>>` and `<mailto:a@b.example>` are paths.
+    rb"(?:< +>|(?P<open><(?:[^<>@\"]*+<)?+)? *(?:[Mm][Aa][Ii][Ll][Tt][Oo]:)?+"
     + _ROUTE
     + rb"(?P<local>"
     + _DOTTED
     + rb"|"
     + _QUOTED
-    + rb")(?:@(?P<domain>"
+    + rb")(?(open) *+)(?:@(?(open) *+)(?P<domain>"
     + _DOMAIN
-    + rb")\.?)?"
-    # After an opened bracket nothing but its end: `<two words>` is no path `two` with parameters.
-    + rb"(?(open) *(?=>|\Z)) *>?(?: +(?P<parameters>.*))?",
+    + rb")(?(open) *+)\.?)?"
+    # After an opened bracket nothing but its end, or what says nothing: `<two words>` is no path `two` with
+    # parameters.
+    + rb"(?(open) *+(?:\([^()<>]*+\) *+)?+[,;]?+ *+(?:>{1,2}+|\Z)|>?+))(?: +(?P<parameters>.*))?",
     re.DOTALL,
 )
 # An open relay probe, `user@elsewhere@here`: read so that it can be refused by its right name.

@@ -83,7 +83,8 @@ class Session:
         if self._dialog is not None:
             dialog, self._dialog = self._dialog, None
             return self.counted(self._exchange(dialog(line)))
-        verb, _, argument = line.partition(b" ")
+        plain = line.replace(b"\t", b" ") if b"\t" in line and self.settings.lenient else line
+        verb, _, argument = plain.partition(b" ")
         verb = verb.upper()
         handler = self._COMMANDS.get(verb)
         if handler is None:

@@ -68,6 +68,16 @@ def test_what_is_no_path_is_none(argument):
         ("TO:<a.@c.example>", "a.@c.example"),
         ("TO:<.a@c.example>", ".a@c.example"),
         ("TO:<a@b.example", "a@b.example"),
+        ("TO:<<a@b.example>>", "a@b.example"),
+        ("TO:<a@b.example>>", "a@b.example"),
+        ("TO:a@b.example>", "a@b.example"),
+        ("TO:<a @ b.example . >", "a@b.example"),
+        ("TO:<Ann Lee <a@b.example>>", "a@b.example"),
+        ("TO:<a@b.example (Ann)>", "a@b.example"),
+        ("TO:<a@b.example,>", "a@b.example"),
+        ("TO:<a@b.example;>", "a@b.example"),
+        ("TO:<mailto:a@b.example>", "a@b.example"),
+        ("TO:< >", ""),
     ],
 )
 def test_lenient_reading_says_that_it_was(argument, address):
@@ -75,6 +85,23 @@ def test_lenient_reading_says_that_it_was(argument, address):
     path = read(argument, lenient=True)
     assert path is not None
     assert (path.address, path.sloppy) == (address, True)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "TO:<two words>",
+        "TO:<a@b,c@d>",
+        "TO:<a@b>>>",
+        "TO:<a@b.example>SIZE=1",
+        "TO:<>>",
+        "TO:<(x)>",
+        "TO:<mailto:>",
+    ],
+)
+def test_what_means_no_one_address_is_none(argument):
+    """What is not the path of one address, whatever is left out of it, is None however leniently read."""
+    assert read(argument, lenient=True) is None
 
 
 def test_parameters_follow_the_path():
