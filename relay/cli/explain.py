@@ -172,7 +172,7 @@ def _build_page(explanation: Explanation) -> Iterator[str]:
         yield from _fact("Route", explanation.route.name)
     if plan:
         yield from _fact("Class", str(plan.classification))
-        if explanation.disposition is Disposition.ACCEPT:
+        if explanation.identity or explanation.disposition is Disposition.ACCEPT:
             yield from _fact("Checks", _describe_checks(explanation.identity))
     yield ""
     yield "The mail"

@@ -70,13 +70,16 @@ class OriginVerdict:
     held: Mapping[str, str] = field(default_factory=dict)
     #: By the name of a route, the reply to its recipients: all of them, or over LMTP some.
     refused: Mapping[str, Reply] = field(default_factory=dict)
+    #: By the name of a route, the rule by which it refuses, whatever becomes of the mail.
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, route: str) -> Ruling | None:
         """The verdict for one route of the mail. Returns None where it has nothing against the mail."""
         if self.reply is not None or route in self.refused:
             reply = self.refused.get(route) if self.reply is None else self.reply
             assert reply is not None
-            told = "the policy refuses such mail"
+            rule = self.rules.get(route)
+            told = f"{tell_rule(rule)}: {reply}" if rule else f"the policy refuses such mail: {reply}"
             return Ruling(disposition=disposition_of(reply), reply=reply, reason=told)
         if (rule := self.held.get(route)) is not None:
             told = f"held for a person (policy.{rule}), because other recipients get it: {tell_rule(rule)}"
@@ -179,12 +182,13 @@ def decide_wire(
     if not found:
         return OriginVerdict()
     refused = {route: _find_reply(step, met[route]) for route, step in found.items()}
+    rules = {route: step.rule for route, step in found.items()}
     if all(route in found or route in refusing for route in met):
         reply = next((each for each in refused.values() if each.code < 500), next(iter(refused.values())))
-        return OriginVerdict(reply=reply, refused=refused)
+        return OriginVerdict(reply=reply, refused=refused, rules=rules)
     if replies_each:
-        return OriginVerdict(refused=refused)
-    return OriginVerdict(held={route: step.rule for route, step in found.items()})
+        return OriginVerdict(refused=refused, rules=rules)
+    return OriginVerdict(held=rules, rules=rules)
 
 
 def _find_reply(step: Met, met: Sequence[Met]) -> Reply:

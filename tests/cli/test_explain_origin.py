@@ -66,6 +66,29 @@ def test_spoofed_mail_says_that_the_domain_asks_to_reject_it(explain):
     assert set(identity["reasons"]) >= {"spf", "dmarc"}
 
 
+def test_refusal_by_the_policy_says_which_rule_and_which_reply(explain, tmp_path):
+    """A mail that a policy refuses is explained with the rule, the reply, and the results."""
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        '[s3]\nbucket = "b-1"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\n[[listeners]]\nbind = "127.0.0.1:2525"\nrole = "mx"\n'
+        'tls = "none"\npolicy = "protect"\n[[routes]]\nmatch = ["support@example.com"]\n'
+    )
+    record = explain(
+        SPOOFED, "--config", str(config), "--peer", "203.0.113.6", "--mail-from", "a@else.example"
+    )
+    assert record["disposition"] == "reject"
+    assert record["reason"] == (
+        "the policy has a rule for dmarc.reject, which this mail meets: 550 5.7.1 Against the DMARC policy of the "
+        "author's domain"
+    )
+    options = ["--config", str(config), "--peer", "203.0.113.6", "--dns", str(tmp_path / "zone.json")]
+    told = " ".join(
+        CliRunner().invoke(main, ["explain", *options, str(tmp_path / "mail.eml")]).stdout.split()
+    )
+    assert "Verdict reject: the policy has a rule for dmarc.reject" in told
+    assert "dmarc=fail" in told
+
+
 def test_dns_that_fails_is_a_temporary_error_and_no_more(explain):
     """TIMEOUT and SERVFAIL of the zone are `temperror`; the mail is explained."""
     raw = SPOOFED.replace(b"bank.example", b"silent.example")
