@@ -45,7 +45,9 @@ FACTS = {
     name: function
     for module in (sessions, spool, deliveries, workers, daemon)
     for name, function in inspect.getmembers(module, inspect.isfunction)
-    if function.__module__ == module.__name__ and not name.startswith("_") and name != "queue_log"
+    if function.__module__ == module.__name__
+    and not name.startswith("_")
+    and name not in {"flush_log", "queue_log"}
 }
 
 
