@@ -147,7 +147,7 @@ _wire = {id(row.reply): f"{row.reply}\r\n".encode() for row in ROWS}
 
 def fill(reply: Reply, **words: object) -> Reply:
     """The reply with its words in braces filled in."""
-    return Reply(code=reply.code, status=reply.status, text=reply.text.format(**words))
+    return Reply(reply.code, reply.status, reply.text.format(**words))
 
 
 def build_reply(reply: Reply) -> bytes:

@@ -35,7 +35,8 @@ class Reply(NamedTuple):
         return self.code < 400
 
     def __str__(self) -> str:
-        return f"{self.code} {self.enhanced} {self.text}" if self.status else f"{self.code} {self.text}"
+        code, status, text = self
+        return f"{code} {code // 100}.{status} {text}" if status else f"{code} {text}"
 
 
 class Disposition(StrEnum):

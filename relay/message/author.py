@@ -18,21 +18,26 @@ _ENOUGH = 1_024
 #: RFC 5321 §4.5.3.1: 64 octets, an "@", 255 octets.
 _LONGEST = 320
 _ADDRESS = rb"([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255})"
-#: The form of nearly every author: no fold, no encoded word, no comment.
-_PLAIN = re.compile(rb'[ \t]*+(?:"[^"\\\r\n]*+"[ \t]*+|[^"<>(),:;\\@\r\n]*+)<' + _ADDRESS + rb">[ \t\r\n]*+")
-_BARE = re.compile(_ADDRESS)
+#: The form of nearly every From field, behind its name: no fold, no encoded word, no comment.
+_PLAIN = re.compile(
+    rb'[ \t]{0,8}+:[ \t]{0,8}+(?:(?:"[^"\\\r\n]{0,600}+"[ \t]{0,8}+|[^"<>(),:;\\@\r\n]{0,600}+)<'
+    + _ADDRESS
+    + rb">|"
+    + _ADDRESS
+    + rb")\r\n(?![ \t])"
+)
 
 
 def find_author(fields: FieldFinder) -> str | None:
     """The address of the first author. Returns None where there is none, or none with a domain."""
+    plain = fields.match(b"from", _PLAIN)
+    if plain is not None and b"=?" not in (address := plain[1] or plain[2]):
+        return address.decode("ascii").rstrip(".")
     found = fields.find(b"from", most=1)
     if not found:
         return None
-    body = found[0][1][:_ENOUGH]
-    plain = _PLAIN.fullmatch(body) or _BARE.fullmatch(body.strip(b" \t\r\n"))
-    if plain is not None and b"=?" not in plain[1]:
-        return plain[1].decode("ascii").rstrip(".")
-    for mailbox in parse_addresses(raw_text(body.strip(b" \t\r\n"))):
+    body = found[0][1][:_ENOUGH].strip(b" \t\r\n")
+    for mailbox in parse_addresses(raw_text(body)):
         if "@" in mailbox.address:
             return mailbox.address if len(mailbox.address) <= _LONGEST else None
     return None

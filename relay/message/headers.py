@@ -142,6 +142,24 @@ class FieldFinder:
         self._block = block
         self._lowered = block.lower()
 
+    def may_have(self, name: bytes) -> bool:
+        """Returns whether a lower-case name stands anywhere in the block, be it a field or not."""
+        return name in self._lowered
+
+    def match(self, name: bytes, form: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """The match of a form with the octets behind the first place where a line begins with this lower-case
+        name: a field in its usual form, for half the time of `find`. Returns None where `find` must look.
+        """
+        lowered, block, step = self._lowered, self._block, len(name)
+        at = lowered.find(name)
+        for _ in _LOOKS:
+            if at < 0:
+                break
+            if at == 0 or block[at - 1] in b"\r\n":
+                return form.match(block, at + step)
+            at = lowered.find(name, at + step)
+        return None
+
     def find(self, name: bytes, *, most: int = LOOKS) -> list[tuple[int, bytes]]:
         """The first `most` fields of this lower-case name, in order: their offsets, and their bodies still
         folded.

@@ -16,8 +16,8 @@ _SEPARATOR = re.compile(r"[\s,;<>]+")
 #: An identifier without brackets: printable, with an @ in it (RFC 5322 §3.6.4).
 _BARE = re.compile(r"[^\s<>,;:\"()@]+@[^\s<>,;\"()@]+")
 _IN_ORDER = re.compile(r"<([^<>]*+)>|([^\s<>,;]++)")
-#: The form of nearly every Message-ID: no fold, no encoded word, no comment.
-_PLAIN = re.compile(rb"[ \t]*(<[!-;=?-~]+>)[ \t]*")
+#: The form of nearly every Message-ID field, behind its name: no fold, no encoded word, no comment.
+_PLAIN = re.compile(rb"[ \t]{0,8}+:[ \t]{0,8}+(<[!-;=?-~]{1,998}+>)[ \t]{0,8}+\r\n(?![ \t])")
 #: Octets of an identifier: RFC 5322 §2.1.1 allows a line 998, and nobody refers to a longer one.
 _LONGEST = 2_048
 #: References that are kept, from the end: the last are the newest, and they find the contact.
@@ -54,18 +54,20 @@ def parse_message_id(text: str) -> str | None:
 
 def find_message_id(fields: FieldFinder) -> str | None:
     """The Message-ID of a mail as it comes in, found fast enough for SMTP."""
+    plain = fields.match(b"message-id", _PLAIN)
+    if plain is not None and b"=?" not in plain[1]:
+        return plain[1].decode("ascii")
     found = fields.find(b"message-id", most=1)
     if not found:
         return None
     body = found[0][1][:_LONGEST]
-    plain = _PLAIN.fullmatch(body)
-    if plain is not None and b"=?" not in body:
-        return plain[1].decode("ascii")
     return parse_message_id(header_text(body.strip())[0])
 
 
 def find_references(fields: FieldFinder) -> tuple[str, ...]:
     """The Message-IDs of In-Reply-To and References as a mail comes in, each once, the last of them only."""
+    if not (fields.may_have(b"in-reply-to") or fields.may_have(b"references")):  # most mail is no answer
+        return ()
     most = _MOST_REFERENCES
     bodies = fields.find(b"in-reply-to", most=most) + fields.find(b"references", most=most)
     if not bodies:

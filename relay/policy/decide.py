@@ -123,7 +123,9 @@ def decide(facts: Facts, terms: Terms) -> Verdict:
         or decide_hops(facts.hops, terms)
         or decide_line_ends(facts.octets, terms)
     )
-    return refusal or decide_files(facts.routes, facts.refused_files, terms)
+    if refusal is not None or not facts.refused_files:
+        return refusal or _TAKEN
+    return decide_files(facts.routes, facts.refused_files, terms)
 
 
 def decide_octets(octets: Octets, terms: Terms) -> Verdict | None:

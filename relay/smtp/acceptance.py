@@ -189,10 +189,16 @@ def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *,
 
 
 async def receive(
-    acceptance: Acceptance, content: Content, *, trim: int, intake: Intake, check: Check | None = None
+    acceptance: Acceptance,
+    content: Content,
+    *,
+    trim: int,
+    intake: Intake,
+    is_examined: bool,
+    check: Check | None = None,
 ) -> Receipt | Reply:
-    """The receipt of the spool for a whole mail, or the reply that refuses the mail. A route may want its
-    files looked at before.
+    """The receipt of the spool for a whole mail, or the reply that refuses the mail. It may be examined
+    before (`take_in`).
 
     Raises:
         SpoolError: the spool has not taken the mail.
@@ -200,9 +206,9 @@ async def receive(
     offered = complete(acceptance, content, trim=trim, arrived_at=intake.now())
     if isinstance(offered, Reply):
         return offered
-    if check is None and not acceptance.is_examined():
-        return await intake.begin_put(offered)
-    return await take_in(acceptance, offered, intake=intake, check=check)
+    if is_examined:
+        return await take_in(acceptance, offered, intake=intake, check=check)
+    return await intake.begin_put(offered)
 
 
 async def take_in(

@@ -255,7 +255,8 @@ class Session:
         )
         if path.sloppy:
             self.transaction.repairs.add("path")
-        return _ASK_MAIL if self._is_asked("MAIL") else replies.SENDER_OK
+        hooks = settings.hooks
+        return _ASK_MAIL if hooks is not None and hooks.calls("MAIL") else replies.SENDER_OK
 
     def _rcpt(self, argument: bytes, now: float) -> Answer:
         transaction = self.transaction
@@ -266,7 +267,8 @@ class Session:
         reply, address = transaction.add_recipient(argument)
         if reply.code < 400:
             if self._may(self._shared.limiter.may_name, now):
-                return _ASK_RCPT if self._is_asked("RCPT") else reply
+                hooks = self.settings.hooks
+                return _ASK_RCPT if hooks is not None and hooks.calls("RCPT") else reply
             transaction.forward_paths.pop()
             reply = replies.TOO_MANY_FOR_A_MINUTE
         self._note_refusal(transaction, reply, address)
@@ -277,11 +279,6 @@ class Session:
         if not self._may(self._shared.limiter.may_guess, now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
         return Delayed(reply, seconds) if seconds else reply
-
-    def _is_asked(self, command: str) -> bool:
-        """Returns whether handlers of the operator are to be asked about a command that is fine by us."""
-        hooks = self.settings.hooks
-        return hooks is not None and hooks.calls(command)
 
     def asked(self, command: str, refusal: Reply | None) -> Answer:
         """The answer to a MAIL or RCPT that is fine by us, once handlers were asked; `refusal` is theirs."""

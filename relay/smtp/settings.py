@@ -7,10 +7,10 @@ at, and the announcements. A reload makes new settings; sessions that are open k
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from relay import replies
 from relay.config.listener import Listener
@@ -72,6 +72,8 @@ class ListenerSettings:
     tls_first: bool
     #: Whether some route refuses files before the 250.
     looks_inside: bool
+    #: The seconds from the end of a mail's data to its reply, with those of everybody who is asked before.
+    commit_seconds: float
     #: The look into files, one for all listeners of the process.
     look: FileLook
     #: The operator's handlers; None where the configuration names none.
@@ -84,17 +86,6 @@ class ListenerSettings:
     lists: Lists | None = None
     #: The caches of functions of these settings (`remembered`).
     remembered: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict, repr=False)
-
-    @property
-    def commit_seconds(self) -> float:
-        """The seconds from the end of a mail's data to its reply, with those of handlers, checks of its
-        origin, scanners and lists, the last three of which are asked at the same time.
-        """
-        hooks = self.hooks.seconds if self.hooks is not None else 0
-        checks = self.identity.seconds if self.identity is not None else 0
-        scans = self.scanners.seconds if self.scanners is not None else 0
-        lists = self.lists.seconds if self.lists is not None else 0
-        return self.limits.commit_seconds + hooks + max(checks, scans, lists)
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -127,6 +118,8 @@ def build_settings(
         hostname=config.hostname,
         protocol="LMTP" if listener.protocol == "lmtp" else "ESMTP",
     )
+    identity = identity if _is_checked(listener, identity) else None
+    scanners = scanners if listener.scan else None
     return ListenerSettings(
         config=config,
         listener=listener,
@@ -158,11 +151,27 @@ def build_settings(
         tls_first=listener.tls == "required",
         look=look or FileLook(),
         hooks=hooks,
-        identity=identity if _is_checked(listener, identity) else None,
-        scanners=scanners if listener.scan else None,
+        identity=identity,
+        scanners=scanners,
         lists=lists,
         looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
+        commit_seconds=config.limits.commit_seconds
+        + _seconds((hooks,))
+        + _seconds((identity, scanners, lists)),
     )
+
+
+class _Asked(Protocol):
+    """Somebody who is asked about a mail before its reply."""
+
+    @property
+    def seconds(self) -> float:
+        """The longest that this may take."""
+
+
+def _seconds(asked: Iterable[_Asked | None]) -> float:
+    """The longest that those may take who are asked at the same time; None is nobody."""
+    return max((each.seconds for each in asked if each is not None), default=0)
 
 
 def _is_checked(listener: Listener, identity: IdentityChecks | None) -> bool:

@@ -173,8 +173,9 @@ class Transfer:
         if self._moving:
             self._trim = trim
             return
-        way = self._take_in(trim)
-        if self.content.moved or self._handlers is not None or self.acceptance.is_examined():
+        is_examined = self._handlers is not None or self.acceptance.is_examined()
+        way = self._take_in(trim, is_examined=is_examined)
+        if self.content.moved or is_examined:
             self._server.work(way)
             return
         # The fast path: what waits for nothing but the spool needs no task, since the spool calls back.
@@ -182,7 +183,7 @@ class Transfer:
         self._server.step(way)
         self._at_once = False
 
-    async def _take_in(self, trim: int) -> None:
+    async def _take_in(self, trim: int, *, is_examined: bool) -> None:
         """The one way from the end of the data to the reply. Nobody cancels it.
 
         In this order: the last block of a large mail goes to its file (`store_block`), the whole mail is
@@ -201,6 +202,7 @@ class Transfer:
                 content,
                 trim=trim,
                 intake=server.intake,
+                is_examined=is_examined,
                 check=self._check() if self._handlers is not None else None,
             )
         except SpoolError as exc:

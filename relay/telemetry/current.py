@@ -12,14 +12,23 @@ import structlog
 from relay.telemetry.log import configure_logs
 
 _log: Any = structlog.get_logger()
+_tells_debug = True
 
 
 def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
     """Set the form and the level of the log, and the name of the process that each line carries."""
-    global _log  # noqa: PLW0603 - one log a process
+    global _log, _tells_debug  # noqa: PLW0603 - one log a process
     configure_logs(log_format, level)
+    _tells_debug = level == "debug"
     # Bound once: a lazy logger would be bound anew for each line of a session.
     _log = structlog.get_logger().bind(**({"process": process} if process else {}))
+
+
+def tells_debug() -> bool:
+    """Returns whether lines of the level "debug" are written. Ask before a line that each session would
+    have: to make its values costs more than to leave it out.
+    """
+    return _tells_debug
 
 
 def current_log() -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.telemetry.current import current_log
+from relay.telemetry.current import current_log, tells_debug
 from relay.telemetry.identity import list_words
 from relay.telemetry.metrics import (
     BY_DISPOSITION,
@@ -50,13 +50,17 @@ def listener_opened(*, bind: str, role: str, protocol: str, tls: str) -> None:
 def session_opened(*, peer: str, listener: str) -> None:
     """A peer connected."""
     SESSIONS.inc()
-    current_log().debug("session.opened", peer=peer, listener=listener)
+    if tells_debug():
+        current_log().debug("session.opened", peer=peer, listener=listener)
 
 
 def session_closed(*, peer: str, listener: str, why: str, seconds: float) -> None:
     """A session ended; `why` says how."""
     SESSIONS.dec()
-    current_log().debug("session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3))
+    if tells_debug():
+        current_log().debug(
+            "session.closed", peer=peer, listener=listener, why=why, seconds=round(seconds, 3)
+        )
 
 
 def session_refused(
