@@ -20,6 +20,7 @@ from relay.check.service import examine_program, find_service, run_as_service
 from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.entries import encode_json, printable
+from relay.cli.live import Live, ask_live
 from relay.config.load import find_config, load_config
 from relay.errors import ConfigError
 
@@ -56,13 +57,36 @@ class _Output:
     show_default=True,
     help="The systemd unit whose user and environment count.",
 )
+@click.option(
+    "--live", is_flag=True, help="Ask an account the questions of these names, by contacts; `list` has them."
+)
+@click.option("--yes", is_flag=True, help="With --live: agree to the contacts and their cost.")
+@click.option("--report", default="", metavar="PATH", help="With --live: write PATH.txt and PATH.json.")
+@click.option(
+    "--instance", default="", metavar="ID", help="With --live: another instance than [connect] names."
+)
+@click.option(
+    "--patience",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0, 3_600),
+    metavar="SECONDS",
+    help="With --live: how long to wait for what Connect does later.",
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--as-service", is_flag=True, hidden=True, help="The rights of the unit's service were taken.")
 @click.pass_context
 def check_command(
     ctx: click.Context,
     config_path: str | None,
     name: str,
+    report: str,
+    instance: str,
+    patience: float,
+    names: tuple[str, ...],
     *,
+    live: bool,
+    yes: bool,
     as_json: bool,
     offline: bool,
     alarm: bool,
@@ -74,7 +98,15 @@ def check_command(
     Exits with 1 when a line says fail. Run as root, it examines as the user of the systemd unit, with the
     unit's environment file and credentials; --as-is turns that off. With AWS it stores one small object,
     <prefix>relay-check, and fetches it by a presigned URL as Connect would.
+
+    With --live it asks a real instance what only that can answer (docs/live.md): each NAME is a question,
+    which starts contacts that cost money and are ended at once. It asks before.
     """
+    if live:
+        wanted = Live(names=names, yes=yes, report=report, instance_id=instance, patience_seconds=patience)
+        ctx.exit(0 if ask_live(load_config(config_path), wanted) else 1)
+    if names:
+        raise click.UsageError(f"{names[0]}: only --live takes names")
     output = _Output(as_json=as_json)
     unit = None if as_is else find_unit(name)
     if unit is not None and not as_service and os.geteuid() == 0:

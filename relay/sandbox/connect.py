@@ -1,5 +1,5 @@
 """The Connect simulator: `PUT /contact/email` as the service answers it, with its limits, pace and
-idempotence, and the calls that read an instance's settings.
+idempotence, and the calls that read an instance's settings and that are about its contacts.
 
 Owns the protocol (rest-json) and the order of steps: faults, signature, pace, rules, token, answer, and only
 then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`, the
@@ -21,6 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from relay.sandbox.chaos import Dice
+from relay.sandbox.contact_calls import ContactCalls
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.instance import Read, list_reads
@@ -42,6 +43,7 @@ _STATUS = {
     "UnrecognizedClientException": 403,
     "ResourceNotFoundException": 404,
     "IdempotencyException": 409,
+    "ContactNotFoundException": 410,
     "ThrottlingException": 429,
     "InternalServiceException": 500,
 }
@@ -114,7 +116,8 @@ class ConnectService:
         """The service, ready to be served."""
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_put("/contact/email", self._start_email_contact)
-        for method, path, action, work in list_reads(lambda: self.settings):
+        about = ContactCalls(self._book, now=self._now)
+        for method, path, action, work in (*list_reads(lambda: self.settings), *about.list_calls()):
             app.router.add_route(method, path, partial(self._read, action, work))
         return app
 
@@ -123,7 +126,7 @@ class ConnectService:
         return await self._answer(request, body, _START, lambda: self._start(body, self._caller(request)))
 
     async def _read(self, action: str, work: Read, request: web.Request) -> web.StreamResponse:
-        """Answer a call that reads, and starts no contact."""
+        """Answer a call that starts no contact."""
         body = await request.read()
 
         def answer() -> web.Response:

@@ -44,6 +44,7 @@ class Contact:
     #: The arguments of StartEmailContact as they came: JSON.
     raw: bytes = field(repr=False)
     attachments: tuple[Fetched, ...]
+    ended_at: datetime | None = None
 
     @property
     def request(self) -> dict[str, Any]:
