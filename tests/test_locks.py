@@ -40,7 +40,9 @@ def needed(requirements):
     return {name for name, _ in seen}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-run.lock", "requirements-validators.lock"]
+)
 def test_every_package_is_pinned_and_hashed(name):
     """The whole lock suits pip --require-hashes, and no index is named in it."""
     for package, block in packages(name).items():
