@@ -14,13 +14,14 @@ from itertools import islice
 from typing import Final
 
 from relay.auth.authres import MethodResult, parse_results, read_authserv_id
-from relay.auth.fields import HEADER_BYTES, Field, FieldFinder
+from relay.auth.fields import Field, FieldFinder
 from relay.auth.words import Result
 
 #: Octets above our Received field that are read, and of one field. A gateway writes some kilobytes.
 _MOST_BYTES = 65_536
 _MOST_FIELD_BYTES = 8_192
 _MOST_FIELDS = 8  # Authentication-Results: one for each filter of a gateway
+_MOST_NAME_BYTES = 512
 _MOST_LOOKS = 64  # below: those of each server that a mail came through
 #: Exchange Online writes its results into the second of them, too, or instead.
 _RESULT_FIELDS = (b"authentication-results", b"x-ms-exchange-authentication-results")
@@ -38,8 +39,7 @@ class Said:
         are told from those of others.
         """
         self._finder = FieldFinder(above[:_MOST_BYTES])
-        # The end of a longer header would be missing, and a gateway writes there.
-        self._below = FieldFinder(below if len(below) <= HEADER_BYTES else b"")
+        self._below = FieldFinder(below)
         self._servers = servers
 
     def read(self, name: str) -> str | None:
@@ -62,16 +62,22 @@ class Said:
         """
         fields = [each.value for name in _RESULT_FIELDS for each in self._find(name)]
         fields += [each.value for each in self._find(b"arc-authentication-results")][:1]
-        own = [
-            value
-            for each in islice(self._below.find(b"authentication-results", looks=_MOST_LOOKS), _MOST_LOOKS)
-            if read_authserv_id(value := each.value).lower().rstrip(".") in self._servers
-        ]
+        others = islice(self._below.find(b"authentication-results", looks=_MOST_LOOKS), _MOST_LOOKS)
+        own = [each.value for each in others if _names_server(each.value, self._servers)]
         fields += own if len(own) == 1 else []
         return tuple(result for value in fields for result in parse_results(value))
 
     def _find(self, name: bytes) -> Iterator[Field]:
         return islice(self._finder.find(name, looks=_MOST_FIELDS), _MOST_FIELDS)
+
+
+def _names_server(value: bytes, servers: Collection[str]) -> bool:
+    """Returns whether Authentication-Results are in the name of one of these servers, which stands at their
+    beginning.
+    """
+    start = value[:_MOST_NAME_BYTES]
+    text = start.decode("latin-1").lower()
+    return any(each in text for each in servers) and read_authserv_id(start).lower().rstrip(".") in servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

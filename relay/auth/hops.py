@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from relay.auth.fields import FieldFinder
+from relay.auth.fields import HEADER_BYTES, FieldFinder
 from relay.auth.words import show
 from relay.networks import Address, Network, parse_address
 
@@ -50,8 +50,8 @@ class Hop:
     #: The part of the header above the lowest Received field that our own systems wrote; None where the peer
     #: is none of ours. Nobody but our own systems can have written it.
     above: bytes | None = None
-    #: The rest of the header, from that field on, which a stranger may have written; and the name that the
-    #: server gives itself there, in lower case.
+    #: The rest of the header, from that field on, which a stranger may have written, empty where the header
+    #: is too long; and the name that the server gives itself there, in lower case.
     below: bytes = b""
     by: str = ""
 
@@ -70,7 +70,9 @@ def find_hop(
         )
         return Hop(peer=peer, helo=helo, reason=named)
     last = peer
-    finder = FieldFinder(header)
+    # Our own fields stand at the top; the look at a megabyte would hold up the event loop.
+    is_whole = len(header) <= HEADER_BYTES
+    finder = FieldFinder(header[:HEADER_BYTES])
     place = 2  # that of the first line
     reason, text, found = "", "", None
     for number, (at, field) in enumerate(finder.locate(b"received", looks=_MOST_HOPS), start=1):
@@ -98,7 +100,7 @@ def find_hop(
         helo=name,
         reason=reason or f"not judged: the mail comes from our own {last}",
         above=finder.above(place),
-        below=finder.below(place),
+        below=finder.below(place) if is_whole else b"",
         by="" if by is None else by[1].lower().rstrip("."),
     )
 

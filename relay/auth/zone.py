@@ -38,7 +38,9 @@ class ZoneResolver:
         """
         self._zone: dict[str, dict[str, Answer]] = {}
         for name, types in zone.items():  # which may stand there in several spellings
-            self._zone.setdefault(_read_name(name), {}).update(_read_types(name, types))
+            read = _read_types(name, types)
+            for spelled in _read_names_of(name):
+                self._zone.setdefault(spelled, {}).update(read)
 
     async def query(self, name: str, kind: RecordType) -> Answer:
         """The answer of the zone."""
@@ -69,6 +71,12 @@ def parse_zone(octets: bytes) -> ZoneResolver:
     if not isinstance(zone, dict):
         raise ValueError(f"the zone is no JSON object; {_FORM}")  # noqa: TRY004 - the file is wrong, not our code
     return ZoneResolver(zone)
+
+
+def _read_names_of(name: str) -> tuple[str, ...]:
+    """The names that a name of the file means: `münchen.example` is one of octets, and one of A-labels."""
+    octets, encoded = _read_name(name), None if name.isascii() else encode_domain(name)
+    return (octets,) if encoded is None else (octets, normalise_name(encoded))
 
 
 def _read_name(name: str) -> str:

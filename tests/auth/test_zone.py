@@ -119,3 +119,13 @@ async def test_any_json_is_a_zone_or_refused(value):
         return
     for kind in RecordType:
         assert (await zone.query("a.b", kind)).status in Status
+
+
+async def test_internationalised_name_is_found_by_its_a_labels():
+    """A name in letters is asked for by its octets and by its A-labels, as every check asks."""
+    resolver = ZoneResolver(
+        {"_dmarc.München.example": {"TXT": ["v=DMARC1"]}, "日本.example": {"A": ["192.0.2.1"]}}
+    )
+    for name in ("_dmarc.xn--mnchen-3ya.example", "_dmarc.m\xfcnchen.example"):
+        assert (await resolver.query(name, RecordType.TXT)).texts == (b"v=DMARC1",), name
+    assert (await resolver.query("xn--wgv71a.example", RecordType.A)).addresses
