@@ -31,6 +31,7 @@ from relay.spool.interface import Outbox
 from relay.spool.model import PolicyCount
 from relay.spool.opening import open_desk, open_outbox
 from relay.timing import is_set_within, utc_now
+from relay.understand.forked import ForkedTemplate
 from relay.understand.reading import WorkerReading, open_reading
 
 #: Seconds between two looks at the credentials: while they can be had, and while they cannot.
@@ -44,8 +45,9 @@ _AGAIN_SECONDS = 2.0
 class Deliverer:
     """The delivering half."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: ForkedTemplate | None = None) -> None:
         self._stack = AsyncExitStack()
+        self._template = template
         self._outbox: Outbox | None = None
         self._clients: Clients | None = None
         self._reading: WorkerReading | None = None
@@ -66,7 +68,7 @@ class Deliverer:
         if recovered:
             telemetry.spool_recovered(entries=recovered)
         self._clients = await self._stack.enter_async_context(open_clients(config))
-        self._reading = await self._stack.enter_async_context(open_reading(config))
+        self._reading = await self._stack.enter_async_context(open_reading(config, self._template))
         self._discovery = Discovery(
             config, find_client=self._clients.abroad.find, file=DiscoveredFile(config.data_dir)
         )
@@ -227,9 +229,9 @@ def _raise(exc: BaseException) -> None:
     raise SystemExit(f"deliverer: {exc!r}")
 
 
-def main(line: int, stacks: int, _sockets: Sequence[int]) -> int:
+def main(line: int, stacks: int, _sockets: Sequence[int], template: ForkedTemplate | None = None) -> int:
     """The life of the deliverer. Returns its exit code."""
-    return run_child(Deliverer, line=line, stacks=stacks)
+    return run_child(partial(Deliverer, template), line=line, stacks=stacks)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,17 @@ be forked safely, and the new child should share nothing with the one that crash
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 from relay import telemetry
 from relay.daemon.stacks import Stacks
+from relay.understand.forked import ForkedProcess, can_fork, fork_template, leave_parent
 
 #: The module of each kind of child; its `main` is the child's life.
 MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
@@ -34,71 +31,36 @@ _MORE, _ALL = b"+", b"."
 
 
 class Forked:
-    """A child that was forked: what a `ChildProcess` needs of asyncio's Process, and both ends towards it."""
+    """A child that was forked, and our ends towards it."""
 
-    def __init__(self, pid: int, pidfd: int, end: socket.socket, stacks: Stacks) -> None:
-        self.pid = pid
+    def __init__(self, process: ForkedProcess, end: socket.socket, stacks: Stacks) -> None:
+        self.process = process
         #: Our end of the line.
         self.end = end
         self.stacks = stacks
-        self._pidfd = pidfd
-        self._code: int | None = None
-        self._ended = asyncio.Event()
 
     def begin(self, sockets: Sequence[int]) -> None:
         """Give the child its listening sockets, and watch for its end, on the loop that runs."""
-        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+        self.process.watch()
         with suppress(ConnectionError):  # it has ended; `wait` tells how
             give_sockets(self.end, sockets)
 
     async def abandon(self) -> None:
         """End a child that never got its order: it sees its line close."""
-        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+        self.process.watch()
         self.stacks.abandon()
         self.end.close()
-        await self.wait()
-
-    async def wait(self) -> int:
-        """Wait until the child ends. Returns its exit code, negative for a signal."""
-        await self._ended.wait()
-        assert self._code is not None
-        return self._code
-
-    def send_signal(self, number: int) -> None:
-        """Send the child a signal.
-
-        Raises:
-            ProcessLookupError: the child has ended.
-        """
-        if self._code is not None:
-            raise ProcessLookupError
-        os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """Kill the child.
-
-        Raises:
-            ProcessLookupError: the child has ended.
-        """
-        self.send_signal(signal.SIGKILL)
-
-    def _reap(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        _, status = os.waitpid(self.pid, 0)
-        self._code = os.waitstatus_to_exitcode(status)
-        self._ended.set()
+        await self.process.wait()
 
 
 def fork_children(names: Iterable[str]) -> dict[str, Forked]:
     """Fork a child for each name, before any event loop. In a child this does not return.
 
-    Returns none, or only the first of them, where the kernel has no pidfd_open(2) (before Linux 5.3), no
-    memory or no file handle, and none where this process has threads: children that are missing are to be
-    started as programs.
+    Returns none where no fork is possible, and only the first of them where memory or file handles run out:
+    children that are missing are to be started as programs.
     """
     forked: dict[str, Forked] = {}
-    if threading.active_count() > 1:
+    if not can_fork():
         return forked
     sys.stdout.flush()
     sys.stderr.flush()
@@ -111,7 +73,6 @@ def fork_children(names: Iterable[str]) -> dict[str, Forked]:
 
 
 def _fork(name: str, siblings: Iterable[Forked]) -> Forked:
-    os.close(os.pidfd_open(os.getpid()))  # whether there is one, before there is a child that needs it
     stacks = Stacks()
     try:
         ours, theirs = socket.socketpair()
@@ -124,7 +85,7 @@ def _fork(name: str, siblings: Iterable[Forked]) -> Forked:
                 sibling.end.detach()
             ours.detach()
             _become(name, theirs.detach(), stacks.writing_end)
-        return Forked(pid, os.pidfd_open(pid), ours, stacks)
+        return Forked(ForkedProcess(pid, os.pidfd_open(pid)), ours, stacks)
     except OSError:
         ours.close()  # a child sees it, and ends
         stacks.abandon()
@@ -137,10 +98,17 @@ def _become(name: str, line: int, stacks: int) -> NoReturn:
     """The whole life of a child, and its end, at which nothing of the supervisor's is undone."""
     code = 1
     try:
-        _leave_supervisor(name, (line, stacks))
-        kind = importlib.import_module(MODULES[name.partition("-")[0]])
+        leave_parent(name, (line, stacks))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        for variable in MANAGERS:
+            os.environ.pop(variable, None)
+        # Forked before the deliverer's libraries are there, which its workers do without.
+        template = fork_template() if name == "deliverer" else None
+        module = importlib.import_module(MODULES[name.partition("-")[0]])
         if (sockets := take_sockets(line)) is not None:
-            code = kind.main(line, stacks, sockets)
+            code = module.main(line, stacks, sockets, template)
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else 1
         if isinstance(exc.code, str):
@@ -150,25 +118,6 @@ def _become(name: str, line: int, stacks: int) -> NoReturn:
     finally:
         telemetry.flush_log()
         os._exit(code)
-
-
-def _leave_supervisor(name: str, kept: Sequence[int]) -> None:
-    """Keep nothing open of the supervisor's but the standard streams and these descriptors: a line that a
-    sibling holds, too, would never end.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as `run_child` does: a Ctrl-C is for all
-        signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):  # the name that `top` shows
-        Path("/proc/self/comm").write_text(name, encoding="ascii")
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        if (descriptor := int(entry.name)) > 2 and descriptor not in kept:
-            with suppress(OSError):  # the list itself was open, too
-                os.close(descriptor)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    for variable in MANAGERS:
-        os.environ.pop(variable, None)
 
 
 def give_sockets(line: socket.socket, sockets: Sequence[int]) -> None:

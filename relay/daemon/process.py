@@ -112,7 +112,7 @@ class ChildProcess:
             process, end, stacks = await _start_program(name, numbers)
         else:
             forked.begin(numbers)
-            process, end, stacks = forked, forked.end, forked.stacks
+            process, end, stacks = forked.process, forked.end, forked.stacks
         stacks.begin()
         link = await Link.open(end)
         child = cls(name, process, link, stacks, on_ready)

@@ -79,7 +79,7 @@ class Receiver:
             await self._intake.close()
 
 
-def main(line: int, stacks: int, sockets: Sequence[int]) -> int:
+def main(line: int, stacks: int, sockets: Sequence[int], _template: None = None) -> int:
     """The life of a receiver. Returns its exit code."""
     return run_child(partial(Receiver, sockets), line=line, stacks=stacks)
 

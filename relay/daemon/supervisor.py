@@ -355,7 +355,7 @@ def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int
     Raises:
         ConfigError: a listener cannot be opened.
     """
-    tune_malloc()
     supervisor = Supervisor(config, config_path=config_path, role=role)
     supervisor.fork()
+    tune_malloc()  # each child by itself: the workers that read mail keep what the library does
     return asyncio.run(supervisor.run())

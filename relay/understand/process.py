@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.understand import limits, wire
+from relay.understand.forked import ForkedProcess, ForkedTemplate
 from relay.understand.worker import PACKET_BYTES, write_all
 
 #: Octets of an answer at most: the largest body, its attributes, and room.
@@ -246,7 +247,7 @@ def read_status(status: int, error: str, condemned: Death | None) -> DiedError:
 class TemplateProcess:
     """One template, and the workers it has forked, by name."""
 
-    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | ForkedProcess, line: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._line = line
@@ -278,6 +279,12 @@ class TemplateProcess:
                 raise
         ours.setblocking(False)
         return cls(process, ours)
+
+    @classmethod
+    def adopt(cls, forked: ForkedTemplate) -> TemplateProcess:
+        """Use a template that was forked."""
+        forked.process.watch()
+        return cls(forked.process, forked.line)
 
     @property
     def pid(self) -> int:

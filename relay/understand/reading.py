@@ -26,6 +26,7 @@ from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteEr
 from relay.understand import wire
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory, open_unnamed, prepare_folder
+from relay.understand.forked import ForkedTemplate
 from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
 from relay.understand.supply import BusyError, LaneTakenError, NoWorkerError, Supply
@@ -173,8 +174,10 @@ class WorkerReading:
 
 
 @asynccontextmanager
-async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
-    """The reading by workers; the first are started at once.
+async def open_reading(
+    config: Config, template: ForkedTemplate | None = None
+) -> AsyncIterator[WorkerReading]:
+    """The reading by workers; the first are started at once, from the forked template if there is one.
 
     Where `data_dir/work` cannot be made, on a full disk say, files are held in memory, those of one mail at a
     time.
@@ -184,7 +187,7 @@ async def open_reading(config: Config) -> AsyncIterator[WorkerReading]:
         prepare_folder(folder)
     except OSError as exc:
         telemetry.workers_failed(why=f"{folder} cannot be made: {exc.strerror}")
-    pool = Pool(Supply(config))
+    pool = Pool(Supply(config, first=template))
     try:
         with suppress(BusyError):  # logged; the first mail tries again
             await pool.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 from relay import telemetry
 from relay.config import Config
+from relay.understand.forked import ForkedTemplate
 from relay.understand.process import TemplateProcess, WorkerProcess
 
 #: Seconds between two tries to start a template.
@@ -42,8 +43,12 @@ class LaneTakenError(BusyError):
 class Supply:
     """The supply of workers of one process."""
 
-    def __init__(self, config: Config, *, program: str = "relay.understand") -> None:
+    def __init__(
+        self, config: Config, *, program: str = "relay.understand", first: ForkedTemplate | None = None
+    ) -> None:
+        """A supply by templates of this program; the first may have been forked already."""
         self._program = program
+        self._first = first
         self._config = config
         self._packed = config.pack()
         self._number = 1
@@ -84,7 +89,7 @@ class Supply:
             self._template = None
         for again in range(_TRIES):
             try:
-                template = await TemplateProcess.start(self._program)
+                template = await self._begin_template()
             except OSError as exc:
                 telemetry.workers_failed(why=f"no template can be started: {exc.strerror}")
             else:
@@ -94,6 +99,10 @@ class Supply:
             if again + 1 < _TRIES:
                 await asyncio.sleep(_PAUSE_SECONDS)
         raise NoWorkerError("no worker can be started")
+
+    async def _begin_template(self) -> TemplateProcess:
+        first, self._first = self._first, None
+        return await TemplateProcess.start(self._program) if first is None else TemplateProcess.adopt(first)
 
     def fork(self) -> WorkerProcess:
         """Fork one more worker.
@@ -114,5 +123,7 @@ class Supply:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
+        if self._first is not None:  # nobody asked for it
+            self._template = await self._begin_template()
         if self._template is not None:
             await self._template.stop()

@@ -19,7 +19,6 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -28,17 +27,17 @@ from relay.understand import limits, wire
 from relay.understand.worker import PACKET_BYTES, Job, Worker
 
 
-def run_template(jobs: Mapping[str, Job]) -> NoReturn:
-    """The whole life of a template; the descriptor in its first argument is the line to the process that
-    wants workers.
+def run_template(jobs: Mapping[str, Job], *, line: int, parent: int) -> NoReturn:
+    """The whole life of a template; `line` is the descriptor of its line to the process that wants workers,
+    `parent` the id of that process.
     """
-    limits.bind_to_parent(int(sys.argv[2]))
+    limits.bind_to_parent(parent)
     limits.be_expendable()
     # Signals are the supervisor's: a Ctrl-C at a terminal reaches the whole group, and must end no process
     # out of turn.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    template = Template(socket.socket(fileno=int(sys.argv[1])), jobs)
+    template = Template(socket.socket(fileno=line), jobs)
     gc.collect()
     gc.freeze()  # memory stays shared with the workers as long as no collector writes to it
     template.live()

@@ -25,7 +25,9 @@ def workers_of(pid):
     """The templates and workers below a process."""
     for child in children_of(pid):
         with suppress(OSError):
-            if b"relay.understand" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if Path(f"/proc/{child}/comm").read_text() == "understand\n" or (
+                b"relay.understand" in Path(f"/proc/{child}/cmdline").read_bytes()
+            ):
                 yield child
         yield from workers_of(child)
 

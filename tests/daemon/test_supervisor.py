@@ -84,6 +84,10 @@ def test_first_children_hold_nothing_of_each_other(shared):
     assert not held["deliverer"] & (supervisor | held["receiver-0"] | held["receiver-1"])
     (listener,) = held["receiver-0"] & held["receiver-1"]
     assert held["receiver-0"] & supervisor == held["receiver-1"] & supervisor == {listener}
+    (template,) = _children_of(pid_of(shared, "deliverer"))
+    assert Path(f"/proc/{template}/comm").read_text() == "understand\n"
+    assert len(_sockets_of(int(template)) - set.union(supervisor, *held.values())) == 3  # its line, its bell
+    assert not _sockets_of(int(template)) & set.union(supervisor, *held.values())
 
 
 @pytest.mark.parametrize("child", ["receiver-0", "receiver-1", "deliverer"])
