@@ -29,6 +29,7 @@ from relay.check.sandboxing import examine_places, is_made
 from relay.check.scanners import examine_scanners
 from relay.check.secrets import examine_secrets
 from relay.check.senders import examine_list_files, examine_list_tables
+from relay.check.socket_unit import find_socket_unit
 from relay.check.unit import Unit
 from relay.config import Config
 from relay.config.load import check_files
@@ -78,7 +79,8 @@ def examine(
     yield from examine_list_files(config)
     yield examine_library()
     yield examine_files(config.limits.connections)
-    yield from examine_ports(config)
+    sockets = find_socket_unit(service.unit.name) if service is not None else None
+    yield from examine_ports(config, sockets)
     if remote:
         yield from examine_dns(config)
         yield from examine_lists(config)

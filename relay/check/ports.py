@@ -17,6 +17,7 @@ from functools import partial
 
 from relay import PROGRAM, replies
 from relay.check.finding import Finding, Level, fail, ok, warn
+from relay.check.socket_unit import SocketUnit
 from relay.config import Config
 from relay.config.listener import Place, list_places
 from relay.config.words import split_bind
@@ -45,18 +46,31 @@ _NOT_NOW = frozenset(
 _QUOTED = 80
 
 
-def examine_ports(config: Config) -> Iterator[Finding]:
-    """Examine every listener, and the address of health and metrics."""
+def examine_ports(config: Config, sockets: SocketUnit | None = None) -> Iterator[Finding]:
+    """Examine every listener, and the address of health and metrics. The addresses of `sockets` are opened
+    by systemd.
+    """
     ours = is_in_use(config)
     places = list_places(config.listeners)
     for place in places:
         subject = f"listener {place.bind}"
+        if sockets is not None and place.bind in sockets.binds and (found := _hand_over(place.bind, sockets)):
+            yield found
+            continue
         spare = any(place.stands_beside(other) for other in places)
         who = partial(_meet, subject, place, config)
         yield _examine(subject, place.bind, partial(_own, who, config, ours=ours), spare=spare)
     for bind in config.admin.bind:
         subject = f"admin {bind}"
         yield _examine(subject, bind, partial(_own, partial(_look, subject, bind), config, ours=ours))
+
+
+def _hand_over(bind: str, sockets: SocketUnit) -> Finding | None:
+    """Examine an address that systemd hands over. Returns None where another program has it."""
+    is_taken = (error := _bind(bind)) is not None and error.errno == errno.EADDRINUSE
+    if (is_taken and not sockets.is_active) or (error is not None and lacks_family(bind, error)):
+        return None
+    return ok(f"listener {bind}", f"systemd opens it, and hands it over ({sockets.name})")
 
 
 def _own(who: Callable[[], Finding], config: Config, *, ours: bool) -> Finding:

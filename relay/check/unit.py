@@ -170,7 +170,7 @@ def find_unit(name: str = NAME, *, environ: Mapping[str, str] = os.environ) -> U
     once: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     for file in (path, *_drop_ins(name, folders)):
-        for key, value in read_service(_read(file)):
+        for key, value in read_section(_read(file)):
             if key not in _LISTS:
                 once[key] = value
             else:
@@ -195,9 +195,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def read_service(text: str) -> Iterator[tuple[str, str]]:
-    """The keys and values of the section [Service] (systemd.syntax(7)): a backslash at the end of a line
-    joins it to the next, and lines of comment in between are passed over.
+def read_section(text: str, wanted: str = "[Service]") -> Iterator[tuple[str, str]]:
+    """The keys and values of one section (systemd.syntax(7)): a backslash at the end of a line joins it to
+    the next, and lines of comment in between are passed over.
     """
     section, joined = "", ""
     for line in text.splitlines():
@@ -209,7 +209,7 @@ def read_service(text: str) -> Iterator[tuple[str, str]]:
         whole, joined = (joined + line).strip(), ""
         if whole.startswith("[") and whole.endswith("]"):
             section = whole
-        elif section == "[Service]" and "=" in whole:
+        elif section == wanted and "=" in whole:
             key, _, value = whole.partition("=")
             yield key.strip(), value.strip()
 

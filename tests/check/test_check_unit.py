@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.check import Service, examine
+from relay.check.ports import examine_ports
 from relay.check.sandboxing import examine_places
 from relay.check.service import find_service
-from relay.check.unit import find_unit, list_folders, read_environment, read_service, split_words
+from relay.check.socket_unit import find_socket_unit
+from relay.check.unit import find_unit, list_folders, read_environment, read_section, split_words
 from relay.cli import main
 from relay.config.builtin import builtin_config
 from relay.timing import utc_now
@@ -67,6 +71,47 @@ def test_unit_that_is_missing_or_masked_is_none(tmp_path):
     assert list_folders({"SYSTEMD_UNIT_PATH": "/a:"})[:2] == (Path("/a"), Path("/etc/systemd/system.control"))
 
 
+def enable_socket(folder, *binds):
+    """A socket unit that opens these addresses, enabled."""
+    text = "".join(f"ListenStream={bind}\n" for bind in binds)
+    (folder / "relay.socket").write_text(f"[Socket]\n{text}Backlog=512\n")
+    (folder / "sockets.target.wants").mkdir()
+    (folder / "sockets.target.wants" / "relay.socket").symlink_to("../relay.socket")
+    return {"SYSTEMD_UNIT_PATH": str(folder)}
+
+
+def test_address_that_systemd_opens_needs_no_right(tmp_path):
+    """With relay.socket the service has no capability: its port is free for systemd, and no fail."""
+    environ = enable_socket(tmp_path, "127.0.0.1:0", "2525", "/run/relay.sock")
+    sockets = find_socket_unit("relay.service", environ=environ)
+    assert sockets.binds == {"127.0.0.1:0"}
+    config = builtin_config(listeners=[{"bind": "127.0.0.1:0"}], admin={"bind": ""})
+    (finding,) = examine_ports(config, sockets)
+    assert (finding.level, finding.detail) == (
+        "ok",
+        "systemd opens it, and hands it over (relay.socket)",
+    )
+    assert find_socket_unit("relay.service", environ=OURS) is None  # there, and not enabled
+
+
+def hang_up(server):
+    """Close the first connection without a word."""
+    server.accept()[0].close()
+
+
+@pytest.mark.process
+def test_program_at_an_address_of_the_socket_unit_is_found(tmp_path):
+    """Where systemd does not have it open, somebody else has, and the socket unit could not start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        sockets = find_socket_unit("relay.service", environ=enable_socket(tmp_path, bind))
+        config = builtin_config(listeners=[{"bind": bind, "tls": "none"}], admin={"bind": ""})
+        threading.Thread(target=hang_up, args=(taken,), daemon=True).start()
+        (finding,) = examine_ports(config, sockets)
+    assert finding.level == "fail"
+    assert finding.detail.startswith("taken by another program")
+
+
 @pytest.mark.parametrize(
     ("line", "value"),
     [
@@ -87,7 +132,7 @@ def test_environment_file_is_read_as_systemd_reads_it(line, value):
 @given(st.text(st.sampled_from("[Service]\n=\\\"' %ab#;-"), max_size=60))
 def test_readers_take_any_text(text):
     """A unit that a person is writing, or that is none, is read without an error."""
-    dict(read_service("[Service]\n" + text))
+    dict(read_section("[Service]\n" + text))
     split_words(text)
     read_environment(text)
 

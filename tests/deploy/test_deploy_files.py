@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from harness import free_port
 
 from relay.config.load import read_values
 from relay.contact.attribute_names import MEANINGS
@@ -153,6 +157,37 @@ def test_configuration_is_one_that_the_relay_takes(text):
     assert listener.proxy_protocol
     assert config.admin.bind == ("0.0.0.0:8026",)
     assert config.routes[0].destination == "support@example.com"
+
+
+@pytest.mark.process
+def test_command_of_the_task_starts_the_relay(box, papers, tmp_path):
+    """The script of the container makes its files of the variables, and the daemon that it becomes is ready,
+    tells its metrics as the alarms want them, and ends at the SIGTERM of ECS.
+    """
+    (text,) = (each.values[0] for each in configurations() if each.id == "stack")
+    for port in ("2525", "8026"):
+        text = text.replace(f"0.0.0.0:{port}", f"127.0.0.1:{free_port()}")
+    (script,) = STACK["Task"]["Properties"]["ContainerDefinitions"][0]["Command"]
+    (tmp_path / "relay").write_text(f'#!/bin/sh\nexec {sys.executable} -m relay "$@"\n')
+    (tmp_path / "relay").chmod(0o755)
+    environ = box.environ() | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CONFIGURATION": text.replace("/run/relay", str(tmp_path)),
+        "CERTIFICATE": papers.certificate.read_text(),
+        "KEY": papers.key.read_text(),
+        "RELAY_DATA_DIR": str(tmp_path / "data"),
+        "RELAY_SPOOL__MIN_FREE_BYTES": "0",
+        "RELAY_SERVER__RECEIVERS": "1",
+    }
+    command = ["sh", "-euc", script.replace("/run/relay", str(tmp_path))]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        told = next(event for event in map(json.loads, process.stderr) if event["event"] == "metrics.told")
+        process.terminate()
+        left = [json.loads(line)["event"] for line in process.stderr]
+    assert process.returncode == 0
+    # the others come with the deliverer's first look at the queue
+    assert {"IntakeClosed", *(name for name, source in SOURCES.items() if source.grows)} <= set(told)
+    assert left[-1] == "daemon.stopped"
 
 
 def test_spool_is_on_a_disk_that_stays():
