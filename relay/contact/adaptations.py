@@ -47,7 +47,7 @@ class AdaptationCode(DocumentedCode):
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."
     BODY_FROM_FILE = "body.from_file", "The mail's own body shows nothing; the words of a file, of an attached message or of a report stand in its place."
-    BODY_ENCRYPTED = "body.encrypted", "The mail is encrypted (S/MIME or PGP); a sentence that says so stands in place of its text."
+    BODY_ENCRYPTED = "body.encrypted", "The mail is encrypted (S/MIME or PGP); a sentence that says so stands in place of its text, or before a block that is nothing else."
     BODY_BOUNCE = "body.bounce", "The mail is a bounce; a line before its text says what was not delivered to whom, and why."
     BODY_ALTERNATIVE = "body.alternative", "The mail came in plain text and in HTML; Connect takes one of them, and the other stays in the stored original."
     BODY_JOINED = "body.joined", "Text and HTML follow one another in the mail instead of saying the same; the text stands in the HTML, or the HTML's text in the text."

@@ -17,9 +17,9 @@ from relay.contact.embedded import render_message
 from relay.contact.html_text import Effort, make_text
 from relay.contact.invitation import find_invitation, is_calendar, render_invitation
 from relay.contact.plan import Adaptation
-from relay.contact.sealed import ENCRYPTED, find_sealed
+from relay.contact.sealed import ENCRYPTED, find_sealed, is_sealed_text
 from relay.message.bodies import FILE_TYPES, part_text
-from relay.message.markup import shows_something, uncover
+from relay.message.markup import shows_something, shows_words, uncover
 from relay.message.model import Message, Part
 from relay.message.rtf import rtf_words
 
@@ -66,6 +66,10 @@ def promote(message: Message) -> Promotion:
     if uncovered != message.html:
         changes.append(Adaptation(code=Code.BODY_CLOSED, detail=Code.BODY_CLOSED.sentence))
         message = replace(message, html=uncovered)
+    if is_sealed_text(message.text) and not shows_words(message.html):
+        change = Adaptation(code=Code.BODY_ENCRYPTED, detail=Code.BODY_ENCRYPTED.sentence)
+        sealed = replace(message, text=f"{ENCRYPTED}\n{message.text}", html="")
+        return Promotion(message=sealed, changes=(*changes, change))
     if not is_blank(message.text) or shows_something(message.html):
         return Promotion(message=message, changes=tuple(changes))
     unchosen = {id(part) for part in message.unchosen}

@@ -18,6 +18,7 @@ ENCRYPTED = (
 )
 _TYPES = frozenset({"application/pgp-encrypted", "application/x-microsoft-rpmsg-message"})
 _ARMOUR = b"-----BEGIN PGP MESSAGE-----"
+_ARMOUR_END = "-----END PGP MESSAGE-----"
 _MOST = 100
 #: Octets of a part that tell what it is.
 _FRONT = 256
@@ -26,6 +27,12 @@ _FRONT = 256
 def find_sealed(message: Message) -> Part | None:
     """The part of a mail that holds its encrypted content. Returns None when there is none."""
     return next(filter(_is_sealed, islice(message.attachments, _MOST)), None)
+
+
+def is_sealed_text(text: str) -> bool:
+    """Returns whether a text is one encrypted block and nothing else, as programs without MIME write it."""
+    text = text.strip()
+    return text.startswith(_ARMOUR.decode()) and text.endswith(_ARMOUR_END)
 
 
 def _is_sealed(part: Part) -> bool:

@@ -54,6 +54,8 @@ _LATIN = (
 )  # fmt: skip
 #: Codecs that UTF-8 cannot be mistaken for, or that have no octets beyond ASCII.
 _NOT_ABOVE_ASCII = ("utf-", "hz", "iso2022", "cp037", "cp500", "cp1140")
+#: Codecs in which every line end, digit and blank has a NUL.
+_WIDE = ("utf-16", "utf-32")
 _NEVER_ESCAPED = frozenset({"utf-8", "cp1252", "cp932", "euc_jp"})
 _UNMISTAKABLE = frozenset({"utf-8"})
 #: Octets beyond ASCII that prove UTF-8 where two letters of an alphabet may happen to look like it: three
@@ -150,7 +152,8 @@ def _prove_utf8(octets: bytes, codec: str) -> str | None:
     that fill the upper half of their table, and in codecs of several octets, some words are: there it takes
     more of them, or the quotes and dashes that word processors write.
     """
-    if codec.startswith(_NOT_ABOVE_ASCII) or octets.isascii():
+    is_wide = codec.startswith(_WIDE)
+    if octets.isascii() or (b"\0" in octets if is_wide else codec.startswith(_NOT_ABOVE_ASCII)):
         return None
     try:
         text = _decode(octets, "utf-8")
@@ -158,7 +161,7 @@ def _prove_utf8(octets: bytes, codec: str) -> str | None:
         if not (_TORN.fullmatch(octets, error.start) and _count_beyond_ascii(octets[: error.start]) > 4):
             return None
         text = octets.decode("utf-8", "replace")
-    if codec.startswith(_LATIN):
+    if codec.startswith(_LATIN) or is_wide:
         return text
     few = _FEW_BYTES_PROVE if not codec.startswith(_SEVERAL_OCTETS) else 2 * _FEW_BYTES_PROVE
     return text if _count_beyond_ascii(octets) >= few or _PUNCTUATION.search(octets) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
@@ -37,6 +37,9 @@ class Token:
 
 #: Tokens of one mail's HTML that are read, at about 5 µs each; real mail has less than a tenth of them.
 TOKENS = 150_000
+
+#: Elements that hold others and have an end, so that one which is not displayed hides what is in it.
+_BLOCKS = frozenset({"div", "span", "table", "td", "section", "article", "center", "font", "b", "strong"})
 
 #: Tokens within which HTML that shows anything begins to: of real mail a few hundred.
 _FIRST_TOKENS = 50_000
@@ -83,6 +86,8 @@ _CONTENT = re.compile(
     r"</head\b|<body\b|</?(?:p|div|table|tr|td|span|br|h[1-6]|a|b|i|u|font|center|ul|ol|li|blockquote|pre|section)\b",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_HIDDEN = re.compile(r"\shidden(?=[\s/=]|$)")
 _STYLE_BLANKS = re.compile(r"\s+")
 _STYLE_SIZES = re.compile(r"(?:^|;)(?:width|height):([^;]{0,20})")
 _TINY = re.compile(r"[01](?:\.0)?(?:px|pt)?(?:!important)?")
@@ -291,23 +296,39 @@ def shows_something(source: str) -> bool:
     """Returns whether a reader of the HTML would see any text or picture. True, too, after a bounded look at
     what shows nothing. A picture of one pixel is none.
     """
-    return _shows(source, lambda _: True)
-
-
-def shows_words(source: str) -> bool:
-    """Returns whether a reader of the HTML would see text."""
-    return _shows(source, lambda _: False)
-
-
-def _shows(source: str, counts: Callable[[Token], bool]) -> bool:
     for number, token in enumerate(Scanner(source).tokens()):
         if token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
             return True
         if number >= _FIRST_TOKENS:
             return True
-        if token.kind is Kind.OPEN and token.name in _MEDIA and not _is_pixel(token) and counts(token):
+        if token.kind is Kind.OPEN and token.name in _MEDIA and not _is_pixel(token):
             return True
     return False
+
+
+def shows_words(source: str) -> bool:
+    """Returns whether a reader of the HTML would see text: some that stands in no element that is hidden."""
+    inside, depth = "", 0
+    for number, token in enumerate(Scanner(source).tokens()):
+        if number >= _FIRST_TOKENS:
+            return True
+        if inside:
+            if token.name == inside:
+                depth += (token.kind is Kind.OPEN) - (token.kind is Kind.CLOSE)
+            inside = inside if depth else ""
+        elif token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
+            return True
+        elif token.kind is Kind.OPEN and token.name in _BLOCKS and _is_hidden(token):
+            inside, depth = token.name, 1
+    return False
+
+
+def _is_hidden(token: Token) -> bool:
+    if "hidden" not in (tag := token.value.lower()) and "display" not in tag:
+        return False
+    if _HIDDEN.search(_QUOTED.sub("", tag)):
+        return True
+    return "display:none" in _STYLE_BLANKS.sub("", read_attributes(token.value).get("style", "").lower())
 
 
 def _is_pixel(token: Token) -> bool:

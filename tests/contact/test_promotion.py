@@ -105,3 +105,13 @@ def test_html_that_may_not_go_goes_as_text_beside_it():
 def test_any_leaf_is_read_without_an_error(octets, kind):
     """Whatever a leaf holds, the mail becomes a contact with a body."""
     assert plan(make_message(attachments=[make_part(octets, name="a.rtf", content_type=kind)])).body
+
+
+def test_text_that_is_one_encrypted_block_is_told():
+    """A block of PGP that is the whole text is told to be encrypted; words beside it are words."""
+    block = "-----BEGIN PGP MESSAGE-----\n\nabc\n-----END PGP MESSAGE-----\n"
+    made = plan(make_message(text=block))
+    assert made.body.startswith("This mail is encrypted.")
+    assert block.strip() in made.body
+    assert [change.code for change in made.adaptations] == ["body.encrypted"]
+    assert plan(make_message(text=f"Hello\n{block}")).adaptations == ()

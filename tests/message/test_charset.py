@@ -73,6 +73,8 @@ def test_labels_mean_what_browsers_mean(label, codec):
         ("«CAFÉ» à".encode("latin-1"), "utf-8", "«CAFÉ» à"),
         ("Größe, Maß".encode() + bytes(range(0x80, 0xC0)), "utf-8", "Größe, Maß\ufffd"),
         ("Größe für große ".encode() + b"\xc3", "latin1", "Größe für große \ufffd"),
+        ("Grüße".encode(), "utf-16", "Grüße"),
+        ("Bücher\n".encode(), "utf-32", "Bücher\n"),
         (b"<html> declared utf-16, written plain", "utf-16", "<html> declared utf-16, written plain"),
     ],
 )

@@ -165,6 +165,11 @@ def test_html_does_not_hide_the_next():
         ('<img src=x style="display: none">', False, False),
         ("<img src=x width=1 height=400>", True, False),
         ("<p>&nbsp;\u200b</p>", False, False),
+        ('<div style="display: none">a<div>b</div>c</div>', True, False),
+        ('<div style="display: none">a<div>b</div>c</div>d', True, True),
+        ("<span hidden>a</span><p>&nbsp;", True, False),
+        ('<div style="display:block">a</div>', True, True),
+        ('<p title="hidden">a</p>', True, True),
     ],
 )
 def test_a_pixel_shows_nothing(source, something, words):
