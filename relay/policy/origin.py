@@ -158,6 +158,11 @@ def _list_names(results: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
         yield f"{LIST}{listed}", proved
 
 
+def refuses(action: str) -> bool:
+    """Returns whether an action refuses a mail at the wire."""
+    return action in _REFUSALS
+
+
 def _strictest(met: Sequence[Met], actions: Sequence[str]) -> Met | None:
     """The rule whose action stands first in a list of actions, of those that are not only observed."""
     for action in actions:
@@ -197,7 +202,7 @@ def _find_reply(step: Met, met: Sequence[Met]) -> Reply:
     """
     is_deferred = step.action == "defer"
     checks = {
-        each.rule.partition(".")[0] for each in met if each.action in _REFUSALS and not each.observe
+        each.rule.partition(".")[0] for each in met if refuses(each.action) and not each.observe
     } & _AUTHENTICATION
     if step.rule.partition(".")[0] in checks and len(checks) > 1:
         return replies.SEVERAL_DEFERRED if is_deferred else replies.SEVERAL_REFUSED

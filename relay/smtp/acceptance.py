@@ -23,7 +23,7 @@ from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
 from relay.policy.decide import Facts, Verdict, decide, decide_files, disposition_of
 from relay.policy.lists import find_sender_domain
-from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, tell_rule
+from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, refuses, tell_rule
 from relay.smtp.content import Content
 from relay.smtp.filetypes import strict_routes
 from relay.smtp.findings import find_findings, find_first
@@ -274,23 +274,30 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
 
 
 def _judge_origin(acceptance: Acceptance, offered: Submission, findings: Mapping[str, str]) -> OriginVerdict:
-    """The verdict on the mail by the results of the checks of its origin and of its scanners."""
+    """The verdict on the mail by the results of the checks of its origin and of its scanners. Each rule is
+    told that a mail meets, with what becomes of the mail: a refusal for one of several routes holds it.
+    """
     settings = acceptance.transaction.settings
-    met = {}
-    for name in dict.fromkeys(destination.route for destination in offered.destinations):
-        route = settings.routes.route(name)
-        met[name] = list_met(findings, find_rules(settings.config, route, listener=settings.bind))
-        for step in met[name]:
-            telemetry.policy_met(
-                spool_id=offered.spool_id,
-                route=name,
-                rule=step.rule,
-                action=step.action,
-                observe=step.observe,
-                domain=find_sender_domain(acceptance.author, offered.envelope.reverse_path),
-            )
+    met = {
+        name: list_met(
+            findings, find_rules(settings.config, settings.routes.route(name), listener=settings.bind)
+        )
+        for name in dict.fromkeys(destination.route for destination in offered.destinations)
+    }
     refusing = {hold.route for hold in offered.holds}
-    return decide_wire(met, refusing=refusing, replies_each=settings.lmtp)
+    verdict = decide_wire(met, refusing=refusing, replies_each=settings.lmtp)
+    domain = find_sender_domain(acceptance.author, offered.envelope.reverse_path)
+    for name, step in ((name, step) for name, steps in met.items() for step in steps):
+        is_held = name in verdict.held and refuses(step.action) and not step.observe
+        telemetry.policy_met(
+            spool_id=offered.spool_id,
+            route=name,
+            rule=step.rule,
+            action="hold" if is_held else step.action,
+            observe=step.observe,
+            domain=domain,
+        )
+    return verdict
 
 
 def _spare_origin(acceptance: Acceptance, offered: Submission, verdict: OriginVerdict) -> Submission:
