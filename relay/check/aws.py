@@ -232,8 +232,14 @@ async def _files(connect: Any, config: Config, instance_id: str) -> Finding | No
     try:
         found = await describe_files(connect, instance_id)
     except RemoteError as exc:
-        advice = "allow connect:DescribeAttachedFilesConfiguration, or set connect.discover to false"
-        return warn(subject, f"cannot be looked at ({exc.code}); {advice}") if discover else None
+        if not discover:
+            return None
+        if exc.code in _FORBIDDEN_CODES:
+            advice = "allow connect:DescribeAttachedFilesConfiguration, or set connect.discover to false"
+            return warn(subject, f"cannot be looked at ({exc.code}); {advice}")
+        return warn(
+            subject, f"cannot be looked at ({exc.code}: {exc.detail}); the daemon goes by what it knew"
+        )
     if differences := "; ".join(list_differences(config, instance_id, found)):
         done = (
             "the daemon goes by the instance"

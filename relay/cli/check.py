@@ -103,6 +103,10 @@ def check_command(
     which starts contacts that cost money and are ended at once. It asks before.
     """
     if live:
+        if as_json or offline or alarm:
+            raise click.UsageError(
+                "--live asks a real account, and writes a report: it goes without --json, --offline and --alarm"
+            )
         wanted = Live(names=names, yes=yes, report=report, instance_id=instance, patience_seconds=patience)
         ctx.exit(0 if ask_live(load_config(config_path), wanted) else 1)
     if names:

@@ -70,6 +70,7 @@ class Discovery:
         elsewhere.
         """
         self._config = config
+        self._trouble.clear()
         kept = {each: self._found[each] for each in config.list_instances() if each in self._found}
         wanted = kept if config.connect.discover else {}
         self._adopt({name: replace(each, gone=frozenset()) for name, each in wanted.items()})

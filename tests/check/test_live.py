@@ -281,6 +281,7 @@ def test_questions_are_listed_with_their_cost(config_path):
     )
     assert run(main, ["check", "--config", str(config_path), "--live", "fanout"]).exit_code == 2
     assert run(main, ["check", "--config", str(config_path), "fan-out"]).exit_code == 2
+    assert run(main, ["check", "--config", str(config_path), "--live", "--offline", "list"]).exit_code == 2
 
 
 def test_a_fan_out_is_counted_and_ended(box, config_path, monkeypatch):

@@ -7,17 +7,21 @@ import stat
 from dataclasses import replace
 
 import pytest
+from aws_parts import Peer, clients_of, read_head
 from structlog.testing import capture_logs
 
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.discovered import Snapshots
 from relay.config.remembered import DiscoveredFile
 from relay.contact.limits import DEFAULT_EXTENSIONS
+from relay.delivery import discovery as discovery_module
 from relay.delivery.discovery import Discovery
+from relay.sandbox.service import Sandbox, settings_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 CONFIG = builtin_config(connect={"discover": True})
+FAR, ROLE = "11111111-2222-3333-4444-555555555555", "arn:aws:iam::111111111111:role/far"
 READ, SEARCH = "DescribeAttachedFilesConfiguration", "SearchEmailAddresses"
 
 
@@ -197,6 +201,68 @@ async def test_turned_off_nothing_is_used(begin, instance):
         running.cancel()
         await asyncio.wait({running})
     assert limits(discovery).allowed_extensions == ("zip",)
+
+
+async def test_each_instance_is_asked_in_its_region_as_its_role(monkeypatch, tmp_path):
+    """An instance of another Region and account tells its own settings, by a signature of its role; the other
+    keeps its own.
+    """
+    tables = {"discover": True, "instances": {FAR: {"region": "us-west-2", "role_arn": ROLE}}}
+    routes = [{"match": ["far@example.net"], "instance_id": FAR}, {"match": ["support@example.com"]}]
+    config = builtin_config(connect=tables, routes=routes)
+    settings = settings_of(config)
+    others = {FAR: replace(settings.others[FAR], extensions=("zip",))}
+    async with (
+        Sandbox(settings=replace(settings, others=others)) as other,
+        clients_of(other.environ(), monkeypatch, connect=tables, routes=routes) as clients,
+    ):
+        discovery = Discovery(config, find_client=clients.abroad.find, file=DiscoveredFile(tmp_path))
+        assert await discovery.look()
+    snapshot = Snapshots(config, discovery.found).take()
+    assert snapshot.of_instance(FAR).connect.allowed_extensions == ("zip",)
+    assert snapshot.of_instance(INSTANCE_ID).connect.allowed_extensions == DEFAULT_EXTENSIONS
+    assert discovery.found()[FAR].addresses == {"far@example.net"}
+    assert discovery.missing() == {}
+
+
+async def test_instances_are_asked_again_by_themselves(begin, instance, monkeypatch):
+    """A change in the instance is used after the next look, without a reload."""
+    monkeypatch.setattr(discovery_module, "_LOOK_SECONDS", 0.02)
+    discovery = begin()
+    running = asyncio.create_task(discovery.run())
+    try:
+        await discovery.wait_first()
+        assert limits(discovery).allowed_extensions == DEFAULT_EXTENSIONS
+        instance.set(extensions=("zip",))
+        async with asyncio.timeout(20):
+            while limits(discovery).allowed_extensions != ("zip",):
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_a_first_start_waits_for_no_silent_service(box, monkeypatch, tmp_path):
+    """A Connect that takes the question and never answers holds a start back for a bounded time alone."""
+    monkeypatch.setattr(discovery_module, "_FIRST_SECONDS", 0.05)
+    asked = asyncio.Event()
+
+    async def serve(reader, _writer, _number):
+        await read_head(reader)
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with Peer(serve) as peer:
+        environ = box.environ() | {"AWS_ENDPOINT_URL_CONNECT": peer.url}
+        async with clients_of(environ, monkeypatch) as clients:
+            discovery = Discovery(CONFIG, find_client=clients.abroad.find, file=DiscoveredFile(tmp_path))
+            running = asyncio.create_task(discovery.run())
+            await asked.wait()
+            await discovery.wait_first()
+            assert not running.done()
+            running.cancel()
+            await asyncio.wait({running})
+    assert limits(discovery).allowed_extensions == DEFAULT_EXTENSIONS
 
 
 async def test_a_file_that_cannot_be_written_costs_nothing(clients, instance, tmp_path):
