@@ -73,6 +73,9 @@ file = "{home}/vip"
 [[routes]]
 match = ["support@example.com", "@help.example.com"]
 destination = "support@example.com"
+[[routes]]
+name = "sales"
+match = ["sales@example.com"]
 """
 
 

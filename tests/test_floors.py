@@ -44,6 +44,7 @@ FLOORS = {
     "relay.lists.entries": 1,
     "relay.spool.model": 1,
     "relay.spool.archive": 1,
+    "relay.spool.change": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.clock": 1,
     "relay.spool.duplicates": 1,

@@ -1,4 +1,4 @@
-"""The commands `relay queue retry`, `hold`, `release` and `drop`, which change entries.
+"""The commands `relay queue retry`, `hold`, `release`, `reroute` and `drop`, which change entries.
 
 Owns the questions before many entries are changed, and the report of those that were not. The spool decides
 what may be changed, in the transaction that changes it: never an entry that is being delivered.
@@ -10,7 +10,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -27,8 +28,11 @@ from relay.cli.entries import (
 )
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
+from relay.spool.change import Changed, Left
 from relay.spool.doubt import tell_doubt
-from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Changed, Entry, Filter, Left, State
+from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Entry, Filter, State
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Most entries that a filter can choose: more than any spool that was measured held.
 _MOST = 1_000_000
@@ -55,6 +59,8 @@ class Change(NamedTuple):
     #: True if the entries are to be delivered then.
     lets_go: bool
     example: str
+    #: True if the entries get another route.
+    moves: bool = False
 
 
 CHANGES = (
@@ -86,6 +92,17 @@ CHANGES = (
         example="relay queue release --reason class.bulk",
     ),
     Change(
+        name="reroute",
+        short="Deliver entries by another route, now.",
+        help="Deliver queued, held or dead entries by another route, now: to its destination, else to the address "
+        "that the mail was sent to.",
+        done="due now",
+        states=RETRIABLE,
+        lets_go=True,
+        example="relay queue reroute --route old-desk --to support",
+        moves=True,
+    ),
+    Change(
         name="drop",
         short="Remove entries for good. Nobody is told.",
         help="Remove entries for good, and the mail with the last of them. Nobody is told.",
@@ -104,7 +121,8 @@ def build_command(change: Change) -> click.Command:
         change.name,
         help=f"{change.help}\n\nWithout an ID the filters choose; many are asked for before they are changed.",
         short_help=change.short,
-        epilog=f"\b\nExamples:\n  relay queue {change.name} 06H7M2K9Q0XYZAB1.42\n  {change.example}",
+        epilog=f"\b\nExamples:\n  relay queue {change.name} 06H7M2K9Q0XYZAB1.42{' --to support' * change.moves}\n"
+        f"  {change.example}",
     )
     @config_option
     @click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -115,6 +133,7 @@ def build_command(change: Change) -> click.Command:
         help="Do not ask: neither before what the filters choose is changed, nor where a second contact may come.",
     )
     @json_option
+    @_to_option(change)
     @click.pass_context
     def command(
         ctx: click.Context,
@@ -124,6 +143,7 @@ def build_command(change: Change) -> click.Command:
         ids: Sequence[str],
         yes: bool,
         as_json: bool,
+        to: str = "",
         **chosen: Any,
     ) -> None:
         if not ids and not is_chosen(chosen):
@@ -131,17 +151,41 @@ def build_command(change: Change) -> click.Command:
         if set(chosen["states"]) - {*change.states}:
             raise click.UsageError(f"{change.name} takes entries that are {', '.join(change.states)}")
         with open_view(config_path) as view:
+            act = _find_act(view, change, to)
             if is_chosen(chosen):
                 note_unknown_route(view, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)
-                outcome = _change_found(view, change, wanted, asked=yes or bool(ids), yes=yes, silent=as_json)
+                asked = yes or bool(ids)
+                outcome = _change_found(view, change, wanted, act, asked=asked, yes=yes, silent=as_json)
             else:
-                outcome = _change_named(view, change, ids, yes=yes, silent=as_json)
+                outcome = _change_named(change, ids, act, yes=yes, silent=as_json)
             _tell(view, change, outcome, as_json=as_json, by_id=bool(ids))
         if not outcome.changed:
             ctx.exit(1)
 
     return command
+
+
+def _to_option(change: Change) -> Callable[[_Function], _Function]:
+    """The option that names the other route, for the command that needs one."""
+    if not change.moves:
+        return lambda function: function
+    return click.option("--to", metavar="ROUTE", required=True, help="The route to be delivered by.")
+
+
+def _find_act(view: SpoolView, change: Change, to: str) -> Callable[..., Changed]:
+    """The change as the spool does it.
+
+    Raises:
+        click.UsageError: the configuration has no route of this name.
+    """
+    act: Callable[..., Changed] = getattr(view.desk, change.name)
+    if not change.moves:
+        return act
+    for target in view.targets:
+        if target.route == to:
+            return partial(act, target=target)
+    raise click.UsageError(f'no route is named "{to}"; there are: {", ".join(view.routes)}')
 
 
 class _Outcome(NamedTuple):
@@ -154,13 +198,12 @@ class _Outcome(NamedTuple):
 
 
 def _change_named(
-    view: SpoolView, change: Change, ids: Sequence[str], *, yes: bool, silent: bool
+    change: Change, ids: Sequence[str], act: Callable[..., Changed], *, yes: bool, silent: bool
 ) -> _Outcome:
     """Change the entries of these ids, readable or not.
 
     Where a second contact may come, a person must agree first.
     """
-    act: Callable[..., Changed] = getattr(view.desk, change.name)
     if not change.lets_go:
         return _outcome_of(act(ids, now=datetime.now(UTC)))
     outcome = _outcome_of(changed := act(ids, now=datetime.now(UTC), agreed=yes))
@@ -180,6 +223,8 @@ def _outcome_of(changed: Changed) -> _Outcome:
 
 def _why(left: Left) -> str:
     """The reason why an entry was not changed."""
+    if left.twin:
+        return "goes there already" if left.twin == left.id else f"its mail goes there already ({left.twin})"
     if left.in_doubt_since is not None:
         return f"{tell_doubt(left.in_doubt_since)} (--yes agrees to it)"
     return _WHY[left.state]
@@ -193,14 +238,21 @@ def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
 
 
 def _change_found(
-    view: SpoolView, change: Change, wanted: Filter, *, asked: bool, yes: bool, silent: bool
+    view: SpoolView,
+    change: Change,
+    wanted: Filter,
+    act: Callable[..., Changed],
+    *,
+    asked: bool,
+    yes: bool,
+    silent: bool,
 ) -> _Outcome:
     """Change the entries that the filter chooses, among the ids where there are any."""
     found = view.desk.select(wanted)
     able = [entry for entry in found if entry.stands_in(change.states)]
     if able and not asked:
         _ask(change, able, silent=silent)
-    outcome = _change_named(view, change, [id_of(entry) for entry in able], yes=yes, silent=silent)
+    outcome = _change_named(change, [id_of(entry) for entry in able], act, yes=yes, silent=silent)
     unchanged = [
         (id_of(entry), _WHY[entry.shown_state]) for entry in found if not entry.stands_in(change.states)
     ]

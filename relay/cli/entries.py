@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import click
 
+from relay.spool.change import Target
 from relay.spool.desk import Desk
 from relay.spool.model import Entry, Paused
 from relay.terminal import write_out, write_out_json
@@ -33,6 +34,8 @@ class SpoolView(NamedTuple):
     hostname: str = ""
     #: The folder of what peers were refused lately.
     refusals: Path = Path()
+    #: The configuration's routes as ways of entries.
+    targets: tuple[Target, ...] = ()
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
@@ -51,7 +54,18 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
     config = load_config(config_path)
     with closing(open_desk(config)) as desk:
         yield SpoolView(
-            desk, tuple(route.name for route in config.routes), config.hostname, config.data_dir / REFUSALS
+            desk,
+            tuple(route.name for route in config.routes),
+            config.hostname,
+            config.data_dir / REFUSALS,
+            tuple(
+                Target(
+                    route=route.name,
+                    instance_id=route.instance_id or config.connect.instance_id,
+                    address=route.destination or "",
+                )
+                for route in config.routes
+            ),
         )
 
 

@@ -6,7 +6,7 @@ spool id, contact id, sender or recipient, and what stands behind the id in a re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -89,9 +89,19 @@ def _find(view: SpoolView, word: str, *, limit: int) -> _Found:
     known = {(entry.spool_id, entry.destination.address) for entry in entries}
     return _Found(
         entries[-limit:],
-        [line for line in lines[-limit:] if (line.spool_id, line.address) not in known],
+        [line for line in lines[-limit:] if not _is_here(line, known)],
         max(len(entries), len(lines)) > limit,
         find_refusals(view.refusals, word),
+    )
+
+
+def _is_here(line: Remembered, known: Collection[tuple[str, str]]) -> bool:
+    """Returns whether an entry of the spool says all that a record says: also that of the way which an entry
+    had before it was rerouted.
+    """
+    moved = line.contact_id is None and line.dropped_at is None
+    return (line.spool_id, line.address) in known or (
+        moved and any(line.spool_id == spool_id for spool_id, _ in known)
     )
 
 

@@ -14,10 +14,10 @@ from typing import Protocol
 from relay.envelope import SpoolId
 from relay.errors import SpoolError
 from relay.spool.archive import BackedUp, Progress
+from relay.spool.change import Changed, Target
 from relay.spool.model import (
     Backlog,
     Bulk,
-    Changed,
     Entry,
     Event,
     Filter,
@@ -61,6 +61,14 @@ class Desk(Protocol):
 
     def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         """Make held entries due now, also those that only their route holds; doubt is as in `retry`."""
+
+    def reroute(self, ids: Sequence[str], target: Target, *, now: datetime, agreed: bool = False) -> Changed:
+        """Make queued, held or dead entries due now by another route, under a new token, to its destination,
+        else to their first forward-path. A retransmission of the mail stays one.
+
+        An entry in doubt, however long, is changed only if a person has `agreed` to a second contact; one
+        whose mail goes there already is not (`Left.twin`).
+        """
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         """Remove entries that are not under way for good, and the raw mail with the last of them.

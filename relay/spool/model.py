@@ -271,30 +271,6 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """An entry that an operator's change left as it was, and why."""
-
-    #: As the operator wrote it if it names no entry, else `Entry.reference`.
-    id: str
-    #: The shown state that does not allow the change; None if no entry has this id.
-    state: State | None
-    #: Since when its request is in doubt, if only that stood in the way: nobody has agreed to a second
-    #: contact.
-    in_doubt_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """The result of an operator's change. Each entry is decided on in the transaction that changes it."""
-
-    #: Entries that were changed.
-    count: int
-    left: tuple[Left, ...] = ()
-    #: The names of the routes of those entries.
-    routes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Aged:
     """A step of the search for mail that has waited too long."""
 

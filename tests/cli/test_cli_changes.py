@@ -252,3 +252,18 @@ def test_what_is_in_doubt_goes_out_only_by_a_persons_word(spool, command):
     assert "0 entries" in answered(spool, b"n\n", "queue", command, spool_id).stdout
     assert "1 entry" in answered(spool, b"y\n", "queue", command, spool_id).stdout
     assert {record["state"] for record in spool.json("queue", "list")} == {"queued"}
+
+
+def test_reroute_says_where(spool):
+    """Entries go to a route that exists; the answer says how many, and a second time that they are there."""
+    spool_id = spool.put()
+    said = spool.run("queue", "reroute", spool_id, "--to", "nowhere", code=2).stderr
+    assert 'no route is named "nowhere"; there are: support, sales' in said
+    assert "--to" in spool.run("queue", "reroute", spool_id, code=2).stderr
+    assert spool.json("queue", "reroute", spool_id, "--to", "sales")["changed"] == 1
+    assert [(each["route"], each["destination"]) for each in spool.json("queue", "list")] == [
+        ("sales", "support@example.com")
+    ]
+    again = spool.json("queue", "reroute", spool_id, "--to", "sales", code=1)
+    assert [each["why"] for each in again["unchanged"]] == ["goes there already"]
+    assert [each["state"] for each in spool.json("trace", spool_id)] == ["queued"]

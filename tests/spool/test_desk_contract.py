@@ -11,8 +11,9 @@ import pytest
 from spool_helpers import NOW, build_destination, claim_one, later, raw_files
 
 from relay.errors import SpoolError
+from relay.spool.change import Changed, Left
 from relay.spool.local.database import open_database
-from relay.spool.model import Changed, Filter, Left, State
+from relay.spool.model import Filter, State
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -500,3 +501,14 @@ async def test_desk_without_a_spool_says_so(tmp_path):
     with pytest.raises(SpoolError, match="there is no spool in"):
         open_desk(build_config(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
+
+
+async def test_trace_of_the_null_reverse_path(put, outbox, desk):
+    """Bounces have no sender to ask for but "<>"; finished ones are found, too."""
+    await put()
+    bounces = [await put(reverse_path=None), await put(reverse_path=None)]
+    (entry,) = [
+        one for one in await outbox.claim(now=NOW, limit=3, lease_seconds=60) if one.spool_id == bounces[1]
+    ]
+    await outbox.finish(entry, contact_id="c-1", now=NOW)
+    assert [one.spool_id for one in desk.trace("<>")] == bounces

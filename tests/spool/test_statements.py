@@ -20,6 +20,7 @@ from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
 from relay.config.model import Alarms
 from relay.errors import LeaseLostError
+from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
 from relay.spool.model import Filter, PolicyCount, PolicyHold, State
 from relay.spool.opening import find_clock_step
@@ -222,13 +223,15 @@ async def sweep(outbox) -> None:
 def operate(desk, ids) -> None:
     """A person looks, and changes."""
     at = later(20)
-    for word in (ids[5], "<9@life.example>", "c9", "s9@life.example", "@life.example", "nobody"):
+    for word in (ids[5], "<9@life.example>", "c9", "s9@life.example", "@life.example", "nobody", "<>"):
         desk.trace(word)
         desk.remembered(word)
     desk.remembered(f"{ids[5]}.7")
     desk.hold(ids[5:8], now=at)
     desk.release([ids[5], ids[-1]], now=at, agreed=True)
     desk.retry(ids[6:8], now=at, agreed=True)
+    desk.hold(ids[8:9], now=at)
+    desk.reroute(ids[8:9], Target(route="r9", instance_id="i", address=""), now=at, agreed=True)
     desk.export(ids[8])
     desk.history(desk.select(Filter(ids=(ids[8],)))[0])
     for wanted in (

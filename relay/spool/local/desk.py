@@ -19,6 +19,7 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool.archive import BackedUp, Progress
+from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.local import clock, control, listing, search
@@ -43,6 +44,7 @@ from relay.spool.local.layout import Layout
 from relay.spool.local.listing import Named, find_named
 from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw, remove_raw
+from relay.spool.local.requeue import plan_move, requeue, reroute
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
 from relay.spool.local.rows import from_microseconds, hours_in_microseconds, to_microseconds
@@ -54,11 +56,9 @@ from relay.spool.model import (
     RETRIABLE,
     Backlog,
     Bulk,
-    Changed,
     Entry,
     Event,
     Filter,
-    Left,
     Paused,
     PolicyCount,
     Remembered,
@@ -74,15 +74,6 @@ Answer = TypeVar("Answer")
 _DROPS = 200
 #: Milliseconds for which readers may keep the log as it is after a drop; writers wait meanwhile.
 _READERS_MILLISECONDS = 250
-#: A mail that a policy held and a person released is not judged by the policy again; one that a person held
-#: is. The reason `operator` goes, since the history has it; the reason that an attempt left stays.
-_REQUEUE = """
-UPDATE entries SET state = 'queued', due_at = ?1, cut_short = 0, updated_at = ?1,
-reason = CASE reason WHEN 'operator' THEN '' ELSE reason END,
-released = released OR EXISTS (SELECT 1 FROM history WHERE history.entry_id = entries.entry_id
-AND history.event = 'held' AND (substr(history.reason, 1, 6) = 'class.' OR substr(history.reason, 1, 7) = 'policy.'))
-WHERE entry_id = ?2
-"""
 
 
 class LocalDesk(Desk):
@@ -123,6 +114,21 @@ class LocalDesk(Desk):
 
     def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         return self._requeue(ids, RELEASABLE, event="released", now=now, agreed=agreed)
+
+    def reroute(self, ids: Sequence[str], target: Target, *, now: datetime, agreed: bool = False) -> Changed:
+        at = to_microseconds(self._read(now))
+
+        def refuse(one: Named) -> Left | None:
+            if twin := plan_move(self._connection, one, target).twin:
+                return Left(id=one.id, state=one.shown, twin=twin)
+            return self._doubt(one) if one.in_doubt_since and not agreed else None
+
+        def change(one: Named) -> None:
+            reroute(self._connection, one, target, at=at)
+
+        changed = self._each(ids, RETRIABLE, change, refuse=refuse)
+        ring(self._layout.data_dir)
+        return replace(changed, routes=(target.route,) if changed.count else ())
 
     def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
         at = to_microseconds(self._read(now))
@@ -242,15 +248,12 @@ class LocalDesk(Desk):
 
     def resume(self, subject: str) -> bool:
         if subject == "clock":
-            return self._trust_clock()
+            doubted = bool(self.clock_step_seconds())
+            self._change(lambda: clock.look(self._connection, self._clocks, trusted=True))
+            return doubted
         found = self._change(lambda: control.resume(self._connection, subject))
         ring(self._layout.data_dir)
         return found
-
-    def _trust_clock(self) -> bool:
-        doubted = bool(self.clock_step_seconds())
-        self._change(lambda: clock.look(self._connection, self._clocks, trusted=True))
-        return doubted
 
     def paused(self) -> Paused:
         with self._told():
@@ -319,20 +322,21 @@ class LocalDesk(Desk):
         read_at = self._read(now)
         at = to_microseconds(read_at)
 
-        def doubtful(one: Named) -> bool:
-            return is_too_old(one.in_doubt_since, now=read_at)
+        def refuse(one: Named) -> Left | None:
+            return None if agreed or not is_too_old(one.in_doubt_since, now=read_at) else self._doubt(one)
 
         def change(one: Named) -> None:
-            self._connection.execute(_REQUEUE, (at, one.entry_id))
-            if doubtful(one):
-                self._connection.execute(
-                    "UPDATE entries SET in_doubt_since = ? WHERE entry_id = ?", (at, one.entry_id)
-                )
-            remember(self._connection, one.entry_id, at=at, event=event)
+            doubtful = is_too_old(one.in_doubt_since, now=read_at)
+            requeue(self._connection, one, at=at, event=event, doubtful=doubtful)
 
-        changed = self._each(ids, states, change, refuses=None if agreed else doubtful)
+        changed = self._each(ids, states, change, refuse=refuse)
         ring(self._layout.data_dir)
         return changed
+
+    def _doubt(self, one: Named) -> Left:
+        since = one.in_doubt_since
+        shown = Display(self._connection, self._clocks).show(since) if since else None
+        return Left(id=one.id, state=one.shown, in_doubt_since=shown)
 
     def _each(
         self,
@@ -340,21 +344,17 @@ class LocalDesk(Desk):
         states: Sequence[State],
         change: Callable[[Named], None],
         *,
-        refuses: Callable[[Named], bool] | None = None,
+        refuse: Callable[[Named], Left | None] = lambda _: None,
     ) -> Changed:
         def run() -> Changed:
             able, changed = self._sort(ids, states)
-            doubtful = [one for one in able if refuses and refuses(one)]
-            for one in able:
-                if one not in doubtful:
+            left = []
+            for one in able:  # one by one: a change may stand in the way of the next
+                if (refused := refuse(one)) is not None:
+                    left.append(refused)
+                else:
                     change(one)
-            show = Display(self._connection, self._clocks).show
-            left = (
-                Left(id=one.id, state=one.shown, in_doubt_since=show(since))
-                for one in doubtful
-                if (since := one.in_doubt_since)
-            )
-            return replace(changed, count=len(able) - len(doubtful), left=(*changed.left, *left))
+            return replace(changed, count=len(able) - len(left), left=(*changed.left, *left))
 
         changed = self._change(run)
         with self._told():

@@ -34,7 +34,7 @@ _ASKED = timedelta(hours=2)
 # for ever.
 _OLDEST = """
 SELECT entry_id, accepted_at, EXISTS (
-    SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released')
+    SELECT 1 FROM history WHERE history.entry_id = entries.entry_id AND event IN ('retried', 'released', 'rerouted')
     AND at >= ?2 AND attempt = entries.attempts
 ) FROM entries WHERE state = ?1 AND entry_id > ?4 ORDER BY entry_id LIMIT ?3
 """

@@ -31,6 +31,11 @@ SELECT entry_id FROM entries JOIN mails USING (mail_id)
 WHERE {entries} AND (fits_sender(reverse_path) OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2))
 ORDER BY entry_id DESC LIMIT ?3
 """
+#: The null reverse-path.
+_NULL = "<>"
+_BY_NULL = """
+SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE reverse_path IS NULL ORDER BY entry_id DESC LIMIT ?
+"""
 _UNFINISHED = "state IN ('queued', 'leased', 'held', 'dead')"
 _UNINDEXED = "state = 'done' AND entry_id <= ?4"
 
@@ -68,6 +73,8 @@ def _look_for(connection: apsw.Connection, word: str, *, limit: int) -> list[Any
     """The entries of an address, of a part of one, or of a Message-ID that is no contact yet. A person asks
     for parts, and can wait for a walk over all mail.
     """
+    if word == _NULL:
+        return query(connection, _BY_NULL, (limit,))
     fits = parse_pattern(word) if "@" in word else equals(word)
     ask_sender(connection, fits)
     ask_recipient(connection, fits)
