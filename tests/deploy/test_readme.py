@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from certificates import Papers
 from commands import ROOT, list_blocks
-from harness import free_port
+from harness import build_mail, free_port, send
 
 from relay.config.builtin import builtin_config
 from relay.sandbox.service import running_sandbox, settings_of
@@ -43,6 +44,15 @@ mount --rbind /proc proc
 mount --rbind /dev dev
 mount --bind "$2" libraries && mount -o remount,bind,ro libraries
 exec chroot . /bin/bash -eu -c "cd /src; $3"
+"""
+
+
+#: The service as its unit starts it: its environment file, its user, its one capability.
+START = """
+set -a; . /etc/relay/environment
+exec setpriv --reuid relay --regid relay --init-groups --no-new-privs \
+    --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service -- \
+    /opt/relay/bin/relay serve --config /etc/relay/relay.toml
 """
 
 
@@ -93,13 +103,16 @@ class EmptyRoot:
             (place / "src" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / "src" / name)
 
+    def enter(self, command: str) -> list[str | Path]:
+        """The words that run a command as root in this root."""
+        inside = ["bash", "-c", MOUNTS, "-", self.place, sysconfig.get_path("purelib"), command]
+        return ["unshare", "--mount", "--propagation", "private", *inside]
+
     def run(self, command: str) -> str:
         """Run a command as root in this root. Returns its output."""
-        libraries = sysconfig.get_path("purelib")
         done = subprocess.run(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", MOUNTS, "-", self.place, libraries, command],
-            env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300,
-        )  # fmt: skip
+            self.enter(command), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -117,7 +130,7 @@ class EmptyRoot:
 @pytest.mark.skipif(not is_possible(), reason="needs root that may mount, and a /usr/bin/python3 like ours")
 def test_readme_leads_to_an_enabled_service(tmp_path):
     """Each command of README works in its turn, relay check has nothing against the result, as the service
-    and not as root, and the unit is enabled.
+    and not as root, the unit is enabled, and started as it says, it makes a mail a contact.
     """
     (tmp_path / "root").mkdir()
     root = EmptyRoot(tmp_path / "root")
@@ -139,11 +152,26 @@ def test_readme_leads_to_an_enabled_service(tmp_path):
             if command.startswith("python3 -m venv "):
                 root.write(f"/opt/relay/lib/{PYTHON}/site-packages/libraries.pth", "/libraries\n")
             if command.startswith("relay init "):
-                # the machine's own relay may have the port for health
-                account = box.env | {"RELAY_ADMIN__BIND": f"127.0.0.1:{free_port()}"}
+                # a mail server of the machine's own may have port 25, and its relay the port for health
+                port = free_port()
+                account = box.env | {
+                    "RELAY_LISTENERS__0__BIND": f"127.0.0.1:{port}",
+                    "RELAY_ADMIN__BIND": f"127.0.0.1:{free_port()}",
+                    "RELAY_DNS__TIMEOUT_SECONDS": "1",
+                    "RELAY_DNS__DEADLINE_SECONDS": "1",
+                }
                 lines = [f"{name}={value}\n" for name, value in account.items() if name != "AWS_REGION"]
                 root.write("/etc/relay/environment", "".join(lines), more=True)
+        with subprocess.Popen(
+            root.enter(START), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        ) as service:
+            log = list(takewhile(lambda line: "daemon.ready" not in line, service.stderr))
+            send(port, build_mail("from an empty root"))
+            contacts = box.wait(1)
+            service.terminate()
+            log += service.stderr
         found = said["relay check"].splitlines()
+    assert (service.returncode, len(contacts)) == (0, 1), "".join(log)
     assert [line for line in found if line.startswith("fail")] == []
     assert any(line.startswith("ok    unit: examined as relay,") for line in found)
     assert f"ok    instance {INSTANCE}: has the addresses of our routes (1 of its 1)" in found
