@@ -21,7 +21,7 @@ from relay.check.clock import compare
 from relay.check.finding import Level
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.discovered import find_destinations
-from relay.sandbox.service import running_sandbox, settings_of
+from relay.sandbox.service import ACCOUNT, running_sandbox, settings_of
 
 FAR = "11111111-2222-3333-4444-555555555555"
 
@@ -362,3 +362,21 @@ def test_destinations_are_those_of_the_instance():
 def test_clock_is_held_against_theirs(date, level):
     """A clock far from S3's own is a fail; without a date nobody can tell."""
     assert compare(date, datetime.now(UTC)).level is level
+
+
+def test_rates_of_a_role_of_our_own_account_are_held_against_ours(account):
+    """A role of our own account counts against our own quota: another rate for it is a fail."""
+    role = {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/ours", "burst": 9}
+    found = examine(connect={"instances": {"11111111-1111-1111-1111-111111111111": role}})
+    assert found["pace"].level is Level.FAIL
+    assert "burst 9" in found["pace"].detail
+    assert found["pace of our own account in eu-central-1"].level is Level.OK
+
+
+def test_an_account_that_is_not_told_is_a_warning(account):
+    """While STS does not say whose credentials ours are, that is said."""
+    with nobody() as url:
+        account.setenv("AWS_ENDPOINT_URL_STS", url)
+        role = {"role_arn": "arn:aws:iam::111111111111:role/far"}
+        found = examine(connect={"instances": {"11111111-1111-1111-1111-111111111111": role}})
+    assert found["account"].level is Level.WARN

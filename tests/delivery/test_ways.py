@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from aws_parts import clients_of
+
 from relay.config.builtin import builtin_config
 from relay.config.connect import UNKNOWN_HOME, Quota
 from relay.delivery.pace import Pace
-from relay.delivery.ways import Lane
+from relay.delivery.ways import Lane, Ways
+from relay.sandbox.service import ACCOUNT
 
 FAR = "11111111-2222-3333-4444-555555555555"
 SPLIT, PLAIN = FAR.replace("1", "2"), FAR.replace("1", "3")
@@ -77,3 +80,23 @@ def test_a_quota_is_known_by_account_and_region():
     assert Quota(account="123456789012", region="").at(home) == Quota(account="", region="eu-central-1")
     assert Quota(account="210987654321", region="us-west-2").at(home).account == "210987654321"
     assert Quota(account="123456789012", region="x").at(UNKNOWN_HOME).account == "123456789012"
+
+
+async def test_a_role_of_our_own_account_keeps_to_our_pace(box, monkeypatch):
+    """Two instances that turn out to share a quota share one lane, with the lesser of their rates, and one
+    whose account is another has its own.
+    """
+    tables = {
+        FAR: {"role_arn": f"arn:aws:iam::{ACCOUNT}:role/ours", "requests_per_second": 1.0, "burst": 3},
+        SPLIT: {"role_arn": "arn:aws:iam::111111111111:role/theirs", "requests_per_second": 7.0},
+    }
+    config = {"connect": {"instances": tables}}
+    async with clients_of(box.environ(), monkeypatch, **config) as clients:
+        ways = Ways(config=builtin_config(**config), clients=clients, clock=lambda: 0.0)
+        home, ours, theirs = [await ways.find(each) for each in (OTHER, FAR, SPLIT)]
+    assert home.lane is ours.lane
+    assert (home.pace.rate, theirs.pace.rate) == (1.0, 7.0)
+    assert ([each.name for each in ours.apart], [each.name for each in theirs.apart]) == (
+        [],
+        ["connect eu-central-1 111111111111"],
+    )

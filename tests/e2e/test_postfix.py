@@ -142,3 +142,28 @@ def test_postfix_forwards_over_lmtp(box, start):
     until(lambda: "to=<nobody@elsewhere.example>" in postfix.log())
     assert "status=bounced" in postfix.log()
     assert "550 5.7.1 Not our domain; we do not relay [" in postfix.log()
+
+
+@pytest.mark.parametrize("protocol", ["lmtp", "smtp"])
+def test_postfix_names_the_client_of_each_mail(box, start, protocol):
+    """With the documented set-up, the agent sees the client that gave the mail to Postfix, not Postfix."""
+    daemon, postfix = start(
+        tls="none",
+        listener=f'protocol = "{protocol}"\nxforward = ["127.0.0.1"]\n',
+        default_transport=f"{protocol}:[127.0.0.1]:{{port}}"
+        if protocol == "smtp"
+        else "lmtp:inet:127.0.0.1:{port}",
+        **{f"{protocol}_send_xforward_command": "yes"},
+    )
+    with smtplib.SMTP(
+        "127.0.0.1",
+        postfix.port,
+        local_hostname="branch.example",
+        source_address=("127.0.0.7", 0),
+        timeout=20,
+    ) as client:
+        client.send_message(build_mail("from a branch"), to_addrs=["support@example.com"])
+    (contact,) = box.wait(1)
+    told = contact["request"]["Attributes"]
+    assert (told["relay_peer"].split()[0], told["relay_helo"]) == ("127.0.0.7", "branch.example"), told
+    assert daemon.wait_for("transaction.accepted")["helo"] == "branch.example"
