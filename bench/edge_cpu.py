@@ -1,13 +1,12 @@
-"""What the SMTP edge computes for a mail: everything a receiver does but the spool's commit and the kernel's
-part.
+"""The work of the SMTP edge for one mail: everything that a receiver computes, but the spool's commit and the
+kernel's part.
 
     python -m bench.edge_cpu [--rounds 40] [--only NAME] [--profile]
 
-Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog;
-the spool
-answers at once, the log goes to /dev/null. Prints microseconds of CPU a mail, the best and the median of
-interleaved
-rounds: fit to compare two states of the code on a busy machine, since no other process takes part.
+Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog.
+The spool answers at once, and the log goes to /dev/null, by the thread that writes it in the daemon. Prints
+microseconds of CPU a mail, the best and the median of interleaved rounds: fit to compare two states of the
+code on a busy machine, since no other process takes part.
 """
 
 from __future__ import annotations
