@@ -132,6 +132,7 @@ def _list_attributes(results: Results) -> Iterator[tuple[str, str]]:
         yield "relay_arc_detail", results.arc.reason + by
     if results.iprev is not None:
         yield "relay_iprev", results.iprev.result
+        yield "relay_iprev_detail", _describe(results.iprev.name, results.iprev.reason)
     if results.worst_list is not None:
         yield "relay_dnsbl", results.worst_list.result
         yield "relay_dnsbl_detail", "; ".join(_describe_list(each) for each in results.dnsbl or ())

@@ -45,6 +45,7 @@ MEANINGS = {
     "dkim_detail": "each signature's result, domain, selector and reason",
     "spf_detail": "the domain, and the reason of that result",
     "arc_detail": "the reason of that result, and who sealed the mail",
+    "iprev_detail": "the name that leads back to the peer's address, and the reason of that result",
     "dnsbl_detail": "what each of those lists says",
     "upstream_detail": "all that the gateway in front says, in one sentence",
     "hop_detail": "behind systems of ours (`identity.trusted_relays`): which hop was judged, and why",

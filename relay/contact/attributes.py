@@ -61,6 +61,7 @@ _RESULTS = (
         "dkim_detail",
         "spf_detail",
         "arc_detail",
+        "iprev_detail",
         "dnsbl_detail",
         "upstream_detail",
     ),
