@@ -75,7 +75,6 @@ async def _run(config: Config, live: Live, questions: list[Question]) -> bool:
         echo(f"{question.name}: {answer.sentence}")
         sys.stdout.flush()
 
-    path = _prepare(live)
     async with open_bench(
         config,
         live.instance_id or config.connect.instance_id,
@@ -85,6 +84,7 @@ async def _run(config: Config, live: Live, questions: list[Question]) -> bool:
         forbidden = await find_forbidden(bench, questions)
         if offered := [each for each in questions if not forbidden.intersection(each.needs)]:
             _agree(config, live, offered, bench)
+        path = _prepare(live)
         asking = asyncio.create_task(ask_all(bench, questions, forbidden, tell=tell))
         with suppress(NotImplementedError):  # a service manager's stop ends the contacts, too
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asking.cancel)

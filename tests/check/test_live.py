@@ -176,6 +176,7 @@ def test_a_person_at_a_terminal_is_asked_first(box, config_path):
     os.close(near)
     assert "Ask? [y/N]" in result.stdout
     assert (result.returncode, box.contacts()) == (1, [])
+    assert not list(config_path.parent.glob("report*"))
 
 
 def test_without_a_terminal_nobody_has_agreed(box, config_path, monkeypatch):

@@ -37,29 +37,33 @@ def settings(box):
     box.connect.settings = before
 
 
-def environ(box, **more):
-    """The environment of a daemon that discovers, with a route that refuses files of other types."""
-    return box.environ() | {
-        "RELAY_CONNECT__DISCOVER": "true",
-        "RELAY_ROUTES__0__DISALLOWED_TYPES": "reject",
-        **more,
-    }
-
-
 def test_a_daemon_goes_by_its_instance(box, settings, ear, tmp_path):
-    """A zip that the instance takes is accepted on a strict route and attached; an address that vanishes is
-    an alarm without any mail, and its return is the end of it.
+    """A start that may not ask goes by what an earlier one has read: a zip is accepted on a strict route, and
+    attached. Once it may ask, differences are told; an address that vanishes is an alarm without any mail,
+    and its return is the end of it.
     """
     url, heard = ear
-    hook = {"RELAY_ALARMS__WEBHOOK": f"{url}/hook", "RELAY_ALARMS__EVERY_SECONDS": "0.2"}
-    with Daemon(tmp_path, env=environ(box, **hook)).start() as daemon:
-        told = daemon.wait_for("instance.differs")
-        assert told["differences"] == ["it takes zip, which the configuration does not have"]
+    env = box.environ() | {
+        "RELAY_CONNECT__DISCOVER": "true",
+        "RELAY_ROUTES__0__DISALLOWED_TYPES": "reject",
+        "RELAY_ALARMS__WEBHOOK": f"{url}/hook",
+        "RELAY_ALARMS__EVERY_SECONDS": "0.2",
+    }
+    box.chaos(connect={"deny": 1})
+    daemon = Daemon(tmp_path, env=env)
+    daemon.data_dir.mkdir(mode=0o700)
+    known = Discovered(extensions=tuple(sorted(box.connect.settings.extensions)))
+    assert DiscoveredFile(daemon.data_dir).save({INSTANCE_ID: known})
+    with daemon.start():
+        assert daemon.wait_for("instance.unread")["code"] == "AccessDeniedException"
         send_zip(daemon, "first")
         (contact,) = until(box.contacts)
         assert [each["name"] for each in contact["attachments"]] == ["a.zip"]
+        box.chaos({})
         box.connect.settings = replace(box.connect.settings, addresses=lambda _: ["support@example.com"])
         daemon.process.send_signal(signal.SIGHUP)
+        told = daemon.wait_for("instance.differs")
+        assert told["differences"] == ["it takes zip, which the configuration does not have"]
         until(lambda: heard["hook"])
         box.connect.settings = replace(box.connect.settings, addresses=settings.addresses)
         daemon.process.send_signal(signal.SIGHUP)
@@ -68,17 +72,3 @@ def test_a_daemon_goes_by_its_instance(box, settings, ear, tmp_path):
         ("address_missing", "sales@example.com", True),
         ("address_missing", "sales@example.com", False),
     ]
-
-
-def test_a_start_that_may_not_ask_goes_by_what_was_read(box, settings, tmp_path):
-    """Where an earlier start has read that the instance takes zip, all processes know it at once."""
-    box.chaos(connect={"deny": 1})
-    daemon = Daemon(tmp_path, env=environ(box))
-    daemon.data_dir.mkdir(mode=0o700)
-    known = Discovered(extensions=tuple(sorted(box.connect.settings.extensions)))
-    assert DiscoveredFile(daemon.data_dir).save({INSTANCE_ID: known})
-    with daemon.start():
-        send_zip(daemon, "second")
-        (contact,) = until(box.contacts)
-        assert [each["name"] for each in contact["attachments"]] == ["a.zip"]
-        assert daemon.wait_for("instance.unread")["code"] == "AccessDeniedException"

@@ -14,6 +14,7 @@ from relay import PROGRAM, __version__
 from relay.check.live.bench import Bench
 from relay.check.live.model import Answer, shorten
 from relay.check.live.question import Question
+from relay.terminal import write_out
 
 
 def build_report(bench: Bench, answers: Sequence[tuple[Question, Answer]], *, at: datetime) -> dict[str, Any]:
@@ -53,4 +54,4 @@ def build_text(report: dict[str, Any]) -> str:
         f"{contacts['started']} contacts were started, {contacts['ended']} have ended",
         *(f"{each['name']}: {each['question']} - {each['answer']}" for each in report["answers"]),
     ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{write_out(line)}\n" for line in lines)
