@@ -1,13 +1,17 @@
 """A load of signed mails, each different: `smtp-source` can send one file again and again, or mail unsigned.
 
-Not a bench of its own: `bench.identity` uses it. The mails differ in a field that is not signed.
+Not a bench of its own: `bench.identity` uses it. The mails differ in a field that is not signed. With a port
+and a file it sends that file once, for `bench.lag_in`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import smtplib
+import sys
 import time
+from pathlib import Path
 
 import uvloop
 
@@ -50,3 +54,25 @@ async def _meet(
         await say(b"DATA\r\n", b"354")
         await say(b"Message-ID: <%d@bank.example>\r\n%b\r\n.\r\n" % (next(numbers), mail), b"250")
     writer.close()
+
+
+def _send_once(port: str, path: str) -> None:
+    """Hand over the mail in a file, which has no line that begins with a dot, once a line comes in."""
+    octets = Path(path).read_bytes() + b".\r\n"
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with smtplib.SMTP("127.0.0.1", int(port), timeout=120, local_hostname="mx.bank.example") as client:
+        client.ehlo()
+        client.mail("service@bank.example")
+        client.rcpt("support@example.com")
+        client.putcmd("data")
+        client.getreply()
+        client.send(octets)
+        code, text = client.getreply()
+        if code != 250:
+            raise SystemExit(_FAILED.format(f"{code} {text.decode(errors='replace')}"))
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    _send_once(*sys.argv[1:])

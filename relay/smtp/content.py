@@ -16,7 +16,7 @@ from relay import replies, telemetry
 from relay.errors import SpoolError, SpoolFullError
 from relay.policy.decide import Terms, decide_octets
 from relay.policy.octets import HEAD_BYTES, Cleaner, Octets, build_octets
-from relay.spool.model import RawFile
+from relay.spool.raw_file import RawFile
 from relay.vocabulary import Reply
 
 # Octets that the passes over a mail in memory take at a time: they stay in the processor's cache from one

@@ -17,7 +17,7 @@ from relay.config.model import Config, Route
 from relay.config.remembered import DiscoveredFile
 from relay.envelope import Destination
 from relay.routes import RouteTable
-from relay.spool.model import RawFile
+from relay.spool.raw_file import RawFile
 from relay.understand.attendance import Call, GivenUpError
 from relay.understand.folder import open_memory
 from relay.understand.limits import Allowance

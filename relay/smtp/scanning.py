@@ -15,7 +15,7 @@ from relay.absence import Absence
 from relay.config.model import Config
 from relay.config.scan import Clamd, Rspamd, Scan, Scanner
 from relay.scan.model import ScannerKind, ScanResult, ScanWord, build_scan_attributes
-from relay.spool.model import RawFile, Submission
+from relay.spool.model import Submission
 
 #: Octets of a mail that are read at a time.
 _PIECE_BYTES = 65_536
@@ -241,9 +241,4 @@ async def read_pieces(offered: Submission) -> AsyncIterator[bytes]:
         if isinstance(offered.raw, bytes):
             yield offered.raw[at : at + _PIECE_BYTES]
         else:
-            yield await asyncio.to_thread(_read, offered.raw, at)
-
-
-def _read(file: RawFile, at: int) -> bytes:
-    with file.view() as octets:
-        return bytes(octets[at : at + _PIECE_BYTES])
+            yield await asyncio.to_thread(offered.raw.read, at, _PIECE_BYTES)

@@ -31,10 +31,10 @@ from relay.spool.model import (
     Entry,
     Paused,
     PolicyCount,
-    RawFile,
     Receipt,
     Submission,
 )
+from relay.spool.raw_file import RawFile
 from relay.vocabulary import Rung
 
 #: Waits for so many seconds between two steps of long work. Returns True if the work must end now.

@@ -6,14 +6,14 @@ Owns the states of an accepted mail. Never does I/O. Instants are aware, in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from relay.envelope import Destination, Envelope, SpoolId
+from relay.spool.raw_file import RawFile
 from relay.vocabulary import Rung
 
 #: How long a fault of ours stays an alarm after the last mail that it struck.
@@ -37,27 +37,6 @@ RETRIABLE = (State.QUEUED, State.HELD, State.DEAD)
 HOLDABLE = (State.QUEUED,)
 RELEASABLE = (State.HELD,)
 DROPPABLE = (State.QUEUED, State.HELD, State.DEAD, State.DONE)
-
-
-class RawFile(Protocol):
-    """A mail on its way into the spool, too large to be kept in memory. Calls block: use a thread."""
-
-    def write(self, octets: bytes) -> None:
-        """Append octets.
-
-        Raises:
-            SpoolFullError, SpoolSickError: nothing more can be written; call `discard`.
-        """
-
-    def discard(self) -> None:
-        """Remove what was written; harmless after `put` and when called twice."""
-
-    def view(self) -> AbstractContextManager[memoryview]:
-        """The octets written so far, to be read before `put`.
-
-        Raises:
-            SpoolSickError: they cannot be read back.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

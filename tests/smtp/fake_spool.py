@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolFullError, SpoolSickError
-from relay.spool.model import RawFile, Receipt, Submission
+from relay.spool.model import Receipt, Submission
+from relay.spool.raw_file import RawFile
 from relay.timing import utc_now
 
 
@@ -33,6 +34,9 @@ class FakeFile:
     @contextmanager
     def view(self):
         yield memoryview(bytes(self.octets))
+
+    def read(self, at, size):
+        return bytes(self.octets[at : at + size])
 
 
 class FakeSpool:

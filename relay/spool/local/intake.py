@@ -34,7 +34,8 @@ from relay.spool.local.room import Reserve, Room
 from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
-from relay.spool.model import PolicyCount, RawFile, Receipt, Submission
+from relay.spool.model import PolicyCount, Receipt, Submission
+from relay.spool.raw_file import RawFile
 from relay.timing import MACHINE, Clocks
 
 #: Files that are synced at the same time; more would only queue in the disk.

@@ -97,6 +97,11 @@ class LargeFile:
             mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         yield memoryview(mapped)
 
+    def read(self, at: int, size: int) -> bytes:
+        """At most `size` of the octets written so far, from this offset on."""
+        with translated():
+            return os.pread(self._handle, size, at)
+
     def take(self) -> None:
         """Hand the file over to the spool: from now on `discard` does nothing."""
         with self._lock:
