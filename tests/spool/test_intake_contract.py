@@ -58,6 +58,10 @@ async def test_put_keeps_a_mail_received_into_a_file(intake, outbox, chunks):
     whole = b"Received: from x\r\n" + body
     for start in range(0, len(whole), len(whole) // chunks + 1):
         await asyncio.to_thread(file.write, whole[start : start + len(whole) // chunks + 1])
+    with file.view() as octets:
+        assert octets == whole
+    assert file.read(5, len(whole)) == whole[5:]
+    assert file.read(len(whole) - 3, 2) == whole[-3:-1]
     await intake.put(submission)
     file.discard()
     file.discard()
