@@ -169,7 +169,7 @@ class Watch:
                 after = aged.after
                 for entry in aged.entries:
                     telemetry.delivery_attempted(
-                        entry=entry, outcome="buried", reason="too_old", detail=detail, seconds=0.0
+                        entry=entry, outcome="buried", reason="too_old", detail=entry.detail, seconds=0.0
                     )
                 if after is not None and await pause(_PAUSE_SECONDS):
                     return

@@ -22,6 +22,7 @@ from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
 from relay.delivery.discovery import Discovery
+from relay.delivery.holds import end_unused_holds
 from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
 from relay.delivery.ways import Ways
@@ -67,6 +68,7 @@ class Deliverer:
         recovered = await self._outbox.recover(now=now, blame=order.after_crash, hung=order.after_hang)
         if recovered:
             telemetry.spool_recovered(entries=recovered)
+        await end_unused_holds(self._outbox, {route.name for route in config.routes})
         self._clients = await self._stack.enter_async_context(open_clients(config))
         self._reading = await self._stack.enter_async_context(open_reading(config, self._template))
         self._discovery = Discovery(
@@ -193,7 +195,8 @@ class Deliverer:
 
         Endpoints and credentials stay until a restart.
         """
-        if self._runner and self._watch and self._discovery:
+        if self._runner and self._watch and self._discovery and self._outbox:
+            await end_unused_holds(self._outbox, {route.name for route in config.routes})
             self._templates.clear()
             self._discovery.reload(config)
             self._runner.reload(self._delivery(config), config.deliver)

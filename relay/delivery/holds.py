@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from relay import telemetry
 from relay.config.model import Deliver
+from relay.errors import SpoolError
 from relay.spool.interface import Outbox
 
 
@@ -102,3 +103,15 @@ class RouteHolds:
     @property
     def _interval(self) -> timedelta:
         return timedelta(seconds=self._limits.probe_seconds)
+
+
+async def end_unused_holds(outbox: Outbox, routes: Container[str]) -> None:
+    """End the holds of routes that the configuration (`routes`, by name) does not have, and no waiting mail
+    names: no probe would ever end them.
+    """
+    try:
+        for hold in (await outbox.paused()).holds:
+            if hold.route not in routes:
+                await outbox.resume_unused(hold.route)
+    except SpoolError as exc:  # the next start or reload ends them
+        telemetry.spool_failed(where="holds.end_unused", why=str(exc))

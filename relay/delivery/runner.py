@@ -335,7 +335,9 @@ class Runner:
                 await self._outbox.hold(entry, reason=reason, detail=detail, now=now)
                 return recorded(outcome="held", reason=reason)
             case Bury():
-                reason = reason if decision.reason == "payload_refused" else decision.reason
+                if decision.reason != "payload_refused":
+                    # What an operator asks about mail that was given up is why it did not go out.
+                    reason, detail = decision.reason, f"{reason}: {detail}"
                 await self._outbox.bury(
                     failed.entry,
                     reason=reason,

@@ -323,6 +323,9 @@ class Outbox(Protocol):
     async def resume_route(self, route: str) -> bool:
         """End a route's hold. Returns whether there was one."""
 
+    async def resume_unused(self, route: str) -> bool:
+        """End the hold of a route that no queued or leased entry names. Returns whether there was one."""
+
     async def paused(self) -> Paused:
         """The pauses and holds that are in force."""
 

@@ -689,10 +689,11 @@ async def test_attempts_keep_no_aged_entry(put, outbox, desk):
     spool_id = await put()
     now = NOW + timedelta(days=30)
     entry = await claim_one(outbox, now=now)
-    await outbox.defer(entry, until=now, reason="connect.AccessDenied", detail="", now=now)
-    aged = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="", now=now)
+    await outbox.defer(entry, until=now, reason="connect.AccessDenied", detail="no such action", now=now)
+    aged = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="4 days", now=now)
     (buried,) = aged.entries
     assert (buried.spool_id, buried.state) == (spool_id, State.DEAD)
+    assert buried.detail == "4 days; before: connect.AccessDenied: no such action"
 
 
 @pytest.mark.parametrize(
@@ -726,3 +727,17 @@ async def test_change_that_cannot_be_stored_fails_alone(put, outbox):
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [SpoolError, type(None)]
+
+
+async def test_hold_of_a_route_that_nothing_names_ends(put, outbox, desk):
+    """While an entry waits for it, queued or under way, it stays: its probes end it."""
+    await put(destinations=(build_destination(route="gone"),))
+    await outbox.hold_route("gone", reason="connect.404", detail="", now=NOW)
+    assert not await outbox.resume_unused("gone")
+    (reference,) = await outbox.find_probes("gone")
+    (entry,) = await outbox.claim(now=NOW, limit=1, lease_seconds=60, probes=[reference])
+    assert not await outbox.resume_unused("gone")
+    await outbox.finish(entry, contact_id="c-1", now=NOW)
+    assert await outbox.resume_unused("gone")
+    assert not await outbox.resume_unused("gone")
+    assert desk.paused().holds == ()

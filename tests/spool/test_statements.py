@@ -170,6 +170,7 @@ async def deliver(outbox) -> str:
     held = [f"r{number}" for number in range(5)]
     assert not await outbox.claim(now=NOW - timedelta(hours=1), limit=8, lease_seconds=60, held_routes=held)
     probes = await outbox.find_probes("n1")
+    await outbox.resume_unused("nothing")
     await outbox.hold_route("n1", reason="connect.x", detail="", now=at)
     assert await outbox.claim(now=at, limit=2, lease_seconds=60, held_routes=held, probes=probes)
     await outbox.resume_route("n1")

@@ -85,3 +85,14 @@ def resume_route(connection: apsw.Connection, route: str) -> bool:
     """Remove a route's hold. Returns whether there was one."""
     connection.execute("DELETE FROM control WHERE subject = 'hold' AND name = ?", (route,))
     return bool(connection.changes())
+
+
+def resume_unused(connection: apsw.Connection, route: str) -> bool:
+    """Remove the hold of a route that no queued or leased entry names. Returns whether there was one."""
+    connection.execute(
+        "DELETE FROM control WHERE subject = 'hold' AND name = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM entries WHERE state = 'queued' AND route = ?1) AND NOT EXISTS "
+        "(SELECT 1 FROM entries INDEXED BY entries_leased WHERE state = 'leased' AND route = ?1)",
+        (route,),
+    )
+    return bool(connection.changes())

@@ -87,6 +87,7 @@ class LocalOutbox(Outbox):
     bury_aged = _committed("bury", outcomes.bury_aged)
     hold_route = _committed("hold_route", control.hold_route)
     resume_route = _committed("resume_route", control.resume_route)
+    resume_unused = _committed("resume_route", control.resume_unused)
     paused = _asked(control.read_paused)
     add_counts = _committed("counts", days.add_counts)
 

@@ -340,7 +340,9 @@ def bury_aged(
     now: datetime,
     after: int = 0,
 ) -> Aged:
-    """Move entries that waited too long in S3 or S5 to S6: those of one step, whose ids are above `after`."""
+    """Move entries that waited too long in S3 or S5 to S6: those of one step, whose ids are above `after`.
+    The reason that an entry had is kept behind `detail`.
+    """
     before = to_microseconds(accepted_before)
     asked_since = to_microseconds(now - _ASKED)
     ids: list[int] = []
@@ -355,7 +357,11 @@ def bury_aged(
     ids = [entry_id for entry_id in ids if end is None or entry_id <= end]
     buried: list[Entry] = []
     for entry_id in ids:
-        record(connection, entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
+        ((last, why),) = query(
+            connection, "SELECT reason, detail FROM entries WHERE entry_id = ?", (entry_id,)
+        )
+        told = f"{detail}; before: {last}{f': {why}' if why else ''}" if last else detail
+        record(connection, entry_id, state="dead", event="dead", reason=reason, detail=told, now=now)
         rows = query(
             connection,
             f"SELECT {ENTRY_COLUMNS} FROM {ENTRY_TABLES} WHERE e.entry_id = ?",  # noqa: S608 - constants of ours
