@@ -71,6 +71,7 @@ def uses_wall(source: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_every_use_of_the_wall_clock_has_its_reason():
     """A module that asks the clock which anybody can set is listed above with the reason, and no other is."""
     found = {

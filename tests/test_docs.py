@@ -376,6 +376,7 @@ def is_named(dotted):
 
 
 @pytest.mark.parametrize("path", CODE, ids=name_of)
+@pytest.mark.slow
 def test_references_of_the_code_lead_somewhere(path):
     """A page of docs/ that a docstring or a comment names exists, and so does its section, in quotes.
 
@@ -418,6 +419,7 @@ RIDDLE = re.compile(
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("relay/**/*.py")), ids=name_of)
+@pytest.mark.slow
 def test_docstring_has_a_subject_and_says_what_is_returned(path):
     """No docstring begins as a riddle, and none hides what is returned behind a semicolon."""
     found = []
@@ -436,6 +438,7 @@ def test_docstring_has_a_subject_and_says_what_is_returned(path):
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
+@pytest.mark.slow
 def test_every_test_states_its_fact(path):
     """Each test has a docstring of one sentence that says what is so."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -457,6 +460,7 @@ def test_names_of_test_modules_are_unique():
     [path for path in sorted(ROOT.glob("relay/**/*.py")) if path.name != "__main__.py"],
     ids=name_of,
 )
+@pytest.mark.slow
 def test_every_module_says_what_it_owns(path):
     """Each module begins with a docstring that ends its first sentence."""
     stated = ast.get_docstring(ast.parse(path.read_text()))

@@ -282,6 +282,7 @@ def tree_of(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
+@pytest.mark.slow
 def test_module_stands_on_its_floor(path):
     """A module imports only downwards, stays behind the fences, and is no longer than it may be."""
     assert violations(module_name(path), path.read_text()) == []
@@ -307,6 +308,7 @@ def imported_modules(path):
                 yield full if full in NAMES else node.module
 
 
+@pytest.mark.slow
 def test_no_circle():
     """No module leads back to itself by its imports, wherever they stand."""
     assert circles({module_name(path): set(imported_modules(path)) for path in MODULES}) == []
@@ -317,6 +319,7 @@ def test_a_circle_is_found():
     assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": {"e"}, "e": set()}) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_tests_know_the_local_spool_in_one_place():
     """Outside tests/spool only spool_helpers imports relay.spool.local; bench.edge_cpu measures its parts."""
     tests = ROOT.parent / "tests"

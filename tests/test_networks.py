@@ -116,6 +116,7 @@ def test_loopback_of_another_machine_is_not_ours(told):
     assert believe_address("unknown", "192.0.2.10") == "unknown"
 
 
+@pytest.mark.slow
 def test_nobody_else_reads_addresses_of_peers():
     """Addresses are read in one place; a bind, an address literal and the records of the DNS, which name
     no peer, are the exceptions.

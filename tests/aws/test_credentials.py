@@ -210,6 +210,7 @@ async def _redirect(writer, elsewhere):
 
 @pytest.mark.parametrize("attack", [_endless_body, _endless_pieces, _endless_header, _drip, _deep, _redirect])
 @pytest.mark.parametrize("kind", ["container", "instance"])
+@pytest.mark.slow
 async def test_a_hostile_metadata_service_is_given_up_soon(monkeypatch, kind, attack):
     """Endless, slow, nested or redirected answers end in one short sentence, in little time and memory;
     nobody else is asked.

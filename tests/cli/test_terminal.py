@@ -55,6 +55,7 @@ def test_writing_of_people_stays(text):
         st.text() | st.none(), lambda some: st.lists(some) | st.dictionaries(st.text(), some), max_leaves=9
     )
 )
+@pytest.mark.slow
 def test_json_means_what_it_meant(value):
     """Written out, a document still has the same values, however it is laid out."""
     for indent in (None, 2):
@@ -124,6 +125,8 @@ def test_commands_have_one_way_to_the_terminal():
         "check.py",  # a coloured word before a written-out sentence
         "explain.py",  # JSON, written out there
         "init.py",  # no peer has said anything; what stood in a file is written out there
+        "live.py",  # a line is flushed at once; written out there
+        "progress.py",  # the title of a task, and a number
         "queue.py",  # `export`: the octets themselves
         "replay.py",  # a spool id
         "sandbox.py",  # no peer has said anything

@@ -57,6 +57,7 @@ def test_make_text(source, expected):
         "<br>",
     ],
 )
+@pytest.mark.slow
 def test_linear_time(unit):
     """A megabyte of nesting costs no quadratic time and no recursion."""
     begun = time.process_time()

@@ -32,6 +32,7 @@ def integers(path):
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.slow
 def test_number_of_connect_stands_once(path):
     """A limit of Connect is a number in relay/contact/limits.py, and a name everywhere else."""
     if path == ROOT / "contact" / "limits.py":

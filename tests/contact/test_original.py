@@ -78,6 +78,7 @@ def test_any_octets_become_a_valid_request(raw, reverse_path, why):
 
 @pytest.mark.parametrize("piece", PIECES, ids=repr)
 @pytest.mark.parametrize("lead", [b"", b"From: ", b"Subject: ", b"Content-Type: text/html\r\n\r\n"], ids=repr)
+@pytest.mark.slow
 def test_no_run_of_octets_costs_much(lead, piece):
     """64 KiB of whatever octets are read in a blink: what makes the parser slow makes nothing slow here."""
     raw = lead + piece * (GLIMPSE_BYTES // len(piece))

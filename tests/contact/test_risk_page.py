@@ -163,6 +163,7 @@ def test_any_html(source):
     ["<div>", "<p><b>", "<style>", "<!--", "<a href=", "<p style='", "/*", "/*a", "{", "a{}", "<i></b>", "x"],
 )
 @pytest.mark.parametrize("start", ["", "<style>"])
+@pytest.mark.slow
 def test_time_is_linear(piece, start):
     """Twice as much of any mark costs less than four times the time, or hardly any."""
     costs = []

@@ -149,6 +149,7 @@ def test_any_words(subject, text, html):
         "do not tell ",
     ],
 )
+@pytest.mark.slow
 def test_time_is_bounded(piece):
     """A megabyte of beginnings costs less than a second of CPU."""
     words = piece * (1_000_000 // len(piece))

@@ -90,6 +90,7 @@ async def world(tmp_path, request):
 
 
 @pytest.mark.parametrize("error", [AWAY, NO_CREDENTIALS], ids=["s3", "credentials"])
+@pytest.mark.slow
 async def test_half_an_hour_without_a_service_costs_few_attempts(world, error):
     """Of 200 mails a few try, once or twice each; when it is back, all are delivered with no further wait."""
     ids = await world.put(200)

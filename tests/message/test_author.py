@@ -56,6 +56,7 @@ def test_only_the_first_from_counts():
     [b" ", b"\t", b'"', b"(", b"<", b"@", b".", b",", b";", b":", b"\\", b"=?", b"\r\n ", b"a", b"\xff"],
 )
 @pytest.mark.parametrize("end", [b"", b"@x", b" <a@b.example", b"x a@b.example"])
+@pytest.mark.slow
 def test_hostile_from_costs_milliseconds(octets, end):
     """Whatever From is made of, short of its limit, at it or far beyond, receivers lose a few milliseconds by
     it.

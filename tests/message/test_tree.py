@@ -125,6 +125,7 @@ def test_large_attachments_cost_little_memory():
         (b"Subject: " + b"x" * 2 * M + b"\r\n\r\nbody", ["header.too_long"]),
     ],
 )
+@pytest.mark.slow
 def test_bombs_are_bounded(raw, defects):
     """Wide, deep, long: a message within seconds, and the parts within their limit."""
     begun = time.thread_time()

@@ -81,6 +81,7 @@ def test_a_token_is_known_until_the_book_is_cleared():
     assert book.last_number == 2  # a page that is open goes on with numbers it has not seen
 
 
+@pytest.mark.slow
 def test_fifty_thousand_contacts_are_no_burden():
     """A long load test stays in memory: a contact costs its request and little more."""
     tracemalloc.start()

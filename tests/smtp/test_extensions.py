@@ -121,6 +121,7 @@ def taken(settings, word, **state):
 
 
 @pytest.mark.parametrize(("protocol", "tls", "auth", "xclient", "secured", "known"), CASES)
+@pytest.mark.slow
 def test_what_help_names_is_what_is_taken(site_of, protocol, tls, auth, xclient, secured, known):
     """HELP after EHLO or LHLO names each command that would be taken in its turn, and no other."""
     settings = site_of(protocol, tls, auth, xclient)

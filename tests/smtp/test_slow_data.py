@@ -49,6 +49,7 @@ def trickle(sock: socket.socket, drop: bytes, pause: float) -> tuple[bytes, floa
 @pytest.mark.parametrize(
     ("command", "drop"), [(b"DATA\r\n", b"x"), (b"BDAT 9000000\r\n", b"x"), (b"", b"BDAT 1\r\nx")]
 )
+@pytest.mark.slow
 def test_a_burst_buys_no_hours(command, drop):
     """Who sends fast and then octet by octet is told 421 after the window, in DATA, in a chunk and from chunk
     to chunk.

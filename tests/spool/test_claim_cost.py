@@ -73,6 +73,7 @@ def steps(connection, turns) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.slow
 async def test_long_queue_makes_no_claim_dearer(database, shape):
     """Whatever the queue is made of, a claim takes as many steps with 100,000 entries as with some hundred.
 

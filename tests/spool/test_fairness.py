@@ -172,6 +172,7 @@ async def test_long_outage_is_taken_up_claim_by_claim(put, flood, outbox, monkey
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 async def test_no_group_starves_whoever_floods(spool, put, seed):
     """While a network waits, no other is served twice; nor is a domain, while another of its network waits.
 

@@ -83,6 +83,7 @@ def test_record_keeps_the_instant_in_utc(envelope):
 
 
 @given(st.text(max_size=40) | st.recursive(st.none() | st.booleans() | TEXT, st.lists).map(json.dumps))
+@pytest.mark.slow
 def test_other_text_is_refused(text):
     """What is no record raises ValueError and nothing else."""
     with pytest.raises(ValueError):
