@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from spool_helpers import NOW, build_destination, build_submission, later
 
 from relay.spool.local import accept, claims, conversations, listing, outcomes, retention, search
 from relay.spool.local.database import open_database, query, transaction
+from relay.spool.local.slices import View
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.model import Filter
@@ -77,6 +79,11 @@ def claim(connection, *, limit=8):
     )
 
 
+def view(connection) -> View:
+    """One that stays within the transaction of the test."""
+    return View(connection, seconds=math.inf)
+
+
 WORK = {
     "duplicates": lambda c: query(c, accept._EARLIER, (json.dumps(["0" * 64, "f" * 64]),)),
     "claim": claim,
@@ -101,10 +108,10 @@ WORK = {
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
     "find": lambda c: listing.find_named(c, ["x", "x.1"]),
-    "trace id": lambda c: search.trace(c, "0ABCDEFGHJK12345", limit=9),
+    "trace id": lambda c: search.trace(view(c), "0ABCDEFGHJK12345", limit=9),
     "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
-    "list": lambda c: listing.select(c, Filter()),
-    "count": lambda c: listing.count(c, Filter()),
+    "list": lambda c: listing.select(view(c), Filter()),
+    "count": lambda c: listing.count(view(c), Filter()),
     "history": lambda c: search.history(c, 1),
 }
 

@@ -40,12 +40,9 @@ LOOK_STEPS = 1_000
 WALKS = {
     "claims.bring_back": "all waiting entries, once, at a start",
     "suspects.load": "all waiting entries, once, at a start",
-    "desk.routes": "a person asks for the names of all routes",
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
     "search.trace": "the entries that were found, a thousand at most",
-    "search._look_for": "all waiting entries, and all of them where a person looks for a part of an address",
-    "search.backlog": "a person asks for the ages of all waiting mail",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
 PLANS = {
@@ -59,10 +56,9 @@ PLANS = {
     "outbox._sweep": "the mails that have a file, once, at a start",
     "turns.load": "a table of at most 10,000 rows, once, at a start",
     "search.trace": "sorts the entries that a word names",
-    "search._look_for": "sorts the waiting entries that fit; all are read for a part of an address",
     "search.remembered": "sorts the records that a word names",
     "search.originals": "sorts the entries at the last rung since some hours",
-    "desk.routes": "a person asks for the names of all routes",
+    "search.find_routes": "sorts the few routes of a slice",
 }
 #: Tables that stay small (a row for each counter, pause or hold), and the walk from route to route.
 #: The index of leased entries is as short as the list of deliveries under way.
@@ -135,7 +131,7 @@ def find_calls() -> dict[tuple[str, int, int], str]:
 
 
 def _runs(call) -> bool:
-    if "PRAGMA" in ast.unparse(call):
+    if re.search("PRAGMA|'BEGIN'|'COMMIT'", ast.unparse(call)):
         return False
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-import apsw
-
 from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
@@ -48,6 +46,7 @@ from relay.spool.local.requeue import plan_move, requeue, reroute
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
 from relay.spool.local.rows import from_microseconds, hours_in_microseconds, to_microseconds
+from relay.spool.local.slices import View
 from relay.spool.local.wake import ring
 from relay.spool.model import (
     DROPPABLE,
@@ -105,9 +104,10 @@ class LocalDesk(Desk):
         return clock.estimate_step(state, self._clocks) if state else 0.0
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
-        with self._view() as connection:
-            display = Display(connection, self._clocks)
-            return display.show_entries(listing.select(connection, display.read_filter(wanted)))
+        with self._view() as view:
+            display = Display(view.connection, self._clocks)
+            found = listing.select(view, display.read_filter(wanted))
+        return display.show_entries(found)
 
     def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
         return self._requeue(ids, RETRIABLE, event="retried", now=now, agreed=agreed)
@@ -144,8 +144,8 @@ class LocalDesk(Desk):
         return self._each(ids, HOLDABLE, change)
 
     def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        with self._view() as connection:
-            named, unknown = find_named(connection, ids)
+        with self._view() as view:
+            named, unknown = find_named(view.connection, ids)
         parts = [
             self._drop([one.id for one in named[start : start + _DROPS]], now=now)
             for start in range(0, len(named), _DROPS)
@@ -179,12 +179,12 @@ class LocalDesk(Desk):
         return changed
 
     def others(self, submission: Submission) -> Sequence[SpoolId]:
-        with self._view() as connection:
-            return find_others(connection, submission, window_microseconds=self._window)
+        with self._view() as view:
+            return find_others(view.connection, submission, window_microseconds=self._window)
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
-        with self._view() as connection:
-            return find_named(connection, ids)[1]
+        with self._view() as view:
+            return find_named(view.connection, ids)[1]
 
     def export(self, word: str) -> bytes | None:
         if self.unknown([word]):
@@ -199,9 +199,9 @@ class LocalDesk(Desk):
             raise
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
-        with self._view() as connection:
-            found = search.trace(connection, word, limit=limit)
-            return Display(connection, self._clocks).show_entries(found)
+        with self._view() as view:
+            found = search.trace(view, word, limit=limit)
+            return Display(view.connection, self._clocks).show_entries(found)
 
     def history(self, entry: Entry) -> Sequence[Event]:
         with self._told():
@@ -221,9 +221,9 @@ class LocalDesk(Desk):
         return {state: rows[state] for state in State}
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
-        with self._view() as connection:
-            check_in_place(connection)
-            return listing.count(connection, Display(connection, self._clocks).read_filter(wanted))
+        with self._view() as view:
+            check_in_place(view.connection)
+            return listing.count(view, Display(view.connection, self._clocks).read_filter(wanted))
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         with self._told():
@@ -238,9 +238,9 @@ class LocalDesk(Desk):
             return search.oldest_at(self._connection)
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
-        with self._told():
-            show = Display(self._connection, self._clocks).show
-            found = search.backlog(self._connection, limits=limits, now=now)
+        with self._view() as view:
+            show = Display(view.connection, self._clocks).show
+            found = search.backlog(view, limits=limits, now=now)
         return [replace(each, oldest_at=show(each.oldest_at) if each.oldest_at else None) for each in found]
 
     def pause(self, subject: str, *, now: datetime) -> bool:
@@ -270,10 +270,8 @@ class LocalDesk(Desk):
             return read_counts(self._connection, since=since)
 
     def routes(self) -> Sequence[str]:
-        with self._told():
-            return [
-                row[0] for row in query(self._connection, "SELECT DISTINCT route FROM entries ORDER BY 1")
-            ]
+        with self._view() as view:
+            return search.find_routes(view)
 
     def attended(self) -> bool:
         return deliverer_runs(self._layout.data_dir)
@@ -311,10 +309,10 @@ class LocalDesk(Desk):
             yield
 
     @contextmanager
-    def _view(self) -> Iterator[apsw.Connection]:
+    def _view(self) -> Iterator[View]:
         """The spool as it is at one instant, for several queries: entries move meanwhile."""
-        with self._told(), self._connection:
-            yield self._connection
+        with self._told(), View(self._connection) as view:
+            yield view
 
     def _requeue(
         self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime, agreed: bool

@@ -7,7 +7,7 @@ mail, a reference one of them. Never changes a row, and never touches the octets
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -28,33 +28,48 @@ from relay.spool.local.rows import (
     parse_entry,
     to_microseconds,
 )
-from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, find_walks
+from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, Walk, find_walks
+from relay.spool.local.slices import EVER, View
 from relay.spool.model import Entry, Filter, State
 
 #: The columns that `read_entries` needs: the entry, and its shown state.
 SHOWN_COLUMNS = f"{ENTRY_COLUMNS}, {SHOWN_STATE}"
 _LISTED_COLUMNS = f"{LISTED_COLUMNS}, {SHOWN_STATE}"
+#: The rows of one slice.
+_SPAN = "e.entry_id > ? AND e.entry_id <= ?"
 
 
-def select(connection: apsw.Connection, wanted: Filter) -> list[Entry]:
+def select(view: View, wanted: Filter) -> list[Entry]:
     """The entries that fit, oldest accepted first."""
+    connection = view.connection
     conditions, values = _conditions(connection, wanted)
     columns = SHOWN_COLUMNS if wanted.ids else _LISTED_COLUMNS
-    rows: list[Any] = []
+    entries: dict[int, Entry] = {}
     # One query for each state: each walks its own index from the oldest entry, and stops at the limit.
     for walk in find_walks(connection, wanted.states):
-        where = " AND ".join([walk.condition, *conditions])
-        rows += query(
-            connection,
-            f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
-            (*values, wanted.limit),
-        )
-    rows.sort(key=lambda row: row[0])
-    return read_entries(connection, rows[: wanted.limit])
+        where = " AND ".join([walk.condition, *conditions, _SPAN])
+        left = wanted.limit
+        for span in _spans(view, walk, wanted):
+            found = query(
+                connection,
+                f"SELECT {columns} FROM {ENTRY_TABLES} WHERE {where} ORDER BY e.entry_id LIMIT ?",  # noqa: S608 - constants of ours
+                (*values, *span, left),
+            )
+            entries.update((entry.entry_id, entry) for entry in read_entries(connection, found))
+            left -= len(found)
+            if left <= 0:
+                break
+    return [entries[number] for number in sorted(entries)[: wanted.limit]]
 
 
-def count(connection: apsw.Connection, wanted: Filter) -> dict[State, int]:
+def _spans(view: View, walk: Walk, wanted: Filter) -> Iterable[tuple[int, int]]:
+    """The slices of a walk; all of it at once where ids are asked for, which an index finds."""
+    return [(-1, EVER)] if wanted.ids else view.spans(walk.condition)
+
+
+def count(view: View, wanted: Filter) -> dict[State, int]:
     """The number of entries that fit, by shown state, whatever the limit."""
+    connection = view.connection
     conditions, values = _conditions(connection, wanted)
     states = dict.fromkeys(wanted.states or State, 0)
     if not conditions:
@@ -64,13 +79,14 @@ def count(connection: apsw.Connection, wanted: Filter) -> dict[State, int]:
         totals[State.HELD] += moved
         return {state: totals[state] for state in states}
     for walk in find_walks(connection, wanted.states):
-        where = " AND ".join([walk.condition, *conditions])
-        (found,) = query(
-            connection,
-            f"SELECT count(*) FROM entries AS e JOIN mails AS m USING (mail_id) WHERE {where}",  # noqa: S608 - constants of ours
-            values,
-        )[0]
-        states[walk.shown] += found
+        where = " AND ".join([walk.condition, *conditions, _SPAN])
+        for span in _spans(view, walk, wanted):
+            (found,) = query(
+                connection,
+                f"SELECT count(*) FROM entries AS e JOIN mails AS m USING (mail_id) WHERE {where}",  # noqa: S608 - constants of ours
+                (*values, *span),
+            )[0]
+            states[walk.shown] += found
     return states
 
 

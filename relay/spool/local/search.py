@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,29 +23,29 @@ from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, 
 from relay.spool.local.patterns import equals, is_whole, parse_pattern
 from relay.spool.local.rows import ENTRY_TABLES, from_microseconds, to_microseconds
 from relay.spool.local.shown import SHOWN_STATE
+from relay.spool.local.slices import EVER, View
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 
 #: Finished mail is found by ids and by whole addresses, but not what ended before these had an index.
 _BY_WALK = """
-SELECT entry_id FROM entries JOIN mails USING (mail_id)
-WHERE {entries} AND (fits_sender(reverse_path) OR fits_recipient(address, forward_paths) OR message_id IN (?1, ?2))
-ORDER BY entry_id DESC LIMIT ?3
+SELECT entry_id FROM entries AS e JOIN mails USING (mail_id)
+WHERE {entries} AND e.entry_id > ?1 AND e.entry_id <= ?2 AND {fits} ORDER BY entry_id DESC
 """
+_FITS = "(fits_sender(reverse_path) OR fits_recipient(address, forward_paths) OR message_id IN (?3, ?4))"
 #: The null reverse-path.
 _NULL = "<>"
-_BY_NULL = """
-SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE reverse_path IS NULL ORDER BY entry_id DESC LIMIT ?
-"""
-_UNFINISHED = "state IN ('queued', 'leased', 'held', 'dead')"
-_UNINDEXED = "state = 'done' AND entry_id <= ?4"
+_FITS_NULL = "reverse_path IS NULL"
+_UNFINISHED = ("e.state = 'queued'", "e.state = 'leased'", "e.state = 'held'", "e.state = 'dead'")
+_FINISHED = "e.state = 'done'"
 
 
-def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
+def trace(view: View, word: str, *, limit: int) -> list[Entry]:
     """The newest entries that a Message-ID, spool id, contact id or address names, oldest first.
 
     A peer chooses its Message-IDs, and may take an address, or the id of another mail: what has an "@" is
     looked for as each of them, and what an index finds first hides nothing.
     """
+    connection = view.connection
     spool_id, entry_id = split_id(word)
     rows = query(
         connection,
@@ -56,7 +56,7 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
         (spool_id, entry_id, word, _bracketed(word), limit),
     )
     if "@" in word or not (rows or mark_of(spool_id)):
-        rows += _look_for(connection, word, limit=limit)
+        rows += _look_for(view, word, limit=limit)
     newest = sorted({row[0] for row in rows})[-limit:]
     return read_entries(
         connection,
@@ -69,18 +69,19 @@ def trace(connection: apsw.Connection, word: str, *, limit: int) -> list[Entry]:
     )
 
 
-def _look_for(connection: apsw.Connection, word: str, *, limit: int) -> list[Any]:
+def _look_for(view: View, word: str, *, limit: int) -> list[Any]:
     """The entries of an address, of a part of one, or of a Message-ID that is no contact yet. A person asks
     for parts, and can wait for a walk over all mail.
     """
     if word == _NULL:
-        return query(connection, _BY_NULL, (limit,))
+        return _walk_back(view, "true", _FITS_NULL, limit=limit)
+    connection = view.connection
     fits = parse_pattern(word) if "@" in word else equals(word)
     ask_sender(connection, fits)
     ask_recipient(connection, fits)
     ids = (word, _bracketed(word))
     if "@" in word and not is_whole(word):
-        return query(connection, _BY_WALK.format(entries="true"), (*ids, limit))
+        return _walk_back(view, "true", _FITS, ids, limit=limit)
     named = addressed.find(connection, word, limit=limit) if "@" in word else []
     last = addressed.last_unindexed(connection)
     return [
@@ -91,9 +92,22 @@ def _look_for(connection: apsw.Connection, word: str, *, limit: int) -> list[Any
             "AND (fits_sender(reverse_path) OR fits_recipient(address, forward_paths))",
             (json.dumps(named),),
         ),
-        *query(connection, _BY_WALK.format(entries=_UNFINISHED), (*ids, limit)),
-        *query(connection, _BY_WALK.format(entries=_UNINDEXED), (*ids, limit, last)),
+        *(row for state in _UNFINISHED for row in _walk_back(view, state, _FITS, ids, limit=limit)),
+        *_walk_back(view, _FINISHED, _FITS, ids, limit=limit, last=last),
     ]
+
+
+def _walk_back(
+    view: View, entries: str, fits: str, values: Sequence[str] = (), *, limit: int, last: int = EVER
+) -> list[Any]:
+    """The newest entries that fit, of those that meet a condition, and up to the number `last`."""
+    sql = _BY_WALK.format(entries=entries, fits=fits)
+    found: list[Any] = []
+    for span in view.spans_back(entries, last=last):
+        found += query(view.connection, sql, (*span, *values))
+        if len(found) >= limit:
+            break
+    return found
 
 
 def _bracketed(word: str) -> str:
@@ -214,18 +228,36 @@ def originals(
     return count, from_microseconds(newest) if count else None
 
 
-def backlog(connection: apsw.Connection, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
+def _read_waiting(view: View) -> Iterator[tuple[str, str, int]]:
+    """Route, shown state and acceptance of each undelivered entry."""
+    for condition in _UNFINISHED:
+        for span in view.spans(condition):
+            yield from query(
+                view.connection,
+                f"SELECT e.route, {SHOWN_STATE}, e.accepted_at FROM entries AS e "  # noqa: S608 - constants of ours
+                f"WHERE {condition} AND e.entry_id > ? AND e.entry_id <= ?",
+                span,
+            )
+
+
+def find_routes(view: View) -> list[str]:
+    """The names of the routes of all entries."""
+    found: set[str] = set()
+    for span in view.spans("true"):
+        rows = query(
+            view.connection, "SELECT DISTINCT route FROM entries WHERE entry_id > ? AND entry_id <= ?", span
+        )
+        found.update(row[0] for row in rows)
+    return sorted(found)
+
+
+def backlog(view: View, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
     """The undelivered entries of each route, counted by shown state and by age."""
     bounds = [to_microseconds(now - limit) for limit in sorted(limits, reverse=True)]  # oldest bound first
     counts: dict[str, dict[str, int]] = {}
     ages: dict[str, list[int]] = {}
     oldest: dict[str, int] = {}
-    rows = query(
-        connection,
-        f"SELECT e.route, {SHOWN_STATE}, e.accepted_at FROM entries AS e "  # noqa: S608 - a constant of ours
-        "WHERE e.state IN ('queued', 'leased', 'held', 'dead')",
-    )
-    for route, state, accepted_at in rows:
+    for route, state, accepted_at in _read_waiting(view):
         of_route = counts.setdefault(route, dict.fromkeys(("queued", "leased", "held", "dead"), 0))
         of_route[state] += 1
         buckets = ages.setdefault(route, [0] * (len(bounds) + 1))
