@@ -182,7 +182,7 @@ class _Reader:
 
     def _end(self, *, at_comma: bool = False) -> None:
         draft, self.draft = self.draft, _Draft()
-        if not draft.pieces and draft.angle is None:
+        if not draft.pieces and draft.angle is None and not any("@" in each for each in draft.comments):
             return
         if draft.angle is None and not _holds_address(draft):
             self.before_comma.append(draft)

@@ -66,6 +66,8 @@ from relay.message.addresses import MOST_TEXT, parse_addresses
         ("=?utf-8?Q?R_(x:y);?= =?utf-8?Q?_z?= <a@b.example>", [("R (x:y); z", "a@b.example")]),
         ("[ann@example.com]", [("", "ann@example.com")]),
         ("Ann [mailto:ann@example.com]", [("Ann", "ann@example.com")]),
+        ("(ann@example.com)", [("", "ann@example.com")]),
+        ("(nobody), Bo <bo@example.com>", [("Bo", "bo@example.com")]),
         (
             "Ann Lee (ann@example.com), Bo <bo@example.com>",
             [("Ann Lee", "ann@example.com"), ("Bo", "bo@example.com")],
