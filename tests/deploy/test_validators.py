@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -52,6 +53,46 @@ def test_terraform_finds_the_module_valid(tmp_path):
         pytest.skip(f"no provider can be had here: {said.strip().splitlines()[-1][:80]}")
     code, said = run("terraform", "validate", cwd=module)
     assert code == 0, said
+
+
+#: Arguments of Terraform's own, which every resource takes.
+EVERYWHERE = {"count", "for_each", "depends_on", "lifecycle", "provider", "__is_block__"}
+
+
+def test_module_fits_the_schema_of_the_provider():
+    """Where the provider itself cannot be had: each argument exists, in blocks too, and each required one is
+    there.
+    """
+    schema = json.loads(Path(__file__).with_name("aws_provider.json").read_text())
+    code, said = run("hcl2tojson", "deploy/aws/terraform/main.tf")
+    assert code == 0, said
+    module = json.JSONDecoder().raw_decode(said)[0]  # the file's name follows
+    wrong = []
+    for kind in ("resource", "data"):
+        for block in module[kind]:
+            for name, bodies in block.items():
+                for body in bodies.values():
+                    wrong += compare(schema[f"{kind} {name.strip(QUOTE)}"], body, name)
+    assert wrong == []
+
+
+QUOTE = '"'
+
+
+def compare(known, body, where):
+    """The arguments of a block that its schema does not have, or that are missing."""
+    given = {key.strip(QUOTE): value for key, value in body.items() if key not in EVERYWHERE}
+    for dynamic in given.pop("dynamic", ()):
+        for key, block in dynamic.items():
+            if key not in EVERYWHERE:
+                given[key.strip(QUOTE)] = block["content"]
+    yield from (f"{where}.{key}" for key in given if key not in known)
+    yield from (f"{where}.{key} is missing" for key, need in known.items() if need == 1 and key not in given)
+    for key, value in given.items():
+        if isinstance(known.get(key), dict):
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, dict):
+                    yield from compare(known[key], each, f"{where}.{key}")
 
 
 def test_module_names_what_it_declares():
