@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import random
+import re
 import time
 import unicodedata
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ import dns.rdtypes.ANY.TXT
 import dns.rdtypes.IN.A
 import dns.rrset
 import pytest
-from auth.signing import MAIL, record, rsa_key, sign
+from auth.signing import MAIL, der, record, rsa_key, sign
 from dns_server import DnsServer
 from examples import examples
 from hostile.showing import MARK, hold, hold_attributes, logged, octets, texts
@@ -240,6 +241,40 @@ def test_long_records_cost_little(kind):
         attributes, seconds = find(SIGNED, Liar(answer, ["x"], 3))
         assert seconds < 1, piece
         hold_attributes(attributes)
+
+
+def test_most_signatures_by_the_largest_keys_cost_less_than_a_second():
+    """Eight DKIM signatures and fifty ARC sets, four keys of 8,192 bits at each name, and none that fits."""
+    number = (1 << 8_191) + 12_345_679
+    records = tuple(b"p=" + base64.b64encode(der(0x30, number + 2 * at, (1 << 32) - 1)) for at in range(4))
+
+    class Keys(Liar):
+        async def query(self, name, kind):
+            return (
+                Answer(status=Status.FOUND, texts=records) if "_domainkey" in name else build_temperror("x")
+            )
+
+    digest = re.search(rb"bh=([^;]+);", SIGNED)[1]
+    ends = b"; bh=" + digest + b"; b=" + base64.b64encode(b"\x7f" * 1_024) + b"\r\n"
+    signed = b"".join(
+        b"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=a.example; s=s%d; h=from" % at + ends
+        for at in range(8)
+    )
+    for at in range(50, 0, -1):
+        chain = b"none" if at == 1 else b"pass"
+        signed += b"ARC-Seal: i=%d; cv=%b; a=rsa-sha256; d=a.example; s=a%d" % (at, chain, at) + ends.replace(
+            b"; bh=" + digest, b""
+        )
+        signed += (
+            b"ARC-Message-Signature: i=%d; a=rsa-sha256; c=relaxed/relaxed; d=a.example; s=m%d; h=from"
+            % (at, at)
+        )
+        signed += ends + b"ARC-Authentication-Results: i=%d; x; dmarc=pass\r\n" % at
+    attributes, seconds = find(signed + MAIL, Keys([], [], 1))
+    assert attributes["relay_dkim"] == "fail"
+    assert attributes["relay_arc"] == "temperror"
+    assert "processor time" in attributes["relay_arc_detail"]
+    assert seconds < 1
 
 
 clamd_replies = st.one_of(
