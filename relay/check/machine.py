@@ -21,8 +21,8 @@ from relay.spool.opening import check_library, count_entries, count_ledger, find
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
 #: processes must be on the same host computer"; tmpfs forgets at a power cut).
 _UNFIT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.s3fs", "tmpfs", "ramfs"}
-#: Octets of a record of the ledger with its indexes, measured at 10⁵ and 10⁶ records (bench/README.md).
-_RECORD_BYTES = 480
+#: Octets of a record of the ledger with its indexes, measured at 10⁵ records (bench/README.md).
+_RECORD_BYTES = 650
 
 
 def examine_data_dir(config: Config) -> Iterator[Finding]:
