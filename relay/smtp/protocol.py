@@ -332,7 +332,7 @@ class Conversation:
         if reply is replies.ENDLESS_LINE or reply.code == 421:  # 421: of a handler (RFC 5321 §3.8)
             self.hang_up(reply)
         else:
-            for one in transfer.replies(reply):
+            for one in transfer.replies(reply) if self._settings.lmtp else (reply,):
                 self._say(one)
         if accepted := reply.positive:
             self._admission.prove()

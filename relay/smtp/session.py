@@ -241,7 +241,8 @@ class Session:
         path, parameters = told
         if self._shared.paused():
             return Hangup(replies.PAUSED)
-        if not self._may(self._shared.limiter.may_send, now):
+        may_send, limits = self._shared.limiter.may_send, settings.limits
+        if not may_send(peer_state.address, limits, trusted=settings.trusted, now=now):
             return replies.TOO_MANY_MESSAGES
         if not self._shared.room(parameters.size or 0):
             return replies.NO_ROOM
@@ -266,8 +267,9 @@ class Session:
             return replies.NOT_NOW
         reply, address = transaction.add_recipient(argument)
         if reply.code < 400:
-            if self._may(self._shared.limiter.may_name, now):
-                hooks = self.settings.hooks
+            settings, may_name = self.settings, self._shared.limiter.may_name
+            if may_name(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now):
+                hooks = settings.hooks
                 return _ASK_RCPT if hooks is not None and hooks.calls("RCPT") else reply
             transaction.forward_paths.pop()
             reply = replies.TOO_MANY_FOR_A_MINUTE
@@ -276,7 +278,8 @@ class Session:
             return reply
         transaction.guesses += 1
         seconds = self._budget.count_guess()
-        if not self._may(self._shared.limiter.may_guess, now):
+        settings, may_guess = self.settings, self._shared.limiter.may_guess
+        if not may_guess(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now):
             return Hangup(replies.TOO_MANY_UNKNOWN)
         return Delayed(reply, seconds) if seconds else reply
 
@@ -300,11 +303,6 @@ class Session:
         again = not self._budget.count_recipient()
         said = self.said.decode("utf-8", "replace")
         transaction.refuse(reply, address, said=said, peer=self.peer_state.address, again=again)
-
-    def _may(self, count: Callable[..., bool], now: float) -> bool:
-        """Count by the peer's address. Returns whether the limit allows one more."""
-        settings = self.settings
-        return count(self.peer_state.address, settings.limits, trusted=settings.trusted, now=now)
 
     def _ready(self) -> Reply | None:
         """The reply that says why no data can come now. Returns None when data can come."""

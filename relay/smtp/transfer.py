@@ -269,9 +269,7 @@ class Transfer:
             )
 
     def replies(self, reply: Reply) -> list[Reply]:
-        """The replies to the peer: one, or with LMTP one for each RCPT that was taken (RFC 2033 §4.2)."""
-        if not self.transaction.settings.lmtp:
-            return [reply]
+        """The replies to an LMTP peer: one for each RCPT that was taken (RFC 2033 §4.2)."""
         refused = self.acceptance.refused
         return [refused.get(path.address, reply) for path in self.transaction.forward_paths]
 

@@ -179,7 +179,7 @@ def transaction_ended(
         tls=tls,
         size=size,
         reply=str(reply),
-        seconds=round(seconds, 4),
+        seconds=int(seconds * 10_000 + 0.5) / 10_000,  # round() takes three times as long
         **more,
     )
 
