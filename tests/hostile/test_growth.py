@@ -11,7 +11,7 @@ from hostile.readers import READERS
 pytestmark = pytest.mark.slow
 
 #: Of the mixed runs of a reader, so many in `make test`; `make fuzz` has them all.
-_SAMPLE = 30
+_SAMPLE = 12
 
 
 @pytest.mark.parametrize("name", READERS)
