@@ -25,10 +25,10 @@ from relay.aws.errors import map_error, readable_answer, remote_call
 from relay.aws.instance import describe_files, list_addresses
 from relay.aws.proof import UNPROVEN
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
+from relay.check.accounts import examine_quotas, examine_role
 from relay.check.clock import advise, ask_date, compare, is_of_the_clock, measure
 from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config import Config
-from relay.config.connect import Quota
 from relay.config.discovered import find_destinations, list_differences
 from relay.config.model import S3
 from relay.config.words import place_of_instance
@@ -82,16 +82,27 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
                 yield finding
             async for finding in _buckets_abroad(clients, config):
                 yield finding
-            async for finding in _quotas(clients, config):
+            async for finding in examine_quotas(clients, config):
                 yield finding
             for instance_id in config.list_instances():
-                client = await clients.abroad.find(config.connect.find(instance_id))
-                yield (instance := await _instance(client, config, instance_id))
-                if instance.level is not Level.FAIL and (files := await _files(client, config, instance_id)):
-                    yield files
+                async for finding in _examine_instance(clients, config, instance_id):
+                    yield finding
     except ConfigError as exc:
         for sentence in exc.sentences:
             yield fail("aws", sentence)
+
+
+async def _examine_instance(clients: Clients, config: Config, instance_id: str) -> AsyncIterator[Finding]:
+    """Examine an instance: its role, its addresses, and the files that it takes."""
+    client = await clients.abroad.find(config.connect.find(instance_id))
+    role = await examine_role(clients, config.connect.find(instance_id))
+    if role is not None:
+        yield role
+        if role.level is Level.FAIL:
+            return  # what follows needs its signature
+    yield (instance := await _instance(client, config, instance_id))
+    if instance.level is not Level.FAIL and (files := await _files(client, config, instance_id)):
+        yield files
 
 
 async def _credentials(clients: Clients, now: datetime) -> Finding:
@@ -117,32 +128,6 @@ async def _buckets_abroad(clients: Clients, config: Config) -> AsyncIterator[Fin
             async for finding in _bucket(await clients.abroad.find_s3(region), place):
                 if finding.level is not Level.OK or finding.subject.startswith("bucket"):
                     yield finding
-
-
-async def _quotas(clients: Clients, config: Config) -> AsyncIterator[Finding]:
-    """Examine which instances share a quota, where there are several."""
-    if not config.connect.instances:
-        return
-    has_roles = any(instance.role_arn for instance in config.connect.instances.values())
-    account = await clients.abroad.own_account.find() if has_roles else ""
-    if account is None:
-        yield warn(
-            "account",
-            "STS does not say whose credentials ours are: a role of our own account would have a pace of its own",
-        )
-    home = Quota(account=account or "", region=str(clients.connect.meta.region_name))
-    for sentence in config.torn_quotas(home):
-        yield fail("pace", sentence)
-    shared: dict[Quota, list[str]] = {}
-    for instance_id in config.list_instances():
-        shared.setdefault(config.connect.find(instance_id).quota.at(home), []).append(instance_id)
-    for quota, instances in shared.items():
-        pace = config.connect.adopt(instances[0])
-        whose = f"account {quota.account}" if quota.account else "our own account"
-        yield ok(
-            f"pace of {whose} in {quota.region}",
-            f"{pace.requests_per_second:g} requests a second, burst {pace.burst}, for {', '.join(instances)}",
-        )
 
 
 async def _bucket(s3: Any, place: S3) -> AsyncIterator[Finding]:
