@@ -62,6 +62,7 @@ FLOORS = {
     "relay.config.handlers": 2,  # imports an operator's code, which may do anything
     "relay.faults": 2,
     "relay.timing": 2,
+    "relay.rewriting": 2,
     "relay.absence": 2,
     "relay.resolver": 2,
     "relay.scan": 2,
@@ -99,7 +100,7 @@ SIDEWAYS = {
     "alarms": {"aws", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},
-    "lists": {"aws", "domains", "telemetry"},
+    "lists": {"aws", "domains", "rewriting", "telemetry"},
     "absence": {"telemetry"},
     "resolver": {"absence"},
     "scan": {"auth"},

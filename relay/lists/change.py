@@ -1,21 +1,18 @@
 """A change of a list in a file: an entry more or less, the rest of the file as it was.
 
-Owns that a reader never sees half of it: the new file is written beside the old one, synced, and renamed over
-it, with the old one's mode and owner. Two changes at the same time wait for each other.
+Owns which lines are an entry; `relay.rewriting` sees to it that a reader never sees half of a file.
 """
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from relay.errors import RelayError
 from relay.lists.entries import EntryError, read_lines
+from relay.rewriting import rewrite_lines
 
 
 class ListError(RelayError):
@@ -65,41 +62,7 @@ def list_lines(path: Path) -> list[str]:
 
 def _change(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> bool:
     with _told(path):
-        path = path.resolve()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            lines = list(io.BytesIO(path.read_bytes())) if path.exists() else []
-            changed = change(lines)
-            if changed == lines:
-                return False
-            _put(path, b"".join(changed))
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return True
-
-
-def _put(path: Path, octets: bytes) -> None:
-    """Put a file in the place of another, which it takes mode and owner from."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(octets)
-            mode = 0o644
-            if path.exists():
-                found = path.stat()
-                mode = found.st_mode & 0o7777
-                with suppress(PermissionError):  # only root may give a file away
-                    os.fchown(file.fileno(), found.st_uid, found.st_gid)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(beside).unlink()
-        raise
+        return rewrite_lines(path, change)
 
 
 @contextmanager

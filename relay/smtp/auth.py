@@ -1,21 +1,15 @@
-"""AUTH: the dialog of PLAIN and LOGIN, and the file of users.
+"""AUTH: the dialog of PLAIN and LOGIN.
 
-Owns the mechanisms (RFC 4954, RFC 4616) and the users file: one `login:$argon2id$...` a line, read again when
-it changes. AUTH is offered under TLS only, and only on trusted listeners. `Users.verify` blocks for as long
-as the hash was made to take: use a thread.
+Owns the mechanisms (RFC 4954, RFC 4616). AUTH is offered under TLS only, and only on trusted listeners;
+`relay.smtp.users` knows the logins.
 """
 
 from __future__ import annotations
 
 import binascii
-import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error
 
 from relay import replies
 from relay.vocabulary import Reply
@@ -99,55 +93,3 @@ def _decode(line: bytes) -> bytes | Reply:
         return b64decode(line, validate=True)
     except binascii.Error:
         return replies.BAD_BASE64
-
-
-class Users:
-    """The users file, as it was read last."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._hasher = PasswordHasher()
-        self._seen: tuple[int, int] | None = None
-        self._hashes: dict[str, str] = {}
-        self._nobody = ""
-
-    def verify(self, credentials: Credentials) -> bool:
-        """Returns whether login and password belong together. Blocks.
-
-        Raises:
-            OSError: the file cannot be read, and never could.
-        """
-        with self._lock:
-            self._refresh()
-            # An unknown login costs as much time as a known one, so that the time does not tell which logins
-            # exist.
-            self._nobody = self._nobody or self._hasher.hash("nobody has this password")
-            known = self._hashes.get(credentials.login)
-        try:
-            good = self._hasher.verify(known or self._nobody, credentials.password)
-        except (Argon2Error, ValueError):  # ValueError: the file has no hash there
-            return False
-        return good and known is not None
-
-    def _refresh(self) -> None:
-        """Read the file again when it has changed. When that fails, the users read last stay in force."""
-        try:
-            stat = self._path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size)
-            if seen != self._seen:
-                self._hashes = dict(_parse_users(self._path.read_text(encoding="utf-8", errors="replace")))
-                self._seen = seen
-        except OSError:
-            if self._seen is None:
-                raise
-
-
-def _parse_users(text: str) -> list[tuple[str, str]]:
-    """The pairs of login and hash. Empty lines and those that begin with # are skipped."""
-    found = []
-    for line in text.splitlines():
-        login, colon, hashed = line.strip().partition(":")
-        if colon and login and not login.startswith("#"):
-            found.append((login, hashed.strip()))
-    return found

@@ -18,13 +18,14 @@ from relay.config.model import Limits
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError
 from relay.networks import find_host
-from relay.smtp.auth import Credentials, Users
+from relay.smtp.auth import Credentials
 from relay.smtp.limits import Limiter
 from relay.smtp.logins import Logins
 from relay.smtp.overload import Overload
 from relay.smtp.places import Places, Sitting
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
+from relay.smtp.users import Users
 from relay.spool.interface import Intake
 from relay.telemetry.refusals import Refusals
 from relay.vocabulary import PLACES_TAKEN, Reply

@@ -20,12 +20,12 @@ from relay.lists.lookup import Lists
 from relay.networks import Network, parse_address, parse_network
 from relay.policy.decide import Terms, build_terms
 from relay.routes import RouteTable
-from relay.smtp.auth import Users
 from relay.smtp.filetypes import FileLook
 from relay.smtp.handler_calls import Hooks
 from relay.smtp.identity import IdentityChecks
 from relay.smtp.scanning import Scanners
 from relay.smtp.tls import Certificates
+from relay.smtp.users import Users
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
 

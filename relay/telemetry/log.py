@@ -223,8 +223,9 @@ class Lines:
                 self._waiting.append("")
                 text = "\n".join(self._waiting)
                 self._waiting.clear()
-                self._stream.write(text)
-                self._stream.flush()
+                if not self._stream.closed:  # by who lent it to us, when its program ended
+                    self._stream.write(text)
+                    self._stream.flush()
 
 
 _lines = Lines(sys.stderr)

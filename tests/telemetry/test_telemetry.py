@@ -580,6 +580,15 @@ def test_without_a_loop_nothing_waits():
     assert out.getvalue() == "now\n"
 
 
+def test_lines_for_a_closed_stream_go_nowhere():
+    """A program that lent us its stream and ended took it away: nothing fails for that."""
+    out = io.StringIO()
+    lines = Lines(out)
+    out.close()
+    lines.info("now")
+    lines.error("and this")
+
+
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_the_short_way_of_info_writes_the_line_of_structlog(level, monkeypatch):
     """A line of `info` is what structlog's own method writes: fields in this order, with what was bound."""

@@ -1,0 +1,82 @@
+"""The command `relay passwd`: a login of the users file, with its password.
+
+Owns how a password is asked for: never as an argument, which every user of the machine could read.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from relay.cli import config_option
+from relay.cli.entries import echo
+from relay.errors import RelayError
+
+#: The colon ends a login in the file, and "#" begins a comment.
+_LOGIN = re.compile(r"[^:\s#][^:\s]*")
+
+
+class UsersFileError(RelayError):
+    """The users file cannot be named, read or written."""
+
+
+@click.command(
+    "passwd",
+    epilog="\b\nExamples:\n  relay passwd printer\n  relay passwd --file /etc/relay/users printer\n"
+    "  relay passwd --delete printer",
+)
+@config_option
+@click.argument("login")
+@click.option(
+    "--file", "path", metavar="FILE", type=click.Path(path_type=Path), help="Default: server.users_file."
+)
+@click.option("--delete", is_flag=True, help="Remove the login.")
+@click.pass_context
+def passwd_command(
+    ctx: click.Context, config_path: str | None, login: str, path: Path | None, *, delete: bool
+) -> None:
+    """Set the password of LOGIN in the users file, or remove LOGIN. The running relay sees it at once.
+
+    The password is asked for twice; where no person is there, it is the first line of standard input.
+    """
+    from relay.smtp.users import remove_login, set_password  # noqa: PLC0415 - `relay --help` needs no argon2
+
+    if not _LOGIN.fullmatch(login):
+        raise click.UsageError(f'"{login}" is no login: it has no blank, no colon, and no "#" in front')
+    path = path or _find_file(config_path)
+    try:
+        if delete:
+            gone = remove_login(path, login)
+            echo(f"{login} is no login of {path} any more" if gone else f"{login} is no login of {path}")
+            ctx.exit(0 if gone else 1)
+        is_new = set_password(path, login, _ask())
+    except OSError as exc:
+        raise UsersFileError(f"{path}: {exc.strerror or exc}") from exc
+    echo(f"{login} is a login of {path} now" if is_new else f"{login} has another password in {path} now")
+
+
+def _find_file(config_path: str | None) -> Path:
+    from relay.config.load import load_config  # noqa: PLC0415 - nor pydantic
+
+    path = load_config(config_path).server.users_file
+    if path is None:
+        raise UsersFileError("server.users_file: is missing; name the file of logins there, or with --file")
+    return path
+
+
+def _ask() -> str:
+    """The password.
+
+    Raises:
+        click.UsageError: it is empty.
+    """
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise click.UsageError("the password is empty")
+    return str(password)
