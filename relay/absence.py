@@ -67,8 +67,11 @@ class Absence:
             self._moved("")
 
     def close(self) -> None:
-        """End the probes for good; the state stays as it is."""
+        """End the probes for good. Who still uses the service asks it each time: nothing would end an
+        absence.
+        """
         self._is_closed = True
+        self.why = ""
         if self._watching is not None:
             self._watching.cancel()
 
@@ -93,6 +96,6 @@ class Absence:
             return False
 
     def _leave(self, why: str) -> None:
-        if not self.why:
+        if not self.why and not self._is_closed:
             self.why = why
             self._moved(why)

@@ -66,11 +66,12 @@ async def test_an_absence_begins_at_once_and_an_answer_to_others_ends_it():
 
 
 async def test_a_closed_absence_probes_no_more():
-    """After the end nothing is asked, whatever is suspected."""
+    """After the end nothing is probed, whatever is suspected, and nothing is away: nobody would end it."""
     service = Service()
     absence = Absence(service.probe, every_seconds=0.001)
     absence.begin("no answer")
     absence.close()
     absence.suspect("silent")
+    absence.begin("no answer")
     await asyncio.sleep(0.01)
-    assert (service.probes, absence.is_away) == (0, True)
+    assert (service.probes, absence.is_away) == (0, False)

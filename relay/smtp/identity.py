@@ -101,14 +101,13 @@ def build_checks(config: Config, earlier: IdentityChecks | None = None) -> Ident
 
     The resolver of `earlier` checks goes on, with all that it knows, if it asks the same servers.
     """
-    if not config.identity.enabled:
-        if earlier is not None:
-            earlier.resolver.retire()
-        return None
-    if earlier is not None and earlier.dns == config.dns:
+    if config.identity.enabled and earlier is not None and earlier.dns == config.dns:
         return IdentityChecks(config, earlier.resolver)
     if earlier is not None:
         earlier.resolver.retire()
+    telemetry.dns_named()
+    if not config.identity.enabled:
+        return None
     return IdentityChecks(config, build_resolver(config.dns, telemetry.dns_moved))
 
 

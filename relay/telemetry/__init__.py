@@ -53,6 +53,7 @@ from relay.telemetry.hooks import (
 )
 from relay.telemetry.identity import (
     dns_moved,
+    dns_named,
     identity_checked,
     list_moved,
     list_read,
@@ -121,6 +122,7 @@ __all__ = [
     "daemon_stopped",
     "delivery_attempted",
     "dns_moved",
+    "dns_named",
     "exposition",
     "fault_caught",
     "flush_log",

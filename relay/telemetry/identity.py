@@ -61,6 +61,11 @@ def scanner_moved(*, scanner: str, why: str) -> None:
         current_log().info("scanner.back", scanner=scanner)
 
 
+def dns_named() -> None:
+    """Other DNS servers are asked from now on, none of which is known to be away."""
+    DNS_AWAY.set(0)
+
+
 def dns_moved(why: str) -> None:
     """No DNS server answers, so the checks of mail are `temperror`; without a reason, one answers again."""
     DNS_AWAY.set(bool(why))

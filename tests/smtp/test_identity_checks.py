@@ -10,6 +10,7 @@ import pytest
 from auth.signing import NAME, record, rsa_key, sign
 from dns_server import dns_in_a_thread
 from fake_spool import FakeSpool
+from harness import until
 from serving import Serving, build_config
 
 from relay.config.model import Config
@@ -316,3 +317,15 @@ def test_a_reload_keeps_what_the_resolver_knows(dns):
         serving.soon(lambda: serving.server.reload(config_for(dns, identity={"enabled": False})))
         send(serving, build_signed(500, 3))
         assert [bool(mail.results) for mail in serving.spool.mails] == [True, True, False]
+
+
+def test_a_reload_to_other_servers_ends_an_absence(dns):
+    """Where no server answers, another one in a new configuration is asked at once."""
+    with dns_in_a_thread(ZONE) as silent, Serving(config_for(silent)) as serving:
+        silent.is_silent = True
+        send(serving, build_signed(500, 1))
+        until(lambda: serving.server.away == {"dns": "no DNS server answers"})
+        serving.soon(lambda: serving.server.reload(config_for(dns)))
+        send(serving, build_signed(500, 2))
+        assert serving.server.away == {}
+        assert [mail.results["relay_dkim"] for mail in serving.spool.mails] == ["temperror", "pass"]
