@@ -57,7 +57,7 @@ def report_command(config_path: str | None, days: int, as_json: bool) -> None:
         echo(line)
     if rules:
         echo(
-            f"in all: {total['mails']:,} mails, saved {total['saved_usd']:.2f} USD, "
+            f"in all: {_count(total['mails'])}, saved {total['saved_usd']:.2f} USD, "
             f"rules that are only observed would save {total['would_save_usd']:.2f} USD"
         )
 
@@ -102,4 +102,8 @@ def _show(rules: Sequence[dict[str, Any]]) -> Iterator[str]:
         named = ", ".join(
             f"{domain or '(none)'} {number:,}" for domain, number in list(each["domains"].items())[:_DOMAINS]
         )
-        yield f"{each['rule']} ({each['route']}): {each['action']} {did} the word for {each['mails']:,} mails{saved}; {named}"
+        yield f"{each['rule']} ({each['route']}): {each['action']} {did} the word for {_count(each['mails'])}{saved}; {named}"
+
+
+def _count(mails: int) -> str:
+    return f"{mails:,} mail" + ("" if mails == 1 else "s")
