@@ -29,8 +29,13 @@ _INNER_COMMENT = re.compile(r"\([^()]*+\)")
 _ENCODED = re.compile(r"=\?[^\s?=]{1,64}\?[bBqQ]\?[^?<>@]*+\?=")
 _SCHEME = re.compile(r"(?:mailto|smtp):", re.IGNORECASE)
 #: What people put around an address in place of angle brackets.
-_PAIRS = frozenset({("'", "'"), ("[", "]"), ("{", "}"), ('"', '"')})
+_PAIRS = frozenset(
+    {("'", "'"), ("[", "]"), ("{", "}"), ('"', '"'), ("«", "»"), ("\u2018", "\u2019"), ("\u201c", "\u201d")}
+)
+#: What stands for a bracket where a field has none.
+_WRITTEN = (("&lt;", "<"), ("&gt;", ">"), ("\uff1c", "<"), ("\uff1e", ">"))
 # Searched at the beginning of a word only: from within a word it would be read again for each letter.
+_WHOLE_ADDRESS = re.compile(r"[^@\s\"]++@[^@\s\"]++")
 _LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
 
@@ -71,7 +76,12 @@ def parse_addresses(text: str) -> tuple[Mailbox, ...]:
     Linear in the length of the text, of which `MOST_TEXT` characters and about `MOST_MAILBOXES` mailboxes are
     read.
     """
-    return tuple(_Reader(text[:MOST_TEXT]).read())
+    text = text[:MOST_TEXT]
+    if "<" not in text:
+        # Web forms escape brackets for HTML, and input methods of Japanese and Chinese write wide ones.
+        for written, bracket in _WRITTEN:
+            text = text.replace(written, bracket)
+    return tuple(_Reader(text).read())
 
 
 class _Reader:
@@ -194,8 +204,14 @@ class _Reader:
             named = [each.words() for each in self.before_comma] + ([draft.words()] if draft.words() else [])
             draft.pieces = [(", ".join(named), False)]
             self.before_comma.clear()
+        boxes = self._mailboxes(draft)
+        if draft.angle is None and self.before_comma and len(boxes) == 1 and boxes[0].name and draft.at_sign:
+            # "Doe, John john@d.example": the brackets are left out, too.
+            named = [decode_words(each.words())[0] for each in self.before_comma]
+            boxes = _mailbox(boxes[0].address, ", ".join((*named, boxes[0].name)))
+            self.before_comma.clear()
         self._settle()
-        self.mailboxes.extend(self._mailboxes(draft))
+        self.mailboxes.extend(boxes)
 
     def _settle(self) -> None:
         """Take the text before a comma, which turned out to belong to no name, as an address without a
@@ -214,6 +230,10 @@ class _Reader:
                 address, name = found[0], comment or address
             return _mailbox(address, name)
         if draft.at_sign:
+            several = draft.raw().split()
+            if len(several) > 1 and all(_WHOLE_ADDRESS.fullmatch(each) for each in several):
+                # Nothing but blanks parts them.
+                return [box for each in several for box in _mailbox(_clean_address(each), "")]
             return _mailbox(*(_split_quoted(draft, comment) or _split_bare(draft.raw(), comment)))
         if (found := _LONE_ADDRESS.search(comment)) is not None:
             return _mailbox(_clean_address(found[0]), draft.words())  # "Ann Lee (ann@example.com)"

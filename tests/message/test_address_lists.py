@@ -78,6 +78,18 @@ from relay.message.addresses import MOST_TEXT, parse_addresses
         ("<SMTP:ann@example.com>", [("", "ann@example.com")]),
         ('<"ann@example.com">', [("", "ann@example.com")]),
         ('ann@example.com"', [("", "ann@example.com")]),
+        ("(ann@example.com)", [("", "ann@example.com")]),
+        ("«ann@example.com»", [("", "ann@example.com")]),
+        ("Ann \uff1cann@example.com\uff1e", [("Ann", "ann@example.com")]),
+        ("Ann &lt;ann@example.com&gt;", [("Ann", "ann@example.com")]),
+        (
+            "Ann &lt;b@c.example&gt; <ann@example.com>",
+            [("", "Ann &lt"), ("", "b@c.example&gt"), ("", "ann@example.com")],
+        ),
+        ("a@b.example c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
+        ("a@b.example a@b.example", [("", "a@b.example"), ("", "a@b.example")]),
+        ("Lee, Ann ann@example.com", [("Lee, Ann", "ann@example.com")]),
+        ("root, ann @ example.com", [("", "root"), ("", "ann@example.com")]),
         ('"ceo@bank.example" <x@evil.example>', [("ceo@bank.example", "x@evil.example")]),
     ],
 )
