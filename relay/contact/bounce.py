@@ -35,7 +35,7 @@ _REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status
 _HEADERS = frozenset({"text/rfc822-headers", "message/rfc822-headers", "message/global-headers"})
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _REPLY = re.compile(
-    r"^[^\n]{0,200}?(?<![\d.])([45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3}\b)?[^\n]{1,512})", re.MULTILINE
+    r"^[^\n]{0,200}?(?<![\d.])([45]\d\d(?:[ -]|: )(?:[45]\.\d{1,3}\.\d{1,3}\b)?[^\n]{1,512})", re.MULTILINE
 )
 _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}"
 #: "<ann@example.com>:" of qmail and Postfix.
@@ -44,7 +44,7 @@ _ANGLED_LINE = re.compile(rf"^[ \t]{{0,8}}<({_ADDRESS})>(?::|[ \t]{{0,4}}$|[ \t]
 _BEFORE = re.compile(
     r"delivery (?:has failed )?to (?:these|the following) recipients?|did not reach the following recipient|"
     r"could not be delivered to|following address(?:es)?(?:\(es\))? failed|undeliverable to|not delivered to|"
-    r"wasn't delivered to|failed recipient|recipients? or groups|unable to deliver",
+    r"wasn't delivered to|(?:has|have) not (?:yet )?been delivered (?:is|are)\b|failed recipient|recipients? or groups|unable to deliver",
     re.IGNORECASE,
 )
 _ANY_ADDRESS = re.compile(rf"(?<![\w.@+-])({_ADDRESS})")
@@ -52,6 +52,16 @@ _ANY_ADDRESS = re.compile(rf"(?<![\w.@+-])({_ADDRESS})")
 _QUOTED_ID = re.compile(
     r"^[> \t]{0,8}(message-id|in-reply-to|references):[ \t]*([^\n]{1,2000}(?:\n[> \t]{1,8}<[^\n]{1,2000}){0,40})",
     re.IGNORECASE | re.MULTILINE,
+)
+_OF_A_SERVER = re.compile(r"(?:mailer-daemon|postmaster|abuse|support|helpdesk)@", re.IGNORECASE)
+#: The reason in the plain bounces of Notes and of Exim's warnings.
+_BECAUSE = re.compile(
+    r"^[ \t]*(?:because|delay reason|reason):\s{0,20}([^\n]{1,512})", re.IGNORECASE | re.MULTILINE
+)
+_FAILS = re.compile(
+    r"unknown|not recogni[sz]ed|not found|not listed|no such|does ?n[o\u2019']t exist|invalid|disabled|full|quota|exceeded|"
+    r"refused|rejected|blocked|denied|unable|timed out|not (?:be )?(?:accept|deliver)|undeliverable|unbekannt|inconnu",
+    re.IGNORECASE,
 )
 _FOLD = re.compile(r"\n[ \t]+")
 _DELAYED = re.compile(r"delay|warning|still being retried|not yet been delivered|verzöger", re.IGNORECASE)
@@ -104,11 +114,14 @@ def read_bounce(message: Message) -> Bounce:
         return _from_report(about, ids, text)
     failed = parse_addresses(message.header("x-failed-recipients") or "")[:_MOST_RECIPIENTS]
     recipients = tuple(box.address for box in failed if "@" in box.address) or _find_recipients(text)
+    if not recipients and (near := _find_stranger(message, text)):
+        recipients = (near,)
     reply = _REPLY.search(text)
     diagnostic = clean_line(reply[1]) if reply is not None else ""
     status = _STATUS.search(diagnostic) or _STATUS.search(text)
     if status is not None and not diagnostic:
         diagnostic = clean_line(text[text.rfind("\n", 0, status.start()) + 1 : text.find("\n", status.end())])
+    diagnostic = diagnostic or _find_reason(text, recipients)
     action = "delayed" if status is None and _DELAYED.search(message.subject) else "failed"
     if status is not None and status[1].startswith("4") and _DELAYED.search(message.subject):
         action = "delayed"
@@ -203,6 +216,33 @@ def _find_recipients(text: str) -> tuple[str, ...]:
         near = _ANY_ADDRESS.search(text, before.end()) if before is not None else None
         found = [near[1]] if near is not None else []
     return tuple(dict.fromkeys(address.rstrip(".") for address in found))
+
+
+def _find_stranger(message: Message, text: str) -> str:
+    """The first address in the words of a bounce that is neither its writer's nor ours, to
+    whom it was sent: the recipient, in a language that we do not know. Returns "" if there is none.
+    """
+    known = {box.address.lower() for box in (*message.author, *message.to)}
+    found = (one[1].rstrip(".") for one in islice(_ANY_ADDRESS.finditer(text), _MOST_RECIPIENTS))
+    return next((one for one in found if one.lower() not in known and not _OF_A_SERVER.match(one)), "")
+
+
+def _find_reason(text: str, recipients: Sequence[str]) -> str:
+    """The words of an old gateway that say why: those behind "because:", in the line below the recipient's,
+    or in the recipient's own line. Returns "" if there are none.
+    """
+    because = _BECAUSE.search(text)
+    if because is not None:
+        return clean_line(because[1])
+    found = re.finditer(re.escape(recipients[0]), text) if recipients else iter(())
+    for place in islice(found, _MOST_RECIPIENTS):
+        start = text.rfind("\n", 0, place.start()) + 1
+        own, *below = text[start : start + 2_000].split("\n")[:4]
+        before = own[: place.start() - start].strip(" \t<\"'(").rstrip(": ")
+        reason = next((line for line in ([own] if before else below) if _FAILS.search(line)), "")
+        if reason:
+            return clean_line(reason)
+    return ""
 
 
 def _read_ids(message: Message, text: str) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:

@@ -45,6 +45,37 @@ _SENDMAIL = """   ----- The following addresses had permanent fatal errors -----
 <ann@customer.example>
     (reason: 550 5.1.1 No such user)
 """
+_EXCHANGE_2003 = """Your message
+
+  To:      ann@customer.example
+  Subject: Re: order
+
+did not reach the following recipient(s):
+
+ann@customer.example on Mon, 3 Mar 2025 10:00:00 +0100
+    The recipient name is not recognized
+    MSEXCH:IMS:ACME:X:SRV 0 (000C05A6) Unknown Recipient
+"""
+_YAHOO = """Sorry, we were unable to deliver your message to the following address.
+
+<ann@customer.example>:
+554: delivery error: This user has no account here
+"""
+_WARNING = """A message that you sent has not yet been delivered to one or more of its recipients after more than 24 hours.
+
+The address to which the message has not yet been delivered is:
+
+  ann@customer.example
+    Delay reason: host not found
+"""
+_IMAIL = "Unknown user: ann@customer.example\n\nOriginal message follows.\n"
+_GERMAN = """Fehler bei der Zustellung an folgende Empf\u00e4nger:
+
+Ann Lee (ann@customer.example)
+Die Adresse wurde nicht gefunden.
+
+#550 5.1.1 RESOLVER.ADR.RecipNotFound
+"""
 
 
 @pytest.mark.parametrize(
@@ -57,7 +88,12 @@ _SENDMAIL = """   ----- The following addresses had permanent fatal errors -----
             "5.1.10",
             "550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found ##",
         ),
-        (_NOTES, ("ann@customer.example",), "", ""),
+        (_NOTES, ("ann@customer.example",), "", "User not listed"),
+        (_EXCHANGE_2003, ("ann@customer.example",), "", "The recipient name is not recognized"),
+        (_YAHOO, ("ann@customer.example",), "", "554: delivery error: This user has no account here"),
+        (_WARNING, ("ann@customer.example",), "", "host not found"),
+        (_IMAIL, ("ann@customer.example",), "", "Unknown user: ann@customer.example"),
+        (_GERMAN, ("ann@customer.example",), "5.1.1", "550 5.1.1 RESOLVER.ADR.RecipNotFound"),
         (_SENDMAIL, ("ann@customer.example",), "5.1.1", "550 5.1.1 No such user)"),
         ("no words that we know\n", (), "", ""),
         ("", (), "", ""),
@@ -68,6 +104,15 @@ def test_plain_bounces_tell_who_and_why(text, recipients, status, diagnostic):
     for message in (make_message(text=text), make_message(html=f"<pre>{text.replace('<', '&lt;')}</pre>")):
         bounce = read_bounce(message)
         assert (bounce.recipients, bounce.status, bounce.diagnostic) == (recipients, status, diagnostic)
+
+
+def test_a_bounce_in_words_that_we_do_not_know_is_about_a_stranger():
+    """The recipient is neither who wrote the bounce nor to whom it came."""
+    words = b"From: daemon@gate.example\r\nTo: desk@example.com\r\n\r\ngate.example daemon@gate.example: desk@example.com\r\n"
+    assert read_bounce(parse_message(words)).recipients == ()
+    assert read_bounce(parse_message(words + b"-> ann@customer.example\r\n")).recipients == (
+        "ann@customer.example",
+    )
 
 
 def test_exim_names_the_recipients_in_its_header():
