@@ -34,8 +34,8 @@ _PAIRS = frozenset(
 )
 #: What stands for a bracket where a field has none.
 _WRITTEN = (("&lt;", "<"), ("&gt;", ">"), ("\uff1c", "<"), ("\uff1e", ">"))
-# Searched at the beginning of a word only: from within a word it would be read again for each letter.
 _WHOLE_ADDRESS = re.compile(r"[^@\s\"]++@[^@\s\"]++")
+# Searched at the beginning of a word only: from within a word it would be read again for each letter.
 _LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
 

@@ -78,7 +78,6 @@ from relay.message.addresses import MOST_TEXT, parse_addresses
         ("<SMTP:ann@example.com>", [("", "ann@example.com")]),
         ('<"ann@example.com">', [("", "ann@example.com")]),
         ('ann@example.com"', [("", "ann@example.com")]),
-        ("(ann@example.com)", [("", "ann@example.com")]),
         ("«ann@example.com»", [("", "ann@example.com")]),
         ("Ann \uff1cann@example.com\uff1e", [("Ann", "ann@example.com")]),
         ("Ann &lt;ann@example.com&gt;", [("Ann", "ann@example.com")]),
