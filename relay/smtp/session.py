@@ -13,14 +13,15 @@ from typing import ClassVar
 from relay import replies, telemetry
 from relay.envelope import SpoolId
 from relay.smtp.acceptance import log_end
-from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData, StartTls
-from relay.smtp.auth import Challenge, Credentials, begin_auth
+from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData
+from relay.smtp.auth import Challenge, Credentials
 from relay.smtp.budget import Budget
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions
 from relay.smtp.foreign import CONTROLS, DIRTY, is_binary, is_foreign
 from relay.smtp.frontends import take_xclient, take_xforward
 from relay.smtp.peer import PeerState, read_name
+from relay.smtp.securing import take_auth, take_starttls
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
 from relay.smtp.transaction import Transaction, decide_sender
@@ -173,13 +174,7 @@ class Session:
         return self._hello(argument, now, extended=True) if self.settings.lmtp else replies.UNKNOWN_COMMAND
 
     def _starttls(self, argument: bytes, _now: float) -> Answer:
-        if not self.settings.starttls:
-            return replies.NOT_NOW if self.peer_state.tls is not None else replies.NOT_HERE
-        if argument:
-            return replies.BAD_ARGUMENT
-        if self.peer_state.tls is not None or self.transaction is not None:
-            return replies.NOT_NOW
-        return StartTls() if self.settings.context is not None else replies.TLS_UNAVAILABLE
+        return take_starttls(argument, self.settings, self.peer_state, within=self.transaction is not None)
 
     def secured(self, tls: str, *, certificate: str | None) -> None:
         """Note that TLS is up, and forget everything said before it (RFC 3207 §4.2)."""
@@ -196,14 +191,8 @@ class Session:
     # -- AUTH (RFC 4954) -----------------------------------------------------------------------------------
 
     def _auth(self, argument: bytes, _now: float) -> Answer:
-        if self.settings.users is None:
-            return replies.NOT_HERE
-        peer_state = self.peer_state
-        if peer_state.tls is None:
-            return replies.AUTH_NEEDS_TLS
-        if peer_state.authenticated is not None or self.transaction is not None or not peer_state.extended:
-            return replies.NOT_NOW
-        return self._exchange(begin_auth(argument))
+        within = self.transaction is not None
+        return self._exchange(take_auth(argument, self.settings, self.peer_state, within=within))
 
     def _exchange(self, step: Reply | Credentials | Challenge) -> Answer:
         if isinstance(step, Challenge):
