@@ -201,16 +201,32 @@ class Contact(ContactFields):
         yield from super().templates()
 
 
-def unknown_fields(table: str, keys: ContactFields, captured: tuple[str, ...]) -> Iterator[str]:
-    """The sentences for fields that do not exist in the templates of one table of the file.
+def unknown_fields(table: str, keys: ContactFields, captured: tuple[str, ...], prefix: str) -> Iterator[str]:
+    """The sentences for fields that do not exist in the templates of one table of the file, and for captures
+    in our own names, which begin with `prefix`.
 
     `captured` are the names that captures give there.
     """
     for key, template in keys.templates():
         if sentence := find_unknown(template, captured):
             yield f'{table}.{key} = "{template}": {sentence}'
+    yield from _names_of_ours(table, keys, prefix)
 
 
 def captured_names(*tables: ContactFields) -> tuple[str, ...]:
     """The names of the groups of all captures of these tables."""
     return tuple(name for table in tables for capture in table.captures for name in capture.names)
+
+
+def _names_of_ours(table: str, keys: ContactFields, prefix: str) -> Iterator[str]:
+    """The sentences for groups of the captures of one table whose names begin as our own attributes' do.
+
+    Captured text would stand in place of what the relay has found out, and it is a stranger's.
+    """
+    for place, capture in enumerate(keys.captures):
+        for name in capture.names:
+            if name.startswith(prefix):
+                yield (
+                    f'{table}.captures[{place}].pattern = "{capture.pattern}": has the group "{name}", and names that '
+                    f'begin with "{prefix}" are our own; take another'
+                )

@@ -344,9 +344,11 @@ def _too_slow(hooks: tuple[Hook, ...]) -> Iterator[str]:
 
 
 def _unknown_fields(config: Config) -> Iterator[str]:
-    yield from unknown_fields("contact", config.contact, captured_names(config.contact))
+    contact = config.contact
+    yield from unknown_fields("contact", contact, captured_names(contact), contact.attribute_prefix)
     for index, route in enumerate(config.routes):
-        yield from unknown_fields(f"routes[{index}]", route, captured_names(config.contact, route))
+        captured = captured_names(contact, route)
+        yield from unknown_fields(f"routes[{index}]", route, captured, contact.attribute_prefix)
 
 
 def _unknown_lists(config: Config) -> Iterator[str]:

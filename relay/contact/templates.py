@@ -29,6 +29,7 @@ from relay.contact.limits import (
     SEGMENT_VALUE_CHARACTERS,
 )
 from relay.contact.plan import Adaptation, Context, Segment
+from relay.message.dates import parse_date
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Rung
 
@@ -224,11 +225,13 @@ def _type_value(kind: str, text: str) -> str | None:
 
 
 def _read_epoch(text: str) -> str | None:
-    """Seconds since 1970 of an instant: these themselves, or RFC 3339; without an offset it is in UTC."""
+    """Seconds since 1970 of an instant: these themselves, RFC 3339, or a date as in a header (RFC 5322 §3.3);
+    without an offset it is in UTC.
+    """
     if _EPOCH.fullmatch(text):
         return text if int(text) <= _LAST else None
     try:
-        instant = datetime.fromisoformat(text)
+        instant = parse_date(text) or datetime.fromisoformat(text)
         seconds = int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return None

@@ -106,6 +106,8 @@ def test_route_goes_before_what_holds_for_all():
         ("DATE", "{accepted_at}", "1740830400"),
         ("DATE", "{header:X-D}", "1740787200"),
         ("DATE", "{header:X-E}", "1700000000"),
+        ("DATE", "Mon, 3 Mar 2025 10:00:00 +0100", "1740992400"),
+        ("DATE", "3 Mar 2025", "1740960000"),
         ("DATE", "{header:X-A}", None),
         (
             "URL",
