@@ -23,6 +23,7 @@ from relay.config.words import (
     check_attribute_prefix,
     fits,
 )
+from relay.contact.attribute_names import MEANINGS
 from relay.contact.limits import EXPIRY_KEY, SEGMENT_KEY_CHARACTERS
 
 #: Captures of a route and characters of a pattern: each costs time for every mail.
@@ -225,7 +226,8 @@ def _names_of_ours(table: str, keys: ContactFields, prefix: str) -> Iterator[str
     """
     for place, capture in enumerate(keys.captures):
         for name in capture.names:
-            if name.startswith(prefix):
+            # An empty prefix begins every name.
+            if name.startswith(prefix) if prefix else name in MEANINGS:
                 yield (
                     f'{table}.captures[{place}].pattern = "{capture.pattern}": has the group "{name}", and names that '
                     f'begin with "{prefix}" are our own; take another'

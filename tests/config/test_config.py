@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from relay.config.builtin import builtin_config
 from relay.config.connect import UNKNOWN_HOME
+from relay.config.contact import Contact, captured_names, unknown_fields
 from relay.config.environment import lay_over
 from relay.config.keys import all_keys, names_at, type_at
 from relay.config.load import check_files, find_config, load_config, make_data_dir
@@ -525,3 +526,17 @@ def test_an_instance_in_the_region_of_the_environment_shares_its_quota(write):
     assert "burst 9" in sentence
     assert "give both the same" in sentence
     assert not load_config(write(text), environ={"AWS_REGION": "eu-central-1"}).torn_quotas(UNKNOWN_HOME)
+
+
+def test_captures_stay_out_of_the_names_of_our_attributes():
+    """An empty prefix leaves the names of our attributes alone, and no other."""
+
+    def read(prefix, name):
+        capture = {"from": "subject", "pattern": f"(?P<{name}>x)"}
+        return Contact.model_validate({"attribute_prefix": prefix, "captures": [capture]})
+
+    def sentences(contact):
+        return list(unknown_fields("contact", contact, captured_names(contact), contact.attribute_prefix))
+
+    assert [bool(sentences(read("", name))) for name in ("order", "peer")] == [False, True]
+    assert [bool(sentences(read("cmr_", name))) for name in ("relay_x", "cmr_x")] == [False, True]
