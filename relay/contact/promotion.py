@@ -7,6 +7,7 @@ take.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
@@ -43,6 +44,11 @@ _OF_EXTENSION = {"htm": _HTML, "html": _HTML, "xhtml": _HTML, "txt": "text/plain
 #: Files by their kind whose text a person can read; a table (CSV) is read as the file that it goes as.
 _DATA = (FILE_TYPES | {"application/xml", "application/json"}) - {"text/csv", "text/css"}
 _DATA_LIMIT = 64 << 10
+#: Types that say nothing of what a leaf is, and extensions that promise no other program's file.
+_NAMELESS = _GENERIC | {"message/partial"}
+_NO_KIND = frozenset({"", "att", "bin", "dat", "log", "md"})
+#: What no text holds: controls but for tab, line ends, form feed and the escape of ISO 2022.
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _STATUS = frozenset({
     "message/delivery-status", "message/global-delivery-status", "message/disposition-notification",
     "message/global-disposition-notification",
@@ -91,6 +97,7 @@ def promote(message: Message) -> Promotion:
         lambda: _from_leaves(message, [(-1, part) for part in message.unchosen], most=1),
         lambda: _from_status(message, leaves),
         lambda: _from_data(message, leaves),
+        lambda: _from_octets(message, leaves),
     )
     found = next(filter(None, (way() for way in ways)), None) or nothing
     return replace(found, changes=(*changes, *found.changes))
@@ -200,6 +207,21 @@ def _from_data(message: Message, leaves: Iterable[tuple[int, Part]]) -> Promotio
             words = clean_text(part_text(part, _DATA_LIMIT, detecting=False))
             if not is_blank(words):
                 return _promoted(message, text=words, parts=[part], code=Code.BODY_FROM_FILE)
+    return None
+
+
+def _from_octets(message: Message, leaves: Iterable[tuple[int, Part]]) -> Promotion | None:
+    """The text of a leaf whose type says nothing, or of a fragment (RFC 2046 §5.2.2), if it is text."""
+    for _, part in leaves:
+        extension = (part.name or "").rpartition(".")[2].lower()
+        if part.content_type not in _NAMELESS or part.detected_type is not None or extension not in _NO_KIND:
+            continue
+        octets = next(iter(part.chunks()), b"")[:_DATA_LIMIT]
+        if _CONTROLS.search(octets) is not None:
+            continue
+        words = clean_text(part_text(part, _DATA_LIMIT, detecting=True))
+        if not is_blank(words):
+            return _promoted(message, text=words, parts=[part], code=Code.BODY_FROM_FILE)
     return None
 
 

@@ -61,6 +61,8 @@ _UNMISTAKABLE = frozenset({"utf-8"})
 #: Octets beyond ASCII that prove UTF-8 where two letters of an alphabet may happen to look like it: three
 #: letters; of Chinese characters, a seventh look so, and four of them are no accident.
 _FEW_BYTES_PROVE = 5
+#: Octets that are no UTF-8 in text that is; each costs a look at all that follows.
+_MOST_JUNK = 20
 #: Characters before the first broken one that prove UTF-8 whatever follows.
 _WHOLE_CHARACTERS = 3
 #: U+2010 to U+203F in UTF-8: the dashes, quotes and bullets of word processors.
@@ -158,13 +160,36 @@ def _prove_utf8(octets: bytes, codec: str) -> str | None:
     try:
         text = _decode(octets, "utf-8")
     except UnicodeDecodeError as error:
-        if not (_TORN.fullmatch(octets, error.start) and _count_beyond_ascii(octets[: error.start]) > 4):
-            return None
-        text = octets.decode("utf-8", "replace")
+        if _TORN.fullmatch(octets, error.start) and _count_beyond_ascii(octets[: error.start]) > 4:
+            text = octets.decode("utf-8", "replace")
+        else:
+            return _prove_but_for_junk(octets, codec, error.start) if codec.startswith(_LATIN) else None
     if codec.startswith(_LATIN) or is_wide:
         return text
     few = _FEW_BYTES_PROVE if not codec.startswith(_SEVERAL_OCTETS) else 2 * _FEW_BYTES_PROVE
     return text if _count_beyond_ascii(octets) >= few or _PUNCTUATION.search(octets) else None
+
+
+def _prove_but_for_junk(octets: bytes, codec: str, start: int) -> str | None:
+    """The text of UTF-8 under the label of a Latin charset, with a few octets that are no UTF-8.
+
+    These are letters of that charset, as in a gateway's footer. Returns None where too little proves it.
+    """
+    whole = octets.decode("utf-8", "ignore")
+    good = len(whole) - len(whole.encode("ascii", "ignore"))
+    head = octets[:start].decode("utf-8")
+    before = len(head) - len(head.encode("ascii", "ignore"))
+    lost = len(octets) - len(whole.encode("utf-8"))
+    if before < _WHOLE_CHARACTERS or lost > min(good, _MOST_JUNK):
+        return None
+    table = _table(codec)
+    pieces: list[str] = []
+    while True:
+        try:
+            return "".join((*pieces, octets.decode("utf-8")))
+        except UnicodeDecodeError as error:
+            pieces += octets[: error.start].decode("utf-8"), table[octets[error.start]]
+            octets = octets[error.start + 1 :]
 
 
 def _count_beyond_ascii(octets: bytes) -> int:

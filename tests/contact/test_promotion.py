@@ -41,6 +41,9 @@ def plan(message, **connect):
         (make_part(b'{"words": 1}', name=None, content_type="application/json"), '{"words": 1}'),
         (make_part(b"<x>words</x>", name=None, content_type="text/enriched"), "words"),
         (make_part("Grüße".encode("latin-1"), name="a.txt", content_type="text/plain"), "Grüße"),
+        (make_part(b"words", name=None, content_type="application/octet-stream"), "words"),
+        (make_part(b"words", name="body.dat", content_type="application/x-unknown"), "words"),
+        (make_part(b"words", name=None, content_type="message/partial"), "words"),
         (make_part(b"FN:Ann Lee", name="a.vcf", content_type="text/vcard"), "FN:Ann Lee"),
         (make_part(b"<a>words</a>", name="a.xml", content_type="application/xml"), "<a>words</a>"),
         (make_part(b"Status: 5.1.1", name=None, content_type="message/delivery-status"), "Status: 5.1.1"),
@@ -55,6 +58,16 @@ def test_no_mail_shows_as_empty_while_a_leaf_has_words(part, words, own):
         assert words in made.body
         assert "body.from_file" in [change.code for change in made.adaptations]
         assert "b.pdf" in [file.name for file in made.files]
+
+
+@pytest.mark.parametrize(
+    ("octets", "name"),
+    [(b"\x00\x01words", None), (b"a\x08", "a.bin"), (b"key", "a.pem"), (b" \r\n", None)],
+)
+def test_octets_that_are_no_text_are_no_words(octets, name):
+    """A leaf without a type is shown only where all of it can be read."""
+    part = make_part(octets, name=name, content_type="application/octet-stream")
+    assert plan(make_message(attachments=[part])).body.startswith("(no text)")
 
 
 @pytest.mark.parametrize("kind", ["text/csv", "application/pdf", "image/png", "application/zip"])

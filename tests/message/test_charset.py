@@ -83,6 +83,15 @@ def test_text_comes_out_as_a_person_would_read_it(octets, label, expected):
     assert decode(octets, label)[0].startswith(expected)
 
 
+def test_junk_does_not_unmake_utf8_under_a_latin_label():
+    """Octets that are no UTF-8 are letters of the label's charset; what surrounds them stays whole."""
+    text = "Grüße aus Köln".encode()
+    assert decode(text + b" \x80 M\xfcller", "iso-8859-1")[0] == "Grüße aus Köln € Müller"
+    assert decode(b"M\xfcller " + text, "iso-8859-1")[0] == (b"M\xfcller " + text).decode("cp1252")
+    assert decode(text + b"\xfc" * 40, "iso-8859-1")[0] == (text + b"\xfc" * 40).decode("cp1252")
+    assert decode("São Ã".encode("latin-1"), "iso-8859-1")[0] == "São Ã"
+
+
 @pytest.mark.parametrize("label", ["us-ascii", "utf-8", "windows-1252", "iso-8859-15", "utf-16", "gb18030"])
 @pytest.mark.parametrize("shift", range(3))
 def test_long_text_is_decoded_as_short_text_is(label, shift):
