@@ -146,5 +146,5 @@ class AlarmKind(StrEnum):
     SCANNER_AWAY = "scanner_away"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"
-    #: Nothing is wrong: `relay check --alarm` tries the receivers.
+    #: Nothing is wrong: `relay alarms test` or `relay check --alarm` tries the receivers.
     TEST = "test"

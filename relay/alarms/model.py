@@ -1,6 +1,7 @@
 """The state of the queue, and the changes of it that a person is told of.
 
-Owns *alarm*. Never does I/O: it compares two looks at the queue and gives the alarms between them.
+Owns *alarm*, and what a receiver answers to one. Never does I/O: it compares two looks at the queue
+and gives the alarms between them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class Alarm:
     subject: str = ""
     #: The number of mails, for the kinds that count.
     count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer of a receiver to an alarm."""
+
+    #: Why the alarm was not taken, in one word or two for the log; "" if it was.
+    why: str = ""
+    #: The receiver's own words, for the person who tries it: "status 400: invalid_payload".
+    says: str
 
 
 def build_state_json(state: QueueState) -> str:

@@ -15,12 +15,11 @@ from datetime import datetime
 from time import monotonic as _steady
 from typing import Any
 
-import aiohttp
-
 from relay import telemetry
-from relay.alarms.model import Alarm, build_state_json, parse_state_json
+from relay.alarms.model import Alarm, Answer, build_state_json, parse_state_json
+from relay.alarms.webhook import post_alarm
 from relay.aws.errors import readable_answer, remote_call
-from relay.aws.proof import check_message_id, is_taken
+from relay.aws.proof import check_message_id
 from relay.config.model import Alarms
 from relay.errors import RemoteError
 from relay.spool.interface import Outbox
@@ -36,6 +35,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 #: Age at which an alarm that nobody took is given up. Its cause is in the log and the metrics, and whoever
 #: watches over the receiver has noticed by now.
 _PATIENCE_SECONDS = 600.0
+#: The answer where a reload left no receiver: nothing is owed any more.
+_NOBODY = Answer(says="no receiver")
 
 
 class AlarmMemory:
@@ -79,8 +80,8 @@ class _Way:
     bounded.
     """
 
-    def __init__(self, name: str, send: Callable[[dict[str, Any]], Awaitable[str]]) -> None:
-        """`send` returns why the document was not taken, or "" when it was."""
+    def __init__(self, name: str, send: Callable[[dict[str, Any]], Awaitable[Answer]]) -> None:
+        """`send` sends a document once, and returns the receiver's answer."""
         self._name = name
         self._send = send
         self._waiting: list[_Message] = []
@@ -124,7 +125,7 @@ class _Way:
 
     async def _try(self, message: _Message) -> str:
         try:
-            return await self._send(message.document)
+            return (await self._send(message.document)).why
         except Exception as exc:  # noqa: BLE001 - an unknown fault must not keep back all further alarms
             telemetry.fault_caught(where=f"alarms.{self._name}")
             return type(exc).__name__
@@ -188,17 +189,15 @@ class AlarmSender:
         if self._config.sns_topic_arn and self._sns is not None:
             self._topic.tell(message)
 
-    async def try_once(self, alarm: Alarm) -> dict[str, str]:
-        """Send an alarm to each receiver, once and now. Returns by receiver why it was not taken, "" where it
-        was.
-        """
+    async def try_once(self, alarm: Alarm) -> dict[str, Answer]:
+        """Send an alarm to each receiver, once and now. Returns the answers by receiver."""
         document = self._document(alarm)
-        why = {}
+        answers = {}
         if self._config.webhook:
-            why["webhook"] = await self._post(document)
+            answers["webhook"] = await self._post(document)
         if self._config.sns_topic_arn:
-            why["sns"] = await self._publish(document)
-        return why
+            answers["sns"] = await self._publish(document)
+        return answers
 
     async def close(self) -> None:
         """Try once more to send what waits, in ten seconds at most."""
@@ -215,22 +214,14 @@ class AlarmSender:
             "at": self._now().isoformat(),
         }
 
-    async def _post(self, document: dict[str, Any]) -> str:
+    async def _post(self, document: dict[str, Any]) -> Answer:
         if not self._config.webhook:
-            return ""
-        timeout = aiohttp.ClientTimeout(total=_SECONDS)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as client,
-                client.post(self._config.webhook, json=document, allow_redirects=False) as answer,
-            ):
-                return "" if is_taken(answer.status) else f"status {answer.status}"
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            return type(exc).__name__
+            return _NOBODY
+        return await post_alarm(self._config.webhook, document, timeout_seconds=_SECONDS)
 
-    async def _publish(self, document: dict[str, Any]) -> str:
+    async def _publish(self, document: dict[str, Any]) -> Answer:
         if not self._config.sns_topic_arn or self._sns is None:
-            return ""
+            return _NOBODY
         kind, raised = document["alarm"], document["raised"]
         host = self._hostname.encode("ascii", "replace").decode()[
             :60
@@ -250,5 +241,5 @@ class AlarmSender:
                     )
             check_message_id(answer)
         except RemoteError as exc:
-            return exc.code
-        return ""
+            return Answer(why=exc.code, says=f"{exc.code}: {exc.detail}" if exc.detail else exc.code)
+        return Answer(says=f"MessageId {answer['MessageId']}")

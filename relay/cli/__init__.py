@@ -37,6 +37,7 @@ COMMANDS = {
     "queue": Command("relay.cli.queue:queue_group", "List and change the mail that waits."),
     "list": Command("relay.cli.lists:list_group", "Read and change lists of senders."),
     "passwd": Command("relay.cli.passwd:passwd_command", "Set the password of a login, or remove the login."),
+    "alarms": Command("relay.cli.alarms:alarms_group", "Try the receivers of alarms."),
     "policy": Command("relay.cli.policy:policy_group", "Report what the rules of the policy did."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
     "replay": Command(
