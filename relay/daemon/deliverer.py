@@ -31,6 +31,7 @@ from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
 from relay.spool.model import PolicyCount
 from relay.spool.opening import open_desk, open_outbox
+from relay.telemetry.metrics import begin_deliverer
 from relay.timing import is_set_within, utc_now
 from relay.understand.forked import ForkedTemplate
 from relay.understand.reading import WorkerReading, open_reading
@@ -63,6 +64,7 @@ class Deliverer:
     async def start(self, order: Start) -> None:
         """Take back the entries that a dead deliverer left leased, then deliver."""
         config = order.config
+        begin_deliverer(route.name for route in config.routes)
         self._outbox = open_outbox(config)
         now = self._outbox.now()
         recovered = await self._outbox.recover(now=now, blame=order.after_crash, hung=order.after_hang)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -232,7 +233,8 @@ class Delivery:
     async def _send(self, request: Mapping[str, Any], way: Way) -> str:
         fault_point("delivery.before_connect")
         try:
-            contact_id = await way.connect.start_email_contact(request)
+            with telemetry.step_timed("connect"):
+                contact_id = await way.connect.start_email_contact(request)
         except RemoteError as exc:
             if exc.failure is FailureClass.THROTTLED:
                 way.pace.throttled()
@@ -286,7 +288,9 @@ class Delivery:
         self, entry: Entry, plan: Plan, raw: memoryview, way: Way, config: Config
     ) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
-        stored = await way.store.put_all(plan.files, original=original)
+        # without a file the store only signs, and asks S3 nothing
+        with telemetry.step_timed("s3") if plan.files or original else nullcontext():
+            stored = await way.store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
         token = entry.token or build_earlier_token(
             instance_id=plan.instance_id,

@@ -237,6 +237,9 @@ class Runner:
         finally:
             keeping.cancel()
         tell(recorded, seconds=loop.time() - begun, ahead=self._wall() - self._now())
+        if isinstance(outcome, Delivered):
+            waited = self._now() - entry.accepted_at
+            telemetry.contact_made(route=entry.destination.route, seconds=waited.total_seconds())
 
     async def _outcome(self, entry: Entry) -> Outcome:
         if not self._lane.may_begin(entry):

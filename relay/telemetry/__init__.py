@@ -3,7 +3,7 @@
 Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
 INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
 obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
-`deliveries`, `workers`, `daemon`. docs/operations.md lists events and metrics.
+`deliveries`, `timings`, `workers`, `daemon`. docs/operations.md lists events and metrics.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ from relay.telemetry.spool import (
     spool_recovered,
     spool_swept,
 )
+from relay.telemetry.timings import contact_made, entries_accepted, step_timed
 from relay.telemetry.workers import mail_was_slow, worker_died, worker_faulted, workers_failed
 
 __all__ = [
@@ -116,6 +117,7 @@ __all__ = [
     "commit_late",
     "config_reloaded",
     "configure",
+    "contact_made",
     "current_log",
     "daemon_ready",
     "daemon_started",
@@ -123,6 +125,7 @@ __all__ = [
     "delivery_attempted",
     "dns_moved",
     "dns_named",
+    "entries_accepted",
     "exposition",
     "fault_caught",
     "flush_log",
@@ -171,6 +174,7 @@ __all__ = [
     "spool_record_corrupt",
     "spool_recovered",
     "spool_swept",
+    "step_timed",
     "take_counts",
     "transaction_aborted",
     "transaction_ended",

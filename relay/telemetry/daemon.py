@@ -7,14 +7,16 @@ all.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from relay import __version__
 from relay.telemetry import log as logs
 from relay.telemetry.current import current_log
 from relay.telemetry.emf import Samples, build_line
-from relay.telemetry.metrics import ALARMS, HANGS, LOG_LINES_DROPPED
+from relay.telemetry.metrics import ALARMS, BUILD_INFO, HANGS, LOG_LINES_DROPPED
 from relay.vocabulary import AlarmKind
 
 
@@ -36,6 +38,7 @@ def _tell_dropped(lines: int) -> None:
 
 def daemon_started(*, role: str, hostname: str, data_dir: str, version: str) -> None:
     """The supervisor has started."""
+    BUILD_INFO.labels(__version__, platform.python_version()).set(1)
     current_log().info("daemon.started", role=role, hostname=hostname, data_dir=data_dir, version=version)
 
 

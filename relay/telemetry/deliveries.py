@@ -12,7 +12,7 @@ from typing import Any, Literal
 from relay.errors import RemoteError
 from relay.spool.model import Entry
 from relay.telemetry.current import current_log
-from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES
+from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES, ENTRIES
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost", "postponed"]
 
@@ -33,6 +33,10 @@ def delivery_attempted(
     attempt.
     """
     DELIVERIES.labels(outcome).inc()
+    if outcome in ("held", "buried"):
+        ENTRIES.labels(outcome).inc()
+    elif outcome == "done":  # without a contact only where a policy wants none
+        ENTRIES.labels("delivered" if reason in ("", "already_there") else "dropped").inc()
     if error is not None:
         DELIVERY_FAILURES.labels(error.service, error.failure).inc()
     for code in adaptations:

@@ -8,8 +8,9 @@ step from nothing to 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal, get_args
 
-from prometheus_client import Counter, Gauge, Metric, disable_created_metrics, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, Metric, disable_created_metrics, generate_latest
 
 from relay import replies
 from relay.auth.words import Result
@@ -85,6 +86,24 @@ DELIVERY_FAILURES = Counter(
     "Delivery attempts that failed, by who failed and what it means.",
     ["service", "failure"],
 )
+ENTRIES = Counter(
+    "relay_entries", "Entries of the spool by what happened to them: accepted or finished.", ["event"]
+)
+CONTACT_SECONDS = Histogram(
+    "relay_contact_seconds",
+    "Seconds from the 250 to the contact, by route.",
+    ["route"],
+    # from a mail that nothing delays to deliver.max_age_hours of a weekend
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400, 259_200),
+)
+STEP_SECONDS = Histogram(
+    "relay_step_seconds",
+    "Seconds of each step of a mail's way.",
+    ["step"],
+    # from a commit that shares its sync to the time-out of all uploads of a mail
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+BUILD_INFO = Gauge("relay_build_info", "1; the labels say which relay runs.", ["version", "python"])
 ADAPTATIONS = Counter("relay_adaptations", "Changes made so that a mail fits, by code.", ["code"])
 WORKER_DEATHS = Counter(
     "relay_worker_deaths", "Mails whose worker ended or failed in the middle of them, by kind.", ["kind"]
@@ -109,6 +128,11 @@ LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop wi
 HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
 LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
+
+#: The steps of a mail that are timed.
+Step = Literal["commit", "understand", "s3", "connect"]
+#: The events of an entry that are counted.
+EntryEvent = Literal["accepted", "delivered", "dropped", "held", "buried"]
 
 #: Replies that refuse a RCPT.
 _TO_RECIPIENTS = (
@@ -141,6 +165,8 @@ for _outcome in ("done", "deferred", "held", "buried", "lost", "postponed"):
 for _service in ("s3", "connect", "relay"):
     for _failure in FailureClass:
         DELIVERY_FAILURES.labels(_service, _failure)
+for _event in get_args(EntryEvent):
+    ENTRIES.labels(_event)
 for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
 for _death in ("cpu", "memory", "crash", "silent", "killed", "exit", "unborn", "fault"):
@@ -153,6 +179,20 @@ def begin_receiver() -> None:
     """Show the gauges of a receiver before its first session and its first trouble."""
     for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK, DNS_AWAY):
         gauge.set(0)
+    _begin_child("commit")
+
+
+def begin_deliverer(routes: Iterable[str]) -> None:
+    """Show the histograms of a deliverer before its first mail: those of its steps, and of these routes."""
+    _begin_child("understand", "s3", "connect")
+    for route in routes:
+        CONTACT_SECONDS.labels(route)
+
+
+def _begin_child(*steps: Step) -> None:
+    BUILD_INFO.clear()  # a forked child has the supervisor's, which is told once
+    for step in steps:
+        STEP_SECONDS.labels(step)
 
 
 def exposition() -> str:

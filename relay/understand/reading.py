@@ -166,7 +166,9 @@ class WorkerReading:
             is_last=task.attempts >= _KILLED_ATTEMPTS,
         )
         try:
-            return build_plan(await self._pool.run(call), files)
+            with telemetry.step_timed("understand"):
+                result = await self._pool.run(call)
+            return build_plan(result, files)
         except GivenUpError as exc:
             raise NotUnderstoodError(CAUSES.get(exc.kind, "crash"), str(exc)) from exc
         except wire.WireError as exc:

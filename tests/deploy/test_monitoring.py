@@ -58,6 +58,10 @@ def families():
             known[metric._name + "_total"] = set(metric._labelnames)
         elif isinstance(metric, metrics.Gauge):
             known[metric._name] = set(metric._labelnames)
+        elif isinstance(metric, metrics.Histogram):
+            known |= {
+                metric._name + end: {*metric._labelnames, "le"} for end in ("_bucket", "_sum", "_count")
+            }
     return known
 
 
@@ -77,6 +81,7 @@ def test_a_value_of_a_label_is_one_that_is_counted(expression):
     """`state="ded"` would never fire either."""
     values = {
         "state": {"queued", "leased", "held", "dead", "done"},
+        "event": {labels[0] for labels in metrics.ENTRIES._metrics},
         "outcome": {labels[0] for labels in metrics.DELIVERIES._metrics},
         "failure": {labels[1] for labels in metrics.DELIVERY_FAILURES._metrics},
         "service": {labels[0] for labels in metrics.DELIVERY_FAILURES._metrics} | {"credentials"},

@@ -385,6 +385,28 @@ def test_level_of_an_attempt_says_who_must_look(outcome, reason, level, monkeypa
     assert json.loads(stream.getvalue())["level"] == level
 
 
+@pytest.mark.parametrize(
+    ("outcome", "reason", "event"),
+    [
+        ("done", "", "delivered"),
+        ("done", "already_there", "delivered"),
+        ("done", "policy.class", "dropped"),
+        ("held", "policy.class", "held"),
+        ("buried", "too_old", "buried"),
+        ("deferred", "connect.throttled", None),
+        ("postponed", "relay.busy", None),
+        ("lost", "lease_lost", None),
+    ],
+)
+def test_entry_is_counted_by_what_happened_to_it(outcome, reason, event):
+    """An entry that goes on waiting is counted nowhere, and one that ended under one word."""
+    words = ("accepted", "delivered", "dropped", "held", "buried")
+    before = {word: value("relay_entries_total", event=word) for word in words}
+    telemetry.delivery_attempted(entry=entry(), outcome=outcome, reason=reason, seconds=0.1)
+    grown = {word for word in words if value("relay_entries_total", event=word) > before[word]}
+    assert grown == ({event} if event else set())
+
+
 def test_sessions_are_a_gauge():
     """Open sessions go up and down."""
     before = value("relay_sessions")
@@ -418,6 +440,7 @@ def begun(family, label):
             },
         ),
         ("alarms", "kind", set(AlarmKind)),
+        ("entries", "event", {"accepted", "delivered", "dropped", "held", "buried"}),
     ],
 )
 def test_labels_stand_at_zero_from_the_start(family, label, values):
@@ -466,7 +489,9 @@ def shown(*doing):
     code = f"from relay import telemetry; from relay.spool import model; from relay.telemetry import metrics; {'; '.join(doing)}; print(telemetry.exposition())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {
-        name: float(at) for name, at in re.findall(GAUGES, run.stdout, re.MULTILINE) if "_total" not in name
+        name: float(at)
+        for name, at in re.findall(GAUGES, run.stdout, re.MULTILINE)
+        if not name.endswith(("_total", "_bucket", "_sum", "_count"))
     }
 
 

@@ -80,6 +80,8 @@ class Accepted(NamedTuple):
     receipt: Receipt
     #: Whether its raw mail must be stored.
     stored: bool
+    #: The entries that it has become.
+    entries: int = 0
 
 
 def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
@@ -148,7 +150,8 @@ def accept(
             _entry_row(mail_id, item, *one, priority=REPLY if one[0].route in mail.first else usual)
             for one in fresh
         )
-        accepted.append(Accepted(receipt=Receipt(spool_id=mail.spool_id, duplicate=False), stored=True))
+        receipt = Receipt(spool_id=mail.spool_id, duplicate=False)
+        accepted.append(Accepted(receipt=receipt, stored=True, entries=len(fresh)))
     _insert(connection, _MAIL_HEAD, 14, mails)
     _insert(connection, "INSERT INTO raws VALUES", 2, raws)
     _insert(connection, _ENTRY_HEAD, 17, entries)

@@ -15,6 +15,7 @@ from datetime import datetime
 
 import apsw
 
+from relay import telemetry
 from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
@@ -210,13 +211,14 @@ class LocalIntake(Intake):
             self._connection = self._open()
         confirmed = tuple(self._confirmed)
         check_in_place(self._connection)
-        with self._write_lock.transaction(self._connection):
+        with telemetry.step_timed("commit"), self._write_lock.transaction(self._connection):
             _note(self._connection, confirmed)
             answers = accept(
                 self._connection, [job.payload for job in group], window_microseconds=self._window
             )
             fault_point("spool.put.ready")
         fault_point("spool.put.committed")
+        telemetry.entries_accepted(entries=sum(answer.entries for answer in answers))
         for _ in confirmed:
             self._confirmed.popleft()
         for job, answer in zip(group, answers, strict=True):
