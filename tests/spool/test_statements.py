@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from spool_helpers import NOW, build_destination, build_submission, fill, later
+from spool_helpers import NOW, build_config, build_destination, build_submission, fill, later
 
 import relay.spool.local
 from relay.alarms.sender import AlarmMemory, AlarmSender
@@ -23,7 +23,7 @@ from relay.errors import LeaseLostError
 from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
 from relay.spool.model import Filter, PolicyCount, PolicyHold, State
-from relay.spool.opening import find_clock_step
+from relay.spool.opening import find_clock_step, open_intake
 from relay.vocabulary import Rung
 
 pytestmark = pytest.mark.slow
@@ -343,3 +343,35 @@ def test_every_statement_costs_the_same_in_a_long_life(spool, seen):
     assert not wrong, "\n".join(wrong)
     stale = {"walks": set(WALKS) - walks, "plans": set(PLANS) - plans, "calls": missed ^ set(NOT_RUN)}
     assert not any(stale.values()), str(stale)
+
+
+async def test_one_mail_sent_to_thousands_costs_the_next_no_more(intake, outbox):
+    """A stranger's mail with the same octets for each of many addresses, or from each of many senders: all
+    receivers wait for the look at earlier ones, so it looks at the newest alone.
+    """
+    body = b"Subject: to you\r\n\r\nHello\r\n"
+
+    async def put(number):
+        destination = build_destination(f"a{number}@example.com")
+        mail = build_submission(
+            intake.new_id(),
+            body=body,
+            message_id="<1@x>",
+            reverse_path=f"s{number}@x.example",
+            destinations=(destination,),
+        )
+        return await intake.put(mail)
+
+    await asyncio.gather(*map(put, range(600)))
+    for _ in range(38):
+        for entry in await outbox.claim(now=NOW, limit=16, lease_seconds=60):
+            await outbox.finish(entry, contact_id=f"c{entry.entry_id}", now=NOW)
+    with watched() as seen:
+        other = open_intake(build_config(intake._layout.data_dir))
+    last = await put(599)
+    assert last.duplicate
+    mail = build_submission(other.new_id(), body=body, message_id="<1@x>", reverse_path="new@x.example")
+    assert not (await other.put(mail)).duplicate
+    await other.close()
+    (steps,) = [steps for sql, steps in seen.steps.items() if "UNION ALL" in sql and "wanted" in sql]
+    assert steps < STEPS

@@ -204,18 +204,27 @@ def _find_earlier(
     return None
 
 
+#: The newest mails of the same octets, and the newest records of the ledger, among which a retransmission is
+#: looked for: all receivers wait for it, and a stranger may send one mail to thousands of addresses. It comes
+#: minutes after the mail that it repeats; an older one gets the same client token, by which Connect knows it.
+_MAILS, _RECORDS = 50, 200
 #: A mail that a policy or a person dropped vouches for no other. The newest comes last.
-_EARLIER = """
+_EARLIER = f"""
 WITH wanted AS (SELECT DISTINCT value AS fingerprint FROM json_each(?))
-SELECT fingerprint, instance_id, address, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id,
-mails.accepted_at AS accepted_at, confirmed
-FROM wanted JOIN mails USING (fingerprint) JOIN entries USING (mail_id)
-WHERE substr(mails.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12) AND dropped_at IS NULL
+SELECT mails.fingerprint, instance_id, address, route, tag, sender,
+iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id, mails.accepted_at AS accepted_at, confirmed
+FROM wanted CROSS JOIN mails ON mails.mail_id IN (
+    SELECT mail_id FROM mails AS m WHERE substr(m.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12)
+    ORDER BY m.mail_id DESC LIMIT {_MAILS}
+) CROSS JOIN entries USING (mail_id)
+WHERE mails.fingerprint = wanted.fingerprint AND dropped_at IS NULL
 UNION ALL
-SELECT fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
-FROM wanted CROSS JOIN ledger USING (fingerprint) WHERE dropped_at IS NULL
+SELECT ledger.fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
+FROM wanted CROSS JOIN ledger ON ledger.rowid IN (
+    SELECT rowid FROM ledger AS l WHERE l.fingerprint = wanted.fingerprint ORDER BY l.rowid DESC LIMIT {_RECORDS}
+) WHERE dropped_at IS NULL
 ORDER BY accepted_at
-"""
+"""  # noqa: S608 - numbers of ours
 
 
 def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, list[_Earlier]]:
