@@ -54,6 +54,7 @@ FLOORS = {
     "relay.delivery.proven": 1,
     "relay.delivery.retry": 1,
     "relay.alarms.model": 1,
+    "relay.alarms.presets": 1,
     "relay.aws.proof": 1,
     "relay.scan.model": 1,
     # 2, edges: one outside thing each.
@@ -97,7 +98,7 @@ SIDEWAYS = {
     "auth": {"config", "domains", "message", "networks"},
     "policy": {"config", "contact", "domains", "message", "replies", "scan"},
     "spool": {"config", "domains", "faults", "telemetry", "timing"},
-    "alarms": {"aws", "spool", "telemetry", "timing"},
+    "alarms": {"aws", "config", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},
     "lists": {"aws", "domains", "rewriting", "telemetry"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from relay.spool.clock import TRUST, tell_step
@@ -21,6 +22,32 @@ _NAMES = {"s3": "S3 is away", "connect": "Connect is away", "credentials": "AWS 
 _LARGE_LOG_BYTES = 1 << 30
 #: A clock that is doubted may be slewed by some seconds.
 _ANOTHER_STEP_SECONDS = 60.0
+
+
+class Severity(StrEnum):
+    """The urgency of an alarm, in the words of PagerDuty's Common Event Format."""
+
+    #: No mail comes in, or none goes out: somebody gets up.
+    CRITICAL = "critical"
+    #: Mail waits for a person.
+    ERROR = "error"
+    #: Nothing waits for it today.
+    WARNING = "warning"
+    #: Nothing is wrong.
+    INFO = "info"
+
+
+#: The alarms that are not of the severity `error`.
+_SEVERITIES = {
+    AlarmKind.SPOOL_SICK: Severity.CRITICAL,
+    AlarmKind.DISK_FULL: Severity.CRITICAL,
+    AlarmKind.SERVICE_AWAY: Severity.CRITICAL,
+    AlarmKind.HUNG: Severity.CRITICAL,
+    AlarmKind.TEMPLATE_REFUSED: Severity.WARNING,
+    AlarmKind.LOG_LARGE: Severity.WARNING,
+    AlarmKind.CLOCK: Severity.WARNING,
+    AlarmKind.TEST: Severity.INFO,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +64,11 @@ class Alarm:
     subject: str = ""
     #: The number of mails, for the kinds that count.
     count: int | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """The urgency of an alarm of this kind."""
+        return _SEVERITIES.get(self.kind, Severity.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 from relay import telemetry
 from relay.alarms.model import Alarm, Answer, build_state_json, parse_state_json
-from relay.alarms.webhook import post_alarm
+from relay.alarms.presets import build_post
+from relay.alarms.webhook import send_post
 from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_message_id
-from relay.config.model import Alarms
+from relay.config.alarms import Alarms
 from relay.errors import RemoteError
 from relay.spool.interface import Outbox
 from relay.spool.model import QueueState
@@ -209,6 +210,7 @@ class AlarmSender:
             "alarm": str(alarm.kind),
             "subject": alarm.subject,
             "raised": alarm.raised,
+            "severity": str(alarm.severity),
             "detail": alarm.detail,
             **({"count": alarm.count} if alarm.count is not None else {}),
             "at": self._now().isoformat(),
@@ -217,7 +219,10 @@ class AlarmSender:
     async def _post(self, document: dict[str, Any]) -> Answer:
         if not self._config.webhook:
             return _NOBODY
-        return await post_alarm(self._config.webhook, document, timeout_seconds=_SECONDS)
+        post = build_post(
+            document, preset=self._config.webhook_preset, key=self._config.webhook_key, sent_at=self._now()
+        )
+        return await send_post(self._config.webhook, post, timeout_seconds=_SECONDS)
 
     async def _publish(self, document: dict[str, Any]) -> Answer:
         if not self._config.sns_topic_arn or self._sns is None:

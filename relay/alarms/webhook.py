@@ -5,11 +5,10 @@ Owns how an alarm is posted. Never tries twice: `sender` does.
 
 from __future__ import annotations
 
-from typing import Any
-
 import aiohttp
 
 from relay.alarms.model import Answer
+from relay.alarms.presets import Post
 from relay.aws.proof import is_taken
 from relay.terminal import write_out
 
@@ -19,13 +18,13 @@ _ANSWER_BYTES = 512
 _ANSWER_CHARACTERS = 160
 
 
-async def post_alarm(url: str, document: dict[str, Any], *, timeout_seconds: float) -> Answer:
+async def send_post(url: str, post: Post, *, timeout_seconds: float) -> Answer:
     """Post an alarm once. Redirects are not followed: the POST would become a GET that anybody may like."""
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as client,
-            client.post(url, json=document, allow_redirects=False) as answer,
+            client.post(url, data=post.body, headers=post.headers, allow_redirects=False) as answer,
         ):
             status = f"status {answer.status}"
             if is_taken(answer.status):

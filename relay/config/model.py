@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from relay.config.alarms import Alarms, torn_webhook
 from relay.config.connect import (
     UNKNOWN_HOME,
     Connect,
@@ -44,8 +45,6 @@ from relay.config.words import (
     check_match,
     check_prefix,
     check_route_name,
-    check_topic,
-    check_url,
 )
 from relay.contact.limits import EXPIRY_MINUTES, FLOW_ID_CHARACTERS
 from relay.domains import normalise_address
@@ -168,15 +167,6 @@ class Hook(Section):
 
     handler: Annotated[str, AfterValidator(check_handler)]
     seconds: float = Field(default=10.0, gt=0, le=60)
-
-
-class Alarms(Section):
-    """The receivers of alarms besides the log and the metrics, and their thresholds."""
-
-    webhook: Annotated[str, AfterValidator(check_url)] | Literal[""] = ""
-    sns_topic_arn: Annotated[str, AfterValidator(check_topic)] | Literal[""] = ""
-    oldest_minutes: float = Field(default=60.0, gt=0)
-    every_seconds: float = Field(default=15.0, gt=0, le=3_600)
 
 
 class Log(Section):
@@ -308,6 +298,7 @@ class Config(Section):
             *_too_slow(self.hooks),
             *_unknown_fields(self),
             *_unknown_lists(self),
+            *torn_webhook(self.alarms),
             *misplaced_instances(self.connect),
             *self.torn_quotas(UNKNOWN_HOME),
         )

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from relay.alarms import sender as alarms
 from relay.alarms.model import Alarm
 from relay.alarms.sender import AlarmSender
-from relay.config.model import Alarms
+from relay.config.alarms import Alarms
 from relay.vocabulary import AlarmKind
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -113,6 +113,7 @@ async def test_webhook_takes_json():
             "alarm": "dead_letters",
             "subject": "",
             "raised": True,
+            "severity": "error",
             "detail": "2 dead letters",
             "count": 2,
             "at": "2026-11-23T12:00:00+00:00",
@@ -122,6 +123,7 @@ async def test_webhook_takes_json():
             "alarm": "route_held",
             "subject": "desk-one",
             "raised": False,
+            "severity": "error",
             "detail": "it delivers again",
             "at": "2026-11-23T12:00:00+00:00",
         },

@@ -16,7 +16,8 @@ from relay.alarms import sender as alarms_module
 from relay.alarms import watch as watch_module
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
-from relay.config.model import Alarms, Config
+from relay.config.alarms import Alarms
+from relay.config.model import Config
 from relay.errors import SpoolFullError
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox

@@ -27,8 +27,8 @@ from relay.aws.clients import is_amazons
 from relay.aws.connect import ConnectClient
 from relay.aws.proof import check_contact_id, check_head, check_message_id, check_put, check_url, is_taken
 from relay.aws.s3 import AttachmentStore
+from relay.config.alarms import Alarms
 from relay.config.builtin import BUCKET, INSTANCE_ID, builtin_config
-from relay.config.model import Alarms
 from relay.errors import Blame, FailureClass, RemoteError
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")

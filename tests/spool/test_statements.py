@@ -18,7 +18,7 @@ from spool_helpers import NOW, build_config, build_destination, build_submission
 import relay.spool.local
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
-from relay.config.model import Alarms
+from relay.config.alarms import Alarms
 from relay.errors import LeaseLostError
 from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
