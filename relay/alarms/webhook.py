@@ -1,9 +1,13 @@
 """The webhook of alarms: one POST, and the answer to it.
 
-Owns how an alarm is posted. Never tries twice: `sender` does.
+Owns how an alarm is posted, and by which proxy: the one that the environment names, as for S3
+and Connect. Never tries twice: `sender` does.
 """
 
 from __future__ import annotations
+
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -24,14 +28,29 @@ async def send_post(url: str, post: Post, *, timeout_seconds: float) -> Answer:
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as client,
-            client.post(url, data=post.body, headers=post.headers, allow_redirects=False) as answer,
+            client.post(
+                url, data=post.body, headers=post.headers, allow_redirects=False, proxy=find_proxy(url)
+            ) as answer,
         ):
             status = f"status {answer.status}"
             if is_taken(answer.status):
                 return Answer(says=_tell(status, await _read(answer)))
             return Answer(why=status, says=_tell(status, await _read(answer)))
-    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+    except aiohttp.ClientHttpProxyError as exc:  # its text has the proxy's address, with a password perhaps
+        return Answer(why=type(exc).__name__, says=f"the proxy answered with the status {exc.status}")
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:  # ValueError: a proxy by SOCKS
         return Answer(why=type(exc).__name__, says=type(exc).__name__)
+
+
+def find_proxy(url: str) -> str | None:
+    """The proxy for a URL by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, read as botocore reads them. Returns None
+    for none.
+    """
+    parts = urlsplit(url)
+    if proxy_bypass(parts.netloc):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

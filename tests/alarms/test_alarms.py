@@ -227,6 +227,65 @@ async def test_redirect_is_no_telling(quick):
     assert [line.get("why") for line in logs] == [None, "status 301"]
 
 
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """An environment that names no proxy."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_webhook_goes_by_the_proxy(monkeypatch, no_proxies, scheme):
+    """A relay that reaches the internet by a proxy alone, as S3 and Connect do, tells its alarms by it; a
+    name that only the proxy can resolve is left to it.
+    """
+    async with server() as (url, taken):
+        monkeypatch.setenv("HTTP_PROXY", scheme + url.removeprefix("http://"))
+        answers = await sender(webhook="http://hook.invalid/there").try_once(ALARM)
+    assert answers["webhook"].why == ""
+    assert documents(taken)[0]["alarm"] == "dead_letters"
+
+
+async def test_webhook_by_https_opens_a_tunnel(monkeypatch, no_proxies):
+    """HTTPS_PROXY gets a CONNECT for the host with its own password, and never the alarm; its refusal is told
+    without the password.
+    """
+    heads = []
+
+    async def refuse(reader, writer, number):
+        heads.append(await read_head(reader))
+        answer(writer, "407 Proxy Authentication Required", Connection="close")
+
+    async with Peer(refuse) as peer:
+        monkeypatch.setenv("HTTPS_PROXY", peer.url.replace("http://", "http://relay:passw0rd@"))
+        told_ = (await sender(webhook="https://hook.invalid/there").try_once(ALARM))["webhook"]
+    assert heads[0][""].startswith("CONNECT hook.invalid:443")
+    assert [value for name, value in heads[0].items() if name.lower() == "proxy-authorization"] == [
+        "Basic cmVsYXk6cGFzc3cwcmQ="
+    ]
+    assert (told_.why, told_.says) == ("ClientHttpProxyError", "the proxy answered with the status 407")
+
+
+@pytest.mark.parametrize("names", ["127.0.0.1", "*", "localhost,127.0.0.1"])
+async def test_no_proxy_is_heeded(monkeypatch, no_proxies, names):
+    """A receiver that NO_PROXY names is posted to directly."""
+    with nobody() as away:
+        monkeypatch.setenv("HTTP_PROXY", away)
+        monkeypatch.setenv("NO_PROXY", names)
+        async with server() as (url, taken):
+            answers = await sender(webhook=url).try_once(ALARM)
+    assert (answers["webhook"].why, len(taken)) == ("", 1)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[", "http://"])
+async def test_proxy_that_is_none_is_told(monkeypatch, no_proxies, proxy):
+    """A proxy that cannot be used is a reason, and no fault."""
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    answers = await sender(webhook="http://hook.invalid/there").try_once(ALARM)
+    assert answers["webhook"].why
+
+
 async def test_topic_is_tried_again(quick):
     """An SNS that fails is tried again as a webhook is."""
     with capture_logs() as logs:
