@@ -301,7 +301,7 @@ async def test_no_mail_goes_where_a_redirect_leads(liar, status):
         )
         topic = Alarms(sns_topic_arn="arn:aws:sns:eu-central-1:123456789012:relay")
         sender = AlarmSender(topic, hostname="mx1.example.com", now=lambda: NOW, sns=liar.sns)
-        assert await sender._publish({"alarm": "held", "raised": True}) != ""
+        assert (await sender._publish({"alarm": "held", "raised": True})).why != ""
     assert elsewhere.asked == []
 
 
@@ -334,7 +334,7 @@ async def test_an_answer_without_end_is_left(liar, service):
                 else:
                     topic = Alarms(sns_topic_arn="arn:aws:sns:eu-central-1:123456789012:relay")
                     sender = AlarmSender(topic, hostname="mx1.example.com", now=lambda: NOW, sns=clients.sns)
-                    ended = (None, await sender._publish({"alarm": "held", "raised": True}))
+                    ended = (None, (await sender._publish({"alarm": "held", "raised": True})).why)
     assert ended[1] == "unreachable"
     assert sent < 32 * MEBIBYTE
 
@@ -346,7 +346,7 @@ async def test_a_topic_without_a_message_id_has_taken_nothing(liar, body):
     liar.tell(body=body)
     alarms = Alarms(sns_topic_arn="arn:aws:sns:eu-central-1:123456789012:relay")
     sender = AlarmSender(alarms, hostname="mx1.example.com", now=lambda: NOW, sns=liar.sns)
-    assert await sender._publish({"alarm": "held", "raised": True}) in ("unproven", "unknown")
+    assert (await sender._publish({"alarm": "held", "raised": True})).why in ("unproven", "unknown")
 
 
 def test_only_a_2xx_is_taken():
