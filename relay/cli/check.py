@@ -21,7 +21,7 @@ from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.entries import encode_json, printable
 from relay.cli.live import Live, ask_live
-from relay.config.load import find_config, load_config
+from relay.config.load import find_config, is_of_environment, load_config
 from relay.errors import ConfigError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -126,7 +126,8 @@ def check_command(
             output.show(fail("config", sentence))
     else:
         file = find_config(config_path)
-        output.show(ok("config", file))
+        alone = is_of_environment(config_path)
+        output.show(ok("config", "the environment alone (RELAY_...)" if alone else file))
         service = Service(unit=unit, file=Path(file)) if unit is not None and as_service else None
         now = datetime.now(UTC)
         for finding in examine(config, now=now, remote=not offline, alarm=alarm, service=service):

@@ -75,6 +75,15 @@ def _put(data: MutableMapping[str, Any], path: KeyPath, value: Any) -> str:
     return ""
 
 
+def sets_keys(environ: Mapping[str, str]) -> bool:
+    """Returns whether the environment sets any key of the configuration."""
+    return any(_is_key(name, environ[name]) for name in environ)
+
+
+def _is_key(name: str, value: str) -> bool:
+    return name.startswith(PREFIX) and name not in _NOT_KEYS and not _is_of_kubernetes(name, value)
+
+
 def lay_over(
     data: MutableMapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[KeyPath, str], tuple[str, ...]]:
@@ -85,10 +94,9 @@ def lay_over(
     """
     origins: dict[KeyPath, str] = {}
     sentences = []
-    names = (name for name in environ if name.startswith(PREFIX) and name not in _NOT_KEYS)
     # Lists grow in the order of their numbers: 2 before 10.
     for path, name in sorted(
-        ((_path(name), name) for name in names if not _is_of_kubernetes(name, environ[name])),
+        ((_path(name), name) for name in environ if _is_key(name, environ[name])),
         key=lambda pair: [(isinstance(step, str), step) for step in pair[0]],
     ):
         wrong = _put(data, path, _parse_value(environ[name], type_at(path)))

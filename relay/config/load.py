@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from relay.config.connect import Quota
-from relay.config.environment import CONFIG, lay_over
+from relay.config.environment import CONFIG, lay_over, sets_keys
 from relay.config.handlers import load_handler
 from relay.config.model import Config
 from relay.config.sentences import build_sentences, show
@@ -38,15 +38,29 @@ def find_config(path: str | None, environ: Mapping[str, str] = os.environ) -> st
     return path or environ.get(CONFIG) or DEFAULT_PATH
 
 
+def is_of_environment(path: str | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether the environment alone is the configuration: it sets keys, nobody has named a file, and
+    the default one is not there.
+    """
+    named = path or environ.get(CONFIG)
+    return not named and sets_keys(environ) and not os.path.lexists(DEFAULT_PATH)
+
+
 def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of this daemon.
+    """The configuration of this daemon: a file with the environment over it, or the environment alone.
 
     Raises:
         ConfigError: one sentence for each mistake.
     """
-    data = _read(find_config(path, environ))
+    alone = is_of_environment(path, environ)
+    data = {} if alone else _read(find_config(path, environ))
     origins, sentences = lay_over(data, environ)
-    config = read_values(data, origins, sentences)
+    try:
+        config = read_values(data, origins, sentences)
+    except ConfigError as exc:
+        if alone:  # perhaps the file was lost, and only a few keys stand in the environment
+            raise ConfigError(*exc.sentences, _say_missing(DEFAULT_PATH)) from None
+        raise
     # The Region of a profile is known to botocore alone: `relay check` and the pace look at it.
     region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or ""
     if torn := config.torn_quotas(Quota(account="", region=region)):
@@ -95,9 +109,7 @@ def _read(path: str) -> dict[str, Any]:
         octets = Path(path).read_bytes()
         text = octets.decode()
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: there is no such file; name one by --config or ${CONFIG} (config/relay.toml is a start)"
-        ) from None
+        raise ConfigError(_say_missing(path)) from None
     except OSError as exc:
         raise ConfigError(
             f"{path}: cannot be read ({exc.strerror}); make it readable for the user relay runs as"
@@ -110,6 +122,11 @@ def _read(path: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}, {_say_syntax(str(exc), text)}") from None
+
+
+def _say_missing(path: str) -> str:
+    """The sentence for a file that is not there."""
+    return f"{path}: there is no such file; name one by --config or ${CONFIG} (config/relay.toml is a start)"
 
 
 def _say_syntax(message: str, text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from relay import telemetry
 from relay.config import Config
+from relay.config.sentences import show
 from relay.daemon.heap import settle, tune_malloc
 from relay.daemon.link import Link
 from relay.daemon.messages import (
@@ -137,7 +138,7 @@ async def _live(half: Half, end: socket.socket) -> int:
         return 2
     except SpoolError as exc:
         # An earlier deliverer is still ending, or the disk is away: the supervisor tries again.
-        telemetry.child_cannot_work(why=str(exc))
+        telemetry.child_cannot_work(why=name_spool(exc, config))
         return 1
     finally:
         for task in tasks:
@@ -147,6 +148,14 @@ async def _live(half: Half, end: socket.socket) -> int:
         living.cancel()
         link.close()
     return 0
+
+
+def name_spool(error: SpoolError, config: Config | None) -> str:
+    """The sentence of the error, with the key and the folder of the spool where it names no file in it."""
+    why = str(error) or type(error).__name__
+    if config is None or str(config.data_dir) in why:
+        return why
+    return f"data_dir = {show(str(config.data_dir))}: {why}"
 
 
 async def _show_life(link: Link, seconds: float) -> None:

@@ -227,7 +227,8 @@ class Supervisor:
             try:
                 child = await self._start(name, after_crash=has_worked, after_hang=has_hung)
             except OSError as exc:  # no memory or file handle, which may pass
-                telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}")
+                where = f" ({exc.filename})" if exc.filename else ""
+                telemetry.child_cannot_work(child=name, why=f"not started: {exc.strerror or exc}{where}")
                 await is_set_within(self._stopping, _RETRY_SECONDS)
                 continue
             code = await child.wait()

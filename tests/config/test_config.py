@@ -322,6 +322,61 @@ def test_environment_goes_before_the_file():
     assert config.s3.bucket == "other-mail"
 
 
+#: The least that a configuration says, as variables.
+ALONE = {
+    "RELAY_S3__BUCKET": "example-mail",
+    "RELAY_CONNECT__INSTANCE_ID": "12345678-90ab-cdef-1234-567890abcdef",
+    "RELAY_ROUTES__0__MATCH": '["support@example.com"]',
+}
+
+
+@pytest.fixture
+def no_default(monkeypatch, tmp_path):
+    """A machine without /etc/relay/relay.toml; gives the path in its place."""
+    path = tmp_path / "default.toml"
+    monkeypatch.setattr("relay.config.load.DEFAULT_PATH", str(path))
+    return path
+
+
+def test_environment_needs_no_file(no_default):
+    """Where nobody names a file and the default one is not there, the variables are the configuration."""
+    config = load_config(None, environ=ALONE)
+    assert config.s3.bucket == "example-mail"
+    assert config.routes[0].name == "support@example.com"
+
+
+def test_environment_that_is_not_enough_names_the_missing_file(no_default):
+    """Somebody whose file was lost, and whose environment has a key or two, hears of the file."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, environ={"RELAY_S3__BUCKET": "example-mail"})
+    *keys, last = caught.value.sentences
+    assert any(sentence.startswith("routes") for sentence in keys)
+    assert last.startswith(f"{no_default}: there is no such file; name one by --config")
+
+
+@pytest.mark.parametrize("environ", [{}, {"RELAY_SMTP_SERVICE_HOST": "10.0.0.1"}])
+def test_environment_without_a_key_is_no_configuration(no_default, environ):
+    """Variables of Kubernetes alone set no key: the missing file is the one mistake."""
+    with pytest.raises(ConfigError, match=r"\A.*there is no such file.*\Z") as caught:
+        load_config(None, environ=environ)
+    assert len(caught.value.sentences) == 1
+
+
+def test_file_that_was_named_must_be_there(no_default, tmp_path):
+    """A path that is wrong is a mistake, however much the environment says."""
+    wrong = str(tmp_path / "wrong.toml")
+    for path, environ in ((wrong, ALONE), (None, ALONE | {"RELAY_CONFIG": wrong})):
+        with pytest.raises(ConfigError, match="there is no such file"):
+            load_config(path, environ=environ)
+
+
+def test_default_file_that_cannot_be_read_is_not_passed_over(no_default):
+    """A link that leads nowhere at the default place is told, and not taken for no file."""
+    no_default.symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_config(None, environ=ALONE)
+
+
 def test_environment_alone_can_be_enough(write):
     """An empty file and the environment make a configuration."""
     environ = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+from pathlib import Path
 
 import apsw
 import pytest
@@ -15,6 +17,7 @@ from spool_helpers import NOW, build_config, build_submission, claim_one, raw_fi
 from relay import faults
 from relay.errors import SpoolCorruptError, SpoolError, SpoolFullError, SpoolSickError, SpoolUnfitError
 from relay.spool.local.database import open_database
+from relay.spool.local.errors import translate_error
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
@@ -387,3 +390,23 @@ async def test_probe_finds_what_reading_does_not(disk, intake, outbox, desk, wha
     disk.failing = ""
     for half in (intake, outbox):
         await half.probe()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        apsw.FullError("database or disk is full"),
+        apsw.IOError("disk I/O error"),
+        apsw.CantOpenError("unable to open database file"),
+        apsw.BusyError("database is locked"),
+        apsw.ReadOnlyError("attempt to write a readonly database"),
+        apsw.CorruptError("database disk image is malformed"),
+        OSError(errno.ENOSPC, "No space left on device", "/var/lib/relay/spool/spool.db"),
+        PermissionError(errno.EACCES, "Permission denied", "/var/lib/relay/spool/spool.db"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_of_the_spool_names_the_file(error):
+    """SQLite does not say which file it speaks of; our sentence does, for every error."""
+    database = Path("/var/lib/relay/spool/spool.db")
+    assert str(database) in str(translate_error(error, database))

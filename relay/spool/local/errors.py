@@ -30,7 +30,8 @@ def translate_error(exc: apsw.Error | OSError, place: Path | None = None) -> Spo
         isinstance(exc, apsw.IOError) and getattr(exc, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     )
     if isinstance(exc, apsw.FullError) or no_index:
-        return SpoolFullError("database or disk is full")
+        full = "database or disk is full"
+        return SpoolFullError(f"{place}: {full}" if place else full)
     damaged = isinstance(exc, apsw.NotADBError | apsw.CorruptError)
     return (SpoolDamagedError if damaged else SpoolSickError)(
         f"{place}: {type(exc).__name__}: {exc}" if place else f"{type(exc).__name__}: {exc}"

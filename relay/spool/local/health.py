@@ -245,7 +245,7 @@ def probe_spool(layout: Layout) -> None:
     try:
         gate = WriteLock(layout.gate)
         try:
-            with translated():
+            with translated(layout.database):
                 with gate.transaction(connection):
                     connection.execute(_COUNT)
                 fault_point("spool.probed")

@@ -90,7 +90,7 @@ class LocalIntake(Intake):
 
     def _open_clock(self, clocks: Clocks) -> SpoolClock:
         assert self._connection is not None
-        with translated():
+        with translated(self._layout.database):
             return SpoolClock(self._connection, self._write_lock, clocks)
 
     def now(self) -> datetime:
@@ -201,7 +201,7 @@ class LocalIntake(Intake):
                 self._fail(group, SpoolError(f"this mail cannot be stored: {exc}"), certain=True)
         except (apsw.Error, OSError) as exc:
             self._drop()
-            error = translate_error(exc)
+            error = translate_error(exc, self._layout.database)
             self._fail(group, error, certain=isinstance(error, SpoolFullError))
         except SpoolError as exc:
             self._fail(group, exc, certain=True)

@@ -124,7 +124,7 @@ class LocalOutbox(Outbox):
         self._changes = Changes(connection, self._layout, self._write_lock, self._reserve)
 
     def _open_clock(self, connection: apsw.Connection) -> SpoolClock:
-        with translated():
+        with translated(self._layout.database):
             return SpoolClock(connection, self._write_lock, self._clocks)
 
     def now(self) -> datetime:
