@@ -142,12 +142,29 @@ PARAMETER_UNKNOWN = _row(555, "5.4", "Parameter not recognised or not offered", 
 
 ROWS: tuple[Row, ...] = tuple(_rows)
 # Rows as octets, by identity: most replies are rows as they stand.
+_TEXTS = frozenset(row.reply for row in ROWS)
+#: Rows with words in braces; no two of them have the same code and status.
+_SHAPES = {
+    (row.reply.code, row.reply.status): row.reply
+    for row in ROWS
+    if "{" in row.reply.text and row.reply.code >= 400
+}
 _wire = {id(row.reply): f"{row.reply}\r\n".encode() for row in ROWS}
 
 
 def fill(reply: Reply, **words: object) -> Reply:
     """The reply with its words in braces filled in."""
     return Reply(reply.code, reply.status, reply.text.format(**words))
+
+
+def name_refusal(reply: Reply) -> str:
+    """The reply as its row of the table has it, so that replies of one row have one name; of a reply that is
+    in no row, because a handler of the operator's gave it, the code alone.
+    """
+    if reply in _TEXTS:
+        return str(reply)
+    shaped = _SHAPES.get((reply.code, reply.status))
+    return str(shaped) if shaped is not None else f"{reply.code} (handler)"
 
 
 def build_reply(reply: Reply) -> bytes:

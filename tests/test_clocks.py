@@ -39,6 +39,7 @@ WALL = {
     "cli/check": "the dates of certificates",
     "cli/init": "the date in a record that it advises",
     "cli/filters": "an age that a person means; the desk reads it by the spool's clock",
+    "cli/report": "the days that a person asks for",
     "cli/policy": "the days that a person asks for",
     "cli/trace": "shows",
     "cli/queue": "shows",

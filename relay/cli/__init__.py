@@ -39,6 +39,9 @@ COMMANDS = {
     "passwd": Command("relay.cli.passwd:passwd_command", "Set the password of a login, or remove the login."),
     "alarms": Command("relay.cli.alarms:alarms_group", "Try the receivers of alarms."),
     "policy": Command("relay.cli.policy:policy_group", "Report what the rules of the policy did."),
+    "report": Command(
+        "relay.cli.report:report_command", "Say what a day or a week brought, and what it cost."
+    ),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
     "replay": Command(
         "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."

@@ -53,7 +53,7 @@ def report_command(config_path: str | None, days: int, as_json: bool) -> None:
         if rules
         else f"No rule was met since {since}."
     )
-    for line in _show(rules):
+    for line in show_rules(rules):
         echo(line)
     if rules:
         echo(
@@ -93,7 +93,8 @@ def build_total(rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _show(rules: Sequence[dict[str, Any]]) -> Iterator[str]:
+def show_rules(rules: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The lines of the rules of a report, one for each."""
     for each in rules:
         did = "would have been" if each["observe"] else "was"
         saved = ""

@@ -29,7 +29,7 @@ from relay.delivery.ways import Ways
 from relay.errors import RemoteError, SpoolError
 from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
-from relay.spool.model import PolicyCount
+from relay.spool.model import DayCount, PolicyCount
 from relay.spool.opening import open_desk, open_outbox
 from relay.telemetry.metrics import begin_deliverer
 from relay.timing import is_set_within, utc_now
@@ -126,12 +126,13 @@ class Deliverer:
         )
 
     async def _count(self, outbox: Outbox) -> None:
-        """Write the counts of the policy to the spool once a minute, and at the end."""
-        counts: list[PolicyCount] = []
+        """Write the counts of days to the spool once a minute, and at the end."""
+        counts: list[PolicyCount | DayCount] = []
         stopped = False
         while not stopped:
             stopped = await is_set_within(self._stopped, _COUNT_SECONDS)
             counts += [PolicyCount(*key, mails) for key, mails in telemetry.take_counts()]
+            counts += telemetry.take_day_counts()
             try:
                 if counts:
                     await outbox.add_counts(counts)

@@ -61,6 +61,7 @@ class _Ready:
     request: Mapping[str, Any]
     expires_at: datetime
     adaptations: tuple[str, ...]
+    classification: str
     stored: bool = False
 
 
@@ -159,6 +160,7 @@ class Delivery:
                     contact_id=contact_id,
                     entry=trial.entry,
                     adaptations=ready.adaptations,
+                    classification=ready.classification,
                     stored=stored,
                 )
 
@@ -260,7 +262,13 @@ class Delivery:
             return Held(reason=FATE_UNKNOWN, detail=tell_doubt(since))
         if sent is not None and expires_at is not None and self._is_alive(expires_at, margin=_URL_MARGIN):
             await self._outbox.begin_sending(entry, token=sent["ClientToken"], now=self._now())
-            return _Ready(request=sent, expires_at=expires_at, adaptations=())
+            known, prefix = sent.get("Attributes", {}), self._config.contact.attribute_prefix
+            return _Ready(
+                request=sent,
+                expires_at=expires_at,
+                adaptations=tuple(known.get(f"{prefix}adaptations", "").split()),
+                classification=known.get(f"{prefix}classification", ""),
+            )
         config = self._snapshots.take()  # one for the fit and for the check: they agree
         rules = find_entry_rules(entry, route, config)
         handling = find_handling(entry, rules)
@@ -330,6 +338,7 @@ class Delivery:
             request=request,
             expires_at=stored.expires_at,
             adaptations=adaptations,
+            classification=plan.classification,
             stored=bool(plan.files) or original is not None,
         )
 

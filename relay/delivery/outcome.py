@@ -20,6 +20,8 @@ class Delivered:
     contact_id: str
     entry: Entry
     adaptations: tuple[str, ...] = ()
+    #: The class of the mail as its contact's attribute has it; "" where the contact has none.
+    classification: str = ""
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
     #: The services of this attempt that are those of some instances only (`apart`).
@@ -85,14 +87,15 @@ class Recorded:
     detail: str = ""
     contact_id: str | None = None
     adaptations: tuple[str, ...] = ()
+    classification: str = ""
     #: The instant of the next attempt, where the entry is deferred.
     until: datetime | None = None
     error: RemoteError | None = None
 
 
-def tell(recorded: Recorded, *, seconds: float, ahead: timedelta = timedelta()) -> None:
-    """Write the line of the log for an attempt that took so many seconds, and count it; the wall clock is so
-    far `ahead` of the spool's.
+def tell(recorded: Recorded, *, seconds: float, now: datetime, ahead: timedelta = timedelta()) -> None:
+    """Write the line of the log for an attempt that took so many seconds, and count it. `now` is the spool's
+    clock, and the wall clock is so far `ahead` of it.
     """
     telemetry.delivery_attempted(
         entry=recorded.entry,
@@ -104,4 +107,6 @@ def tell(recorded: Recorded, *, seconds: float, ahead: timedelta = timedelta()) 
         next_attempt_at=(recorded.until + ahead).isoformat() if recorded.until else None,
         error=recorded.error,
         seconds=seconds,
+        classification=recorded.classification,
+        waited_seconds=(now - recorded.entry.accepted_at).total_seconds(),
     )

@@ -236,9 +236,10 @@ class Runner:
             return
         finally:
             keeping.cancel()
-        tell(recorded, seconds=loop.time() - begun, ahead=self._wall() - self._now())
+        now = self._now()
+        tell(recorded, seconds=loop.time() - begun, now=now, ahead=self._wall() - now)
         if isinstance(outcome, Delivered):
-            waited = self._now() - entry.accepted_at
+            waited = now - entry.accepted_at
             telemetry.contact_made(route=entry.destination.route, seconds=waited.total_seconds())
 
     async def _outcome(self, entry: Entry) -> Outcome:
@@ -273,6 +274,7 @@ class Runner:
                     outcome="done",
                     contact_id=outcome.contact_id,
                     adaptations=outcome.adaptations,
+                    classification=outcome.classification,
                 )
             case Held():
                 await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)

@@ -357,4 +357,5 @@ def log_end(
         duplicate=duplicate,
         repairs=sorted(transaction.repairs) if transaction.repairs else (),
         results=mail.results if mail is not None else None,
+        author=mail.author if mail is not None else None,
     )

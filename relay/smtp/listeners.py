@@ -162,7 +162,7 @@ class Listeners:
         self._server.limits = config.limits
 
     async def _count(self) -> None:
-        """Hand the counts of the policy to the spool, and look at lists in files, once a minute."""
+        """Hand the counts of days to the spool, and look at lists in files, once a minute."""
         while True:
             await asyncio.sleep(_COUNT_SECONDS)
             self._hand_over_counts()
@@ -170,7 +170,8 @@ class Listeners:
                 await self._lists.refresh()
 
     def _hand_over_counts(self) -> None:
-        self._intake.note_counts([PolicyCount(*key, mails) for key, mails in telemetry.take_counts()])
+        met = [PolicyCount(*key, mails) for key, mails in telemetry.take_counts()]
+        self._intake.note_counts([*met, *telemetry.take_day_counts()])
 
     def problem(self) -> str:
         """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""

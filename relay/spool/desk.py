@@ -18,6 +18,7 @@ from relay.spool.change import Changed, Target
 from relay.spool.model import (
     Backlog,
     Bulk,
+    DayCount,
     Entry,
     Event,
     Filter,
@@ -27,6 +28,9 @@ from relay.spool.model import (
     State,
     Submission,
 )
+
+#: A day after every day.
+LAST_DAY = "9999-12-31"
 
 
 class Desk(Protocol):
@@ -117,8 +121,11 @@ class Desk(Protocol):
         the last did.
         """
 
-    def policy_counts(self, *, since: str) -> Sequence[PolicyCount]:
+    def policy_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[PolicyCount]:
         """The counts of the days from that one on ("2026-11-29", in UTC), the largest first; `day` is ""."""
+
+    def day_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[DayCount]:
+        """The counts of what happened on those days, by name, the largest first; `day` is ""."""
 
     def routes(self) -> Sequence[str]:
         """The names of the routes of all entries, finished ones too. Costs a walk over all entries."""

@@ -28,6 +28,7 @@ from typing import Protocol
 from relay.envelope import SpoolId
 from relay.spool.model import (
     Aged,
+    DayCount,
     Entry,
     Paused,
     PolicyCount,
@@ -86,7 +87,7 @@ class Intake(Protocol):
     def confirm(self, spool_id: SpoolId) -> None:
         """Note, soon and without waiting, that the peer has seen our 250 for this mail."""
 
-    def note_counts(self, counts: Sequence[PolicyCount]) -> None:
+    def note_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         """Add to the counts of days, soon and without waiting. What cannot be written is tried again with the
         next write.
         """
@@ -329,7 +330,7 @@ class Outbox(Protocol):
     async def paused(self) -> Paused:
         """The pauses and holds that are in force."""
 
-    async def add_counts(self, counts: Sequence[PolicyCount]) -> None:
+    async def add_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         """Add to the counts of days; those of days over a year ago are forgotten."""
 
     async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:

@@ -105,6 +105,19 @@ class PolicyCount(NamedTuple):
     mails: int
 
 
+class DayCount(NamedTuple):
+    """The number of times that something happened on a day; `relay.telemetry.counts` has the names."""
+
+    #: In UTC, as "2026-11-29".
+    day: str
+    name: str
+    #: The kind, such as a reason or a domain; "" where there is but one, "other" beyond a thousand of a day.
+    label: str
+    number: int
+    #: The most that was measured with one of them, in milliseconds; 0 where nothing is measured.
+    most: int = 0
+
+
 class Receipt(NamedTuple):
     """The answer of `put`."""
 

@@ -8,7 +8,7 @@ obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
 
 from __future__ import annotations
 
-from relay.telemetry.counts import take_counts
+from relay.telemetry.counts import take_counts, take_day_counts
 from relay.telemetry.current import configure, current_log
 from relay.telemetry.daemon import (
     admin_opened,
@@ -176,6 +176,7 @@ __all__ = [
     "spool_swept",
     "step_timed",
     "take_counts",
+    "take_day_counts",
     "transaction_aborted",
     "transaction_ended",
     "worker_died",

@@ -6,11 +6,12 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from relay.errors import RemoteError
 from relay.spool.model import Entry
+from relay.telemetry.counts import Counted, count_day, count_delay
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES, ENTRIES
 
@@ -28,9 +29,11 @@ def delivery_attempted(
     adaptations: Sequence[str] = (),
     next_attempt_at: str | None = None,
     error: RemoteError | None = None,
+    classification: str = "",
+    waited_seconds: float = 0.0,
 ) -> None:
     """A delivery attempt ended: which mail, where to, the outcome, and whose error it was. One line for each
-    attempt.
+    attempt. `waited_seconds`: from the acceptance of the mail to now.
     """
     DELIVERIES.labels(outcome).inc()
     if outcome in ("held", "buried"):
@@ -41,6 +44,10 @@ def delivery_attempted(
         DELIVERY_FAILURES.labels(error.service, error.failure).inc()
     for code in adaptations:
         ADAPTATIONS.labels(code).inc()
+    if outcome == "done" and contact_id is not None and not reason:
+        _count_contact(entry, adaptations, classification=classification, seconds=waited_seconds)
+    elif (name := _NAMES.get((outcome, reason == "already_there"))) is not None:
+        count_day(name, reason)
     fields: dict[str, Any] = {
         **_about(entry),
         "route": entry.destination.route,
@@ -59,6 +66,27 @@ def delivery_attempted(
     if reason == "already_there":  # done, though the contact's id may be unknown
         level = current_log().warning
     level("delivery.attempted", **fields)
+
+
+#: The names by which outcomes other than a contact are counted; the rest changes nothing.
+_NAMES: Mapping[tuple[Outcome, bool], Counted] = {
+    ("done", True): Counted.ALREADY,
+    ("done", False): Counted.DROPPED,
+    ("deferred", False): Counted.DEFERRED,
+    ("held", False): Counted.HELD,
+    ("buried", False): Counted.DEAD,
+}
+
+
+def _count_contact(entry: Entry, adaptations: Sequence[str], *, classification: str, seconds: float) -> None:
+    """Count a new contact for the report of its day."""
+    count_day(Counted.CONTACT, entry.destination.route)
+    count_day(Counted.CLASS, classification)
+    count_delay(seconds)
+    for code in set(adaptations):
+        count_day(Counted.ADAPTED, code)
+    if adaptations:
+        count_day(Counted.ADAPTED_MAIL)
 
 
 def rung_refused(*, entry: Entry, code: str, detail: str, following: str) -> None:

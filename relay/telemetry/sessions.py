@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay.replies import name_refusal
+from relay.telemetry.counts import Counted, count_day, count_received
 from relay.telemetry.current import current_log, tells_debug
 from relay.telemetry.identity import list_words
 from relay.telemetry.metrics import (
@@ -71,6 +73,7 @@ def session_refused(
     `again`: the peer was told so a moment ago. `reference` stands in the reply where that is a 5yz.
     """
     SESSIONS_REFUSED.labels(reply.enhanced).inc()
+    count_day(Counted.REFUSED_SESSION, name_refusal(reply))
     log = current_log().debug if again else current_log().info
     named = {"spool_id": reference} if reference is not None else {}
     log("session.refused", peer=peer, listener=listener, reply=str(reply), **named)
@@ -109,6 +112,7 @@ def recipient_refused(
     was written. `again`: not the first of its session.
     """
     RECIPIENTS_REFUSED.labels(str(reply.code)).inc()
+    count_day(Counted.REFUSED_RECIPIENT, name_refusal(reply))
     log = current_log().debug if again else current_log().info
     told = {"forward_path": forward_path, "reply": str(reply), "said": said}
     log("recipient.refused", spool_id=spool_id, peer=peer, **told)
@@ -118,6 +122,8 @@ def command_refused(*, peer: str, reply: Reply, reference: str, again: bool, sai
     """A command got a 5yz; `reference` stands in the reply. `again`: not the first of its session, or logged
     already. `said`: the command, MAIL and RCPT with their paths as they were written.
     """
+    if said[:4].upper() == "MAIL":  # the others are counted as recipients or as mails, or bring no mail
+        count_day(Counted.REFUSED_SENDER, name_refusal(reply))
     log = current_log().debug if again else current_log().info
     log(
         "command.refused",
@@ -153,13 +159,23 @@ def transaction_ended(
     duplicate: bool = False,
     repairs: Sequence[str] = (),
     results: Mapping[str, str] | None = None,
+    author: str | None = None,
 ) -> None:
-    """A transaction ended: the one line that says what came, from whom, for whom, and what was answered."""
+    """A transaction ended: the one line that says what came, from whom, for whom, and what was answered.
+    It is counted by the domain of `author`, else of the reverse-path.
+    """
     BY_DISPOSITION[disposition].inc()
     if disposition is Disposition.ACCEPT:
         RECEIVED_BYTES.inc(size)
         if duplicate:
             DUPLICATES.inc()
+            count_day(Counted.DUPLICATE)
+    if disposition is Disposition.QUARANTINE:
+        count_day(Counted.QUARANTINED)
+    elif disposition is not Disposition.ACCEPT:
+        count_day(Counted.REFUSED_MAIL, name_refusal(reply))
+    if not duplicate and (disposition is Disposition.ACCEPT or disposition is Disposition.QUARANTINE):
+        count_received(author or reverse_path or "", size)
     more: dict[str, Any] = {}
     if duplicate:
         more["duplicate"] = True

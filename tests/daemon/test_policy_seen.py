@@ -288,6 +288,29 @@ def test_all_rules(world):
     # Refused: dmarc, the blocked one, and the one that counts for both of its rules.
     assert told["total"]["saved_usd"] == round((drops + 4) * 0.08, 2)
     assert told["total"]["would_save_usd"] == 0.16
+    check_report(json.loads(daemon.run("report", "--week", "--json").stdout), seen, attempts, drops=drops)
+
+
+def check_report(told, seen, attempts, *, drops):
+    """The report of the day has each mail once: at the wire by its reply, afterwards by its outcome."""
+    refused, deferred = told["refused"]["mails"], told["deferred"]["mails"]
+    assert sum(refused.values()) == 3
+    assert refused["550 5.7.26 Several authentication checks failed"] == 1
+    assert deferred == {"451 4.7.23 Not authorised by SPF, try again later": 1}
+    mails = {line["spool_id"] for line in attempts}
+    assert told["received"]["mails"] == len(mails)
+    assert told["received"]["held"] == 1
+    assert told["received"]["octets"] > len(mails)
+    delivered = told["delivered"]
+    released = 1
+    assert delivered["contacts"] == sum(line["contact_id"] is not None for line in attempts) + released
+    assert delivered["routes"].keys() >= {"tag", "flow", "watch", "hold", "open"}
+    assert sum(each["contacts"] for each in delivered["classes"].values()) == delivered["contacts"]
+    assert delivered["classes"].keys() >= {"human"}
+    assert 0 < delivered["delay_seconds"]["p50"] <= delivered["delay_seconds"]["max"]
+    assert sum(told["dropped"].values()) == drops
+    assert told["held"]["policy.spf.fail"] == 1
+    assert told["policy"]["total"]["would_save_usd"] == 0.16
 
 
 def explain(world, mails):

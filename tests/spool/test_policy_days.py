@@ -7,7 +7,7 @@ import contextlib
 from spool_helpers import build_config
 
 from relay.spool.local.days import MOST_DOMAINS
-from relay.spool.model import PolicyCount
+from relay.spool.model import DayCount, PolicyCount
 from relay.spool.opening import open_desk, open_intake, open_outbox
 
 
@@ -57,3 +57,24 @@ async def test_days_over_a_year_old_are_forgotten(tmp_path):
     await outbox.close()
     (only,) = read(config, "2020-01-01")
     assert only.mails == 2
+
+
+async def test_days_keep_what_happened_and_the_most(tmp_path):
+    """Both halves add to one number, the largest measure stays, and labels past a thousand are one."""
+    config = build_config(tmp_path)
+    intake = open_intake(config)
+    intake.note_counts([DayCount("2026-11-29", "delay", "1000", 2, 900), count()])
+    await intake.close()
+    outbox = open_outbox(config)
+    await outbox.add_counts([DayCount("2026-11-29", "delay", "1000", 1, 850)])
+    await outbox.add_counts([DayCount("2026-11-28", "held", f"r{number}", 1) for number in range(1_002)])
+    await outbox.add_counts([DayCount("2025-11-01", "held", "old", 1)])
+    await outbox.add_counts([DayCount("2026-11-29", "dead", "r", 1)])
+    await outbox.close()
+    with contextlib.closing(open_desk(config)) as desk:
+        assert desk.day_counts(since="2026-11-29") == [
+            DayCount("", "dead", "r", 1),
+            DayCount("", "delay", "1000", 3, 900),
+        ]
+        before = desk.day_counts(since="2020-01-01", until="2026-11-28")
+    assert (len(before), before[0]) == (MOST_DOMAINS + 1, DayCount("", "held", "other", 2))

@@ -22,7 +22,7 @@ from relay.config.alarms import Alarms
 from relay.errors import LeaseLostError
 from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
-from relay.spool.model import Filter, PolicyCount, PolicyHold, State
+from relay.spool.model import DayCount, Filter, PolicyCount, PolicyHold, State
 from relay.spool.opening import find_clock_step, open_intake
 from relay.vocabulary import Rung
 
@@ -47,6 +47,7 @@ WALKS = {
 #: Plans that read a whole table or sort, by function, and why they may.
 PLANS = {
     "days.read_counts": "adds up the days of a report, for a person",
+    "days.read_days": "adds up the days of a report, for a person",
     "claims.find_probes": "sorts ten rows of an array",
     "claims._queued": "sorts the few probes of a claim",
     "claims._read": "sorts the entries of one claim",
@@ -201,6 +202,7 @@ async def deliver(outbox) -> str:
     await outbox.claim(now=later(3600), limit=8, lease_seconds=60)  # leases have ended
     await outbox.paused()
     await outbox.add_counts([PolicyCount("2026-11-29", "spf.fail", "tag", False, "r1", "x.example", 1)])
+    await outbox.add_counts([DayCount("2026-11-29", "received", "x.example", 1)])
     return doubtful.reference
 
 
@@ -250,6 +252,7 @@ def operate(desk, ids) -> None:
     desk.paused()
     desk.routes()
     desk.policy_counts(since="2026-01-01")
+    desk.day_counts(since="2026-01-01")
     desk.others(build_submission(ids[0]))
     desk.drop(ids[8:10], now=at)
 

@@ -18,7 +18,7 @@ from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.change import Changed, Left, Target
-from relay.spool.desk import Desk
+from relay.spool.desk import LAST_DAY, Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
@@ -34,7 +34,7 @@ from relay.spool.local.database import (
     open_to_look,
     query,
 )
-from relay.spool.local.days import read_counts
+from relay.spool.local.days import read_counts, read_days
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.ids import split_id
@@ -55,6 +55,7 @@ from relay.spool.model import (
     RETRIABLE,
     Backlog,
     Bulk,
+    DayCount,
     Entry,
     Event,
     Filter,
@@ -265,9 +266,13 @@ class LocalDesk(Desk):
         """The instant of the spool's clock that a command means by what the wall clock shows."""
         return Display(self._connection, self._clocks).read(now)
 
-    def policy_counts(self, *, since: str) -> Sequence[PolicyCount]:
+    def policy_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[PolicyCount]:
         with self._told():
-            return read_counts(self._connection, since=since)
+            return read_counts(self._connection, since=since, until=until)
+
+    def day_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[DayCount]:
+        with self._told():
+            return read_days(self._connection, since=since, until=until)
 
     def routes(self) -> Sequence[str]:
         with self._view() as view:

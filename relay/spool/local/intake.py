@@ -35,7 +35,7 @@ from relay.spool.local.room import Reserve, Room
 from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
-from relay.spool.model import PolicyCount, Receipt, Submission
+from relay.spool.model import DayCount, PolicyCount, Receipt, Submission
 from relay.spool.raw_file import RawFile
 from relay.timing import MACHINE, Clocks
 
@@ -80,7 +80,7 @@ class LocalIntake(Intake):
         self._unconfirmed: set[SpoolId] = set()
         self._confirmed: deque[SpoolId] = deque()
         #: Counts that are not written yet.
-        self._counts: deque[tuple[PolicyCount, ...]] = deque(maxlen=_MOST_COUNTS)
+        self._counts: deque[tuple[PolicyCount | DayCount, ...]] = deque(maxlen=_MOST_COUNTS)
         self._writer: Writer[Prepared, Receipt] = Writer(
             self._commit,
             name="spool-intake",
@@ -126,7 +126,7 @@ class LocalIntake(Intake):
             # At once, because the peer's next mail may be the same, and may come to another receiver.
             self._writer.nudge()
 
-    def note_counts(self, counts: Sequence[PolicyCount]) -> None:
+    def note_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         if counts:
             self._counts.append(tuple(counts))
             self._writer.nudge()

@@ -264,10 +264,23 @@ CREATE TABLE policy_days (
 ) WITHOUT ROWID;
 """
 
+_ELEVENTH = """
+-- What happened on a day, for `relay report`: so many of each name and label, and the most of what was measured with them.
+-- At most a thousand labels of a name and day, and the rest as "other".
+CREATE TABLE day_counts (
+    day    TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    label  TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    most   INTEGER NOT NULL,
+    PRIMARY KEY (day, name, label)
+) WITHOUT ROWID;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
-MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH)
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH)
 
 
 def stand_in(connection: apsw.Connection, migrations: Sequence[str]) -> None:
