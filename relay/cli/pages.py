@@ -43,7 +43,8 @@ def build_table(entries: Sequence[Entry], now: datetime) -> Iterator[str]:
         )
         reason, detail = entry.shown_reason
         if reason:
-            yield f"    {printable(because(reason, detail))}"
+            # the detail of its route's hold stands once, in the sentence about the route
+            yield f"    {printable(because(reason, detail if entry.reason else ''))}"
         if entry.state is State.DONE:
             yield f"    contact {entry.contact_id}" if entry.contact_id else "    no contact id of ours"
 

@@ -129,8 +129,9 @@ def _echo_stories(view: SpoolView, found: _Found, *, limit: int) -> None:
         echo(f"({hidden} older entries are not shown; --limit {len(found.entries)} shows them)")
     paused = view.desk.paused()
     attended, now = view.desk.attended(), datetime.now(UTC)
+    told: set[str] = set()
     for entry in found.entries[-limit:]:
-        status = build_status(entry, paused, attended=attended, now=now)
+        status = build_status(entry, paused, attended=attended, now=now, told=told)
         lines = [*_story(entry), *map(_event_line, view.desk.history(entry)), f"  now       {status}"]
         echo(*lines, "")
 

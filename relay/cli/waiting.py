@@ -1,20 +1,23 @@
 """The reasons why mail is not delivered, and what a person can do about each, in words.
 
-Owns the sentences about pauses, held routes, and a daemon that does not run. Never changes anything.
+Owns the sentences about pauses, held routes, and a daemon that does not run: an answer tells of a route once,
+and shortly; `relay queue show` has the whole detail. Never changes anything.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSet
 from datetime import datetime
 from typing import NamedTuple
 
 from relay.cli.entries import echo_note, id_of, printable, span
 from relay.spool.desk import Desk
-from relay.spool.model import Entry, Paused, State
+from relay.spool.model import Entry, Hold, Paused, State
 
 UNATTENDED = "no daemon runs that delivers"
+#: Characters of an error's detail in a sentence about its route: two lines of a terminal with the rest.
+_DETAIL_LENGTH = 100
 
 
 class Stop(NamedTuple):
@@ -36,31 +39,51 @@ def resume(subject: str) -> str:
     return f"relay resume {word}" + (f" {shlex.quote(name)}" if name else "")
 
 
+def _tell_reason(hold: Hold) -> str:
+    """The reason of a hold with the beginning of its detail."""
+    detail = hold.detail
+    if len(detail) > _DETAIL_LENGTH:
+        detail = detail[: _DETAIL_LENGTH - 3].rstrip() + "..."
+    return f"{hold.reason}: {detail}" if detail else hold.reason
+
+
 def stops_of(routes: Iterable[str], paused: Paused) -> list[Stop]:
-    """The stops of these routes: first those by an error, then those that were asked for."""
+    """The stops of these routes, each subject once: first those by an error, then those that were asked
+    for.
+    """
     wanted = {*routes}
-    stops = []
+    stops, held = [], set()
     for hold in paused.holds:
         if hold.route in wanted:
-            why = f": {hold.detail}" if hold.detail else ""
-            stops.append(Stop(f"route {hold.route}", f"the route {hold.route} is held by {hold.reason}{why}"))
+            held.add(hold.route)
+            also = ", and paused" if hold.route in paused.routes else ""
+            why = f"the route {hold.route} is held by {_tell_reason(hold)}{also}"
+            stops.append(Stop(f"route {hold.route}", why))
     if paused.delivery and wanted:
         stops.append(Stop("delivery", "the delivery is paused"))
     stops += [
-        Stop(f"route {name}", f"the route {name} is paused") for name in paused.routes if name in wanted
+        Stop(f"route {name}", f"the route {name} is paused")
+        for name in paused.routes
+        if name in wanted - held
     ]
     return stops
 
 
 def find_stops(entry: Entry, paused: Paused) -> list[Stop]:
-    """The stops of this entry, each subject once; none where it is being delivered, finished or given up."""
+    """The stops of this entry; none where it is being delivered, finished or given up."""
     if entry.shown_state not in {State.QUEUED, State.HELD}:
         return []
-    return list({stop.subject: stop for stop in stops_of([entry.destination.route], paused)}.values())
+    return stops_of([entry.destination.route], paused)
 
 
-def build_status(entry: Entry, paused: Paused, *, attended: bool, now: datetime) -> str:
-    """A sentence about where an entry stands, and what has to happen next."""
+def build_status(
+    entry: Entry, paused: Paused, *, attended: bool, now: datetime, told: MutableSet[str] | None = None
+) -> str:
+    """A sentence about where an entry stands, and what has to happen next.
+
+    `told` are the subjects of the stops that the same answer has told before; those told here are added.
+    """
+    told = set() if told is None else told
     if entry.state is State.LEASED:
         return f"is being delivered (attempt {entry.attempts})"
     if entry.state is State.HELD:
@@ -71,7 +94,9 @@ def build_status(entry: Entry, paused: Paused, *, attended: bool, now: datetime)
         if entry.contact_id:
             return f"done: contact {entry.contact_id}, {entry.updated_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"done, without a contact id of ours ({entry.reason})"
-    causes = [stop.sentence for stop in stops_of([entry.destination.route], paused)]
+    stops = stops_of([entry.destination.route], paused)
+    causes = [f"{stop.subject}, as above" if stop.subject in told else stop.sentence for stop in stops]
+    told |= {stop.subject for stop in stops}
     if not attended:
         causes.append(UNATTENDED)
     due = "is due"
@@ -91,13 +116,14 @@ def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> 
         yield f"The intake is paused, no mail is accepted: {resume('intake')}"
     if paused.delivery:
         yield f"The delivery is paused, nothing is delivered: {resume('delivery')}"
-    for route in paused.routes:
+    held = {hold.route for hold in paused.holds}
+    for route in (route for route in paused.routes if route not in held):
         yield printable(f"The route {route} is paused: {resume(f'route {route}')}")
     for hold in paused.holds:
         since = span(hold.lasts(now).total_seconds())
-        why = f"{hold.reason}: {hold.detail}" if hold.detail else hold.reason
+        ends = "and paused, until" if hold.route in paused.routes else "until a probe succeeds or"
         yield printable(
-            f"The route {hold.route} is held for {since} ({why}), until a probe succeeds or: "
+            f"The route {hold.route} is held for {since} ({_tell_reason(hold)}), {ends}: "
             f"{resume(f'route {hold.route}')}"
         )
 

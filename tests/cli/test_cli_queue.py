@@ -248,7 +248,7 @@ def test_entry_of_a_held_route_is_listed_as_held(spool):
         }.items() <= record.items()
     printed = spool.run("queue", "list").stdout
     assert f"{sales}.2  held " in printed
-    assert "    connect.AccessDenied: no right\n" in printed
+    assert "    connect.AccessDenied\n" in printed
     assert "1 queued, 0 leased, 1 held, 0 dead, 0 done\n" in printed
     assert "The route sales is held for " in printed
     assert "until a probe succeeds or: relay resume route sales" in printed
@@ -572,3 +572,41 @@ def test_every_key_for_programs_is_documented(spool):
     named = set(re.findall(r"`([a-z0-9_]+)`", page.partition("## ")[0]))
     assert keys_of(documents) - named == set()
     assert {"spool_id", "duplicate"} <= named
+
+
+#: A refusal as long as AWS writes them.
+LONG = (
+    "User: arn:aws:sts::123456789012:assumed-role/relay/i-0123456789abcdef0 is not authorized to perform " * 3
+)
+
+
+@pytest.mark.parametrize("is_paused", [False, True], ids=["held", "held and paused"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("queue", "list"),
+        ("queue", "summary"),
+        ("queue", "retry"),
+        ("queue", "release"),
+        ("trace", "ann@customer.example"),
+        ("pause", "intake"),
+        ("resume", "delivery"),
+    ],
+    ids=" ".join,
+)
+def test_answer_tells_of_a_held_route_once_and_shortly(spool, words, is_paused):
+    """However many entries wait for the route, its error stands once in the answer, by its beginning, with
+    the one command that ends all that stops it.
+    """
+    ids = [spool.put(destinations=SALES) for _ in range(3)]
+    spool.hold_route(detail=LONG)
+    if is_paused:
+        spool.run("pause", "route", "sales")
+    spool.run("pause", "delivery")
+    more = ids if words[-1] in ("retry", "release") else ()
+    printed = spool.run(*words, *more).stdout
+    assert printed.count("route sales is held") == printed.count(LONG[:60]) == 1
+    assert LONG[:120] not in printed
+    assert printed.count("relay resume route sales") == 1
+    assert ("and paused" in printed) is is_paused
+    assert "route sales is paused" not in printed
