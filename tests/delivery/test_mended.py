@@ -191,7 +191,7 @@ async def test_attempt_that_outlasts_its_lease_is_the_only_one(box, world):
     time.
     """
     spool_id = await world.put(1, world.config())
-    box.chaos(connect={"latency_seconds": 1.5})
-    async with world.running(world.config(deliver={"lease_seconds": 0.3})):
+    box.chaos(connect={"latency_seconds": 3.0})
+    async with world.running(world.config(deliver={"lease_seconds": 1.0})):
         await world.until(lambda: world.entry(spool_id).state is State.DONE)
     assert world.entry(spool_id).attempts == 1

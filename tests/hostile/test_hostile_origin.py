@@ -271,7 +271,8 @@ def test_most_signatures_by_the_largest_keys_cost_less_than_a_second():
         )
         signed += ends + b"ARC-Authentication-Results: i=%d; x; dmarc=pass\r\n" % at
     attributes, seconds = find(signed + MAIL, Keys([], [], 1))
-    assert attributes["relay_dkim"] == "fail"
+    # On a busy machine these eight may need all the time that a mail has for them.
+    assert attributes["relay_dkim"] in {"fail", "temperror"}
     assert attributes["relay_arc"] == "temperror"
     assert "processor time" in attributes["relay_arc_detail"]
     assert seconds < 1

@@ -242,7 +242,8 @@ class Reserve:
         try:
             return act()
         except SpoolError as exc:
-            if not self.release(exc):
+            # Another process may have released it in this moment: then there is room, too.
+            if not self.release(exc) and not (isinstance(exc, SpoolFullError) and self.is_out()):
                 raise
             return act()
 
