@@ -38,7 +38,7 @@ def _show_received(report: Mapping[str, Any]) -> Iterator[str]:
     received = report["received"]
     yield ""
     yield (
-        f"Received: {received['mails']:,}, {_size(received['octets'])}; of them held at once by a policy: "
+        f"Received: {received['mails']:,} mails, {_size(received['octets'])}; of them held at once by a policy: "
         f"{received['held']:,}; retransmissions besides: {received['duplicates']:,}"
     )
     for title, kinds in (("Refused", report["refused"]), ("Told to try again", report["deferred"])):

@@ -238,7 +238,14 @@ class Transfer:
             self._discard()
         if self._over and not self.committing:
             seconds = now - self.transaction.started_at
-            telemetry.commit_late(spool_id=self.transaction.spool_id, seconds=seconds, stored=reply.positive)
+            telemetry.commit_late(
+                spool_id=self.transaction.spool_id,
+                seconds=seconds,
+                stored=reply.positive,
+                duplicate=duplicate,
+                sender=self.acceptance.author or self.transaction.reverse_path or "",
+                size=self.content.size + self.acceptance.trace_size,
+            )
             return
         self._log(reply, now=now, spool_id=spool_id, duplicate=duplicate)
         if not self._over:

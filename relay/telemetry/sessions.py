@@ -172,7 +172,7 @@ def transaction_ended(
             count_day(Counted.DUPLICATE)
     if disposition is Disposition.QUARANTINE:
         count_day(Counted.QUARANTINED)
-    elif disposition is not Disposition.ACCEPT:
+    elif disposition is not Disposition.ACCEPT and destinations:  # else each of them was counted at its RCPT
         count_day(Counted.REFUSED_MAIL, name_refusal(reply))
     if not duplicate and (disposition is Disposition.ACCEPT or disposition is Disposition.QUARANTINE):
         count_received(author or reverse_path or "", size)
@@ -208,10 +208,14 @@ _ENDED = {
 }
 
 
-def commit_late(*, spool_id: str, seconds: float, stored: bool) -> None:
+def commit_late(
+    *, spool_id: str, seconds: float, stored: bool, duplicate: bool = False, sender: str = "", size: int = 0
+) -> None:
     """A commit ended after its peer was told to try again; the peer's next try is recognised as a duplicate
-    where this one was stored.
+    where this one was stored. So the mail counts as received here, unless it was a duplicate itself.
     """
+    if stored and not duplicate:
+        count_received(sender, size)
     current_log().warning("commit.late", spool_id=spool_id, seconds=round(seconds, 3), stored=stored)
 
 

@@ -77,7 +77,7 @@ def test_report_of_today_in_words(path):
     text = run(path)
     assert text.splitlines()[0] == f"{days_ago(0)}, in UTC"
     for line in (
-        "Received: 415, 3.0 MiB; of them held at once by a policy: 0; retransmissions besides: 2",
+        "Received: 415 mails, 3.0 MiB; of them held at once by a policy: 0; retransmissions besides: 2",
         "Refused, recipients: 7",
         "        7  550 5.1.1 No such address here",
         "Refused, mails: 1",

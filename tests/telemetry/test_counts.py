@@ -26,7 +26,7 @@ def end(reply, disposition, **more):
     """A transaction that ended with this reply."""
     telemetry.transaction_ended(
         disposition=disposition, reply=reply, spool_id="s", message_id=None, reverse_path="a@x.example",
-        destinations=[], peer="192.0.2.1", helo=None, protocol="SMTP", tls=None, size=10, seconds=0.1,
+        destinations=["support@example.com"], peer="192.0.2.1", helo=None, protocol="SMTP", tls=None, size=10, seconds=0.1,
         author="b@X.example", **more,
     )  # fmt: skip
 
