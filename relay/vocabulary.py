@@ -116,8 +116,10 @@ class AlarmKind(StrEnum):
 
     #: Mail was given up, and waits for a person.
     DEAD_LETTERS = "dead_letters"
-    #: Mail is held, and waits for a person.
+    #: Mail is held by something else than a rule of the policy, and waits for a person.
     HELD = "held"
+    #: Mail is held by a rule of the operator's own, and waits for a person.
+    POLICY_HELD = "policy_held"
     #: Mail of a route waits because its configuration is wrong: one alarm for each route.
     ROUTE_HELD = "route_held"
     #: Mail defeated the relay itself and went out as its original.

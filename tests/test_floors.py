@@ -55,6 +55,7 @@ FLOORS = {
     "relay.delivery.retry": 1,
     "relay.alarms.model": 1,
     "relay.alarms.presets": 1,
+    "relay.alarms.quarantine": 1,
     "relay.aws.proof": 1,
     "relay.scan.model": 1,
     # 2, edges: one outside thing each.

@@ -43,6 +43,7 @@ _SEVERITIES = {
     AlarmKind.DISK_FULL: Severity.CRITICAL,
     AlarmKind.SERVICE_AWAY: Severity.CRITICAL,
     AlarmKind.HUNG: Severity.CRITICAL,
+    AlarmKind.POLICY_HELD: Severity.WARNING,
     AlarmKind.TEMPLATE_REFUSED: Severity.WARNING,
     AlarmKind.LOG_LARGE: Severity.WARNING,
     AlarmKind.CLOCK: Severity.WARNING,
@@ -101,6 +102,7 @@ def parse_state_json(text: str) -> QueueState:
             "clock_step_seconds": 0.0,
             "log_bytes": 0,
             "ledger_rows": 0,
+            **_read_holds(dict(record)),
         } | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])
         templates = tuple((str(route), str(why)) for route, why in earlier["templates"])
@@ -125,6 +127,18 @@ def parse_state_json(text: str) -> QueueState:
     )
 
 
+def _read_holds(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The holds as a version saw them that told of all alike: all were told, as the alarm `held`."""
+    newest = record.get("newest_held", 0.0)
+    return {
+        "held_seen": newest,
+        "newest_other_held": newest if record.get("held") else 0.0,
+        "policy_untold": False,
+        "policy_told_at": 0.0,
+        "digest_at": 0.0,
+    }
+
+
 def _is_like(value: object, plain: object) -> bool:
     return isinstance(value, (int, float) if isinstance(plain, float) else type(plain))
 
@@ -132,8 +146,9 @@ def _is_like(value: object, plain: object) -> bool:
 def compare_states(before: QueueState, now: QueueState) -> tuple[Alarm, ...]:
     """Compare two looks at the queue. Returns the alarms to be sent.
 
-    Dead letters and held mail are told each time that new ones came since the look before, and once when none
-    is left. A held route, an outage, an age or a sick spool is told once, and once more when it is over.
+    Dead letters and mail held by a fault are told each time that new ones came since the look before, and
+    once when none is left; mail that the policy holds is told when it is due. A held route, an outage,
+    an age or a sick spool is told once, and once more when it is over.
     """
     return tuple(_compare(before, now))
 
@@ -160,13 +175,7 @@ def _compare(before: QueueState, now: QueueState) -> Iterator[Alarm]:
         (now.dead, now.newest_dead),
         command="relay queue list --state dead",
     )
-    yield from _compare_aside(
-        AlarmKind.HELD,
-        "held mail",
-        (before.held, before.newest_held),
-        (now.held, now.newest_held),
-        command="relay queue list --state held",
-    )
+    yield from _compare_holds(before, now)
     yield from _compare_aside(
         AlarmKind.NOT_UNDERSTOOD,
         "misunderstood mail",
@@ -214,6 +223,21 @@ def _compare_aside(
         yield Alarm(kind=kind, raised=True, detail=detail, count=count)
     elif count_before and not count:
         yield Alarm(kind=kind, raised=False, detail=f"no {what} is left", count=0)
+
+
+def _compare_holds(before: QueueState, now: QueueState) -> Iterator[Alarm]:
+    """The alarms about held mail: that of faults at each new one, that of the policy when it is due
+    (`relay.alarms.quarantine`). Both end when no mail is held.
+    """
+    told = f"{now.held} held mail{'' if now.held == 1 else 's'}; see relay queue list --state held"
+    for kind, last, next_ in (
+        (AlarmKind.HELD, before.newest_other_held, now.newest_other_held),
+        (AlarmKind.POLICY_HELD, before.policy_told_at, now.policy_told_at),
+    ):
+        if next_ and next_ != last:
+            yield Alarm(kind=kind, raised=True, detail=told, count=now.held)
+        elif last and not now.held:
+            yield Alarm(kind=kind, raised=False, detail="no held mail is left", count=0)
 
 
 def _compare_services(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Alarm]:

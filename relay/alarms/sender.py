@@ -1,7 +1,8 @@
 """The sending of alarms: to a webhook, and to an SNS topic if one is configured.
 
 Owns how an alarm leaves the machine, how often that is tried, and the memory of the alarms that were sent. An
-alarm never says which mail it is about: it has numbers and route names only. An alarm that nobody takes for
+alarm never says which mail it is about: it has numbers and route names only, and a
+digest the ids of ten. An alarm that nobody takes for
 `_PATIENCE_SECONDS` is given up; its log line and its metric are there all the same.
 """
 
@@ -16,7 +17,7 @@ from time import monotonic as _steady
 from typing import Any
 
 from relay import telemetry
-from relay.alarms.model import Alarm, Answer, build_state_json, parse_state_json
+from relay.alarms.model import Alarm, Answer, Severity, build_state_json, parse_state_json
 from relay.alarms.presets import build_post
 from relay.alarms.webhook import send_post
 from relay.aws.errors import readable_answer, remote_call
@@ -182,7 +183,12 @@ class AlarmSender:
         What is not taken is tried again for ten minutes.
         """
         telemetry.alarm_told(
-            kind=alarm.kind, raised=alarm.raised, detail=alarm.detail, route=alarm.subject, count=alarm.count
+            kind=alarm.kind,
+            raised=alarm.raised,
+            detail=alarm.detail,
+            route=alarm.subject,
+            count=alarm.count,
+            mild=alarm.severity is Severity.WARNING,
         )
         message = _Message(alarm=alarm, document=self._document(alarm), since=_steady())
         if self._config.webhook:

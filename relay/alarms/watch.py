@@ -7,18 +7,25 @@ alarms (`model` does) and delivers nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from relay import telemetry
 from relay.alarms.model import compare_states
+from relay.alarms.quarantine import (
+    DIGEST_ENTRIES,
+    HOLDS_PER_LOOK,
+    build_digest,
+    is_digest_due,
+    note_holds,
+)
 from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.config.model import Config
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.spool.desk import Desk
 from relay.spool.interface import Outbox
-from relay.spool.model import FAULT_HOURS, QueueState, State
+from relay.spool.model import FAULT_HOURS, Filter, QueueState, State
 from relay.vocabulary import Cause
 
 #: Looks between two sweeps of finished mail: retention is counted in days.
@@ -117,7 +124,21 @@ class Watch:
         alarms = compare_states(before, self._state)
         for alarm in alarms:
             self._sender.tell(alarm)
+        if is_digest_due(before, self._state):
+            await self._tell_digest()
         await self._remember()
+
+    async def _tell_digest(self) -> None:
+        wanted = Filter(states=(State.HELD,), limit=DIGEST_ENTRIES)
+        try:
+            entries = await asyncio.to_thread(self._desk.select, wanted)
+        except SpoolError as exc:
+            telemetry.spool_failed(where="watch.digest", why=str(exc))
+            return
+        hours = self._config.deliver.max_hold_hours
+        digest = build_digest(entries, held=self._state.held, max_hold_hours=hours, now=self._now())
+        if digest is not None:
+            self._sender.tell(digest)
 
     async def _remember(self) -> None:
         """Save the state once its alarms are sent: those that a restart finds unsent are sent after it."""
@@ -244,7 +265,7 @@ class Watch:
         bulk = self._desk.bulk()
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         oldest_seconds = max((now - oldest_at).total_seconds(), 0.0) if oldest_at else 0.0
-        return QueueState(
+        seen = QueueState(
             queued=counts[State.QUEUED],
             leased=counts[State.LEASED],
             held=held,
@@ -261,3 +282,13 @@ class Watch:
             oldest_seconds=oldest_seconds,
             overdue=oldest_seconds > self._config.alarms.oldest_minutes * 60,
         )
+        return note_holds(self._state, seen, self._read_holds(seen), now=now)
+
+    def _read_holds(self, seen: QueueState) -> Sequence[tuple[datetime, str]]:
+        """The next holds that were not looked at; none where the last hold was."""
+        after = self._state.held_seen
+        if seen.newest_held <= after:
+            return ()
+        # What was remembered may be no instant at all: then all holds are looked at.
+        since = datetime.fromtimestamp(after, UTC) if 0 < after < seen.newest_held else None
+        return self._desk.holds_after(since, limit=HOLDS_PER_LOOK)

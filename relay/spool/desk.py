@@ -38,8 +38,8 @@ class Desk(Protocol):
 
     The spool of an older relay can be read as it is; each change of it raises SpoolOlderError: the daemon
     brings it up to date when it starts. Instants are the wall clock's, as it showed them or shows them now;
-    where a person asks for ages (`oldest_at`, `aside`, `originals`, `backlog`) they are those of the spool's
-    clock (`now`). An id is a spool id (all its entries) or `Entry.reference` (one of
+    where a person asks for ages (`oldest_at`, `aside`, `holds_after`, `originals`, `backlog`) they are those
+    of the spool's clock (`now`). An id is a spool id (all its entries) or `Entry.reference` (one of
     them). An entry that is queued on a route held by an error of configuration is stored as queued, and shown
     as held: `Entry.shown_state`.
     """
@@ -115,6 +115,11 @@ class Desk(Protocol):
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         """The number of entries stored as held and as dead, and the instants of the last of each."""
+
+    def holds_after(self, after: datetime | None, *, limit: int) -> Sequence[tuple[datetime, str]]:
+        """The instants and the reasons of the entries stored as held that came to be so after then, the
+        earliest first.
+        """
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
         """The number of entries that began the rung `original` since then for one of these reasons, and when

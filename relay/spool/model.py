@@ -337,6 +337,14 @@ class QueueState:
     #: The counts alone would not show that one left and another came.
     newest_held: float = 0.0
     newest_dead: float = 0.0
+    #: The holds up to this instant were looked at, and the last of them that no rule of the policy made.
+    held_seen: float = 0.0
+    newest_other_held: float = 0.0
+    #: Whether the policy held mail that was not told yet; when its holds were last told, and when the last
+    #: digest of them was due; 0 if no mail is held.
+    policy_untold: bool = False
+    policy_told_at: float = 0.0
+    digest_at: float = 0.0
     #: Mails that went out as their original by a fault of ours within `FAULT_HOURS`, and when the last of
     #: them did.
     not_understood: int = 0

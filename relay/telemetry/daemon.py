@@ -109,13 +109,21 @@ def admin_refused(*, why: str) -> None:
 
 
 def alarm_told(
-    *, kind: AlarmKind, raised: bool, detail: str, route: str = "", count: int | None = None
+    *,
+    kind: AlarmKind,
+    raised: bool,
+    detail: str,
+    route: str = "",
+    count: int | None = None,
+    mild: bool = False,
 ) -> None:
-    """An alarm was raised: a person should look. Or it has ended."""
+    """An alarm was raised: a person should look, today or (`mild`) one of these days. Or it has ended."""
     facts = ({"route": route} if route else {}) | ({"count": count} if count is not None else {})
     if raised:
         ALARMS.labels(kind).inc()
-        current_log().error("alarm.raised", kind=str(kind), detail=detail, **facts)
+        (current_log().warning if mild else current_log().error)(
+            "alarm.raised", kind=str(kind), detail=detail, **facts
+        )
     else:
         current_log().info("alarm.ended", kind=str(kind), detail=detail, **facts)
 

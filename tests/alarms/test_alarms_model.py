@@ -24,6 +24,7 @@ def queue(*, dead=0, held=0, routes=(), minutes=0.0, sick="", full=False, newest
     return QueueState(
         newest_dead=newest_dead,
         newest_held=newest_held,
+        newest_other_held=newest_held or float(held),
         disk_full=full,
         dead=dead,
         held=held,

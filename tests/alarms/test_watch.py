@@ -19,7 +19,7 @@ from relay.alarms.watch import Watch
 from relay.config.alarms import Alarms
 from relay.config.model import Config
 from relay.errors import SpoolFullError
-from relay.spool.model import Filter, State
+from relay.spool.model import Filter, QueueState, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.telemetry import metrics
 from relay.vocabulary import AlarmKind
@@ -88,6 +88,7 @@ async def world(tmp_path):
         put=put,
         outbox=outbox,
         desk=desk,
+        config=config,
         reload=reload,
         stops=stops,
     )
@@ -521,3 +522,100 @@ async def test_nothing_waits_for_ever(world):
     await world.watch.sweep()
     (entry,) = world.desk.select(Filter(ids=(spool_id,)))
     assert (entry.state, entry.reason) == (State.DEAD, "too_old")
+
+
+async def hold(world, reason):
+    """A mail that is held for this reason, now. Returns its spool id."""
+    spool_id = await world.put()
+    await world.outbox.hold(await claim(world), reason=reason, detail="", now=world.clock.now)
+    return spool_id
+
+
+def told_of(world, kind):
+    """The sentences of one kind, each with whether it was raised."""
+    both = zip(world.told.alarms, world.told.details, strict=True)
+    return [(raised, detail) for (of, raised), detail in both if of is kind]
+
+
+async def test_policy_that_holds_all_day_is_told_once_an_hour(world):
+    """The first mail that a rule holds is told at once; those of the next hour are told together, also across
+    a restart, and the end once.
+    """
+    ids = []
+    for minutes in (0, 1, 20, 39, 1):
+        world.clock.now += timedelta(minutes=minutes)
+        ids.append(await hold(world, "policy.dmarc_fail"))
+        await world.begin().run()
+        await world.begin().run()
+    world.clock.now += timedelta(hours=1)
+    await world.begin().run()
+    world.desk.release(ids, now=world.clock.now)
+    await world.begin().run()
+    await world.begin().run()
+    assert told_of(world, AlarmKind.POLICY_HELD) == [
+        (True, "1 held mail; see relay queue list --state held"),
+        (True, "4 held mails; see relay queue list --state held"),
+        (True, "5 held mails; see relay queue list --state held"),
+        (False, "no held mail is left"),
+    ]
+    assert not told_of(world, AlarmKind.HELD)
+
+
+@pytest.mark.parametrize("reason", ["class.bulk", "policy.list:press"])
+async def test_fault_is_not_hidden_by_what_the_policy_holds(world, reason):
+    """Among mail that rules hold, one that a damaged spool holds is told at once, and as an error."""
+    await hold(world, reason)
+    await world.watch.look()
+    world.clock.now += timedelta(seconds=15)
+    await hold(world, "spool_corrupt")
+    world.clock.now += timedelta(seconds=1)
+    await hold(world, reason)
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.POLICY_HELD, True), (AlarmKind.HELD, True)]
+
+
+async def test_fault_behind_many_holds_is_found(world, monkeypatch):
+    """A look reads so many holds; the next goes on behind them, and passes over none."""
+    monkeypatch.setattr("relay.alarms.watch.HOLDS_PER_LOOK", 2)
+    for reason in ("policy.a", "policy.a", "policy.a", "spool_corrupt", "policy.a"):
+        world.clock.now += timedelta(seconds=1)
+        await hold(world, reason)
+    found = []
+    for _ in range(4):
+        await world.watch.look()
+        found.append(list(world.told.alarms))
+        world.told.alarms.clear()
+    assert found == [[(AlarmKind.POLICY_HELD, True)], [(AlarmKind.HELD, True)], [], []]
+
+
+async def test_digest_comes_once_a_day(world):
+    """A day after the first hold, and each day from then on, a digest says how many mails are held, how old
+    they are, why, which are the ten oldest, until when, and how to release them.
+    """
+    world.reload(deliver={**world.config.deliver.model_dump(), "max_hold_hours": 240})
+    ids = [await hold(world, "policy.dmarc_fail") for _ in range(11)]
+    ids.append(await hold(world, "class.bulk"))
+    await world.watch.look()
+    for hours in (23, 1, 1, 23):
+        world.clock.now += timedelta(hours=hours)
+        await world.watch.look()
+    first, *digests = [detail for _, detail in told_of(world, AlarmKind.POLICY_HELD)]
+    assert "\n" not in first
+    assert [digest.split("\n")[0] for digest in digests] == [
+        "12 held mails, the oldest for 1.0 days",
+        "12 held mails, the oldest for 2.0 days",
+    ]
+    lines = digests[0].split("\n")
+    assert lines[1] == "reasons: policy.dmarc_fail 11, class.bulk 1"
+    assert [line.partition(".")[0] for line in lines[2:12]] == ids[:10]
+    assert lines[12] == "the oldest becomes a dead letter in 9.0 days (deliver.max_hold_hours)"
+    assert "relay queue release" in lines[13]
+
+
+@pytest.mark.parametrize("seen", [float("nan"), float("-inf"), -1e300, 1e300])
+async def test_damaged_memory_keeps_no_look_from_the_holds(world, seen):
+    """An instant that is none, in the file of what was told, does not end the watch."""
+    await hold(world, "policy.a")
+    await AlarmMemory(world.outbox).save(QueueState(held_seen=seen))
+    await world.begin().run()
+    assert (AlarmKind.POLICY_HELD, True) in world.told.alarms or seen == 1e300

@@ -243,6 +243,7 @@ def operate(desk, ids) -> None:
         desk.tally(wanted)
     desk.counts()
     desk.aside()
+    desk.holds_after(None, limit=100)
     desk.bulk()
     desk.oldest_at()
     desk.originals(reasons=["worker.crashed"], since=NOW - timedelta(days=1))

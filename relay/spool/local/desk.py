@@ -39,7 +39,7 @@ from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.ids import split_id
 from relay.spool.local.layout import Layout
-from relay.spool.local.listing import Named, find_named
+from relay.spool.local.listing import Named, find_named, sort_named
 from relay.spool.local.outcomes import remember
 from relay.spool.local.raw import open_raw, remove_raw
 from relay.spool.local.requeue import plan_move, requeue, reroute
@@ -64,7 +64,6 @@ from relay.spool.model import (
     Remembered,
     State,
     Submission,
-    stands_in,
 )
 from relay.timing import MACHINE, Clocks, utc_now
 
@@ -167,7 +166,7 @@ class LocalDesk(Desk):
 
     def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
         def remove() -> tuple[Changed, Gone]:
-            able, changed = self._sort(ids, DROPPABLE)
+            able, changed = sort_named(self._connection, ids, DROPPABLE)
             at = self._read(now)
             note_dropped(self._connection, [one.entry_id for one in able], now=at)
             return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
@@ -229,6 +228,10 @@ class LocalDesk(Desk):
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         with self._told():
             return search.aside(self._connection)
+
+    def holds_after(self, after: datetime | None, *, limit: int) -> Sequence[tuple[datetime, str]]:
+        with self._told():
+            return search.holds_after(self._connection, after, limit=limit)
 
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
         with self._told():
@@ -350,7 +353,7 @@ class LocalDesk(Desk):
         refuse: Callable[[Named], Left | None] = lambda _: None,
     ) -> Changed:
         def run() -> Changed:
-            able, changed = self._sort(ids, states)
+            able, changed = sort_named(self._connection, ids, states)
             left = []
             for one in able:  # one by one: a change may stand in the way of the next
                 if (refused := refuse(one)) is not None:
@@ -363,24 +366,6 @@ class LocalDesk(Desk):
         with self._told():
             fault_point("spool.desk.committed")
         return changed
-
-    def _sort(self, ids: Sequence[str], states: Sequence[State]) -> tuple[Sequence[Named], Changed]:
-        """The entries that the change may have, and its result so far; runs within the transaction of the
-        change.
-        """
-        named, unknown = find_named(self._connection, ids)
-        able: list[Named] = []
-        left: list[Left] = []
-        for one in named:
-            if stands_in(states, stored=one.state, shown=one.shown):
-                able.append(one)
-            else:
-                left.append(Left(id=one.id, state=one.shown))
-        return able, Changed(
-            count=len(able),
-            left=(*left, *(Left(id=word, state=None) for word in unknown)),
-            routes=tuple(sorted({one.route for one in able})),
-        )
 
     def _change(self, change: Callable[[], Answer]) -> Answer:
         """Run a change in a transaction of its own; on a full disk the reserve is released for it, because an

@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from relay.errors import SpoolCorruptError
+from relay.spool.change import Changed, Left
 from relay.spool.local.control import read_holds
 from relay.spool.local.database import query
 from relay.spool.local.ids import build_reference, split_id
@@ -30,7 +31,7 @@ from relay.spool.local.rows import (
 )
 from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, Walk, find_walks
 from relay.spool.local.slices import EVER, View
-from relay.spool.model import Entry, Filter, State
+from relay.spool.model import Entry, Filter, State, stands_in
 
 #: The columns that `read_entries` needs: the entry, and its shown state.
 SHOWN_COLUMNS = f"{ENTRY_COLUMNS}, {SHOWN_STATE}"
@@ -187,3 +188,24 @@ def find_named(connection: apsw.Connection, ids: Sequence[str]) -> tuple[list[Na
                 in_doubt_since=from_microseconds(since) if since is not None else None,
             )
     return list(found.values()), unknown
+
+
+def sort_named(
+    connection: apsw.Connection, ids: Sequence[str], states: Sequence[State]
+) -> tuple[Sequence[Named], Changed]:
+    """The named entries that a change of these states may have, and its result so far. Runs within the
+    transaction of the change.
+    """
+    named, unknown = find_named(connection, ids)
+    able: list[Named] = []
+    left: list[Left] = []
+    for one in named:
+        if stands_in(states, stored=one.state, shown=one.shown):
+            able.append(one)
+        else:
+            left.append(Left(id=one.id, state=one.shown))
+    return able, Changed(
+        count=len(able),
+        left=(*left, *(Left(id=word, state=None) for word in unknown)),
+        routes=tuple(sorted({one.route for one in able})),
+    )

@@ -197,6 +197,20 @@ def aside(connection: apsw.Connection) -> dict[State, tuple[int, datetime | None
     return found
 
 
+def holds_after(
+    connection: apsw.Connection, after: datetime | None, *, limit: int
+) -> list[tuple[datetime, str]]:
+    """The instants and the reasons of the held entries that came to be so after then, the earliest first."""
+    # Says IN as the index does, as in `aside`.
+    rows = query(
+        connection,
+        "SELECT updated_at, reason FROM entries WHERE state = 'held' AND state IN ('held', 'dead') "
+        "AND updated_at > ? ORDER BY updated_at LIMIT ?",
+        (to_microseconds(after) if after else 0, limit),
+    )
+    return [(from_microseconds(at), str(reason)) for at, reason in rows]
+
+
 def oldest_at(connection: apsw.Connection) -> datetime | None:
     """The acceptance of the oldest undelivered entry. Entries are numbered as they are accepted, so the
     oldest of each state is the first in its index.
