@@ -5,6 +5,7 @@ what to do.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
 import re
@@ -126,6 +127,9 @@ def test_folder_that_cannot_be_reached_is_said(tmp_path):
 @contextlib.contextmanager
 def as_nobody():
     """A user without rights, for a while."""
+    # An encoding is looked up once: that user may not be able to read this Python's files, and no test would
+    # know the encoding after that.
+    codecs.lookup("ascii")
     os.seteuid(NOBODY)
     try:
         yield
