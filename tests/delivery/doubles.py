@@ -72,7 +72,7 @@ async def running_runner(outbox, delivery, limits, *, now, steady, polls_seconds
     await task
 
 
-async def until(condition, *, seconds=20.0):
+async def until(condition, *, seconds=60.0):
     """Return when the condition holds; TimeoutError when it does not in time."""
     async with asyncio.timeout(seconds):
         while not condition():
