@@ -173,3 +173,23 @@ def test_time_is_linear(piece, start):
         read_page(source)
         costs.append(time.process_time() - begun)
     assert costs[1] < max(4 * costs[0], 0.4)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<div>Hello <b>you</b> &amp; all<br/>Bye</div>",
+        '<html><body dir="ltr"><p>Hello</p> <P>you</P>&amp; allBye</body></html>',
+        "Hello you & allBye",
+    ],
+)
+def test_page_without_attributes_is_read_as_any_other(source):
+    """The short way for what most programs write shows the words that the walk shows, and hides none."""
+    walked = read_page(f'<i title="">{source}</i>')
+    short = read_page(source)
+    assert [text for text in short.shown if text.strip()] == [text for text in walked.shown if text.strip()]
+    assert (
+        (short.hidden, short.links, short.aside)
+        == (walked.hidden, walked.links, walked.aside)
+        == ([], [], [])
+    )

@@ -6,8 +6,10 @@ bounded by the tokens of `relay.message.markup`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from relay.contact.risk.styles import WHITE, Look, apply, parse_colour, read_declarations, read_sheet
 from relay.message.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
@@ -22,7 +24,16 @@ _NEVER_SHOWN = frozenset(["datalist", "template"])
 _STYLING = ("style", "class", "id", "hidden", "color", "size")
 #: Attributes that hold words a reader does not see as a rule.
 _TELLING = ("alt", "title", "aria-label", "content", "placeholder", "summary")
+#: A page of text in plain elements without attributes, as most people's mail programs write one: nothing is
+#: hidden in it, nothing is linked, and one look says so.
+_TAGS = (
+    r"</?(?:html|head|body|div|p|br|hr|b|i|u|s|em|strong|span|blockquote|pre|h[1-6]|ul|ol|li|table|tbody|tr|td|th)"
+    r"(?: dir=\"(?:ltr|rtl|auto)\")? ?/?>"
+)
+_PLAIN_PAGE = re.compile(rf"(?:[^<]++|{_TAGS})*+", re.IGNORECASE)
+_PLAIN_TAG = re.compile(_TAGS, re.IGNORECASE)
 _DEEPEST = 1_000
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 #: Characters of a link's text and target that are kept.
 _LONGEST = 2_000
 
@@ -82,9 +93,11 @@ class _Walk:
             self.page.hidden.append((way, text))
 
     def _enter(self, token: Token) -> None:
-        name = token.name
-        attributes = read_attributes(token.value) if "=" in token.value else {}
-        self.page.aside += [words for key in _TELLING if (words := attributes.get(key))]
+        name, inside = token.name, token.value
+        attributes: Mapping[str, str] = _NOTHING
+        if "=" in inside:
+            attributes = read_attributes(inside)
+            self.page.aside += [words for key in _TELLING if (words := attributes.get(key))]
         if name in ("a", "area"):
             self._end_link()
             if target := attributes.get("href", ""):
@@ -96,8 +109,8 @@ class _Walk:
         look = self._looks[-1][1]
         if name in _NEVER_SHOWN:
             look = Look(gone="not displayed")
-        elif self._sheet or any(word in token.value.lower() for word in _STYLING):
-            look = self._style(look, name, token.value, attributes)
+        elif self._sheet or (inside and any(word in inside.lower() for word in _STYLING)):
+            look = self._style(look, name, inside, attributes)
         if len(self._looks) < _DEEPEST:
             self._looks.append((name, look))
             self._open[name] = self._open.get(name, 0) + 1
@@ -139,6 +152,8 @@ class _Walk:
 
 def read_page(source: str) -> Page:
     """The page that a piece of HTML makes; what stands after its first 150,000 tokens is left out."""
+    if _PLAIN_PAGE.fullmatch(source):
+        return Page(shown=[unescape(text) for text in _PLAIN_TAG.split(source) if text])
     walk = _Walk(source)
     for number, token in enumerate(Scanner(source).tokens()):
         if number >= TOKENS:

@@ -6,7 +6,8 @@ such words: the details are read by programs, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 import regex
 
@@ -28,6 +29,8 @@ _IN_WORD = regex.compile(
 #: Without blanks between them: fillers of a preheader have some. Bits are written with two kinds.
 _RUN = regex.compile(rf"[{_ZERO_WIDTH}]{{12,}}+")
 _SELECTORS = regex.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}+")
+#: Each of the above has one of these; most texts have none, and one look says so.
+_SUSPECT = re.compile(f"[{_ZERO_WIDTH}\ufe00-\ufe0f\U000e0020-\U000e007e\U000e0100-\U000e01ef]")
 _WORD = regex.compile(r"[\p{L}\p{N}]+")
 
 
@@ -49,9 +52,11 @@ def find_unseen_risks(subject: str, text: str, page: Page | None) -> Iterator[Ri
         yield Risk(code=RiskCode.FOR_MACHINE, detail="in the text beside the HTML that is shown")
 
 
-def _find_invisible(texts: Iterable[str], carried: list[str]) -> str:
+def _find_invisible(texts: Sequence[str], carried: list[str]) -> str:
     """The kinds of characters that show nothing and may carry words; their words go to `carried`."""
     kinds: dict[str, None] = {}
+    if _SUSPECT.search("".join(texts)) is None:
+        return ""
     for text in texts:
         if text.isascii():
             continue
