@@ -31,9 +31,9 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     #: Mail waits for a person.
     ERROR = "error"
-    #: Nothing waits for it today.
+    #: A thing to look at within days: no mail waits for it.
     WARNING = "warning"
-    #: Nothing is wrong.
+    #: A test, which asks for no action.
     INFO = "info"
 
 
@@ -58,7 +58,7 @@ class Alarm:
     kind: AlarmKind
     #: False at the end of the alarm.
     raised: bool
-    #: One sentence for a person.
+    #: The sentence for a person.
     detail: str
     #: The subject within the kind: the route's name, say; "" where there is only one. Kind and subject pair
     #: an alarm with its end.

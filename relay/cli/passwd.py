@@ -44,7 +44,7 @@ def passwd_command(
     """
     from relay.smtp.users import remove_login, set_password  # noqa: PLC0415 - `relay --help` needs no argon2
 
-    if not _LOGIN.fullmatch(login):
+    if not _LOGIN.fullmatch(login) or not login.isprintable():
         raise click.UsageError(f'"{login}" is no login: it has no blank, no colon, and no "#" in front')
     path = path or _find_file(config_path)
     try:
@@ -67,16 +67,17 @@ def _find_file(config_path: str | None) -> Path:
     return path
 
 
-def _ask() -> str:
-    """The password.
+def _ask() -> bytes:
+    """The octets of the password, as peers will send them.
 
     Raises:
         click.UsageError: it is empty.
     """
     if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        typed = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        password = str(typed).encode("utf-8", "surrogateescape")
     else:
-        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        password = sys.stdin.buffer.readline().removesuffix(b"\n").removesuffix(b"\r")
     if not password:
         raise click.UsageError("the password is empty")
-    return str(password)
+    return password

@@ -12,5 +12,5 @@ TALLY = "tally"
 WORK = "work"
 #: The folder of what peers were refused lately, by receiver, for `relay trace`.
 REFUSALS = "refusals"
-#: What instances have told of their own settings, for the next start and for receivers (`connect.discover`).
+#: The settings that instances told of themselves, for the next start and for receivers (`connect.discover`).
 INSTANCES = "instances.json"

@@ -92,7 +92,7 @@ def adopt_discovered(config: Config, found: Mapping[str, Discovered]) -> Config:
 
 
 class Snapshots:
-    """One configuration with what instances have told meanwhile, made anew only where that is another."""
+    """The configuration with the settings that its instances have told; made anew when these change."""
 
     def __init__(self, config: Config, found: Callable[[], Mapping[str, Discovered]]) -> None:
         """`found` returns the same object as long as nothing has changed."""

@@ -47,7 +47,7 @@ _DATA_LIMIT = 64 << 10
 #: Types that say nothing of what a leaf is, and extensions that promise no other program's file.
 _NAMELESS = _GENERIC | {"message/partial"}
 _NO_KIND = frozenset({"", "att", "bin", "dat", "log", "md"})
-#: What no text holds: controls but for tab, line ends, form feed and the escape of ISO 2022.
+#: Octets that no text holds: controls but for tab, line ends, form feed and the escape of ISO 2022.
 _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _STATUS = frozenset({
     "message/delivery-status", "message/global-delivery-status", "message/disposition-notification",

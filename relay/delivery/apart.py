@@ -22,7 +22,7 @@ _STEP_SECONDS = 0.05
 
 @dataclass(slots=True, kw_only=True)
 class ServiceApart:
-    """One such service."""
+    """A service of a single instance or bucket, which may be away while the others answer."""
 
     #: "connect" or "s3".
     service: str

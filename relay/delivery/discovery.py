@@ -177,7 +177,7 @@ async def _list_some(client: Any, instance_id: str) -> frozenset[str]:
 
 
 def _keep_ours(config: Config, instance_id: str, addresses: frozenset[str]) -> frozenset[str]:
-    """Those of the addresses that a route of ours delivers to."""
+    """The addresses of an instance to which our routes deliver."""
     routes = RouteTable(config)
     found = {address: routes.match(address) for address in addresses}
     return frozenset(

@@ -32,7 +32,7 @@ _SCHEME = re.compile(r"(?:mailto|smtp):", re.IGNORECASE)
 _PAIRS = frozenset(
     {("'", "'"), ("[", "]"), ("{", "}"), ('"', '"'), ("«", "»"), ("\u2018", "\u2019"), ("\u201c", "\u201d")}
 )
-#: What stands for a bracket where a field has none.
+#: Spellings of a bracket in fields that have none: HTML's, and the wide forms of Chinese and Japanese.
 _WRITTEN = (("&lt;", "<"), ("&gt;", ">"), ("\uff1c", "<"), ("\uff1e", ">"))
 _WHOLE_ADDRESS = re.compile(r"[^@\s\"]++@[^@\s\"]++")
 # Searched at the beginning of a word only: from within a word it would be read again for each letter.

@@ -35,7 +35,9 @@ class Server(dns.nameserver.Do53Nameserver):
         on_answer: Callable[[], None],
         on_silence: Callable[[Server], None],
     ) -> None:
-        """One of the two is called after each question; an answer counts whatever it says."""
+        """A server at this address. `on_answer` or `on_silence` is called after each question; an answer
+        counts whatever it says.
+        """
         super().__init__(host, port)
         self._on_answer = on_answer
         self._on_silence = on_silence
@@ -99,8 +101,8 @@ class Server(dns.nameserver.Do53Nameserver):
 def build_stub(
     servers: Sequence[tuple[str, int]], *, on_answer: Callable[[], None], on_silence: Callable[[], None]
 ) -> dns.asyncresolver.Resolver:
-    """Dnspython's resolver without its cache and its search list. One of the two is called after each
-    question to a server.
+    """Dnspython's resolver without its cache and its search list. After each question to a server
+    `on_answer` or `on_silence` is called.
     """
     stub = dns.asyncresolver.Resolver(configure=False)
     chosen = servers or _read_resolv_conf()

@@ -71,7 +71,7 @@ def _parse_users(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def set_password(path: Path, login: str, password: str) -> bool:
+def set_password(path: Path, login: str, password: bytes) -> bool:
     """Give a login this password; the file is made if it is missing. Returns whether the login is new.
 
     Raises:

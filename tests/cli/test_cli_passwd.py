@@ -44,7 +44,7 @@ def test_login_is_made_changed_and_removed(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["users"]
 
 
-@pytest.mark.parametrize("login", ["", "a b", "a:b", "#a", "a\nb"])
+@pytest.mark.parametrize("login", ["", "a b", "a:b", "#a", "a\nb", "a\udcff"])
 def test_login_that_the_file_cannot_hold(tmp_path, login):
     """It would be another login, or a comment."""
     assert "is no login" in passwd("--file", tmp_path / "users", login, text="x", code=2)
@@ -62,3 +62,9 @@ def test_what_cannot_be_done_is_told(tmp_path):
     (tmp_path / "users").touch()
     assert "ann is a login" in passwd("--config", config, "ann", text="x")
     assert knows(tmp_path / "users", "ann", "x")
+
+
+def test_password_of_any_octets(tmp_path):
+    """What a peer sends in AUTH is octets; those of another encoding are a password, too."""
+    passwd("--file", tmp_path / "users", "ann", text=b"gr\xfc\xdfe\n")
+    assert Users(tmp_path / "users").verify(Credentials(login="ann", password=b"gr\xfc\xdfe"))

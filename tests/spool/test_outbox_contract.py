@@ -694,6 +694,11 @@ async def test_attempts_keep_no_aged_entry(put, outbox, desk):
     (buried,) = aged.entries
     assert (buried.spool_id, buried.state) == (spool_id, State.DEAD)
     assert buried.detail == "4 days; before: connect.AccessDenied: no such action"
+    # Retried once more, and not in time: the story is told once.
+    desk.retry([spool_id], now=now)
+    later_still = now + timedelta(days=1)
+    aged = await outbox.bury_aged(accepted_before=now, reason="too_old", detail="4 days", now=later_still)
+    assert [entry.detail for entry in aged.entries] == [buried.detail]
 
 
 @pytest.mark.parametrize(

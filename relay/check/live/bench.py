@@ -56,7 +56,7 @@ class Started:
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """One run against one instance."""
+    """The run of `relay check --live` against an instance: what it may use, and what it started."""
 
     config: Config
     instance_id: str

@@ -23,7 +23,7 @@ class Question:
     octets: int = 0
     #: Actions beside StartEmailContact and StopContact that it needs.
     needs: tuple[str, ...] = ()
-    #: What else it does to the account, for the operator who is asked.
+    #: Further effects on the account, in words for the operator who is asked before.
     effect: str = ""
     ask: Callable[[Bench], Awaitable[Answer]]
 

@@ -360,7 +360,8 @@ def bury_aged(
         ((last, why),) = query(
             connection, "SELECT reason, detail FROM entries WHERE entry_id = ?", (entry_id,)
         )
-        told = f"{detail}; before: {last}{f': {why}' if why else ''}" if last else detail
+        earlier = f"; before: {last}{f': {why}' if why else ''}" if last else ""
+        told = why if why and last == reason else f"{detail}{earlier}"  # once more, the story is told already
         record(connection, entry_id, state="dead", event="dead", reason=reason, detail=told, now=now)
         rows = query(
             connection,
