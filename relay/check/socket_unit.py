@@ -10,12 +10,9 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from relay.check.unit import list_folders, read_section
+from relay.check.unit import list_folders, read_section, read_unit_file
 from relay.config.words import check_bind
-
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +46,8 @@ def find_socket_unit(service: str, *, environ: Mapping[str, str] = os.environ) -
     path = next((folder / name for folder in folders if (folder / name).exists()), None)
     if path is None or not any((folder / "sockets.target.wants" / name).exists() for folder in folders):
         return None
-    found = (value for key, value in read_section(_read(path), "[Socket]") if key == "ListenStream")
+    found = (value for key, value in read_section(read_unit_file(path), "[Socket]") if key == "ListenStream")
     return SocketUnit(name=name, binds=frozenset(filter(None, map(_find_bind, found))))
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _find_bind(value: str) -> str:

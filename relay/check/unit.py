@@ -170,7 +170,7 @@ def find_unit(name: str = NAME, *, environ: Mapping[str, str] = os.environ) -> U
     once: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     for file in (path, *_drop_ins(name, folders)):
-        for key, value in read_section(_read(file)):
+        for key, value in read_section(read_unit_file(file)):
             if key not in _LISTS:
                 once[key] = value
             else:
@@ -187,7 +187,8 @@ def _drop_ins(name: str, folders: tuple[Path, ...]) -> list[Path]:
     return [found[each] for each in sorted(found)]
 
 
-def _read(path: Path) -> str:
+def read_unit_file(path: Path) -> str:
+    """The text of a unit's file, as far as one should reach. Returns "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_MOST_BYTES).decode("utf-8", "replace")
