@@ -86,6 +86,8 @@ FLOORS = {
     "relay.check": 4,
     "relay.explain": 4,
     "relay.setup": 4,
+    "relay.web": 4,
+    "relay.web.view": 1,
     "relay.cli": 4,
     "relay.sandbox": 4,
     "relay.__main__": 4,
@@ -109,7 +111,9 @@ SIDEWAYS = {
     "smtp": {"auth", "understand"},
     "cli": {"daemon", "check", "explain", "sandbox", "setup"},
     "explain": {"check"},
-    "sandbox": {"daemon", "cli"},
+    "sandbox": {"daemon", "cli", "web"},
+    "daemon": {"web"},
+    "web": {"explain", "spool"},
     "__main__": {"cli"},
 }
 
