@@ -102,6 +102,7 @@ def parse_state_json(text: str) -> QueueState:
             "clock_step_seconds": 0.0,
             "log_bytes": 0,
             "ledger_rows": 0,
+            "policy_held": 0,
             **_read_holds(dict(record)),
         } | dict(record)
         away = tuple((str(service), str(why)) for service, why in earlier["away"])

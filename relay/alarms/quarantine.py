@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.alarms.model import Alarm
-from relay.spool.model import Entry, QueueState
+from relay.spool.model import BY_POLICY, Entry, QueueState
 from relay.vocabulary import AlarmKind
 
 #: Holds that one look reads: each costs SQLite some seven steps, and a look may take a thousand.
@@ -23,8 +23,6 @@ _NAMED = 10
 #: Seconds between two tellings of new holds, and between two digests.
 _HOUR = 3_600.0
 _DAY = 86_400.0
-#: The beginnings of the reasons that the policy gives (`relay.policy.origin.name_reason`).
-_BY_POLICY = ("policy.", "class.")
 
 
 def note_holds(
@@ -37,7 +35,7 @@ def note_holds(
     """
     if not seen.held:
         return replace(seen, held_seen=before.held_seen)
-    others = [at.timestamp() for at, reason in holds if not reason.startswith(_BY_POLICY)]
+    others = [at.timestamp() for at, reason in holds if not reason.startswith(BY_POLICY)]
     untold = before.policy_untold or len(others) < len(holds)
     told_at, digest_at, instant = before.policy_told_at, before.digest_at, now.timestamp()
     if untold and _is_due(told_at, instant, _HOUR):

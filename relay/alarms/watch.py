@@ -279,6 +279,7 @@ class Watch:
             disk_full=self._desk.disk_full(),
             log_bytes=bulk.log_bytes,
             ledger_rows=bulk.ledger_rows,
+            policy_held=self._desk.held_by_policy(),
             oldest_seconds=oldest_seconds,
             overdue=oldest_seconds > self._config.alarms.oldest_minutes * 60,
         )

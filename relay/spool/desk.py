@@ -149,7 +149,12 @@ class Desk(Protocol):
         """The size of the database's log, and the number of the ledger's records."""
 
     def oldest_at(self) -> datetime | None:
-        """The acceptance of the first entry queued, leased or held. Returns None if there is none."""
+        """The acceptance of the first entry queued, leased, or held by anything but a rule of the policy
+        (`BY_POLICY`). Returns None if there is none.
+        """
+
+    def held_by_policy(self) -> int:
+        """The number of entries stored as held that a rule of the policy holds (`BY_POLICY`)."""
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         """The age histogram of each route with undelivered entries, by name of the route. Costs a walk over

@@ -314,6 +314,10 @@ class Backlog:
     oldest_at: datetime | None
 
 
+#: The beginnings of the reasons for which the policy holds mail (`relay.policy.origin.name_reason`).
+BY_POLICY = ("policy.", "class.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
     """The parts of a spool that no quota of mail counts; 0 where it has none."""
@@ -357,7 +361,9 @@ class QueueState:
     templates: tuple[tuple[str, str], ...] = ()
     #: The addresses of routes that their instance does not have, each with the instance.
     missing: tuple[tuple[str, str], ...] = ()
-    #: Age of the oldest entry that is queued, leased or held; 0 if there is none.
+    #: Entries that a rule of the policy holds; they are among the held ones.
+    policy_held: int = 0
+    #: Age of the oldest entry that is queued, leased, or held by anything but the policy; 0 if there is none.
     oldest_seconds: float = 0.0
     #: Whether that was more than `alarms.oldest_minutes` when this look was taken.
     overdue: bool = False

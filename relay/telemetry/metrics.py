@@ -111,7 +111,13 @@ WORKER_DEATHS = Counter(
 SLOW_MAILS = Counter("relay_slow_mails", "Mails that went on in the slow lane.")
 
 SPOOL_MESSAGES = Gauge("relay_spool_messages", "Entries of the spool by state.", ["state"])
-SPOOL_OLDEST = Known("relay_spool_oldest_seconds", "Age of the oldest entry that is not delivered.")
+SPOOL_POLICY_HELD = Known(
+    "relay_spool_policy_held", "Entries that a rule of the policy holds; they are among the held ones."
+)
+SPOOL_OLDEST = Known(
+    "relay_spool_oldest_seconds",
+    "Age of the oldest entry that is not delivered, but those that the policy holds.",
+)
 CLOCK_STEP = Known(
     "relay_clock_step_seconds",
     "The step of the wall clock that is doubted, negative when back; 0 while the clock is trusted.",

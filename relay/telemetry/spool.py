@@ -19,6 +19,7 @@ from relay.telemetry.metrics import (
     SPOOL_LOG_BYTES,
     SPOOL_MESSAGES,
     SPOOL_OLDEST,
+    SPOOL_POLICY_HELD,
     SPOOL_SICK,
 )
 
@@ -65,6 +66,7 @@ def queue_seen(queue: QueueState) -> None:
     for state in ("queued", "leased", "held", "dead", "done"):
         if (count := getattr(queue, state)) is not None:
             SPOOL_MESSAGES.labels(state).set(count)
+    SPOOL_POLICY_HELD.set(queue.policy_held)
     SPOOL_OLDEST.set(queue.oldest_seconds)
     CLOCK_STEP.set(queue.clock_step_seconds)
     SPOOL_LOG_BYTES.set(queue.log_bytes)

@@ -337,6 +337,20 @@ async def test_old_mail_is_told(world):
     assert world.told.alarms == [(AlarmKind.OLDEST, True), (AlarmKind.OLDEST, False)]
 
 
+async def test_mail_that_the_policy_holds_is_not_the_oldest(world):
+    """A mail in quarantine for days has an alarm of its own, and a digest; beside it, an old mail of
+    another kind raises the alarm of old mail.
+    """
+    await hold(world, "policy.dmarc.reject")
+    world.clock.now += timedelta(minutes=61)
+    await world.watch.look()
+    assert world.told.alarms == [(AlarmKind.POLICY_HELD, True)]
+    await world.put()
+    world.clock.now += timedelta(minutes=61)
+    await world.watch.look()
+    assert (AlarmKind.OLDEST, True) in world.told.alarms
+
+
 async def test_reload_moves_the_limit_of_age(world):
     """Another alarms.oldest_minutes holds from the next look on: for mail that waits already, and for an
     alarm that stands.

@@ -65,6 +65,7 @@ def test_halves_show_what_they_know(halves):
         "relay_spool_log_bytes",
         "relay_ledger_rows",
         "relay_loop_lag_seconds",
+        "relay_spool_policy_held",
         "relay_spool_oldest_seconds",
         "relay_spool_disk_full",
         "relay_spool_sick",

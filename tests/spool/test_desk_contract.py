@@ -13,7 +13,7 @@ from spool_helpers import NOW, build_destination, claim_one, later, raw_files
 from relay.errors import SpoolError
 from relay.spool.change import Changed, Left
 from relay.spool.local.database import open_database
-from relay.spool.model import Filter, State
+from relay.spool.model import BY_POLICY, Filter, State
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -410,6 +410,26 @@ async def test_counts_and_backlog(put, outbox, desk):
     assert (sales.route, sales.held, sales.ages, sales.oldest_at) == ("sales", 1, (1, 0, 0), NOW)
     assert (support.queued, support.dead, support.ages) == (2, 1, (1, 1, 0))
     assert support.oldest_at == later(-100)
+
+
+async def test_what_the_policy_holds_is_counted_apart(put, outbox, desk):
+    """Mail that rules hold does not make the oldest mail; mail that anything else holds does."""
+    for age, reason in (
+        (300, "policy.spf.fail"),
+        (200, "class.bulk"),
+        (100, "fate_unknown"),
+        (50, "operator"),
+    ):
+        await put(at=later(-age))
+        await outbox.hold(await claim_one(outbox), reason=reason, detail="", now=NOW)
+    assert {reason.startswith(BY_POLICY) for _, reason in desk.holds_after(None, limit=9)} == {True, False}
+    assert (desk.held_by_policy(), desk.oldest_at()) == (2, later(-100))
+    desk.drop([entry.spool_id for entry in desk.select(Filter(reason="fate_unknown"))], now=NOW)
+    assert (desk.held_by_policy(), desk.oldest_at()) == (2, later(-50))
+    desk.drop([entry.spool_id for entry in desk.select(Filter(reason="operator"))], now=NOW)
+    assert (desk.held_by_policy(), desk.oldest_at()) == (2, None)
+    desk.release([entry.spool_id for entry in desk.select(Filter(reason="policy.spf.fail"))], now=NOW)
+    assert (desk.held_by_policy(), desk.oldest_at()) == (1, later(-300))
 
 
 async def test_entry_of_a_held_route_is_seen_as_held(put, outbox, desk):

@@ -246,6 +246,7 @@ def operate(desk, ids) -> None:
     desk.holds_after(None, limit=100)
     desk.bulk()
     desk.oldest_at()
+    desk.held_by_policy()
     desk.originals(reasons=["worker.crashed"], since=NOW - timedelta(days=1))
     desk.backlog(limits=(timedelta(hours=1),), now=at)
     desk.pause("route r2", now=at)

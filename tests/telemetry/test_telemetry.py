@@ -528,6 +528,7 @@ def test_gauge_is_shown_by_who_knows_it():
     assert deliverer == {
         "relay_spool_messages": 0,
         "relay_clock_step_seconds": 0,
+        "relay_spool_policy_held": 0,
         "relay_spool_oldest_seconds": 7,
         "relay_spool_disk_full": 0,
         "relay_spool_log_bytes": 0,

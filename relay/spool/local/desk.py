@@ -241,6 +241,10 @@ class LocalDesk(Desk):
         with self._told():
             return search.oldest_at(self._connection)
 
+    def held_by_policy(self) -> int:
+        with self._told():
+            return search.held_by_policy(self._connection)
+
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         with self._view() as view:
             show = Display(view.connection, self._clocks).show
