@@ -42,7 +42,7 @@ def passwd_command(
 
     The password is asked for twice; where no person is there, it is the first line of standard input.
     """
-    from relay.smtp.users import remove_login, set_password  # noqa: PLC0415 - `relay --help` needs no argon2
+    from relay.logins.users import remove_login, set_password  # noqa: PLC0415 - `relay --help` needs no argon2
 
     if not _LOGIN.fullmatch(login) or not login.isprintable():
         raise click.UsageError(f'"{login}" is no login: it has no blank, no colon, and no "#" in front')

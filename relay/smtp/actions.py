@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.smtp.auth import Credentials
+from relay.logins.users import Credentials
 from relay.vocabulary import Reply
 
 

@@ -1,7 +1,7 @@
 """AUTH: the dialog of PLAIN and LOGIN.
 
 Owns the mechanisms (RFC 4954, RFC 4616). AUTH is offered under TLS only, and only on trusted listeners;
-`relay.smtp.users` knows the logins.
+`relay.logins.users` knows the logins.
 """
 
 from __future__ import annotations
@@ -9,21 +9,14 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from relay import replies
+from relay.logins.users import Credentials
 from relay.vocabulary import Reply
 
 # RFC 4954 §4: 12,288 octets of base64 at most.
 AUTH_LINE = 12_288
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """The login and password that a peer gives."""
-
-    login: str
-    password: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable
 
 from relay import replies, telemetry
+from relay.logins.users import Credentials
 from relay.smtp.actions import Answer, AskHandlers, Delayed
-from relay.smtp.auth import Credentials
 from relay.smtp.handlers import HandlerSession
 from relay.smtp.server import Server
 from relay.smtp.session import Session

@@ -15,6 +15,7 @@ from relay import telemetry
 from relay.config.listener import Listener, Tls, list_places
 from relay.config.model import Config
 from relay.lists.lookup import Lists, build_lists
+from relay.logins.users import Users
 from relay.routes import RouteTable
 from relay.smtp.counters import SharedCounters
 from relay.smtp.filetypes import FileLook
@@ -29,7 +30,6 @@ from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
-from relay.smtp.users import Users
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyCount
 from relay.telemetry.refusals import Refusals

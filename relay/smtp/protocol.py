@@ -12,10 +12,11 @@ import asyncio
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
+from relay.logins.users import Credentials
 from relay.networks import normalise_peer
 from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData, StartTls
 from relay.smtp.admission import Admission
-from relay.smtp.auth import AUTH_LINE, Credentials
+from relay.smtp.auth import AUTH_LINE
 from relay.smtp.connection import CLOSING, HANDSHAKE, LINGER_SECONDS, NEVER, OPEN, Connection, Phase
 from relay.smtp.data import TRIM, ChunkReader, DataReader
 from relay.smtp.handlers import HandlerSession

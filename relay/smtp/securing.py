@@ -7,8 +7,9 @@ password: the answers are orders to do so.
 from __future__ import annotations
 
 from relay import replies
+from relay.logins.users import Credentials
 from relay.smtp.actions import StartTls
-from relay.smtp.auth import Challenge, Credentials, begin_auth
+from relay.smtp.auth import Challenge, begin_auth
 from relay.smtp.peer import PeerState
 from relay.smtp.settings import ListenerSettings
 from relay.vocabulary import Reply

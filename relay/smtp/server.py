@@ -17,15 +17,14 @@ from relay import replies, telemetry
 from relay.config.model import Limits
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError
+from relay.logins.tries import Logins
+from relay.logins.users import Credentials, Users
 from relay.networks import find_host
-from relay.smtp.auth import Credentials
-from relay.smtp.limits import Limiter
-from relay.smtp.logins import Logins
+from relay.smtp.limits import SELF, Limiter
 from relay.smtp.overload import Overload
 from relay.smtp.places import Places, Sitting
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
-from relay.smtp.users import Users
 from relay.spool.interface import Intake
 from relay.telemetry.refusals import Refusals
 from relay.vocabulary import PLACES_TAKEN, Reply
@@ -82,7 +81,7 @@ class Server:
         self.limiter = limiter
         #: The memory of what peers were refused; None where there is none.
         self.refusals = refusals
-        self.logins = Logins(limiter.tally)
+        self.logins = Logins(limiter.tally, uncounted=SELF)
         self.places = Places(limiter)
         self.limits = limits
         self.overload = Overload()

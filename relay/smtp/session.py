@@ -12,9 +12,10 @@ from typing import ClassVar
 
 from relay import replies, telemetry
 from relay.envelope import SpoolId
+from relay.logins.users import Credentials
 from relay.smtp.acceptance import log_end
 from relay.smtp.actions import Answer, AskHandlers, Delayed, Hangup, StartChunk, StartData
-from relay.smtp.auth import Challenge, Credentials
+from relay.smtp.auth import Challenge
 from relay.smtp.budget import Budget
 from relay.smtp.data import parse_bdat
 from relay.smtp.extensions import Extensions, build_hello, build_help, decide_extensions

@@ -17,6 +17,7 @@ from relay.config.listener import Listener
 from relay.config.model import Config, Limits
 from relay.domains import normalise_address
 from relay.lists.lookup import Lists
+from relay.logins.users import Users
 from relay.networks import Network, parse_address, parse_network
 from relay.policy.decide import Terms, build_terms
 from relay.routes import RouteTable
@@ -25,7 +26,6 @@ from relay.smtp.handler_calls import Hooks
 from relay.smtp.identity import IdentityChecks
 from relay.smtp.scanning import Scanners
 from relay.smtp.tls import Certificates
-from relay.smtp.users import Users
 
 _LOOPBACK = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
 

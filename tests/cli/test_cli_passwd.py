@@ -9,8 +9,7 @@ from click.testing import CliRunner
 from test_cli_queue import CONFIG
 
 from relay.cli import main
-from relay.smtp.auth import Credentials
-from relay.smtp.users import Users
+from relay.logins.users import Credentials, Users
 
 
 def passwd(*words, text="", code=0):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import replies
-from relay.smtp.auth import AUTH_LINE, Challenge, Credentials, begin_auth
-from relay.smtp.users import Users
+from relay.logins.users import Credentials, Users
+from relay.smtp.auth import AUTH_LINE, Challenge, begin_auth
 from relay.smtp.xclient import Xclient, parse_xclient
 from relay.vocabulary import Reply
 

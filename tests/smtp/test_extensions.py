@@ -9,6 +9,7 @@ import pytest
 from serving import build_config
 
 from relay import replies
+from relay.logins.users import Users
 from relay.routes import RouteTable
 from relay.smtp.actions import Hangup
 from relay.smtp.counters import SharedCounters
@@ -16,7 +17,6 @@ from relay.smtp.limits import Limiter
 from relay.smtp.session import Session
 from relay.smtp.settings import build_settings
 from relay.smtp.tls import Certificates
-from relay.smtp.users import Users
 
 #: What is said to a command that this session does not have, whatever came before it.
 REFUSALS = {

@@ -1,4 +1,4 @@
-"""Guesses at passwords: `relay.smtp.logins`, and AUTH on sockets from several networks."""
+"""Guesses at passwords: `relay.logins.tries`, and AUTH on sockets from several networks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from serving import Serving, build_config
 
 from relay.config.model import Limits
+from relay.logins.tries import Logins, name_try
 from relay.smtp.counters import SharedCounters
-from relay.smtp.logins import Logins, name_try
+from relay.smtp.limits import SELF
 
 LIMITS = Limits(failed_logins=3)
 HERE, NEAR, FAR = "198.51.100.7", "198.51.100.8", "203.0.113.9"
@@ -98,7 +99,7 @@ async def test_one_password_of_a_network_at_a_time():
     """Tries of one network take turns; another network's, a known user's and loopback's do not wait
     for them.
     """
-    logins = Logins(SharedCounters())
+    logins = Logins(SharedCounters(), uncounted=SELF)
     logins.note(name_try("known", HERE), good=True, now=1.0)
     running, most = set(), 0
     hold = asyncio.Event()

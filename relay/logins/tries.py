@@ -14,11 +14,10 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from relay.config.model import Limits
 from relay.networks import find_network
-from relay.smtp.counters import SharedCounters
-from relay.smtp.limits import SELF
 
 _WINDOW_SECONDS = 600.0
 #: Seconds that a slowed try waits.
@@ -42,6 +41,25 @@ class Try:
     pair: str
 
 
+class Counters(Protocol):
+    """Counts by table and name: "logins" of the present window, and "marks", which stay."""
+
+    def add(self, table: str, name: str, step: int, /) -> int:
+        """Count up by `step`. Returns the count."""
+
+    def mark(self, table: str, name: str, value: int, /) -> None:
+        """Set the count of a name."""
+
+    def forget(self, table: str, name: str, /) -> None:
+        """Set the count of a name to nothing."""
+
+    def latest(self, table: str, name: str, /) -> int:
+        """The largest count of a name in any process."""
+
+    def clear(self, table: str, /) -> None:
+        """Set all counts of a table to nothing."""
+
+
 @dataclass(slots=True)
 class _Turn:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -58,8 +76,16 @@ def name_try(login: str, address: str) -> Try:
 class Logins:
     """The tries of one process, counted with those of its siblings."""
 
-    def __init__(self, tally: SharedCounters, *, slow_seconds: float = _SLOW_SECONDS) -> None:
+    def __init__(
+        self,
+        tally: Counters,
+        *,
+        uncounted: frozenset[str] = frozenset(),
+        slow_seconds: float = _SLOW_SECONDS,
+    ) -> None:
+        """The tries from addresses in `uncounted` are looked at at once."""
         self._tally = tally
+        self._uncounted = uncounted
         self._slow_seconds = slow_seconds
         self._window_ends_at = 0.0
         #: The turns that somebody has or waits for: never more than there are sessions.
@@ -104,7 +130,7 @@ class Logins:
         Raises:
             OSError: from `verify`; nothing is counted.
         """
-        if address in SELF:
+        if address in self._uncounted:
             return await verify(True)
         tried = name_try(login, address)
         # A login that passed before waits for no neighbour in its network.

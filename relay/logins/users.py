@@ -7,16 +7,24 @@ it. Calls block, `Users.verify` for as long as the hash was made to take: use a 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
 from relay.rewriting import rewrite_lines
-from relay.smtp.auth import Credentials
 
 #: Nobody but the owner and the group reads the hashes.
 _MODE = 0o640
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """The login and password that a peer gives."""
+
+    login: str
+    password: bytes = field(repr=False)
 
 
 class Users:
