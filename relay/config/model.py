@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ValidationInfo,
     field_validator,
@@ -30,10 +29,11 @@ from relay.config.connect import (
     torn_quotas,
 )
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
-from relay.config.listener import Binds, Listener, Tls, doubled_binds
+from relay.config.listener import Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
 from relay.config.origin import Dns, Identity
 from relay.config.policy import LIST, Policy, read_classes
+from relay.config.process import Admin, Log, Server, Understand
 from relay.config.scan import Scan
 from relay.config.section import Section
 from relay.config.words import (
@@ -55,15 +55,6 @@ Match = Annotated[str, AfterValidator(check_match)]
 #: to MAIL or RCPT.
 _HOOKS_SECONDS = 240
 Classes = Literal["human", "auto-reply", "bounce", "list", "bulk"]
-
-
-class Server(Section):
-    """The processes, and how they end."""
-
-    receivers: int = Field(default=0, ge=0, le=64)
-    drain_seconds: float = Field(default=30.0, gt=0, le=600)
-    hang_seconds: float = Field(default=30.0, ge=1, le=3_600)
-    users_file: WholePath | None = None
 
 
 class Limits(Section):
@@ -138,13 +129,6 @@ class Deliver(Section):
         return max(self.backoff_max_seconds, self.capacity_seconds, self.probe_seconds) * 1.25
 
 
-class Understand(Section):
-    """The limits on what one mail may cost the process that reads it."""
-
-    cpu_seconds: int = Field(default=15, ge=1, le=600)
-    memory_bytes: int = Field(default=1_073_741_824, ge=268_435_456)
-
-
 class S3(Section):
     """The bucket that attachments go to."""
 
@@ -155,26 +139,11 @@ class S3(Section):
     keep_original: Literal["adapted", "always", "never"] = "adapted"
 
 
-class Admin(Section):
-    """Health and metrics, for the operator only."""
-
-    #: None at all turns the pages off; the file says so by "".
-    bind: Annotated[Binds, BeforeValidator(lambda value: () if value == "" else value)] = ("127.0.0.1:8026",)
-
-
 class Hook(Section):
     """A handler of the operator's own, which is called while a mail is received."""
 
     handler: Annotated[str, AfterValidator(check_handler)]
     seconds: float = Field(default=10.0, gt=0, le=60)
-
-
-class Log(Section):
-    """The form and the level of the log; where it goes is the service manager's business."""
-
-    format: Literal["auto", "json", "console"] = "auto"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    metrics: Literal["off", "emf"] = "off"
 
 
 class Route(ContactFields):

@@ -42,7 +42,7 @@ from relay.check.rules import (
 from relay.check.secrets import examine_secrets
 from relay.config.builtin import builtin_config
 from relay.config.listener import Tls
-from relay.config.model import Server as ServerSection
+from relay.config.process import Server as ServerSection
 from relay.daemon.admin import build_application, open_admin
 
 NOW = datetime.now(UTC)
