@@ -20,10 +20,10 @@ from relay.spool.local import database
 from relay.spool.local.addressed import key_of
 from relay.spool.local.database import close_database, open_database, query, transaction
 from relay.spool.local.layout import lock_file
-from relay.spool.local.rows import build_envelope_json
 from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.spool.records import build_envelope_json
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _COUNT = itertools.count()

@@ -43,6 +43,9 @@ FLOORS = {
     "relay.auth": 1,
     "relay.lists.entries": 1,
     "relay.spool.model": 1,
+    "relay.spool.records": 1,
+    "relay.spool.groups": 1,
+    "relay.spool.ids": 1,
     "relay.spool.archive": 1,
     "relay.spool.change": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
@@ -101,7 +104,7 @@ SIDEWAYS = {
     "contact": {"auth", "config", "domains", "message", "networks", "scan"},
     "auth": {"config", "domains", "message", "networks"},
     "policy": {"config", "contact", "domains", "message", "replies", "scan"},
-    "spool": {"config", "domains", "faults", "telemetry", "timing"},
+    "spool": {"config", "domains", "faults", "networks", "telemetry", "timing"},
     "alarms": {"aws", "config", "spool", "telemetry", "timing"},
     "aws": {"config", "contact", "telemetry", "timing"},
     "delivery": {"config", "domains", "understand"},

@@ -47,6 +47,13 @@ def normalise_reverse_path(reverse_path: str | None) -> str:
     return f"{_normalise_local(local)}{at}{normalise_domain(domain)}"
 
 
+def normalise_author(author: str | None) -> str | None:
+    """The author in the form in which it is compared: that of a reverse-path. Returns None if there is no
+    author.
+    """
+    return normalise_reverse_path(author) if author else None
+
+
 def _normalise_local(local: str) -> str:
     if batv := _BATV.fullmatch(local):
         local = batv[1]

@@ -7,9 +7,9 @@ from spool_helpers import NOW, build_submission
 
 from relay.spool.local import claims
 from relay.spool.local.database import open_database, query, transaction
-from relay.spool.local.rows import to_microseconds
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
+from relay.spool.records import to_microseconds
 
 MANY, FEWER = 100_000, 20_000
 #: Queues of so many entries (?1) of the one mail: ready in one group, ready in a group each, due again all at

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.envelope import Envelope, ForwardPath, Peer
-from relay.spool.local.rows import build_envelope_json, hours_in_microseconds, parse_envelope_json
+from relay.spool.records import build_envelope_json, hours_in_microseconds, parse_envelope_json
 
 # What a session decodes of a peer's octets holds no lone surrogate; everything else may come.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.spool.local.ids import ALPHABET, IdMaker, build_mark, mark_of
+from relay.spool.ids import ALPHABET, IdMaker, build_mark, mark_of
 
 
 @given(st.lists(st.integers(0, (1 << 55) - 1_000), min_size=2, max_size=50), st.integers(0, (1 << 25) - 1))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.spool.local.ids import split_id
+from relay.spool.ids import split_id
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from spool_helpers import NOW, build_submission, claim_one, later
 from relay.config.model import SpoolSection
 from relay.spool.local.layout import Layout
 from relay.spool.local.room import Room
-from relay.spool.local.rows import to_microseconds
+from relay.spool.records import to_microseconds
 
 
 class Clock:

@@ -22,10 +22,10 @@ from relay.spool.local.database import (
     transaction,
 )
 from relay.spool.local.layout import Layout
-from relay.spool.local.rows import build_envelope_json
 from relay.spool.local.wake import Bell
 from relay.spool.model import Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.spool.records import build_envelope_json
 
 
 @pytest.fixture

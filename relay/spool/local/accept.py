@@ -18,13 +18,19 @@ import apsw
 from relay.domains import normalise_address
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
-from relay.spool.duplicates import Likeness, build_token, is_retransmission, normalise_reverse_path
-from relay.spool.local.conversations import find_answers, normalise_author
+from relay.spool.duplicates import (
+    Likeness,
+    build_token,
+    is_retransmission,
+    normalise_author,
+    normalise_reverse_path,
+)
+from relay.spool.groups import NEW, REPLY, group_of
+from relay.spool.local.conversations import find_answers
 from relay.spool.local.database import query
 from relay.spool.local.raw import LargeFile
-from relay.spool.local.rows import build_envelope_json, build_json, to_microseconds
-from relay.spool.local.turns import NEW, REPLY, group_of
 from relay.spool.model import Receipt, Submission
+from relay.spool.records import build_envelope_json, build_json, to_microseconds
 
 #: Rows in one statement, the largest number first: there are few different statements, so each stays
 #: prepared.

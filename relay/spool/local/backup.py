@@ -30,7 +30,7 @@ from relay.faults import fault_point
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.local.database import query
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, sync_folder
-from relay.spool.local.rows import from_microseconds
+from relay.spool.records import from_microseconds
 
 DATABASE = "spool.db"
 MANIFEST = "manifest.json"

@@ -15,20 +15,16 @@ import apsw
 
 from relay import telemetry
 from relay.errors import SpoolCorruptError
+from relay.spool.groups import PRIORITIES
+from relay.spool.ids import build_reference, find_numbers
 from relay.spool.local.control import read_paused
 from relay.spool.local.database import query
-from relay.spool.local.ids import build_reference, find_numbers
 from relay.spool.local.outcomes import record, remember
-from relay.spool.local.rows import (
-    ENTRY_COLUMNS,
-    ENTRY_TABLES,
-    from_microseconds,
-    parse_entry,
-    to_microseconds,
-)
+from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry
 from relay.spool.local.suspects import HUNG, Suspects
-from relay.spool.local.turns import PRIORITIES, Turns
+from relay.spool.local.turns import Turns
 from relay.spool.model import Entry
+from relay.spool.records import from_microseconds, to_microseconds
 
 #: Steps from route to route through the index instead of a walk over all entries: as many seeks as there are
 #: routes.

@@ -19,8 +19,8 @@ import apsw
 from relay.spool import clock as rules
 from relay.spool.clock import LEAST_STEP, ClockState
 from relay.spool.local.database import WriteLock, query, reading
-from relay.spool.local.rows import from_microseconds, to_microseconds
 from relay.spool.model import Entry, Filter, Hold, Remembered
+from relay.spool.records import from_microseconds, to_microseconds
 from relay.timing import Clocks
 
 _COLUMNS = tuple(field.name for field in fields(ClockState))

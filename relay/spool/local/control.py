@@ -11,8 +11,8 @@ import apsw
 
 from relay.errors import SpoolError
 from relay.spool.local.database import query
-from relay.spool.local.rows import from_microseconds, to_microseconds
 from relay.spool.model import Hold, Paused
+from relay.spool.records import from_microseconds, to_microseconds
 
 
 def read_paused(connection: apsw.Connection) -> Paused:

@@ -19,8 +19,8 @@ import apsw
 from relay.contact.limits import THREAD_DAYS
 from relay.spool.duplicates import normalise_reverse_path
 from relay.spool.local.database import query
-from relay.spool.local.rows import to_microseconds
 from relay.spool.model import Entry
+from relay.spool.records import to_microseconds
 
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -39,13 +39,6 @@ WHERE message_id = ? AND {column} = ? AND contact_id IS NOT NULL AND accepted_at
 ORDER BY accepted_at, rowid LIMIT 1
 """
 _BY_AUTHOR, _BY_SENDER = _FIRST.format(column="author"), _FIRST.format(column="sender")
-
-
-def normalise_author(author: str | None) -> str | None:
-    """The author in the form in which it is compared: that of a reverse-path. Returns None if there is no
-    author.
-    """
-    return normalise_reverse_path(author) if author else None
 
 
 def find_answers(

@@ -20,6 +20,7 @@ from relay.spool.archive import BackedUp, Progress
 from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import LAST_DAY, Desk
 from relay.spool.doubt import is_too_old
+from relay.spool.ids import split_id
 from relay.spool.local import clock, control, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.backup import back_up
@@ -37,7 +38,6 @@ from relay.spool.local.database import (
 from relay.spool.local.days import read_counts, read_days
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
-from relay.spool.local.ids import split_id
 from relay.spool.local.layout import Layout
 from relay.spool.local.listing import Named, find_named, sort_named
 from relay.spool.local.outcomes import remember
@@ -45,7 +45,6 @@ from relay.spool.local.raw import open_raw, remove_raw
 from relay.spool.local.requeue import plan_move, requeue, reroute
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.room import Reserve
-from relay.spool.local.rows import from_microseconds, hours_in_microseconds, to_microseconds
 from relay.spool.local.slices import View
 from relay.spool.local.wake import ring
 from relay.spool.model import (
@@ -65,6 +64,7 @@ from relay.spool.model import (
     State,
     Submission,
 )
+from relay.spool.records import from_microseconds, hours_in_microseconds, to_microseconds
 from relay.timing import MACHINE, Clocks, utc_now
 
 Answer = TypeVar("Answer")

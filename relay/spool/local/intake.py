@@ -20,6 +20,7 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.ids import IdMaker
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, prepare
 from relay.spool.local.checkpoints import Checkpoints
@@ -28,15 +29,14 @@ from relay.spool.local.database import WriteLock, check_in_place, close_database
 from relay.spool.local.days import add_counts
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.health import Place, probe_spool
-from relay.spool.local.ids import IdMaker
 from relay.spool.local.layout import Layout
 from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
-from relay.spool.local.rows import hours_in_microseconds
 from relay.spool.local.wake import Ringer
 from relay.spool.local.writer import Job, Writer, tell
 from relay.spool.model import DayCount, PolicyCount, Receipt, Submission
 from relay.spool.raw_file import RawFile
+from relay.spool.records import hours_in_microseconds
 from relay.timing import MACHINE, Clocks
 
 #: Files that are synced at the same time; more would only queue in the disk.

@@ -21,8 +21,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.spool.ids import MARK_LENGTH, mark_of
 from relay.spool.local.errors import translated
-from relay.spool.local.ids import MARK_LENGTH, mark_of
 
 _DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600

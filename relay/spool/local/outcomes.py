@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 import apsw
 
 from relay.errors import LeaseLostError, SpoolCorruptError
+from relay.spool.ids import find_numbers
 from relay.spool.local import addressed
 from relay.spool.local.database import query
-from relay.spool.local.ids import find_numbers
-from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, build_json, parse_entry, to_microseconds
+from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry
 from relay.spool.model import Aged, Entry
+from relay.spool.records import build_json, to_microseconds
 from relay.vocabulary import Rung
 
 #: Events kept of one entry: the first days of hourly retries, and as many as a screen shows.

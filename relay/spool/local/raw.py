@@ -23,9 +23,9 @@ import apsw
 
 from relay.errors import SpoolCorruptError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.ids import build_mark, mark_of
 from relay.spool.local.database import Readers
 from relay.spool.local.errors import translated
-from relay.spool.local.ids import build_mark, mark_of
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
 
 _CHUNK_BYTES = 1 << 20

@@ -15,8 +15,8 @@ import apsw
 from relay.domains import normalise_address
 from relay.spool.change import Target
 from relay.spool.duplicates import Likeness, build_token
+from relay.spool.ids import build_reference
 from relay.spool.local.database import query
-from relay.spool.local.ids import build_reference
 from relay.spool.local.listing import Named
 from relay.spool.local.outcomes import REMEMBER, remember
 

@@ -29,7 +29,7 @@ from relay.spool.local.backup import DATABASE, MANIFEST, OWED, RAW
 from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
-from relay.spool.local.rows import from_microseconds
+from relay.spool.records import from_microseconds
 
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 #: A manifest has some 120 octets for each large mail: more than two million of them.

@@ -15,7 +15,7 @@ from relay.contact.limits import THREAD_DAYS
 from relay.spool.local import addressed
 from relay.spool.local.database import query
 from relay.spool.local.outcomes import REMEMBER
-from relay.spool.local.rows import to_microseconds
+from relay.spool.records import to_microseconds
 
 #: Rows in one transaction, during which no receiver can commit: it takes some milliseconds of processor time.
 STEP = 100

@@ -25,7 +25,7 @@ from relay.errors import SpoolError, SpoolFullError
 from relay.spool.local.database import close_database, open_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import Layout, adopt, make_folder, sync_folder
-from relay.spool.local.rows import hours_in_microseconds
+from relay.spool.records import hours_in_microseconds
 
 _LOOK_SECONDS = 1.0
 #: The share of the room above which it counts as short, before it is used up.

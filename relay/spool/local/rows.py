@@ -1,29 +1,20 @@
 """The rows of the local spool, read and written as values.
 
-Owns the form of instants, envelopes (a line of JSON whose keys are the names of our fields) and destinations
-in a row. Never opens a database. A row that cannot be read is a `SpoolCorruptError`; an envelope that cannot
-be read is a ValueError.
+Owns the columns of an entry and how they are read. Never opens a database. A row that cannot be read is a
+`SpoolCorruptError`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
-
-from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
+from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolCorruptError
 from relay.spool.model import Entry, State
+from relay.spool.records import from_microseconds, parse_envelope_json
 from relay.vocabulary import Rung
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_HOUR = 3_600_000_000
-_LONGEST = 1 << 62
 
 #: Nobody knows when a request that an earlier version stored went out: the instant of acceptance is assumed.
 _INHERITED = "iif(e.token IS NULL AND r.request IS NOT NULL, e.accepted_at, NULL)"
@@ -39,25 +30,6 @@ ENTRY_COLUMNS = (
 #: The same without the request, which may be large: for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
 ENTRY_TABLES = "entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN requests AS r USING (entry_id)"
-
-
-def hours_in_microseconds(hours: float) -> int:
-    """A span of hours as rows count time: at most what SQLite's integers hold beside an instant."""
-    return int(min(hours * _HOUR, _LONGEST))
-
-
-def to_microseconds(at: datetime) -> int:
-    """An aware instant in the form in which a row keeps it."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(count: int) -> datetime:
-    """The instant that a row holds."""
-    return _EPOCH + timedelta(microseconds=count)
-
-
-#: One line of JSON.
-build_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_entry(row: Sequence[Any]) -> Entry:
@@ -115,41 +87,3 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         in_doubt_since=from_microseconds(row[29]) if row[29] is not None else None,
         captured=_parse_captured(row[30]),
     )
-
-
-def build_envelope_json(envelope: Envelope) -> str:
-    """The envelope as one line of JSON, as a row keeps it.
-
-    Raises:
-        ValueError: a text holds a lone surrogate, which no peer's octets become.
-    """
-    if envelope.received_at.tzinfo is not UTC:
-        envelope = replace(envelope, received_at=envelope.received_at.astimezone(UTC))
-    try:
-        return orjson.dumps(envelope).decode()
-    except TypeError as exc:
-        raise ValueError(f"not to be written as JSON: {exc}") from exc
-
-
-def parse_envelope_json(text: str) -> Envelope:
-    """The envelope that `build_envelope_json` wrote.
-
-    Raises:
-        ValueError: the text is no such record (KeyError and TypeError are turned into it).
-    """
-    try:
-        record = orjson.loads(text)
-        return Envelope(
-            reverse_path=record["reverse_path"],
-            forward_paths=tuple(ForwardPath(**path) for path in record["forward_paths"]),
-            peer=Peer(**record["peer"]),
-            received_at=datetime.fromisoformat(record["received_at"]),
-            smtputf8=record["smtputf8"],
-            ret=record["ret"],
-            envid=record["envid"],
-            repairs=tuple(record["repairs"]),
-            # Missing in the records of earlier versions.
-            attributes=tuple((str(name), str(value)) for name, value in record.get("attributes", ())),
-        )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"not an envelope record: {exc!r}") from exc

@@ -11,24 +11,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from functools import lru_cache
-from hashlib import blake2b
 
 import apsw
 
-from relay.domains import normalise_domain
-from relay.envelope import Peer
-from relay.networks import find_network
+from relay.spool.groups import KEY_BITS, PRIORITIES, REPLY
 from relay.spool.local.database import query
 
-#: The two priorities: mail that continues its sender's own conversation, and all other mail.
-REPLY, NEW = 0, 1
-PRIORITIES = (REPLY, NEW)
 #: At least one claim in four of a route is new mail while some waits.
 _REPLIES_IN_A_ROW = 3
 #: Networks whose last domain is remembered; in any other network the turn begins at a random domain.
 _REMEMBERED = 10_000
-_KEY_BITS = 63  # the largest number of bits that SQLite's integers hold without a sign
 
 _WAITING = (
     "FROM entries INDEXED BY entries_turn WHERE state = 'queued' AND ready = 1 AND route = ? AND priority = ?"
@@ -51,24 +43,6 @@ _SAVE = (
 _FORGET = "DELETE FROM turns WHERE route = ? AND priority = ? AND network = ?"
 #: Groups without a due entry that a claim passes over before it gives up.
 _LOOKS = 32
-
-
-@lru_cache(maxsize=8_192)
-def _key(text: str) -> int:
-    """A number above 0 for a name. Its order among others is random, and nobody can find another name with
-    the same number.
-    """
-    digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> (64 - _KEY_BITS)) or 1
-
-
-def group_of(peer: Peer, reverse_path: str | None) -> tuple[int, int]:
-    """The keys of the network and of the domain with which a mail takes its turn.
-
-    Behind a trusted listener all mail comes from one relay, so its domains are the only groups.
-    """
-    domain = normalise_domain((reverse_path or "").rpartition("@")[2])
-    return 0 if peer.role == "trusted" else _key(find_network(peer.address)), _key(domain)
 
 
 class Turns:
@@ -161,6 +135,6 @@ def _after(
     """The next key after the last one, cyclically. If the last one is not known, the search begins at a
     random key.
     """
-    place = secrets.randbits(_KEY_BITS) if last is None else last
+    place = secrets.randbits(KEY_BITS) if last is None else last
     rows = query(connection, sql, (*within, place)) or query(connection, sql, (*within, -1))
     return rows[0][0] if rows else None
