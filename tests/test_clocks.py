@@ -20,6 +20,7 @@ WALL = {
     "timing": "reads it",
     "spool/local/clock": "the difference between it and the spool's clock",
     "spool/local/desk": "commands that look at the spool of an earlier version, which has no clock",
+    "spool/local/questions": "the same, where it is only read",
     "aws/s3": "dates of signatures and URLs, which S3 compares with its own clock",
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
     "daemon/hang_alarms": "the instant in an alarm",
