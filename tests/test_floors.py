@@ -128,7 +128,7 @@ FENCES = {
     "aiobotocore": {"aws", "sandbox"},
     "boto3": {"aws", "sandbox"},
     "botocore": {"aws", "check", "sandbox"},
-    "aiohttp": {"alarms", "aws", "daemon", "sandbox", "scan"},
+    "aiohttp": {"alarms", "aws", "daemon", "sandbox", "scan", "web"},
     "aiosmtpd": {"smtp"},
     "OpenSSL": {"smtp"},
     "apsw": {"spool"},

@@ -26,6 +26,8 @@ Network = Annotated[str, AfterValidator(check_network)]
 Bind = Annotated[str, AfterValidator(check_bind)]
 #: Addresses and ports; a single one may stand without the brackets of a list.
 Binds = Annotated[tuple[Bind, ...], BeforeValidator(list_binds)]
+#: The same, or none at all, for which the file says "".
+OptionalBinds = Annotated[Binds, BeforeValidator(lambda value: () if value == "" else value)]
 
 
 _ALL = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound

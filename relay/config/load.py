@@ -225,13 +225,18 @@ def _holds(path: Path, key: str, kind: str) -> str:
 
 
 def _check_users(config: Config) -> tuple[str, ...]:
-    """The mistakes in the users file, one `login:$argon2...` a line, as `relay.smtp.auth` reads it; empty
+    """The mistakes in the users files that are asked."""
+    files = {"server.users_file": config.server.users_file}
+    if config.web.bind and config.web.auth != "proxy":
+        files["web.users_file"] = config.web.users_file
+    return tuple(wrong for key, path in files.items() if path for wrong in _check_users_file(key, path))
+
+
+def _check_users_file(key: str, path: Path) -> tuple[str, ...]:
+    """The mistakes in a users file, one `login:$argon2...` a line, as `relay.logins.users` reads it; empty
     lines and # are passed over.
     """
-    path = config.server.users_file
-    if path is None:
-        return ()
-    if sentence := _unreadable("server.users_file", path):
+    if sentence := _unreadable(key, path):
         return (sentence,)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     wrong = [
@@ -240,7 +245,7 @@ def _check_users(config: Config) -> tuple[str, ...]:
         if line.strip() and not re.match(r"\s*(#|[^:\s]+:\s*\$argon2)", line)
     ]
     return tuple(
-        f"server.users_file = {show(str(path))}: line {number} is no login and hash; "
+        f"{key} = {show(str(path))}: line {number} is no login and hash; "
         'write "login:$argon2id$...", the hash as argon2 prints it'
         for number in wrong
     )

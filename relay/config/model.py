@@ -36,6 +36,7 @@ from relay.config.policy import LIST, Policy, read_classes
 from relay.config.process import Admin, Log, Server, Understand
 from relay.config.scan import Scan
 from relay.config.section import Section
+from relay.config.web import Web, list_needs
 from relay.config.words import (
     WholePath,
     check_address,
@@ -213,6 +214,7 @@ class Config(Section):
     connect: Connect
     contact: Contact = Contact()
     admin: Admin = Admin()
+    web: Web = Web()
     alarms: Alarms = Alarms()
     hooks: tuple[Hook, ...] = ()
     log: Log = Log()
@@ -268,6 +270,7 @@ class Config(Section):
             *_unknown_fields(self),
             *_unknown_lists(self),
             *torn_webhook(self.alarms),
+            *list_needs(self.web),
             *misplaced_instances(self.connect),
             *self.torn_quotas(UNKNOWN_HOME),
         )

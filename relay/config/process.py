@@ -5,11 +5,11 @@ Owns `[server]`, `[understand]`, `[admin]` and `[log]`. Never starts a process.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from relay.config.listener import Binds
+from relay.config.listener import OptionalBinds
 from relay.config.section import Section
 from relay.config.words import WholePath
 
@@ -34,7 +34,7 @@ class Admin(Section):
     """Health and metrics, for the operator only."""
 
     #: None at all turns the pages off; the file says so by "".
-    bind: Annotated[Binds, BeforeValidator(lambda value: () if value == "" else value)] = ("127.0.0.1:8026",)
+    bind: OptionalBinds = ("127.0.0.1:8026",)
 
 
 class Log(Section):

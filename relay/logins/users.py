@@ -56,6 +56,16 @@ class Users:
             return False
         return good and known is not None
 
+    def find_hash(self, login: str) -> str:
+        """The hash of a login's password; "" for no login. Blocks for a look at the file.
+
+        Raises:
+            OSError: as `verify`.
+        """
+        with self._lock:
+            self._refresh()
+            return self._hashes.get(login, "")
+
     def _refresh(self) -> None:
         """Read the file again when it has changed. When that fails, the users read last stay in force."""
         try:

@@ -3,7 +3,7 @@
 Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
 INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
 obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
-`deliveries`, `timings`, `workers`, `daemon`. docs/operations.md lists events and metrics.
+`deliveries`, `timings`, `workers`, `web`, `daemon`. docs/operations.md lists events and metrics.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ from relay.telemetry.spool import (
     spool_swept,
 )
 from relay.telemetry.timings import contact_made, entries_accepted, step_timed
+from relay.telemetry.web import web_answered, web_login, web_opened, web_refused
 from relay.telemetry.workers import mail_was_slow, worker_died, worker_faulted, workers_failed
 
 __all__ = [
@@ -179,6 +180,10 @@ __all__ = [
     "take_day_counts",
     "transaction_aborted",
     "transaction_ended",
+    "web_answered",
+    "web_login",
+    "web_opened",
+    "web_refused",
     "worker_died",
     "worker_faulted",
     "workers_failed",

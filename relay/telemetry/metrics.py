@@ -133,6 +133,10 @@ LEDGER_ROWS = Known("relay_ledger_rows", "Records of the ledger.")
 LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop within a minute.")
 HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
 LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
+WEB_REQUESTS = Counter(
+    "relay_web_requests", "Requests that the page answered, by class of status.", ["status"]
+)
+WEB_LOGINS = Counter("relay_web_logins", "Tokens that the page was shown, by result.", ["result"])
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 #: The steps of a mail that are timed.
@@ -186,6 +190,15 @@ def begin_receiver() -> None:
     for gauge in (SESSIONS, GATE_CLOSED, SPOOL_SICK, DNS_AWAY):
         gauge.set(0)
     _begin_child("commit")
+
+
+def begin_web() -> None:
+    """Show the counters of the page before its first request."""
+    _begin_child()
+    for status in ("2xx", "3xx", "4xx", "5xx"):
+        WEB_REQUESTS.labels(status)
+    for result in ("good", "wrong", "put-off"):
+        WEB_LOGINS.labels(result)
 
 
 def begin_deliverer(routes: Iterable[str]) -> None:
