@@ -140,8 +140,10 @@ FENCES = {
     "dns": {"resolver", "sandbox"},
     "flask": {"sandbox"},
     "idna": {"domains"},
-    "jinja2": {"sandbox"},
+    "jinja2": {"sandbox", "web"},
+    "markupsafe": {"web"},  # the type of what Jinja2 has escaped
     "moto": {"sandbox"},
+    "multidict": {"web"},  # the fields of an address and a form, as aiohttp has them
     "orjson": {"spool", "telemetry", "understand"},
     "prometheus_client": {"daemon", "telemetry"},
     "pybase64": {"contact", "message"},

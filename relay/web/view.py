@@ -145,6 +145,8 @@ class File:
     #: Whether the contact has it; else `why` says in words what became of it.
     sent: bool
     why: str = ""
+    #: Without its brackets; HTML shows a picture by it (RFC 2392). "" without.
+    content_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,33 @@
+// The keys of the page; none of them while somebody writes, or with Ctrl, Alt or Meta.
+export function startKeys(list) {
+  const help = document.getElementById("help");
+  const button = document.getElementById("help-open");
+  const search = document.getElementById("q");
+  button.hidden = false;
+  button.addEventListener("click", () => help.showModal());
+
+  const actions = {
+    j: () => list?.step(1),
+    k: () => list?.step(-1),
+    "/": () => {
+      search.focus();
+      search.select();
+    },
+    o: () => document.getElementById("original")?.click(),
+    r: () => document.getElementById("retry")?.focus(),
+    u: () => document.querySelector(".back a")?.click(),
+    "?": () => help.showModal(),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || help.open) return;
+    const target = event.target;
+    if (target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]")) {
+      if (event.key === "Escape") target.blur();
+      return;
+    }
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

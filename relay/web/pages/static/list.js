@@ -1,0 +1,155 @@
+// The list: it opens mails beside itself, goes on at its end, and takes in what is new.
+import { AnswerError, fetchDocument, tellLost } from "./fetching.js";
+import { localise } from "./times.js";
+
+const MOST_ROWS = 2000; // more in one document make a browser slow; the address of the next page has them
+
+function rowOf(link) {
+  return link.closest(".row");
+}
+
+export function startList() {
+  const nav = document.getElementById("list");
+  if (!nav) return null;
+  const rows = document.getElementById("rows");
+  const place = document.getElementById("mail-place");
+  const announce = document.getElementById("announce");
+  let asking = 0;
+
+  const links = () => [...rows.querySelectorAll(".row > a")];
+  const current = () => rows.querySelector("a[aria-current]");
+
+  function choose(reference) {
+    current()?.removeAttribute("aria-current");
+    const row = reference && rows.querySelector(`.row[data-reference="${CSS.escape(reference)}"]`);
+    const link = row && row.querySelector("a");
+    link?.setAttribute("aria-current", "true");
+    link?.scrollIntoView({ block: "nearest" });
+    document.body.classList.toggle("opened", Boolean(reference));
+  }
+
+  async function show(address, { focus = false } = {}) {
+    const mine = ++asking;
+    const url = new URL(address, location.href);
+    url.searchParams.set("part", "mail");
+    try {
+      const article = (await fetchDocument(url)).getElementById("mail");
+      if (mine !== asking || !article) return false; // another one was asked for meanwhile
+      place.replaceChildren(document.adoptNode(article));
+      place.scrollTop = 0;
+      localise(place);
+      choose(article.dataset.reference);
+      document.title = `${article.querySelector("h1").textContent} · relay`;
+      if (focus) article.focus({ preventScroll: true });
+      tellLost("");
+      return true;
+    } catch (error) {
+      tellLost(error instanceof AnswerError ? error.message : "The relay does not answer.");
+      return false;
+    }
+  }
+
+  async function open(address, options) {
+    if (await show(address, options)) history.pushState({ mail: true }, "", address);
+  }
+
+  document.addEventListener("click", (event) => {
+    if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const link = event.target.closest(".row > a, .sides a:not([download]), a[data-open]");
+    if (!link) return;
+    event.preventDefault();
+    open(link.href, { focus: Boolean(rowOf(link)) && matchMedia("(max-width: 52rem)").matches });
+  });
+  addEventListener("popstate", () => {
+    if (location.pathname.startsWith("/mails/")) show(location.href);
+    else location.reload();
+  });
+
+  async function older(link) {
+    if (links().length >= MOST_ROWS || link.dataset.asked) return;
+    link.dataset.asked = "yes";
+    try {
+      const next = await fetchDocument(link.dataset.rows);
+      const item = link.closest("li");
+      const fragment = document.createDocumentFragment();
+      // A document whose body holds list items alone.
+      for (const each of [...next.body.querySelectorAll(":scope > li")]) fragment.append(document.adoptNode(each));
+      localise(fragment);
+      item.replaceWith(fragment);
+      watch();
+    } catch {
+      delete link.dataset.asked; // the link stays, and leads on
+    }
+  }
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) older(entry.target);
+  }, { rootMargin: "600px" });
+  function watch() {
+    seen.disconnect();
+    const link = rows.querySelector(".more a");
+    if (link) seen.observe(link);
+  }
+
+  // The newest page again: rows that are there change where they stand, new ones come to the front.
+  async function refresh() {
+    if (nav.dataset.later) return;
+    const asked = nav.dataset.asked;
+    const news = await fetchDocument(`/rows${asked ? `?${asked}` : ""}`);
+    const shown = current() && rowOf(current()).dataset.reference;
+    const old = new Map([...rows.querySelectorAll(".row")].map((row) => [row.dataset.reference, row]));
+    let first = rows.querySelector(".row, .more");
+    let count = 0;
+    for (const row of [...news.body.querySelectorAll(":scope > .row")]) {
+      const before = old.get(row.dataset.reference);
+      const fresh = document.adoptNode(row);
+      localise(fresh);
+      if (before) {
+        old.delete(row.dataset.reference);
+        const had = before.contains(document.activeElement);
+        if (before.innerHTML !== fresh.innerHTML) {
+          before.className = fresh.className;
+          const chosen = before.querySelector("a").hasAttribute("aria-current");
+          before.replaceChildren(...fresh.childNodes);
+          if (chosen) before.querySelector("a").setAttribute("aria-current", "true");
+          if (had) before.querySelector("a").focus({ preventScroll: true });
+        }
+        first = before.nextElementSibling;
+      } else {
+        fresh.classList.add("fresh");
+        rows.insertBefore(fresh, first);
+        count += 1;
+      }
+    }
+    // A row of the newest page that the answer has not is one that fits no more; older pages are not in it.
+    const last = [...news.body.querySelectorAll(":scope > .more")].length;
+    if (!last) for (const gone of old.values()) gone.remove();
+    if (!rows.querySelector(".more")) {
+      const more = news.body.querySelector(":scope > .more");
+      if (more) rows.append(document.adoptNode(more));
+    }
+    watch();
+    document.getElementById("empty").hidden = rows.querySelector(".row") !== null;
+    if (count) announce.textContent = count === 1 ? "A new mail." : `${count} new mails.`;
+    const article = document.getElementById("mail");
+    const row = shown && rows.querySelector(`.row[data-reference="${CSS.escape(shown)}"]`);
+    // A mail that is looked at is read anew when its state changes, unless somebody is busy in it.
+    if (row && article && article.dataset.reference === shown && !row.classList.contains(article.dataset.state) &&
+      !article.contains(document.activeElement)) await show(location.href);
+  }
+
+  function step(by) {
+    const all = links();
+    if (!all.length) return;
+    const now = all.indexOf(current() ?? document.activeElement);
+    const next = all[Math.min(Math.max(now + by, 0), all.length - 1)];
+    if (next && next !== current()) open(next.href);
+    if (next === all[all.length - 1]) {
+      const more = rows.querySelector(".more a");
+      if (more) older(more);
+    }
+  }
+
+  choose(document.querySelector("#mail[data-reference]")?.dataset.reference);
+  watch();
+  return { refresh, step };
+}
