@@ -22,11 +22,11 @@ from relay.smtp.data import TRIM, ChunkReader, DataReader
 from relay.smtp.handlers import HandlerSession
 from relay.smtp.handshake import Handshake, make_handshake
 from relay.smtp.late_answers import LateAnswers
-from relay.smtp.refused import build_refusal
+from relay.smtp.refused import refuse
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
-from relay.smtp.transfer import Transfer
+from relay.smtp.transfer import Transfer, answer_chunk
 from relay.vocabulary import Reply
 
 #: Octets past which a line without an end is dropped. The longest line is "AUTH PLAIN " with its 12,288
@@ -304,19 +304,14 @@ class Conversation:
 
     def _end_chunk(self, chunk: ChunkReader) -> None:
         transfer, admission, now = self.transfer, self._admission, self.connection.heard_at
-        refusal = chunk.refusal
-        if refusal is None and transfer is not None:
-            if chunk.last:
-                self._end_transfer(0)
-                return
-            transfer.measure(now)
-            if (last_word := transfer.look()) is not None:
-                self.hang_up(last_word)
-                return
-            refusal = transfer.content.fault
-            if refusal is not None:
-                transfer.transaction.failed = True
-        self._answer(self._session.counted(refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)))
+        if chunk.last and chunk.refusal is None and transfer is not None:
+            self._end_transfer(0)
+            return
+        answer = answer_chunk(chunk, transfer, now=now)
+        if isinstance(answer, Hangup):
+            self.hang_up(answer.reply)
+            return
+        self._answer(self._session.counted(answer))
         admission.rest(now)
         if transfer is not None:
             admission.deadline = min(admission.deadline, transfer.deadline(now))
@@ -354,12 +349,10 @@ class Conversation:
 
     def _say(self, reply: Reply) -> None:
         """Say a reply. A refusal carries our id, by which the log and `relay trace` have it."""
-        octets = replies.build_reply(reply)
-        if reply.code >= 500:
-            octets = replies.add_reference(octets, self._session.reference)
-            if self._server.refusals is not None:
-                self._server.refusals.remember(build_refusal(self._session, reply))
-        self.connection.out.append(octets)
+        if reply.code < 500:
+            self.connection.out.append(replies.build_reply(reply))
+        else:
+            self.connection.out.append(refuse(self._session, reply, self._server.refusals))
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
         """Say a reply as the last word, then close."""

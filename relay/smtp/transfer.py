@@ -25,7 +25,9 @@ from relay.smtp.acceptance import (
     reply_to,
     store_block,
 )
+from relay.smtp.actions import Hangup
 from relay.smtp.content import Content
+from relay.smtp.data import ChunkReader
 from relay.smtp.handler_content import show_mail
 from relay.smtp.handlers import HandlerSession
 from relay.smtp.identity import HASHED_AT_ONCE_BYTES
@@ -308,3 +310,18 @@ class Transfer:
     def _discard(self) -> None:
         if self.content.file is not None:
             self._server.loop.run_in_executor(self._server.writers, self.content.discard)
+
+
+def answer_chunk(chunk: ChunkReader, transfer: Transfer | None, *, now: float) -> Reply | Hangup:
+    """The answer to a chunk that has ended and is not the last of its mail: octets that are taken, or
+    refused, as those of a mail that has failed are, too.
+    """
+    refusal = chunk.refusal
+    if refusal is None and transfer is not None:
+        transfer.measure(now)
+        if (last_word := transfer.look()) is not None:
+            return Hangup(last_word)
+        refusal = transfer.content.fault
+        if refusal is not None:
+            transfer.transaction.failed = True
+    return refusal or replies.fill(replies.CHUNK_OK, octets=chunk.size)
