@@ -27,6 +27,8 @@ WALL = {
     "telemetry/log": "the instant of a line",
     "daemon/metric_lines": "the instant of a line, by which CloudWatch files it",
     "telemetry/counts": "the day for which a mail is counted, as a person reads it",
+    "tail/server": "the instant of an event, which is shown",
+    "smtp/tap": "the instant of an event, which is shown",
     "smtp/refused": "the instant of a refusal, which is shown",
     "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",
     "explain": "a mail that is not in any spool",

@@ -60,6 +60,8 @@ FLOORS = {
     "relay.alarms.presets": 1,
     "relay.alarms.quarantine": 1,
     "relay.aws.proof": 1,
+    "relay.tail.event": 1,
+    "relay.tail.wanted": 1,
     "relay.scan.model": 1,
     # 2, edges: one outside thing each.
     "relay.config.load": 2,
@@ -77,6 +79,7 @@ FLOORS = {
     "relay.telemetry": 2,
     "relay.spool": 2,
     "relay.aws": 2,
+    "relay.tail": 2,
     "relay.alarms": 2,
     # 3, stages.
     "relay.auth.check": 3,
@@ -111,6 +114,7 @@ SIDEWAYS = {
     "logins": {"rewriting"},
     "lists": {"aws", "domains", "rewriting", "telemetry"},
     "absence": {"telemetry"},
+    "tail": {"domains", "networks", "timing"},
     "resolver": {"absence"},
     "scan": {"auth"},
     "smtp": {"auth", "understand"},
@@ -144,7 +148,7 @@ FENCES = {
     "markupsafe": {"web"},  # the type of what Jinja2 has escaped
     "moto": {"sandbox"},
     "multidict": {"web"},  # the fields of an address and a form, as aiohttp has them
-    "orjson": {"spool", "telemetry", "understand"},
+    "orjson": {"spool", "tail", "telemetry", "understand"},
     "prometheus_client": {"daemon", "telemetry"},
     "pybase64": {"contact", "message"},
     "pydantic": {"config"},

@@ -14,3 +14,5 @@ WORK = "work"
 REFUSALS = "refusals"
 #: The settings that instances told of themselves, for the next start and for receivers (`connect.discover`).
 INSTANCES = "instances.json"
+#: The folder of the receivers' sockets for transcripts of sessions (`relay tail`).
+TAIL = "tail"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from relay.config import Config
-from relay.config.data_dir import REFUSALS, TALLY
+from relay.config.data_dir import REFUSALS, TAIL, TALLY
 from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.smtp.listeners import Listeners
@@ -39,6 +39,7 @@ class Receiver:
                 # Limits by address hold over all receivers, which count in one small file.
                 tally=order.config.data_dir / TALLY,
                 refusals=order.config.data_dir / REFUSALS,
+                tail=order.config.data_dir / TAIL,
                 index=order.index,
                 receivers=order.receivers,
             )

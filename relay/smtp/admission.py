@@ -13,6 +13,7 @@ from relay.envelope import SpoolId
 from relay.smtp.connection import NEVER, Connection, Phase
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, contains
+from relay.smtp.tap import Tap
 from relay.smtp.transfer import Transfer
 from relay.vocabulary import Reply
 
@@ -33,6 +34,9 @@ class Guest(Protocol):
     @property
     def in_transaction(self) -> bool:
         """Returns whether a transaction has begun by MAIL and has not ended."""
+
+    def listen(self, tap: Tap | None) -> None:
+        """Begin a transcript of this session, or end it."""
 
     def hang_up(self, reply: Reply, *, linger: bool = True) -> None:
         """Say a reply as the last word, then close."""
@@ -111,6 +115,10 @@ class Admission:
         if not self._proved:
             self._proved = self.known = True
             self._server.limiter.delivered(self._counted_as, now=self._guest.connection.heard_at)
+
+    def listen(self, tap: Tap | None) -> None:
+        """Begin a transcript of the session, or end it."""
+        self._guest.listen(tap)
 
     def make_way(self) -> None:
         """End for a newcomer's sake. The place is free at once."""

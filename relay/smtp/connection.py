@@ -16,6 +16,7 @@ import ssl
 from enum import Enum, auto
 from typing import Protocol, cast
 
+from relay.smtp.tap import Transcript
 from relay.smtp.tls import send_alert
 
 #: Octets that may wait in the buffer while something is worked on; past them the socket is not read.
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_reader", "at", "buffer", "clogged", "ended", "heard_at", "link", "loop", "opened_at", "out", "paused", "phase",
-        "secured",
+        "secured", "transcript",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader) -> None:
@@ -102,6 +103,8 @@ class Connection(asyncio.Protocol):
         self.secured = False
         #: Set while the socket is not read.
         self.paused = False
+        #: The transcript of the session; None while nobody listens.
+        self.transcript: Transcript | None = None
         self.opened_at = self.heard_at = loop.time()
 
     @property
@@ -173,6 +176,8 @@ class Connection(asyncio.Protocol):
         out, link = self.out, self.link
         if out and link is not None:
             self.out = []
+            if self.transcript is not None:
+                self.transcript.said(out)
             link.write(out[0] if len(out) == 1 else b"".join(out))
 
     def pause(self) -> None:

@@ -37,10 +37,14 @@ async def make_handshake(
     except (OSError, EOFError) as exc:  # time-outs and ssl.SSLError are OSErrors
         peer, reason = session.peer_state.address, describe_failure(exc)
         telemetry.handshake_failed(peer=peer, listener=settings.bind, reason=reason)
+        if connection.transcript is not None:
+            connection.transcript.secured(f"handshake failed: {reason}")
         return Handshake.FAILED
     if secured is None:
         return Handshake.LEFT
     session.secured(describe_tls(secured), certificate=client_name(secured))
+    if connection.transcript is not None:
+        connection.transcript.secured()
     if reason := getattr(secured, "unverified", ""):
         telemetry.client_unverified(peer=session.peer_state.address, listener=settings.bind, reason=reason)
     return Handshake.DONE

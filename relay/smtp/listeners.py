@@ -32,6 +32,7 @@ from relay.smtp.sockets import BACKLOG
 from relay.smtp.tls import Certificates
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyCount
+from relay.tail.server import TailServer
 from relay.telemetry.refusals import Refusals
 
 #: Seconds between two writes of the policy's counts.
@@ -64,13 +65,17 @@ class Listeners:
         intake: Intake,
         tally: Path | None = None,
         refusals: Path | None = None,
+        tail: Path | None = None,
         index: int = 0,
         receivers: int = 1,
     ) -> None:
         """Make a server. With `tally`, limits by address hold over all `receivers`, of which this is
-        number `index`. In the folder `refusals` it keeps what peers were refused.
+        number `index`. In the folder `refusals` it keeps what peers were refused, and in the folder `tail` it
+        listens for those who read transcripts.
         """
         self._refusals = Refusals(refusals / f"receiver-{index}") if refusals is not None else None
+        self._tail_path = tail / f"receiver-{index}" if tail is not None else None
+        self._tail: TailServer | None = None
         self._tally = SharedCounters(tally, index=index, processes=receivers)
         self._config = config
         self._intake = intake
@@ -97,10 +102,21 @@ class Listeners:
         )
         self._compile(self._config)
         self._counting = loop.create_task(self._count())
+        await self._open_tail(self._server)
         for number, opened in sockets.items():
             for one in opened:
                 server = await loop.create_server(self._factory(number), sock=one, backlog=BACKLOG)
                 self._listening.append(server)
+
+    async def _open_tail(self, server: Server) -> None:
+        """Listen for those who read transcripts. Where that cannot be, mail comes in all the same."""
+        if self._tail_path is None:
+            return
+        self._tail = TailServer(self._tail_path, on_join=server.begin_telling, on_leave=server.end_telling)
+        try:
+            await self._tail.start()
+        except OSError as exc:
+            telemetry.fault_caught(where="smtp.tail", error=repr(exc))
 
     def _factory(self, number: int) -> Callable[[], asyncio.BaseProtocol]:
         server = self._server
@@ -209,6 +225,8 @@ class Listeners:
                 session.stop(urgent=urgent)
             await asyncio.sleep(_DRAIN_STEP_SECONDS)
         server.close()
+        if self._tail is not None:
+            self._tail.close()
         self._hand_over_counts()
         await self._look.close()
         if self._checks is not None:

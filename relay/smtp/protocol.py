@@ -26,6 +26,7 @@ from relay.smtp.refused import refuse
 from relay.smtp.server import Server
 from relay.smtp.session import Session
 from relay.smtp.settings import ListenerSettings
+from relay.smtp.tap import Tap, begin_transcript
 from relay.smtp.transfer import Transfer, answer_chunk
 from relay.vocabulary import Reply
 
@@ -85,6 +86,8 @@ class Conversation:
         if settings.hooks is not None:
             self._handlers = HandlerSession(settings.hooks, server.loop)
         telemetry.session_opened(peer=address, listener=settings.bind)
+        if server.tap is not None:
+            self.listen(server.tap, is_new=True)
         refusal = self._admission.admit(address)
         if refusal is not None:
             self.hang_up(refusal, linger=False)
@@ -96,6 +99,11 @@ class Conversation:
             connection.loop.call_later(settings.limits.early_talker_seconds, self._greet)
         else:
             self._greet()
+
+    def listen(self, tap: Tap | None, *, is_new: bool = False) -> None:
+        """Begin a transcript of this session, or end it."""
+        start = self.connection.opened_at
+        self.connection.transcript = begin_transcript(self._session, tap, start, is_new=is_new)
 
     def _greet(self) -> None:
         connection = self.connection
@@ -194,6 +202,8 @@ class Conversation:
             self._wait_for_line()
             return False
         connection.at = end + 1
+        if connection.transcript is not None:
+            connection.transcript.heard(buffer[start:end], is_secret=session.in_dialog)
         if self._skipping:
             self._skipping = False
             self._answer(session.counted(replies.LINE_TOO_LONG))
@@ -318,6 +328,8 @@ class Conversation:
 
     def _end_transfer(self, trim: int) -> None:
         assert self.transfer is not None
+        if self.connection.transcript is not None:
+            self.connection.transcript.carried(self.transfer.content.received)
         self.connection.wait()
         self._admission.deadline = self.connection.heard_at + self._settings.commit_seconds
         self.transfer.end(trim)
@@ -383,4 +395,6 @@ class Conversation:
         peer, now = self._session.peer_state.address, self.connection.loop.time()
         self._session.drop(now=now)
         seconds, listener = now - self.connection.opened_at, self._settings.bind
+        if self.connection.transcript is not None:
+            self.connection.transcript.close(self.why)
         telemetry.session_closed(peer=peer, listener=listener, why=self.why, seconds=seconds)

@@ -19,6 +19,7 @@ from relay.smtp.connection import NEVER
 from relay.smtp.protocol import Conversation
 from relay.smtp.server import Server
 from relay.smtp.settings import ListenerSettings, contains
+from relay.smtp.tap import Tap
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 #: "PROXY UNKNOWN\r\n" is the shortest header of version 1; fewer octets do not tell the version.
@@ -208,6 +209,9 @@ class ProxyGate(asyncio.BufferedProtocol):
 
     def hurry(self) -> None:
         """Change nothing: a proxy sends its header at once, and has little time for it in any case."""
+
+    def listen(self, _tap: Tap | None) -> None:
+        """Change nothing: nothing has been said yet, and the session finds out by itself who listens."""
 
     def make_way(self) -> None:
         """Change nothing: there is no place to be freed."""

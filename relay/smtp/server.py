@@ -25,6 +25,7 @@ from relay.smtp.overload import Overload
 from relay.smtp.places import Places, Sitting
 from relay.smtp.settings import ListenerSettings
 from relay.smtp.shared import Shared
+from relay.smtp.tap import Reader, Tap
 from relay.spool.interface import Intake
 from relay.telemetry.refusals import Refusals
 from relay.vocabulary import PLACES_TAKEN, Reply
@@ -64,6 +65,9 @@ class Watched(Sitting, Protocol):
     def expire(self, now: float) -> None:
         """Act on the deadline, which has passed."""
 
+    def listen(self, tap: Tap | None) -> None:
+        """Begin a transcript of the session, or end it."""
+
     def stop(self, *, urgent: bool) -> None:
         """Say 421 and close: at once when urgent, else only when no mail is under way. Never during a
         commit.
@@ -91,6 +95,8 @@ class Server:
         self.sessions: set[Watched] = set()
         #: The commits, handshakes, passwords and probes under way. Nobody cancels them.
         self.works: set[asyncio.Future[Any]] = set()
+        #: Those who read transcripts of sessions; None while there are none.
+        self.tap: Tap | None = None
         self.draining = False
         self.settings: list[ListenerSettings] = []
         self.shared = Shared(
@@ -123,6 +129,27 @@ class Server:
         if not word and not self.intake.room(1):
             word = "room"
         return _PROBLEMS[word] if word else ""
+
+    def begin_telling(self, reader: Reader) -> None:
+        """Tell a reader of transcripts what is said from now on, in sessions that have begun before, too."""
+        is_first = self.tap is None
+        if self.tap is None:
+            self.tap = Tap(self.loop)
+        self.tap.join(reader)
+        if is_first:
+            self._listen(self.tap)
+
+    def end_telling(self, reader: Reader) -> None:
+        """Tell a reader of transcripts no more. With the last one all transcripts end."""
+        if self.tap is not None:
+            self.tap.leave(reader)
+            if not self.tap.readers:
+                self.tap = None
+                self._listen(None)
+
+    def _listen(self, tap: Tap | None) -> None:
+        for session in self.sessions:
+            session.listen(tap)
 
     def tell_refusal(self, address: str, listener: str, reply: Reply, reference: SpoolId | None) -> None:
         """Log that a peer was sent away. The same refusal of the same address is logged once a minute."""

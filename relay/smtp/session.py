@@ -78,6 +78,11 @@ class Session:
             log_end(transaction, peer, transaction.deferral or transaction.refusal, now=now)
         self.peer_state.forwarded = None
 
+    @property
+    def in_dialog(self) -> bool:
+        """Returns whether the next line answers a challenge of AUTH, and is no command."""
+        return self._dialog is not None
+
     # -- one line in, one answer out -----------------------------------------------------------------------
 
     def command(self, line: bytes, *, now: float) -> Answer:
