@@ -6,9 +6,11 @@ import copy
 import time
 
 import pytest
+from botocore.model import Shape
 
 from relay.aws import request_limits as model
 from relay.aws.request_limits import StrictValidator, check_request, input_shape
+from relay.aws.shapes import compile_shape
 
 GOOD = {
     "InstanceId": "11111111-2222-3333-4444-555555555555",
@@ -150,6 +152,78 @@ def test_validator_is_of_use_for_other_shapes():
     assert StrictValidator().check({"EmailAddress": "a@b.c"}, shape) == ()
     assert len(StrictValidator().check({"EmailAddress": "x"}, shape)) == 1
     assert input_shape().name == "StartEmailContactRequest"
+
+
+def every_shape(shape, found):
+    """The shapes below one, each once, by name."""
+    if shape.name not in found:
+        found[shape.name] = shape
+        for name in ("key", "value", "member"):
+            if hasattr(shape, name):
+                every_shape(getattr(shape, name), found)
+        for one in getattr(shape, "members", {}).values():
+            every_shape(one, found)
+    return found
+
+
+SHAPES = every_shape(input_shape(), {})
+
+
+def values_for(shape):
+    """Values at and beyond the limits of a shape, and of every other type."""
+    yield from (
+        None,
+        True,
+        0,
+        7,
+        1.5,
+        b"x",
+        [],
+        {},
+        (),
+        "",
+        "x",
+        "a@b.c",
+        "RAW",
+        "URL",
+        "x\x00",
+        "half \ud83d",
+        "zero\u200b",
+        "ok\n",
+    )
+    for size in {shape.metadata.get("min", 0), shape.metadata.get("max", 9)}:
+        yield from (unit * more for unit in ("x", "\u00e9") for more in range(max(size - 1, 0), size + 2))
+        yield from ("\U0001f600" * more for more in (size // 2, size // 2 + 1))
+        yield from ([{"EmailAddress": "a@b.c"}] * min(more, 60) for more in (size, size + 1))
+    yield from (
+        {"ValueString": "x"},
+        {"ValueString": 1},
+        {"k": {"ValueMap": {"k": {"ValueInteger": 1}}}},
+        {"k": {"ValueMap": {"": {}}}},
+    )
+    yield from (
+        {"k": "v"},
+        {"k": 1},
+        {1: "v"},
+        {"k": {"Type": "URL"}},
+        {"EmailAddress": "a@b.c", "Other": "x"},
+        [GOOD],
+        GOOD,
+    )
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_quick_look_agrees_with_the_validator(name):
+    """A value fits a shape exactly where the validator has nothing to say of it."""
+    shape, fits = SHAPES[name], compile_shape(SHAPES[name], {})
+    for value in values_for(shape):
+        assert fits(value) == (StrictValidator().check(value, shape) == ()), repr(value)[:80]
+
+
+def test_quick_look_judges_no_type_that_it_does_not_know():
+    """A shape of a type without a function here fits nothing, so that the validator judges it."""
+    blob = Shape("Blob", {"type": "blob"})
+    assert not compile_shape(blob, {})(b"x")
 
 
 def test_model_is_read_once():
