@@ -20,8 +20,6 @@ _TYPES = frozenset({"application/pgp-encrypted", "application/x-microsoft-rpmsg-
 _ARMOUR = b"-----BEGIN PGP MESSAGE-----"
 _ARMOUR_END = "-----END PGP MESSAGE-----"
 _MOST = 100
-#: Octets of a part that tell what it is.
-_FRONT = 256
 
 
 def find_sealed(message: Message) -> Part | None:
@@ -38,5 +36,5 @@ def is_sealed_text(text: str) -> bool:
 def _is_sealed(part: Part) -> bool:
     if part.content_type in _TYPES:
         return True
-    front = next(iter(part.chunks()), b"")[:_FRONT]
+    front = part.look()
     return is_sealed(front) or front.lstrip().startswith(_ARMOUR)

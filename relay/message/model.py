@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+#: Octets of a part that are kept to show what it is.
+PART_FRONT = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
@@ -65,8 +68,15 @@ class Part:
     sha256: str
     #: The container that the part was found in: "tnef", "uuencode", "smime"; "" for the mail's own MIME tree.
     origin: str = ""
+    #: The first decoded octets, at most 256, so that a look at a file decodes nothing again; b"" where
+    #: they were not kept.
+    front: bytes = field(default=b"", repr=False, compare=False)
     #: The decoded octets, in chunks of at most 1 MiB; each call begins anew.
     chunks: Callable[[], Iterator[bytes]] = field(repr=False, compare=False)
+
+    def look(self) -> bytes:
+        """The first decoded octets, 256 of them if there are as many."""
+        return self.front or next(iter(self.chunks()), b"")[:PART_FRONT]
 
     def read(self) -> bytes:
         """All decoded octets at once; for parts known to be small."""

@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from relay.message.headers import Header, parse_header
 from relay.message.labels import codec_of
-from relay.message.model import Defect, Embedded, Message, Part
+from relay.message.model import PART_FRONT, Defect, Embedded, Message, Part
 from relay.message.octets import Chunks, Region, whole
 from relay.message.parameters import Parameterized, parse_content_disposition, parse_content_type
 from relay.message.sniff import detect_type
@@ -47,8 +47,6 @@ _MOST_LEVELS = 8
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([A-Za-z0-9_.:-]{2,40})")
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
 _OCTETS = "application/octet-stream"
-#: Octets of a leaf that tell a container from other files.
-_FRONT = 64
 #: Octets of a file that show whether it is a mail, and fields of which a mail has two at least.
 _MAIL_FRONT = 64 << 10
 _MAIL_FIELDS = frozenset(
@@ -68,8 +66,6 @@ class Node:
     part: Part | None = None
     #: The leaf's decoded octets, kept when it is text and fits one chunk.
     octets: bytes | None = field(default=None, repr=False)
-    #: The leaf's first decoded octets.
-    front: bytes = field(default=b"", repr=False)
     #: Nodes found inside a leaf (TNEF, S/MIME, uuencode), each with its own origin.
     inner: tuple[Node, ...] = ()
     #: True for a body that counts only when the mail has no other (TNEF).
@@ -319,6 +315,7 @@ class TreeBuilder:
             size=size,
             sha256=digest.hexdigest(),
             origin=self.origin if origin is None else origin,
+            front=first[:PART_FRONT],
             chunks=chunks,
         )
         kept = first if len(first) == size and content_type.startswith("text/") else None
@@ -328,7 +325,6 @@ class TreeBuilder:
             parameters=header.kind.parameters,
             part=part,
             octets=kept,
-            front=first[:_FRONT],
         )
 
 

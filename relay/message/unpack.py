@@ -40,7 +40,7 @@ def unpack(builder: TreeBuilder, node: Node, depth: int) -> tuple[Node, ...]:
     part = node.part
     if part is None or not part.size or builder.work.tired() or builder.work.late():
         return ()
-    if node.content_type in SMIME_TYPES or (_is_binary(node) and is_signed(node.front)):
+    if node.content_type in SMIME_TYPES or (_is_binary(node) and is_signed(part.front)):
         return _unpack_smime(builder, part, depth)
     known = node.content_type in _TNEF_TYPES or (part.name or "").lower() == "winmail.dat"
     if known or (_is_binary(node) and part.detected_type == "application/ms-tnef"):

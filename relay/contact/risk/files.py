@@ -110,11 +110,12 @@ def _is_disguised(name: str, plain: str) -> bool:
 
 def _look(part: Part) -> _Look:
     """A look at the octets of a file that may be an archive or hold macros."""
+    front = part.look()
+    is_ole, is_zip = front.startswith(_OLE), front.startswith(b"PK\x03\x04")
+    if not (is_ole or is_zip or front.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"))):
+        return _Look(table=Table())
     chunks = part.chunks()
     first = next(chunks, b"")
-    is_ole, is_zip = first.startswith(_OLE), first.startswith(b"PK\x03\x04")
-    if not (is_ole or is_zip or first.startswith((b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"))):
-        return _Look(table=Table())
     tail, size, macros, sealed = b"", 0, False, False
     chunk = first
     while chunk:
