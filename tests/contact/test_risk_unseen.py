@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
-from hypothesis import given
+import regex
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.contact.risk.addressed import is_for_machine
+from relay.contact.risk.addressed import _CALLS, _FORMS, is_for_machine
 from relay.contact.risk.page import read_page
 from relay.contact.risk.unseen import find_unseen_risks
 
@@ -82,6 +84,29 @@ def test_hidden_words_are_counted_not_repeated():
         ("text.hidden", "1 word of no size"),
     ]
     assert judge(html='<i style="display:none">&nbsp;&zwnj;&#847; -</i>') == []
+
+
+@pytest.mark.parametrize("form", [form for _, form in _FORMS] + list(_CALLS))
+def test_the_words_looked_for_first_are_in_every_match(form):
+    """What a form matches is found, though a text without certain words is not searched for it."""
+    letters = st.sampled_from(sorted({char for char in form if char.isalpha()} | set("aeu ")))
+    for words in set(samples_of(form, letters)):
+        assert is_for_machine([f"So. {words}"]) or not regex.search(form, f"So. {words}".lower())
+
+
+def samples_of(form, letters):
+    """Some texts that a form matches."""
+    found = []
+
+    @settings(max_examples=25, database=None, derandomize=True, deadline=None)
+    @given(
+        st.from_regex(re.compile(form), fullmatch=True, alphabet=letters | st.sampled_from("#<>|[]/_:.'-,"))
+    )
+    def collect(words):
+        found.append(words)
+
+    collect()
+    return found
 
 
 def test_text_beside_the_html():

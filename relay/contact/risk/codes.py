@@ -6,7 +6,7 @@ Never looks at a mail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.contact.sentences import DocumentedCode
@@ -41,6 +41,8 @@ class Risk:
 
 def name_codes(risks: Sequence[Risk]) -> tuple[str, ...]:
     """The codes of risks in the order of the table, each once."""
+    if not risks:
+        return ()
     found = {risk.code for risk in risks}
     return tuple(str(code) for code in RiskCode if code in found)
 
@@ -49,8 +51,10 @@ def name_codes(risks: Sequence[Risk]) -> tuple[str, ...]:
 _MOST_DETAILS = 3
 
 
-def build_risk_attributes(risks: Sequence[Risk]) -> Mapping[str, str]:
-    """The two attributes: the codes, parted by blanks, and the details; both "" where nothing was found."""
+def build_risk_attributes(risks: Sequence[Risk]) -> dict[str, str]:
+    """The two attributes: the codes, parted by blanks, and the details; none where nothing was found."""
+    if not risks:
+        return {}
     told: dict[RiskCode, list[str]] = {}
     for risk in risks:
         details = told.setdefault(risk.code, [])

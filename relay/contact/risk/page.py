@@ -24,14 +24,20 @@ _NEVER_SHOWN = frozenset(["datalist", "template"])
 _STYLING = ("style", "class", "id", "hidden", "color", "size")
 #: Attributes that hold words a reader does not see as a rule.
 _TELLING = ("alt", "title", "aria-label", "content", "placeholder", "summary")
-#: A page of text in plain elements without attributes, as most people's mail programs write one: nothing is
-#: hidden in it, nothing is linked, and one look says so.
-_TAGS = (
-    r"</?(?:html|head|body|div|p|br|hr|b|i|u|s|em|strong|span|blockquote|pre|h[1-6]|ul|ol|li|table|tbody|tr|td|th)"
-    r"(?: dir=\"(?:ltr|rtl|auto)\")? ?/?>"
+#: Plain tags, behind "<". A page of text in plain elements without attributes, as most people's mail
+#: programs write one, hides nothing and links nothing, and a look at each tag says so.
+_PLAIN_TAGS = frozenset(
+    f"{slash}{name}{way}{end}>"
+    for name in (
+        *("html", "head", "body", "div", "p", "br", "hr", "b", "i", "u", "s", "em", "strong", "span"),
+        *("blockquote", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "table", "tbody", "tr"),
+        *("td", "th"),
+    )
+    for slash in ("", "/")
+    for way in ("", ' dir="ltr"', ' dir="rtl"', ' dir="auto"')
+    for end in ("", " ", "/", " /")
 )
-_PLAIN_PAGE = re.compile(rf"(?:[^<]++|{_TAGS})*+", re.IGNORECASE)
-_PLAIN_TAG = re.compile(_TAGS, re.IGNORECASE)
+_TAG = re.compile(r"<([^>]*>?)")
 _DEEPEST = 1_000
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 #: Characters of a link's text and target that are kept.
@@ -56,6 +62,18 @@ class Page:
     hidden: list[tuple[str, str]] = field(default_factory=list)
     #: Comments, titles, descriptions: not seen, and nobody expects that they are.
     aside: list[str] = field(default_factory=list)
+    #: The source of a page of plain tags alone: its words are cut out where they are asked for.
+    plain: str = ""
+
+    def list_shown(self) -> list[str]:
+        """The words that are seen, in pieces."""
+        if not self.plain:
+            return self.shown
+        return [unescape(text) for text in _TAG.sub("<", self.plain).split("<") if text]
+
+    def look(self) -> list[str]:
+        """The words that are seen, plain tags perhaps between them: enough to look for single characters."""
+        return [unescape(self.plain)] if self.plain else self.shown
 
 
 class _Walk:
@@ -152,8 +170,8 @@ class _Walk:
 
 def read_page(source: str) -> Page:
     """The page that a piece of HTML makes; what stands after its first 150,000 tokens is left out."""
-    if _PLAIN_PAGE.fullmatch(source):
-        return Page(shown=[unescape(text) for text in _PLAIN_TAG.split(source) if text])
+    if _is_plain(source):
+        return Page(plain=source)
     walk = _Walk(source)
     for number, token in enumerate(Scanner(source).tokens()):
         if number >= TOKENS:
@@ -162,6 +180,12 @@ def read_page(source: str) -> Page:
     page = walk.finish()
     page.aside += _between(source, "<!--", "-->")
     return page
+
+
+def _is_plain(source: str) -> bool:
+    """Returns whether a page has plain tags alone."""
+    tags = set(_TAG.findall(source))
+    return tags <= _PLAIN_TAGS or {tag.lower() for tag in tags} <= _PLAIN_TAGS
 
 
 def _read_sheets(source: str) -> dict[str, dict[str, str]]:
