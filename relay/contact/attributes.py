@@ -7,7 +7,6 @@ bytes over all keys and values; keys of letters, digits, dash and underscore.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC
 
 from relay.config.model import Config, Route
@@ -68,6 +67,7 @@ _RESULTS = (
     "hop_detail",
     *("virus_detail", "spam_detail"),
 )
+_RESULT_KEYS = tuple((result, f"relay_{result}") for result in _RESULTS)
 
 
 def build_attributes(
@@ -91,11 +91,8 @@ def build_attributes(
     `given` are the operator's own; None for those of them that need no field of the mail.
     """
     prefix = config.contact.attribute_prefix
-    results = dict(context.results)
-    if tags := _list_tags(context, classification, risks):
-        results["relay_policy"] = tags
-    context = replace(context, results=results)
-    known = list(_read_message(message, context, route, from_address, build_risk_attributes(risks)))
+    found = build_risk_attributes(risks) | {"policy": _list_tags(context, classification, risks)}
+    known = list(_read_message(message, context, route, from_address, found))
     codes = " ".join(dict.fromkeys(change.code for change in adaptations))
     known[2:2] = [
         ("original", original_key or ""),
@@ -119,8 +116,10 @@ def build_attributes(
     changes: list[Adaptation] = []
     room = ATTRIBUTE_BYTES
     for key, value, ours in pairs:
+        if not value or key in attributes:  # most are empty
+            continue
         line = clean_line(strip_invisible(value) if rung.is_plain else value)
-        if not line or key in attributes:
+        if not line:
             continue
         fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTE_BYTES - 1)
         size = len(key) + count_utf8(fitted)
@@ -149,9 +148,11 @@ def _list_tags(context: Context, classification: Classification, risks: Sequence
 
 
 def _read_message(
-    message: Message, context: Context, route: Route, from_address: str, risks: Mapping[str, str]
+    message: Message, context: Context, route: Route, from_address: str, found: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Name without prefix, and value, in the order of priority; empty values are left out later."""
+    """Name without prefix, and value, in the order of priority; empty values are left out later. `found` are
+    the results that stand before those of the context.
+    """
     envelope, peer = context.envelope, context.envelope.peer
     paths = context.destination.forward_paths
     authors = _list(distinct(message.author))
@@ -162,8 +163,9 @@ def _read_message(
     yield "reply_to", _list(message.reply_to)
     # Only where the header says more than the contact's own address does.
     yield "from", authors if authors.strip() != from_address else ""
-    for result in _RESULTS:
-        yield result, risks.get(result) or context.results.get(f"relay_{result}", "")
+    results = context.results
+    for result, key in _RESULT_KEYS:
+        yield result, found.get(result) or results.get(key, "")
     yield "date", message.date.astimezone(UTC).isoformat() if message.date else ""
     yield "tag", _read_tag(paths, route)
     yield "peer", peer.address

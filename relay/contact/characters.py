@@ -50,8 +50,10 @@ def is_blank(text: str) -> bool:
 
 def clean_line(text: str) -> str:
     """The text as one line, without control characters and lone surrogates, trimmed."""
-    if text.isascii() and text.isprintable():
-        return text.strip()
+    # Printable text has neither; most has only the ends of its lines to be mended.
+    line = " ".join(filter(None, text.split("\n"))) if "\n" in text else text
+    if line.isprintable():
+        return line.strip()
     return _SURROGATE.sub("\ufffd", _BREAKING.sub(" ", text)).strip()
 
 

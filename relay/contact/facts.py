@@ -46,6 +46,7 @@ _SCRIPTS = (
     (0xF900, "zh"), (0xFB00, ""), (0x20000, "zh"), (0x32000, ""),
 )  # fmt: skip
 _STARTS = tuple(start for start, _ in _SCRIPTS)
+_NOT_LATIN = re.compile("[\u0370-\U0010ffff]")
 
 #: Lines behind one that may begin a quotation.
 _HEADER_LINES = 5
@@ -60,9 +61,13 @@ _FORWARDED = re.compile(
     r"|пересыла|перенаправл|転送|转发|轉寄"
 )
 #: "From:" as programs write it in the header above a quoted mail.
-_FROM = re.compile(
-    r"(?i)\*?(?:from|von|de|da|van|från|fra|od|от|kimden|lähettäjä|发件人|寄件者|差出人|보낸 사람)\*? ?[:\uff1a]\*? ?\S"
-)
+_FROM_WORDS = (
+    "from", "von", "de", "da", "van", "från", "fra", "od", "от", "kimden", "lähettäjä", "发件人", "寄件者",
+    "差出人", "보낸 사람",
+)  # fmt: skip
+_FROM = re.compile(rf"\*?(?:{'|'.join(_FROM_WORDS)})\*? ?[:\uff1a]\*? ?\S", re.IGNORECASE)
+#: The first character of a line that may begin a quotation, in lower case; most lines begin with others.
+_BEGINNINGS = frozenset({">", "-", "_", "*", *(word[0] for word in _FROM_WORDS)})
 _FIELD = re.compile(r"\*?[^\s:\uff1a>][^:\uff1a>]{0,30}[:\uff1a]\*?(?: |$)")
 
 
@@ -87,8 +92,14 @@ def read_facts(message: Message) -> Facts:
     return Facts(
         importance=read_importance(message),
         language=read_language(message, text),
-        new_text=cut_utf8(clean_line(find_new_text(text)), _NEW_BYTES),
+        new_text=cut_utf8(_first_line(find_new_text(text)), _NEW_BYTES),
     )
+
+
+def _first_line(text: str) -> str:
+    """The text as one line; where a part of it is longer than what is told, only that."""
+    start = clean_line(text[: _NEW_BYTES + 512])
+    return start if len(start) > _NEW_BYTES + 1 else clean_line(text)
 
 
 def read_importance(message: Message) -> str:
@@ -110,19 +121,17 @@ def read_language(message: Message, text: str) -> str:
 
 def _read_script(text: str) -> str:
     """The language, or the script as `und-…`, of more than half of the letters; "" for Latin."""
-    if text.isascii():
+    far = [] if text.isascii() else _NOT_LATIN.findall(text)
+    if not far:
         return ""
-    found = Counter(
-        _SCRIPTS[at - 1][1] if (at := bisect_right(_STARTS, ord(one))) else ""
-        for one in text
-        if one.isalpha()
-    )
+    found = Counter(_SCRIPTS[bisect_right(_STARTS, ord(one)) - 1][1] for one in far if one.isalpha())
+    del found[""]
     if found["ja"] and found["zh"]:  # Japanese is written in both
         found["ja"] += found.pop("zh")
     if not found:
         return ""
     language, count = found.most_common(1)[0]
-    return language if 2 * count > found.total() else ""
+    return language if 2 * count > sum(map(str.isalpha, text)) else ""
 
 
 def find_new_text(text: str) -> str:
@@ -152,12 +161,16 @@ def _begins_quote(line: str, lines: list[str], at: int) -> bool:
     """Returns whether a line begins a quotation: its mark, its attribution, or the header of that mail."""
     if line.startswith(">"):
         return True
+    if line[:1].lower() not in _BEGINNINGS and not line.endswith((":", "\uff1a")):
+        return False
     following = [one for one in lines[at + 1 : at + 1 + _HEADER_LINES] if one][:4]
     if line.endswith((":", "\uff1a")) and following and following[0].startswith(">"):
         return True
-    header = sum(_FIELD.match(one) is not None for one in following[:4])
-    if _DASHED.fullmatch(line):
-        return header >= 2 and not _FORWARDED.search(line)
-    if _RULE.fullmatch(line):
-        return header >= 2 and _FROM.match(following[0]) is not None
-    return _FROM.match(line) is not None and header >= 2
+    dashed, rule = _DASHED.fullmatch(line), _RULE.fullmatch(line)
+    if dashed is None and rule is None and _FROM.match(line) is None:
+        return False
+    if sum(_FIELD.match(one) is not None for one in following) < 2:
+        return False
+    if dashed is not None:
+        return _FORWARDED.search(line) is None
+    return rule is None or _FROM.match(following[0]) is not None
