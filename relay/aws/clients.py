@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,13 +28,16 @@ from botocore.loaders import create_loader
 from relay import PROGRAM, __version__
 from relay.aws.credentials import ChainCredentials
 from relay.aws.roles import OwnAccount, assume_role, bare_session
-from relay.aws.transport import SendsOnce, Transport, bounded
+from relay.aws.transport import ReadsObjects, SendsOnce, Transport, bounded
 from relay.config.connect import Instance
 from relay.config.model import Config
 from relay.errors import ConfigError
 
 #: Size from which aiohttp warns that a request body holds up the event loop.
 _LARGE_REQUEST_BYTES = 1_048_576
+
+#: Calls of a process for the spool of a fleet that are under way at once; the others wait for a connection.
+_SPOOL_CALLS = 100
 
 _NO_REGION = (
     "no AWS Region is set: set AWS_DEFAULT_REGION (or AWS_REGION), or region in the AWS profile, "
@@ -68,7 +71,7 @@ async def open_clients(config: Config) -> AsyncIterator[Clients]:
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
             session, credentials = await _begin_session("s3", "connect", "sns")
-            s3 = await _open_s3(session, stack, config)
+            s3 = await _open_s3(session, stack, partial(_s3_config, config))
             connect = await _open_connect(session, stack, _connect_config(config))
             sns = await stack.enter_async_context(session.client("sns", config=_connect_config(config)))
             abroad = ClientsAbroad(connect, s3, credentials, config, stack)
@@ -125,7 +128,9 @@ class ClientsAbroad:
             if region not in self._buckets:
                 with _operators_mistakes():
                     session = await self._begin(region, "s3", self._credentials)
-                    self._buckets[region] = await _open_s3(session, self._stack, self._config)
+                    self._buckets[region] = await _open_s3(
+                        session, self._stack, partial(_s3_config, self._config)
+                    )
             return self._buckets[region]
 
     async def _make(self, region: str | None, role_arn: str | None) -> Any:
@@ -177,6 +182,33 @@ def _table_config() -> AioConfig:
     )
 
 
+@asynccontextmanager
+async def open_fleet(config: Config) -> AsyncIterator[tuple[Any, Any]]:
+    """The clients of DynamoDB and S3, for the spool of a fleet.
+
+    Raises:
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
+    """
+    async with AsyncExitStack() as stack:
+        with _operators_mistakes():
+            session, _ = await _begin_session("dynamodb", "s3", region=config.fleet.region)
+            tables = await stack.enter_async_context(session.client("dynamodb", config=_spool_config()))
+            objects = await _open_s3(session, stack, _objects_config)
+        yield tables, objects
+
+
+def _spool_config() -> AioConfig:
+    return AioConfig(
+        # An answer takes milliseconds; after some seconds without one it is lost, and asked for again.
+        retries={"mode": "standard", "total_max_attempts": 3},
+        http_session_cls=Transport,
+        connect_timeout=2,
+        read_timeout=4,
+        max_pool_connections=_SPOOL_CALLS,
+        user_agent_extra=f"{PROGRAM}/{__version__}",
+    )
+
+
 async def _find_credentials() -> Any:
     """Ask the whole chain in a new session, which reads every file and variable again.
 
@@ -201,13 +233,13 @@ def _bound_metadata(resolver: Any) -> None:
                 fetcher._session = bounded(fetcher._session)  # noqa: SLF001
 
 
-async def _begin_session(*services: str) -> tuple[Any, ChainCredentials]:
+async def _begin_session(*services: str, region: str | None = None) -> tuple[Any, ChainCredentials]:
     """A session for clients of these services, and the credentials that they sign with.
 
     Raises:
         ConfigError: no Region is set.
     """
-    session = _open_session()
+    session = _open_session(region or _region())
     if not session.region_name:
         raise ConfigError(_NO_REGION)
     await asyncio.to_thread(_warm, session, services)
@@ -217,18 +249,18 @@ async def _begin_session(*services: str) -> tuple[Any, ChainCredentials]:
     return session, credentials
 
 
-def _open_session() -> Any:
+def _open_session(region: str | None) -> Any:
     """Open a session with the profile of AWS_PROFILE, or without it while the file that has the profile is
     missing.
 
     A profile that the files do not have is an operator's mistake; a file may still be mounted later.
     """
     try:
-        return aioboto3.Session(region_name=_region())
+        return aioboto3.Session(region_name=region)
     except ProfileNotFound:
         if not _awaits_file():
             raise
-        return aioboto3.Session(region_name=_region(), botocore_session=bare_session())
+        return aioboto3.Session(region_name=region, botocore_session=bare_session())
 
 
 def _awaits_file() -> bool:
@@ -268,15 +300,15 @@ def _warm(session: Any, services: tuple[str, ...]) -> None:
         loader.load_data(name)
 
 
-async def _open_s3(session: Any, stack: AsyncExitStack, config: Config) -> Any:
+async def _open_s3(session: Any, stack: AsyncExitStack, configure: Callable[[bool], AioConfig]) -> Any:
     """The S3 client: `bucket.s3.<region>.amazonaws.com` at Amazon, `endpoint/bucket` where an endpoint is
     set.
 
     One client of each kind is made and their URLs are compared, since only botocore knows every place that
     can set an endpoint.
     """
-    own = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=False)))
-    custom = await stack.enter_async_context(session.client("s3", config=_s3_config(config, custom=True)))
+    own = await stack.enter_async_context(session.client("s3", config=configure(False)))
+    custom = await stack.enter_async_context(session.client("s3", config=configure(True)))
     client = own if own.meta.endpoint_url == custom.meta.endpoint_url else custom
     client.meta.events.register_last("before-call.s3", _do_not_ask_first)
     return client
@@ -299,7 +331,24 @@ def _send_in_pieces(request: Any, **_: object) -> None:
         request.body = io.BytesIO(request.body)
 
 
-def _s3_config(config: Config, *, custom: bool) -> AioConfig:
+def _s3_config(config: Config, custom: bool) -> AioConfig:
+    return _any_s3_config(
+        custom,
+        read_timeout=60,
+        # Waiting for a connection of the pool has no time-out, so there is one for every call that can be
+        # under way.
+        max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
+        http_session_cls=Transport,
+    )
+
+
+def _objects_config(custom: bool) -> AioConfig:
+    return _any_s3_config(
+        custom, read_timeout=20, max_pool_connections=_SPOOL_CALLS, http_session_cls=ReadsObjects
+    )
+
+
+def _any_s3_config(custom: bool, **more: Any) -> AioConfig:
     return AioConfig(
         signature_version="s3v4",  # presigning falls back to SigV2 in us-east-1 otherwise
         s3={
@@ -314,13 +363,9 @@ def _s3_config(config: Config, *, custom: bool) -> AioConfig:
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=not custom,
         retries={"mode": "standard", "total_max_attempts": 3},
-        http_session_cls=Transport,
         connect_timeout=5,
-        read_timeout=60,
-        # Waiting for a connection of the pool has no time-out, so there is one for every call that can be
-        # under way.
-        max_pool_connections=config.deliver.concurrency * config.s3.uploads + 4,
         user_agent_extra=f"{PROGRAM}/{__version__}",
+        **more,
     )
 
 

@@ -67,6 +67,9 @@ _BY_CODE = {
     "TokenRefreshRequired": FailureClass.CONFIGURATION,
     "UnrecognizedClientException": FailureClass.CONFIGURATION,
     "EntityTooLarge": FailureClass.PAYLOAD,
+    # The errors of DynamoDB.
+    "ProvisionedThroughputExceededException": FailureClass.THROTTLED,
+    "RequestLimitExceeded": FailureClass.THROTTLED,
 }
 # The meaning of a status that comes with an unknown code, or with none. 400 is left out: a new code may mean
 # anything. A mail that is put off can still be delivered; one that is buried waits for a person.

@@ -17,6 +17,8 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 #: The largest answer that is read. Every real answer is smaller: at most an error of some kilobytes.
 MOST_ANSWER_BYTES = 1 << 20
+#: The octets of an object that are read at once, where objects are read; and the largest answer there.
+PART_BYTES = 8 << 20
 #: The same for a metadata service, whose answers are some kilobytes of JSON, and the seconds for all of one.
 MOST_METADATA_BYTES = 64 << 10
 _METADATA_SECONDS = 5.0
@@ -29,8 +31,16 @@ class AnswerTooLongError(Exception):
 class Transport(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """The HTTP session of a client, without redirects and with a bound on answers."""
 
+    most_bytes = MOST_ANSWER_BYTES
+
     async def _get_session(self, proxy_url: str | None) -> _Session:
-        return _Session(await super()._get_session(proxy_url))
+        return _Session(await super()._get_session(proxy_url), most_bytes=self.most_bytes)
+
+
+class ReadsObjects(Transport):
+    """A transport for a client that reads objects, part by part."""
+
+    most_bytes = PART_BYTES + MOST_ANSWER_BYTES
 
 
 class SendsOnce(Transport):
