@@ -29,6 +29,7 @@ from relay.config.connect import (
     torn_quotas,
 )
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
+from relay.config.fleet import Fleet, torn_fleet
 from relay.config.listener import Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
 from relay.config.origin import Dns, Identity
@@ -205,6 +206,7 @@ class Config(Section):
     tls: Tls = Tls()
     spool: SpoolSection = SpoolSection()
     deliver: Deliver = Deliver()
+    fleet: Fleet = Fleet()
     understand: Understand = Understand()
     dns: Dns = Dns()
     identity: Identity = Identity()
@@ -271,6 +273,7 @@ class Config(Section):
             *_unknown_lists(self),
             *torn_webhook(self.alarms),
             *list_needs(self.web),
+            *torn_fleet(self.fleet, attachments=self.s3.prefix),
             *misplaced_instances(self.connect),
             *self.torn_quotas(UNKNOWN_HOME),
         )

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from relay.config.model import Config
+from relay.errors import ConfigError
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
@@ -27,6 +28,14 @@ from relay.spool.local.restore import restore
 from relay.timing import MACHINE, Clocks
 
 
+def _check_backend(config: Config) -> None:
+    """Refuse a table until its backend is whole, so that nobody takes the local spool for it."""
+    if config.fleet.table:
+        raise ConfigError(
+            f'fleet.table = "{config.fleet.table}": this version has no fleet yet; leave it out'
+        )
+
+
 def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHINE) -> Intake:
     """The receiving half's view; makes the spool if there is none. Open it after any fork.
 
@@ -37,6 +46,7 @@ def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHI
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
+    _check_backend(config)
     with diagnosed(config, files=True):
         return LocalIntake(config, by_hand=by_hand, clocks=clocks)
 
@@ -49,6 +59,7 @@ def open_outbox(config: Config, *, clocks: Clocks = MACHINE) -> Outbox:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
+    _check_backend(config)
     with diagnosed(config, files=True):
         return LocalOutbox(config, clocks=clocks)
 
@@ -60,6 +71,7 @@ def open_desk(config: Config, *, clocks: Clocks = MACHINE) -> Desk:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is none, or none that is usable.
     """
+    _check_backend(config)
     with diagnosed(config, files=True):
         return LocalDesk(config, clocks=clocks)
 
