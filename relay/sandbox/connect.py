@@ -3,7 +3,7 @@ idempotence, and the calls that read an instance's settings and that are about i
 
 Owns the protocol (rest-json) and the order of steps: faults, signature, pace, rules, token, answer, and only
 then the attachments. The rules are in `limits`, the record in `contacts`, the fetching in `fetcher`, the
-settings in `instance`.
+settings in `instance`, the recipients that make something happen in `tricks`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from relay.sandbox.instance import Read, list_reads
 from relay.sandbox.limits import Refusal, Settings, check
 from relay.sandbox.signature import SignatureError, Signed, read_credential, verify
 from relay.sandbox.sts import KeyRing
+from relay.sandbox.tricks import SLOW_SECONDS, Trick, Tricks, find_trick
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
@@ -103,6 +104,7 @@ class ConnectService:
         self._size_of = size_of
         self._now = now
         self._clock = clock
+        self._tricks = Tricks()
         self._paces: dict[tuple[str, str], Pace] = {}
         #: The Regions in which every call is answered 500.
         self.away: set[str] = set()
@@ -123,7 +125,12 @@ class ConnectService:
 
     async def _start_email_contact(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        return await self._answer(request, body, _START, lambda: self._start(body, self._caller(request)))
+        if find_trick(body) is Trick.SLOW:
+            await asyncio.sleep(SLOW_SECONDS)
+        answer = await self._answer(request, body, _START, lambda: self._start(body, self._caller(request)))
+        if answer.status == 200 and self._tricks.loses(body) and request.transport is not None:
+            request.transport.abort()
+        return answer
 
     async def _read(self, action: str, work: Read, request: web.Request) -> web.StreamResponse:
         """Answer a call that starts no contact."""
@@ -203,6 +210,8 @@ class ConnectService:
             return False
 
     def _start(self, body: bytes, caller: tuple[str, str]) -> web.Response:
+        if trick := self._tricks.refuse(body):
+            return _refusal(trick)
         try:
             params = json.loads(body)
         except ValueError:

@@ -109,6 +109,32 @@ async def test_faults_are_answered_as_the_service_would(connect, box, fault, cod
     assert seen == {code, box.contacts()[0]["contact_id"]}
 
 
+async def test_lost_reply_leaves_one_contact(connect, box):
+    """The contact of +lose is made, its reply is lost, and the same request finds the same contact."""
+    request = request_for() | {"Attributes": {"relay_tag": "lose", "relay_spool_id": "0EXP1A1N00000003"}}
+    assert await outcome(connect.start_email_contact(request)) == "unreachable"
+    (contact,) = box.contacts()
+    assert await connect.start_email_contact(request) == contact["contact_id"]
+    assert len(box.contacts()) == 1
+
+
+async def test_throttled_and_refused_as_the_service_would(connect, box):
+    """+throttle is 429 twice, +reject 400 once, +dead 400 always."""
+    said = {}
+    for number, tag in enumerate(("throttle", "reject", "dead")):
+        request = request_for() | {
+            "Attributes": {"relay_tag": tag, "relay_spool_id": f"0EXP1A1N0000001{number}"},
+            "ClientToken": tag,
+        }
+        said[tag] = [await outcome(connect.start_email_contact(request)) for _ in range(3)]
+    known = {contact["contact_id"] for contact in box.contacts()}
+    assert said["throttle"][:2] == ["ThrottlingException"] * 2
+    assert said["throttle"][2] in known
+    assert said["reject"][0] == "InvalidRequestException"
+    assert said["reject"][1] == said["reject"][2] in known
+    assert said["dead"] == ["InvalidRequestException"] * 3
+
+
 async def test_a_payload_that_made_a_contact_is_not_refused_under_its_token(connect, box):
     """A refusal that a test has planned waits for another payload; its own contact is what the known one
     gets.
