@@ -11,11 +11,14 @@
 
 FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
-COPY requirements.lock requirements-run.lock ./
+COPY requirements.lock requirements-run.lock requirements-otel.lock ./
+# OTEL=1 brings the extra [otel].
+ARG OTEL=
 RUN python -m venv /build \
  && /build/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
  && python -m venv /opt/relay \
- && /opt/relay/bin/pip install --no-cache-dir --require-hashes -r requirements-run.lock
+ && /opt/relay/bin/pip install --no-cache-dir --require-hashes -r requirements-run.lock \
+        ${OTEL:+-r requirements-otel.lock}
 COPY pyproject.toml README.md LICENSE ./
 COPY relay relay
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . \

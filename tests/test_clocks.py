@@ -25,6 +25,8 @@ WALL = {
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",
     "daemon/hang_alarms": "the instant in an alarm",
     "telemetry/log": "the instant of a line",
+    "telemetry/otel": "the instants of spans, which a collector compares with others'",
+    "telemetry/spans": "the same",
     "daemon/metric_lines": "the instant of a line, by which CloudWatch files it",
     "telemetry/counts": "the day for which a mail is counted, as a person reads it",
     "tail/server": "the instant of an event, which is shown",

@@ -153,6 +153,7 @@ FENCES = {
     "markupsafe": {"web"},  # the type of what Jinja2 has escaped
     "moto": {"sandbox"},
     "multidict": {"web"},  # the fields of an address and a form, as aiohttp has them
+    "opentelemetry": {"telemetry"},
     "orjson": {"spool", "tail", "telemetry", "understand"},
     "prometheus_client": {"daemon", "telemetry"},
     "pybase64": {"contact", "message"},

@@ -41,7 +41,8 @@ def needed(requirements):
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.lock", "requirements-run.lock", "requirements-validators.lock"]
+    "name",
+    ["requirements.lock", "requirements-run.lock", "requirements-otel.lock", "requirements-validators.lock"],
 )
 def test_every_package_is_pinned_and_hashed(name):
     """The whole lock suits pip --require-hashes, and no index is named in it."""
@@ -62,12 +63,17 @@ def test_small_lock_is_what_the_relay_runs_on():
     assert set(packages("requirements-run.lock")) == wanted
 
 
-def test_small_lock_agrees_with_the_large():
-    """Both locks pin the same releases by the same hashes."""
+def test_lock_of_an_extra_is_what_it_adds():
+    """requirements-otel.lock has what the extra [otel] needs beside requirements-run.lock, no more."""
+    wanted = needed(PROJECT["optional-dependencies"]["otel"])
+    assert set(packages("requirements-otel.lock")) == wanted - set(packages("requirements-run.lock"))
+
+
+@pytest.mark.parametrize("name", ["requirements-run.lock", "requirements-otel.lock"])
+def test_small_lock_agrees_with_the_large(name):
+    """All locks pin the same releases by the same hashes."""
     large = packages("requirements.lock")
-    assert {name: large.get(name) for name in packages("requirements-run.lock")} == packages(
-        "requirements-run.lock"
-    )
+    assert {package: large.get(package) for package in packages(name)} == packages(name)
 
 
 def test_image_copies_what_it_needs():

@@ -13,6 +13,7 @@ import ssl
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,8 @@ from relay.config.sentences import build_sentences, show
 from relay.config.words import check_hostname
 from relay.errors import ConfigError
 
+#: The packages that export spans.
+_OTEL_PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 #: Some editors write it in front of UTF-8, where it would be part of the first word.
 _MARKED = "begins with a byte order mark (BOM); save it as UTF-8 without one"
 DEFAULT_PATH = "/etc/relay/relay.toml"
@@ -150,6 +153,7 @@ def check_files(config: Config) -> tuple[str, ...]:
         *_check_lists(config),
         *_check_data_dir(config.data_dir),
         *_check_hooks(config),
+        *_check_otel(config),
     )
 
 
@@ -268,6 +272,20 @@ def _check_hooks(config: Config) -> tuple[str, ...]:
         except ValueError as exc:
             sentences.append(f"hooks[{index}].handler = {show(hook.handler)}: {exc}")
     return tuple(sentences)
+
+
+def _check_otel(config: Config) -> tuple[str, ...]:
+    """The mistake of spans without the libraries that export them."""
+    if not config.otel.spans:
+        return ()
+    try:
+        missing = [name for name in _OTEL_PACKAGES if find_spec(name) is None]
+    except ModuleNotFoundError as exc:  # a package above it
+        missing = [str(exc.name)]
+    return tuple(
+        f"otel.spans = true: needs {name}; install the extra [otel] (requirements-otel.lock), or set it to false"
+        for name in missing[:1]
+    )
 
 
 def make_data_dir(data_dir: Path) -> None:

@@ -33,6 +33,7 @@ from relay.config.fleet import Fleet, torn_fleet
 from relay.config.listener import Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
 from relay.config.origin import Dns, Identity
+from relay.config.otel import Otel
 from relay.config.policy import LIST, Policy, read_classes
 from relay.config.process import Admin, Log, Server, Understand
 from relay.config.scan import Scan
@@ -220,6 +221,7 @@ class Config(Section):
     alarms: Alarms = Alarms()
     hooks: tuple[Hook, ...] = ()
     log: Log = Log()
+    otel: Otel = Otel()
     routes: Annotated[tuple[Route, ...], Field(min_length=1)]
 
     def of_instance(self, instance_id: str) -> Config:

@@ -95,8 +95,11 @@ def run_child(make: Callable[[], Half], *, line: int, stacks: int) -> int:
     write_stacks_to(stacks)
     telemetry.queue_log()
     tune_malloc()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_live(make(), end))
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_live(make(), end))
+    finally:
+        telemetry.end_spans()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -119,6 +122,7 @@ async def _live(half: Half, end: socket.socket) -> int:
                 case Start(name=name, config=config):
                     telemetry.configure(config.log.format, config.log.level, process=name)
                     living.cancel()
+                    telemetry.begin_spans(config.otel, process=name, hostname=config.hostname)
                     seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
                     living = asyncio.create_task(_show_life(link, seconds))
                     await half.start(message)

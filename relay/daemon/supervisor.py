@@ -45,7 +45,7 @@ _HEALTHY_SECONDS = 30.0
 _RETRY_SECONDS = 2.0
 #: Keys that are read at a start only, because all processes must agree on them: a child that crashed would
 #: come back with another spool than its siblings'.
-_FIXED = ("listeners", "data_dir", "server", "spool", "admin")
+_FIXED = ("listeners", "data_dir", "server", "spool", "admin", "otel")
 #: Seconds that a child may need beyond its drain time to close its spool before it is killed.
 _GRACE_SECONDS = 10.0
 #: Time-out for a child's metrics: Prometheus gives up after ten seconds. A child that is busy for longer is

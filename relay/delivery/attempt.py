@@ -235,7 +235,7 @@ class Delivery:
     async def _send(self, request: Mapping[str, Any], way: Way) -> str:
         fault_point("delivery.before_connect")
         try:
-            with telemetry.step_timed("connect"):
+            with telemetry.step_timed("connect", files=len(request.get("Attachments", ()))):
                 contact_id = await way.connect.start_email_contact(request)
         except RemoteError as exc:
             if exc.failure is FailureClass.THROTTLED:
@@ -297,7 +297,8 @@ class Delivery:
     ) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         # without a file the store only signs, and asks S3 nothing
-        with telemetry.step_timed("s3") if plan.files or original else nullcontext():
+        sizes = [each.size for each in plan.files] + ([len(original[1])] if original else [])
+        with telemetry.step_timed("s3", files=len(sizes), size=sum(sizes)) if sizes else nullcontext():
             stored = await way.store.put_all(plan.files, original=original)
         fault_point("delivery.after_s3")
         token = entry.token or build_earlier_token(

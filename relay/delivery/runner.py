@@ -160,7 +160,7 @@ class Runner:
             return 0
         for entry in entries:
             self.services.claimed(entry)
-            task = asyncio.create_task(self._attempt(entry))
+            task = asyncio.create_task(telemetry.attempt_traced(entry, self._attempt(entry)))
             self._running[task] = entry
             task.add_done_callback(self._ended)
         return len(entries)

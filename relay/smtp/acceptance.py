@@ -61,6 +61,8 @@ class Acceptance:
     repairs: tuple[str, ...] = ()
     #: Set when some routes of this mail hold it for a person, while others take it.
     held: bool = False
+    #: When the commit began, where spans are exported.
+    put_at: int | None = None
     #: With LMTP the forward-paths that are refused while others are taken, each with its reply.
     refused: dict[str, Reply] = field(default_factory=dict)
     _header: FieldFinder | None = None
@@ -208,6 +210,7 @@ async def receive(
         return offered
     if is_examined:
         return await take_in(acceptance, offered, intake=intake, check=check)
+    acceptance.put_at = telemetry.span_instant()
     return await intake.begin_put(offered)
 
 
@@ -250,6 +253,7 @@ async def take_in(
         if isinstance(checked, Reply):
             return checked
         offered = checked
+    acceptance.put_at = telemetry.span_instant()
     return await intake.begin_put(offered)
 
 
@@ -328,6 +332,12 @@ def reply_to(error: SpoolError) -> Reply:
     return replies.NOT_STORED if isinstance(error, SpoolSickError) else replies.LOCAL_ERROR
 
 
+def find_disposition(mail: Acceptance | None, reply: Reply, *, duplicate: bool) -> Disposition:
+    """The disposition of a mail whose peer got this reply."""
+    held = mail is not None and mail.held and reply.positive and not duplicate
+    return Disposition.QUARANTINE if held else disposition_of(reply)
+
+
 def log_end(
     transaction: Transaction,
     peer: Peer,
@@ -340,9 +350,8 @@ def log_end(
     duplicate: bool = False,
 ) -> None:
     """Log the one line of a transaction; `mail` and its size are given where there was data."""
-    held = mail is not None and mail.held and reply.positive and not duplicate
     telemetry.transaction_ended(
-        disposition=Disposition.QUARANTINE if held else disposition_of(reply),
+        disposition=find_disposition(mail, reply, duplicate=duplicate),
         reply=reply,
         spool_id=spool_id or transaction.spool_id,
         message_id=mail.message_id if mail is not None else None,

@@ -301,7 +301,7 @@ class Conversation:
         peer = self._session.peer_state.peer(smtputf8=transaction.parameters.smtputf8)
         self.transfer = Transfer(
             server=self._server, transaction=transaction, peer=peer, stuffed=stuffed, host=self, now=now,
-            handlers=self._handlers,
+            handlers=self._handlers, connected_at=self.connection.opened_at,
         )  # fmt: skip
         self._admission.deadline = self.transfer.deadline(now)
         return self.transfer

@@ -20,6 +20,7 @@ from relay.smtp.acceptance import (
     Acceptance,
     Check,
     begin_acceptance,
+    find_disposition,
     log_end,
     receive,
     reply_to,
@@ -55,6 +56,7 @@ class Transfer:
 
     __slots__ = (
         "_at_once",
+        "_connected_at",
         "_due_at",
         "_ends_at",
         "_handlers",
@@ -72,12 +74,13 @@ class Transfer:
 
     def __init__(
         self, *, server: Server, transaction: Transaction, peer: Peer, stuffed: bool, host: Host, now: float,
-        handlers: HandlerSession | None = None,
+        connected_at: float, handlers: HandlerSession | None = None,
     ) -> None:  # fmt: skip
         settings, spool_id = transaction.settings, transaction.spool_id
         self._server = server
         self._handlers = handlers
         self._host = host
+        self._connected_at = connected_at
         self.transaction = transaction
         self.acceptance: Acceptance = begin_acceptance(transaction, peer)
         self.content = Content(
@@ -252,6 +255,7 @@ class Transfer:
         self._log(reply, now=now, spool_id=spool_id, duplicate=duplicate)
         if not self._over:
             self._host.arrived(self, reply, spool_id)
+        self._trace(reply, now=now, first_id=spool_id if duplicate else None)
 
     def _log(
         self, reply: Reply, *, now: float, spool_id: SpoolId | None = None, duplicate: bool = False
@@ -277,6 +281,26 @@ class Transfer:
                 again=False,
             )
 
+    def _trace(self, reply: Reply, *, now: float, first_id: SpoolId | None = None) -> None:
+        """Tell the end of the transaction as spans where these are exported; the peer has its reply."""
+        if (spans := telemetry.current_spans()) is None:
+            return
+        acceptance, transaction = self.acceptance, self.transaction
+        end = telemetry.MailEnd(
+            spool_id=transaction.spool_id,
+            first_id=first_id,
+            disposition=find_disposition(acceptance, reply, duplicate=first_id is not None),
+            reply=f"{reply.code} {reply.enhanced}",
+            routes=tuple(dict.fromkeys(each.route for each in acceptance.destinations())),
+            protocol=acceptance.peer.protocol,
+            is_encrypted=acceptance.peer.tls is not None,
+            size=self.content.size + acceptance.trace_size,
+            connected_seconds=now - self._connected_at,
+            seconds=now - transaction.started_at,
+            put_at=acceptance.put_at,
+        )
+        spans.tell_mail(end)
+
     def replies(self, reply: Reply) -> list[Reply]:
         """The replies to an LMTP peer: one for each RCPT that was taken (RFC 2033 §4.2)."""
         refused = self.acceptance.refused
@@ -290,6 +314,7 @@ class Transfer:
         now = self._server.loop.time()
         self._server.overload.sickened(now=now)
         self._log(replies.TOO_SLOW, now=now)
+        self._trace(replies.TOO_SLOW, now=now)
 
     def leave(self, why: str) -> None:
         """Drop a mail that is not whole: the session has ended, or begun anew. A commit goes on."""

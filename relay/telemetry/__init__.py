@@ -2,8 +2,9 @@
 
 Owns the rules of all facts: an event is dotted, past tense, noun first; no body is logged, and no subject at
 INFO; values that a peer chose are disarmed before they are rendered, so one event is one line and no terminal
-obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`,
-`deliveries`, `timings`, `workers`, `web`, `daemon`. docs/operations.md lists events and metrics.
+obeys it. The facts stand by half: `sessions`, `hooks`, `identity`, `spool`, `deliveries`, `timings`,
+`workers`, `web`, `daemon`. Where spans are exported (`spans`), some are told as spans, too.
+docs/operations.md lists events, metrics and spans.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ from relay.telemetry.sessions import (
     transaction_aborted,
     transaction_ended,
 )
+from relay.telemetry.spans import MailEnd, attempt_traced, begin_spans, current_spans, end_spans, span_instant
 from relay.telemetry.spool import (
     ledger_shortened,
     queue_seen,
@@ -99,12 +101,15 @@ from relay.telemetry.web import web_answered, web_login, web_opened, web_refused
 from relay.telemetry.workers import mail_was_slow, worker_died, worker_faulted, workers_failed
 
 __all__ = [
+    "MailEnd",
     "Outcome",
     "Samples",
     "admin_opened",
     "admin_refused",
     "alarm_told",
     "alarm_untold",
+    "attempt_traced",
+    "begin_spans",
     "certificate_loaded",
     "certificate_refused",
     "child_cannot_work",
@@ -120,12 +125,14 @@ __all__ = [
     "configure",
     "contact_made",
     "current_log",
+    "current_spans",
     "daemon_ready",
     "daemon_started",
     "daemon_stopped",
     "delivery_attempted",
     "dns_moved",
     "dns_named",
+    "end_spans",
     "entries_accepted",
     "exposition",
     "fault_caught",
@@ -170,6 +177,7 @@ __all__ = [
     "session_closed",
     "session_opened",
     "session_refused",
+    "span_instant",
     "spool_expired",
     "spool_failed",
     "spool_record_corrupt",

@@ -10,13 +10,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from relay import __version__
 from relay.telemetry import log as logs
 from relay.telemetry.current import current_log
 from relay.telemetry.emf import Samples, build_line
-from relay.telemetry.metrics import ALARMS, BUILD_INFO, HANGS, LOG_LINES_DROPPED
+from relay.telemetry.metrics import ALARMS, BUILD_INFO, HANGS, LOG_LINES_DROPPED, SPANS_DROPPED
 from relay.vocabulary import AlarmKind
 
 
@@ -133,6 +133,24 @@ def alarm_untold(*, to: str, why: str, kind: AlarmKind, given_up: bool) -> None:
     (current_log().error if given_up else current_log().warning)(
         "alarm.untold", to=to, why=why, kind=str(kind), given_up=given_up
     )
+
+
+def spans_dropped(*, cause: Literal["full", "failed"], spans: int, why: str, again: bool) -> None:
+    """Spans were not exported: too many waited, or the collector did not take them. `again`: not the first
+    such in a row.
+    """
+    SPANS_DROPPED.labels(cause).inc(spans)
+    (current_log().debug if again else current_log().warning)("spans.dropped", why=why, spans=spans)
+
+
+def spans_exported() -> None:
+    """Spans are exported again."""
+    current_log().info("spans.exported")
+
+
+def spans_refused(*, why: str) -> None:
+    """The export of spans did not begin, for the environment's OTEL_ variables; mail goes on without."""
+    current_log().error("spans.refused", why=why)
 
 
 def metrics_told(

@@ -14,6 +14,7 @@ from relay.spool.model import Entry
 from relay.telemetry.counts import Counted, count_day, count_delay
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import ADAPTATIONS, DELIVERIES, DELIVERY_FAILURES, ENTRIES
+from relay.telemetry.spans import current_spans
 
 Outcome = Literal["done", "deferred", "held", "buried", "lost", "postponed"]
 
@@ -48,6 +49,10 @@ def delivery_attempted(
         _count_contact(entry, adaptations, classification=classification, seconds=waited_seconds)
     elif (name := _NAMES.get((outcome, reason == "already_there"))) is not None:
         count_day(name, reason)
+    if (spans := current_spans()) is not None:
+        spans.tell_outcome(
+            {"result": outcome, "reason": reason, "rung": str(entry.rung), "contact_id": contact_id or ""}
+        )
     fields: dict[str, Any] = {
         **_about(entry),
         "route": entry.destination.route,

@@ -137,6 +137,7 @@ WEB_REQUESTS = Counter(
     "relay_web_requests", "Requests that the page answered, by class of status.", ["status"]
 )
 WEB_LOGINS = Counter("relay_web_logins", "Tokens that the page was shown, by result.", ["result"])
+SPANS_DROPPED = Counter("relay_spans_dropped", "Spans that were not exported, by cause.", ["cause"])
 ALARMS = Counter("relay_alarms", "Alarms raised, by kind.", ["kind"])
 
 #: The steps of a mail that are timed.
@@ -177,6 +178,8 @@ for _service in ("s3", "connect", "relay"):
         DELIVERY_FAILURES.labels(_service, _failure)
 for _event in get_args(EntryEvent):
     ENTRIES.labels(_event)
+for _cause in ("full", "failed"):
+    SPANS_DROPPED.labels(_cause)
 for _code in AdaptationCode:
     ADAPTATIONS.labels(_code)
 for _death in ("cpu", "memory", "crash", "silent", "killed", "exit", "unborn", "fault"):

@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from relay.telemetry.metrics import CONTACT_SECONDS, ENTRIES, STEP_SECONDS, Step
+from relay.telemetry.spans import current_spans
 
 
 @contextmanager
-def step_timed(step: Step) -> Iterator[None]:
+def step_timed(step: Step, **sizes: int) -> Iterator[None]:
     """Time the block as a step of a mail's way, whether it succeeds or raises: a time-out takes its time,
-    too. Usable from any thread.
+    too. Usable from any thread. Where spans are exported the step is one of its attempt, with these sizes.
     """
-    begun = time.perf_counter()
+    begun, spans = time.perf_counter(), current_spans()
     try:
-        yield
+        if spans is None:
+            yield
+        else:
+            with spans.trace_step(step, sizes):
+                yield
     finally:
         STEP_SECONDS.labels(step).observe(time.perf_counter() - begun)
 

@@ -166,7 +166,7 @@ class WorkerReading:
             is_last=task.attempts >= _KILLED_ATTEMPTS,
         )
         try:
-            with telemetry.step_timed("understand"):
+            with telemetry.step_timed("understand", size=len(task.raw)):
                 result = await self._pool.run(call)
             return build_plan(result, files)
         except GivenUpError as exc:

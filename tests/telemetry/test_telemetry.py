@@ -98,7 +98,11 @@ def entry(text="x"):
 
 
 #: Values of parameters that become a label of a metric: their words are ours, not a peer's.
-LABELS = {("adaptations", "Sequence[str]"): ["body.cut"], ("kind", "str"): "crash"}
+LABELS = {
+    ("adaptations", "Sequence[str]"): ["body.cut"],
+    ("cause", "Literal['full', 'failed']"): "full",
+    ("kind", "str"): "crash",
+}
 
 
 def value_for(parameter, text):
