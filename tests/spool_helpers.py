@@ -212,6 +212,8 @@ def fill(
         connection.execute(_ENTRIES, (finished, finished + waiting, finished + waiting + aside))
         connection.execute(_LEDGER)
         connection.create_scalar_function("key_of", key_of, 1, deterministic=True)
+        connection.execute(_SHOWN)
+        connection.execute(_WORDS)
         for address in ("reverse_path", "address"):
             connection.execute(_ADDRESSED.format(address=address))
     connection.close()
@@ -237,6 +239,15 @@ INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, con
 accepted_at, route, tag, sender, dmarc, token, author) SELECT fingerprint, instance_id, address,
 spool_id, message_id, 1, contact_id, mails.accepted_at, route, '', 'ann@customer.example', '',
 printf('t%d', mail_id), 'ann@customer.example' FROM mails JOIN entries USING (mail_id) WHERE state = 'done'
+"""
+_SHOWN = """
+INSERT INTO shown SELECT entry_id, cast(printf('{"subject":"Order %d","classification":"human","request":{"x":"%s"}}',
+mail_id, hex(zeroblob(700))) AS BLOB) FROM entries WHERE state = 'done'
+"""
+_WORDS = """
+INSERT INTO shown_words SELECT entry_id, iif(mail_id % 10, 'human', 'bulk'), iif(mail_id % 7, ' spf=pass dmarc=pass ',
+' spf=pass dmarc=fail risk=file.macro '), printf('order %d of the quarter %s s%d@life.example support@example.com <%d@life.example>',
+mail_id, iif(mail_id % 997, 'report', '請求書 東京'), mail_id % 500, mail_id) FROM entries WHERE state = 'done'
 """
 _ADDRESSED = """
 INSERT OR IGNORE INTO addressed SELECT mails.accepted_at / 86400000000, key_of({address}), spool_id

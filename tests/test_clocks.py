@@ -30,6 +30,8 @@ WALL = {
     "daemon/metric_lines": "the instant of a line, by which CloudWatch files it",
     "telemetry/counts": "the day for which a mail is counted, as a person reads it",
     "tail/server": "the instant of an event, which is shown",
+    "web/status": "the day whose mails are counted, as a person reads it",
+    "web/actions": "the instant of a change, which the desk turns into the spool's, as for commands",
     "smtp/tap": "the instant of an event, which is shown",
     "smtp/refused": "the instant of a refusal, which is shown",
     "smtp/acceptance": "the date in Received, and that of DKIM's and ARC's limits",

@@ -28,23 +28,13 @@ from relay.cli.entries import (
 )
 from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
 from relay.cli.waiting import note_unattended, stops_of
-from relay.spool.change import Changed, Left
-from relay.spool.doubt import tell_doubt
+from relay.spool.change import Changed, Left, tell_left, tell_state
 from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Entry, Filter, State
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Most entries that a filter can choose: more than any spool that was measured held.
 _MOST = 1_000_000
-
-_WHY = {
-    None: "no such id",
-    State.QUEUED: "is queued",
-    State.LEASED: "is being delivered",
-    State.HELD: "is held",
-    State.DEAD: "is dead",
-    State.DONE: "is done",
-}
 
 
 class Change(NamedTuple):
@@ -223,11 +213,7 @@ def _outcome_of(changed: Changed) -> _Outcome:
 
 def _why(left: Left) -> str:
     """The reason why an entry was not changed."""
-    if left.twin:
-        return "goes there already" if left.twin == left.id else f"its mail goes there already ({left.twin})"
-    if left.in_doubt_since is not None:
-        return f"{tell_doubt(left.in_doubt_since)} (--yes agrees to it)"
-    return _WHY[left.state]
+    return tell_left(left, agree="(--yes agrees to it)")
 
 
 def _agree(change: Change, doubtful: Sequence[Left]) -> bool:
@@ -254,12 +240,12 @@ def _change_found(
         _ask(change, able, silent=silent)
     outcome = _change_named(change, [id_of(entry) for entry in able], act, yes=yes, silent=silent)
     unchanged = [
-        (id_of(entry), _WHY[entry.shown_state]) for entry in found if not entry.stands_in(change.states)
+        (id_of(entry), tell_state(entry.shown_state)) for entry in found if not entry.stands_in(change.states)
     ]
     unknown = {*view.desk.unknown(wanted.ids)}
     chosen = {word for entry in found for word in (entry.spool_id, id_of(entry))}
     unchanged += [
-        (word, _WHY[None] if word in unknown else "does not fit the filter")
+        (word, tell_state(None) if word in unknown else "does not fit the filter")
         for word in dict.fromkeys(wanted.ids)
         if word not in chosen
     ]

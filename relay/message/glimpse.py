@@ -92,6 +92,13 @@ def glimpse_message(raw: Buffer) -> Message:
     )
 
 
+def glimpse_header(raw: Buffer) -> Message:
+    """The same of the header alone, of which the octets at hand may be a part."""
+    head = bytes(raw[:GLIMPSE_BYTES])
+    ends = [end for end in (head.find(b"\r\n\r\n"), head.find(b"\n\n")) if end >= 0]
+    return glimpse_message(head[: min(ends) + 2] if ends else head + b"\n\n")
+
+
 def _split(head: bytes) -> tuple[dict[str, list[bytes]], bytes]:
     """The fields of the header, and the octets behind it; where no header can be seen, the whole head is
     body.

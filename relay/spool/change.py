@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from relay.spool.doubt import tell_doubt
 from relay.spool.model import State
+
+_WHY = {
+    None: "no such id",
+    State.QUEUED: "is queued",
+    State.LEASED: "is being delivered",
+    State.HELD: "is held",
+    State.DEAD: "is dead",
+    State.DONE: "is done",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +34,20 @@ class Left:
     in_doubt_since: datetime | None = None
     #: The entry, itself perhaps, by which its mail goes there already, if that stood in the way.
     twin: str = ""
+
+
+def tell_left(left: Left, *, agree: str) -> str:
+    """The reason why an entry was left, in words; `agree` says how a person agrees to a second contact."""
+    if left.twin:
+        return "goes there already" if left.twin == left.id else f"its mail goes there already ({left.twin})"
+    if left.in_doubt_since is not None:
+        return f"{tell_doubt(left.in_doubt_since)} {agree}"
+    return tell_state(left.state)
+
+
+def tell_state(state: State | None) -> str:
+    """The state that stands in the way of a change; None: no entry has this id."""
+    return _WHY[state]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from relay.spool.model import (
     State,
     Submission,
 )
+from relay.spool.page import EntryPage, EntryQuery, Listed
 
 #: A day after every day.
 LAST_DAY = "9999-12-31"
@@ -124,6 +125,37 @@ class Desk(Protocol):
     def originals(self, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
         """The number of entries that began the rung `original` since then for one of these reasons, and when
         the last did.
+        """
+
+    def page(self, wanted: EntryQuery) -> EntryPage:
+        """The entries of all states that fit, newest accepted first, each with what is shown of it.
+
+        Pages follow each other by `EntryPage.more`, also while mail comes: an entry stands in one of them
+        only. A page ends after `EntryQuery.seconds` with what was found by then. Reads the header of a mail
+        that has had no outcome, those of a bounded number.
+        """
+
+    def listed(self, ids: Sequence[str]) -> Sequence[Listed]:
+        """The entries that these ids name as a page has them, newest accepted first; at most 100."""
+
+    def accepted(self, *, since: datetime) -> int:
+        """The number of mails of the spool that were accepted since this instant of its clock; at most a
+        million are counted.
+        """
+
+    def reasons(self) -> Mapping[State, Mapping[str, int]]:
+        """The numbers of unfinished entries by `Entry.shown_state` and by the word of `Entry.shown_reason`;
+        those without a reason are left out.
+        """
+
+    def contacts(self, *, since: datetime) -> int:
+        """The number of entries that became contacts since this instant of the spool's clock; at most
+        100,000 are counted.
+        """
+
+    def version(self) -> str:
+        """A mark of the spool as it is: another one than before if anybody has changed it meanwhile. Cheap.
+        Only marks of one desk can be compared.
         """
 
     def policy_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[PolicyCount]:

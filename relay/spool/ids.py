@@ -31,6 +31,11 @@ def build_mark(chance: int) -> str:
     return _letters(chance, MARK_LENGTH)
 
 
+def build_time(microseconds: int) -> str:
+    """The beginning of the ids that are made at this instant; those made later sort behind it."""
+    return _letters(microseconds, _TIME_LENGTH)
+
+
 def _letters(number: int, length: int) -> str:
     return "".join(ALPHABET[number >> 5 * place & 31] for place in range(length - 1, -1, -1))
 

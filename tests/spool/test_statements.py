@@ -24,6 +24,7 @@ from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
 from relay.spool.model import DayCount, Filter, PolicyCount, PolicyHold, State
 from relay.spool.opening import find_clock_step, open_intake
+from relay.spool.page import EntryQuery
 from relay.vocabulary import Rung
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,8 @@ WALKS = {
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
     "search.trace": "the entries that were found, a thousand at most",
+    "paging._walk_unwritten": "a slice of a thousand entries",
+    "figures.count_contacts": "the contacts of a minute",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
 PLANS = {
@@ -60,6 +63,7 @@ PLANS = {
     "search.remembered": "sorts the records that a word names",
     "search.originals": "sorts the entries at the last rung since some hours",
     "search.find_routes": "sorts the few routes of a slice",
+    "paging._walk_named": "sorts the entries that an id names",
 }
 #: Tables that stay small (a row for each counter, pause or hold), and the walk from route to route.
 #: The index of leased entries is as short as the list of deliveries under way.
@@ -253,6 +257,20 @@ def operate(desk, ids) -> None:
     desk.resume("route r2")
     desk.paused()
     desk.routes()
+    for asked in (
+        EntryQuery(),
+        EntryQuery(states=(State.HELD, State.DONE), route="r1", reason="connect", limit=10),
+        EntryQuery(classification="human", risk="x", verdicts=(("spf", "pass"),)),
+        EntryQuery(words=("s9@life",), states=(State.QUEUED, State.DONE), before="9000"),
+        EntryQuery(words=(ids[5].lower(),)),
+        EntryQuery(words=("quarter", "東京"), classification="human", states=(State.DONE,)),
+    ):
+        desk.page(asked)
+    desk.listed(ids[5:7])
+    desk.accepted(since=NOW - timedelta(days=1))
+    desk.reasons()
+    desk.contacts(since=NOW - timedelta(days=1))
+    desk.version()
     desk.policy_counts(since="2026-01-01")
     desk.day_counts(since="2026-01-01")
     desk.others(build_submission(ids[0]))
@@ -279,6 +297,9 @@ async def seen(request, spool):
         await outbox.recover(now=later(30), blame=True, hung=True)
         await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)
         await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)
+        await outbox.hold_route("r3", reason="connect.x", detail="", now=later(20))
+        desk.reasons()
+        await outbox.resume_route("r3")
         operate(desk, ids)
         find_clock_step(spool.config)
         await sweep(outbox)

@@ -20,6 +20,7 @@ from relay.spool import clock as rules
 from relay.spool.clock import LEAST_STEP, ClockState
 from relay.spool.local.database import WriteLock, query, reading
 from relay.spool.model import Entry, Filter, Hold, Remembered
+from relay.spool.page import EntryPage
 from relay.spool.records import from_microseconds, to_microseconds
 from relay.timing import Clocks
 
@@ -161,6 +162,13 @@ class Display:
     def show_entries(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries with their instants as the wall clock showed them."""
         return entries if self.is_plain else [self._show_entry(entry) for entry in entries]
+
+    def show_page(self, page: EntryPage) -> EntryPage:
+        """The page with all instants as the wall clock showed them."""
+        if self.is_plain:
+            return page
+        rows = tuple(replace(row, entry=self._show_entry(row.entry)) for row in page.rows)
+        return replace(page, rows=rows, stopped_at=self.show(page.stopped_at) if page.stopped_at else None)
 
     def _show_entry(self, entry: Entry) -> Entry:
         return replace(

@@ -28,7 +28,8 @@ from relay.spool.records import from_microseconds, to_microseconds
 
 #: The columns that `read_entries` needs: the entry, and its shown state.
 SHOWN_COLUMNS = f"{ENTRY_COLUMNS}, {SHOWN_STATE}"
-_LISTED_COLUMNS = f"{LISTED_COLUMNS}, {SHOWN_STATE}"
+#: The same without the request.
+SHOWN_LISTED_COLUMNS = f"{LISTED_COLUMNS}, {SHOWN_STATE}"
 #: The rows of one slice.
 _SPAN = "e.entry_id > ? AND e.entry_id <= ?"
 
@@ -37,7 +38,7 @@ def select(view: View, wanted: Filter) -> list[Entry]:
     """The entries that fit, oldest accepted first."""
     connection = view.connection
     conditions, values = _conditions(connection, wanted)
-    columns = SHOWN_COLUMNS if wanted.ids else _LISTED_COLUMNS
+    columns = SHOWN_COLUMNS if wanted.ids else SHOWN_LISTED_COLUMNS
     entries: dict[int, Entry] = {}
     # One query for each state: each walks its own index from the oldest entry, and stops at the limit.
     for walk in find_walks(connection, wanted.states):

@@ -30,9 +30,12 @@ from relay.spool.local.database import (
 )
 from relay.spool.local.days import read_counts, read_days
 from relay.spool.local.errors import translated
+from relay.spool.local.figures import count_accepted, count_contacts, count_reasons
+from relay.spool.local.heads import Heads
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.layout import Layout
 from relay.spool.local.listing import find_named
+from relay.spool.local.paging import Search, read_rows
 from relay.spool.local.raw import open_raw
 from relay.spool.local.room import Reserve
 from relay.spool.local.slices import View
@@ -49,8 +52,12 @@ from relay.spool.model import (
     State,
     Submission,
 )
+from relay.spool.page import EntryPage, EntryQuery, Listed
 from relay.spool.records import from_microseconds, hours_in_microseconds
 from relay.timing import MACHINE, Clocks, utc_now
+
+#: Entries that are listed by their ids at once.
+_LISTED = 100
 
 
 class LocalQuestions:
@@ -69,6 +76,7 @@ class LocalQuestions:
         self._connection = self._reserve.pay(lambda: open_to_look(self._layout.database))
         self._write_lock = WriteLock(self._layout.gate)
         self._readers = Readers(self._layout.database)
+        self._heads = Heads(self._layout)
         self._clocks = clocks
 
     def now(self) -> datetime:
@@ -165,6 +173,36 @@ class LocalQuestions:
     def _read(self, now: datetime) -> datetime:
         """The instant of the spool's clock that a command means by what the wall clock shows."""
         return Display(self._connection, self._clocks).read(now)
+
+    def page(self, wanted: EntryQuery) -> EntryPage:
+        with self._view() as view:
+            found = Search(view=view, wanted=wanted, heads=self._heads).run()
+            display = Display(view.connection, self._clocks)
+        return display.show_page(found)
+
+    def listed(self, ids: Sequence[str]) -> Sequence[Listed]:
+        with self._view() as view:
+            named, _ = find_named(view.connection, ids)
+            newest = sorted((one.entry_id for one in named), reverse=True)[:_LISTED]
+            display = Display(view.connection, self._clocks)
+            return display.show_page(EntryPage(rows=read_rows(view, self._heads, newest))).rows
+
+    def accepted(self, *, since: datetime) -> int:
+        with self._told():
+            return count_accepted(self._connection, since=since)
+
+    def reasons(self) -> Mapping[State, Mapping[str, int]]:
+        with self._told():
+            return count_reasons(self._connection)
+
+    def contacts(self, *, since: datetime) -> int:
+        with self._told():
+            return count_contacts(self._connection, since=since)
+
+    def version(self) -> str:
+        with self._told():
+            check_in_place(self._connection)
+            return f"{self._connection.pragma('data_version')}.{self._connection.total_changes()}"
 
     def policy_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[PolicyCount]:
         with self._told():

@@ -283,11 +283,32 @@ CREATE INDEX entries_held_otherwise ON entries (entry_id)
     WHERE state = 'held' AND substr(reason, 1, 7) <> 'policy.' AND substr(reason, 1, 6) <> 'class.';
 """
 
+_THIRTEENTH = """
+-- What the page shows of an entry, as its last outcome left it (`relay.spool.page`): a document of 8 KiB at most, apart
+-- from what lists are filtered and searched by, so that they do not walk over documents.
+CREATE TABLE shown (
+    entry_id INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE,
+    document BLOB NOT NULL
+);
+CREATE TABLE shown_words (
+    entry_id       INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE,
+    classification TEXT NOT NULL,
+    marks          TEXT NOT NULL,
+    words          TEXT NOT NULL
+);
+-- Finished entries up to this one may have neither.
+INSERT INTO marks SELECT 'unshown', coalesce(max(entry_id), 0) FROM entries;
+-- The page counts unfinished entries by reason. An entry gets one with an outcome, never with its acceptance.
+CREATE INDEX entries_reason ON entries (state, route, reason)
+    WHERE reason <> '' AND state IN ('queued', 'leased', 'held', 'dead');
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
+    _THIRTEENTH,
 )  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+"""The changes that the page offers, done as the commands of the same names do them.
+
+Owns the way of an action to the desk. The spool decides what may be changed, in the transaction that changes
+it; a request in doubt is left alone, because the page asks nobody to agree to a second contact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relay.spool.change import Changed, tell_left
+from relay.spool.desk import Desk
+from relay.timing import utc_now
+from relay.web.view import Acted, Action
+
+_AGREE = "(`relay queue {action} --yes` agrees to it)"
+
+
+def change(desk: Desk, action: Action, references: Sequence[str]) -> Acted:
+    """Change these entries. Blocks."""
+    left = [
+        (left.id, tell_left(left, agree=_AGREE.format(action=action)))
+        for left in _act(desk, action, references).left
+    ]
+    named = {word for word, _ in left}
+    return Acted(changed=tuple(word for word in references if word not in named), left=tuple(left))
+
+
+def _act(desk: Desk, action: Action, references: Sequence[str]) -> Changed:
+    now = utc_now()
+    match action:
+        case "retry":
+            return desk.retry(references, now=now)
+        case "release":
+            return desk.release(references, now=now)
+        case "hold":
+            return desk.hold(references, now=now)
+        case "drop":
+            return desk.drop(references, now=now)

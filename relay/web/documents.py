@@ -1,0 +1,109 @@
+"""The document that is kept of an entry's last outcome (`relay.spool.page.Listed.shown`), read for the page.
+
+Owns what a reader takes of it. A document of a newer relay, or a damaged one, shows as less; nothing in it
+raises. Never does I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from relay.web.view import File
+
+#: Characters of a name, a subject and an address.
+NAME_CHARACTERS: Final = 200
+#: Characters of a sentence.
+_SENTENCE_CHARACTERS: Final = 1_000
+#: Items of a list.
+_MOST: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """An outcome as it was written; every field may be missing."""
+
+    subject: str = ""
+    author_name: str = ""
+    author: str = ""
+    classification: str = ""
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    #: Codes, each with what was found.
+    risks: tuple[tuple[str, str], ...] = ()
+    #: Codes, each with its sentence.
+    adaptations: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
+    request: Mapping[str, Any] | None = None
+    #: The contact that the mail answers, and the Message-IDs that it names.
+    related: str = ""
+    thread: tuple[str, ...] = ()
+    #: What the mail says in words instead, where the document was too large.
+    cut: tuple[str, ...] = field(default=())
+
+
+def parse_document(octets: bytes) -> Document:
+    """The document, as far as it can be read."""
+    try:
+        record = json.loads(octets) if octets else {}
+    except (ValueError, RecursionError):
+        return Document()
+    if not isinstance(record, dict):
+        return Document()
+    request = record.get("request")
+    return Document(
+        subject=_text(record.get("subject"), NAME_CHARACTERS),
+        author_name=_text(record.get("author_name"), NAME_CHARACTERS),
+        author=_text(record.get("author"), NAME_CHARACTERS),
+        classification=_text(record.get("classification"), NAME_CHARACTERS),
+        to=_texts(record.get("to")),
+        cc=_texts(record.get("cc")),
+        risks=_pairs(record.get("risks")),
+        adaptations=_pairs(record.get("adaptations")),
+        files=_files(record.get("files")),
+        request=request if isinstance(request, dict) else None,
+        related=_text(record.get("related"), NAME_CHARACTERS),
+        thread=_texts(record.get("thread")),
+        cut=_texts(record.get("cut")),
+    )
+
+
+def _text(value: Any, most: int) -> str:
+    return value[:most] if isinstance(value, str) else ""
+
+
+def _list(value: Any) -> list[Any]:
+    return value[:_MOST] if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = (_text(each, _SENTENCE_CHARACTERS) for each in _list(value))
+    return tuple(text for text in texts if text)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = (each for each in _list(value) if isinstance(each, list) and len(each) == 2)
+    found = ((_text(code, NAME_CHARACTERS), _text(words, _SENTENCE_CHARACTERS)) for code, words in pairs)
+    return tuple(pair for pair in found if pair[0])
+
+
+def _files(value: Any) -> tuple[File, ...]:
+    records = [each for each in _list(value) if isinstance(each, dict)]
+    return tuple(
+        File(
+            number=number,
+            name=_text(record.get("name"), NAME_CHARACTERS),
+            content_type=_text(record.get("content_type"), NAME_CHARACTERS),
+            size=_number(record.get("size")),
+            sha256=_text(record.get("sha256"), 64),
+            sent=record.get("sent") is True,
+            why=_text(record.get("why"), _SENTENCE_CHARACTERS),
+        )
+        for number, record in enumerate(records)
+    )
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else 0

@@ -1,0 +1,206 @@
+"""What every `Desk` gives the page: the list of all entries, and its figures."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from spool_helpers import NOW, build_destination, build_submission, later
+
+from relay.spool.model import State
+from relay.spool.page import EntryQuery, fold, split_words
+
+SALES = (build_destination("sales@example.com", route="sales"),)
+
+
+def mail(subject="Hello", author="Ann <ann@customer.example>") -> bytes:
+    return f"From: {author}\r\nSubject: {subject}\r\n\r\nWords\r\n".encode()
+
+
+def search(desk, text, **more):
+    """The spool ids of the entries that hold these words."""
+    return [row.entry.spool_id for row in desk.page(EntryQuery(words=split_words(text), **more)).rows]
+
+
+async def test_pages_follow_each_other_while_mail_comes(put, desk):
+    """The newest come first, each entry is in one page, and later mail in none of them."""
+    ids = [await put() for _ in range(7)]
+    first = desk.page(EntryQuery(limit=3))
+    await put()
+    second = desk.page(EntryQuery(limit=3, before=first.more))
+    third = desk.page(EntryQuery(limit=3, before=second.more))
+    told = [[row.entry.spool_id for row in page.rows] for page in (first, second, third)]
+    assert told == [ids[:3:-1], ids[3:0:-1], ids[:1]]
+    assert third.more == ""
+
+
+async def test_a_page_that_has_no_time_goes_on_where_it_ended(put, desk):
+    """However short the time, each page comes further, and together they have every entry once."""
+    ids = {await put() for _ in range(5)}
+    found, before, pages = [], "", 0
+    while pages == 0 or before:
+        page = desk.page(EntryQuery(words=("customer.example",), before=before, seconds=0.0, limit=2))
+        found += [row.entry.spool_id for row in page.rows]
+        before, pages = page.more, pages + 1
+        assert page.stopped_at is None or page.more
+        assert pages < 20
+    assert (len(found), set(found)) == (5, ids)
+
+
+@pytest.mark.parametrize("before", ["nonsense", "-1", "9" * 30, "٣", "1.5"])
+async def test_a_mark_that_is_none_begins_anew(put, desk, before):
+    """A mark of somebody else's making is no error: the list begins at its newest entry."""
+    await put()
+    assert len(desk.page(EntryQuery(before=before)).rows) == 1
+
+
+async def test_every_state_is_in_the_list(put, outbox, desk):
+    """Mail is shown whatever became of it, and by the state that an operator sees."""
+    ids = {
+        state: await put(destinations=SALES if state == "of its route" else None)
+        for state in (*State, "of its route")
+    }
+    ends = {
+        State.HELD: lambda entry: outbox.hold(entry, reason="policy.x", detail="", now=NOW),
+        State.DEAD: lambda entry: outbox.bury(entry, reason="too_old", detail="", now=NOW),
+        State.DONE: lambda entry: outbox.finish(entry, contact_id="c-1", now=NOW),
+        State.QUEUED: lambda entry: outbox.defer(
+            entry, until=later(99), reason="s3.timeout", detail="", now=NOW
+        ),
+    }
+    for entry in await outbox.claim(now=NOW, limit=9, lease_seconds=60):
+        state = next(state for state, spool_id in ids.items() if spool_id == entry.spool_id)
+        if state in ends:
+            await ends[state](entry)
+        elif state == "of its route":
+            await outbox.defer(entry, until=later(99), reason="", detail="", begun=False, now=NOW)
+    await outbox.hold_route("sales", reason="connect.x", detail="", now=NOW)
+    shown = {row.entry.spool_id: row.entry.shown_state for row in desk.page(EntryQuery()).rows}
+    assert shown == {
+        spool_id: State.HELD if state not in set(State) else state for state, spool_id in ids.items()
+    }
+    for state in State:
+        found = {row.entry.spool_id for row in desk.page(EntryQuery(states=(state,))).rows}
+        assert found == {spool_id for spool_id, each in shown.items() if each is state}
+    assert len(desk.page(EntryQuery(states=(State.HELD, State.DEAD))).rows) == 3
+    assert len(desk.page(EntryQuery(route="sales")).rows) == 1
+    assert len(desk.page(EntryQuery(reason="connect.")).rows) == 1
+    assert desk.reasons() == {
+        State.QUEUED: {"s3.timeout": 1},
+        State.LEASED: {},
+        State.HELD: {"policy.x": 1, "connect.x": 1},
+        State.DEAD: {"too_old": 1},
+    }
+    assert desk.contacts(since=NOW - timedelta(seconds=1)) == 1
+    assert desk.contacts(since=NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("offer", True),
+        ("OFFER quarter", True),
+        ("angebot", False),
+        ("cafe", True),
+        ("CAFÉ", True),
+        ("東京", True),
+        ("京", True),
+        ("ｏｆｆｅｒ", True),
+        ("strasse", True),
+        ("jorg", True),
+        ("jörg@customer", False),
+        ("j@customer.ex", True),
+        ("bounces@customer", True),
+        ("sales@", True),
+        ("offer offer nothing", False),
+        ("%", False),
+        ("' OR 1", False),
+        ("*", False),
+    ],
+)
+async def test_words_are_found_before_any_outcome(put, desk, text, fits):
+    """A search looks into subject, author, addresses and ids, in any script, without case or accents."""
+    body = mail("Offer for Q4 quarter café 東京 Straße", "Jörg <j@customer.example>")
+    wanted = await put(
+        body=body, destinations=SALES, reverse_path="bounces@customer.example", author="j@customer.example"
+    )
+    await put(body=mail("Other"), reverse_path=None)
+    assert search(desk, text) == ([wanted] if fits else [])
+
+
+async def test_ids_are_found(put, outbox, desk):
+    """A spool id, a reference, a contact id and a Message-ID lead to their entry, as do beginnings."""
+    await put()
+    spool_id = await put(message_id="<odd.id@elsewhere.example>")
+    assert search(desk, "odd.id@elsewhere") == [spool_id]
+    await put()
+    entries = {entry.spool_id: entry for entry in await outbox.claim(now=NOW, limit=3, lease_seconds=60)}
+    entry = entries[spool_id]
+    await outbox.finish(entry, contact_id="12345678-90ab-cdef-1234-567890abcdef", now=NOW)
+    for text in (spool_id, spool_id.lower(), entry.reference, "12345678-90ab", "12345678-90AB-cdef"):
+        assert search(desk, text) == [spool_id], text
+    assert search(desk, f"{spool_id}.999999") == []
+    assert search(desk, spool_id, states=(State.DEAD,)) == []
+
+
+async def test_results_filter_mail_without_an_outcome(put, desk):
+    """The results of the checks are known from the acceptance on; class and risks only from an outcome on."""
+    await put()
+    assert len(desk.page(EntryQuery(verdicts=(("spf", "pass"),))).rows) == 1
+    assert desk.page(EntryQuery(verdicts=(("spf", "fail"),))).rows == ()
+    assert desk.page(EntryQuery(classification="human")).rows == ()
+    assert desk.page(EntryQuery(risk="file.macro")).rows == ()
+
+
+async def test_a_large_mail_shows_its_header(intake, desk):
+    """A mail that lies in a file of its own is looked at there, and its beginning is enough."""
+    spool_id = intake.new_id()
+    trace = b"Received: from x\r\n"
+    raw = await asyncio.to_thread(intake.open_file, spool_id)
+    content = mail("A large one") + b"x" * 300_000
+    raw.write(trace + content)
+    await intake.put(build_submission(spool_id, body=content, raw=raw))
+    (row,) = desk.page(EntryQuery()).rows
+    assert (row.head.subject, row.head.author_name, row.head.author) == (
+        "A large one",
+        "Ann",
+        "ann@customer.example",
+    )
+    assert desk.listed([spool_id]) == (row,)
+
+
+async def test_a_mark_changes_with_the_spool(put, desk):
+    """The version stays while nothing happens, and is another one after anybody's change."""
+    before = desk.version()
+    assert desk.version() == before
+    spool_id = await put()
+    between = desk.version()
+    desk.hold([spool_id], now=NOW)
+    assert len({before, between, desk.version()}) == 3
+
+
+async def test_mails_since_an_instant_are_counted(put, desk):
+    """The mails of a day are counted by the spool's clock."""
+    begun = desk.now()
+    await put()
+    await put(destinations=(build_destination(), *SALES))
+    assert desk.accepted(since=begun) == 2
+    assert desk.accepted(since=desk.now() + timedelta(seconds=1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ärger", "arger"),
+        ("ＡＢＣ", "abc"),
+        ("Straße", "STRASSE"),
+        ("ﬁn", "FIN"),
+        ("Ёлка", "елка"),
+        ("が", "が"),
+    ],
+)
+def test_words_are_compared_folded(one, other):
+    """Case, accents and widths make no difference; marks that are letters of their script do."""
+    assert fold(one) == fold(other)
+    assert fold("が") != fold("か")
