@@ -20,6 +20,7 @@ from relay.config.model import Config, Route
 from relay.contact.fit import fit
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
+from relay.contact.redact import has_cards
 from relay.contact.refusal import refusals
 from relay.contact.request import build_request
 from relay.envelope import Destination, Envelope, ForwardPath, Peer, SpoolId
@@ -173,14 +174,19 @@ class Explainer:
             raw, cut=terms.hard_limit, line_limit=terms.line_bytes, repair=terms.line_ends != "crlf"
         )
         hops = find_hops(FieldFinder(header_block(head)), hostname=config.hostname)
-        refused = {}
+        refused, words = {}, set()
         for name in dict.fromkeys(destination.route for destination in ours):
             route = self._routes.route(name)
             files = refusals(message, route, config) if message is not None and route is not None else ()
             if files:
                 refused[name] = files
+            if route is not None and route.sensitive.rejects:
+                words.add(name)
+        if words and (message is None or not has_cards(message)):
+            words = set()
         routes = tuple(destination.route for destination in ours)
-        verdict = decide(Facts(octets=octets, hops=hops, routes=routes, refused_files=refused), terms)
+        facts = Facts(octets, hops, routes, refused_files=refused, refused_words=frozenset(words))
+        verdict = decide(facts, terms)
         rulings = {name: verdict.rule(name) for name in routes}
         if verdict.reply is not None:
             return rulings
@@ -279,7 +285,7 @@ class Explainer:
             self._build_context(envelope, destination, raw, origin), late_tags=list_late_tags(rules)
         )
         plan = fit(message, context, route, self._config)
-        late = choose_handling(list_late(plan.classification, plan.risks, rules))
+        late = choose_handling(list_late(plan.classification, plan.risks, rules, sensitive=plan.sensitive))
         plan = replace(plan, contact_flow_id=handling.flow or late.flow or plan.contact_flow_id)
         stop = handling if handling.action != "accept" else late
         attached = [file for file in plan.files if file.attached]

@@ -124,6 +124,7 @@ EARLY_TALKER = _row(554, "5.0", "Spoke before the greeting", "RFC 5321 §3.1, wi
 NO_RECIPIENTS = _row(554, "5.1", "No valid recipients", "DATA or BDAT after every RCPT was refused (RFC 5321 §3.3)")
 LONG_LINE = _row(554, "3.4", "A line is too long", "a line of the message over limits.line_bytes")
 TYPE_REFUSED = _row(554, "6.1", "A file of a type that is not taken here; please send it in another form", 'every route of the transaction refuses the file type (disallowed_types = "reject"); over LMTP that of this recipient (RFC 3463, X.6.1)')
+CARD_REFUSED = _row(550, "7.1", "The mail has a payment card number, which is not taken here; please send it without", 'every route of the transaction refuses card numbers (sensitive = { card = "reject" }); over LMTP that of this recipient')
 LOOP = _row(554, "4.6", "Too many hops: this mail goes round in circles", "limits.hops Received lines (RFC 5321 §6.3)")
 SPF_REFUSED = _row(550, "7.23", "Not authorised by SPF", 'a policy with spf.fail or spf.softfail = "reject" (RFC 7372 §3.2)')
 SPF_UNKNOWN_REFUSED = _row(550, "7.24", "SPF could not be checked", 'a policy with spf.temperror or spf.permerror = "reject" (RFC 7372 §3.2)')

@@ -38,6 +38,7 @@ from relay.config.policy import LIST, Policy, read_classes
 from relay.config.process import Admin, Log, Server, Understand
 from relay.config.scan import Scan
 from relay.config.section import Section
+from relay.config.sensitive import Sensitive
 from relay.config.web import Web, list_needs
 from relay.config.words import (
     WholePath,
@@ -164,6 +165,7 @@ class Route(ContactFields):
     disallowed_types: Literal["store", "reject"] = "store"
     thread: Literal["off", "references"] = "off"
     strip: Strip = Strip()
+    sensitive: Sensitive = Sensitive()
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
         default_factory=dict

@@ -126,7 +126,7 @@ Policy = Annotated[
 
 def is_late(rule: str) -> bool:
     """Returns whether a rule is about what is found out only when the mail is delivered."""
-    return rule.startswith(("class.", "risk."))
+    return rule.startswith(("class.", "risk.", "sensitive."))
 
 
 def read_classes(on: Mapping[Any, str], flows: Mapping[Any, str]) -> dict[str, Rule]:

@@ -43,6 +43,7 @@ class AdaptationCode(DocumentedCode):
     SUBJECT_TOO_LONG = "subject.too_long", f"The subject was cut to the {SUBJECT_CHARACTERS} characters that Connect takes."
     SUBJECT_STRIPPED = "subject.stripped", "A mark that our own gateway puts before each subject was taken away (`routes[].strip`)."
 
+    BODY_REDACTED = "body.redacted", "Card numbers in the mail were made unreadable (`routes[].sensitive`); the original is not kept in S3."
     BODY_STRIPPED = "body.stripped", "A notice that our own gateway puts before each body was taken away (`routes[].strip`)."
     BODY_EMPTY = "body.empty", "The mail shows no text at all; `contact.empty_body` stands in its place, because Connect refuses an empty body."
     BODY_INVITATION = "body.invitation", "The mail shows nothing but a calendar object; its title, time, place and description stand as text."

@@ -58,5 +58,6 @@ MEANINGS = {
     "tls": "the version and cipher of TLS; missing for mail that came in clear",
     "original_to": "the addresses of To",
     "original_cc": "the addresses of Cc",
+    "sensitive": "the kinds of words for which the route looks (`routes[].sensitive`) and that the mail has: `card`",
     "new_text": "what stands above a quoted mail, else all of the text; at most 2,048 bytes, on one line",
 }

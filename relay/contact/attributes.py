@@ -30,7 +30,7 @@ _VALUE_LIMIT = 2_048
 _PLAIN = frozenset({
     "spool_id", "message_id", "original", "classification", "adaptations", "accepted_at", "waited_seconds",
     "spf", "dkim", "dmarc", "arc", "identity", "policy", "risk", "virus", "spam",
-    "lists", "priority",
+    "lists", "priority", "sensitive",
 })  # fmt: skip
 
 _NO_FACTS = Facts()
@@ -103,6 +103,7 @@ def build_attributes(
         ("importance", facts.importance),
         ("language", facts.language),
     ]
+    known.append(("sensitive", "" if route.sensitive.observe else " ".join(context.sensitive)))
     known.append(("new_text", facts.new_text))
     left_out = frozenset(config.contact.attributes_left_out)
     known = [pair for pair in known if pair[0] not in left_out and (not rung.is_plain or pair[0] in _PLAIN)]
@@ -143,6 +144,7 @@ def build_attributes(
 def _list_tags(context: Context, classification: Classification, risks: Sequence[Risk]) -> str:
     """The rules by which the contact is tagged: those of the results, then those of its class and risks."""
     met = {f"class.{classification}", *(f"risk.{risk.code}" for risk in risks)}
+    met |= {f"sensitive.{kind}" for kind in context.sensitive}
     late = [rule for rule in context.late_tags if rule in met]
     return " ".join([*context.results.get("relay_policy", "").split(), *late])
 

@@ -28,6 +28,7 @@ from relay.contact.plan import Adaptation, Context, Plan
 from relay.contact.promotion import promote
 from relay.contact.risk.codes import name_codes
 from relay.contact.risk.find import find_risks
+from relay.contact.sensitive import look_for_words
 from relay.contact.strip import strip_marks
 from relay.contact.subject import fit_subject
 from relay.contact.templates import collect_values, fill_attributes, fill_templates
@@ -64,8 +65,9 @@ def fit(
     plan.
     """
     config = config.of_instance(context.destination.instance_id)
-    whole_key = f"{_folder(context, config)}original.eml"
-    kept_key = None if config.s3.keep_original == "never" else whole_key
+    message, context, redacted = look_for_words(message, context, route)
+    is_kept = config.s3.keep_original != "never" and not redacted
+    kept_key = f"{_folder(context, config)}original.eml" if is_kept else None
     message, stripped = strip_marks(message, context, route, config)
     subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
     from_address, from_name, author_changes = choose_author(message, context, route, config, rung=rung)
@@ -103,7 +105,15 @@ def fit(
         captured=captured or {},
     )
     filled = fill_templates(values, route, config, rung=rung)
-    changes = (*stripped, *subject_changes, *author_changes, *recipients.changes, *thread_changes, *left_out)
+    changes = (
+        *redacted,
+        *stripped,
+        *subject_changes,
+        *author_changes,
+        *recipients.changes,
+        *thread_changes,
+        *left_out,
+    )
     changes += (*content.changes, *filled.changes)
     risks = find_risks(message, config, reverse_path=context.envelope.reverse_path)
     describe = partial(
@@ -152,6 +162,7 @@ def fit(
         related_contact_id=None if rung is Rung.TEXT else context.related_contact_id,
         classification=classification,
         risks=name_codes(risks),
+        sensitive=context.sensitive,
         adaptations=(*changes, *attribute_changes),
     )
 

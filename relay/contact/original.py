@@ -20,6 +20,7 @@ from relay.contact.characters import clean_line, count_utf8, cut_utf8, is_blank,
 from relay.contact.note import count_bytes
 from relay.contact.plan import Adaptation, Context, Plan, PlannedFile
 from relay.contact.risk.find import find_risks
+from relay.contact.sensitive import look_for_words
 from relay.contact.subject import fit_subject
 from relay.contact.thread import fit_thread
 from relay.contact.verdicts import find_verdicts
@@ -44,7 +45,7 @@ def fit_original(
     """
     config = config.of_instance(context.destination.instance_id)
     try:
-        message = glimpse_message(raw)
+        message, context, _ = look_for_words(glimpse_message(raw), context, route)
         return _fit(raw, message, context, route, config, why=why, attach=attach)
     except Exception:  # noqa: BLE001 - the last rung takes any mail: this one without a word of its header
         return _fit(raw, Message(), context, route, config, why=why, attach=attach)
@@ -54,7 +55,8 @@ def _fit(
     raw: Buffer, message: Message, context: Context, route: Route, config: Config, *, why: Cause, attach: bool
 ) -> Plan:
     folder = f"{config.s3.prefix}{context.spool_id}/"
-    original_key = f"{folder}original.eml"
+    # What nobody could read cannot be redacted either: it stays where it is.
+    original_key = None if route.sensitive.redacts else f"{folder}original.eml"
     change = Adaptation(
         code=Code.MESSAGE_NOT_UNDERSTOOD, detail=f"{Code.MESSAGE_NOT_UNDERSTOOD.sentence} ({why})"
     )
@@ -65,6 +67,8 @@ def _fit(
     headers, thread_changes = fit_thread(message)
     classification = _classify(message, context)
     problem = _cannot_attach(len(raw), config) if attach else "it was refused with this contact"
+    if original_key is None:
+        problem = "it may have card numbers, which this route does not pass on"
     body = _build_body(message, context, why, _tell_original(len(raw), original_key, problem))
     if not problem and len(raw) + count_utf8(body) > config.connect.max_total_bytes:
         problem = "it is too large to be attached"
@@ -99,6 +103,7 @@ def _fit(
         attributes=attributes,
         contact_flow_id=route.contact_flow_id,
         classification=classification,
+        sensitive=context.sensitive,
         adaptations=(*changes, *attribute_changes),
     )
 
@@ -123,8 +128,10 @@ def _cannot_attach(size: int, config: Config) -> str:
     return ""
 
 
-def _tell_original(size: int, key: str, problem: str) -> str:
+def _tell_original(size: int, key: str | None, problem: str) -> str:
     """The line that says where the whole mail is."""
+    if key is None:
+        return f"The whole mail as it was received ({count_bytes(size)}) is not kept: {problem}."
     if problem:
         return f"The whole mail as it was received ({count_bytes(size)}) is kept as {key}; {problem}."
     return f"The whole mail as it was received is attached as {FILE_NAME}, and kept as {key}."

@@ -89,6 +89,8 @@ class Plan:
     classification: Classification
     #: The codes of the mail's risks for its reader, each once.
     risks: tuple[str, ...] = ()
+    #: The kinds of sensitive words that the mail had ("card"), where its route looks for them.
+    sensitive: tuple[str, ...] = ()
     adaptations: tuple[Adaptation, ...] = ()
 
 
@@ -113,3 +115,5 @@ class Context:
     captured: Mapping[str, str] | None = None
     #: The rules for classes and risks that tag a mail which meets them.
     late_tags: tuple[str, ...] = ()
+    #: The kinds of sensitive words that the fit has found.
+    sensitive: tuple[str, ...] = ()

@@ -42,13 +42,13 @@ def add_late(handling: Handling, plan: Plan, rules: Rules) -> Handling:
     """The handling with that of the mail's class and risks, which are known now. A flow that the results
     chose stays.
     """
-    late = choose_handling(list_late(plan.classification, plan.risks, rules))
+    late = choose_handling(list_late(plan.classification, plan.risks, rules, sensitive=plan.sensitive))
     return replace(late, flow=handling.flow or late.flow)
 
 
 def tell_late(entry: Entry, route: Route, plan: Plan, rules: Rules) -> None:
     """Tell which rules for classes and risks a mail meets, those that are only observed among them."""
-    for step in list_late(plan.classification, plan.risks, rules):
+    for step in list_late(plan.classification, plan.risks, rules, sensitive=plan.sensitive):
         telemetry.policy_met(
             spool_id=entry.spool_id,
             route=route.name,

@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 from relay import replies
 from relay.config.listener import Listener
 from relay.config.model import Config
+from relay.config.sensitive import CARD
 from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.message.hops import Hops
 from relay.policy.octets import Octets
@@ -68,6 +69,18 @@ class Facts(NamedTuple):
     routes: tuple[str, ...] = ()
     #: By the name of a route, the files whose types it refuses; no route without files.
     refused_files: Mapping[str, tuple[str, ...]] = _NO_FILES
+    #: The names of the routes that refuse the mail for a card number in its words.
+    refused_words: frozenset[str] = frozenset()
+
+
+class Objection(NamedTuple):
+    """The reason why one route refuses a mail for what is inside it."""
+
+    reply: Reply
+    #: The reason of an entry that is held instead.
+    hold: str
+    #: In words, for an operator.
+    told: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,25 +101,28 @@ class Verdict:
     #: The reply that refuses the mail for everybody; None when somebody gets it.
     reply: Reply | None = None
     reason: str = ""
-    #: By the name of a route, the files for which its entry is held for a person while the mail is taken.
-    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: By the name of a route, the files for which its recipients are refused.
-    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: By the name of a route, the objection for which its entry is held for a person while the mail is taken.
+    held: Mapping[str, Objection] = field(default_factory=dict)
+    #: By the name of a route, the objection for which its recipients are refused.
+    refused: Mapping[str, Objection] = field(default_factory=dict)
 
     def rule(self, route: str) -> Ruling:
         """The verdict for one route of the mail."""
-        if files := self.refused.get(route):
-            reply = replies.TYPE_REFUSED
-            return Ruling(disposition=disposition_of(reply), reply=reply, reason=tell_refused(files))
+        if (objection := self.refused.get(route)) is not None:
+            reply = objection.reply
+            return Ruling(disposition=disposition_of(reply), reply=reply, reason=objection.told)
         if self.reply is not None:
             return Ruling(disposition=disposition_of(self.reply), reply=self.reply, reason=self.reason)
-        if files := self.held.get(route):
-            told = f"held for a person ({TYPE_HOLD}), because other recipients get it: {tell_refused(files)}"
+        if (objection := self.held.get(route)) is not None:
+            told = f"held for a person ({objection.hold}), because other recipients get it: {objection.told}"
             return Ruling(disposition=Disposition.QUARANTINE, reason=told)
         return Ruling(disposition=Disposition.ACCEPT)
 
 
 _TAKEN = Verdict()
+_CARD_OBJECTION: Final = Objection(
+    replies.CARD_REFUSED, f"policy.{CARD}", "it has a card number in its words (routes[].sensitive)"
+)
 
 
 def disposition_of(reply: Reply) -> Disposition:
@@ -123,9 +139,9 @@ def decide(facts: Facts, terms: Terms) -> Verdict:
         or decide_hops(facts.hops, terms)
         or decide_line_ends(facts.octets, terms)
     )
-    if refusal is not None or not facts.refused_files:
-        return refusal or _TAKEN
-    return decide_files(facts.routes, facts.refused_files, terms)
+    if refusal is not None:
+        return refusal
+    return decide_inside(facts.routes, facts.refused_files, facts.refused_words, terms)
 
 
 def decide_octets(octets: Octets, terms: Terms) -> Verdict | None:
@@ -183,19 +199,28 @@ def decide_line_ends(octets: Octets, terms: Terms) -> Verdict | None:
     return Verdict(reply=replies.BARE_LINE_END, reason=told)
 
 
-def decide_files(
-    routes: tuple[str, ...], refused_files: Mapping[str, tuple[str, ...]], terms: Terms
+def decide_inside(
+    routes: tuple[str, ...],
+    refused_files: Mapping[str, tuple[str, ...]],
+    refused_words: frozenset[str],
+    terms: Terms,
 ) -> Verdict:
-    """The verdict on a mail of which some routes refuse file types.
+    """The verdict on a mail of which some routes refuse file types, or words.
 
     SMTP has one reply for all recipients: it is 250 when any route takes the mail, and the entry of a route
     that refuses is held for a person. A mail that every route refuses is refused. LMTP has a reply for each
     recipient, so that nothing is held.
     """
-    if not refused_files:
+    found = dict.fromkeys(refused_words, _CARD_OBJECTION)
+    found |= {
+        name: Objection(replies.TYPE_REFUSED, TYPE_HOLD, tell_refused(files))
+        for name, files in refused_files.items()
+    }
+    if not found:
         return _TAKEN
-    if all(route in refused_files for route in routes):
-        return Verdict(reply=replies.TYPE_REFUSED, refused=refused_files)
+    if all(route in found for route in routes):
+        first = found[routes[0]] if routes else next(iter(found.values()))
+        return Verdict(reply=first.reply, reason=first.told, refused=found)
     if terms.replies_each:
-        return Verdict(refused=refused_files)
-    return Verdict(held=refused_files)
+        return Verdict(refused=found)
+    return Verdict(held=found)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from relay import replies
 from relay.config.model import Config, Route
 from relay.config.policy import FLOW, LIST, ORIGIN_RULES, Rule, is_late
+from relay.config.sensitive import CARD
 from relay.policy.decide import Ruling, disposition_of
 from relay.policy.lists import is_favour, list_names
 from relay.scan.model import ScannerKind, ScanWord
@@ -110,7 +111,7 @@ def find_rules(config: Config, route: Route | None, *, listener: str) -> Rules:
     for each in config.listeners:
         if listener in each.bind:
             found |= each.policy
-    return found | (route.policy if route is not None else {})
+    return found | ({**route.policy, **route.sensitive.rules()} if route is not None else {})
 
 
 def list_met(results: Mapping[str, str], rules: Rules) -> tuple[Met, ...]:
@@ -122,9 +123,17 @@ def list_met(results: Mapping[str, str], rules: Rules) -> tuple[Met, ...]:
     )
 
 
-def list_late(classification: str, risks: Collection[str], rules: Rules) -> tuple[Met, ...]:
-    """The rules that a mail meets by what is found out when it is delivered: its class, and its risks."""
-    names = (f"class.{classification}", *(f"risk.{code}" for code in risks))
+def list_late(
+    classification: str, risks: Collection[str], rules: Rules, *, sensitive: Collection[str] = ()
+) -> tuple[Met, ...]:
+    """The rules that a mail meets by what is found out when it is delivered: its class, its risks, and
+    sensitive words in it.
+    """
+    names = (
+        f"class.{classification}",
+        *(f"risk.{code}" for code in risks),
+        *(f"sensitive.{kind}" for kind in sensitive),
+    )
     return tuple(Met(name, rules[name].action, rules[name].observe) for name in names if name in rules)
 
 
@@ -232,6 +241,8 @@ def name_reason(rule: str) -> str:
 
 def tell_rule(rule: str) -> str:
     """The sentence that says why a route holds or drops a mail."""
+    if rule == CARD:
+        return "it has a card number in its words (routes[].sensitive)"
     if rule.startswith(LIST):
         return f"its sender is on the list {rule.removeprefix(LIST)}"
     return f"the policy has a rule for {rule}, which this mail meets"

@@ -14,14 +14,13 @@ from datetime import datetime
 from relay import replies, telemetry
 from relay.auth.signed import SignedMailReader
 from relay.config.model import Route
-from relay.contact.refusal import TYPE_HOLD, tell_refused
 from relay.envelope import Destination, Envelope, Peer, SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.message.author import find_author, find_author_fields
 from relay.message.headers import FieldFinder, header_block
 from relay.message.hops import Hops, find_hops
 from relay.message.identifiers import find_message_id, find_references
-from relay.policy.decide import Facts, Verdict, decide, decide_files, disposition_of
+from relay.policy.decide import Facts, Verdict, decide, decide_inside, disposition_of
 from relay.policy.lists import find_sender_domain
 from relay.policy.origin import OriginVerdict, decide_wire, find_rules, list_met, refuses, tell_rule
 from relay.smtp.content import Content
@@ -232,8 +231,10 @@ async def take_in(
     if strict := acceptance.strict_routes():
         refused = await settings.look.find_refused(offered.raw, strict, settings.config)
         routes = tuple(destination.route for destination in offered.destinations)
-        verdict = decide_files(routes, refused, settings.terms)
+        verdict = decide_inside(routes, refused.files, refused.words, settings.terms)
         if verdict.reply is not None:
+            for destination in offered.destinations if settings.lmtp else ():
+                acceptance.refuse(destination, verdict.refused[destination.route].reply)
             return verdict.reply
         offered = _spare(acceptance, offered, verdict)
     findings = await find_findings(
@@ -264,15 +265,15 @@ def _spare(acceptance: Acceptance, offered: Submission, verdict: Verdict) -> Sub
     if verdict.held:
         acceptance.held = True
         holds = tuple(
-            PolicyHold(route=name, reason=TYPE_HOLD, detail=tell_refused(files))
-            for name, files in verdict.held.items()
+            PolicyHold(route=name, reason=objection.hold, detail=objection.told)
+            for name, objection in verdict.held.items()
         )
         return offered._replace(holds=holds)
     if not verdict.refused:
         return offered
     for destination in offered.destinations:
-        if destination.route in verdict.refused:
-            acceptance.refuse(destination, replies.TYPE_REFUSED)
+        if (objection := verdict.refused.get(destination.route)) is not None:
+            acceptance.refuse(destination, objection.reply)
     taken = tuple(one for one in offered.destinations if one.route not in verdict.refused)
     return offered._replace(destinations=taken)
 

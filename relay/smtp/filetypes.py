@@ -1,8 +1,9 @@
-"""Files that a route refuses before the 250: `disallowed_types = "reject"`.
+"""The look into a mail before the 250, for routes that refuse file types or card numbers.
 
-Owns the look into a mail before its commit, on those routes only. A worker of the receiver reads the mail
-within a few seconds; `relay.contact.refusal` decides. Where the worker fails or takes too long, no mail is
-refused: the delivering half stores such files.
+Owns that look, on those routes only (`disallowed_types = "reject"`, `sensitive = { card = "reject" }`). A
+worker of the receiver reads the mail within a few seconds; `relay.contact.refusal` and `relay.contact.redact`
+say what it has. Where the worker fails or takes too long, no mail is refused: the delivering half stores such
+files, and holds mail with card numbers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from relay.config.discovered import Snapshots
 from relay.config.model import Config, Route
@@ -24,8 +26,17 @@ from relay.understand.limits import Allowance
 from relay.understand.pool import Pool
 from relay.understand.supply import BusyError, Supply
 
-#: By the name of a route, the names of the files that it refuses. No route stands here without files.
-Refused = Mapping[str, tuple[str, ...]]
+
+class Refused(NamedTuple):
+    """The routes that refuse a mail for what is inside it."""
+
+    #: By the name of a route, the names of the files that it refuses. No route stands here without files.
+    files: Mapping[str, tuple[str, ...]]
+    #: The routes that refuse the words of the mail.
+    words: frozenset[str]
+
+
+_NOTHING = Refused({}, frozenset())
 
 #: CPU seconds for one mail, and seconds on the clock, the wait for the worker included: its sender waits for
 #: the reply.
@@ -37,12 +48,12 @@ _SILENT_SECONDS = 2.0
 
 
 def strict_routes(destinations: Sequence[Destination], routes: RouteTable) -> list[Route]:
-    """The routes of these destinations that refuse files before the 250."""
+    """The routes of these destinations that refuse files or words before the 250."""
     names = dict.fromkeys(destination.route for destination in destinations)
     return [
         route
         for route in map(routes.route, names)
-        if route is not None and route.disallowed_types == "reject"
+        if route is not None and (route.disallowed_types == "reject" or route.sensitive.rejects)
     ]
 
 
@@ -55,8 +66,7 @@ class FileLook:
         self._snapshots: Snapshots
 
     async def find_refused(self, raw: bytes | RawFile, strict: Sequence[Route], config: Config) -> Refused:
-        """The routes that refuse the mail, each with the names of the files. Returns none when all take it,
-        or in doubt.
+        """The routes that refuse the mail. Returns none when all take it, or in doubt.
 
         Raises:
             SpoolError: a large mail cannot be read back.
@@ -75,7 +85,7 @@ class FileLook:
             KeyError,
             TypeError,
         ):  # in doubt, or no answer
-            return {}
+            return _NOTHING
 
     async def _learn(self, config: Config) -> Config:
         """The configuration with the file types that instances have told the deliverer."""
@@ -106,8 +116,12 @@ class FileLook:
                 ),
                 spool_id="",
             )
-            found = (await pool.run(call))["refused"]
-            return {route.name: tuple(map(str, found[route.name])) for route in strict if found[route.name]}
+            answer = await pool.run(call)
+            files = answer["refused"]
+            return Refused(
+                {route.name: tuple(map(str, files[route.name])) for route in strict if files[route.name]},
+                frozenset(map(str, answer["words"])) & {route.name for route in strict},
+            )
 
     async def close(self) -> None:
         """End the worker."""

@@ -154,7 +154,9 @@ def build_settings(
         identity=identity,
         scanners=scanners,
         lists=lists,
-        looks_inside=any(route.disallowed_types == "reject" for route in config.routes),
+        looks_inside=any(
+            route.disallowed_types == "reject" or route.sensitive.rejects for route in config.routes
+        ),
         commit_seconds=config.limits.commit_seconds
         + _seconds((hooks,))
         + _seconds((identity, scanners, lists)),

@@ -13,6 +13,7 @@ from typing import Any
 from relay.config import Config
 from relay.contact.fit import fit
 from relay.contact.plan import Context
+from relay.contact.redact import has_cards
 from relay.contact.refusal import refusals
 from relay.message.model import Message
 from relay.message.parse import parse_message
@@ -46,14 +47,17 @@ def plan_contact(mail: Mail) -> dict[str, Any]:
     return {"plan": wire.pack(plan), "offsets": offsets}
 
 
-def find_refused_files(mail: Mail) -> dict[str, Any]:
-    """The names of the files that are refused before 250, by route."""
+def find_objections(mail: Mail) -> dict[str, Any]:
+    """The names of the files that are refused before 250, by route, and the routes that refuse the mail for
+    a card number in its words.
+    """
     routes = {name: mail.routes.route(name) for name in mail.order["routes"]}
     message = parse_message(mail.raw, clock=time.process_time)
     found = {
         name: list(refusals(message, route, mail.config)) if route else [] for name, route in routes.items()
     }
-    return {"refused": found}
+    objecting = [name for name, route in routes.items() if route is not None and route.sensitive.rejects]
+    return {"refused": found, "words": objecting if objecting and has_cards(message) else []}
 
 
 def build_is_ours(config: Config, routes: RouteTable) -> Callable[[str], bool]:
@@ -70,4 +74,4 @@ def _describe_thread(message: Message) -> dict[str, Any]:
     }
 
 
-JOBS = {"plan": plan_contact, "refused": find_refused_files}
+JOBS = {"plan": plan_contact, "refused": find_objections}

@@ -223,7 +223,9 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         "relay_lists": "vip",
         "relay_priority": "1",
     }
-    context = make_context(forward_paths=["support+vip@example.com"], results=results, waited_seconds=7)
+    context = make_context(
+        forward_paths=["support+vip@example.com"], results=results, waited_seconds=7, sensitive=("card",)
+    )
     facts = Facts(importance="high", language="de", new_text="Wo?")
     bounce = Bounce(recipients=("kim@x.example",), status="5.1.1", diagnostic="550 5.1.1 unknown")
     attributes, _ = build(

@@ -17,6 +17,7 @@ from contact.factory import make_config, make_context, make_message, make_part, 
 from relay.contact.addresses import fit_recipients
 from relay.contact.bounce import read_bounce, tell_bounce
 from relay.contact.candidates import collect_candidates
+from relay.contact.cards import redact, redact_html
 from relay.contact.characters import clean_line, clean_text, cut_utf8, cut_utf16, strip_invisible
 from relay.contact.fit import fit
 from relay.contact.html_text import make_text
@@ -358,6 +359,14 @@ READERS: dict[str, Reader] = {
             b"<style>", b"</style", b"<textarea>", b"\n", b" ", b"a", b"/", b"='>'", b'="',
         ),
         contexts=((b"", b""), (b"<a ", b'="'), (b"<pre>", b""), (b"<a href='", b""), (b"<style>", b""), (b"x<!--", b"")),
+    ),
+    "card numbers": Reader(
+        read=_of_text(lambda text: (redact(text), redact_html(text))),
+        units=(
+            b"1", b"4", b"1 ", b"4111 1111 1111 1112 ", b"4111 1111 1111 1111 ", b"4111-", b"<", b"<b>", b"<a", b"&#5", b"&", b"+", b"/",
+            b"DE89 3704 0044 0532 0130 01 ", b"\n", b"x/",
+        ),
+        contexts=((b"", b""), (b"http://", b""), (b"4111", b"1111")),
     ),
     "HTML uncovered": Reader(
         read=_of_text(lambda text: (uncover(text), shows_words(text), join_html([text, text]))),

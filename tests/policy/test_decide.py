@@ -51,6 +51,14 @@ def octets(**changes: object) -> Octets:
         (Facts(octets=octets(bare_lf=True), hops=Hops(received=6, ours=0)), replies.LOOP),
         (Facts(octets=FINE, hops=FEW, routes=("a",), refused_files=FILES), replies.TYPE_REFUSED),
         (Facts(octets=FINE, hops=FEW, routes=("a", "b"), refused_files=FILES), None),
+        (Facts(octets=FINE, hops=FEW, routes=("a",), refused_words=frozenset("a")), replies.CARD_REFUSED),
+        (Facts(octets=FINE, hops=FEW, routes=("a", "b"), refused_words=frozenset("a")), None),
+        (
+            Facts(
+                octets=FINE, hops=FEW, routes=("b", "a"), refused_files=FILES, refused_words=frozenset("b")
+            ),
+            replies.CARD_REFUSED,
+        ),
     ],
 )
 def test_each_reason_and_their_order(facts: Facts, reply: Reply | None):

@@ -48,7 +48,7 @@ async def refused(raw, *recipients):
     strict = strict_routes(routes.destinations(recipients), routes)
     look = FileLook()
     try:
-        return await look.find_refused(raw, strict, config) if strict else {}
+        return (await look.find_refused(raw, strict, config)).files if strict else {}
     finally:
         await look.close()
 
@@ -87,10 +87,11 @@ async def test_in_doubt_the_mail_is_taken(monkeypatch, fault):
     look = FileLook()
     try:
         begun = asyncio.get_running_loop().time()
-        assert await look.find_refused(ZIP + b"Hostile", config.routes, config) == {}
+        assert (await look.find_refused(ZIP + b"Hostile", config.routes, config)).files == {}
         assert asyncio.get_running_loop().time() - begun < 10
         monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", _PATIENT)
-        assert await look.find_refused(ZIP, config.routes, config) == {"support@example.com": ("papers.zip",)}
+        found = await look.find_refused(ZIP, config.routes, config)
+        assert found.files == {"support@example.com": ("papers.zip",)}
     finally:
         await look.close()
 
@@ -104,7 +105,7 @@ async def test_a_template_that_hangs_or_ends_is_replaced(monkeypatch, struck):
     brisk = filetypes._PATIENCE_SECONDS * _BRISK
     monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", _PATIENT)
     try:
-        assert await look.find_refused(ZIP, config.routes, config) == seen
+        assert (await look.find_refused(ZIP, config.routes, config)).files == seen
         monkeypatch.setattr(filetypes, "_PATIENCE_SECONDS", brisk)
         template = look._pool._supply._template.pid
         workers = children_of(template)
@@ -112,7 +113,7 @@ async def test_a_template_that_hangs_or_ends_is_replaced(monkeypatch, struck):
         for worker in workers if struck is signal.SIGSTOP else ():
             os.kill(worker, signal.SIGKILL)
         async with asyncio.timeout(50):  # a few looks are enough; a busy machine starts a template slowly
-            while await look.find_refused(ZIP, config.routes, config) != seen:
+            while (await look.find_refused(ZIP, config.routes, config)).files != seen:
                 pass
     finally:
         await look.close()
@@ -147,3 +148,34 @@ def test_handlers_are_asked_after_the_look_at_files(patient, monkeypatch):
     (mail,) = serving.spool.mails
     assert [hold.route for hold in mail.holds] == ["support@example.com"]
     assert mail.envelope.attributes == (("asked", "yes"),)
+
+
+CARD = b"Subject: x\r\n\r\nMy card is 4111 1111 1111 1111.\r\n"
+NO_CARDS = {"match": ["support@example.com"], "sensitive": {"card": "reject"}}
+
+
+@pytest.mark.parametrize(
+    ("routes", "recipients", "said"),
+    [
+        ([NO_CARDS, LENIENT], ["support@example.com"], "550 5.7.1"),
+        ([NO_CARDS, LENIENT], ["sales@example.com"], ""),
+        ([NO_CARDS, LENIENT], ["support@example.com", "sales@example.com"], "held"),
+        ([{**NO_CARDS, "sensitive": {"card": "reject", "observe": True}}], ["support@example.com"], ""),
+    ],
+)
+def test_card_numbers_are_refused(patient, routes, recipients, said):
+    """A mail with a card number is refused before anything is stored; for a person, where others take it."""
+    with (
+        Serving(edge_config(routes=routes)) as serving,
+        smtplib.SMTP("127.0.0.1", serving.ports[0]) as smtp,
+    ):
+        if said.startswith("550"):
+            with pytest.raises(smtplib.SMTPDataError) as refusal:
+                smtp.sendmail("a@b.example", recipients, CARD)
+            assert f"{refusal.value.smtp_code} {refusal.value.smtp_error.decode()}".startswith(said)
+            assert not serving.spool.mails
+        else:
+            assert smtp.sendmail("a@b.example", recipients, CARD) == {}
+            (mail,) = serving.spool.mails
+            assert [hold.reason for hold in mail.holds] == (["policy.sensitive.card"] if said else [])
+        smtp.sendmail("a@b.example", recipients, TEXT)
