@@ -84,7 +84,7 @@ def _guard(shell: Shell, open_paths: frozenset[str]) -> Middleware:
 
 def _sentence(exc: web.HTTPException) -> str:
     """The sentence that was given, or our own for what the server itself found wrong."""
-    given = exc.text or ""
+    given = "" if exc.status == 413 else exc.text or ""  # aiohttp's own has a number, and no way out
     return _SENTENCES.get(exc.status, given) if given.startswith(f"{exc.status}:") or not given else given
 
 

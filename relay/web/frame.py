@@ -20,7 +20,7 @@ from relay.web.rendering import clean
 #: Characters of HTML that are read: of real mail one in ten thousand has more.
 MOST_CHARACTERS: Final = 1_000_000
 #: Tokens that are read, and elements that may stand inside each other; newsletters have up to 80.
-_MOST_TOKENS: Final = 60_000
+_MOST_TOKENS: Final = 30_000
 _MOST_DEPTH: Final = 160
 #: Octets of pictures inside a document.
 MOST_PICTURES: Final = 8_000_000
@@ -51,7 +51,10 @@ _ATTRIBUTES = frozenset({
     "height", "id", "lang", "rowspan", "size", "start", "style", "title", "type", "valign", "width",
 })  # fmt: skip
 _SPANS = frozenset({"colspan", "rowspan", "start", "size", "border", "cellpadding", "cellspacing"})
-_MOST_SPAN = 100
+#: Columns and rows that a cell may span; a hundred cost a browser seconds.
+_MOST_SPAN = 20
+#: Characters of style sheets; real ones have a tenth.
+_MOST_CSS: Final = 200_000
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _SCHEME = re.compile(r"(?:https?://|mailto:|tel:)", re.IGNORECASE)
 _DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|gif|webp);base64,[A-Za-z0-9+/=\s]*+\Z", re.IGNORECASE)
@@ -61,7 +64,7 @@ _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 # requests whatever is left.
 _UNWANTED_CSS = re.compile(
     r"\\|<|@(?:import|font-face|(?:-\w{1,10}-)?keyframes|namespace)|\b(?:url|src|image|(?:-\w{1,10}-)?image-set"
-    r"|expression|element|cross-fade)\s*\(|\b(?:filter|animation|transition|behavior|-moz-binding)\b",
+    r"|expression|element|cross-fade)\s*\(|\b(?:filter|animation|transition|behavior|-moz-binding|columns?|column-count|column-width)\b",
     re.IGNORECASE,
 )
 _HEAD = (
@@ -117,14 +120,17 @@ class _Writer:
         self._written: list[str] = []
         self._open: list[str] = []
         self._left_open: dict[str, int] = {}
+        self._css_left = _MOST_CSS
         self.remote = 0
 
     def take(self, token: Token) -> None:
         if token.kind is Kind.TEXT:
             self._written.append(escape(clean(unescape(token.value)), quote=False))
         elif token.kind is Kind.HIDDEN:
-            if token.name == "style":
-                self._written.append(f"<style>{_safe_css(token.value)}</style>")
+            if token.name == "style" and self._css_left > 0:
+                css = _safe_css(token.value[: self._css_left])
+                self._css_left -= len(css)
+                self._written.append(f"<style>{css}</style>")
         elif token.kind is Kind.CLOSE:
             self._close(token.name)
         elif token.name == "body":

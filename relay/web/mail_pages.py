@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, State
 from relay.web.extras import ContactFile
-from relay.web.frame import MOST_PICTURES, build_frame, content_ids
+from relay.web.frame import MOST_PICTURES, Frame, build_frame, content_ids
 from relay.web.pictures import drawable_type
 from relay.web.responses import download, frame, page, picture
 from relay.web.search import write_query
@@ -32,6 +33,8 @@ _TEXT_CHARACTERS: Final = 300_000
 #: Header fields on the page, and characters of each.
 HEADER_FIELDS: Final = 1_000
 _CONTENT_SECONDS: Final = 30.0
+#: Frames that are kept until they are asked for; each has ten megabytes at most.
+_MOST_FRAMES: Final = 4
 _CHANGES: Final[Mapping[Action, tuple[State, ...]]] = {
     "retry": RETRIABLE,
     "hold": HOLDABLE,
@@ -45,6 +48,8 @@ class MailPages:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        #: The frames of the mails opened last: the page tells what a frame leaves out, then asks for it.
+        self._frames: OrderedDict[str, Frame] = OrderedDict()
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """The addresses with their handlers."""
@@ -75,11 +80,17 @@ class MailPages:
 
     async def body(self, request: web.Request) -> web.Response:
         """Answer with the document of the mail's frame."""
-        mail, content = await self._content(request)
-        if content.content_type != "text/html":
-            raise web.HTTPNotFound(text="This mail is shown as text.")
-        pictures = await self._pictures(mail, content.body)
-        built = await asyncio.to_thread(build_frame, content.body, pictures=pictures)
+        self._may_see(request)
+        built = self._frames.pop(_reference(request), None)
+        if built is None:
+            mail = await self._mail(request, content=True)
+            if mail.content is None:
+                raise web.HTTPNotFound(
+                    text=mail.no_content or "The words of this mail are not there any more."
+                )
+            if mail.content.content_type != "text/html":
+                raise web.HTTPNotFound(text="This mail is shown as text.")
+            built = await self._build(mail, mail.content)
         return frame(built.document)
 
     async def original(self, request: web.Request) -> web.Response:
@@ -111,20 +122,13 @@ class MailPages:
             raise web.HTTPNotFound(text="There is no such mail in the spool; it may have been removed.")
         return mail
 
-    async def _content(self, request: web.Request) -> tuple[MailView, Content]:
-        self._may_see(request)
-        mail = await self._mail(request, content=True)
-        if mail.content is None:
-            raise web.HTTPNotFound(text=mail.no_content or "The words of this mail are not there any more.")
-        return mail, mail.content
-
     def _may_see(self, request: web.Request) -> None:
         if not caller_of(request).content:
             raise web.HTTPForbidden(text="This page does not show the words of mails (web.content).")
 
     async def _pictures(self, mail: MailView, source: str) -> Mapping[str, str]:
         """The pictures that HTML shows by their Content-ID, as data URLs: the frame fetches nothing."""
-        wanted = content_ids(source)
+        wanted = await asyncio.to_thread(content_ids, source) if mail.files else frozenset()
         found: dict[str, str] = {}
         room = MOST_PICTURES
         for file in mail.files:
@@ -163,8 +167,15 @@ class MailPages:
         """The things that the frame leaves out, to be told above it."""
         if mail.content is None or mail.content.content_type != "text/html":
             return {}
-        built = await asyncio.to_thread(build_frame, mail.content.body, pictures={})
+        built = await self._build(mail, mail.content)
+        self._frames[mail.row.reference] = built
+        if len(self._frames) > _MOST_FRAMES:
+            self._frames.popitem(last=False)
         return {"cut": built.cut, "remote": built.remote}
+
+    async def _build(self, mail: MailView, content: Content) -> Frame:
+        pictures = await self._pictures(mail, content.body)
+        return await asyncio.to_thread(build_frame, content.body, pictures=pictures)
 
 
 def _reference(request: web.Request) -> str:

@@ -7,11 +7,13 @@ template does not know is an error. Characters that no document may hold are sho
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup
@@ -29,9 +31,10 @@ _STATES = {
     State.DONE: "contact",
 }
 #: Control characters that HTML forbids in text (HTML standard, §13.2.3.5), and lone surrogates.
-_FORBIDDEN = dict.fromkeys(
-    (*range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)), "\ufffd"
-)
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+#: More marks on one letter than any language writes: they reach over other lines, and cost a browser seconds.
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_MANY_MARKS = re.compile(f"(?<=[{_MARKS}]{{6}})[{_MARKS}]+")
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
@@ -58,6 +61,7 @@ def _environment() -> jinja2.Environment:
         "number": lambda number: f"{number:,}",
         "document": document,
         "short": short,
+        "urlencode": address,
     }
     return environment
 
@@ -67,8 +71,16 @@ def _finalize(value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    """The text with U+FFFD for each character that no document may hold."""
-    return text.translate(_FORBIDDEN)
+    """The text with U+FFFD for what no document may hold, and with six marks on a letter at most."""
+    text = _FORBIDDEN.sub("\ufffd", text)
+    return text if text.isascii() else _MANY_MARKS.sub("", text)
+
+
+def address(value: str | Mapping[str, str]) -> str:
+    """A word as a part of an address, or fields as its query; no word may fail, a lone surrogate either."""
+    if isinstance(value, str):
+        return quote(value, safe="", errors="replace")
+    return urlencode(value, errors="replace")
 
 
 def octets(size: int) -> str:

@@ -119,6 +119,9 @@ class ValueView:
         self.queries = []
         self.acts = []
         self.mark = 0
+        #: Set when a watch asks for the change after a mark, and the number of watches.
+        self.asked = asyncio.Event()
+        self.watches = 0
         self.page_size = 100
 
     def _look(self):
@@ -157,7 +160,11 @@ class ValueView:
 
     async def wait(self, seen):
         self._look()
+        self.watches += not seen
+        if seen:
+            self.asked.set()
         while str(self.mark) == seen:
+            self._look()
             await asyncio.sleep(0.01)
         return str(self.mark)
 

@@ -1,0 +1,63 @@
+"""The form of filters: the address is the state of the list."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import MultiDict
+
+from relay.contact.risk.codes import RiskCode
+from relay.spool.model import State
+from relay.vocabulary import Classification
+from relay.web.search import read_query, write_query
+from relay.web.view import SEARCH_CHARACTERS, Query, Verdict
+
+
+def read(address):
+    return read_query(MultiDict(parse_qsl(address)))
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Z", "C"]), max_size=30)
+QUERIES = st.builds(
+    Query,
+    text=WORDS,
+    states=st.lists(st.sampled_from(State), unique=True).map(tuple),
+    route=WORDS,
+    reason=WORDS,
+    classification=st.sampled_from(["", *Classification]),
+    verdicts=st.lists(st.tuples(st.sampled_from(Verdict), WORDS.filter(bool)), max_size=3).map(tuple),
+    risk=st.sampled_from(["", *RiskCode]),
+)
+
+
+@given(QUERIES)
+def test_an_address_asks_what_was_written(query):
+    """A question comes back from its address as it was, its states in any order."""
+    found = read(write_query(query))
+    assert set(found.states) == set(query.states)
+    assert [
+        getattr(found, name) for name in ("text", "route", "reason", "classification", "verdicts", "risk")
+    ] == [getattr(query, name) for name in ("text", "route", "reason", "classification", "verdicts", "risk")]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["q", "state", "route", "reason", "class", "verdict", "risk", "before"]), st.text())))  # fmt: skip
+def test_any_fields_are_read_or_refused(fields):
+    """Fields of any words give a bounded question, or an error with a sentence."""
+    try:
+        query = read_query(MultiDict(fields))
+    except ValueError as exc:
+        sentence = str(exc)
+    else:
+        sentence = "It is read."
+        assert len(query.text) <= SEARCH_CHARACTERS
+        write_query(query, before=query.before)
+    assert sentence.endswith(".")
+    assert len(sentence) < 300
+
+
+def test_a_group_stands_for_its_states():
+    """The strip's words are short, and mean all states of their figure."""
+    assert read("state=waiting").states == (State.QUEUED, State.LEASED)
+    assert write_query(Query(states=(State.QUEUED, State.LEASED, State.HELD))) == "state=waiting&state=held"
