@@ -17,6 +17,7 @@ from relay.check.dns import examine_dns, examine_lists
 from relay.check.domains import examine_domains
 from relay.check.finding import Finding, fail, ok
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
+from relay.check.page import examine_page
 from relay.check.ports import examine_ports
 from relay.check.rules import (
     examine_destinations,
@@ -71,6 +72,7 @@ def examine(
         )
     yield from (fail("files", sentence) for sentence in wrong)
     yield from examine_secrets(config)
+    yield from examine_page(config)
     if not any(sentence.startswith("tls.") for sentence in wrong):
         yield from examine_certificate(config, now=now)
     if not made and not any(sentence.startswith("data_dir ") for sentence in wrong):

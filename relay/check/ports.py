@@ -47,8 +47,8 @@ _QUOTED = 80
 
 
 def examine_ports(config: Config, sockets: SocketUnit | None = None) -> Iterator[Finding]:
-    """Examine every listener, and the address of health and metrics. The addresses of `sockets` are opened
-    by systemd.
+    """Examine every listener, and the addresses of health, metrics and the page. The addresses of `sockets`
+    are opened by systemd.
     """
     ours = is_in_use(config)
     places = list_places(config.listeners)
@@ -62,6 +62,9 @@ def examine_ports(config: Config, sockets: SocketUnit | None = None) -> Iterator
         yield _examine(subject, place.bind, partial(_own, who, config, ours=ours), spare=spare)
     for bind in config.admin.bind:
         subject = f"admin {bind}"
+        yield _examine(subject, bind, partial(_own, partial(_look, subject, bind), config, ours=ours))
+    for bind in config.web.bind:
+        subject = f"page {bind}"
         yield _examine(subject, bind, partial(_own, partial(_look, subject, bind), config, ours=ours))
 
 

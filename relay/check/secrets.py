@@ -25,6 +25,7 @@ def examine_secrets(config: Config, *, environment_file: Path = ENVIRONMENT_FILE
         ("certificate", "tls.key", config.tls.key),
         *(("certificate", f"tls.more[{at}].key", pair.key) for at, pair in enumerate(config.tls.more)),
         ("logins", "server.users_file", config.server.users_file),
+        ("page", "web.users_file", config.web.users_file),
         ("environment", "the environment file", environment_file),
         ("credentials", "AWS_SHARED_CREDENTIALS_FILE", os.environ.get("AWS_SHARED_CREDENTIALS_FILE")),
     )

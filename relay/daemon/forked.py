@@ -21,7 +21,11 @@ from relay.daemon.stacks import Stacks
 from relay.understand.forked import ForkedProcess, can_fork, fork_template, leave_parent
 
 #: The module of each kind of child; its `main` is the child's life.
-MODULES = {"receiver": "relay.daemon.receiver", "deliverer": "relay.daemon.deliverer"}
+MODULES = {
+    "receiver": "relay.daemon.receiver",
+    "deliverer": "relay.daemon.deliverer",
+    "web": "relay.daemon.page",
+}
 #: Variables of the service manager for the supervisor: a child's message must not count as the daemon's.
 MANAGERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 #: Descriptors in one message: SCM_MAX_FD of Linux is 253.

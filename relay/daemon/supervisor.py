@@ -31,6 +31,7 @@ from relay.daemon.metric_lines import MetricLines
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import name_of, open_all
 from relay.daemon.vigil import Vigil
+from relay.daemon.web_keeper import WebKeeper
 from relay.errors import ConfigError
 from relay.timing import is_set_within
 from relay.vocabulary import PLACES_TAKEN
@@ -69,6 +70,8 @@ class Supervisor:
         self._refused: tuple[str, ...] = ()
         self._alarms = HangAlarms(config)
         self._calm_alarms = CalmAlarms(self._alarms.tell)
+        self._web = WebKeeper(config)
+        self._showing: list[asyncio.Task[None]] = []
         self._metric_lines = MetricLines(config=lambda: self._config, metrics=self._metrics)
         self._vigil = Vigil(
             hang_seconds=config.server.hang_seconds,
@@ -132,8 +135,9 @@ class Supervisor:
             announcing.cancel()
             telling.cancel()
             systemd.notify("STOPPING=1")
+            self._web.stop()
             await self._stop()
-            await asyncio.gather(*keepers)
+            await asyncio.gather(*keepers, *self._showing)
             self._calm_alarms.close()
             await self._alarms.close()
 
@@ -173,8 +177,11 @@ class Supervisor:
     async def _metrics(self) -> Mapping[str, str]:
         """The metrics of every child that answers in time, and those of the supervisor."""
         children = dict(self._children)
-        texts = await asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values()))
-        return {"supervisor": telemetry.exposition(), **dict(zip(children, texts, strict=True))}
+        texts, page = await asyncio.gather(
+            asyncio.gather(*(child.metrics(_METRICS_SECONDS) for child in children.values())),
+            self._web.metrics(_METRICS_SECONDS),
+        )
+        return {"supervisor": telemetry.exposition(), **dict(zip(children, texts, strict=True)), **page}
 
     def _names(self) -> list[str]:
         names = [f"receiver-{number}" for number in range(self._receivers)] if self._role != "deliver" else []
@@ -213,6 +220,7 @@ class Supervisor:
             return
         self._config = config
         self._alarms.reload(config)
+        self._web.reload(config)
         for child in self._children.values():
             child.reload(config)
         telemetry.config_reloaded()
@@ -314,6 +322,8 @@ class Supervisor:
                     bind=bind, role=listener.role, protocol=listener.protocol, tls=listener.tls
                 )
         telemetry.daemon_ready()
+        if self._role != "receive":  # the page starts when all others work
+            self._showing = [asyncio.create_task(self._web.run())]
         systemd.notify("READY=1\n" + (systemd.LISTENING + " ".join(binds) if binds else "STATUS=delivers"))
         await self._watchdog()
 

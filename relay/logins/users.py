@@ -66,6 +66,16 @@ class Users:
             self._refresh()
             return self._hashes.get(login, "")
 
+    def count(self) -> int:
+        """The number of logins. Blocks for a look at the file.
+
+        Raises:
+            OSError: as `verify`.
+        """
+        with self._lock:
+            self._refresh()
+            return len(self._hashes)
+
     def _refresh(self) -> None:
         """Read the file again when it has changed. When that fails, the users read last stay in force."""
         try:

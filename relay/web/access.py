@@ -29,6 +29,8 @@ class Caller:
     actions: bool
     #: The word that each form of this person carries, so that no other page can send it.
     form_token: str
+    #: The path of the form that ends this person's session; "" where there is none to end.
+    sign_out: str = ""
 
 
 class Access(Protocol):
