@@ -4,6 +4,7 @@ look.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from examples import PROFILE, examples
 from hypothesis import settings
+from together import pytest_pycollect_makeitem  # noqa: F401 - a hook of pytest's, found by its name
 
 # A busy machine makes an example slow, not wrong.
 settings.register_profile(PROFILE, deadline=None, max_examples=examples(40))
@@ -47,6 +49,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="only tests that start no process, need no program and take no time",
     )
+    parser.addoption(
+        "--together",
+        action="store_true",
+        help="the cases of a test run as one test, which names those that fail (tests/together.py)",
+    )
 
 
 def pytest_configure(config):
@@ -59,6 +66,17 @@ def pytest_configure(config):
             raise AssertionError(f"{test} starts a process ({args[0] if args else event}): mark it `process`")
 
     sys.addaudithook(refuse)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Nothing of what is imported and collected ever goes: to look for garbage in it takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
