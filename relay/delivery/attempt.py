@@ -21,6 +21,7 @@ from relay.config import Config, Route
 from relay.config.discovered import Discovered, Snapshots
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
+from relay.delivery.description import Attempted
 from relay.delivery.failures import busy, dead_urls, no_route
 from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for, tell_late
 from relay.delivery.inspection import Inspection
@@ -117,16 +118,30 @@ class Delivery:
         way = await self._ways.find(entry.destination.instance_id)
         if (waits := way.wait()) is not None:
             return waits
+        attempted = Attempted()
         with way.attempt(entry.reference) as judge:
-            return judge(await self._go_down(entry, route, sent, way))
+            outcome = judge(await self._go_down(entry, route, sent, way, attempted))
+        if isinstance(outcome, Postponed):
+            return outcome
+        shown = attempted.describe(entry, prefix=self._config.contact.attribute_prefix)
+        return replace(outcome, shown=shown)
 
-    async def _go_down(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None, way: Way) -> Outcome:
-        """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome."""
+    async def _go_down(
+        self,
+        entry: Entry,
+        route: Route,
+        sent: Mapping[str, Any] | None,
+        way: Way,
+        attempted: Attempted,
+    ) -> Outcome:
+        """Send the stored request, or one from each rung of the ladder in turn. Returns the outcome, and
+        leaves the last payload in `attempted`.
+        """
         trial, renewed, stored, begun, suspect = Trial(entry=entry), False, False, False, ""
         while True:
             request: Mapping[str, Any] = {}
             try:
-                ready = await self._ready(trial, route, sent, way)
+                ready = await self._ready(trial, route, sent, way, attempted)
                 if not isinstance(ready, _Ready):
                     return ready
                 stored |= ready.stored
@@ -140,6 +155,7 @@ class Delivery:
                     trial = replace(trial, entry=_without_request(trial.entry))
                     continue
                 request, begun = ready.request, True
+                attempted.request = request
                 contact_id = await self._send(request, way)
             except NotYetError as exc:
                 return _put_off(exc, trial, begun=begun, stored=stored)
@@ -246,7 +262,7 @@ class Delivery:
         return contact_id
 
     async def _ready(
-        self, trial: Trial, route: Route, sent: Mapping[str, Any] | None, way: Way
+        self, trial: Trial, route: Route, sent: Mapping[str, Any] | None, way: Way, attempted: Attempted
     ) -> _Ready | Held | Dropped | Postponed:
         """Prepare the request: the stored one while its URLs live, else a new one, with its files in S3 and
         itself in the spool.
@@ -280,7 +296,8 @@ class Delivery:
             if entry.rung is Rung.ORIGINAL:  # nothing is stopped by the class, which is a guess for this mail
                 plan = await self._planner.plan_original(trial, route, raw, sent, config=config)
                 late = add_late(handling, plan, rules)
-                return await self._store_request(entry, lead(plan, late), raw, way, config)
+                attempted.begin(plan := lead(plan, late))
+                return await self._store_request(entry, plan, raw, way, config)
             task = self._planner.build_task(
                 trial, route, (raw, handle), sent, config=config, tags=list_late_tags(rules)
             )
@@ -288,9 +305,10 @@ class Delivery:
                 late = add_late(handling, plan, rules)
                 if entry.attempts == 1:
                     tell_late(entry, route, plan, rules)
+                attempted.begin(plan := lead(plan, late))
                 if (stop := stop_for(late)) is not None:
                     return stop
-                return await self._store_request(entry, lead(plan, late), raw, way, config)
+                return await self._store_request(entry, plan, raw, way, config)
 
     async def _store_request(
         self, entry: Entry, plan: Plan, raw: memoryview, way: Way, config: Config

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from relay import telemetry
 from relay.errors import RemoteError
 from relay.spool.model import Entry
+from relay.spool.page import Shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Delivered:
     classification: str = ""
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
+    #: What the page shows of the attempt; None where it got nowhere. So in the others.
+    shown: Shown | None = None
     #: The services of this attempt that are those of some instances only (`apart`).
     apart: frozenset[str] = frozenset()
     #: Entries that waited for such a service, and are due at once.
@@ -36,6 +39,7 @@ class Held:
 
     reason: str
     detail: str
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class Dropped:
 
     reason: str
     detail: str
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ class Failed:
     settled: bool = False
     #: The seconds to put the entry off for where such a service is away; None where none is.
     delay_seconds: float | None = None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

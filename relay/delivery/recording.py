@@ -63,7 +63,7 @@ class Recorder:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)
                 await self._holds.resume(entry.destination.route)
-                await self._outbox.finish(entry, contact_id=outcome.contact_id, now=now)
+                await self._outbox.finish(entry, contact_id=outcome.contact_id, shown=outcome.shown, now=now)
                 return Recorded(
                     entry=outcome.entry,
                     outcome="done",
@@ -72,12 +72,20 @@ class Recorder:
                     classification=outcome.classification,
                 )
             case Held():
-                await self._outbox.hold(entry, reason=outcome.reason, detail=outcome.detail, now=now)
+                await self._outbox.hold(
+                    entry, reason=outcome.reason, detail=outcome.detail, shown=outcome.shown, now=now
+                )
                 return Recorded(entry=entry, outcome="held", reason=outcome.reason, detail=outcome.detail)
             case Dropped():
                 reason, detail = outcome.reason, outcome.detail
                 await self._outbox.finish(
-                    entry, contact_id=None, reason=reason, detail=detail, dropped=True, now=now
+                    entry,
+                    contact_id=None,
+                    reason=reason,
+                    detail=detail,
+                    dropped=True,
+                    shown=outcome.shown,
+                    now=now,
                 )
                 return Recorded(entry=entry, outcome="done", reason=reason, detail=detail)
             case Failed():
@@ -105,6 +113,7 @@ class Recorder:
         In an outage `delay_seconds` is set: the entry is put off so long, whatever its age.
         """
         error = failed.error
+        shown = failed.shown
         reason, detail, failure = f"{error.service}.{error.code}", error.detail, error.failure
         if self._is_of_the_address(failed, now):
             failure = FailureClass.TEMPORARY
@@ -128,11 +137,13 @@ class Recorder:
         match decision:
             case AlreadyThere():
                 reason = "already_there"
-                await self._outbox.finish(entry, contact_id=contact_id, reason=reason, detail=detail, now=now)
+                await self._outbox.finish(
+                    entry, contact_id=contact_id, reason=reason, detail=detail, shown=shown, now=now
+                )
                 return recorded(outcome="done", reason=reason)
             case HoldEntry():
                 reason = f"{error.service}.{decision.reason}"
-                await self._outbox.hold(entry, reason=reason, detail=detail, now=now)
+                await self._outbox.hold(entry, reason=reason, detail=detail, shown=shown, now=now)
                 return recorded(outcome="held", reason=reason)
             case Bury():
                 if decision.reason != "payload_refused":
@@ -144,6 +155,7 @@ class Recorder:
                     detail=detail,
                     afresh=failure is FailureClass.PAYLOAD,
                     settled=failed.settled,
+                    shown=shown,
                     now=now,
                 )
                 return recorded(outcome="buried", reason=reason)
@@ -162,6 +174,7 @@ class Recorder:
             rung=failed.entry.rung if failed.entry.rung is not entry.rung else None,
             void=is_void(error, stored=entry.request is not None),
             settled=failed.settled,
+            shown=shown,
             now=now,
         )
         return recorded(outcome="deferred", reason=reason, until=until)

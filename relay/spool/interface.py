@@ -35,6 +35,7 @@ from relay.spool.model import (
     Receipt,
     Submission,
 )
+from relay.spool.page import Shown
 from relay.spool.raw_file import RawFile
 from relay.vocabulary import Rung
 
@@ -246,10 +247,14 @@ class Outbox(Protocol):
         reason: str = "",
         detail: str = "",
         dropped: bool = False,
+        shown: Shown | None = None,
         now: datetime,
     ) -> None:
         """Move a leased entry to done (S4 to S7). The ledger learns the contact id. A mail `dropped` by a
         policy vouches for no other.
+
+        `shown` is kept with the entry, for the page (`Desk.page`): it takes the place of the one before,
+        unless that says more (`Shown.whole`); None leaves that. So in the other outcomes.
         """
 
     async def defer(
@@ -263,6 +268,7 @@ class Outbox(Protocol):
         void: bool = False,
         settled: bool = False,
         begun: bool = True,
+        shown: Shown | None = None,
         now: datetime,
     ) -> None:
         """Move a leased entry back to the queue (S4 to S3), due at `until`; with a `rung`, the next request
@@ -278,7 +284,9 @@ class Outbox(Protocol):
         is over.
         """
 
-    async def hold(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+    async def hold(
+        self, entry: Entry, *, reason: str, detail: str, shown: Shown | None = None, now: datetime
+    ) -> None:
         """Hold a leased entry for a person (S4 to S5)."""
 
     async def bury(
@@ -289,6 +297,7 @@ class Outbox(Protocol):
         detail: str,
         afresh: bool = False,
         settled: bool = False,
+        shown: Shown | None = None,
         now: datetime,
     ) -> None:
         """Give a leased entry up (S4 to S6). `afresh`: a retry begins with a new request on the first rung;

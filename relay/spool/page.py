@@ -7,6 +7,7 @@ anything.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -31,6 +32,45 @@ def fold(text: str) -> str:
 def split_words(text: str) -> tuple[str, ...]:
     """The words of a search, folded, each once; a row fits if each of them stands in it somewhere."""
     return tuple(dict.fromkeys(word[:WORD_CHARACTERS] for word in fold(text).split()))[:MOST_WORDS]
+
+
+#: The results that a list can be filtered by.
+VERDICTS: Final = ("spf", "dkim", "dmarc", "arc", "spam", "virus")
+#: Characters of the words of a mail, and forward-paths among them.
+_WORDS: Final = 2_000
+_PATHS: Final = 50
+#: Octets of `Shown.document`.
+DOCUMENT_BYTES: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the page shows of an entry, to be written with its outcome; kept and removed with the entry."""
+
+    #: An object of JSON in UTF-8, at most `DOCUMENT_BYTES`. The spool does not look into it.
+    document: bytes
+    #: The class of the mail, and its results and risks as words between blanks: " spf=pass risk=file.macro ".
+    classification: str
+    marks: str
+    #: What the list is searched by: folded (`fold`), with blanks between.
+    words: str
+    #: Whether it was made of all that an attempt knows. One that was made of a stored request alone is
+    #: written only where there is none.
+    whole: bool = True
+
+
+def mark_results(results: Mapping[str, str], risks: Sequence[str] = ()) -> str:
+    """The marks of a mail with these results, by attribute name, and these risks (`Shown.marks`)."""
+    words = {name: results.get(f"relay_{name}", "") for name in VERDICTS}
+    marks = [f"{name}={word}" for name, word in words.items() if word] + [f"risk={code}" for code in risks]
+    return f" {' '.join(marks)} "
+
+
+def join_words(entry: Entry, *others: str) -> str:
+    """The words that an entry is found by: those of its envelope and its Message-ID, and others."""
+    paths = entry.destination.forward_paths[:_PATHS]
+    texts = (*others, entry.envelope.reverse_path, entry.destination.address, *paths, entry.message_id)
+    return " ".join(fold(" ".join(text for text in texts if text))[:_WORDS].split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,9 @@ async def test_contact_is_started(world):
         await desk.box.settle(30.0)
         (contact,) = desk.box.contacts()
     assert contact["contact_id"] == outcome.contact_id
+    shown = json.loads(outcome.shown.document)
+    assert [(file["size"], file["sent"]) for file in shown["files"]] == [(len(PDF), True)]
+    assert b"X-Amz" not in outcome.shown.document
     assert f"/mail/{entry.spool_id}/" in contact["request"]["Attachments"][0]["S3Url"]
     assert contact["attachments"][0]["sha256"] == hashlib.sha256(PDF).hexdigest()
 
@@ -181,11 +184,13 @@ async def test_lost_reply_is_answered_by_the_same_octets(world):
         lost = await desk.delivery.deliver(entry)
         assert isinstance(lost, Failed)
         assert lost.error.failure is FailureClass.TEMPORARY
+        assert lost.shown.whole
         await desk.box.set_chaos({})
         again = await desk.again(entry)
         assert again.request is not None
         outcome = await desk.delivery.deliver(again)
         assert isinstance(outcome, Delivered)
+        assert (outcome.shown.whole, outcome.shown.words) == (False, lost.shown.words)
         (request,) = desk.requests()
         assert request == json.loads(again.request)
 

@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from spool_helpers import NOW, build_destination, build_submission, later
+from spool_helpers import NOW, build_destination, build_submission, claim_one, later
 
 from relay.spool.model import State
-from relay.spool.page import EntryQuery, fold, split_words
+from relay.spool.page import EntryQuery, Shown, fold, split_words
 
 SALES = (build_destination("sales@example.com", route="sales"),)
 
@@ -204,3 +204,83 @@ def test_words_are_compared_folded(one, other):
     """Case, accents and widths make no difference; marks that are letters of their script do."""
     assert fold(one) == fold(other)
     assert fold("が") != fold("か")
+
+
+def shown(words="offer", **more) -> Shown:
+    given = {
+        "document": b"{}",
+        "classification": "human",
+        "marks": " dmarc=fail risk=file.macro ",
+        "words": words,
+    }
+    return Shown(**{**given, **more})
+
+
+@pytest.mark.parametrize("outcome", ["done", "held", "dead", "queued"])
+async def test_every_outcome_keeps_what_is_shown(put, outbox, desk, outcome):
+    """What an outcome says of its mail is found by words, class, results and risks, and given with it."""
+    await put()
+    entry = await claim_one(outbox)
+    match outcome:
+        case "done":
+            await outbox.finish(entry, contact_id="c-1", shown=shown(), now=NOW)
+        case "held":
+            await outbox.hold(entry, reason="r", detail="", shown=shown(), now=NOW)
+        case "dead":
+            await outbox.bury(entry, reason="r", detail="", shown=shown(), now=NOW)
+        case "queued":
+            await outbox.defer(entry, until=later(9), reason="r", detail="", shown=shown(), now=NOW)
+    for fits, query in (
+        (True, EntryQuery(words=("off",))),
+        (True, EntryQuery(words=("off",), states=(State(outcome),), risk="file.macro")),
+        (True, EntryQuery(classification="human", verdicts=(("dmarc", "fail"),))),
+        (False, EntryQuery(words=("hello",))),
+        (False, EntryQuery(words=("off",), route="other")),
+        (False, EntryQuery(classification="bulk")),
+        (False, EntryQuery(risk="file.mac")),
+        (False, EntryQuery(verdicts=(("dmarc", "pass"),))),
+    ):
+        rows = desk.page(query).rows
+        assert [(row.shown, row.head) for row in rows] == ([(b"{}", None)] if fits else []), query
+
+
+async def test_the_last_whole_description_stays(put, outbox, desk):
+    """A later outcome replaces what is shown, unless it knows less, or nothing."""
+    await put()
+    for number, (given, found) in enumerate(
+        [
+            (None, b""),
+            (shown(document=b"1", whole=False), b"1"),
+            (shown(document=b"2", whole=False), b"1"),
+            (shown(document=b"3"), b"3"),
+            (shown(document=b"4", whole=False), b"3"),
+            (None, b"3"),
+            (shown(document=b"5"), b"5"),
+        ]
+    ):
+        entry = await claim_one(outbox, now=later(number))
+        await outbox.defer(entry, until=later(number), reason="r", detail="", shown=given, now=later(number))
+        assert desk.page(EntryQuery()).rows[0].shown == found
+
+
+async def test_finished_mail_without_a_description_is_found_by_its_addresses(put, outbox, desk):
+    """A mail that ended before it was understood is in the list, with its header, and found by addresses."""
+    spool_id = await put(body=mail("Subject"))
+    await outbox.finish(await claim_one(outbox), contact_id=None, reason="policy.x", dropped=True, now=NOW)
+    assert search(desk, "customer.example") == [spool_id]
+    assert desk.page(EntryQuery(states=(State.DONE,))).rows[0].head.subject == "Subject"
+    assert len(desk.page(EntryQuery(verdicts=(("spf", "pass"),))).rows) == 1
+
+
+async def test_what_is_shown_goes_with_the_mail(put, outbox, desk, spool):
+    """An entry that is dropped takes its words and its document along; nothing of them stays in the file."""
+    spool_id = await put()
+    word = "unmistakable"
+    await outbox.finish(
+        await claim_one(outbox), contact_id="c", shown=shown(word, document=f'"{word}"'.encode()), now=NOW
+    )
+    assert search(desk, word) == [spool_id]
+    assert desk.drop([spool_id], now=NOW).count == 1
+    assert search(desk, word) == []
+    files = [path for path in spool.config.data_dir.rglob("*") if path.is_file()]
+    assert not [path for path in files if word.encode() in path.read_bytes()]

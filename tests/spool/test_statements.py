@@ -24,7 +24,7 @@ from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
 from relay.spool.model import DayCount, Filter, PolicyCount, PolicyHold, State
 from relay.spool.opening import find_clock_step, open_intake
-from relay.spool.page import EntryQuery
+from relay.spool.page import EntryQuery, Shown
 from relay.vocabulary import Rung
 
 pytestmark = pytest.mark.slow
@@ -200,7 +200,8 @@ async def deliver(outbox) -> str:
     await outbox.recall([put_back.reference], now=at)
     doubtful = entries.pop()
     await outbox.begin_sending(doubtful, token="v", now=at - timedelta(days=30))
-    await outbox.hold(doubtful, reason="class.bulk", detail="", now=at)
+    shown = Shown(document=b"{}", classification="bulk", marks="", words="")
+    await outbox.hold(doubtful, reason="class.bulk", detail="", shown=shown, now=at)
     await outbox.bury(entries.pop(), reason="r", detail="", afresh=True, settled=True, now=at)
     await outbox.look_at_clock()
     await outbox.claim(now=later(3600), limit=8, lease_seconds=60)  # leases have ended

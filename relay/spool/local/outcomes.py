@@ -17,8 +17,10 @@ from relay.errors import LeaseLostError, SpoolCorruptError
 from relay.spool.ids import find_numbers
 from relay.spool.local import addressed
 from relay.spool.local.database import query
+from relay.spool.local.descriptions import describe
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry
 from relay.spool.model import Aged, Entry
+from relay.spool.page import Shown
 from relay.spool.records import build_json, to_microseconds
 from relay.vocabulary import Rung
 
@@ -227,6 +229,7 @@ def finish(
     reason: str = "",
     detail: str = "",
     dropped: bool = False,
+    shown: Shown | None = None,
     now: datetime,
 ) -> None:
     """Move the entry to S7. Its request is removed; the ledger remembers the entry and its contact id."""
@@ -240,6 +243,7 @@ def finish(
     )
     connection.execute(REMEMBER, (dropped_at, entry.entry_id))
     addressed.note(connection, entry.entry_id)
+    describe(connection, entry, shown, ended=True)
 
 
 def defer(
@@ -253,6 +257,7 @@ def defer(
     void: bool = False,
     settled: bool = False,
     begun: bool = True,
+    shown: Shown | None = None,
     now: datetime,
 ) -> None:
     """Move the entry back to S3."""
@@ -279,6 +284,7 @@ def defer(
     )
     if void:
         connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
+    describe(connection, entry, shown)
 
 
 def _put_back(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
@@ -307,10 +313,19 @@ def _begin_at(connection: apsw.Connection, entry: Entry, rung: Rung) -> None:
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
 
 
-def hold(connection: apsw.Connection, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
+def hold(
+    connection: apsw.Connection,
+    entry: Entry,
+    *,
+    reason: str,
+    detail: str,
+    shown: Shown | None = None,
+    now: datetime,
+) -> None:
     """Move the entry to S5."""
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="held", event="held", reason=reason, detail=detail, now=now)
+    describe(connection, entry, shown)
 
 
 def bury(
@@ -321,6 +336,7 @@ def bury(
     detail: str,
     afresh: bool = False,
     settled: bool = False,
+    shown: Shown | None = None,
     now: datetime,
 ) -> None:
     """Move the entry to S6."""
@@ -330,6 +346,7 @@ def bury(
     record(connection, entry.entry_id, state="dead", event="dead", reason=reason, detail=detail, now=now)
     if afresh:
         _begin_at(connection, entry, Rung.FULL)
+    describe(connection, entry, shown)
 
 
 def bury_aged(
