@@ -39,6 +39,15 @@ _WHOLE_ADDRESS = re.compile(r"[^@\s\"]++@[^@\s\"]++")
 _LONE_ADDRESS = re.compile(r"(?<![^\s<>\"(),;:@])[^\s<>\"(),;:@]++@[^\s<>\"(),;:@]++")
 
 
+#: A mailbox as nearly all are written, up to its comma: `"Doe, John" <j@d.example>`, `John <j@d.example>` or
+#: `j@d.example`, with nothing in it that can be read in two ways.
+_PLAIN_ADDRESS = r"[A-Za-z0-9._+-]{1,64}+@[A-Za-z0-9-]{1,63}+(?:\.[A-Za-z0-9-]{1,63}+){0,8}+"
+_PLAIN_WORD = r"[^\"(<>,;:@\s\\]{1,80}+"
+_PLAIN = re.compile(
+    rf'\s*+(?:(?:"([^"\\]{{0,200}}+)"|({_PLAIN_WORD}(?: {_PLAIN_WORD}){{0,20}}+))?+\s*+<({_PLAIN_ADDRESS})>'
+    rf"|({_PLAIN_ADDRESS}))\s*+(?:,|\Z)"
+)
+
 #: Characters of a field that are read: ten thousand mailboxes of the usual length, where Connect takes fifty.
 MOST_TEXT = 256 << 10
 #: Mailboxes of a field that are read: the shortest has three characters, and costs as much as a hundred.
@@ -81,7 +90,21 @@ def parse_addresses(text: str) -> tuple[Mailbox, ...]:
         # Web forms escape brackets for HTML, and input methods of Japanese and Chinese write wide ones.
         for written, bracket in _WRITTEN:
             text = text.replace(written, bracket)
-    return tuple(_Reader(text).read())
+    return _read_plain(text) or tuple(_Reader(text).read())
+
+
+def _read_plain(text: str) -> tuple[Mailbox, ...]:
+    """The mailboxes of a field in the form of nearly all; none where any of them has another."""
+    found: list[Mailbox] = []
+    at = 0
+    while at < len(text) and len(found) < MOST_MAILBOXES:
+        box = _PLAIN.match(text, at)
+        if box is None:
+            return ()
+        quoted, name, angle, bare = box.groups()
+        found += _mailbox(angle or bare, (quoted or name or "").strip())
+        at = box.end()
+    return tuple(found)
 
 
 class _Reader:

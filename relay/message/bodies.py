@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from io import IncrementalNewlineDecoder
 from itertools import islice
 
 from relay.message.charset import decode
@@ -300,12 +301,20 @@ def _end_lines(text: str) -> str:
         stop = at + CHUNK
         if text[stop - 1 : stop] == "\r":  # a CRLF is not cut in two
             stop = _RETURNS.match(text, stop).end()  # type: ignore[union-attr] # the pattern matches anything
-        piece = text[at:stop].replace("\r\n", "\n")
-        if "\r" in piece:  # CRs doubled on the way, or line ends of old Macs
-            piece = _LINE_END.sub("\n", piece)
-        pieces.append(piece)
+        pieces.append(_end_piece(text[at:stop]))
         at = stop
     return "".join(pieces)
+
+
+def _end_piece(piece: str) -> str:
+    if "\r" not in piece:
+        return piece
+    decoder = IncrementalNewlineDecoder(None, translate=True)  # three times as fast as a replacement
+    ended = decoder.decode(piece, final=True)
+    if decoder.newlines in ("\r\n", ("\n", "\r\n")):
+        return ended
+    # CRs doubled on the way, or line ends of old Macs.
+    return _LINE_END.sub("\n", piece.replace("\r\n", "\n"))
 
 
 def _octets(node: Node, limit: int) -> bytes:

@@ -108,14 +108,11 @@ def classify(message: Message, *, null_reverse_path: bool) -> Classification:
         message, submitted, precedence, null_reverse_path=null_reverse_path
     ):
         return Classification.AUTO_REPLY
-    listed = any(message.header(name) is not None for name in _LIST_FIELDS) or precedence == "list"
+    listed = message.has_any(_LIST_FIELDS) or precedence == "list"
     unsubscribes = message.header("list-unsubscribe") is not None
     if listed or (message.header("list-id") is not None and not unsubscribes):
         return Classification.LIST
-    bulk = (
-        any(message.header(name) is not None for name in _BULK_FIELDS)
-        or message.header("list-id") is not None
-    )
+    bulk = message.has_any(_BULK_FIELDS) or message.header("list-id") is not None
     if bulk or precedence in {"bulk", "junk"} or submitted.startswith("auto-generated"):
         return Classification.BULK
     return Classification.HUMAN
@@ -172,7 +169,7 @@ def _is_auto_reply(message: Message, submitted: str, precedence: str, *, null_re
         return True
     if {precedence, _word(message, "x-precedence"), _word(message, "preference")} & _REPLY_PRECEDENCES:
         return True
-    if any(message.header(name) is not None for name in _REPLY_FIELDS):
+    if message.has_any(_REPLY_FIELDS):
         return True
     if _word(message, "x-ms-exchange-generated-message-source").startswith("mailbox rules"):
         return True

@@ -40,6 +40,7 @@ _ZONES: dict[str, float] = {
 
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?(?:[.,]\d{1,9})?\s*(?P<half>[AaPp][Mm])?"
 _ZONE = r"\s*(?P<zone>(?:UTC|GMT)?\s?[+-]\d{1,2}:?\d{2}|[A-Za-z]{1,5})?"
+_OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d{2})$")
 _DAY = r"(?P<day>\d{1,2})[\s-]+(?P<month>[A-Za-z]{3})[a-z]*\.?,?[\s-]+(?P<year>\d{2,4})"
 _FORMS = tuple(
     re.compile(form + _ZONE)
@@ -90,7 +91,7 @@ def _instant(found: re.Match[str]) -> datetime:
 
 
 def _zone(text: str) -> timezone:
-    offset = re.search(r"([+-])(\d{1,2}):?(\d{2})$", text)
+    offset = _OFFSET.search(text)
     if offset is None:
         hours = _ZONES.get(text.strip().lower(), 0)
         return timezone(timedelta(hours=hours)) if hours else UTC

@@ -7,7 +7,8 @@ reads on where a mail breaks them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from relay.message.octets import CHUNK, Region
 
@@ -18,7 +19,11 @@ _EMPTY_CR_LINE = re.compile(rb"\r\r")
 _SPAN = 10
 _LINE = re.compile(rb"[^\r\n]*+(?:\r{0,8}\n|\r|\Z)")
 #: RFC 5322 §3.6.8 and §4.5.8: printable ASCII except the colon, perhaps blanks before it. UTF-8 is let in.
-_FIELD = re.compile(rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:")
+#: With its first folds, of which one call looks at 500.
+_FIELD = re.compile(
+    rb"([!-9;-~\x80-\xff]{1,200})[ \t]*:"
+    rb"([^\r\n]*+(?:\r{0,8}\n|\r|\Z)(?:[ \t][^\r\n]*+(?:\r{0,8}\n|\r|\Z)){0,500}+)"
+)
 #: Field names that prove that a header goes on; "Note: ..." after a line of words may be words too.
 _KNOWN_FIELD = re.compile(
     rb"(?:from|to|cc|bcc|sender|reply-to|subject|date|message-id|in-reply-to|references|received|return-path|delivered-to"
@@ -46,10 +51,16 @@ class Header:
     body_start: int
     malformed: bool = False
     too_long: bool = False
+    #: The first value of each field, by its name in lower case.
+    _first: Mapping[str, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the fields once: each entity asks for seven of them."""
+        object.__setattr__(self, "_first", {name.lower(): value for name, value in reversed(self.fields)})
 
     def first(self, name: str) -> bytes | None:
         """The value of the first field of this lower-case name."""
-        return next((value for field_name, value in self.fields if field_name.lower() == name), None)
+        return self._first.get(name)
 
 
 def parse_header(region: Region, limit: int) -> Header:
@@ -88,16 +99,18 @@ def _split(block: bytes) -> tuple[list[tuple[str, bytes]], bool, int | None]:
     start = _LEAD.match(block)
     at = 0 if start is None else start.end()
     while at < len(block):
+        named = _FIELD.match(block, at)
+        if named is not None:
+            at = named.end()
+            found.append((named[1].decode("ascii", "replace"), named.start(2), at))
+            continue
         line = _LINE.match(block, at)
         assert line is not None, "the pattern matches anything"
         end = line.end()
         lead = block[at : at + 1]
-        field = _FIELD.match(block, at, end) if lead not in b" \t" else None
-        if field is not None:
-            found.append((field[1].decode("ascii", "replace"), field.end(), end))
-        elif lead in b"\r\n":
+        if lead in b"\r\n":
             break
-        elif found and (lead in b" \t" or _PARAMETER.match(block, at) is not None):
+        if found and (lead in b" \t" or _PARAMETER.match(block, at) is not None):
             # A line that is no field is taken as a fold whose blank was lost.
             malformed |= lead not in b" \t"
             found[-1] = (*found[-1][:2], end)

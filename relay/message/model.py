@@ -6,7 +6,7 @@ RFC 5322 and RFC 2045-2049; the words are those of the RFCs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -142,6 +142,10 @@ class Message:
     def header(self, name: str) -> str | None:
         """The first value of a header field, whatever its case. Returns None when the field is absent."""
         return self._first.get(name.lower())
+
+    def has_any(self, names: Collection[str]) -> bool:
+        """Returns whether the mail has any header field of these lower-case names."""
+        return not self._first.keys().isdisjoint(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

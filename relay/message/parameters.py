@@ -85,7 +85,10 @@ def _parameters(text: str, at: int) -> dict[str, str]:
     parts: dict[str, list[tuple[int, bool, str]]] = {}
     for _ in range(_MOST):
         at = _past(_SEPARATORS, text, at)
-        at = _past(_SEPARATORS, text, _past(_COMMENT, text, at))
+        if text.startswith("(", at):
+            at = _past(_SEPARATORS, text, _past(_COMMENT, text, at))
+        if at == len(text):
+            break
         name = _NAME.match(text, at)
         if name is None:
             # Words that are no parameter are passed over up to the next semicolon.
@@ -108,7 +111,7 @@ def _past(pattern: re.Pattern[str], text: str, at: int) -> int:
 def _file(
     name: str, value: str, plain: dict[str, str], parts: dict[str, list[tuple[int, bool, str]]]
 ) -> None:
-    found = _PART.match(name)
+    found = _PART.match(name) if "*" in name else None
     if found is None or (found[2] is None and found[3] is None):
         plain.setdefault(name, decode_words(value)[0])
     else:

@@ -112,10 +112,11 @@ class _Fields:
         self.raw: dict[str, list[str]] = {}
         self.first: dict[str, str] = {}
         for name, value in header.fields:
-            raw = raw_text(value, builder.hint)
-            words, sound = decode_words(raw, builder.hint)
-            if not sound:
-                builder.note(Defect.ENCODED_WORD)
+            raw = words = raw_text(value, builder.hint)
+            if "=?" in raw:
+                words, sound = decode_words(raw, builder.hint)
+                if not sound:
+                    builder.note(Defect.ENCODED_WORD)
             text = one_line(words)
             decoded.append((name, text))
             key = name.lower()
@@ -129,7 +130,9 @@ class _Fields:
 
     def mailboxes(self, name: str) -> tuple[Mailbox, ...]:
         """The mailboxes of all fields of a name; a second To continues the first (RFC 5322 §3.6.3)."""
-        text = ", ".join(self.raw.get(name, ()))
+        if name not in self.raw:
+            return ()
+        text = ", ".join(self.raw[name])
         found = parse_addresses(text)
         if len(text) > MOST_TEXT or len(found) >= MOST_MAILBOXES:
             self.note(Defect.HEADER_TOO_LONG)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 import tracemalloc
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from relay.message.bodies import _end_lines
 from relay.message.flowed import unflow
 from relay.message.model import ParseLimits
 from relay.message.octets import CHUNK, whole
@@ -196,3 +200,14 @@ def test_views_of_other_shapes_are_read_too():
     """A view that is not of plain octets is copied first."""
     view = memoryview(b"A: b\r\n\r\nxy").cast("H") if len(b"A: b\r\n\r\nxy") % 2 == 0 else memoryview(b"")
     assert whole(view).read() == b"A: b\r\n\r\nxy"
+
+
+@given(
+    st.lists(st.sampled_from(["\r\n", "\n", "\r", "\r\r\n", "a", "\u00e4", "\u4e2d"]), max_size=12).map(
+        "".join
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_line_ends_are_ended_by_lf(text):
+    """A CRLF, one with doubled CRs, a bare CR and a bare LF each end one line, in whatever mixture."""
+    assert _end_lines(text) == re.sub(r"\r{0,5}\n|\r", "\n", text)
