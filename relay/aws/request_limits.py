@@ -18,7 +18,7 @@ from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator, ValidationErrors
 
 from relay.aws.shapes import Fits, compile_pattern, compile_shape
-from relay.contact.characters import count_utf8, is_sendable
+from relay.contact.characters import count_utf8, exceeds_utf8, is_sendable
 from relay.contact.limits import (
     ADDRESSES,
     ATTACHMENT_BYTES,
@@ -153,13 +153,12 @@ def check_request(
 def _check_documents(request: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[str]:
     """Check the limits that stand in the documents only."""
     raw = request["EmailMessage"].get("RawMessage")
-    body_bytes = 0
+    rest = TOTAL_BYTES - sum(sizes)
     if raw is None:
         yield "EmailMessage.RawMessage is required when MessageSourceType is RAW"
     else:
-        body_bytes = count_utf8(raw["Body"])
-        if body_bytes > BODY_BYTES:
-            yield f"EmailMessage.RawMessage.Body has {body_bytes} bytes, {BODY_BYTES} are allowed"
+        if exceeds_utf8(raw["Body"], BODY_BYTES):
+            yield f"EmailMessage.RawMessage.Body has {count_utf8(raw['Body'])} bytes, {BODY_BYTES} are allowed"
         if raw["ContentType"] not in CONTENT_TYPES:
             yield f"EmailMessage.RawMessage.ContentType must be one of {', '.join(CONTENT_TYPES)}"
         if re.search(r"[\r\n]", raw["Subject"]):
@@ -172,8 +171,10 @@ def _check_documents(request: Mapping[str, Any], sizes: Sequence[int]) -> Iterat
     for number, size in enumerate(sizes):
         if not 1 <= size <= ATTACHMENT_BYTES:
             yield f"Attachments[{number}] has {size} bytes, 1 to {ATTACHMENT_BYTES} are allowed"
-    if sum(sizes) + body_bytes > TOTAL_BYTES:
-        yield f"Body and attachments have {sum(sizes) + body_bytes} bytes, {TOTAL_BYTES} are allowed together"
+    body = "" if raw is None else raw["Body"]
+    if exceeds_utf8(body, rest):
+        total = sum(sizes) + count_utf8(body)
+        yield f"Body and attachments have {total} bytes, {TOTAL_BYTES} are allowed together"
 
 
 def _check_recipients(request: Mapping[str, Any]) -> Iterator[str]:

@@ -231,6 +231,8 @@ class Config(Section):
 
         Returns itself where the instance has none of its own.
         """
+        if not self.connect.instances:
+            return self
         adopted: dict[str, Any] = {}
         if (connect := self.connect.adopt(instance_id)) is not self.connect:
             adopted["connect"] = connect

@@ -106,10 +106,15 @@ def build_attributes(
     known.append(("sensitive", "" if route.sensitive.observe else " ".join(context.sensitive)))
     known.append(("new_text", facts.new_text))
     left_out = frozenset(config.contact.attributes_left_out)
-    known = [pair for pair in known if pair[0] not in left_out and (not rung.is_plain or pair[0] in _PLAIN)]
+    is_plain = rung.is_plain
+    known = [
+        (name, value)
+        for name, value in known
+        if value and name not in left_out and (not is_plain or name in _PLAIN)
+    ]
     given = fill_attributes(None, route, config) if given is None else given
     pairs = [(key, value, False) for key, value in given]
-    if not rung.is_plain:  # what a handler has made of a mail may be what was refused
+    if not is_plain:  # what a handler has made of a mail may be what was refused
         pairs += [(key, value, False) for key, value in context.envelope.attributes]
     pairs += [(prefix + name, value, True) for name, value in known]
     attributes: dict[str, str] = {}
@@ -117,10 +122,8 @@ def build_attributes(
     changes: list[Adaptation] = []
     room = ATTRIBUTE_BYTES
     for key, value, ours in pairs:
-        if not value or key in attributes:  # most are empty
-            continue
-        line = clean_line(strip_invisible(value) if rung.is_plain else value)
-        if not line:
+        line = clean_line(strip_invisible(value) if is_plain else value)
+        if not line or key in attributes:
             continue
         fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTE_BYTES - 1)
         size = len(key) + count_utf8(fitted)

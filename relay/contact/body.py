@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.candidates import Role
-from relay.contact.characters import clean_text, count_utf8, cut_utf8, is_blank, strip_invisible
+from relay.contact.characters import (
+    clean_text,
+    count_utf8,
+    cut_utf8,
+    exceeds_utf8,
+    is_blank,
+    strip_invisible,
+)
 from relay.contact.html_text import Effort, make_text
 from relay.contact.inline import choose_images, find_shown, image_type, replace_references
 from relay.contact.invitation import find_invitation, render_invitation
@@ -89,11 +96,10 @@ def _make_html(message: Message, limit: int) -> Body | None:
     if woven != source:
         changes.append(_change(Code.BODY_JOINED, after=_hashes(lone)))
     changes += _unsent(message, HTML, lone if woven != source else ())
-    size = count_utf8(woven)
-    if size > limit or Defect.BODY_TOO_LONG in message.defects:
+    if exceeds_utf8(woven, limit) or Defect.BODY_TOO_LONG in message.defects:
         return None
     references = find_shown(message, woven)
-    chosen = choose_images(references, limit - size)
+    chosen = choose_images(references, limit - count_utf8(woven)) if references else frozenset[int]()
     shown = frozenset(one.index for one in references)
     heic = frozenset(index for index in shown if image_type(message.attachments[index]) in _FEW_DRAW)
     for index in sorted(shown):
@@ -167,7 +173,7 @@ def _hashes(parts: Iterable[Part]) -> str:
 
 def _cut(body: Body, message: Message, limit: int) -> Body:
     """The body within its limit, cut at the end of a line where possible."""
-    if count_utf8(body.text) <= limit and (Defect.BODY_TOO_LONG not in message.defects or body.kept):
+    if not exceeds_utf8(body.text, limit) and (Defect.BODY_TOO_LONG not in message.defects or body.kept):
         return body
     cut = cut_utf8(body.text, limit)
     line = cut.rfind("\n")

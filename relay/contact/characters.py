@@ -36,7 +36,15 @@ def is_sendable(text: str) -> bool:
     if "\x00" in text:
         return False
     try:
-        return text.isascii() or all(piece.encode("utf-8") for piece in slices(text))
+        return text.isascii() or is_narrow(text) or all(piece.encode("utf-8") for piece in slices(text))
+    except UnicodeEncodeError:
+        return False
+
+
+def is_narrow(text: str) -> bool:
+    """Returns whether all characters are below U+0100: a look at memory's speed."""
+    try:
+        return all(piece.encode("latin-1") for piece in slices(text))
     except UnicodeEncodeError:
         return False
 
@@ -98,6 +106,13 @@ def count_utf8(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in slices(text))
+
+
+def exceeds_utf8(text: str, limit: int) -> bool:
+    """Returns whether a text has more UTF-8 bytes than `limit`; they are counted only where the length of the
+    text does not tell.
+    """
+    return len(text) > limit or (4 * len(text) > limit and count_utf8(text) > limit)
 
 
 def cut_utf8(text: str, limit: int, *, mark: str = "…") -> str:

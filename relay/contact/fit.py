@@ -217,7 +217,8 @@ def _fit_content(
         if lead:
             body = _begin(body, lead)
         kept = collect_bodies(message, body.kept, count=len(candidates), most_bytes=config.max_message_bytes)
-        room = config.connect.max_total_bytes - count_utf8(body.text) - reserve
+        size = count_utf8(body.text)
+        room = config.connect.max_total_bytes - size - reserve
         choice = Choice(
             config=config,
             folder=_folder(context, config),
@@ -234,7 +235,7 @@ def _fit_content(
             files.left, facts=(*facts, *_tell_cut(body), *_tell_inside(files)), original_key=original_key
         )
         text, note_changes = append_note(body, lines)
-        size = count_utf8(text)
+        size = size if text is body.text else count_utf8(text)
         total = size + sum(file.size for file in files.attached)
         if size <= BODY_BYTES and total <= max(config.connect.max_total_bytes, size):
             break

@@ -7,9 +7,10 @@ fail, and none exceeds a limit. Never does I/O. API reference, StartEmailContact
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ from relay.message.dates import parse_date
 from relay.message.model import Mailbox, Message
 from relay.vocabulary import Rung
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 #: UTF-8 bytes of one field in a template.
 _FIELD_BYTES = 4_096
 #: Addresses of one field: together they are longer than it may be.
@@ -69,30 +71,34 @@ def collect_values(
 ) -> Values:
     """The fields of one mail; `author` is the address and the name that stand as the customer's."""
     reverse_path, destination = context.envelope.reverse_path, context.destination
-    known = {
-        "subject": subject,
-        "author": author[0],
-        "author_name": author[1],
-        "reply_to": _list(message.reply_to),
-        "to": _list(message.to),
-        "cc": _list(message.cc),
-        "reverse_path": "<>" if reverse_path is None else reverse_path,
-        "forward_path": ", ".join(destination.forward_paths),
-        "destination": destination.address,
-        "route": route.name,
-        "tag": destination.tag,
-        "message_id": message.message_id or "",
-        "date": message.date.astimezone(UTC).isoformat(timespec="seconds") if message.date else "",
-        "accepted_at": context.envelope.received_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "size": str(context.raw_size),
-        "files": str(files),
-        "classification": classification,
-        "identity": context.results.get("relay_identity", ""),
-        "importance": facts.importance,
-        "language": facts.language,
-        "spool_id": context.spool_id,
+    known: dict[str, Callable[[], str]] = {
+        "subject": lambda: subject,
+        "author": lambda: author[0],
+        "author_name": lambda: author[1],
+        "reply_to": lambda: _list(message.reply_to),
+        "to": lambda: _list(message.to),
+        "cc": lambda: _list(message.cc),
+        "reverse_path": lambda: "<>" if reverse_path is None else reverse_path,
+        "forward_path": lambda: ", ".join(destination.forward_paths),
+        "destination": lambda: destination.address,
+        "route": lambda: route.name,
+        "tag": lambda: destination.tag,
+        "message_id": lambda: message.message_id or "",
+        "date": lambda: _tell(message.date) if message.date else "",
+        "accepted_at": lambda: _tell(context.envelope.received_at),
+        "size": lambda: str(context.raw_size),
+        "files": lambda: str(files),
+        "classification": lambda: classification,
+        "identity": lambda: context.results.get("relay_identity", ""),
+        "importance": lambda: facts.importance,
+        "language": lambda: facts.language,
+        "spool_id": lambda: context.spool_id,
     }
-    return Values(message, {**captured, **known})
+    return Values(message, known, captured)
+
+
+def _tell(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _list(mailboxes: tuple[Mailbox, ...]) -> str:
@@ -102,16 +108,25 @@ def _list(mailboxes: tuple[Mailbox, ...]) -> str:
 class Values:
     """The fields of one mail: those of the closed list, what was captured, and its header."""
 
-    def __init__(self, message: Message, known: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        message: Message,
+        known: Mapping[str, Callable[[], str]] = _NOTHING,
+        captured: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        """`known` are read when a template names them: most name one."""
         self._message = message
         self._known = known
+        self._captured = captured
 
     def get(self, name: str) -> str:
         """The value of a field as one line of at most 4,096 bytes; "" where the mail has none."""
         if name.startswith("header:"):
             value = self._message.header(name.removeprefix("header:")) or ""
+        elif name in self._known:
+            value = self._known[name]()
         else:
-            value = self._known.get(name, "")
+            value = self._captured.get(name, "")
         return cut_utf8(clean_line(value[:_FIELD_BYTES]), _FIELD_BYTES)
 
     def fill(self, template: str, *, in_url: bool = False) -> str:
@@ -131,10 +146,9 @@ def fill_templates(values: Values, route: Route, config: Config, *, rung: Rung) 
     """The fields that the templates give; below the rung FULL only the expiry, and at plain rungs none."""
     contact = config.contact
     description = contact.description if route.description is None else route.description
-    references = route.references | {
-        key: each for key, each in contact.references.items() if key not in route.references
-    }
-    segments = contact.segment_attributes | route.segment_attributes
+    others = {key: each for key, each in contact.references.items() if key not in route.references}
+    references = {**route.references, **others}
+    segments = {**contact.segment_attributes, **route.segment_attributes}
     expiry = _build_expiry(route)
     own = (route.contact_name or contact.name) != "{subject}"
     is_templated = bool(own or description or references or segments)
@@ -145,10 +159,10 @@ def fill_templates(values: Values, route: Route, config: Config, *, rung: Rung) 
         return Filled(segments=() if rung.is_plain else expiry, changes=changes)
     name_text = route.contact_name if route.contact_name is not None else contact.name
     name, name_changes = _cut("name", clean_line(values.fill(name_text)), NAME_CHARACTERS)
-    lines = "\n".join(map(clean_line, values.fill(description or "").split("\n"))).strip()
+    lines = "\n".join(map(clean_line, values.fill(description).split("\n"))).strip() if description else ""
     words, word_changes = _cut("description", lines, DESCRIPTION_CHARACTERS)
-    kept, reference_changes = _fit_references(values, references)
-    found, segment_changes = _fit_segments(values, segments)
+    kept, reference_changes = _fit_references(values, references) if references else ({}, ())
+    found, segment_changes = _fit_segments(values, segments) if segments else ((), ())
     return Filled(
         name=name,
         description=words,
@@ -165,7 +179,7 @@ def fill_attributes(values: Values | None, route: Route, config: Config) -> tupl
         **{k: v for k, v in config.contact.attributes.items() if k not in route.attributes},
     }
     if values is None:
-        values = Values(Message(), {})
+        values = Values(Message())
         given = {key: template for key, template in given.items() if not fields_of(template)}
     return tuple((key, cut_utf8(values.fill(template), ATTRIBUTE_BYTES)) for key, template in given.items())
 

@@ -15,6 +15,7 @@ from relay.contact.characters import (
     count_utf16,
     cut_utf8,
     cut_utf16,
+    exceeds_utf8,
     is_blank,
     is_category_c,
     is_sendable,
@@ -137,3 +138,9 @@ def test_blank(text):
     assert is_blank(text) >= (
         not text.strip().strip("\u00ad\u034f\u200b\u200e\u2060\ufeff \t\r\n\x1c\x85\u00a0\u2028")
     )
+
+
+@given(st.text(max_size=8), st.integers(-1, 40))
+def test_a_limit_is_told_without_counting(text, limit):
+    """The short look and the count agree about every limit."""
+    assert exceeds_utf8(text, limit) == (count_utf8(text) > limit)

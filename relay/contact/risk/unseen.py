@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import regex
 
+from relay.contact.characters import is_narrow
 from relay.contact.risk.addressed import is_for_machine
 from relay.contact.risk.codes import Risk, RiskCode
 from relay.contact.risk.page import Page
@@ -75,7 +76,7 @@ def _is_suspect(text: str) -> bool:
     and for the octets in UTF-8 with which the others begin, takes a tenth of the time of a pattern.
     """
     for piece in slices(text):
-        if _is_narrow(piece):
+        if is_narrow(piece):  # among which are none of those above
             continue
         if any(char in piece for char in _ZERO_WIDTH):
             return True
@@ -83,15 +84,6 @@ def _is_suspect(text: str) -> bool:
         if (b"\xef" in octets and b"\xef\xb8" in octets) or (b"\xf3" in octets and b"\xf3\xa0" in octets):
             return True
     return False
-
-
-def _is_narrow(text: str) -> bool:
-    """Returns whether all characters are below U+0100, among which are none of those above."""
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_selectors(run: str) -> str:
