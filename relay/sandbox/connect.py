@@ -28,7 +28,7 @@ from relay.sandbox.instance import Read, list_reads
 from relay.sandbox.limits import Refusal, Settings, check
 from relay.sandbox.signature import SignatureError, Signed, read_credential, verify
 from relay.sandbox.sts import KeyRing
-from relay.sandbox.tricks import SLOW_SECONDS, Trick, Tricks, find_trick
+from relay.sandbox.tricks import SLOW_SECONDS, Trick, Tricks
 
 # A body of 5 MB is up to 30 MB of JSON when each of its characters is escaped.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
@@ -125,7 +125,7 @@ class ConnectService:
 
     async def _start_email_contact(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        if find_trick(body) is Trick.SLOW:
+        if self._tricks.find(body) is Trick.SLOW:
             await asyncio.sleep(SLOW_SECONDS)
         answer = await self._answer(request, body, _START, lambda: self._start(body, self._caller(request)))
         if answer.status == 200 and self._tricks.loses(body) and request.transport is not None:

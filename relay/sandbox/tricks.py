@@ -55,13 +55,26 @@ class Tricks:
     """The tricks, and the mails that have met them."""
 
     def __init__(self) -> None:
-        self._met: OrderedDict[tuple[bytes, ...], int] = OrderedDict()
+        #: The trick of each mail, and how many of its requests it has met.
+        self._met: OrderedDict[tuple[bytes, ...], tuple[Trick, int]] = OrderedDict()
+
+    def find(self, body: bytes) -> Trick | None:
+        """The trick of the mail of a request; a later request of it may lack the attribute, as the last rungs
+        do. Returns None for any other mail.
+        """
+        if found := find_trick(body):
+            key = _key(body)
+            self._met[key] = found, self._met.get(key, (found, 0))[1]
+            if len(self._met) > _MOST:
+                self._met.popitem(last=False)
+            return found
+        return self._met.get(_key(body), (None, 0))[0] if self._met else None
 
     def refuse(self, body: bytes) -> Refusal | None:
         """The refusal that the recipient of this request asks for. Returns None where it asks for none, or
         has had it.
         """
-        match find_trick(body):
+        match self.find(body):
             case Trick.THROTTLE if self._count(body) <= THROTTLED:
                 return Refusal(code="ThrottlingException", message="Rate exceeded (recipient +throttle)")
             case Trick.REJECT if self._count(body) == 1:
@@ -75,14 +88,16 @@ class Tricks:
         """Returns whether the reply to this request, which made a contact, is to be lost: the first of its
         mail.
         """
-        return find_trick(body) is Trick.LOSE and self._count(body) == 1
+        return self.find(body) is Trick.LOSE and self._count(body) == 1
 
     def _count(self, body: bytes) -> int:
-        """Count a request of its mail. Returns how many there were."""
-        mail = _MAIL.search(body) or _TOKEN.search(body)
-        destination = _DESTINATION.search(body)
-        key = tuple(found[1] if found else b"" for found in (mail, destination))
-        self._met[key] = self._met.get(key, 0) + 1
-        if len(self._met) > _MOST:
-            self._met.popitem(last=False)
-        return self._met[key]
+        """Count a request of a mail that has a trick. Returns how many there were."""
+        trick, before = self._met[_key(body)]
+        self._met[_key(body)] = trick, before + 1
+        return before + 1
+
+
+def _key(body: bytes) -> tuple[bytes, ...]:
+    mail = _MAIL.search(body) or _TOKEN.search(body)
+    destination = _DESTINATION.search(body)
+    return tuple(found[1] if found else b"" for found in (mail, destination))

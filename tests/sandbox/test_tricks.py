@@ -38,6 +38,14 @@ def test_refusals_end():
     assert [tricks.loses(body_of("lose", "0EXP1A1N00000002")) for _ in range(3)] == [True, False, False]
 
 
+def test_trick_stays_when_its_attribute_goes():
+    """The last rungs leave the subaddress out of the request: the mail is still refused, and no other is."""
+    tricks = Tricks()
+    assert tricks.refuse(body_of("dead", "0EXP1A1N00000004"))
+    assert tricks.refuse(body_of("", "0EXP1A1N00000004"))
+    assert tricks.refuse(body_of("", "0EXP1A1N00000005")) is None
+
+
 def test_memory_of_tricks_is_bounded():
     """Any number of mails takes no memory without end."""
     tricks = Tricks()
