@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv first: Python >= 3.11, make and git are enough.
 #
-#   make demo      a handful of mails through the whole path, on this machine, without AWS
+#   make demo      a handful of mails through the whole path, on this machine, without AWS; with STAY=1 it stays
+#                  up, and says where the page is that shows them
 #   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
 #   make quick     tests without any process beside pytest's, while one waits
 #   make test      all tests but the campaigns, and those of make system (CONTRIBUTING.md says how long)
@@ -40,7 +41,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python -m relay.sandbox.demo
+	@$(BIN)/python -m relay.sandbox.demo $(if $(STAY),--stay)
 
 sandbox: $(READY)
 	@$(BIN)/relay sandbox

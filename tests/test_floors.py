@@ -150,7 +150,7 @@ FENCES = {
     "dns": {"resolver", "sandbox"},
     "flask": {"sandbox"},
     "idna": {"domains"},
-    "jinja2": {"sandbox", "web"},
+    "jinja2": {"web"},
     "markupsafe": {"web"},  # the type of what Jinja2 has escaped
     "moto": {"sandbox"},
     "multidict": {"web"},  # the fields of an address and a form, as aiohttp has them

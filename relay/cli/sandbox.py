@@ -50,7 +50,7 @@ def sandbox_command(
 
     Needs no AWS account and no network. What you mail to it is shown on a page, as an agent would see it.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("moto", "flask", "jinja2")):
+    if any(importlib.util.find_spec(name) is None for name in ("moto", "flask")):
         raise ConfigError('relay sandbox needs an extra: pip install "connect-mail-relay[sandbox]"')
     with tempfile.TemporaryDirectory(prefix="relay-sandbox-") as temporary:
         place = Path(temporary) if data_dir is None else data_dir.absolute()
@@ -76,6 +76,7 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
             buckets=buckets_of(config),
             http=split_bind(http),
             smtp=smtp,
+            config=None if no_daemon else config,
         )
         try:
             await stack.enter_async_context(box)

@@ -1,15 +1,18 @@
 """The demo: real mails through the real relay, each shown as the contact that it became.
 
 `python -m relay.sandbox.demo` starts everything on free loopback ports, sends the mails over SMTP, waits, and
-compares each contact with what was sent. It exits 0 only if every mail arrived.
+compares each contact with what was sent. It exits 0 only if every mail arrived. With `--stay` it then says
+where the page is that shows them, and stays up until it is told to stop.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import html
 import re
+import signal
 import smtplib
 import socket
 import sys
@@ -19,14 +22,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.config import Config
 from relay.errors import RelayError
 from relay.sandbox.configuration import sandbox_config, write_config
 from relay.sandbox.daemon import open_daemon
 from relay.sandbox.demo_mails import Mail, demo_mails, demo_records
 from relay.sandbox.dns import open_dns
-from relay.sandbox.page import octets
 from relay.sandbox.service import Sandbox, settings_of
+from relay.web.rendering import octets
 
 #: Eight mails at Connect's default pace take a second; a slow machine may take many more.
 WAIT_SECONDS = 60.0
@@ -35,17 +37,22 @@ _LABEL = 9
 
 def main() -> int:
     """Run the demo. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="relay.sandbox.demo", description="Mails through the whole relay.")
+    parser.add_argument("--stay", action="store_true", help="stay up afterwards, with the page")
+    stays = parser.parse_args().stay
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as place:
         try:
-            return asyncio.run(run(Path(place), demo_mails()))
+            return asyncio.run(run(Path(place), demo_mails(), stays=stays))
         except (RelayError, OSError, smtplib.SMTPException) as exc:
             log = Path(place) / "daemon.log"
             _say(f"demo: {exc}\n{log.read_text(encoding='utf-8') if log.exists() else ''}")
             return 1
 
 
-async def run(place: Path, mails: Sequence[Mail]) -> int:
-    """Start, send, wait, show and compare. Returns the exit code."""
+async def run(place: Path, mails: Sequence[Mail], *, stays: bool = False) -> int:
+    """Start, send, wait, show and compare; where it `stays`, wait until told to stop. Returns the exit
+    code.
+    """
     begun = time.monotonic()
     smtp = f"127.0.0.1:{free_port()}"
     with (place / "daemon.log").open("wb") as log:
@@ -59,27 +66,39 @@ async def run(place: Path, mails: Sequence[Mail]) -> int:
                 dns={"servers": [server]},
             )
             write_config(config, place / "relay.toml")
-            contacts = await _deliver(place, config, mails, log.fileno())
-    wrong = _compare(mails, contacts)
+            async with (
+                Sandbox(
+                    settings=settings_of(config), bucket=config.s3.bucket, smtp=smtp, config=config
+                ) as box,
+                open_daemon(place / "relay.toml", box.environ(), stderr=log.fileno()),
+            ):
+                _say(
+                    f"The relay listens at {smtp}; its Connect, its S3 and its DNS are simulated on this machine.\n"
+                )
+                await asyncio.to_thread(_send, smtp, mails)
+                contacts = await _contacts(box, len(mails))
+                wrong = _compare(mails, contacts)
+                if not wrong:
+                    seconds = time.monotonic() - begun
+                    _say(
+                        f"{len(mails)} mails sent, {len(contacts)} contacts: every one arrived. ({seconds:.1f} s)"
+                    )
+                if stays:
+                    await _stay(box)
     if wrong:
         _say("\n".join(wrong))
         _say((place / "daemon.log").read_text(encoding="utf-8"))
         return 1
-    seconds = time.monotonic() - begun
-    _say(f"{len(mails)} mails sent, {len(contacts)} contacts: every one arrived. ({seconds:.1f} s)")
     return 0
 
 
-async def _deliver(place: Path, config: Config, mails: Sequence[Mail], log: int) -> list[dict[str, Any]]:
-    """Run the relay, and send the mails. Returns the contacts."""
-    smtp = config.listeners[0].bind[0]
-    async with (
-        Sandbox(settings=settings_of(config), bucket=config.s3.bucket, smtp=smtp) as box,
-        open_daemon(place / "relay.toml", box.environ(), stderr=log),
-    ):
-        _say(f"The relay listens at {smtp}; its Connect, its S3 and its DNS are simulated on this machine.\n")
-        await asyncio.to_thread(_send, smtp, mails)
-        return await _contacts(box, len(mails))
+async def _stay(box: Sandbox) -> None:
+    """Wait until told to stop, once it is said where to look."""
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    _say(f"\nSee them at {box.http_url}/ and send more to {box.smtp}. Ctrl-C ends it.")
+    await told.wait()
 
 
 def free_port() -> int:

@@ -30,14 +30,12 @@ from relay.config.connect import Quota
 from relay.config.discovered import find_destinations
 from relay.config.model import Config
 from relay.routes import RouteTable
-from relay.sandbox.api import Api
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
-from relay.sandbox.guard import guard_of
+from relay.sandbox.home import open_home
 from relay.sandbox.limits import Settings, bare_id
-from relay.sandbox.page import Page
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
 from relay.sandbox.sts import KeyRing, StsService
@@ -63,6 +61,7 @@ class Sandbox:
         session_token: str | None = None,
         seed: int | None = None,
         smtp: str = "127.0.0.1:2525",
+        config: Config | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.keys = Keys(
@@ -77,6 +76,8 @@ class Sandbox:
         self._buckets = buckets
         #: The address where the daemon listens, for the page.
         self.smtp = smtp
+        #: The configuration of the daemon whose spool the page shows; None for no page.
+        self._config = config
         self.http_url = ""
         self.connect_url = ""
         self.sts_url = ""
@@ -129,8 +130,7 @@ class Sandbox:
         self.connect_url = await self._serve(self.connect.application(), "127.0.0.1", 0)
         self.sts = StsService(self.ring, self._now)
         self.sts_url = await self._serve(self.sts.application(), "127.0.0.1", 0)
-        app = web.Application(middlewares=[guard_of(self._http[0])])
-        app.add_routes([*Api(self).routes(), *Page(self).routes()])
+        app = await open_home(self, self._config, self._stack, bind_host=self._http[0], now=self._now)
         self.http_url = await self._serve(app, *self._http)
 
     async def _serve(self, app: web.Application, host: str, port: int) -> str:

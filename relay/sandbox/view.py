@@ -10,23 +10,12 @@ from typing import Any, Protocol
 from relay.sandbox.contacts import Book
 
 
-class Objects(Protocol):
-    """The bucket, for a reader."""
-
-    async def read(self, url: str) -> tuple[bytes, str] | None:
-        """Read the object behind a URL, and its content type. Returns None when it is gone."""
-
-
 class SandboxView(Protocol):
     """A sandbox that runs."""
 
     @property
     def book(self) -> Book:
         """The contacts."""
-
-    @property
-    def s3(self) -> Objects:
-        """The bucket."""
 
     @property
     def smtp(self) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
+import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,22 +26,33 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.process
 @pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
 def test_the_demo_shows_every_contact_and_exits_0():
-    """The first command of a newcomer, as it is typed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "relay.sandbox.demo"],
+    """The first command of a newcomer, which stays up and ends with the page's address, where all the mails
+    are.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay.sandbox.demo", "--stay"],
         cwd=ROOT,
-        capture_output=True,
-        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=150,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 mails sent, 8 contacts: every one arrived." in done.stdout
-    assert all(mail.subject in done.stdout for mail in demo_mails())
-    assert "   sender   verified: bank.example signed this\n" in done.stdout
-    assert "   sender   not verified: the domain asks to reject such mail\n" in done.stdout
-    assert done.stderr == ""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Ctrl-C ends it." in line:
+            break
+    said = "".join(lines)
+    if found := re.search(r"See them at (\S+)/ and send more to", said):
+        with urllib.request.urlopen(found[1], timeout=60) as answer:
+            page = html.unescape(answer.read().decode())
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, said + rest + errors
+    assert "8 mails sent, 8 contacts: every one arrived." in said
+    assert all(mail.subject in said and mail.subject in page for mail in demo_mails())
+    assert "   sender   verified: bank.example signed this\n" in said
+    assert "   sender   not verified: the domain asks to reject such mail\n" in said
+    assert (rest, errors) == ("", "")
 
 
 @pytest.mark.process

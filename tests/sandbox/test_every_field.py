@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import tomllib
 from email.message import EmailMessage
@@ -95,27 +94,17 @@ def test_one_mail_fills_every_field_by_configuration_alone():
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_every_field_is_taken_and_shown_on_the_page(http, box, clients):
-    """The simulator takes the request, and its page shows name, description, references and segments."""
+async def test_every_field_is_taken_and_shown(http, box, clients):
+    """The simulator takes the request, and shows name, description, references and segments as they came."""
     stored = await AttachmentStore(clients.s3, config=builtin_config().s3).put_all(
         (planned(b"%PDF-1.4", name="bill.pdf"),)
     )
     request = explain()
     request["Attachments"][0]["S3Url"] = stored.urls[0]
     contact_id = await ConnectClient(clients.connect).start_email_contact(request)
-    async with http.get(f"{box.http_url}/contacts/{contact_id}") as answer:
-        text = html.unescape(await answer.text())
-    for shown in (
-        "<dd>Order 47110: Where is #47110?</dd>",
-        "<dd>human mail of Ann Example to support@example.com</dd>",
-        "<th>shop (URL)</th><td>https://shop.example.com/orders/47110</td>",
-        "<th>sent (DATE)</th><td>1740830400</td>",
-        "<th>tier</th><td>gold LAMP</td>",
-        "<th>place.row</th><td>3</td>",
-        "<th>connect:ContactExpiry.ExpiryDuration</th><td>135</td>",
-        "<th>order</th><td>47110</td>",
-    ):
-        assert shown in text
+    async with http.get(f"{box.http_url}/api/contacts/{contact_id}") as answer:
+        shown = (await answer.json())["request"]
+    assert {name: shown[name] for name in request} == request
     box.contacts()
 
 

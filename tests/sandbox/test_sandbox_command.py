@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -63,9 +64,51 @@ def contacts(page):
         return json.load(answer)
 
 
+def ask(page, path, fields=None):
+    """The text of a page, or of what a form of it is answered."""
+    data = None if fields is None else urlencode(fields).encode()
+    try:
+        with urllib.request.urlopen(f"{page.rstrip('/')}{path}", data, timeout=60) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as exc:
+        return f"{exc.code} {exc.read().decode()}"
+
+
+def try_on_the_page(page):
+    """A mail of the form goes through the door, and its dialog is shown; faults are switches. No other page
+    can send these forms.
+    """
+    word = re.search(r'name="form_token" value="([^"]+)"', ask(page, "/try"))[1]
+    mail = {
+        "sender": "you@example.org",
+        "recipient": "support+lose@example.com",
+        "subject": "Tried",
+        "body": "?",
+    }
+    assert ask(page, "/try", mail).startswith("403")
+    said = ask(page, "/try", mail | {"form_token": word})
+    entry = re.search(r"queued as (\w+)", said)[1]
+    transcript = ask(page, re.search(r'href="(/sessions/[^"]+)"', said)[1])
+    assert all(
+        line in transcript for line in ("rcpt TO:&lt;support+lose@example.com&gt;", f"queued as {entry}")
+    )
+    until(lambda: "Tried" in subjects(contacts(page)))
+    until(lambda: "Became the contact" in ask(page, f"/mails/{entry}"), seconds=60)
+    assert subjects(contacts(page)).count("Tried") == 1, "its reply was lost, and it is one contact"
+    refused = ask(page, "/try", mail | {"form_token": word, "recipient": "you@elsewhere.example"})
+    assert "550 5.7.1" in refused
+    assert "refused: 550 5.7.1" in ask(page, "/sessions")
+    assert ask(page, "/faults", {"fault:connect.throttle": "0.25"}).startswith("403")
+    ask(page, "/faults", {"fault:connect.throttle": "0.25", "form_token": word})
+    assert json.loads(ask(page, "/api/chaos"))["connect"]["throttle"] == 0.25
+    assert ask(page, "/faults", {"fault:connect.throttle": "much", "form_token": word}).startswith("400")
+    ask(page, "/faults", {"end": "yes", "form_token": word})
+    assert json.loads(ask(page, "/api/chaos"))["connect"]["throttle"] == 0.0
+
+
 def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
-    """Any port that is free is told; a mail is a contact; the line about the queue works; nothing is left
-    behind.
+    """Any port that is free is told; a mail is a contact; the line about the queue works; mails can be tried
+    on the page; nothing is left behind.
     """
     process, said = started("--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0")
     lines = said.read_text()
@@ -91,6 +134,7 @@ def test_a_mail_is_shown_and_ctrl_c_ends_it_all(started):
         return [entry["state"] for entry in json.loads(done.stdout)] == ["done"]
 
     until(listed, seconds=60)
+    try_on_the_page(page)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     for port in (int(smtp), urlsplit(page).port):
