@@ -74,7 +74,8 @@ class Marks:
                 sick = True
                 await asyncio.sleep(_SICK_SECONDS)
                 continue
-            if sick or (mark and found != mark):
+            # The first look ends by a change, or after a while without: it cannot tell which.
+            if sick or found != mark:
                 await self._tell()
             mark, sick = found, False
             await asyncio.sleep(_PACE_SECONDS)

@@ -161,8 +161,8 @@ class ValueView:
     async def wait(self, seen):
         self._look()
         self.watches += not seen
-        if seen:
-            self.asked.set()
+        self.asked.set()
+        seen = seen or str(self.mark)
         while str(self.mark) == seen:
             self._look()
             await asyncio.sleep(0.01)

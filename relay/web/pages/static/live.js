@@ -39,25 +39,18 @@ export function follow(list) {
   }
 
   let source = null;
-  let lost = false;
   function listen() {
     source = new EventSource("/events");
     source.addEventListener("changed", () => {
       if (document.hidden) again = true;
       else refresh();
     });
-    source.addEventListener("open", () => {
-      if (lost) refresh();
-      lost = false;
-    });
+    // What changed since the page was made, or since the connection was lost.
+    source.addEventListener("open", refresh);
     source.addEventListener("error", () => {
-      lost = true;
       if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
       source.close();
-      setTimeout(() => {
-        refresh();
-        listen();
-      }, AGAIN_MILLISECONDS);
+      setTimeout(listen, AGAIN_MILLISECONDS);
     });
   }
   listen();
