@@ -46,7 +46,9 @@ FLOORS = {
     "relay.spool.records": 1,
     "relay.spool.groups": 1,
     "relay.spool.ids": 1,
+    "relay.spool.action": 1,
     "relay.spool.archive": 1,
+    "relay.spool.audit": 1,
     "relay.spool.change": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.clock": 1,

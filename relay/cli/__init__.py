@@ -52,6 +52,7 @@ COMMANDS = {
     "restore": Command("relay.cli.backup:restore_command", "Make the spool of an archive."),
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
+    "audit": Command("relay.cli.audit:audit_command", "Say who changed something, or read a mail."),
     "sandbox": Command(
         "relay.cli.sandbox:sandbox_command", "Run it all on this machine: no AWS account needed."
     ),

@@ -9,6 +9,7 @@ import click
 
 from relay.check.receivers import Tried, try_receivers
 from relay.cli import config_option
+from relay.cli.audited import auditing, build_action, reason_option
 from relay.cli.entries import echo, echo_json, echo_note
 from relay.config.load import load_config
 
@@ -20,15 +21,22 @@ def alarms_group() -> None:
 
 @alarms_group.command("test")
 @config_option
+@reason_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
-def test_command(ctx: click.Context, config_path: str | None, *, as_json: bool) -> None:
+def test_command(ctx: click.Context, config_path: str | None, *, because: str, as_json: bool) -> None:
     """Send a test alarm, and its end, to each receiver of [alarms], and say what each answered.
 
     It may call a person. Exits with 1 when a receiver did not take both, or none is named. The topic is
     published to with the credentials of this shell; as the service does it: relay check --alarm.
     """
-    tried = try_receivers(load_config(config_path))
+    config = load_config(config_path)
+    with auditing(config, build_action([], because)) as ending:
+        tried = try_receivers(config)
+        taken = sum(not each.why for each in tried)
+        ending.tell(
+            changed=taken, left=len(tried) - taken, detail="; ".join(each.why for each in tried if each.why)
+        )
     if as_json:
         echo_json({"receivers": [_build_json(each) for each in tried]})
     for each in tried:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import because_option, build_action, noting_failure
 from relay.cli.entries import (
     SpoolView,
     count_entries,
@@ -26,7 +27,7 @@ from relay.cli.entries import (
     json_option,
     open_view,
 )
-from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
+from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route, tell_filter
 from relay.cli.waiting import note_unattended, stops_of
 from relay.spool.change import Changed, Left, tell_left, tell_state
 from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Entry, Filter, State
@@ -123,6 +124,7 @@ def build_command(change: Change) -> click.Command:
         help="Do not ask: neither before what the filters choose is changed, nor where a second contact may come.",
     )
     @json_option
+    @because_option
     @_to_option(change)
     @click.pass_context
     def command(
@@ -133,15 +135,18 @@ def build_command(change: Change) -> click.Command:
         ids: Sequence[str],
         yes: bool,
         as_json: bool,
+        because: str,
         to: str = "",
         **chosen: Any,
     ) -> None:
+        _check_reason_filter(chosen["reason"])
         if not ids and not is_chosen(chosen):
             raise click.UsageError("say which: one or more IDs, or a filter such as --route or --reason")
         if set(chosen["states"]) - {*change.states}:
             raise click.UsageError(f"{change.name} takes entries that are {', '.join(change.states)}")
-        with open_view(config_path) as view:
-            act = _find_act(view, change, to)
+        action = build_action([*ids, *tell_filter(chosen), *([f"--to {to}"] if to else [])], because)
+        with open_view(config_path) as view, noting_failure(view.desk, action):
+            act = partial(_find_act(view, change, to), action=action)
             if is_chosen(chosen):
                 note_unknown_route(view, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)
@@ -154,6 +159,18 @@ def build_command(change: Change) -> click.Command:
             ctx.exit(1)
 
     return command
+
+
+def _check_reason_filter(reason: str | None) -> None:
+    """Reject a reason that no entry has: it was meant for the audit, and would choose nothing.
+
+    Raises:
+        click.UsageError: it has a blank.
+    """
+    if reason is not None and " " in reason.strip():
+        raise click.UsageError(
+            "--reason chooses entries by the reason for which they wait; say why you do this with --because"
+        )
 
 
 def _to_option(change: Change) -> Callable[[_Function], _Function]:

@@ -19,9 +19,11 @@ from relay.check.finding import Finding, Level, fail, ok
 from relay.check.service import examine_program, find_service, run_as_service
 from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
+from relay.cli.audited import auditing, build_action, reason_option
 from relay.cli.entries import encode_json, printable
-from relay.cli.live import Live, ask_live
+from relay.cli.live import Live, ask_live, makes_contacts
 from relay.config.load import find_config, is_of_environment, load_config
+from relay.config.model import Config
 from relay.errors import ConfigError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -73,6 +75,7 @@ class _Output:
     metavar="SECONDS",
     help="With --live: how long to wait for what Connect does later.",
 )
+@reason_option
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--as-service", is_flag=True, hidden=True, help="The rights of the unit's service were taken.")
 @click.pass_context
@@ -84,6 +87,7 @@ def check_command(
     instance: str,
     patience: float,
     names: tuple[str, ...],
+    because: str,
     *,
     live: bool,
     yes: bool,
@@ -108,7 +112,7 @@ def check_command(
                 "--live asks a real account, and writes a report: it goes without --json, --offline and --alarm"
             )
         wanted = Live(names=names, yes=yes, report=report, instance_id=instance, patience_seconds=patience)
-        ctx.exit(0 if ask_live(load_config(config_path), wanted) else 1)
+        ctx.exit(0 if _ask_live(load_config(config_path), wanted, because) else 1)
     if names:
         raise click.UsageError(f"{names[0]}: only --live takes names")
     output = _Output(as_json=as_json)
@@ -133,6 +137,17 @@ def check_command(
         for finding in examine(config, now=now, remote=not offline, alarm=alarm, service=service):
             output.show(finding)
     ctx.exit(1 if output.failed else 0)
+
+
+def _ask_live(config: Config, wanted: Live, because: str) -> bool:
+    """Ask a real instance. Returns whether each question has its answer. The audit tells of the contacts."""
+    if not makes_contacts(wanted):
+        return ask_live(config, wanted)
+    subject = [*wanted.names, *([wanted.instance_id] if wanted.instance_id else [])]
+    with auditing(config, build_action(subject, because)) as ending:
+        is_known = ask_live(config, wanted)
+        ending.detail = "" if is_known else "not every question was answered"
+    return is_known
 
 
 def _pass_on(unit: Unit, config_path: str | None, arguments: list[str], output: _Output) -> int | None:

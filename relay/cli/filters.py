@@ -102,6 +102,16 @@ def is_chosen(chosen: dict[str, Any]) -> bool:
     return any(chosen.values())
 
 
+def tell_filter(chosen: dict[str, Any]) -> list[str]:
+    """The options that were given, as they are written."""
+    told = [f"--state {state}" for state in chosen["states"]]
+    names = ("route", "reason", "sender", "recipient")
+    told += [f"--{name} {chosen[name]}" for name in names if chosen[name] is not None]
+    if chosen["older_than"] is not None:
+        told.append(f"--older-than {chosen['older_than']:%Y-%m-%dT%H:%M:%SZ}")
+    return [*told, *(["--all"] if chosen["everything"] else [])]
+
+
 def build_filter(
     ids: Sequence[str] = (),
     *,

@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import auditing, build_action, reason_option
 from relay.cli.entries import echo
 from relay.config.lists import ListSource
 from relay.config.load import load_config
+from relay.config.model import Config
 from relay.lists.change import add_line, list_lines, remove_line
 from relay.lists.entries import EntryError, list_candidates, read_entry
 
@@ -39,12 +41,14 @@ class _EntryType(click.ParamType[str]):
             self.fail(f'"{value}" {exc}', param, ctx)
 
 
-def _find_source(config_path: str | None, name: str) -> ListSource:
-    lists = load_config(config_path).lists
+def _find_source(config_path: str | None, name: str) -> tuple[Config, ListSource]:
+    """The configuration, and the list of this name in it."""
+    config = load_config(config_path)
+    lists = config.lists
     if name not in lists:
         there = f"there are {', '.join(lists)}" if lists else "the configuration has none"
         raise click.BadParameter(f'no list is called "{name}"; {there}', param_hint="NAME")
-    return lists[name]
+    return config, lists[name]
 
 
 def _ask(call: Callable[[Any], Awaitable[Answer]]) -> Answer:
@@ -62,15 +66,20 @@ def _ask(call: Callable[[Any], Awaitable[Answer]]) -> Answer:
 @config_option
 @click.argument("name")
 @click.argument("entries", nargs=-1, required=True, type=_EntryType())
-def add_command(config_path: str | None, name: str, entries: tuple[str, ...]) -> None:
+@reason_option
+def add_command(config_path: str | None, name: str, entries: tuple[str, ...], because: str) -> None:
     """Add senders to the list NAME: an address, @domain or .domain each."""
-    source = _find_source(config_path, name)
-    for entry in entries:
-        if source.file is not None:
-            new = add_line(source.file, entry)
-        else:
-            new = _add_item(str(source.dynamodb), entry)
-        echo(f"{entry} is on the list {name} now" if new else f"{entry} was on the list {name} already")
+    config, source = _find_source(config_path, name)
+    added = 0
+    with auditing(config, build_action([name, *entries], because)) as ending:
+        for entry in entries:
+            if source.file is not None:
+                new = add_line(source.file, entry)
+            else:
+                new = _add_item(str(source.dynamodb), entry)
+            added += new
+            ending.tell(changed=added, left=len(entries) - added)
+            echo(f"{entry} is on the list {name} now" if new else f"{entry} was on the list {name} already")
 
 
 def _add_item(table: str, entry: str) -> bool:
@@ -83,19 +92,24 @@ def _add_item(table: str, entry: str) -> bool:
 @config_option
 @click.argument("name")
 @click.argument("entries", nargs=-1, required=True, type=_EntryType())
+@reason_option
 @click.pass_context
-def remove_command(ctx: click.Context, config_path: str | None, name: str, entries: tuple[str, ...]) -> None:
+def remove_command(
+    ctx: click.Context, config_path: str | None, name: str, entries: tuple[str, ...], because: str
+) -> None:
     """Remove senders from the list NAME. Exits with 1 when one of them is not on it."""
-    source = _find_source(config_path, name)
-    missing = False
-    for entry in entries:
-        if source.file is not None:
-            gone = remove_line(source.file, entry)
-        else:
-            gone = _remove_item(str(source.dynamodb), entry)
-        missing |= not gone
-        echo(f"{entry} is off the list {name} now" if gone else f"{entry} is not on the list {name}")
-    ctx.exit(1 if missing else 0)
+    config, source = _find_source(config_path, name)
+    removed = 0
+    with auditing(config, build_action([name, *entries], because)) as ending:
+        for entry in entries:
+            if source.file is not None:
+                gone = remove_line(source.file, entry)
+            else:
+                gone = _remove_item(str(source.dynamodb), entry)
+            removed += gone
+            ending.tell(changed=removed, left=len(entries) - removed)
+            echo(f"{entry} is off the list {name} now" if gone else f"{entry} is not on the list {name}")
+    ctx.exit(1 if removed < len(entries) else 0)
 
 
 def _remove_item(table: str, entry: str) -> bool:
@@ -111,7 +125,7 @@ def _remove_item(table: str, entry: str) -> bool:
 @click.pass_context
 def show_command(ctx: click.Context, config_path: str | None, name: str, address: str | None) -> None:
     """Show the entries of the list NAME, or those that name ADDRESS. Exits with 1 when there are none."""
-    source = _find_source(config_path, name)
+    _, source = _find_source(config_path, name)
     found = list_lines(source.file) if source.file is not None else _list_items(str(source.dynamodb))
     if address is not None:
         found = [entry for entry in found if entry in list_candidates(address)]

@@ -42,6 +42,11 @@ class Live:
     patience_seconds: float
 
 
+def makes_contacts(live: Live) -> bool:
+    """Returns whether more is asked for than the list of questions."""
+    return bool(live.names) and live.names != (_LIST,)
+
+
 def ask_live(config: Config, live: Live) -> bool:
     """Ask the questions of these names. Returns whether each has its answer and each contact has ended.
 
@@ -51,7 +56,7 @@ def ask_live(config: Config, live: Live) -> bool:
     from relay.check.live.run import QUESTIONS  # noqa: PLC0415 - the AWS libraries take most of a second
 
     price = config.contact.price_usd
-    if not live.names or live.names == (_LIST,):
+    if not makes_contacts(live):
         echo(*(question.describe(price) for question in QUESTIONS.values()))
         echo(f"{_ALL}: all of them", f"{_END}: end the contacts that a run of the last day has left")
         return True

@@ -8,12 +8,17 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import auditing, build_action, reason_option
 from relay.cli.entries import echo
-from relay.errors import RelayError
+from relay.errors import ConfigError, RelayError
+
+if TYPE_CHECKING:  # `relay --help` needs no pydantic
+    from relay.config.model import Config
 
 #: The colon ends a login in the file, and "#" begins a comment.
 _LOGIN = re.compile(r"[^:\s#][^:\s]*")
@@ -34,9 +39,16 @@ class UsersFileError(RelayError):
     "--file", "path", metavar="FILE", type=click.Path(path_type=Path), help="Default: server.users_file."
 )
 @click.option("--delete", is_flag=True, help="Remove the login.")
+@reason_option
 @click.pass_context
 def passwd_command(
-    ctx: click.Context, config_path: str | None, login: str, path: Path | None, *, delete: bool
+    ctx: click.Context,
+    config_path: str | None,
+    login: str,
+    path: Path | None,
+    *,
+    delete: bool,
+    because: str,
 ) -> None:
     """Set the password of LOGIN in the users file, or remove LOGIN. The running relay sees it at once.
 
@@ -46,22 +58,44 @@ def passwd_command(
 
     if not _LOGIN.fullmatch(login) or not login.isprintable():
         raise click.UsageError(f'"{login}" is no login: it has no blank, no colon, and no "#" in front')
-    path = path or _find_file(config_path)
+    config = _find_config(config_path, needed=path is None)
+    path = path or _find_file(config)
+    password = b"" if delete else _ask()
+    action = build_action([*(["--delete"] if delete else []), login, f"--file {path}"], because)
     try:
-        if delete:
-            gone = remove_login(path, login)
-            echo(f"{login} is no login of {path} any more" if gone else f"{login} is no login of {path}")
-            ctx.exit(0 if gone else 1)
-        is_new = set_password(path, login, _ask())
+        with auditing(config, action) as ending:
+            if delete:
+                gone = remove_login(path, login)
+                ending.tell(changed=int(gone), left=int(not gone))
+            else:
+                is_new = set_password(path, login, password)
+                ending.tell(changed=1)
     except OSError as exc:
         raise UsersFileError(f"{path}: {exc.strerror or exc}") from exc
+    if delete:
+        echo(f"{login} is no login of {path} any more" if gone else f"{login} is no login of {path}")
+        ctx.exit(0 if gone else 1)
     echo(f"{login} is a login of {path} now" if is_new else f"{login} has another password in {path} now")
 
 
-def _find_file(config_path: str | None) -> Path:
+def _find_config(config_path: str | None, *, needed: bool) -> Config | None:
+    """The configuration. Returns None where there is none, and the file of logins was named by itself.
+
+    Raises:
+        ConfigError: there is none that can be used, and the file of logins was not named.
+    """
     from relay.config.load import load_config  # noqa: PLC0415 - nor pydantic
 
-    path = load_config(config_path).server.users_file
+    try:
+        return load_config(config_path)
+    except ConfigError:
+        if needed:
+            raise
+        return None
+
+
+def _find_file(config: Config | None) -> Path:
+    path = config.server.users_file if config is not None else None
     if path is None:
         raise UsersFileError("server.users_file: is missing; name the file of logins there, or with --file")
     return path

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import build_action, noting_failure, reason_option
 from relay.cli.entries import SpoolView, echo, echo_json, json_option, open_view
 from relay.cli.records import build_paused
 from relay.cli.waiting import note_unattended, pause_sentences
@@ -86,16 +87,19 @@ def _tell(view: SpoolView, subject: Subject, *, changed: bool, said: str, as_jso
 @click.command("pause", epilog="\b\nExamples:\n  relay pause delivery\n  relay pause route support")
 @config_option
 @click.argument("words", nargs=-1, required=True, metavar=_SUBJECT)
+@reason_option
 @json_option
-def pause_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
+def pause_command(config_path: str | None, words: Sequence[str], *, because: str, as_json: bool) -> None:
     """Accept no mail (intake), deliver none (delivery), or none of one route.
 
     It lasts, over restarts too, until `relay resume` ends it.
     """
     subject = parse_subject(words)
+    action = build_action([str(subject)], because)
     with open_view(config_path) as view:
         _check_route(view, subject)
-        changed = view.desk.pause(str(subject), now=datetime.now(UTC))
+        with noting_failure(view.desk, action):
+            changed = view.desk.pause(str(subject), now=datetime.now(UTC), action=action)
         said = "paused" if changed else "was paused before"
         _tell(view, subject, changed=changed, said=said, as_json=as_json)
 
@@ -106,16 +110,19 @@ def pause_command(config_path: str | None, words: Sequence[str], *, as_json: boo
 )
 @config_option
 @click.argument("words", nargs=-1, required=True, metavar=_STOPPED)
+@reason_option
 @json_option
-def resume_command(config_path: str | None, words: Sequence[str], *, as_json: bool) -> None:
+def resume_command(config_path: str | None, words: Sequence[str], *, because: str, as_json: bool) -> None:
     """Let it go on; a route that an error of configuration holds, too.
 
     The clock goes on, after a step of more than an hour, when you say that it is right.
     """
     subject = parse_subject(words, more=("clock",))
+    action = build_action([str(subject)], because)
     with open_view(config_path) as view:
         _check_route(view, subject)
-        changed = view.desk.resume(str(subject))
+        with noting_failure(view.desk, action):
+            changed = view.desk.resume(str(subject), action=action)
         said = "resumed" if changed else "was not paused"
         if subject.word == "clock":
             said = "is trusted as it is" if changed else "was not doubted"

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import build_action, note, noting_failure, reason_option
 from relay.cli.changes import CHANGES, build_command
 from relay.cli.entries import (
     SpoolView,
@@ -34,6 +35,7 @@ from relay.cli.records import build_details, build_record
 from relay.cli.summary import summary_command
 from relay.cli.waiting import pause_sentences
 from relay.errors import RelayError
+from relay.spool.audit import Stage
 from relay.spool.model import Filter, State
 
 
@@ -159,6 +161,7 @@ def show_command(ctx: click.Context, config_path: str | None, ids: Sequence[str]
     is_flag=True,
     help="Our Authentication-Results in front, and none that others wrote in our name.",
 )
+@reason_option
 @json_option
 @click.pass_context
 def export_command(
@@ -167,6 +170,7 @@ def export_command(
     word: str,
     output: str | None,
     *,
+    because: str,
     force: bool,
     with_results: bool,
     as_json: bool,
@@ -175,10 +179,14 @@ def export_command(
 
     With --json its octets are in base64, or in the file.
     """
-    with open_view(config_path) as view:
+    action = build_action([word], because)
+    with open_view(config_path) as view, noting_failure(view.desk, action):
         raw = view.desk.export(word)
-        if raw is not None and with_results:
-            raw = _add_results(view, word, raw)
+        if raw is None:
+            note(view.desk, action, stage=Stage.REFUSED, detail="no such id")
+        else:
+            note(view.desk, action)  # before anybody reads it
+            raw = _add_results(view, word, raw) if with_results else raw
     if raw is None:
         echo_note(f"{word}: no such id, the mail is not in the spool")
         ctx.exit(1)

@@ -14,6 +14,7 @@ from functools import partial
 import click
 
 from relay.cli import config_option
+from relay.cli.audited import build_action, noting_end, reason_option
 from relay.cli.entries import echo_json, echo_note, json_option
 from relay.cli.mail_file import MailFileError, read_mail
 from relay.cli.waiting import UNATTENDED
@@ -22,6 +23,7 @@ from relay.config.model import Config
 from relay.errors import RelayError
 from relay.policy.octets import end_lines
 from relay.smtp.local_mail import Agree, take_local_mail
+from relay.spool.action import Action
 from relay.spool.model import Receipt, Submission
 from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
 
@@ -48,6 +50,7 @@ class ReplayError(RelayError):
 )
 @click.argument("file", metavar="FILE")
 @click.option("--yes", is_flag=True, help="Do not ask where a second contact of a known mail may come.")
+@reason_option
 @json_option
 def replay_command(
     config_path: str | None,
@@ -56,6 +59,7 @@ def replay_command(
     file: str,
     *,
     yes: bool,
+    because: str,
     as_json: bool,
 ) -> None:
     """Put a mail from a file into the spool, as if it had just been received, and print its spool id.
@@ -66,7 +70,9 @@ def replay_command(
     raw = _read(file)
     make_data_dir(config.data_dir)
     agree = partial(_agree, config, yes=yes, silent=as_json)
-    receipt = asyncio.run(_replay(config, raw, recipients, sender, agree))
+    action = build_action([file, *(f"--rcpt {each}" for each in recipients)], because)
+    with noting_end(config, action):
+        receipt = asyncio.run(_replay(config, raw, recipients, sender, agree, action))
     if as_json:
         echo_json({"spool_id": receipt.spool_id, "duplicate": receipt.duplicate})
     else:
@@ -89,14 +95,25 @@ def _read(file: str) -> bytes:
 
 
 async def _replay(
-    config: Config, raw: bytes, recipients: tuple[str, ...], sender: str | None, agree: Agree
+    config: Config,
+    raw: bytes,
+    recipients: tuple[str, ...],
+    sender: str | None,
+    agree: Agree,
+    action: Action,
 ) -> Receipt:
     """Accept the mail."""
     intake = await asyncio.to_thread(open_intake, config, by_hand=True)
     try:
         with diagnosed(config):
             return await take_local_mail(
-                raw, config=config, intake=intake, recipients=recipients, sender=sender, agree=agree
+                raw,
+                config=config,
+                intake=intake,
+                recipients=recipients,
+                sender=sender,
+                agree=agree,
+                action=action,
             )
     finally:
         await intake.close()

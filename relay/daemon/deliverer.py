@@ -18,6 +18,7 @@ from relay.aws.credentials import ChainCredentials
 from relay.aws.errors import remote_call
 from relay.config import Config
 from relay.config.remembered import DiscoveredFile
+from relay.daemon.action_log import tell_actions
 from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
 from relay.delivery.attempt import Delivery
@@ -96,6 +97,7 @@ class Deliverer:
             asyncio.create_task(self._runner.run()),
             asyncio.create_task(self._watch.run()),
             asyncio.create_task(self._count(self._outbox)),
+            asyncio.create_task(tell_actions(self._outbox, self._stopped)),
             asyncio.create_task(self._watch_credentials(self._runner, self._clients.credentials)),
         ]
         for task in self._tasks:

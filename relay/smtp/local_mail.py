@@ -23,6 +23,7 @@ from relay.smtp.content import Content
 from relay.smtp.parameters import MailParameters
 from relay.smtp.settings import ListenerSettings, build_settings
 from relay.smtp.transaction import Transaction, decide_sender
+from relay.spool.action import Action
 from relay.spool.interface import Intake
 from relay.spool.model import Receipt, Submission
 from relay.vocabulary import Reply
@@ -46,8 +47,10 @@ async def take_local_mail(
     recipients: Sequence[str],
     sender: str | None,
     agree: Agree,
+    action: Action | None = None,
 ) -> Receipt:
-    """Accept a mail whose lines end with CRLF, as from a peer whose session is not there.
+    """Accept a mail whose lines end with CRLF, as from a peer whose session is not there. The audit tells of
+    the `action` exactly if it was accepted.
 
     `sender` is the reverse-path; None takes the author of the mail, where that can stand in an envelope.
 
@@ -73,7 +76,7 @@ async def take_local_mail(
         reply, _ = transaction.add_recipient(f"TO:<{strip_brackets(recipient)}>".encode())
         if not reply.positive:
             raise LocalMailError(f"{recipient}: {_sentence(reply)}")
-    return await _accept(transaction, raw, intake=intake, agree=agree)
+    return await _accept(transaction, raw, intake=intake, agree=agree, action=action)
 
 
 def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) -> str | None:
@@ -91,7 +94,9 @@ def _reverse_path(settings: ListenerSettings, sender: str | None, raw: bytes) ->
     return None
 
 
-async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake, agree: Agree) -> Receipt:
+async def _accept(
+    transaction: Transaction, raw: bytes, *, intake: Intake, agree: Agree, action: Action | None
+) -> Receipt:
     """Go from the whole mail to the commit as a session does, without dots or an end-of-data to remove."""
     settings = transaction.settings
     peer = Peer(address="127.0.0.1", port=0, helo=settings.hostname, protocol="local", role="mx")
@@ -106,7 +111,7 @@ async def _accept(transaction: Transaction, raw: bytes, *, intake: Intake, agree
     outcome: Submission | Receipt | Reply = complete(acceptance, content, trim=0, arrived_at=intake.now())
     if isinstance(outcome, Submission):
         await asyncio.to_thread(agree, outcome)
-        outcome = await take_in(acceptance, outcome, intake=intake)
+        outcome = await take_in(acceptance, outcome._replace(action=action), intake=intake)
     if outcome is replies.NOT_STORED:
         raise SpoolSickError(_sentence(outcome))
     if isinstance(outcome, Reply):

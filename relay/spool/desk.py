@@ -13,7 +13,9 @@ from typing import Protocol
 
 from relay.envelope import SpoolId
 from relay.errors import SpoolError
+from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
+from relay.spool.audit import Audited, AuditFilter, Stage
 from relay.spool.change import Changed, Target
 from relay.spool.model import (
     Backlog,
@@ -43,6 +45,10 @@ class Desk(Protocol):
     of the spool's clock (`now`). An id is a spool id (all its entries) or `Entry.reference` (one of
     them). An entry that is queued on a route held by an error of configuration is stored as queued, and shown
     as held: `Entry.shown_state`.
+
+    A change with an `action` writes its row of the audit in the transaction that makes it: the action was
+    done exactly if a row says so. What is done outside of the spool, and each look at the content of a mail,
+    is noted by `note_action`.
     """
 
     def now(self) -> datetime:
@@ -54,20 +60,32 @@ class Desk(Protocol):
     def select(self, wanted: Filter) -> Sequence[Entry]:
         """The entries that fit, oldest accepted first; without their requests unless chosen by id."""
 
-    def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+    def retry(
+        self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
+    ) -> Changed:
         """Make queued, held or dead entries due now.
 
         An entry that has been in doubt for too long (`relay.spool.doubt`) is changed only if a person has
         `agreed` to a second contact: then it is in doubt from now on.
         """
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def hold(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
         """Hold queued entries."""
 
-    def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
+    def release(
+        self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
+    ) -> Changed:
         """Make held entries due now, also those that only their route holds; doubt is as in `retry`."""
 
-    def reroute(self, ids: Sequence[str], target: Target, *, now: datetime, agreed: bool = False) -> Changed:
+    def reroute(
+        self,
+        ids: Sequence[str],
+        target: Target,
+        *,
+        now: datetime,
+        agreed: bool = False,
+        action: Action | None = None,
+    ) -> Changed:
         """Make queued, held or dead entries due now by another route, under a new token, to its destination,
         else to their first forward-path. A retransmission of the mail stays one.
 
@@ -75,7 +93,7 @@ class Desk(Protocol):
         whose mail goes there already is not (`Left.twin`).
         """
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def drop(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
         """Remove entries that are not under way for good, and the raw mail with the last of them.
 
         Some hundreds are removed at a time; their octets are overwritten. An unfinished one may be sent again
@@ -193,13 +211,31 @@ class Desk(Protocol):
         all of them.
         """
 
-    def pause(self, subject: str, *, now: datetime) -> bool:
+    def pause(self, subject: str, *, now: datetime, action: Action | None = None) -> bool:
         """Stop "intake", "delivery" or "route NAME". Returns whether it was running before."""
 
-    def resume(self, subject: str) -> bool:
+    def resume(self, subject: str, *, action: Action | None = None) -> bool:
         """End a pause, and a route's hold by an error, too; "clock" trusts the wall clock as it is. Returns
         whether the subject was stopped, or the clock doubted, before.
         """
+
+    def note_action(
+        self,
+        action: Action,
+        *,
+        stage: Stage = Stage.DONE,
+        counts: Mapping[str, int] | None = None,
+        detail: str = "",
+        begun: int | None = None,
+    ) -> int:
+        """Append a row to the audit. Returns its number, which is `begun` in later rows of the same action.
+
+        Raises:
+            SpoolError: the row is not on the disk; whoever was to read a mail must not, then.
+        """
+
+    def actions(self, wanted: AuditFilter) -> Sequence[Audited]:
+        """The rows of the audit that are wanted, the newest last."""
 
     def paused(self) -> Paused:
         """The pauses and holds that are in force."""

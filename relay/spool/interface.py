@@ -26,6 +26,7 @@ from datetime import datetime
 from typing import Protocol
 
 from relay.envelope import SpoolId
+from relay.spool.audit import Audited
 from relay.spool.model import (
     Aged,
     DayCount,
@@ -341,6 +342,12 @@ class Outbox(Protocol):
 
     async def add_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         """Add to the counts of days; those of days over a year ago are forgotten."""
+
+    async def untold_actions(self) -> Sequence[Audited]:
+        """The oldest rows of the audit that do not stand in the log, a hundred at most."""
+
+    async def note_told(self, number: int) -> None:
+        """Note that the rows of the audit up to this number stand in the log."""
 
     async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
         """Remove mails past their retention, and ledger records past the window, in small steps. Returns how

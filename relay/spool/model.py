@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from relay.envelope import Destination, Envelope, SpoolId
+from relay.spool.action import Action
 from relay.spool.raw_file import RawFile
 from relay.vocabulary import Rung
 
@@ -84,6 +85,8 @@ class Submission(NamedTuple):
     holds: tuple[PolicyHold, ...] = ()
     #: Routes whose entries are claimed before new mail, as an answer to a contact is.
     first: tuple[str, ...] = ()
+    #: The operator's action by which it comes, for the audit; None for a peer's mail.
+    action: Action | None = None
 
     def __repr__(self) -> str:
         """The mail by its id: its octets belong into no log."""

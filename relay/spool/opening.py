@@ -14,6 +14,7 @@ from pathlib import Path
 
 from relay.config.model import Config
 from relay.errors import ConfigError
+from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
 from relay.spool.interface import Intake, Outbox
@@ -99,6 +100,17 @@ def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
     return health.find_unfit(config.data_dir, user=user)
 
 
+def has_spool(config: Config) -> bool:
+    """Returns whether there is a spool; True also if that cannot be known."""
+    try:
+        Layout(data_dir=config.data_dir).database.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def count_entries(config: Config) -> int | None:
     """The number of entries of a spool, which is only read. Returns None if there is no spool yet.
 
@@ -153,9 +165,17 @@ def is_attended(config: Config) -> bool:
     return deliverer_runs(config.data_dir)
 
 
-def restore_spool(config: Config, archive: Path, *, progress: Progress) -> BackedUp:
+def restore_spool(
+    config: Config,
+    archive: Path,
+    *,
+    progress: Progress,
+    action: Action | None = None,
+    clocks: Clocks = MACHINE,
+) -> BackedUp:
     """Make the spool of an archive (`Desk.back_up`) that of the configuration. Every entry that waits in it
-    is in doubt since the backup (docs/operations.md, "Backup, upgrade, moving").
+    is in doubt since the backup (docs/operations.md, "Backup, upgrade, moving"). Its audit goes on with the
+    `action`.
 
     Raises:
         SpoolBusyError: a daemon delivers there.
@@ -163,4 +183,6 @@ def restore_spool(config: Config, archive: Path, *, progress: Progress) -> Backe
             not.
     """
     with translated():
-        return restore(Layout(data_dir=config.data_dir), archive, progress=progress)
+        return restore(
+            Layout(data_dir=config.data_dir), archive, progress=progress, action=action, clocks=clocks
+        )

@@ -29,6 +29,7 @@ from relay.telemetry.daemon import (
     flush_log,
     log_dropped,
     metrics_told,
+    operator_action,
     queue_log,
 )
 from relay.telemetry.deliveries import (
@@ -161,6 +162,7 @@ __all__ = [
     "mail_scanned",
     "mail_was_slow",
     "metrics_told",
+    "operator_action",
     "policy_met",
     "proxy_refused",
     "queue_log",

@@ -98,6 +98,37 @@ def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
         current_log().info("config.reloaded")
 
 
+def operator_action(
+    *,
+    number: int,
+    happened_at: str,
+    actor: str,
+    via: str,
+    command: str,
+    about: Sequence[str],
+    stage: str,
+    counts: Sequence[str],
+    reason: str,
+    detail: str,
+    begun: int | None,
+) -> None:
+    """A person did something, or read a mail: the row of the audit with this number."""
+    current_log().info(
+        "operator.action",
+        number=number,
+        happened_at=happened_at,
+        actor=actor,
+        via=via,
+        command=command,
+        about=list(about),
+        stage=stage,
+        counts=list(counts),
+        reason=reason,
+        detail=detail,
+        begun=begun,
+    )
+
+
 def admin_opened(*, bind: str) -> None:
     """The address of health and metrics is open."""
     current_log().info("admin.opened", bind=bind)

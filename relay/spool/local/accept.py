@@ -18,6 +18,7 @@ import apsw
 from relay.domains import normalise_address
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolError
+from relay.spool.audit import Stage
 from relay.spool.duplicates import (
     Likeness,
     build_token,
@@ -26,6 +27,7 @@ from relay.spool.duplicates import (
     normalise_reverse_path,
 )
 from relay.spool.groups import NEW, REPLY, group_of
+from relay.spool.local.actions import add as add_action
 from relay.spool.local.conversations import find_answers
 from relay.spool.local.database import query
 from relay.spool.local.raw import LargeFile
@@ -163,7 +165,26 @@ def accept(
     _insert(connection, _ENTRY_HEAD, 17, entries)
     if any(item.submission.holds for item in group):
         _remember_holds(connection, first_mail_id)
+    _note_actions(connection, group, accepted)
     return accepted
+
+
+def _note_actions(
+    connection: apsw.Connection, group: Sequence[Prepared], accepted: Sequence[Accepted]
+) -> None:
+    """Append to the audit what operators put into the spool."""
+    for item, result in zip(group, accepted, strict=True):
+        if (action := item.submission.action) is None:
+            continue
+        receipt = result.receipt
+        add_action(
+            connection,
+            action,
+            at=item.accepted_at,
+            stage=Stage.REFUSED if receipt.duplicate else Stage.DONE,
+            counts={"entries": result.entries},
+            detail=f"{'was here before: ' if receipt.duplicate else ''}{receipt.spool_id}",
+        )
 
 
 def find_others(

@@ -5,18 +5,20 @@ Owns what an operator may do to an entry: an entry that is under way is never to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from relay.faults import fault_point
+from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
+from relay.spool.audit import Stage, tell_left
 from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
-from relay.spool.local import clock, control, search
+from relay.spool.local import actions, clock, control, search
 from relay.spool.local.backup import back_up
 from relay.spool.local.checkpoints import shorten_log
 from relay.spool.local.clock import Display
@@ -44,13 +46,25 @@ _READERS_MILLISECONDS = 250
 class LocalDesk(LocalQuestions, Desk):
     """The `Desk` over SQLite and files; used from one thread at a time."""
 
-    def retry(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        return self._requeue(ids, RETRIABLE, event="retried", now=now, agreed=agreed)
+    def retry(
+        self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
+    ) -> Changed:
+        return self._requeue(ids, RETRIABLE, event="retried", now=now, agreed=agreed, action=action)
 
-    def release(self, ids: Sequence[str], *, now: datetime, agreed: bool = False) -> Changed:
-        return self._requeue(ids, RELEASABLE, event="released", now=now, agreed=agreed)
+    def release(
+        self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
+    ) -> Changed:
+        return self._requeue(ids, RELEASABLE, event="released", now=now, agreed=agreed, action=action)
 
-    def reroute(self, ids: Sequence[str], target: Target, *, now: datetime, agreed: bool = False) -> Changed:
+    def reroute(
+        self,
+        ids: Sequence[str],
+        target: Target,
+        *,
+        now: datetime,
+        agreed: bool = False,
+        action: Action | None = None,
+    ) -> Changed:
         at = to_microseconds(self._read(now))
 
         def refuse(one: Named) -> Left | None:
@@ -61,11 +75,11 @@ class LocalDesk(LocalQuestions, Desk):
         def change(one: Named) -> None:
             reroute(self._connection, one, target, at=at)
 
-        changed = self._each(ids, RETRIABLE, change, refuse=refuse)
+        changed = self._each(ids, RETRIABLE, change, refuse=refuse, action=action)
         ring(self._layout.data_dir)
         return replace(changed, routes=(target.route,) if changed.count else ())
 
-    def hold(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def hold(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
         at = to_microseconds(self._read(now))
 
         def change(one: Named) -> None:
@@ -76,15 +90,19 @@ class LocalDesk(LocalQuestions, Desk):
             )
             remember(self._connection, one.entry_id, at=at, event="held", reason="operator")
 
-        return self._each(ids, HOLDABLE, change)
+        return self._each(ids, HOLDABLE, change, action=action)
 
-    def drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
+    def drop(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
         with self._view() as view:
             named, unknown = find_named(view.connection, ids)
-        parts = [
-            self._drop([one.id for one in named[start : start + _DROPS]], now=now)
-            for start in range(0, len(named), _DROPS)
-        ]
+        parts: list[Changed] = []
+        begun: int | None = None
+        for start in range(0, len(named), _DROPS):
+            part, begun = self._drop([one.id for one in named[start : start + _DROPS]], now, action, begun)
+            parts.append(part)
+        if unknown and action is not None:
+            left_out = Changed(count=0, left=tuple(Left(id=word, state=None) for word in unknown))
+            self._change(lambda: self._note_change(action, left_out, begun=begun))
         with self._told():
             # The log still holds the mail's pages as they were.
             shorten_log(
@@ -99,35 +117,104 @@ class LocalDesk(LocalQuestions, Desk):
             count=sum(part.count for part in parts), left=tuple(left), routes=tuple(sorted(routes))
         )
 
-    def _drop(self, ids: Sequence[str], *, now: datetime) -> Changed:
-        def remove() -> tuple[Changed, Gone]:
+    def _drop(
+        self, ids: Sequence[str], now: datetime, action: Action | None, begun: int | None
+    ) -> tuple[Changed, int | None]:
+        """Drop a part of the entries. Returns the change, and the number of its first row in the audit."""
+
+        def remove() -> tuple[Changed, Gone, int | None]:
             able, changed = sort_named(self._connection, ids, DROPPABLE)
             at = self._read(now)
             note_dropped(self._connection, [one.entry_id for one in able], now=at)
-            return changed, remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
+            gone = remove_entries(self._connection, [(one.entry_id, one.mail_id) for one in able])
+            return changed, gone, self._note_change(action, changed, begun=begun)
 
-        changed, gone = self._change(remove)
+        changed, gone, number = self._change(remove)
         with self._told():
             fault_point("spool.drop.committed")
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
-        return changed
+        return changed, begun or number
 
     def held_by_policy(self) -> int:
         with self._told():
             return search.held_by_policy(self._connection)
 
-    def pause(self, subject: str, *, now: datetime) -> bool:
-        return self._change(lambda: control.pause(self._connection, subject, now=self._read(now)))
+    def pause(self, subject: str, *, now: datetime, action: Action | None = None) -> bool:
+        return self._switch(lambda: control.pause(self._connection, subject, now=self._read(now)), action)
 
-    def resume(self, subject: str) -> bool:
+    def resume(self, subject: str, *, action: Action | None = None) -> bool:
         if subject == "clock":
             doubted = bool(self.clock_step_seconds())
-            self._change(lambda: clock.look(self._connection, self._clocks, trusted=True))
-            return doubted
-        found = self._change(lambda: control.resume(self._connection, subject))
+
+            def trust() -> bool:
+                clock.look(self._connection, self._clocks, trusted=True)
+                return doubted
+
+            return self._switch(trust, action)
+        found = self._switch(lambda: control.resume(self._connection, subject), action)
         ring(self._layout.data_dir)
         return found
+
+    def _switch(self, switch: Callable[[], bool], action: Action | None) -> bool:
+        """Stop or start something. Returns whether that changed anything."""
+
+        def run() -> bool:
+            changed = switch()
+            if action is not None:
+                self._add(
+                    action,
+                    stage=Stage.DONE if changed else Stage.REFUSED,
+                    detail="" if changed else "it was so before",
+                )
+            return changed
+
+        return self._change(run)
+
+    def note_action(
+        self,
+        action: Action,
+        *,
+        stage: Stage = Stage.DONE,
+        counts: Mapping[str, int] | None = None,
+        detail: str = "",
+        begun: int | None = None,
+    ) -> int:
+        number = self._change(
+            lambda: self._add(action, stage=stage, counts=counts, detail=detail, begun=begun)
+        )
+        fault_point("spool.audit.committed")
+        return number
+
+    def _add(
+        self,
+        action: Action,
+        *,
+        stage: Stage,
+        counts: Mapping[str, int] | None = None,
+        detail: str = "",
+        begun: int | None = None,
+    ) -> int:
+        """Append a row within the transaction."""
+        state = clock.load(self._connection)
+        at = clock.estimate(state, self._clocks) if state else to_microseconds(utc_now())
+        return actions.add(
+            self._connection, action, at=at, stage=stage, counts=counts, detail=detail, begun=begun
+        )
+
+    def _note_change(
+        self, action: Action | None, changed: Changed, *, begun: int | None = None
+    ) -> int | None:
+        """Append the row of a change of entries within its transaction. Returns its number."""
+        if action is None:
+            return None
+        return self._add(
+            action,
+            stage=Stage.DONE if changed.count else Stage.REFUSED,
+            counts={"changed": changed.count, "left": len(changed.left)},
+            detail=tell_left(changed.left),
+            begun=begun,
+        )
 
     def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:
         with self._told():
@@ -140,7 +227,14 @@ class LocalDesk(LocalQuestions, Desk):
             return back_up(self._connection, self._layout, archive, at=at, progress=progress)
 
     def _requeue(
-        self, ids: Sequence[str], states: Sequence[State], *, event: str, now: datetime, agreed: bool
+        self,
+        ids: Sequence[str],
+        states: Sequence[State],
+        *,
+        event: str,
+        now: datetime,
+        agreed: bool,
+        action: Action | None,
     ) -> Changed:
         read_at = self._read(now)
         at = to_microseconds(read_at)
@@ -152,7 +246,7 @@ class LocalDesk(LocalQuestions, Desk):
             doubtful = is_too_old(one.in_doubt_since, now=read_at)
             requeue(self._connection, one, at=at, event=event, doubtful=doubtful)
 
-        changed = self._each(ids, states, change, refuse=refuse)
+        changed = self._each(ids, states, change, refuse=refuse, action=action)
         ring(self._layout.data_dir)
         return changed
 
@@ -168,6 +262,7 @@ class LocalDesk(LocalQuestions, Desk):
         change: Callable[[Named], None],
         *,
         refuse: Callable[[Named], Left | None] = lambda _: None,
+        action: Action | None,
     ) -> Changed:
         def run() -> Changed:
             able, changed = sort_named(self._connection, ids, states)
@@ -177,7 +272,9 @@ class LocalDesk(LocalQuestions, Desk):
                     left.append(refused)
                 else:
                     change(one)
-            return replace(changed, count=len(able) - len(left), left=(*changed.left, *left))
+            whole = replace(changed, count=len(able) - len(left), left=(*changed.left, *left))
+            self._note_change(action, whole)
+            return whole
 
         changed = self._change(run)
         with self._told():

@@ -20,8 +20,9 @@ import apsw
 from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError
+from relay.spool.audit import Audited
 from relay.spool.interface import Outbox, Pause
-from relay.spool.local import claims, clock, control, conversations, days, outcomes, retention
+from relay.spool.local import actions, claims, clock, control, conversations, days, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import Readers, WriteLock, close_database, open_database, query
@@ -260,16 +261,25 @@ class LocalOutbox(Outbox):
             records += forgotten
             return forgotten == retention.STEP
 
+        async def forget_actions() -> bool:
+            return await self._change("expire", actions.forget, now=now) == retention.STEP
+
         async def shrink() -> bool:
             return await self._change("expire", retention.give_back)
 
         stopped = await run_steps(remove, pause)
         mails += await self.make_room()
-        for step in (forget, *([shorten] if self._limits.max_ledger_rows else []), shrink):
+        for step in (forget, forget_actions, *([shorten] if self._limits.max_ledger_rows else []), shrink):
             stopped = stopped or await run_steps(step, pause)
         if records:
             telemetry.ledger_shortened(records=records)
         return mails
+
+    async def untold_actions(self) -> Sequence[Audited]:
+        return await self._read(actions.read_untold)
+
+    async def note_told(self, number: int) -> None:
+        await self._change("told", actions.note_told, number=number)
 
     async def probe(self) -> None:
         await asyncio.to_thread(probe_spool, self._layout)

@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
+from relay.spool.audit import Audited, AuditFilter
 from relay.spool.desk import LAST_DAY
 from relay.spool.ids import split_id
-from relay.spool.local import clock, control, listing, search
+from relay.spool.local import actions, clock, control, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.checkpoints import log_bytes
 from relay.spool.local.clock import Display
@@ -169,6 +170,19 @@ class LocalQuestions:
             paused = control.read_paused(self._connection)
             display = Display(self._connection, self._clocks)
         return replace(paused, holds=tuple(map(display.show_hold, paused.holds)))
+
+    def actions(self, wanted: AuditFilter) -> Sequence[Audited]:
+        with self._told():
+            display = Display(self._connection, self._clocks)
+            found = actions.read(
+                self._connection,
+                replace(
+                    wanted,
+                    since=display.read(wanted.since) if wanted.since else None,
+                    until=display.read(wanted.until) if wanted.until else None,
+                ),
+            )
+            return [replace(row, at=display.show(row.at)) for row in found]
 
     def _read(self, now: datetime) -> datetime:
         """The instant of the spool's clock that a command means by what the wall clock shows."""

@@ -24,12 +24,16 @@ from typing import IO, Any, cast
 
 from relay.errors import SpoolBusyError, SpoolDamagedError, SpoolError, SpoolUnfitError
 from relay.faults import fault_point
+from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
+from relay.spool.audit import Stage
+from relay.spool.local import actions, clock
 from relay.spool.local.backup import DATABASE, MANIFEST, OWED, RAW
 from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.errors import translated
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
 from relay.spool.records import from_microseconds
+from relay.timing import Clocks
 
 _ID = re.compile(r"[0-9A-Za-z]{1,64}")
 #: A manifest has some 120 octets for each large mail: more than two million of them.
@@ -53,8 +57,10 @@ class _Manifest:
     at: int
 
 
-def restore(layout: Layout, archive: Path, *, progress: Progress) -> BackedUp:
-    """Make the spool of this archive that of the layout.
+def restore(
+    layout: Layout, archive: Path, *, progress: Progress, action: Action | None, clocks: Clocks
+) -> BackedUp:
+    """Make the spool of this archive that of the layout; the restored audit tells of the `action`.
 
     Raises:
         SpoolBusyError: a daemon delivers at this place.
@@ -73,7 +79,7 @@ def restore(layout: Layout, archive: Path, *, progress: Progress) -> BackedUp:
         with suppress(FileNotFoundError):  # of a command that was killed
             shutil.rmtree(place.data_dir)
         try:
-            facts = _unpack(place, archive, progress)
+            facts = _unpack(place, archive, progress, action, clocks)
             fault_point("spool.restore.unpacked")
             place.root.rename(layout.root)
             sync_folder(layout.data_dir)
@@ -85,7 +91,9 @@ def restore(layout: Layout, archive: Path, *, progress: Progress) -> BackedUp:
         os.close(handle)
 
 
-def _unpack(place: Layout, archive: Path, progress: Progress) -> BackedUp:
+def _unpack(
+    place: Layout, archive: Path, progress: Progress, action: Action | None, clocks: Clocks
+) -> BackedUp:
     """Unpack into a place of its own, check every octet, and mark what waits as doubtful."""
     place.prepare()
     size = archive.stat().st_size
@@ -111,7 +119,7 @@ def _unpack(place: Layout, archive: Path, progress: Progress) -> BackedUp:
         {place.raw_path(name.removeprefix(RAW)).parent for name in found if name != DATABASE}
     ):
         sync_folder(folder)
-    return replace(_mark(place, archive, facts.at), octets=size)
+    return replace(_mark(place, archive, facts.at, action, clocks), octets=size)
 
 
 @contextmanager
@@ -166,7 +174,7 @@ def _read_manifest(archive: Path, octets: bytes) -> _Manifest:
     return _Manifest(members=members, at=at)
 
 
-def _mark(place: Layout, archive: Path, at: int) -> BackedUp:
+def _mark(place: Layout, archive: Path, at: int, action: Action | None, clocks: Clocks) -> BackedUp:
     """Check the database, bring it up to date, and mark what waits as in doubt since the backup."""
     try:
         with translated(), closing(open_database(place.database, create=True)) as connection:
@@ -174,6 +182,11 @@ def _mark(place: Layout, archive: Path, at: int) -> BackedUp:
                 raise _damaged(archive, f"the database in it is corrupt ({said[0][0]})")
             with transaction(connection):
                 connection.execute(_DOUBT, (at,))
+                if action is not None:
+                    state = clock.load(connection)
+                    now = clock.estimate(state, clocks) if state else clocks.wall()
+                    owed = query(connection, OWED)[0][0]
+                    actions.add(connection, action, at=now, stage=Stage.DONE, counts={"waiting": owed})
             lost = [
                 spool_id
                 for (spool_id,) in query(connection, "SELECT spool_id FROM mails WHERE filed = 1")

@@ -303,12 +303,34 @@ CREATE INDEX entries_reason ON entries (state, route, reason)
     WHERE reason <> '' AND state IN ('queued', 'leased', 'held', 'dead');
 """
 
+_FOURTEENTH = """
+-- Who did what (`relay.spool.audit`): appended, never changed, and removed by nothing but age (`actions.forget`). `begun` is
+-- the first row of an action that has several.
+CREATE TABLE actions (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    at      INTEGER NOT NULL,
+    actor   TEXT NOT NULL,
+    via     TEXT NOT NULL,
+    command TEXT NOT NULL,
+    about   TEXT NOT NULL,
+    stage   TEXT NOT NULL,
+    counts  TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    detail  TEXT NOT NULL,
+    begun   INTEGER
+);
+CREATE INDEX actions_at ON actions (at);
+CREATE TRIGGER actions_stay BEFORE UPDATE ON actions BEGIN
+    SELECT RAISE(ABORT, 'the audit is only appended to');
+END;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
-    _THIRTEENTH,
+    _THIRTEENTH, _FOURTEENTH,
 )  # fmt: skip
 
 
