@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from relay.spool.action import Action, bound
-from relay.spool.change import Left
+from relay.spool.change import Left, tell_left
 
 #: A year, leap years too.
 KEPT = timedelta(days=366)
@@ -69,18 +69,12 @@ def bound_detail(text: str) -> str:
     return bound(" ".join(text.split()), _DETAIL_CHARACTERS)
 
 
-def tell_left(left: Sequence[Left]) -> str:
+def tell_all_left(left: Sequence[Left]) -> str:
     """The reasons why a change left the first entries as they were."""
     more = f"; and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
-    return "; ".join(f"{each.id}: {_why(each)}" for each in left[:_NAMED]) + more
-
-
-def _why(left: Left) -> str:
-    if left.twin:
-        return f"its mail goes there already ({left.twin})"
-    if left.in_doubt_since is not None:
-        return "a second contact may come, and nobody agreed"
-    return "no such id" if left.state is None else f"is {left.state}"
+    return (
+        "; ".join(f"{each.id}: {tell_left(each, agree='and nobody agreed')}" for each in left[:_NAMED]) + more
+    )
 
 
 def merge_rows(rows: Iterable[Audited]) -> list[Audited]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from relay.spool import action as audit
 from relay.spool.change import Changed, tell_left
 from relay.spool.desk import Desk
 from relay.timing import utc_now
@@ -16,24 +17,27 @@ from relay.web.view import Acted, Action
 _AGREE = "(`relay queue {action} --yes` agrees to it)"
 
 
-def change(desk: Desk, action: Action, references: Sequence[str]) -> Acted:
-    """Change these entries. Blocks."""
+def change(desk: Desk, action: Action, references: Sequence[str], *, actor: str, reason: str) -> Acted:
+    """Change these entries, for a person whom the audit names. Blocks."""
+    audited = audit.Action(
+        actor=actor, via=audit.Via.PAGE, command=f"queue {action}", about=tuple(references), reason=reason
+    )
     left = [
         (left.id, tell_left(left, agree=_AGREE.format(action=action)))
-        for left in _act(desk, action, references).left
+        for left in _act(desk, action, references, audited).left
     ]
     named = {word for word, _ in left}
     return Acted(changed=tuple(word for word in references if word not in named), left=tuple(left))
 
 
-def _act(desk: Desk, action: Action, references: Sequence[str]) -> Changed:
+def _act(desk: Desk, action: Action, references: Sequence[str], audited: audit.Action) -> Changed:
     now = utc_now()
     match action:
         case "retry":
-            return desk.retry(references, now=now)
+            return desk.retry(references, now=now, action=audited)
         case "release":
-            return desk.release(references, now=now)
+            return desk.release(references, now=now, action=audited)
         case "hold":
-            return desk.hold(references, now=now)
+            return desk.hold(references, now=now, action=audited)
         case "drop":
-            return desk.drop(references, now=now)
+            return desk.drop(references, now=now, action=audited)

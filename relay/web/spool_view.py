@@ -99,11 +99,13 @@ class SpoolView(PageView):
         action: Action,
         references: Sequence[str],
         *,
-        actor: str,  # noqa: ARG002 - to be recorded
-        reason: str,  # noqa: ARG002 - to be recorded
+        actor: str,
+        reason: str,
     ) -> Acted:
         """Change entries as the command of that name does; nobody agrees to a second contact here."""
-        return await self._desks.ask(lambda desk: change(desk, action, references))
+        return await self._desks.ask(
+            lambda desk: change(desk, action, references, actor=actor, reason=reason)
+        )
 
     async def close(self) -> None:
         """Wait for what is under way, and close the spool."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from spool_helpers import LocalSpool, build_destination, build_submission
 
+from relay.spool.audit import AuditFilter
 from relay.spool.model import DayCount, State
 from relay.timing import utc_now
 from relay.web.spool_view import SpoolView
@@ -130,6 +131,21 @@ async def test_changes_are_those_of_the_commands(spool, view):
     assert (await view.act("release", [row.reference], actor="ann", reason="")).changed == (row.reference,)
     assert (await view.act("drop", [row.reference], actor="ann", reason="")).changed == (row.reference,)
     assert (await view.list(Query())).rows == ()
+
+
+async def test_changes_by_the_page_are_in_the_audit(spool, view):
+    """The audit has each change by the page, with the person and the reason."""
+    intake = spool.open_intake()
+    await put(intake)
+    (row,) = (await view.list(Query())).rows
+    await view.act("hold", [row.reference], actor="ann", reason="asked to wait")
+    (audited,) = spool.open_desk().actions(AuditFilter())
+    assert (audited.action.actor, audited.action.via, audited.action.reason) == (
+        "ann",
+        "page",
+        "asked to wait",
+    )
+    assert (audited.action.command, audited.action.about) == ("queue hold", (row.reference,))
 
 
 async def test_a_waiter_is_woken_by_a_change(spool, view):

@@ -14,7 +14,7 @@ from typing import TypeVar
 from relay.faults import fault_point
 from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
-from relay.spool.audit import Stage, tell_left
+from relay.spool.audit import Stage, tell_all_left
 from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
@@ -212,7 +212,7 @@ class LocalDesk(LocalQuestions, Desk):
             action,
             stage=Stage.DONE if changed.count else Stage.REFUSED,
             counts={"changed": changed.count, "left": len(changed.left)},
-            detail=tell_left(changed.left),
+            detail=tell_all_left(changed.left),
             begun=begun,
         )
 
