@@ -17,6 +17,7 @@ from typing import Self
 
 from relay.understand import limits, wire
 from relay.understand.attendance import SILENT_SECONDS, Call, GivenUpError, take_answer
+from relay.understand.environment import forget_environment, pack_config
 from relay.understand.folder import open_memory
 from relay.understand.process import Death, DiedError, is_runnable, read_status
 from relay.understand.supply import BusyError
@@ -70,7 +71,7 @@ class LoneWorker:
 
     def _start(self, call: Call) -> socket.socket:
         """Fork the worker; the child never returns."""
-        self._worker.learn(1, call.config.pack())
+        self._worker.learn(1, pack_config(call.config))
         self._memory = open_memory()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
@@ -80,6 +81,7 @@ class LoneWorker:
                 ours.close()
                 limits.bind_to_parent(parent)
                 limits.be_expendable()
+                forget_environment()
                 self._worker.begin(theirs, self._memory)
                 self._worker.live()
             finally:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.understand import limits, wire
+from relay.understand.environment import select_variables
 from relay.understand.forked import ForkedProcess, ForkedTemplate
 from relay.understand.worker import PACKET_BYTES, write_all
 
@@ -273,6 +274,7 @@ class TemplateProcess:
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,
+                    env=select_variables(os.environ),
                 )
             except BaseException:
                 ours.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 from relay import telemetry
 from relay.config import Config
+from relay.understand.environment import pack_config
 from relay.understand.forked import ForkedTemplate
 from relay.understand.process import TemplateProcess, WorkerProcess
 
@@ -50,7 +51,7 @@ class Supply:
         self._program = program
         self._first = first
         self._config = config
-        self._packed = config.pack()
+        self._packed = pack_config(config)
         self._number = 1
         self._template: TemplateProcess | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -59,7 +60,7 @@ class Supply:
     def number_of(self, config: Config) -> tuple[int, dict[str, Any]]:
         """The number of a configuration and its plain data; workers are forked with a new one from now on."""
         if config is not self._config:
-            self._config, self._packed = config, config.pack()
+            self._config, self._packed = config, pack_config(config)
             self._number += 1
             if self._template is not None and not self._template.gone.is_set():
                 self._teach(self._template)

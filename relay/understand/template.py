@@ -24,6 +24,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from relay.understand import limits, wire
+from relay.understand.environment import forget_environment
 from relay.understand.worker import PACKET_BYTES, Job, Worker
 
 
@@ -33,6 +34,7 @@ def run_template(jobs: Mapping[str, Job], *, line: int, parent: int) -> NoReturn
     """
     limits.bind_to_parent(parent)
     limits.be_expendable()
+    forget_environment()
     # Signals are the supervisor's: a Ctrl-C at a terminal reaches the whole group, and must end no process
     # out of turn.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
