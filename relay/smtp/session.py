@@ -107,7 +107,7 @@ class Session:
             return self.counted(replies.TLS_FIRST)
         answer = handler(self, argument.strip(b" "), now)
         if isinstance(answer, Reply):
-            return answer if answer.code < 500 else self.counted(answer)
+            return answer if answer.code < 400 else self.counted(answer)
         return self.counted(answer) if isinstance(answer, Delayed) else answer
 
     def counted(self, answer: Answer) -> Answer:
@@ -124,6 +124,8 @@ class Session:
             )
             if self._budget.overdrawn:
                 return Hangup(replies.TOO_MANY_ERRORS)
+        elif isinstance(refusal, Reply) and refusal.code > 421 and self.said[:4].upper() == b"MAIL":
+            telemetry.sender_deferred(peer=self.peer_state.address, reply=refusal)
         return answer
 
     def _idled(self, answer: Answer) -> Answer:

@@ -134,6 +134,12 @@ def command_refused(*, peer: str, reply: Reply, reference: str, again: bool, sai
     )
 
 
+def sender_deferred(*, peer: str, reply: Reply) -> None:
+    """A MAIL got a 4yz: its peer is to come again. A 421 counts as the end of the session."""
+    count_day(Counted.REFUSED_SENDER, name_refusal(reply))
+    current_log().debug("sender.deferred", peer=peer, reply=str(reply))
+
+
 def transaction_aborted(*, spool_id: str, peer: str, size: int, why: str) -> None:
     """A transaction ended before its mail was whole, because the peer went or was sent away: nothing was
     kept.

@@ -69,3 +69,29 @@ def test_refused_recipients_and_senders_are_counted_by_reply():
         ("refused.recipient", "550 5.1.1"): 1,
         ("refused.recipient", "550 5.7.1"): 1,
     }
+
+
+def test_sender_that_is_put_off_is_counted_by_reply():
+    """A MAIL that gets a 4yz, for want of room or as one of too many, is in the report of its day; one that
+    comes too early is a refusal, and a RCPT that is put off is the recipient's.
+    """
+    with (
+        Serving(build_config(limits={"messages_per_minute": 2, "recipients_per_minute": 1})) as serving,
+        connect(serving) as client,
+    ):
+        client.ehlo()
+        serving.spool.has_room = False
+        assert client.mail("a@x.example")[0] == 452
+        serving.spool.has_room = True
+        assert client.mail("a@x.example")[0] == 250
+        client.rcpt("support@example.com")
+        assert client.rcpt("sales@example.com")[0] == 451
+        client.rset()
+        assert client.mail("a@x.example")[0] == 450
+    counted = {(each.name, each.label[:9]): each.number for each in serving.spool.counts}
+    counted |= {(each.name, each.label[:9]): each.number for each in telemetry.take_day_counts()}
+    assert counted == {
+        ("refused.sender", "452 4.3.1"): 1,
+        ("refused.sender", "450 4.7.1"): 1,
+        ("refused.recipient", "451 4.7.1"): 1,
+    }
