@@ -14,7 +14,7 @@ from relay.contact.adaptations import AdaptationCode as Code
 from relay.contact.addresses import distinct
 from relay.contact.attribute_names import MEANINGS
 from relay.contact.bounce import Bounce
-from relay.contact.characters import clean_line, count_utf8, cut_utf8, strip_invisible
+from relay.contact.characters import clean_line, count_utf8, cut_utf8, show_turns, strip_invisible
 from relay.contact.facts import Facts
 from relay.contact.limits import ATTRIBUTE_BYTES
 from relay.contact.plan import Adaptation, Context
@@ -120,11 +120,13 @@ def build_attributes(
     attributes: dict[str, str] = {}
     dropped: list[str] = []
     changes: list[Adaptation] = []
-    room = ATTRIBUTE_BYTES
+    room, prose = ATTRIBUTE_BYTES, f"{prefix}new_text"
     for key, value, ours in pairs:
         line = clean_line(strip_invisible(value) if is_plain else value)
         if not line or key in attributes:
             continue
+        if ours and key != prose:
+            line = show_turns(line)
         fitted = cut_utf8(line, _VALUE_LIMIT) if ours else cut_utf8(line, ATTRIBUTE_BYTES - 1)
         size = len(key) + count_utf8(fitted)
         if size > room:

@@ -17,6 +17,8 @@ _UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 # Controls, and the line and paragraph separators that end a line for some programs.
 _BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Marks, embeddings, overrides and isolates of UAX #9: what turns the direction of the text behind it.
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
@@ -63,6 +65,13 @@ def clean_line(text: str) -> str:
     if line.isprintable():
         return line.strip()
     return _SURROGATE.sub("\ufffd", _BREAKING.sub(" ", text)).strip()
+
+
+def show_turns(line: str) -> str:
+    """The line with U+FFFD for each character that would turn the direction of what follows: of an address,
+    an id or a name of a host it makes another to the eye, and none of these needs one.
+    """
+    return line if line.isascii() else _TURNING.sub("\ufffd", line)
 
 
 def is_category_c(char: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from factory import DESTINATION, make_config, make_context, make_message, make_route
 
 from relay.contact.attribute_names import MEANINGS
@@ -242,3 +243,25 @@ def test_page_has_every_attribute_in_its_order_of_priority():
         name for name in MEANINGS if name not in missing
     ]
     assert missing in ([], ["tls"], ["helo", "tls"])
+
+
+@pytest.mark.parametrize("turn", ["\u061c", "\u200f", "\u202e", "\u2066"])
+def test_nothing_turns_an_address_or_an_id(turn):
+    """Whatever a sender or its server writes, no attribute but the text shows what follows backwards; text
+    from right to left keeps its marks.
+    """
+    hostile = f"moc.elpmaxe{turn}@bank"
+    message = make_message(reply_to=[hostile], to=[hostile], cc=[hostile], author=hostile)
+    message = replace(message, message_id=f"<{hostile}>")
+    context = make_context(
+        reverse_path=hostile,
+        forward_paths=[f"support+{turn}x@example.com"],
+        results={"relay_dkim_detail": hostile},
+    )
+    peer = replace(context.envelope.peer, helo=hostile, tls=hostile)
+    context = replace(context, envelope=replace(context.envelope, peer=peer))
+    bounce = Bounce(recipients=(hostile,), status="5.1.1", diagnostic=hostile)
+    attributes, _ = build(message, context=context, bounce=bounce, facts=Facts(new_text=f"a{turn}b"))
+    assert attributes.pop("relay_new_text") == f"a{turn}b"
+    assert attributes["relay_envelope_from"] == "moc.elpmaxe\ufffd@bank"
+    assert [key for key, value in attributes.items() if turn in value] == []
