@@ -44,6 +44,9 @@ _RESTART_SECONDS = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_SECONDS = 30.0
 #: Pause after a child could not even be started.
 _RETRY_SECONDS = 2.0
+#: Seconds between two reloads at least: each costs every child a look at all routes, and its memory put in
+#: order. What is asked for meanwhile is done once, with the newest file.
+_RELOAD_SECONDS = 1.0
 #: Keys that are read at a start only, because all processes must agree on them: a child that crashed would
 #: come back with another spool than its siblings'.
 _FIXED = ("listeners", "data_dir", "server", "spool", "admin", "otel")
@@ -66,6 +69,8 @@ class Supervisor:
         self._children: dict[str, ChildProcess] = {}
         self._forked: dict[str, Forked] = {}
         self._stopping = asyncio.Event()
+        #: Set by SIGHUP, until the configuration is read again.
+        self._reload_wanted = asyncio.Event()
         self._up: dict[str, asyncio.Event] = {}
         self._refused: tuple[str, ...] = ()
         self._alarms = HangAlarms(config)
@@ -126,6 +131,7 @@ class Supervisor:
             await self._open_admin(stack)
             announcing = asyncio.create_task(self._announce())
             telling = asyncio.create_task(self._tell_metrics())
+            reloading = asyncio.create_task(self._heed_reloads())
             stopping = asyncio.create_task(self._stopping.wait())
             watching = asyncio.create_task(self._vigil.run())
             await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,6 +140,7 @@ class Supervisor:
             watching.cancel()
             announcing.cancel()
             telling.cancel()
+            reloading.cancel()
             systemd.notify("STOPPING=1")
             self._web.stop()
             await self._stop()
@@ -192,13 +199,20 @@ class Supervisor:
         handlers: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: self._stopping.set,
             signal.SIGINT: self._stopping.set,
-            signal.SIGHUP: self._reload,
+            signal.SIGHUP: self._reload_wanted.set,
         }
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
 
+    async def _heed_reloads(self) -> None:
+        """Reload once for all signals that came since the last reload began, and pause after it."""
+        while await self._reload_wanted.wait():
+            self._reload_wanted.clear()
+            asyncio.get_running_loop().call_soon(self._reload)  # a fault of it must not end this loop
+            await asyncio.sleep(_RELOAD_SECONDS)
+
     def _reload(self) -> None:
-        """Read the configuration at SIGHUP and give it to all children; or keep the old one and log the
+        """Read the configuration and give it to all children; or keep the old one and log the
         reasons.
         """
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")

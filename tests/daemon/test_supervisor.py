@@ -12,6 +12,7 @@ import signal
 import smtplib
 import socket
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -263,6 +264,43 @@ def test_reload_takes_new_routes_and_keeps_sessions(box, shared):
         until(accepted)
         assert open_session.noop()[0] == 250
     until(lambda: subjects(box.contacts()) == ["Mail late"])
+
+
+def test_reloads_are_done_once_a_second(box, shared):
+    """Signals that come faster are one reload, by the file as it was at the last of them: mail goes out
+    meanwhile.
+    """
+    asked, begun = 0, time.monotonic()
+
+    def ask():
+        nonlocal asked
+        asked += 1
+        with shared.config_path.open("a") as file:
+            match = f'match = ["desk{asked}@new.example"]'
+            file.write(f'\n[[routes]]\n{match}\ndestination = "support@example.com"\n')
+        shared.process.send_signal(signal.SIGHUP)
+
+    def counted():
+        return [line["event"] for line in shared.events].count("config.reloaded")
+
+    def arrived():
+        ask()
+        return subjects(box.contacts()) == ["Mail meanwhile"] and counted() >= 2
+
+    send(shared.port, build_mail("meanwhile"))
+    until(arrived)
+    last = f"desk{asked}@new.example"
+
+    def accepted():
+        try:
+            send(shared.port, build_mail("newest"), [last])
+        except smtplib.SMTPRecipientsRefused:
+            return False
+        return True
+
+    until(accepted)
+    assert asked > 10
+    assert counted() <= time.monotonic() - begun + 2
 
 
 def test_bad_configuration_keeps_the_old_one(box, shared):
