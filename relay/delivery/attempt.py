@@ -64,6 +64,8 @@ class _Ready:
     adaptations: tuple[str, ...]
     classification: str
     stored: bool = False
+    #: Whether the contact is redacted; of a stored request, whether its route asks for that.
+    redacted: bool = False
 
 
 class Delivery:
@@ -168,7 +170,13 @@ class Delivery:
                 below = await self._step_down(trial, exc, request)
                 if below is None:
                     settled = not request or is_settled(exc)
-                    return Failed(error=exc, entry=trial.entry, stored=stored, settled=settled)
+                    return Failed(
+                        error=exc,
+                        entry=trial.entry,
+                        stored=stored,
+                        settled=settled,
+                        redacted=bool(request) and route.sensitive.redacts,
+                    )
                 trial, sent = below, None
             else:
                 self._templates.note(route.name, why=suspect, request=request)
@@ -176,6 +184,7 @@ class Delivery:
                     contact_id=contact_id,
                     entry=trial.entry,
                     adaptations=ready.adaptations,
+                    redacted=ready.redacted,
                     classification=ready.classification,
                     stored=stored,
                 )
@@ -284,6 +293,7 @@ class Delivery:
                 expires_at=expires_at,
                 adaptations=tuple(known.get(f"{prefix}adaptations", "").split()),
                 classification=known.get(f"{prefix}classification", ""),
+                redacted=route.sensitive.redacts,
             )
         config = self._snapshots.take()  # one for the fit and for the check: they agree
         rules = find_entry_rules(entry, route, config)
@@ -297,7 +307,7 @@ class Delivery:
                 plan = await self._planner.plan_original(trial, route, raw, sent, config=config)
                 late = add_late(handling, plan, rules)
                 attempted.begin(plan := lead(plan, late))
-                return await self._store_request(entry, plan, raw, way, config)
+                return await self._store_request(entry, route, plan, raw, way, config)
             task = self._planner.build_task(
                 trial, route, (raw, handle), sent, config=config, tags=list_late_tags(rules)
             )
@@ -308,10 +318,10 @@ class Delivery:
                 attempted.begin(plan := lead(plan, late))
                 if (stop := stop_for(late)) is not None:
                     return stop
-                return await self._store_request(entry, plan, raw, way, config)
+                return await self._store_request(entry, route, plan, raw, way, config)
 
     async def _store_request(
-        self, entry: Entry, plan: Plan, raw: memoryview, way: Way, config: Config
+        self, entry: Entry, route: Route, plan: Plan, raw: memoryview, way: Way, config: Config
     ) -> _Ready:
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         # without a file the store only signs, and asks S3 nothing
@@ -357,6 +367,7 @@ class Delivery:
             request=request,
             expires_at=stored.expires_at,
             adaptations=adaptations,
+            redacted=route.sensitive.redacts and (plan.rung is Rung.ORIGINAL or bool(plan.sensitive)),
             classification=plan.classification,
             stored=bool(plan.files) or original is not None,
         )

@@ -27,6 +27,8 @@ class Delivered:
     stored: bool = False
     #: What the page shows of the attempt; None where it got nowhere. So in the others.
     shown: Shown | None = None
+    #: True if the contact is redacted, so that the raw mail may not stay.
+    redacted: bool = False
     #: The services of this attempt that are those of some instances only (`apart`).
     apart: frozenset[str] = frozenset()
     #: Entries that waited for such a service, and are due at once.
@@ -68,6 +70,8 @@ class Failed:
     #: The seconds to put the entry off for where such a service is away; None where none is.
     delay_seconds: float | None = None
     shown: Shown | None = None
+    #: True if the request that failed may be redacted, so that the raw mail may not stay beside its contact.
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

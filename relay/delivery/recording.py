@@ -63,7 +63,13 @@ class Recorder:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)
                 await self._holds.resume(entry.destination.route)
-                await self._outbox.finish(entry, contact_id=outcome.contact_id, shown=outcome.shown, now=now)
+                await self._outbox.finish(
+                    entry,
+                    contact_id=outcome.contact_id,
+                    shown=outcome.shown,
+                    forget=outcome.redacted,
+                    now=now,
+                )
                 return Recorded(
                     entry=outcome.entry,
                     outcome="done",
@@ -138,7 +144,13 @@ class Recorder:
             case AlreadyThere():
                 reason = "already_there"
                 await self._outbox.finish(
-                    entry, contact_id=contact_id, reason=reason, detail=detail, shown=shown, now=now
+                    entry,
+                    contact_id=contact_id,
+                    reason=reason,
+                    detail=detail,
+                    shown=shown,
+                    forget=failed.redacted,
+                    now=now,
                 )
                 return recorded(outcome="done", reason=reason)
             case HoldEntry():

@@ -249,10 +249,12 @@ class Outbox(Protocol):
         detail: str = "",
         dropped: bool = False,
         shown: Shown | None = None,
+        forget: bool = False,
         now: datetime,
     ) -> None:
         """Move a leased entry to done (S4 to S7). The ledger learns the contact id. A mail `dropped` by a
-        policy vouches for no other.
+        policy vouches for no other. `forget`: the raw mail is removed, here or with the last of its entries
+        that is unfinished, and is then nowhere in the spool.
 
         `shown` is kept with the entry, for the page (`Desk.page`): it takes the place of the one before,
         unless that says more (`Shown.whole`); None leaves that. So in the other outcomes.

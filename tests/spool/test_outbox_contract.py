@@ -746,3 +746,17 @@ async def test_hold_of_a_route_that_nothing_names_ends(put, outbox, desk):
     assert await outbox.resume_unused("gone")
     assert not await outbox.resume_unused("gone")
     assert desk.paused().holds == ()
+
+
+@pytest.mark.parametrize("size", [100, 400_000])
+async def test_forgotten_mail_is_nowhere(put, outbox, desk, spool, size):
+    """The octets of a redacted mail go with the last of its entries, from the database or its file."""
+    spool_id = await put(destinations=(*on("a"), *on("b")), body=b"x" * size)
+    first, second = await claim(outbox)
+    await outbox.finish(first, contact_id="contact-1", forget=True, now=NOW)
+    assert desk.export(spool_id) is not None
+    await outbox.finish(second, contact_id="contact-2", now=NOW)
+    assert desk.export(spool_id) is None
+    assert raw_files(spool.config.data_dir) == []
+    assert {entry.state for entry in desk.select(Filter())} == {State.DONE}
+    assert await outbox.expire(now=later(100 * 86_400)) == 1

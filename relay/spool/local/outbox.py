@@ -37,6 +37,7 @@ from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
 from relay.spool.model import Entry
+from relay.spool.page import Shown
 from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
@@ -80,7 +81,6 @@ class LocalOutbox(Outbox):
     find_token = _asked(outcomes.find_token)
     begin_original = _committed("rung", outcomes.begin_original)
     why_original = _asked(outcomes.why_original)
-    finish = _committed("finish", outcomes.finish)
     defer = _committed("defer", outcomes.defer)
     recall = _committed("recall", outcomes.recall)
     hold = _committed("hold", outcomes.hold)
@@ -314,6 +314,33 @@ class LocalOutbox(Outbox):
             return not await asyncio.to_thread(self._reserve.lay)
 
         await run_steps(shrink)
+
+    async def finish(
+        self,
+        entry: Entry,
+        *,
+        contact_id: str | None,
+        reason: str = "",
+        detail: str = "",
+        dropped: bool = False,
+        shown: Shown | None = None,
+        forget: bool = False,
+        now: datetime,
+    ) -> None:
+        forgotten = await self._change(
+            "finish",
+            outcomes.finish,
+            entry,
+            contact_id=contact_id,
+            reason=reason,
+            detail=detail,
+            dropped=dropped,
+            shown=shown,
+            forget=forget,
+            now=now,
+        )
+        if forgotten:
+            await asyncio.to_thread(self._remove_files, (forgotten,))
 
     async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
         """Remove some finished mails. Returns their number, and whether there may be more."""

@@ -15,7 +15,7 @@ import apsw
 
 from relay.errors import LeaseLostError, SpoolCorruptError
 from relay.spool.ids import find_numbers
-from relay.spool.local import addressed
+from relay.spool.local import addressed, forgotten
 from relay.spool.local.database import query
 from relay.spool.local.descriptions import describe
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, parse_entry
@@ -230,9 +230,13 @@ def finish(
     detail: str = "",
     dropped: bool = False,
     shown: Shown | None = None,
+    forget: bool = False,
     now: datetime,
-) -> None:
-    """Move the entry to S7. Its request is removed; the ledger remembers the entry and its contact id."""
+) -> str:
+    """Move the entry to S7. Its request is removed; the ledger remembers the entry and its contact id.
+
+    Returns the id of a mail whose file may be removed after the commit; "" if there is none.
+    """
     check_lease(connection, entry)
     record(connection, entry.entry_id, state="done", event="done", reason=reason, detail=detail, now=now)
     connection.execute("DELETE FROM requests WHERE entry_id = ?", (entry.entry_id,))
@@ -244,6 +248,7 @@ def finish(
     connection.execute(REMEMBER, (dropped_at, entry.entry_id))
     addressed.note(connection, entry.entry_id)
     describe(connection, entry, shown, ended=True)
+    return forgotten.forget(connection, entry.entry_id, asked=forget)
 
 
 def defer(

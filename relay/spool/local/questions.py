@@ -32,6 +32,7 @@ from relay.spool.local.database import (
 from relay.spool.local.days import read_counts, read_days
 from relay.spool.local.errors import translated
 from relay.spool.local.figures import count_accepted, count_contacts, count_reasons
+from relay.spool.local.forgotten import is_forgotten
 from relay.spool.local.heads import Heads
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
 from relay.spool.local.layout import Layout
@@ -112,9 +113,13 @@ class LocalQuestions:
             with open_raw(self._readers, self._layout, spool_id) as view:
                 return bytes(view)
         except SpoolCorruptError:
-            if self.unknown([word]):  # removed while we looked
+            if self.unknown([word]) or self._is_forgotten(spool_id):
                 return None
             raise
+
+    def _is_forgotten(self, spool_id: str) -> bool:
+        with self._view() as view:
+            return is_forgotten(view.connection, spool_id)
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
         with self._view() as view:

@@ -325,12 +325,20 @@ CREATE TRIGGER actions_stay BEFORE UPDATE ON actions BEGIN
 END;
 """
 
+_FIFTEENTH = """
+-- Mails whose octets go before their entries do: with the last unfinished entry (0), or gone (1).
+CREATE TABLE forgotten (
+    mail_id INTEGER PRIMARY KEY REFERENCES mails ON DELETE CASCADE,
+    gone    INTEGER NOT NULL
+);
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
-    _THIRTEENTH, _FOURTEENTH,
+    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH,
 )  # fmt: skip
 
 
