@@ -48,7 +48,7 @@ from relay.policy.origin import (
 )
 from relay.routes import RouteTable
 from relay.spool.duplicates import Likeness, build_token, normalise_reverse_path
-from relay.understand.jobs import build_is_ours
+from relay.understand.ours import build_is_ours
 from relay.vocabulary import Cause, Disposition, Reply
 
 #: Stands for the spool id; as long as a real one.

@@ -7,26 +7,20 @@ files are left out, because each is a key to its file. Pure: values in, values o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relay.contact.plan import Adaptation, Plan, PlannedFile
+from relay.contact.plan import Plan
+from relay.contact.record import ID, LINE, list_ids, record_plan
 from relay.spool.model import Entry
 from relay.spool.page import DOCUMENT_BYTES, Shown, join_words, mark_results
 
 #: The version of the form. A reader takes what it knows, and leaves the rest.
 _VERSION: Final = 1
-#: Characters of subjects and names, and of sentences.
-_LINE: Final = 400
-_SENTENCE: Final = 300
 #: Items of a list that are kept where the document is too large, and where it is much too large.
 _ITEMS: Final = 20
 _FEW: Final = 5
-#: Message-IDs that are kept, and characters of each.
-_IDS: Final = 10
-_ID: Final = 200
-_NOT_SENT: Final = "It is kept beside the contact, and named in the note of its body."
 
 
 @dataclass(slots=True)
@@ -51,21 +45,8 @@ class Attempted:
 
 def describe_plan(entry: Entry, plan: Plan, request: Mapping[str, Any] | None, *, prefix: str) -> Shown:
     """The description of a plan, and of the request where one was made."""
-    thread = [plan.headers.get(name, "") for name in ("MESSAGE_ID", "IN_REPLY_TO", "REFERENCES")]
-    record = {
-        "subject": plan.subject[:_LINE],
-        "author_name": plan.from_name[:_LINE],
-        "author": plan.from_address[:_LINE],
-        "classification": str(plan.classification),
-        "to": [_mailbox(*each) for each in plan.to],
-        "cc": [_mailbox(*each) for each in plan.cc],
-        "risks": list(_list_risks(plan, prefix)),
-        "adaptations": [[str(each.code), each.detail[:_SENTENCE]] for each in plan.adaptations],
-        "files": [_describe_file(each, plan.adaptations) for each in plan.files],
-        "related": plan.related_contact_id or "",
-        "thread": _list_ids(thread),
-    }
-    return _build(entry, record, request, risks=plan.risks, answers=plan.headers.get("IN_REPLY_TO", ""))
+    answers = plan.headers.get("IN_REPLY_TO", "")
+    return _build(entry, record_plan(plan, prefix=prefix), request, risks=plan.risks, answers=answers)
 
 
 def describe_request(entry: Entry, request: Mapping[str, Any], *, prefix: str) -> Shown:
@@ -76,9 +57,9 @@ def describe_request(entry: Entry, request: Mapping[str, Any], *, prefix: str) -
     headers: Mapping[str, str] = message.get("Headers", {})
     risks = known.get(f"{prefix}risk", "").split()
     record = {
-        "subject": message.get("Subject", "")[:_LINE],
-        "author_name": author.get("DisplayName", "")[:_LINE],
-        "author": author.get("EmailAddress", "")[:_LINE],
+        "subject": message.get("Subject", "")[:LINE],
+        "author_name": author.get("DisplayName", "")[:LINE],
+        "author": author.get("EmailAddress", "")[:LINE],
         "classification": known.get(f"{prefix}classification", ""),
         "risks": [[code, ""] for code in risks],
         "adaptations": [[code, ""] for code in known.get(f"{prefix}adaptations", "").split()],
@@ -86,7 +67,7 @@ def describe_request(entry: Entry, request: Mapping[str, Any], *, prefix: str) -
             {"name": each.get("FileName", ""), "sent": True} for each in request.get("Attachments", ())
         ],
         "related": request.get("RelatedContactId", ""),
-        "thread": _list_ids([headers.get(name, "") for name in ("MESSAGE_ID", "IN_REPLY_TO", "REFERENCES")]),
+        "thread": list_ids([headers.get(name, "") for name in ("MESSAGE_ID", "IN_REPLY_TO", "REFERENCES")]),
     }
     answers = headers.get("IN_REPLY_TO", "")
     return _build(entry, record, request, risks=risks, answers=answers, whole=False)
@@ -107,7 +88,7 @@ def _build(
         classification=record["classification"],
         marks=mark_results(entry.results, risks),
         # With the mail that it answers, so that a search for a Message-ID finds the answers to it, too.
-        words=join_words(entry, subject, name, address, answers[:_ID]),
+        words=join_words(entry, subject, name, address, answers[:ID]),
         whole=whole,
     )
 
@@ -130,7 +111,7 @@ def _write(record: Mapping[str, Any], request: Mapping[str, Any] | None) -> byte
         octets = _dump(texts, kept, "", cut)
         if len(octets) <= DOCUMENT_BYTES:
             return _dump(texts, kept, cut_text(body, DOCUMENT_BYTES - len(octets)), cut) if kept else octets
-    return _dump({"subject": record["subject"][:_ID], "author": record["author"][:_ID]}, {}, "", ["request"])
+    return _dump({"subject": record["subject"][:ID], "author": record["author"][:ID]}, {}, "", ["request"])
 
 
 def _dump(record: Mapping[str, Any], asked: Mapping[str, Any], body: str, cut: Sequence[str] = ()) -> bytes:
@@ -171,40 +152,3 @@ def cut_text(text: str, octets: int) -> str:
 
 def _shorten(record: Mapping[str, Any], most: int) -> dict[str, Any]:
     return {name: value[:most] if isinstance(value, list) else value for name, value in record.items()}
-
-
-def _mailbox(address: str, name: str) -> str:
-    return f"{name[:_LINE]} <{address[:_LINE]}>" if name else address[:_LINE]
-
-
-def _list_ids(headers: Sequence[str]) -> list[str]:
-    """The Message-IDs in some headers, the mail's own first; of many references the newest."""
-    own, *others = headers
-    ids = [each[:_ID] for value in others for each in value.split()]
-    return (
-        list(dict.fromkeys([own[:_ID], *ids[:1], *ids[-_IDS:]])) if own else list(dict.fromkeys(ids[-_IDS:]))
-    )
-
-
-def _list_risks(plan: Plan, prefix: str) -> Iterator[list[str]]:
-    """Give the codes, each with what was found, out of the attribute that has all of it."""
-    told, at = plan.attributes.get(f"{prefix}risk_detail", ""), 0
-    for code, following in zip(plan.risks, [*plan.risks[1:], ""], strict=False):
-        begin = told.find(f"{code}: ", at)
-        end = told.find(f"; {following}: ", begin) if following else -1
-        at = end if end >= 0 else len(told)
-        yield [code, told[begin + len(code) + 2 : at][:_SENTENCE] if begin >= 0 else ""]
-
-
-def _describe_file(file: PlannedFile, changes: Sequence[Adaptation]) -> dict[str, Any]:
-    """A file, and what became of it where the contact does not have it."""
-    place = f"{file.key} {file.sha256}"
-    why = next((each.detail for each in changes if each.after == place), _NOT_SENT)
-    return {
-        "name": file.name[:_LINE],
-        "content_type": file.content_type,
-        "size": file.size,
-        "sha256": file.sha256,
-        "sent": file.attached,
-        **({} if file.attached else {"why": why.removeprefix(f'"{file.name}": ')[:_SENTENCE]}),
-    }

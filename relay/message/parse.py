@@ -33,19 +33,26 @@ def parse_message(
     then (a closed map raises ValueError). `clock`, monotonic seconds, bounds the time; without it `raw` alone
     bounds it.
     """
+    return parse_with_tree(raw, limits, clock=clock)[0]
+
+
+def parse_with_tree(
+    raw: Buffer, limits: ParseLimits = _DEFAULT_LIMITS, *, clock: Callable[[], float] | None = None
+) -> tuple[Message, Node]:
+    """The message, and the root of the tree that it was read from."""
     region = whole(raw)
     return _understand(region, 0, Work(limits=limits, clock=clock, size=len(region)))
 
 
-def _understand(region: Region, depth: int, work: Work) -> Message:
+def _understand(region: Region, depth: int, work: Work) -> tuple[Message, Node]:
     header = parse_header(region, work.limits.header_bytes)
     body = region.sub(header.body_start, region.end)
     hint = charset_hint(header, body)
     builder = TreeBuilder(
-        work=work, embed=lambda within, level: _understand(within, level, work), unpack=unpack, hint=hint
+        work=work, embed=lambda within, level: _understand(within, level, work)[0], unpack=unpack, hint=hint
     )
     root = builder.body(header, body, (), depth)
-    return _assemble(header, root, builder)
+    return _assemble(header, root, builder), root
 
 
 def _assemble(header: Header, root: Node, builder: TreeBuilder) -> Message:

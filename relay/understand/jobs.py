@@ -1,24 +1,23 @@
-"""The jobs of workers: to plan a mail's contact, or to name the files that a route refuses.
+"""The jobs of workers: to plan a mail's contact, to name the files that a route refuses, or to show a mail.
 
-Owns those two jobs: the rules of `message` and `contact` applied to one mail, with plain data on both sides.
+Owns the first two: the rules of `message` and `contact` applied to one mail, with plain data on both sides.
 Never does more I/O than writing the planned files.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-from relay.config import Config
 from relay.contact.fit import fit
 from relay.contact.plan import Context
 from relay.contact.redact import has_cards
 from relay.contact.refusal import refusals
 from relay.message.model import Message
 from relay.message.parse import parse_message
-from relay.routes import RouteTable
 from relay.understand import wire
+from relay.understand.ours import build_is_ours
+from relay.understand.showing import show_file, show_mail
 from relay.understand.worker import Mail
 from relay.vocabulary import Rung
 
@@ -60,11 +59,6 @@ def find_objections(mail: Mail) -> dict[str, Any]:
     return {"refused": found, "words": objecting if objecting and has_cards(message) else []}
 
 
-def build_is_ours(config: Config, routes: RouteTable) -> Callable[[str], bool]:
-    """The test for addresses that are left out of a contact's recipients."""
-    return lambda address: config.contact.strip_own_recipients and routes.is_ours(address)
-
-
 def _describe_thread(message: Message) -> dict[str, Any]:
     """The conversation that a mail belongs to, by its own header."""
     return {
@@ -74,4 +68,4 @@ def _describe_thread(message: Message) -> dict[str, Any]:
     }
 
 
-JOBS = {"plan": plan_contact, "refused": find_objections}
+JOBS = {"plan": plan_contact, "refused": find_objections, "show": show_mail, "file": show_file}

@@ -40,7 +40,7 @@ class Document:
     #: The contact that the mail answers, and the Message-IDs that it names.
     related: str = ""
     thread: tuple[str, ...] = ()
-    #: What the mail says in words instead, where the document was too large.
+    #: What was left out because the document was too large: "body", "lists", "attributes", "request".
     cut: tuple[str, ...] = field(default=())
 
 
@@ -50,8 +50,11 @@ def parse_document(octets: bytes) -> Document:
         record = json.loads(octets) if octets else {}
     except (ValueError, RecursionError):
         return Document()
-    if not isinstance(record, dict):
-        return Document()
+    return parse_record(record) if isinstance(record, dict) else Document()
+
+
+def parse_record(record: Mapping[str, Any]) -> Document:
+    """The document of a record, as far as it can be read."""
     request = record.get("request")
     return Document(
         subject=_text(record.get("subject"), NAME_CHARACTERS),

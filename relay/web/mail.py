@@ -7,9 +7,11 @@ the header of one without an outcome.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from relay.contact.adaptations import AdaptationCode
+from relay.contact.risk.codes import RiskCode
 from relay.spool.desk import Desk
 from relay.spool.model import Entry, Event
 from relay.spool.page import Listed
@@ -36,6 +38,7 @@ _KINDS = (
     "hop",
 )
 _SENTENCES: dict[str, str] = {str(code): code.sentence for code in AdaptationCode}
+_RISKS: dict[str, str] = {str(code): code.sentence for code in RiskCode}
 _EVENTS = {
     "deferred": "Put off",
     "held": "Held for a person",
@@ -52,25 +55,45 @@ _EVENTS = {
 }
 
 
-def read_mail(desk: Desk, reference: str) -> MailView | None:
-    """The entry of this reference. Returns None if it is not there. Blocks."""
+def read_mail(desk: Desk, reference: str) -> tuple[Listed, MailView] | None:
+    """The entry of this reference, as it is listed and opened. Returns None if it is not there. Blocks."""
     found = desk.listed([reference])
     if not found:
         return None
     listed, document = found[0], parse_document(found[0].shown)
     entry = listed.entry
-    return MailView(
+    view = MailView(
         row=build_row(listed, document),
-        to=document.to,
-        cc=document.cc,
         forward_paths=entry.destination.forward_paths,
         peer=_describe_peer(entry),
-        results=tuple(_list_results(entry.results, document)),
-        adaptations=tuple((_tell(code, words), code) for code, words in document.adaptations),
-        files=document.files,
         request=document.request,
         timeline=tuple(_list_moments(entry, desk.history(entry))),
         related=_find_related(desk, listed),
+    )
+    return listed, add_document(replace(view, results=tuple(_list_results(entry.results))), document)
+
+
+def add_document(view: MailView, document: Document) -> MailView:
+    """The mail with what a document says of it."""
+    row = replace(
+        view.row,
+        classification=document.classification or view.row.classification,
+        risks=tuple(dict.fromkeys(code for code, _ in document.risks)),
+        adapted=len(document.adaptations),
+        files=len(document.files),
+    )
+    risks = (
+        Result(kind="risk", word=code, reason=detail or _RISKS.get(code, ""))
+        for code, detail in document.risks
+    )
+    return replace(
+        view,
+        row=row,
+        to=document.to,
+        cc=document.cc,
+        results=(*view.results, *risks),
+        adaptations=tuple((_tell(code, words), code) for code, words in document.adaptations),
+        files=document.files,
     )
 
 
@@ -88,13 +111,11 @@ def _describe_peer(entry: Entry) -> Mapping[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def _list_results(results: Mapping[str, str], document: Document) -> Iterator[Result]:
+def _list_results(results: Mapping[str, str]) -> Iterator[Result]:
     for kind in _KINDS:
         word, detail = results.get(f"relay_{kind}", ""), results.get(f"relay_{kind}_detail", "")
         if word or detail:
             yield Result(kind=kind, word=word, reason=detail)
-    for code, detail in document.risks:
-        yield Result(kind="risk", word=code, reason=detail)
 
 
 def _tell(code: str, words: str) -> str:

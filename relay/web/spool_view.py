@@ -14,11 +14,13 @@ from relay.config import Config
 from relay.spool.desk import Desk
 from relay.spool.opening import open_desk
 from relay.web.actions import change
+from relay.web.contents import Contents
 from relay.web.desks import Desks
 from relay.web.mail import read_mail
 from relay.web.rows import build_page, build_query
 from relay.web.status import read_status
 from relay.web.view import Acted, Action, File, MailView, PageView, Query, RowPage, Status
+from relay.web.words import NOT_HERE, add_words, find_file
 
 #: Questions that are asked at once: a search may take half a second, and others go on beside it.
 _QUESTIONS = 3
@@ -36,6 +38,7 @@ class SpoolView(PageView):
         self._config = config
         self._desks = Desks(lambda: open_one(config), most=_QUESTIONS)
         #: The one desk whose marks are compared, and the last look of it.
+        self._contents = Contents(config)
         self._watcher = Desks(lambda: open_one(config), most=1)
         self._look: asyncio.Task[str] | None = None
         self._looked_at = float("-inf")
@@ -62,17 +65,24 @@ class SpoolView(PageView):
     async def mail(self, reference: str, *, content: bool) -> MailView | None:
         """One entry with all that is known of it."""
         found = await self._desks.ask(lambda desk: read_mail(desk, reference))
-        if found is None or content:
-            return found
-        return replace(found, no_content="The page may not show the words of mails here.")
+        if found is None:
+            return None
+        listed, view = found
+        if not content:
+            return replace(view, no_content=NOT_HERE)
+        return await add_words(self._desks, self._contents, listed, view)
 
     async def original(self, reference: str) -> bytes | None:
         """The raw mail as received, with our trace header."""
         return await self._desks.ask(lambda desk: desk.export(reference))
 
-    async def file(self, reference: str, number: int) -> tuple[File, bytes] | None:  # noqa: ARG002 - see below
+    async def file(self, reference: str, number: int) -> tuple[File, bytes] | None:
         """One file of the original, decoded."""
-        return None  # not understood yet
+        found = await self._desks.ask(lambda desk: read_mail(desk, reference))
+        if found is None:
+            return None
+        listed, view = found
+        return await find_file(self._desks, self._contents, listed, view.files, number)
 
     async def wait(self, seen: str) -> str:
         """Wait until the spool differs from what the mark `seen` stands for. Returns the present mark."""
@@ -109,5 +119,6 @@ class SpoolView(PageView):
 
     async def close(self) -> None:
         """Wait for what is under way, and close the spool."""
+        await self._contents.close()
         await self._desks.close()
         await self._watcher.close()
