@@ -1,4 +1,4 @@
-"""What is shown of an entry, written with its outcome: the tables `shown` and `shown_words`.
+"""The descriptions of entries for the page, written with each outcome: the tables `shown` and `shown_words`.
 
 Owns which description stays. Runs within the transaction of the outcome, so that an outcome is never without
 it; the rows go with the entry (ON DELETE CASCADE), and are overwritten as all that is removed. Two rows at
