@@ -2,7 +2,7 @@
 
 Owns its addresses, and how it goes on by another configuration: a new application takes over the sockets,
 and whoever has signed in stays so. An address that is taken is tried again, and a spool that is not there is
-asked again: the process never ends for either. It has less of the processor than mail has.
+asked again: the process never ends for either. It is nicer than mail where it may be.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Page:
     async def start(self, order: Start) -> None:
         """Begin to open the page; the process works before it is open."""
         begin_web()
-        os.nice(_NICENESS)
+        with suppress(OSError):  # the unit's SystemCallFilter= leaves setpriority(2) out
+            os.nice(_NICENESS)
         self._opening = asyncio.create_task(self._open(order.config))
 
     async def reload(self, config: Config) -> None:
