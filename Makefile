@@ -8,6 +8,7 @@
 #   make system    tests with other people's programs: Postfix, opendkim, Exim, swaks, openssl, radosgw, systemd, NSD, Unbound, …
 #   make lint      ruff, mypy --strict, the floors
 #   make docs      the pages under docs/ that are made of the code
+#   make screenshots   the pictures of the page under docs/pictures, where Chromium is
 #   make bench     what it takes, in figures
 #   make fuzz      campaign: 100,000 mails made at random, hostile ones of 25 MB, growth of every reader,
 #                  and every property of mails and contacts thirty times as long
@@ -25,7 +26,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 READY := $(VENV)/.ready
 
-.PHONY: help demo quick test system sandbox docs bench lint format fuzz latency crash chaos soak setup clean
+.PHONY: help demo quick test system sandbox docs screenshots bench lint format fuzz latency crash chaos soak setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +60,9 @@ test: $(READY)
 
 system: $(READY)
 	@$(BIN)/python -m pytest -m "system and not long" $(BESIDE) 2
+
+screenshots: $(READY)
+	@$(BIN)/python docs/screenshots.py
 
 docs: $(READY)
 	@$(BIN)/python docs/generate.py

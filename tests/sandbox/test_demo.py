@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -53,6 +54,13 @@ def test_the_demo_shows_every_contact_and_exits_0():
     assert "   sender   verified: bank.example signed this\n" in said
     assert "   sender   not verified: the domain asks to reject such mail\n" in said
     assert (rest, errors) == ("", "")
+
+
+def test_pictures_are_left_out_where_no_browser_is(monkeypatch, capsys):
+    """`make screenshots` says in a sentence what is missing, and fails nothing."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert runpy.run_path(str(ROOT / "docs" / "screenshots.py"))["main"]() == 0
+    assert capsys.readouterr().out.startswith("no pictures: Chromium is not here")
 
 
 @pytest.mark.process
