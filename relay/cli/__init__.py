@@ -42,6 +42,7 @@ COMMANDS = {
     "report": Command(
         "relay.cli.report:report_command", "Say what a day or a week brought, and what it cost."
     ),
+    "tail": Command("relay.cli.tail:tail_command", "Show what peers say, and we answer, as it is said."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
     "replay": Command(
         "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."
