@@ -22,6 +22,7 @@ from relay.cli.entries import printable
 from relay.cli.explanations import build_record
 from relay.cli.mail_file import MailFileError, read_mail
 from relay.cli.origin import Asked, add_origin_options, build_asked
+from relay.cli.progress import tracked
 from relay.config import Config
 from relay.config.builtin import builtin_config
 from relay.config.load import load_config
@@ -84,7 +85,7 @@ def explain_command(
     asked = build_asked(**origin)
     explaining = _Explaining(config, Explainer(config, recipients=recipients), asked, as_json=as_json)
     with explaining.worker:
-        failed = [file for file in files if not explaining.explain(file)]
+        failed = [file for file in tracked("explain", files) if not explaining.explain(file)]
     ctx.exit(1 if failed else 0)
 
 

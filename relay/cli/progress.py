@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
 
@@ -17,6 +18,23 @@ _LONG_SECONDS = 2.0
 #: Seconds between two plain lines; a bar is drawn ten times a second at most.
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.1
+
+
+Each = TypeVar("Each")
+
+
+def tracked(title: str, items: Sequence[Each], *, is_silent: bool = False) -> Iterator[Each]:
+    """The items one after the other, with the progress of the work on them. Unless that work is silent,
+    nothing is shown where it writes to the same terminal: its own lines tell how far it is.
+    """
+    if len(items) < 2 or (sys.stdout.isatty() and sys.stderr.isatty() and not is_silent):
+        yield from items
+        return
+    with showing_progress(title) as report:
+        for number, item in enumerate(items):
+            report(number, len(items))
+            yield item
+        report(len(items), len(items))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command `relay replay`: puts a mail from a file into the spool, as if a peer had just sent it.
+"""The command `relay replay`: puts mails from files into the spool, as if a peer had just sent them.
 
 Owns how the octets are read and what a person is asked. `relay.smtp.local_mail` takes the mail as a session
 would. Works while the daemon runs and while it does not; never delivers itself.
@@ -15,15 +15,16 @@ import click
 
 from relay.cli import config_option
 from relay.cli.audited import build_action, noting_end, reason_option
-from relay.cli.entries import echo_json, echo_note, json_option
+from relay.cli.entries import echo_json, echo_note, encode_json, json_option
 from relay.cli.mail_file import MailFileError, read_mail
+from relay.cli.progress import tracked
 from relay.cli.waiting import UNATTENDED
 from relay.config.load import load_config, make_data_dir
 from relay.config.model import Config
 from relay.errors import RelayError
 from relay.policy.octets import end_lines
-from relay.smtp.local_mail import Agree, take_local_mail
-from relay.spool.action import Action
+from relay.smtp.local_mail import Agree, LocalMailError, take_local_mail
+from relay.spool.interface import Intake
 from relay.spool.model import Receipt, Submission
 from relay.spool.opening import diagnosed, is_attended, open_desk, open_intake
 
@@ -48,39 +49,113 @@ class ReplayError(RelayError):
     metavar="ADDRESS",
     help='The reverse-path, "<>" for the null one; default: the author of the mail.',
 )
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask where a second contact of a known mail may come.")
 @reason_option
 @json_option
+@click.pass_context
 def replay_command(
+    ctx: click.Context,
+    /,
     config_path: str | None,
     recipients: tuple[str, ...],
     sender: str | None,
-    file: str,
+    files: tuple[str, ...],
     *,
     yes: bool,
     because: str,
     as_json: bool,
 ) -> None:
-    """Put a mail from a file into the spool, as if it had just been received, and print its spool id.
+    """Put mails from files into the spool, as if they had just been received, and print their spool ids.
 
-    FILE is a mail as it would be sent; "-" is the standard input.
+    FILE is a mail as it would be sent; "-" is the standard input. Of several files, one that cannot be taken
+    has its line, and ends nothing.
     """
     config = load_config(config_path)
-    raw = _read(file)
+    # A single file that holds no mail leaves no spool behind.
+    raws = [_read(files[0])] if len(files) == 1 else []
     make_data_dir(config.data_dir)
     agree = partial(_agree, config, yes=yes, silent=as_json)
-    action = build_action([file, *(f"--rcpt {each}" for each in recipients)], because)
-    with noting_end(config, action):
-        receipt = asyncio.run(_replay(config, raw, recipients, sender, agree, action))
-    if as_json:
-        echo_json({"spool_id": receipt.spool_id, "duplicate": receipt.duplicate})
-    else:
-        click.echo(receipt.spool_id)
-    if receipt.duplicate:
-        echo_note("this mail was here before; nothing was stored")
-    elif not is_attended(config):
+    replaying = _Replaying(
+        config, recipients=recipients, sender=sender, agree=agree, because=because, as_json=as_json
+    )
+    asyncio.run(replaying.replay(files, raws))
+    if replaying.stored and not is_attended(config):
         echo_note(f"{UNATTENDED}: the mail is stored, and goes out when one is started")
+    ctx.exit(1 if replaying.failed else 0)
+
+
+class _Replaying:
+    """The files of one command."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        recipients: tuple[str, ...],
+        sender: str | None,
+        agree: Agree,
+        because: str,
+        as_json: bool,
+    ) -> None:
+        self._config = config
+        self._recipients = recipients
+        self._sender = sender
+        self._agree = agree
+        self._because = because
+        self._as_json = as_json
+        self.stored = self.failed = 0
+
+    async def replay(self, files: tuple[str, ...], raws: list[bytes]) -> None:
+        """Accept the mails; `raws` are those that were read already.
+
+        Raises:
+            RelayError: the only mail is refused, or the spool takes none.
+        """
+        intake = await asyncio.to_thread(open_intake, self._config, by_hand=True)
+        try:
+            with diagnosed(self._config):
+                for file in tracked("replay", files):
+                    try:
+                        raw = raws.pop() if raws else _read(file)
+                        receipt = await self._take(file, raw, intake)
+                    except (LocalMailError, ReplayError) as exc:
+                        if len(files) == 1:
+                            raise
+                        self.failed += 1
+                        echo_note(str(exc) if isinstance(exc, ReplayError) else f"{file}: {exc}")
+                    else:
+                        self._show(receipt, file if len(files) > 1 else None)
+        finally:
+            await intake.close()
+
+    async def _take(self, file: str, raw: bytes, intake: Intake) -> Receipt:
+        """Accept one mail, which has its own row in the audit."""
+        action = build_action([file, *(f"--rcpt {each}" for each in self._recipients)], self._because)
+        with noting_end(self._config, action):
+            return await take_local_mail(
+                raw,
+                config=self._config,
+                intake=intake,
+                recipients=self._recipients,
+                sender=self._sender,
+                agree=self._agree,
+                action=action,
+            )
+
+    def _show(self, receipt: Receipt, file: str | None) -> None:
+        """Print the spool id; `file` is given where there are several."""
+        self.stored += not receipt.duplicate
+        record = {"spool_id": receipt.spool_id, "duplicate": receipt.duplicate}
+        if self._as_json and file is not None:
+            click.echo(encode_json({"file": file, **record}))
+        elif self._as_json:
+            echo_json(record)
+        else:
+            click.echo(receipt.spool_id)
+        if receipt.duplicate:
+            told = "this mail was here before; nothing was stored"
+            echo_note(f"{file}: {told}" if file is not None else told)
 
 
 def _read(file: str) -> bytes:
@@ -92,31 +167,6 @@ def _read(file: str) -> bytes:
     if not raw.strip():
         raise ReplayError(f"{file}: there is no mail in it")
     return end_lines(raw)
-
-
-async def _replay(
-    config: Config,
-    raw: bytes,
-    recipients: tuple[str, ...],
-    sender: str | None,
-    agree: Agree,
-    action: Action,
-) -> Receipt:
-    """Accept the mail."""
-    intake = await asyncio.to_thread(open_intake, config, by_hand=True)
-    try:
-        with diagnosed(config):
-            return await take_local_mail(
-                raw,
-                config=config,
-                intake=intake,
-                recipients=recipients,
-                sender=sender,
-                agree=agree,
-                action=action,
-            )
-    finally:
-        await intake.close()
 
 
 def _agree(config: Config, submission: Submission, *, yes: bool, silent: bool) -> None:

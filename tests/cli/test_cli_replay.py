@@ -241,3 +241,24 @@ def test_known_mail_from_another_sender_asks_first(home):
     assert len(entries(home)) == 2
     replay(home, str(home / "mail.eml"), "--rcpt", "sales@example.com")
     assert len(entries(home)) == 3
+
+
+def test_several_files_are_replayed_in_order(home):
+    """Each mail has its spool id, in the order of the files; one that is none has its line, ends nothing, and
+    makes the command fail.
+    """
+    paths = []
+    for number in range(3):
+        paths.append(home / f"{number}.eml")
+        paths[-1].write_bytes(MAIL.replace(b"<1@", b"<%d@" % number) if number != 1 else b"\n")
+    words = [str(path) for path in (*paths, paths[0])]
+    told = replay(home, *words, "--rcpt", "support@example.com", "--json", code=1)
+    ids = [entry.spool_id for entry, _ in entries(home)]
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(line["file"], line["spool_id"], line["duplicate"]) for line in lines] == [
+        (words[0], ids[0], False),
+        (words[2], ids[1], False),
+        (words[0], ids[0], True),
+    ]
+    assert f"{words[1]}: there is no mail in it" in told.stderr
+    assert f"{words[0]}: this mail was here before" in told.stderr
