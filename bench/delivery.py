@@ -31,6 +31,7 @@ from spool_helpers import build_destination, build_submission
 
 from bench.parse import samples
 from bench.smtp import cpu_seconds
+from relay.cli.progress import tracked
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.load import load_config
 from relay.sandbox.service import running_sandbox, settings_of
@@ -197,7 +198,7 @@ def main() -> int:
         "| mail | deliveries/s | deliverer, CPU each | sandbox, CPU each |\n| --- | --- | --- | --- |",
         flush=True,
     )
-    for name, raw in kinds().items():
+    for name, raw in tracked("bench.delivery", list(kinds().items())):
         if options.only in name:
             found = run(
                 raw, options.mails, concurrency=options.concurrency, rate=1_000, burst=1_000, limit=1e6

@@ -28,6 +28,7 @@ import uvloop
 
 from bench.smtp import CONFIG
 from relay import telemetry
+from relay.cli.progress import tracked
 from relay.config.load import load_config
 from relay.smtp.connection import Connection
 from relay.smtp.counters import SharedCounters
@@ -167,7 +168,7 @@ async def compare(loads: list[Load], rounds: int) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)  # as the daemon's receivers have it
         found: dict[str, list[float]] = {load.name: [] for load in loads}
-        for _ in range(rounds):
+        for _ in tracked("bench.edge_cpu", range(rounds), is_silent=True):
             for load in loads:
                 found[load.name].append(await bench.run(load))
         for name, spent in found.items():

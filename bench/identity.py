@@ -26,6 +26,7 @@ from nsd import answers, nsd
 from bench import opendkim, source
 from bench import postfix as private_postfix
 from bench.smtp import CONFIG, Server, cpu_seconds, postfix, relay
+from relay.cli.progress import tracked
 
 #: policyd-spf asks the server of /etc/resolv.conf, and that has no port.
 _DNS_HOST = "127.0.0.53"
@@ -179,7 +180,7 @@ def measure(rivals: list[Rival], mail: bytes, *, rounds: int, seconds: float) ->
         counts[rival.server.name] = max(int(run(rival, _FIRST) * seconds), _SESSIONS)
         if rival.proof and (found := rival.proof()):
             raise RuntimeError(f"{rival.server.name} does not check: {found}")
-    for _ in range(rounds):
+    for _ in tracked("bench.identity", range(rounds), is_silent=True):
         for rival in rivals:
             count = counts[rival.server.name]
             before = cpu_seconds(rival.server.pids())

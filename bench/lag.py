@@ -29,6 +29,7 @@ from spool_helpers import build_destination, build_submission
 
 from bench.parse import HEADER, leaf, samples
 from relay.aws.clients import open_clients
+from relay.cli.progress import tracked
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.delivery.attempt import Delivery
 from relay.delivery.outcome import Delivered
@@ -164,7 +165,7 @@ async def _measure(rounds: int) -> dict[str, list[list[float]]]:
                 await asyncio.sleep(0.5)
                 task.cancel()
             found = {"idle": idle}
-            for name, raw in mails().items():
+            for name, raw in tracked("bench.lag", list(mails().items()), is_silent=True):
                 found[name] = [await desk.lags(raw) for _ in range(rounds)]
             return found
 

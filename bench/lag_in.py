@@ -33,6 +33,7 @@ from harness import until
 
 from relay import telemetry
 from relay.auth.body_hash import Canonicalisation, hash_body
+from relay.cli.progress import tracked
 from relay.config.model import Config
 from relay.smtp.listeners import Listeners
 from relay.smtp.sockets import open_socket
@@ -154,7 +155,7 @@ async def measure(rounds: int, only: str) -> dict[str, list[Lags]]:
             first = sign(_HEADER + b"Hello\r\n", rsa_key(2_048))
             await _watch_mail(ports[_SCANNED], home, first)
             found["idle"] = [await _watch(asyncio.sleep(0.5)) for _ in range(rounds)]
-            for name, (listener, mail) in mails.items():
+            for name, (listener, mail) in tracked("bench.lag_in", list(mails.items()), is_silent=True):
                 if clamd or listener != _SCANNED:
                     found[name] = [await _watch_mail(ports[listener], home, mail) for _ in range(rounds)]
     return found

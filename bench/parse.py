@@ -25,6 +25,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from relay.aws.request_limits import check_request
+from relay.cli.progress import tracked
 from relay.config.builtin import builtin_config
 from relay.contact.fit import fit
 from relay.contact.plan import Context
@@ -195,12 +196,22 @@ def main() -> int:
     ours = Ours()
     ours.whole(samples()["2 KB text"])  # the service model is read once a process
     works = {"stdlib": with_stdlib, "parse": ours.parse, "whole": ours.whole}
-    print(
-        f"{'':19}{'stdlib':>11}{'parse':>11}{'parse+fit':>11}{'faster':>9}{'worst':>8}{'target':>8}"
-        f"{'peak stdlib':>13}{'peak ours':>12}{'less':>8}{'target':>8}"
+    head = (
+        "mail",
+        "stdlib",
+        "parse",
+        "parse + fit",
+        "faster",
+        "worst",
+        "target",
+        "peak stdlib",
+        "peak ours",
+        "less",
+        "target",
     )
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head), flush=True)
     missed = False
-    for name, raw in samples().items():
+    for name, raw in tracked("bench.parse", list(samples().items())):
         found = rounds_of(works, raw, chosen.rounds)
         middle = {work: statistics.median(times) for work, times in found.items()}
         faster = middle["stdlib"] / middle["whole"]
@@ -209,12 +220,15 @@ def main() -> int:
         less = their_peak / our_peak
         wanted = TARGETS[name]
         missed |= faster < wanted[0] or less < wanted[1]
-        times = "".join(f"{seconds * 1e3:8.2f} ms" for seconds in middle.values())
-        goal = f"{wanted[1]:7.1f}x" if wanted[1] else f"{'-':>8}"
-        print(
-            f"{name:19}{times}{faster:8.1f}x{worst:7.1f}x{wanted[0]:7.1f}x"
-            f"{their_peak / 1e6:10.2f} MB{our_peak / 1e6:9.2f} MB{less:7.1f}x{goal}"
-        )
+        cells = [
+            name,
+            *(f"{seconds * 1e3:.2f} ms" for seconds in middle.values()),
+            *(f"{ratio:.1f}x" for ratio in (faster, worst, wanted[0])),
+            *(f"{octets / 1e6:.2f} MB" for octets in (their_peak, our_peak)),
+            f"{less:.1f}x",
+            f"{wanted[1]:.1f}x" if wanted[1] else "",
+        ]
+        print("| " + " | ".join(cells) + " |", flush=True)
     return 1 if chosen.check and missed else 0
 
 

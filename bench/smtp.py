@@ -24,6 +24,7 @@ from typing import Any
 from harness import Daemon, free_port, until
 
 from bench.postfix import Postfix, missing
+from relay.cli.progress import tracked
 
 ENV = {
     **os.environ,
@@ -243,9 +244,7 @@ def main() -> None:
         print(f"bench.smtp {why}; left out")
         return
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD), flush=True)
-    for load in LOADS:
-        if options.only not in load.name:
-            continue
+    for load in tracked("bench.smtp", [each for each in LOADS if options.only in each.name]):
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             home = Path(folder)
             servers = [

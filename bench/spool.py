@@ -28,6 +28,7 @@ from typing import Any
 
 from spool_helpers import NOW, build_config, build_destination, build_submission, fill
 
+from relay.cli.progress import tracked
 from relay.envelope import SpoolId
 from relay.spool.model import Filter, State, Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
@@ -109,7 +110,7 @@ async def compare(home: Path, *, rounds: int, seconds: float, size: int) -> dict
     seen: dict[str, dict[int, list[tuple[float, float, float]]]] = {
         way: {waiters: [] for waiters in WAITERS} for way in ("spool", "files")
     }
-    for turn in range(rounds):
+    for turn in tracked("bench.spool", range(rounds), is_silent=True):
         for waiters in WAITERS:
             for way in ("spool", "files"):
                 folder = home / f"{way}-{turn}-{waiters}"
@@ -229,13 +230,12 @@ def show_finished(columns: dict[int, dict[str, tuple[float, float]]]) -> None:
 
 def show(figures: dict[str, dict[int, list[float]]], backlog: dict[str, float], entries: int) -> None:
     if figures:
-        print(
-            f"{'waiters':>8}  {'spool/s':>9} {'p99 ms':>8} {'CPU us':>7}  {'files/s':>9} {'p99 ms':>8} {'CPU us':>7}  ratio"
-        )
+        head = ("waiters", "spool/s", "p99 ms", "CPU us", "files/s", "p99 ms", "CPU us", "ratio")
+        print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     for waiters in WAITERS if figures else ():
         ours, theirs = figures["spool"][waiters], figures["files"][waiters]
-        columns = " ".join(f"{rate:>9,.0f} {p99:>8.2f} {cpu:>7.0f} " for rate, p99, cpu in (ours, theirs))
-        print(f"{waiters:>8}  {columns} {ours[0] / theirs[0]:>5.1f}")
+        cells = [f"{rate:,.0f} | {p99:.2f} | {cpu:.0f}" for rate, p99, cpu in (ours, theirs)]
+        print(f"| {waiters} | {' | '.join(cells)} | {ours[0] / theirs[0]:.1f} |")
     if backlog:
         print(f"\nwith {entries:,} entries waiting, ms:")
         for name, milliseconds in backlog.items():

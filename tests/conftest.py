@@ -122,6 +122,30 @@ def papers(tmp_path_factory):
     return Papers(tmp_path_factory.mktemp("papers"))
 
 
+@pytest.fixture
+def report(request):
+    """The function that a campaign tells how much of how much it has done: a bar or lines beside the dots,
+    but none where several workers share the terminal.
+    """
+    from relay.cli.progress import showing_progress
+
+    if hasattr(request.config, "workerinput"):
+        yield lambda done, total: None
+        return
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    showing = showing_progress(request.node.name)
+    with capture.global_and_fixture_disabled():
+        show = showing.__enter__()
+
+    def tell(done, total):
+        with capture.global_and_fixture_disabled():
+            show(done, total)
+
+    yield tell
+    with capture.global_and_fixture_disabled():
+        showing.__exit__(None, None, None)
+
+
 @pytest.fixture(scope="module")
 def module_box():
     """One sandbox for a module's tests; they ask for `box`, which puts it right after each."""

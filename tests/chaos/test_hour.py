@@ -184,7 +184,8 @@ class Refusals:
 class Hour:
     """The relay's right half, what it talks to, and the mail that comes."""
 
-    def __init__(self, home: Path, *, seed: int) -> None:
+    def __init__(self, home: Path, *, seed: int, report: Callable[[int, int], None]) -> None:
+        self.report = report
         self.loop: SimulatedLoop = asyncio.get_running_loop()  # type: ignore[assignment]
         self.config = builtin_config(
             data_dir=home / "spool",
@@ -253,6 +254,7 @@ class Hour:
     async def receive(self, *, every: float, seconds: float) -> None:
         """For so long a mail every so many seconds on average, in waves; one in ten comes twice."""
         for number in itertools.count():
+            self.report(int(self.loop.time()), int(seconds))
             if self.loop.time() >= seconds:
                 return
             raw = mail_of(number)
@@ -389,11 +391,18 @@ def check_mail(hour: Hour) -> None:
             assert entry.contact_id or entry.reason == "already_there", entry
 
 
-def live(home: Path, monkeypatch: pytest.MonkeyPatch, *, seed: int, **weather: float) -> Hour:
+def live(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    report: Callable[[int, int], None],
+    *,
+    seed: int,
+    **weather: float,
+) -> Hour:
     began = time.monotonic()
 
     async def story() -> Hour:
-        hour = Hour(home, seed=seed)
+        hour = Hour(home, seed=seed, report=report)
         await pass_time(hour, monkeypatch, **weather)
         return hour
 
@@ -406,24 +415,24 @@ def live(home: Path, monkeypatch: pytest.MonkeyPatch, *, seed: int, **weather: f
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_four_minutes(tmp_path, monkeypatch):
+def test_four_minutes(tmp_path, monkeypatch, report):
     """Four minutes with several faults of each service: nothing lost, nothing twice, no rush, no leak."""
-    hour = live(tmp_path, monkeypatch, seed=1, seconds=240.0, healthy=5.0, ill=5.0, every=3.5)
+    hour = live(tmp_path, monkeypatch, report, seed=1, seconds=240.0, healthy=5.0, ill=5.0, every=3.5)
     assert min(len(service.suffered) for service in hour.services.values()) >= 4
 
 
 @pytest.mark.long
 @pytest.mark.timeout(120)
-def test_ten_minutes(tmp_path, monkeypatch):
+def test_ten_minutes(tmp_path, monkeypatch, report):
     """Ten minutes in which most faults come once: the same."""
-    hour = live(tmp_path, monkeypatch, seed=1, seconds=600.0, healthy=5.0, ill=5.0, every=3.5)
+    hour = live(tmp_path, monkeypatch, report, seed=1, seconds=600.0, healthy=5.0, ill=5.0, every=3.5)
     assert min(len(service.suffered) for service in hour.services.values()) >= 6
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
-def test_an_hour(tmp_path, monkeypatch):
+def test_an_hour(tmp_path, monkeypatch, report):
     """An hour in which every fault comes several times: the same."""
-    hour = live(tmp_path, monkeypatch, seed=2, seconds=3_600.0, healthy=15.0, ill=12.0, every=2.5)
+    hour = live(tmp_path, monkeypatch, report, seed=2, seconds=3_600.0, healthy=15.0, ill=12.0, every=2.5)
     assert hour.services["s3"].suffered.keys() == S3_FAULTS.keys()
     assert hour.services["connect"].suffered.keys() == CONNECT_FAULTS.keys()
