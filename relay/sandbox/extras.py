@@ -131,7 +131,3 @@ class SandboxExtras:
             )
             for file in (contact.attachments if contact is not None else ())
         )
-
-    async def clear(self) -> None:
-        """Forget the contacts."""
-        self._box.book.clear()

@@ -149,6 +149,3 @@ class Extras(Protocol):
 
     async def contact_files(self, contact_id: str) -> Sequence[ContactFile]:
         """The files of a contact in the order of its request; empty where there is no such contact."""
-
-    async def clear(self) -> None:
-        """Forget the contacts."""

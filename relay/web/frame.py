@@ -20,8 +20,8 @@ from relay.web.rendering import clean
 #: Characters of HTML that are read: of real mail one in ten thousand has more.
 MOST_CHARACTERS: Final = 1_000_000
 #: Tokens that are read, and elements that may stand inside each other; newsletters have up to 80.
-_MOST_TOKENS: Final = 30_000
-_MOST_DEPTH: Final = 160
+MOST_TOKENS: Final = 30_000
+MOST_DEPTH: Final = 160
 #: Octets of pictures inside a document.
 MOST_PICTURES: Final = 8_000_000
 _MOST_VALUE: Final = 4_000
@@ -54,7 +54,7 @@ _SPANS = frozenset({"colspan", "rowspan", "start", "size", "border", "cellpaddin
 #: Columns and rows that a cell may span; a hundred cost a browser seconds.
 _MOST_SPAN = 20
 #: Characters of style sheets; real ones have a tenth.
-_MOST_CSS: Final = 200_000
+MOST_CSS: Final = 200_000
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _SCHEME = re.compile(r"(?:https?://|mailto:|tel:)", re.IGNORECASE)
 _DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|gif|webp);base64,[A-Za-z0-9+/=\s]*+\Z", re.IGNORECASE)
@@ -90,7 +90,7 @@ def build_frame(source: str, *, pictures: Mapping[str, str]) -> Frame:
     """The document for HTML of a mail; `pictures` has the data URL of each Content-ID that may be drawn."""
     writer = _Writer(pictures)
     tokens = Scanner(source[:MOST_CHARACTERS]).tokens()
-    for token in islice(tokens, _MOST_TOKENS):
+    for token in islice(tokens, MOST_TOKENS):
         writer.take(token)
     cut = len(source) > MOST_CHARACTERS or next(tokens, None) is not None
     return Frame(document=_HEAD + writer.finish() + "</body></html>", cut=cut, remote=writer.remote)
@@ -98,7 +98,7 @@ def build_frame(source: str, *, pictures: Mapping[str, str]) -> Frame:
 
 def content_ids(source: str) -> frozenset[str]:
     """The Content-IDs of pictures that HTML shows, in lower case (RFC 2392)."""
-    tokens = islice(Scanner(source[:MOST_CHARACTERS]).tokens(), _MOST_TOKENS)
+    tokens = islice(Scanner(source[:MOST_CHARACTERS]).tokens(), MOST_TOKENS)
     return frozenset(
         found
         for token in tokens
@@ -120,7 +120,7 @@ class _Writer:
         self._written: list[str] = []
         self._open: list[str] = []
         self._left_open: dict[str, int] = {}
-        self._css_left = _MOST_CSS
+        self._css_left = MOST_CSS
         self.remote = 0
 
     def take(self, token: Token) -> None:
@@ -148,7 +148,7 @@ class _Writer:
         while self._open and self._open[-1] in ended:
             self._pop()
         if name not in _VOID:
-            if len(self._open) >= _MOST_DEPTH:
+            if len(self._open) >= MOST_DEPTH:
                 return
             self._open.append(name)
             self._left_open[name] = self._left_open.get(name, 0) + 1

@@ -48,7 +48,7 @@ class ListPages:
         """Answer with the strip alone."""
         async with asyncio.timeout(ANSWER_SECONDS):
             status = await self._shell.view.status()
-        return page("strip.html", self._shell.strip_values(status))
+        return page("strip.html", await self._shell.strip_values(status))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Answer with a mark for each change, until the listener goes.

@@ -29,7 +29,7 @@ SIDES: Final = {
     "transcript": "SMTP",
 }
 #: Characters of text on the page; the original has all.
-_TEXT_CHARACTERS: Final = 300_000
+TEXT_CHARACTERS: Final = 300_000
 #: Header fields on the page, and characters of each.
 HEADER_FIELDS: Final = 1_000
 _CONTENT_SECONDS: Final = 30.0
@@ -156,7 +156,7 @@ class MailPages:
             "side": side,
             "sides": sides,
             "frame": await self._frame_notes(mail) if side == "message" else {},
-            "text_characters": _TEXT_CHARACTERS,
+            "text_characters": TEXT_CHARACTERS,
             "header_fields": HEADER_FIELDS,
             "fetched": fetched,
             "transcript": transcript,

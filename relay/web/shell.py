@@ -80,7 +80,7 @@ class Shell:
                 self.view.status(), self.view.routes(), self._list(query)
             )
         return {
-            **self.strip_values(status),
+            **await self.strip_values(status),
             **self.list_values(query or Query(), listed),
             **self.person_values(request),
             "routes": routes,
@@ -101,9 +101,11 @@ class Shell:
             "said": self.notes.take(request.query.get("said", "")),
         }
 
-    def strip_values(self, status: Status) -> Mapping[str, Any]:
-        """The values of the strip."""
-        return {"status": status, "is_sandbox": self.extras is not None}
+    async def strip_values(self, status: Status) -> Mapping[str, Any]:
+        """The values of the strip, in a sandbox with the faults that are in force."""
+        faults = () if self.extras is None else await self.extras.faults()
+        in_force = tuple(each for each in faults if each.value not in ("", "0"))
+        return {"status": status, "is_sandbox": self.extras is not None, "in_force": in_force}
 
     def list_values(self, query: Query, listed: RowPage) -> Mapping[str, Any]:
         """The values of the list."""

@@ -209,7 +209,7 @@ class MailView:
     #: The peer: address, HELO name, TLS.
     peer: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     results: tuple[Result, ...] = ()
-    #: Adaptations in words, each with its code.
+    #: Adaptations: the words of each, then its code.
     adaptations: tuple[tuple[str, str], ...] = ()
     files: tuple[File, ...] = ()
     #: The request without its URLs, as sent; the body may be cut. None before the first one.

@@ -58,6 +58,3 @@ class ValueExtras:
 
     async def contact_files(self, contact_id):
         return [ContactFile(name=self.word, size=1, sha256=self.word, state="available")]
-
-    async def clear(self):
-        self.set.append("clear")

@@ -135,3 +135,26 @@ async def test_changes_that_the_state_allows_are_offered(serve, state, offered):
     assert set(re.findall(r'name="action" value="(\w+)"', text)) == offered
     text, _ = await text_of(await serve(view, actions=False), MAIL)
     assert "form_token" not in text
+
+
+async def test_what_is_known_is_shown_in_words(serve):
+    """Verdicts with reasons, adaptations in words, steps with times, the peer, what became of each file, and
+    related mails.
+    """
+    kept = file(number=1, name="setup.exe", sent=False, why="Connect does not take it.")
+    mail = mail_view(
+        adaptations=(("A note stands at the end.", "body.note"),),
+        files=(file(), kept),
+        related=(row(7),),
+    )
+    text, _ = await text_of(await serve(ValueView(mail)), MAIL)
+    assert "<li>A note stands at the end. <code>body.note</code></li>" in text
+    for words in (
+        "aligned by DKIM",
+        "+2.0 s",
+        "mx.kunde.example",
+        "Connect does not take it.",
+        "Order 7",
+        "2 files",
+    ):
+        assert words in text

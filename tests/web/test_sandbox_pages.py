@@ -90,3 +90,10 @@ async def test_transcripts_are_shown(serve):
         assert (await text_of(client, path))[0].count("EHLO there") >= 3
     assert "not among the last" in (await text_of(client, "/sessions/2", 404))[0]
     assert "As Connect fetched them" not in (await text_of(client, MAIL))[0]
+
+
+async def test_faults_in_force_are_on_the_strip(serve):
+    """A fault that is in force is told on each page, and in the strip that is asked for anew."""
+    client = await serve(ValueView(mail_view()), extras=ValueExtras())
+    for path in ("/", "/strip", "/try", MAIL):
+        assert "Faults in force: <b>share.fault</b> 0.5" in (await text_of(client, path))[0]

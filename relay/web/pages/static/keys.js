@@ -1,5 +1,5 @@
 // The keys of the page; none of them while somebody writes, or with Ctrl, Alt or Meta.
-export function startKeys(list) {
+export function startKeys(list, refresh) {
   const help = document.getElementById("help");
   const button = document.getElementById("help-open");
   const search = document.getElementById("q");
@@ -13,8 +13,13 @@ export function startKeys(list) {
       search.focus();
       search.select();
     },
-    o: () => document.getElementById("original")?.click(),
-    r: () => document.getElementById("retry")?.focus(),
+    o: () => list?.enter(),
+    e: () => document.getElementById("original")?.click(),
+    r: () => {
+      const retry = document.getElementById("retry");
+      if (retry) retry.focus();
+      else refresh?.();
+    },
     u: () => document.querySelector(".back a")?.click(),
     "?": () => help.showModal(),
   };

@@ -142,14 +142,28 @@ export function startList() {
     if (!all.length) return;
     const now = all.indexOf(current() ?? document.activeElement);
     const next = all[Math.min(Math.max(now + by, 0), all.length - 1)];
-    if (next && next !== current()) open(next.href);
+    if (next && next !== current()) {
+      open(next.href);
+      announce.textContent = next.querySelector(".subject").textContent;
+    }
     if (next === all[all.length - 1]) {
       const more = rows.querySelector(".more a");
       if (more) older(more);
     }
   }
 
+  // Into the mail that is open; into the one that has the focus or is the first where none is.
+  async function enter() {
+    const article = document.querySelector("#mail[data-reference]");
+    if (article) {
+      article.focus({ preventScroll: true });
+      return;
+    }
+    const link = document.activeElement.closest(".row > a") ?? links()[0];
+    if (link) await open(link.href, { focus: true });
+  }
+
   choose(document.querySelector("#mail[data-reference]")?.dataset.reference);
   watch();
-  return { refresh, step };
+  return { refresh, step, enter };
 }

@@ -65,4 +65,5 @@ export function follow(list) {
   setInterval(() => {
     if (!document.hidden && !busy) refreshStrip().catch(() => {});
   }, AGAIN_MILLISECONDS);
+  return refresh;
 }

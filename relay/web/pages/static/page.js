@@ -8,6 +8,5 @@ import { startForms } from "./forms.js";
 
 localise(document);
 const list = startList();
-startKeys(list);
 startForms();
-follow(list);
+startKeys(list, follow(list));
