@@ -72,14 +72,17 @@ async def test_each_figure_leads_to_the_mails_that_it_counts(spool, client):
     assert sorted(found) == sorted(references(text))
 
 
+@pytest.mark.process  # a worker understands the mail
 async def test_a_mail_is_opened_and_changed(spool, client):
-    """Each mail of the list opens; the held one is released by the page, which says so."""
+    """The held mail opens with its words and header, and is released by the page, which says so."""
     await fill(spool)
     text, _ = await text_of(client, "/?state=held")
     (reference,) = references(text)
     way = f"/mails/{quote(reference)}"
     mail, _ = await text_of(client, way)
     assert "policy.x" in mail
+    assert re.search(r'<pre class="text"[^>]*>Words', mail)
+    assert "ann@customer.example" in (await text_of(client, f"{way}?side=headers"))[0]
     token = re.search(r'name="form_token" value="([^"]+)"', mail)[1]
     form = {"form_token": token, "action": "release", "reason": "looked at it"}
     async with client.post(f"{way}/change", data=form) as answer:
