@@ -8,7 +8,7 @@ errors become RemoteError here. Never repeats a call: the client does, some time
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ _CONDITION_FAILED = "ConditionalCheckFailedException"
 _CANCELLED = "TransactionCanceledException"
 
 Key = tuple[str, str]
+#: Told of an answer: the operation, the answer, and when it was asked for.
+Heed = Callable[[str, Mapping[str, Any], int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,8 @@ class Update:
 
     key: Key
     text: str
-    condition: Condition
+    values: Mapping[str, Value] = field(default_factory=dict)
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,20 +128,38 @@ class Page:
 class Database:
     """A table, by a client that `relay.aws.clients` makes."""
 
-    def __init__(self, client: Any, table: str, *, keys: tuple[str, str] = ("pk", "sk")) -> None:
+    def __init__(
+        self,
+        client: Any,
+        table: str,
+        *,
+        keys: tuple[str, str],
+        steady: Callable[[], int] = lambda: 0,
+        heed: Heed = lambda _operation, _answer, _asked_at: None,
+    ) -> None:
+        """`heed` is told of every answer, and when it was asked for by the clock `steady`."""
         self._client = client
         self._table = table
         self._keys = keys
+        self._steady = steady
+        self._heed = heed
+
+    async def _call(self, operation: str, *, seconds: float, **arguments: Any) -> Any:
+        asked_at = self._steady()
+        async with remote_call(SERVICE, timeout_seconds=seconds):
+            with readable_answer(SERVICE):
+                answer = await getattr(self._client, operation)(ReturnConsumedCapacity="TOTAL", **arguments)
+                self._heed(operation, answer, asked_at)
+        return answer
 
     def _key(self, key: Key) -> dict[str, Any]:
         return dump_item(dict(zip(self._keys, key, strict=True)))
 
     async def get(self, key: Key, *, seconds: float = SECONDS) -> Item | None:
         """The item of a key, as it is now. Returns None if there is none."""
-        async with remote_call(SERVICE, timeout_seconds=seconds):
-            answer = await self._client.get_item(
-                TableName=self._table, Key=self._key(key), ConsistentRead=True
-            )
+        answer = await self._call(
+            "get_item", seconds=seconds, TableName=self._table, Key=self._key(key), ConsistentRead=True
+        )
         with readable_answer(SERVICE):
             return load_item(answer["Item"]) if "Item" in answer else None
 
@@ -154,8 +175,7 @@ class Database:
         found: dict[Key, Item] = {}
         left: Any = {"Keys": [self._key(key) for key in keys], "ConsistentRead": True}
         for _ in range(MOST_KEYS):  # an answer has one item at least
-            async with remote_call(SERVICE, timeout_seconds=seconds):
-                answer = await self._client.batch_get_item(RequestItems={self._table: left})
+            answer = await self._call("batch_get_item", seconds=seconds, RequestItems={self._table: left})
             with readable_answer(SERVICE):
                 items = [load_item(each) for each in answer["Responses"].get(self._table, ())]
                 found |= {(str(each[self._keys[0]]), str(each[self._keys[1]])): each for each in items}
@@ -183,15 +203,16 @@ class Database:
         seconds: float = SECONDS,
     ) -> Page:
         """A page of the items of a partition; of an index, as it was a moment ago."""
-        async with remote_call(SERVICE, timeout_seconds=seconds):
-            answer = await self._client.query(
-                TableName=self._table,
-                **wanted.arguments("KeyConditionExpression"),
-                **({"IndexName": index} if index else {"ConsistentRead": True}),
-                **({"Limit": limit} if limit else {}),
-                **({"ExclusiveStartKey": start} if start else {}),
-                ScanIndexForward=not backwards,
-            )
+        answer = await self._call(
+            "query",
+            seconds=seconds,
+            TableName=self._table,
+            **wanted.arguments("KeyConditionExpression"),
+            **({"IndexName": index} if index else {"ConsistentRead": True}),
+            **({"Limit": limit} if limit else {}),
+            **({"ExclusiveStartKey": start} if start else {}),
+            ScanIndexForward=not backwards,
+        )
         with readable_answer(SERVICE):
             return Page(
                 items=[load_item(each) for each in answer["Items"]], next=answer.get("LastEvaluatedKey")
@@ -217,14 +238,15 @@ class Database:
         """The number of items of an index's partition, as it was a moment ago."""
         total, start = 0, None
         while True:
-            async with remote_call(SERVICE, timeout_seconds=seconds):
-                answer = await self._client.query(
-                    TableName=self._table,
-                    IndexName=index,
-                    Select="COUNT",
-                    **wanted.arguments("KeyConditionExpression"),
-                    **({"ExclusiveStartKey": start} if start else {}),
-                )
+            answer = await self._call(
+                "query",
+                seconds=seconds,
+                TableName=self._table,
+                IndexName=index,
+                Select="COUNT",
+                **wanted.arguments("KeyConditionExpression"),
+                **({"ExclusiveStartKey": start} if start else {}),
+            )
             with readable_answer(SERVICE):
                 total += int(answer["Count"])
                 start = answer.get("LastEvaluatedKey")
@@ -239,12 +261,13 @@ class Database:
         seconds: float = 60.0,
     ) -> Page:
         """A page of all items, in no order."""
-        async with remote_call(SERVICE, timeout_seconds=seconds):
-            answer = await self._client.scan(
-                TableName=self._table,
-                **(wanted.arguments("FilterExpression") if wanted else {}),
-                **({"ExclusiveStartKey": start} if start else {}),
-            )
+        answer = await self._call(
+            "scan",
+            seconds=seconds,
+            TableName=self._table,
+            **(wanted.arguments("FilterExpression") if wanted else {}),
+            **({"ExclusiveStartKey": start} if start else {}),
+        )
         with readable_answer(SERVICE):
             return Page(
                 items=[load_item(each) for each in answer["Items"]], next=answer.get("LastEvaluatedKey")
@@ -261,8 +284,7 @@ class Database:
         if word == "Update":
             arguments["ReturnValues"] = "ALL_NEW"
         try:
-            async with remote_call(SERVICE, timeout_seconds=seconds):
-                answer = await getattr(self._client, call)(**arguments)
+            answer = await self._call(call, seconds=seconds, **arguments)
         except RemoteError as exc:
             if exc.code != _CONDITION_FAILED or not isinstance(exc.__cause__, ClientError):
                 raise
@@ -286,8 +308,9 @@ class Database:
         """
         items = [dict([self._write(action)]) for action in actions]
         try:
-            async with remote_call(SERVICE, timeout_seconds=seconds):
-                await self._client.transact_write_items(TransactItems=items, ClientRequestToken=token)
+            await self._call(
+                "transact_write_items", seconds=seconds, TransactItems=items, ClientRequestToken=token
+            )
         except RemoteError as exc:
             if exc.code != _CANCELLED or not isinstance(exc.__cause__, ClientError):
                 raise
@@ -311,14 +334,12 @@ class Database:
                     "Item": dump_item(item),
                     **(condition.arguments() if condition else {}),
                 }
-            case Update(text=text):
-                assert condition is not None
-                texts = {"UpdateExpression": text, "ConditionExpression": condition.text}
-                return "Update", {
-                    **table,
-                    "Key": self._key(action.key),
-                    **_expression(texts, condition.values),
-                }
+            case Update(text=text, values=values):
+                texts = {"UpdateExpression": text}
+                if condition:
+                    texts["ConditionExpression"] = condition.text
+                    values = {**values, **condition.values}
+                return "Update", {**table, "Key": self._key(action.key), **_expression(texts, values)}
             case Delete():
                 return "Delete", {
                     **table,

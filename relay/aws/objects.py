@@ -8,7 +8,7 @@ an object is for.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, BinaryIO
 
 from botocore.exceptions import ClientError
@@ -32,9 +32,23 @@ def seconds_for(size: int) -> float:
 class Objects:
     """A bucket, by a client that `relay.aws.clients` makes."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        count: Callable[[str, Mapping[str, Any]], None] = lambda _operation, _answer: None,
+    ) -> None:
+        """`count` is told of every answer."""
         self._client = client
         self._bucket = bucket
+        self._count = count
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        with readable_answer(_SERVICE):
+            answer = await getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+            self._count(operation, answer)
+            return answer
 
     async def put(
         self,
@@ -58,8 +72,8 @@ class Objects:
         try:
             async with remote_call(_SERVICE, timeout_seconds=seconds or seconds_for(size)):
                 with readable_answer(_SERVICE):
-                    answer = await self._client.put_object(
-                        Bucket=self._bucket,
+                    answer = await self._call(
+                        "put_object",
                         Key=key,
                         Body=body,
                         ContentLength=size,
@@ -79,7 +93,7 @@ class Objects:
     async def _prove(self, key: str, etag: str, *, checksum: str, size: int) -> None:
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
             with readable_answer(_SERVICE):
-                head = await self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+                head = await self._call("head_object", Key=key, ChecksumMode="ENABLED")
         check_head(head, etag=etag, checksum=checksum, size=size)
 
     async def find(self, key: str) -> Mapping[str, str] | None:
@@ -87,7 +101,7 @@ class Objects:
         try:
             async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
                 with readable_answer(_SERVICE):
-                    head = await self._client.head_object(Bucket=self._bucket, Key=key)
+                    head = await self._call("head_object", Key=key)
         except RemoteError as exc:
             if _is_missing(exc):
                 return None
@@ -111,8 +125,8 @@ class Objects:
         try:
             async with remote_call(_SERVICE, timeout_seconds=seconds_for(wanted)):
                 with readable_answer(_SERVICE):
-                    answer = await self._client.get_object(
-                        Bucket=self._bucket,
+                    answer = await self._call(
+                        "get_object",
                         Key=key,
                         **({} if whole else {"Range": f"bytes={at}-{at + wanted - 1}"}),
                     )
@@ -128,14 +142,14 @@ class Objects:
     async def remove(self, key: str) -> None:
         """Remove an object; harmless if there is none."""
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
-            await self._client.delete_object(Bucket=self._bucket, Key=key)
+            await self._call("delete_object", Key=key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1_000) -> list[str]:
         """Keys below a prefix that come after another, in order."""
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
             with readable_answer(_SERVICE):
-                answer = await self._client.list_objects_v2(
-                    Bucket=self._bucket,
+                answer = await self._call(
+                    "list_objects_v2",
                     Prefix=prefix,
                     MaxKeys=limit,
                     **({"StartAfter": after} if after else {}),

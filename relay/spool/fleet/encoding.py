@@ -189,7 +189,7 @@ def build_entry(entry: EntryRecord) -> Item:
             "tok": entry.token,
             "sent": entry.sent_at,
             "doubt": entry.in_doubt_since,
-            "req": request.attempt if request else None,
+            "req": request.name if request else None,
             "reqsize": request.size if request else None,
             "reqsha": request.sha256 if request else None,
             "requntil": request.expires_at if request else None,
@@ -214,7 +214,7 @@ def parse_entry(item: Item) -> EntryRecord:
         if number is None:
             raise ValueError("it is a mail")
         accepted_at, due = read.number("at"), read.maybe_text("due")
-        attempt = read.maybe_number("req")
+        request = read.maybe_text("req")
         captured = read.maybe_text("cap")
         return EntryRecord(
             spool_id=spool_id,
@@ -237,9 +237,9 @@ def parse_entry(item: Item) -> EntryRecord:
             sent_at=read.maybe_number("sent"),
             in_doubt_since=read.maybe_number("doubt"),
             request=None
-            if attempt is None
+            if request is None
             else StoredRequest(
-                attempt=attempt,
+                name=request,
                 size=read.number("reqsize"),
                 sha256=read.octets("reqsha"),
                 expires_at=read.number("requntil"),

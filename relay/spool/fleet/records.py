@@ -55,8 +55,8 @@ class MailRecord:
 class StoredRequest:
     """A request in S3."""
 
-    #: The attempt that stored it, a part of its key.
-    attempt: int
+    #: The name that its object has, unlike any other.
+    name: str
     size: int
     sha256: bytes
     #: When the URLs in it expire, in microseconds since 1970.

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from relay.domains import normalise_address
 from relay.envelope import Destination, SpoolId
@@ -142,11 +143,44 @@ def raw_object(prefix: str, spool_id: str) -> str:
     return f"{prefix}raw/{spool_id}"
 
 
-def request_object(prefix: str, reference: str, attempt: int) -> str:
-    """The object of a stored request: every attempt has its own, so that none is overwritten."""
-    return f"{prefix}req/{reference}.{attempt}"
+def request_object(prefix: str, reference: str, name: str) -> str:
+    """The object of a stored request: every request has its own, so that none is overwritten."""
+    return f"{prefix}req/{reference}.{name}"
 
 
 def probe_object(prefix: str, node: str) -> str:
     """The object of a node's writes without meaning."""
     return f"{prefix}probe/{node}"
+
+
+def build_definition(table: str) -> Mapping[str, Any]:
+    """The definition of the table, as CreateTable takes it."""
+    indexes = (
+        (DUE_INDEX, (DUE_QUEUE, DUE_AT), ("att", "epoch", "at", "route", "prio", "net", "dom", "to")),
+        (MESSAGE_INDEX, (MESSAGE_INDEX, PARTITION), ("cid", "at", "inst", "auth", "from")),
+        (CONTACT_INDEX, (CONTACT_INDEX,), ()),
+        (SENT_INDEX, (SENT_INDEX,), ("cid",)),
+    )
+    names = dict.fromkeys([PARTITION, SORT, *(name for _, keys, _ in indexes for name in keys)])
+    return {
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
+        "KeySchema": _build_keys((PARTITION, SORT)),
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": index,
+                "KeySchema": _build_keys(keys),
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(more)}
+                if more
+                else {"ProjectionType": "KEYS_ONLY"},
+            }
+            for index, keys, more in indexes
+        ],
+    }
+
+
+def _build_keys(names: Sequence[str]) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
+    ]

@@ -95,7 +95,7 @@ ENTRIES = st.builds(
     request=st.none()
     | st.builds(
         StoredRequest,
-        attempt=st.integers(0, 1000),
+        name=SOME,
         size=st.integers(0, 10**8),
         sha256=st.binary(max_size=32),
         expires_at=INSTANTS,
@@ -257,7 +257,7 @@ def test_instants_sort_as_keys(one, other):
 def test_records_become_an_entry_of_the_interface():
     """Every field of the two records that the interface has is in its entry."""
     entry = replace(
-        ENTRY, sent_at=7, in_doubt_since=8, request=StoredRequest(attempt=1, size=2, sha256=b"", expires_at=9)
+        ENTRY, sent_at=7, in_doubt_since=8, request=StoredRequest(name="r", size=2, sha256=b"", expires_at=9)
     )
     joined = join(MAIL, entry, request=b"{}")
     assert joined.reference == f"{ENTRY.spool_id}.1" == entry.reference
