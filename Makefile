@@ -41,6 +41,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The emulator of DynamoDB and S3 behind the tests of the fleet pins its own botocore: it has an environment of its own.
+FLEET := .venv-fleet
+$(FLEET)/.ready: requirements-fleet.lock
+	@test -x $(FLEET)/bin/python || $(PYTHON) -m venv $(FLEET)
+	@echo "setting up $(FLEET) (half a minute, once)"
+	@$(FLEET)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fleet.lock
+	@touch $@
+
 demo: $(READY)
 	@$(BIN)/python -m relay.sandbox.demo $(if $(STAY),--stay)
 
@@ -58,7 +66,7 @@ quick: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest $(BESIDE) 3
 
-system: $(READY)
+system: $(READY) $(FLEET)/.ready
 	@$(BIN)/python -m pytest -m "system and not long" $(BESIDE) 2
 
 screenshots: $(READY)
@@ -97,4 +105,4 @@ format: $(READY)
 
 clean:
 	find relay tests bench -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage*
+	rm -rf $(VENV) $(FLEET) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage*

@@ -42,7 +42,13 @@ def needed(requirements):
 
 @pytest.mark.parametrize(
     "name",
-    ["requirements.lock", "requirements-run.lock", "requirements-otel.lock", "requirements-validators.lock"],
+    [
+        "requirements.lock",
+        "requirements-run.lock",
+        "requirements-otel.lock",
+        "requirements-fleet.lock",
+        "requirements-validators.lock",
+    ],
 )
 def test_every_package_is_pinned_and_hashed(name):
     """The whole lock suits pip --require-hashes, and no index is named in it."""

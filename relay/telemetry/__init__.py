@@ -46,6 +46,7 @@ from relay.telemetry.deliveries import (
     service_moved,
 )
 from relay.telemetry.emf import Samples, read_samples
+from relay.telemetry.fleet import fleet_led, fleet_lost
 from relay.telemetry.hooks import (
     hook_attributes_dropped,
     hook_blocked,
@@ -138,6 +139,8 @@ __all__ = [
     "entries_accepted",
     "exposition",
     "fault_caught",
+    "fleet_led",
+    "fleet_lost",
     "flush_log",
     "gate_moved",
     "handshake_failed",

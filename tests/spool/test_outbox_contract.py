@@ -231,7 +231,7 @@ async def test_probe_takes_one_entry_of_each_address(put, outbox):
     assert await outbox.find_probes("broken") == []
     await outbox.defer(claimed[0], until=later(600), reason="r", detail="", now=NOW)
     (probe,) = await claim(outbox, probes=await outbox.find_probes("broken"))
-    assert probe.entry_id != claimed[0].entry_id, "what was due first comes first"
+    assert probe.reference != claimed[0].reference, "what was due first comes first"
 
 
 async def test_probes_are_of_ten_addresses_by_what_is_due_first(put, outbox):

@@ -8,6 +8,7 @@ finished. Never does I/O.
     M#<spool id>    E#<number>    one of its entries
     G#<fingerprint> <way>         a guard: the newest mail of these octets by this way
     L#<spool id>    E#<number>    the ledger's record of an entry, kept long after the mail
+    S#<spool id>    E#<number>    what the page shows of an entry
     CTRL            <subject>     the leader, pauses, holds, names of routes
     MEMORY          <name>        what the leader remembers for the next, such as alarms
 """
@@ -80,6 +81,11 @@ def entry_key(spool_id: str, number: int) -> Key:
 def ledger_key(spool_id: str, number: int) -> Key:
     """The key of the ledger's record of an entry."""
     return f"L#{spool_id}", f"E#{number:06}"
+
+
+def shown_key(spool_id: str, number: int) -> Key:
+    """The key of what the page shows of an entry. No query of a mail reads it."""
+    return f"S#{spool_id}", f"E#{number:06}"
 
 
 def split_key(key: Key) -> tuple[SpoolId, int | None]:

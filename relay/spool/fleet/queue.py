@@ -1,0 +1,89 @@
+"""The queue of a fleet as the leader sees it: what is due, by the index of due entries.
+
+Owns the questions to that index. What it shows is a hint, a moment old: the entry itself decides, under the
+condition of each change (`relay.spool.fleet.fence`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from relay.aws.database import Condition
+from relay.aws.values import Item
+from relay.errors import SpoolCorruptError
+from relay.spool.fleet import tables
+from relay.spool.fleet.encoding import build_instant, parse_instant
+from relay.spool.fleet.items import Reader
+from relay.spool.fleet.store import Store
+from relay.spool.fleet.turns import Waiting
+from relay.spool.groups import PRIORITIES
+
+#: Due entries of a route and priority that one claim looks at; turns are fair among them.
+LOOK: Final = 400
+_ALL: Final = 100_000
+_EVER: Final = 10**17 - 1
+
+
+def read_hint(item: Item) -> Waiting | None:
+    """The entry that an index shows. Returns None for one that cannot be read."""
+    try:
+        with Reader(item) as read:
+            return Waiting(
+                key=(read.text(tables.PARTITION), read.text(tables.SORT)),
+                route=read.text("route"),
+                priority=read.number("prio"),
+                network=read.number("net"),
+                domain=read.number("dom"),
+                due_at=parse_instant(read.text(tables.DUE_AT)),
+                address=read.text("to"),
+                accepted_at=read.number("at"),
+                epoch=read.number("epoch"),
+                attempts=read.number("att"),
+            )
+    except SpoolCorruptError:
+        return None
+
+
+async def look(
+    store: Store, queue: str, *, until: int = _EVER, limit: int = LOOK, since: int = 0
+) -> list[Waiting]:
+    """The first entries of a queue that are due between these instants, the first due first."""
+    wanted = Condition(
+        text="#q = :q AND #due BETWEEN :since AND :until",
+        values={"q": queue, "since": build_instant(since), "until": build_instant(until)},
+    )
+    async with store.asked() as (database, _):
+        items = await database.query_all(wanted, index=tables.DUE_INDEX, limit=limit)
+    return [hint for item in items if (hint := read_hint(item))]
+
+
+async def look_at_routes(
+    store: Store, routes: Iterable[str], *, until: int = _EVER, limit: int = LOOK
+) -> dict[str, list[Waiting]]:
+    """The first due entries of each of these routes, of each priority."""
+    lanes = [(route, priority) for route in routes for priority in PRIORITIES]
+    found = await asyncio.gather(
+        *(
+            look(store, tables.queue_of(route, priority), until=until, limit=limit)
+            for route, priority in lanes
+        )
+    )
+    by_route: dict[str, list[Waiting]] = {}
+    for (route, _), entries in zip(lanes, found, strict=True):
+        if entries:
+            by_route.setdefault(route, []).extend(entries)
+    return by_route
+
+
+async def look_at_leased(store: Store) -> Sequence[Waiting]:
+    """Every entry that is leased."""
+    return await look(store, tables.LEASED_QUEUE, limit=_ALL)
+
+
+async def count(store: Store, queue: str) -> int:
+    """The number of entries in a queue."""
+    async with store.asked() as (database, _):
+        wanted = Condition(text="#q = :q", values={"q": queue})
+        return await database.count(wanted, index=tables.DUE_INDEX)

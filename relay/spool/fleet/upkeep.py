@@ -1,0 +1,59 @@
+"""The upkeep of a fleet's spool by whoever delivers: holds of routes, counts, alarms, probes.
+
+Owns the methods of an `Outbox` that need no lead and know of no entry under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from relay.spool.audit import Audited
+from relay.spool.fleet import aging, control, days, memory, tables
+from relay.spool.fleet.intake import probe
+from relay.spool.fleet.store import Store
+from relay.spool.interface import Outbox, Pause
+from relay.spool.model import DayCount, Paused, PolicyCount
+
+
+class Upkeep(Outbox):
+    """The part of the `Outbox` that is not about attempts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
+        return await control.hold_route(self._store, route, reason=reason, detail=detail, now=now)
+
+    async def resume_route(self, route: str) -> bool:
+        return await control.resume_route(self._store, route)
+
+    async def resume_unused(self, route: str) -> bool:
+        return False if await aging.is_used(self._store, route) else await self.resume_route(route)
+
+    async def paused(self) -> Paused:
+        return (await control.look(self._store)).paused
+
+    async def add_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
+        await days.add_counts(self._store, counts)
+
+    async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:  # noqa: ARG002 - see below
+        return 0  # the janitor's
+
+    async def untold_actions(self) -> Sequence[Audited]:
+        return ()  # no action is kept yet
+
+    async def note_told(self, number: int) -> None:
+        """Nothing is kept yet."""
+
+    async def probe(self) -> None:
+        await probe(self._store)
+
+    async def make_room(self) -> int:
+        return 0  # S3 has no end
+
+    async def load_alarms(self) -> str:
+        return await memory.load_text(self._store, tables.ALARMS)
+
+    async def save_alarms(self, text: str) -> bool:
+        return await memory.save_text(self._store, tables.ALARMS, text)

@@ -1,0 +1,141 @@
+"""The fleet's spool as tests open it: a table and a prefix of its own for each, on loopback."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from spool_helpers import build_config
+
+from relay.config.fleet import Fleet
+from relay.config.model import Config
+from relay.spool.fleet.intake import FleetIntake
+from relay.spool.fleet.outbox import FleetOutbox
+from relay.spool.fleet.tables import build_definition
+
+ROOT = Path(__file__).parent.parent
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+}
+BUCKET = "mail-bucket"
+
+
+@contextmanager
+def run_ministack(folder: Path) -> Iterator[str]:
+    """An emulator that runs for the time of the block; its URL."""
+    program = ROOT / ".venv-fleet" / "bin" / "ministack"
+    if not program.exists():
+        pytest.skip("ministack is not here; `make system` sets it up in .venv-fleet")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # By default it listens on every address.
+    variables = {
+        "PATH": os.defpath,
+        "HOME": str(folder),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "s3,dynamodb",
+    }
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([program], env=variables, cwd=folder, stdout=log, stderr=log) as process,
+    ):
+        try:
+            _wait_for(port, process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until it answers."""
+    for _ in range(1_200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, "ministack has ended"
+        time.sleep(0.05)
+    raise AssertionError("ministack does not answer")
+
+
+def environment(url: str) -> dict[str, str]:
+    """The variables by which the AWS chain leads to an emulator."""
+    return {**KEYS, "AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_S3": url}
+
+
+def client(service: str, url: str) -> Any:
+    """A client of the tests' own."""
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=KEYS["AWS_DEFAULT_REGION"],
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+
+def make_table(url: str) -> str:
+    """A new table of a fleet, and the bucket if it is missing. Returns the name of the table."""
+    name = f"relay-{secrets.token_hex(6)}"
+    client("dynamodb", url).create_table(**build_definition(name))
+    s3 = client("s3", url)
+    if BUCKET not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    return name
+
+
+def fleet_config(
+    data_dir: Path, table: str, *, node: str = "", lease_seconds: float = 15.0, **spool
+) -> Config:
+    """The configuration of a node of the fleet with this table."""
+    fleet = Fleet(table=table, prefix=f"spool-{table}/", node=node, lease_seconds=lease_seconds)
+    return build_config(data_dir, **spool).model_copy(update={"fleet": fleet})
+
+
+class FleetSpool:
+    """The fleet's implementation, as the contract's tests open it."""
+
+    url = ""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.opened: list = []
+        self.desks: list = []
+        self.settings: dict = {}
+        self.table = make_table(self.url)
+
+    @property
+    def config(self) -> Config:
+        return fleet_config(self.tmp_path / "data", self.table, **self.settings)
+
+    def open_intake(self):
+        return self._open(FleetIntake(self.config))
+
+    def open_outbox(self):
+        return self._open(FleetOutbox(self.config))
+
+    def open_desk(self):
+        pytest.skip("the fleet has no desk yet")
+
+    def _open(self, half):
+        self.opened.append(half)
+        return half
+
+    async def close(self) -> None:
+        for one in self.opened:
+            await one.close()
+        for desk in self.desks:
+            desk.close()
+        client("dynamodb", self.url).delete_table(TableName=self.table)
