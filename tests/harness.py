@@ -27,9 +27,12 @@ from email.utils import localtime, make_msgid
 from pathlib import Path
 from typing import Any, Self
 
+from prepared import PreparedProcess, run_prepared
 from resources import Footprint, footprint_of
 
 ROOT = Path(__file__).parent.parent
+#: The program that is forked from one that has imported it already.
+_RELAY = [sys.executable, "-m", "relay"]
 
 CONFIG = """
 hostname = "mx.test"
@@ -146,27 +149,25 @@ class Daemon:
             "PYTHONPATH": str(ROOT),
         }
         self.env |= _byte_code(env)
+        #: A line that begins otherwise is started as a program, not forked.
         self.program = self._line("serve")
         self.args: list[str] = []
         self._log_path = home / "daemon.log"
         self._log_offset = 0
         self._events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | PreparedProcess | None = None
 
     def _line(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "relay", *words, "--config", str(self.config_path)]
+        return [*_RELAY, *words, "--config", str(self.config_path)]
 
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """What another command says of the same configuration, in the same environment."""
+        line, environ = self._line(*words), self.env | env
+        if line[:3] == _RELAY:
+            return run_prepared(line[3:], env=environ, folder=ROOT)
         return subprocess.run(
-            self._line(*words),
-            env=self.env | env,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
+            line, env=environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
         )
 
     def start(self, *, wait: bool = True, pass_fds: Sequence[int] = (), **env: str) -> Daemon:
@@ -174,14 +175,13 @@ class Daemon:
         self._events = []
         with self._log_path.open("ab") as log:
             self._log_offset = log.tell()
-            self.process = subprocess.Popen(
-                [*self.program, *self.args],
-                env=self.env | env,
-                cwd=ROOT,
-                stderr=log,
-                pass_fds=pass_fds,
-                start_new_session=True,
-            )
+            line, environ = [*self.program, *self.args], self.env | env
+            if line[:3] == _RELAY and not pass_fds:
+                self.process = PreparedProcess(line[3:], env=environ, folder=ROOT, stderr=self._log_path)
+            else:
+                self.process = subprocess.Popen(
+                    line, env=environ, cwd=ROOT, stderr=log, pass_fds=pass_fds, start_new_session=True
+                )
         if wait:
             try:
                 self.wait_for("daemon.ready")
