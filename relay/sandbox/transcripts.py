@@ -23,6 +23,8 @@ from relay.web.extras import SessionRow, Transcript, TranscriptLine
 SESSIONS = 1_000
 #: Lines of a session that are kept, its first.
 LINES = 400
+#: Characters of all lines of a session that are kept.
+CHARACTERS = 65_536
 #: The replies that end a mail: accepted with its id, or refused.
 _QUEUED = re.compile(r"250 2\.0\.0 Ok: queued as ([0-9A-Z]+)")
 _HELO = re.compile(r"(?:HELO|EHLO|LHLO) (\S{1,255})", re.IGNORECASE)
@@ -48,6 +50,7 @@ class _Session:
     lines: list[TranscriptLine] = field(default_factory=list)
     is_over: bool = False
     left_out: int = 0
+    characters: int = 0
 
     def row(self) -> SessionRow:
         """The session in the list."""
@@ -96,12 +99,11 @@ class Transcripts:
             session.helo = found[1]
         if event.direction is Direction.OUT:
             self._read_reply(session, event.line)
-        if len(session.lines) < LINES:
-            session.lines.append(
-                TranscriptLine(
-                    seconds=event.seconds, side=_SIDES.get(event.direction, "note"), text=_tell(event)
-                )
-            )
+        text = _tell(event)
+        session.characters += len(text)
+        if len(session.lines) < LINES and session.characters <= CHARACTERS:
+            side = _SIDES.get(event.direction, "note")
+            session.lines.append(TranscriptLine(seconds=event.seconds, side=side, text=text))
         else:
             session.left_out += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from relay.sandbox.transcripts import LINES, SESSIONS, Transcripts
+from relay.sandbox.transcripts import CHARACTERS, LINES, SESSIONS, Transcripts
 from relay.tail.event import Direction, SessionEvent
 
 AT = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
@@ -59,6 +59,9 @@ def test_transcripts_are_bounded():
     lines = transcripts.get("1.1000").lines
     assert len(lines) == LINES + 1
     assert lines[-1].text == "14 more lines are not kept"
+    for _ in range(200):
+        transcripts.see(event("1.1001", Direction.IN, "x" * 1_000))
+    assert sum(len(line.text) for line in transcripts.get("1.1001").lines) <= CHARACTERS + 100
 
 
 def test_event_of_no_session_is_left_out():
