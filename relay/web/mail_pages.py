@@ -17,7 +17,7 @@ from relay.web.pictures import drawable_type
 from relay.web.responses import download, frame, page, picture
 from relay.web.search import write_query
 from relay.web.shell import ANSWER_SECONDS, Shell, caller_of, query_of
-from relay.web.view import Action, Content, MailView
+from relay.web.view import Action, Content, MailView, ReadPart
 
 #: The sides of a mail, each with its own address.
 SIDES: Final = {
@@ -91,6 +91,8 @@ class MailPages:
             if mail.content.content_type != "text/html":
                 raise web.HTTPNotFound(text="This mail is shown as text.")
             built = await self._build(mail, mail.content)
+        else:
+            await self._note(request, "mail")
         return frame(built.document)
 
     async def original(self, request: web.Request) -> web.Response:
@@ -100,6 +102,7 @@ class MailPages:
             raw = await self._shell.view.original(_reference(request))
         if raw is None:
             raise web.HTTPNotFound(text="The original of this mail is not in the spool.")
+        await self._note(request, "original")
         return download(raw, name=f"{_reference(request)}.eml", content_type="message/rfc822")
 
     async def file(self, request: web.Request) -> web.Response:
@@ -109,6 +112,7 @@ class MailPages:
             found = await self._shell.view.file(_reference(request), int(request.match_info["number"]))
         if found is None:
             raise web.HTTPNotFound(text="There is no such file in the spool.")
+        await self._note(request, "file")
         file, octets = found
         kind = drawable_type(octets)
         if kind is None or "save" in request.query:
@@ -120,7 +124,14 @@ class MailPages:
             mail = await self._shell.view.mail(_reference(request), content=content)
         if mail is None:
             raise web.HTTPNotFound(text="There is no such mail in the spool; it may have been removed.")
+        if mail.content is not None:
+            await self._note(request, "mail")
         return mail
+
+    async def _note(self, request: web.Request, part: ReadPart) -> None:
+        """Have the audit say who reads words of a mail, before they are given."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._shell.view.note_reading(_reference(request), part, reader=caller_of(request).name)
 
     def _may_see(self, request: web.Request) -> None:
         if not caller_of(request).content:

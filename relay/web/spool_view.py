@@ -13,13 +13,13 @@ from dataclasses import replace
 from relay.config import Config
 from relay.spool.desk import Desk
 from relay.spool.opening import open_desk
-from relay.web.actions import change
+from relay.web.actions import change, note_reading
 from relay.web.contents import Contents
 from relay.web.desks import Desks
 from relay.web.mail import read_mail
 from relay.web.rows import build_page, build_query
 from relay.web.status import read_status
-from relay.web.view import Acted, Action, File, MailView, PageView, Query, RowPage, Status
+from relay.web.view import Acted, Action, File, MailView, PageView, Query, ReadPart, RowPage, Status
 from relay.web.words import NOT_HERE, add_words, find_file
 
 #: Questions that are asked at once: a search may take half a second, and others go on beside it.
@@ -29,6 +29,9 @@ _WAIT_SECONDS = 15.0
 _LOOK_SECONDS = 0.4
 #: Seconds for which the routes of the spool are remembered: to find them costs a walk over all entries.
 _ROUTES_SECONDS = 60.0
+#: Seconds for which a reading is not noted again: one look at a mail asks for its words several times.
+_NOTED_SECONDS = 600.0
+_MOST_NOTED = 10_000
 
 
 class SpoolView(PageView):
@@ -42,6 +45,8 @@ class SpoolView(PageView):
         self._watcher = Desks(lambda: open_one(config), most=1)
         self._look: asyncio.Task[str] | None = None
         self._looked_at = float("-inf")
+        #: The readings of the last minutes, each with the instant until which it is not noted again.
+        self._noted: dict[tuple[str, ReadPart, str], float] = {}
         self._routes: Sequence[str] = ()
         self._routes_until = float("-inf")
 
@@ -83,6 +88,16 @@ class SpoolView(PageView):
             return None
         listed, view = found
         return await find_file(self._desks, self._contents, listed, view.files, number)
+
+    async def note_reading(self, reference: str, part: ReadPart, *, reader: str) -> None:
+        """Record in the audit that somebody reads words of this entry."""
+        now = asyncio.get_running_loop().time()
+        read = (reference, part, reader)
+        if now >= self._noted.get(read, float("-inf")):
+            await self._desks.ask(lambda desk: note_reading(desk, reference, part, reader=reader))
+            self._noted[read] = now + _NOTED_SECONDS
+            if len(self._noted) > _MOST_NOTED:
+                del self._noted[next(iter(self._noted))]
 
     async def wait(self, seen: str) -> str:
         """Wait until the spool differs from what the mark `seen` stands for. Returns the present mark."""

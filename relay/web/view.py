@@ -226,6 +226,10 @@ class MailView:
 Action = Literal["retry", "hold", "release", "drop"]
 
 
+#: What of an entry somebody reads.
+ReadPart = Literal["mail", "original", "file"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acted:
     """The outcome of a change by the page."""
@@ -259,6 +263,14 @@ class PageView(Protocol):
 
     async def file(self, reference: str, number: int) -> tuple[File, bytes] | None:
         """One file of the original, decoded. None if it is not there."""
+
+    async def note_reading(self, reference: str, part: ReadPart, *, reader: str) -> None:
+        """Record in the audit that somebody reads words of this entry; asked before they are given, and once
+        for some minutes of the same person, entry and part.
+
+        Raises:
+            SpoolError: it is not on the disk; the words must not be given, then.
+        """
 
     async def wait(self, seen: str) -> str:
         """Wait until the spool differs from what the mark `seen` stands for ("" for now), at most 15 seconds.

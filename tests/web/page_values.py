@@ -118,6 +118,7 @@ class ValueView:
         self.sick = ""
         self.queries = []
         self.acts = []
+        self.readings = []
         self.mark = 0
         #: Set when a watch asks for the change after a mark, and the number of watches.
         self.asked = asyncio.Event()
@@ -157,6 +158,10 @@ class ValueView:
 
     async def file(self, reference, number):
         return self.files.get(number) if reference in self.mails else None
+
+    async def note_reading(self, reference, part, *, reader):
+        self._look()
+        self.readings.append((reference, part, reader))
 
     async def wait(self, seen):
         self._look()

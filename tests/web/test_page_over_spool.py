@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from spool_helpers import LocalSpool, build_destination, build_submission
 from test_application import text_of
 from test_events import read_until
 
+from relay.spool.audit import AuditFilter
+from relay.spool.opening import open_desk
 from relay.web.spool_view import SpoolView
 
 
@@ -139,3 +142,25 @@ async def test_a_spool_that_is_not_there_is_told(client):
     """Before the daemon has made its spool, the page is there, and says so."""
     text, _ = await text_of(client, "/", 503)
     assert "there is no spool in" in text
+
+
+@pytest.mark.process
+async def test_who_reads_the_words_of_a_mail_is_in_the_audit(spool, client):
+    """A mail opened, its original saved: a row for each, once however often the page asks; the list alone,
+    and a mail that is not there, are no reading.
+    """
+    await fill(spool)
+    text, _ = await text_of(client, "/")
+    reference = references(text)[0]
+    way = f"/mails/{quote(reference)}"
+    await text_of(client, "/mails/0000000000000000.9", 404)
+    for _ in range(2):
+        for path in (way, f"{way}?side=text", f"{way}/original"):
+            assert (await client.get(path)).status == 200
+    with closing(open_desk(spool.config)) as desk:
+        rows = desk.actions(AuditFilter())
+    assert [(row.action.via, row.action.command, row.action.about) for row in rows] == [
+        ("page", "page mail", (reference,)),
+        ("page", "page original", (reference,)),
+    ]
+    assert {row.action.actor for row in rows} == {"(anyone)"}
