@@ -1,12 +1,12 @@
-"""How fast, and in how much memory, a mail is understood and made to fit: ours against the standard library,
-in one run.
+"""How fast, in the processor's time, and in how much memory, a mail is understood and made to fit: ours
+against the standard library, in one run.
 
     python -m bench.parse [--rounds 7] [--check]
 
-Ours is all that the deliverer computes between the spool and the network: the message with every leaf decoded
-and
-hashed, the plan with its classification, the request, and the check of the request against the service model.
-Rounds are interleaved; times are medians of them. --check fails where a ratio is under its target.
+Ours is all that the deliverer computes between the spool and the network: the message with every leaf
+decoded and hashed, the plan with its classification, the request, and the check of the request against the
+service model. Rounds are interleaved; times are medians of them. --check fails where a ratio is under its
+target.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from relay.routes import RouteTable
 TARGETS = {
     "2 KB text": (1.0, 0.0),
     "30 KB alternative": (1.5, 0.0),
+    "30 KB newsletter": (0.0, 0.0),
     "1 MB with a PDF": (3.0, 0.0),
     "25 MB": (5.0, 5.0),
 }
@@ -82,8 +83,24 @@ def leaf(kind: bytes, encoding: bytes, octets: bytes, *more: bytes) -> bytes:
     return head + b"".join(line + b"\r\n" for line in more) + b"\r\n" + octets
 
 
+def _newsletter(rows: int) -> bytes:
+    """A page as programs for newsletters write it: a style sheet, a hidden line, a style in each tag."""
+    row = (
+        b'<tr><td class="row" align="left" style="padding:10px 0;font-family:Arial,sans-serif;font-size:14px;color:#333333">'
+        b'<a href="https://news.example.net/c?id=%d" style="color:#0066cc;text-decoration:none">Offer %d of the week</a>'
+        b'<br><span style="font-size:12px">Only f\xc3\xbcr you &amp; yours, until Sunday.</span></td></tr>\r\n'
+    )
+    return (
+        b'<html><head><style type="text/css">.row { line-height: 20px } a { color: #06c }\r\n'
+        b'@media only screen { .row { padding: 0 } }</style></head><body bgcolor="#ffffff">'
+        b'<div style="display:none;max-height:0">The best of this week</div><table width="600" border="0">\r\n'
+        + b"".join(row % (number, number) for number in range(rows))
+        + b"</table></body></html>\r\n"
+    )
+
+
 def samples() -> dict[str, bytes]:
-    """The four mails of the promise, the same at each run."""
+    """The mails of the promise and a newsletter, the same at each run."""
     plain = leaf(b"text/plain; charset=utf-8", b"8bit", _text(800))
     html = leaf(
         b"text/html; charset=utf-8",
@@ -97,6 +114,12 @@ def samples() -> dict[str, bytes]:
     return {
         "2 KB text": HEADER + plain,
         "30 KB alternative": HEADER + alternative,
+        "30 KB newsletter": HEADER
+        + _multipart(
+            b"alternative",
+            leaf(b"text/plain; charset=utf-8", b"8bit", _text(3_000)),
+            leaf(b"text/html; charset=utf-8", b"8bit", _newsletter(75)),
+        ),
         "1 MB with a PDF": HEADER + _multipart(b"mixed", alternative, pdf),
         "25 MB": HEADER + _multipart(b"mixed", plain, big),
     }
@@ -170,10 +193,10 @@ def rounds_of(works: dict[str, Callable[[bytes], None]], raw: bytes, count: int)
     for _ in range(count):
         for name, work in works.items():
             gc.collect()
-            begun = time.perf_counter()
+            begun = time.thread_time()
             for _ in range(repeats):
                 work(raw)
-            found[name].append((time.perf_counter() - begun) / repeats)
+            found[name].append((time.thread_time() - begun) / repeats)
     return found
 
 
@@ -223,7 +246,8 @@ def main() -> int:
         cells = [
             name,
             *(f"{seconds * 1e3:.2f} ms" for seconds in middle.values()),
-            *(f"{ratio:.1f}x" for ratio in (faster, worst, wanted[0])),
+            *(f"{ratio:.1f}x" for ratio in (faster, worst)),
+            f"{wanted[0]:.1f}x" if wanted[0] else "",
             *(f"{octets / 1e6:.2f} MB" for octets in (their_peak, our_peak)),
             f"{less:.1f}x",
             f"{wanted[1]:.1f}x" if wanted[1] else "",
