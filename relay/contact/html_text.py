@@ -7,7 +7,6 @@ never takes more than linear time.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from relay.message.markup import TOKENS, Kind, Scanner, Token, read_attributes, unescape
 
@@ -162,7 +161,7 @@ def make_text(source: str, effort: Effort | None = None) -> str:
         if token.kind is Kind.TEXT and writer.keeps_lines:
             lines = token.value.count("\n")
             if lines > effort.tokens:
-                token = replace(token, value=_first_lines(token.value, effort.tokens))  # noqa: PLW2901 - only the first part is read
+                token = token._replace(value=_first_lines(token.value, effort.tokens))  # noqa: PLW2901 - only the first part is read
             effort.tokens -= lines
         writer.take(token)
     return writer.finish() + ("\n…" if effort.tokens < 0 else "")

@@ -11,9 +11,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -26,8 +26,7 @@ class Kind(Enum):
     HIDDEN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One piece of HTML: `name` is the element's in lower case, `value` the text, or the inside of a tag."""
 
     kind: Kind
@@ -61,6 +60,13 @@ _PLAIN = re.compile(
       | <(?:/|(?!(?i:{"|".join(_RAW)})[\s/>]))[A-Za-z][^\s/>]{{0,40}}+
         (?:[^=>]++ | =(?!\s{{0,20}}["']) | =\s{{0,20}}+(?:"[^"]{{0,200}}+" | '[^']{{0,200}}+'))*+ >
     )*+""",
+    re.VERBOSE,
+)
+#: Text and the whole tag behind it, as nearly all are: one look for both. A quote of over a thousand
+#: characters is left to the search that remembers which quotes never end.
+_TEXT_AND_TAG = re.compile(
+    r"""([^<]*+)<(/?)([A-Za-z][^\s/>]{0,40}+)
+      ((?:[^=>]++ | =(?!\s{0,20}["']) | =\s{0,20}+(?:"[^"]{0,1000}+" | '[^']{0,1000}+'))*+)>""",
     re.VERBOSE,
 )
 _ATTRIBUTE = re.compile(
@@ -137,37 +143,50 @@ class Scanner:
             if not plain and position >= self._unquoted:
                 whole = _PLAIN.match(source, position)
                 position = whole.end() if whole else position
-            mark = _MARK.search(source, position)
-            if mark is None:
-                yield Token(Kind.TEXT, "", source[position:])
-                return
-            start = mark.start()
-            if start > position:
-                yield Token(Kind.TEXT, "", source[position:start])
-            after = source[start + 1]
-            if after in "!?":
-                position = self._declaration(start)
-                yield Token(Kind.HIDDEN, "", "")
+            both = _TEXT_AND_TAG.match(source, position) if plain and position >= self._unquoted else None
+            if both is None:
+                position = yield from self._step(position)
                 continue
-            found = _NAME.match(source, start + 1)
-            assert found is not None, "a mark is followed by a name"
-            name = found.group(1).lower()
-            stop = self._tag_end(found.end())
-            if stop < 0:
-                # Browsers drop an unfinished tag and everything after it; an agent should see it.
-                # What that tag opens is closed with it: else "<style" would hide what follows.
-                opened = f"</{name}>" if after != "/" and name in _CLOSERS else ""
-                self.closer = ('">' if self._exhausted else ">") + opened
-                yield Token(Kind.TEXT, "", source[start:])
-                return
-            value = source[found.end() : stop]
-            position = stop + 1
-            if after == "/":
-                yield Token(Kind.CLOSE, name, "")
-                continue
-            yield Token(Kind.OPEN, name, value)
-            if name in _CLOSERS:
+            text, slash, name, value = both.groups()
+            position = both.end()
+            if text:
+                yield Token(Kind.TEXT, "", text)
+            name = name.lower()
+            yield Token(Kind.CLOSE, name, "") if slash else Token(Kind.OPEN, name, value)
+            if name in _CLOSERS and not slash:
                 position = yield from self._raw(name, position)
+
+    def _step(self, position: int) -> Generator[Token, None, int]:
+        """The next text and the mark behind it, whatever they are; the return value is the offset behind."""
+        source, end = self._source, len(self._source)
+        mark = _MARK.search(source, position)
+        if mark is None:
+            yield Token(Kind.TEXT, "", source[position:])
+            return end
+        start = mark.start()
+        if start > position:
+            yield Token(Kind.TEXT, "", source[position:start])
+        after = source[start + 1]
+        if after in "!?":
+            position = self._declaration(start)
+            yield Token(Kind.HIDDEN, "", "")
+            return position
+        found = _NAME.match(source, start + 1)
+        assert found is not None, "a mark is followed by a name"
+        name = found.group(1).lower()
+        stop = self._tag_end(found.end())
+        if stop < 0:
+            # Browsers drop an unfinished tag and everything after it; an agent should see it.
+            # What that tag opens is closed with it: else "<style" would hide what follows.
+            opened = f"</{name}>" if after != "/" and name in _CLOSERS else ""
+            self.closer = ('">' if self._exhausted else ">") + opened
+            yield Token(Kind.TEXT, "", source[start:])
+            return end
+        if after == "/":
+            yield Token(Kind.CLOSE, name, "")
+            return stop + 1
+        yield Token(Kind.OPEN, name, source[found.end() : stop])
+        return (yield from self._raw(name, stop + 1)) if name in _CLOSERS else stop + 1
 
     def _declaration(self, start: int) -> int:
         """The offset behind a comment or declaration that begins at `start`."""
