@@ -1,7 +1,7 @@
 """The work of the SMTP edge for one mail: everything that a receiver computes, but the spool's commit and the
 kernel's part.
 
-    python -m bench.edge_cpu [--rounds 40] [--only NAME] [--profile]
+    python -m bench.edge_cpu [--rounds 40] [--only NAME] [--tail] [--profile]
 
 Sessions of our own protocol class on uvloop, fed in this process with the octets of an `smtp-source` dialog.
 The spool answers at once, and the log goes to /dev/null, by the thread that writes it in the daemon. Prints
@@ -38,6 +38,7 @@ from relay.smtp.protocol import Conversation
 from relay.smtp.server import Server
 from relay.spool.local.intake import LocalIntake
 from relay.spool.model import Receipt, Submission
+from relay.tail.wanted import EVERYTHING
 
 _SESSIONS = 10  # that many have something to say in one turn of a busy loop
 _CHUNK = 65_536  # what one read of a large mail brings on loopback
@@ -160,10 +161,21 @@ class Bench:
             session.connection_lost(None)
 
 
-async def compare(loads: list[Load], rounds: int) -> None:
+class Reader:
+    """Somebody who reads transcripts of all sessions, as fast as they come."""
+
+    wanted = EVERYTHING
+
+    def send(self, line: bytes, *, events: int = 1) -> None:
+        """Take the line."""
+
+
+async def compare(loads: list[Load], rounds: int, *, tail: bool) -> None:
     """The table."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
+        if tail:
+            bench.server.begin_telling(Reader())
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)  # as the daemon's receivers have it
@@ -184,6 +196,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--only", default="")
+    parser.add_argument("--tail", action="store_true", help="while somebody reads the transcripts")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     loads = [load for load in LOADS if load.name.startswith(options.only)]
@@ -194,7 +207,7 @@ def main() -> None:
         profile = cProfile.Profile()
         if options.profile:
             profile.enable()
-        uvloop.run(compare(loads, options.rounds))
+        uvloop.run(compare(loads, options.rounds, tail=options.tail))
         profile.disable()
     sys.stderr = stderr
     telemetry.configure("json", "info")

@@ -86,8 +86,11 @@ class Transcript:
         self._matched: set[Reader] = set()
 
     def begin(self, *, is_new: bool) -> None:
-        """Tell that the session is here; it may have begun before anybody listened."""
+        """Tell that the session is here; it may have begun before anybody listened, and have recipients."""
         self._tell(Direction.OPENED, "" if is_new else "began before this transcript", seconds=0.0)
+        if self._tap.asks_recipients and (transaction := self._session.transaction) is not None:
+            for path in transaction.forward_paths:
+                self._match(path.address)
 
     def heard(self, line: bytes, *, is_secret: bool) -> None:
         """Tell a line of the peer, without its LF."""

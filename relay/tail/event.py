@@ -6,7 +6,8 @@ values out; what is no event's line raises ValueError.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -60,7 +61,20 @@ class SessionEvent:
 
 def encode(event: SessionEvent) -> bytes:
     """An event as one line of JSON, its line end included; `at` is in RFC 3339, in UTC."""
-    return orjson.dumps({**asdict(event), "at": event.at.isoformat(timespec="microseconds")}) + b"\n"
+    record = {
+        "session": event.session,
+        "at": event.at,
+        "direction": event.direction,
+        "line": event.line,
+        "peer": event.peer,
+        "listener": event.listener,
+        "tls": event.tls,
+        "seconds": event.seconds,
+    }
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # halves of surrogate pairs, which UTF-8 does not have
+        return json.dumps({**record, "at": event.at.isoformat()}).encode() + b"\n"
 
 
 def decode(line: bytes) -> SessionEvent:

@@ -123,6 +123,23 @@ def test_actions_of_an_operator(spool, tmp_path, monkeypatch):
     assert shown[0].endswith(f'(cli) queue hold {spool_id} - done: 1 changed; reason: "{REASON}"')
 
 
+def test_a_restore_is_in_the_audit(spool, tmp_path, monkeypatch):
+    """The restored spool tells of its restore, after all that the archive tells; one that was refused because
+    a spool is there has failed.
+    """
+    spool.run("queue", "hold", spool.put())
+    archive = str(tmp_path / "backup.tar")
+    spool.run("backup", archive)
+    spool.run("restore", archive, code=1)
+    (tmp_path / "data").rename(tmp_path / "broken")
+    spool.run("restore", archive, "--reason", REASON)
+    spool.run("restore", archive, code=1)
+    rows = [(row["command"], row["outcome"], row["reason"]) for row in spool.json("audit")]
+    assert rows == [
+        ("queue hold", "done", ""), ("backup", "begun", ""), ("restore", "done", REASON), ("restore", "failed", ""),
+    ]  # fmt: skip
+
+
 def test_reasons_are_bounded_and_shown_harmless(spool, monkeypatch):
     """A reason is one plain line; a name in the environment is cut, and its controls are shown escaped."""
     spool_id = spool.put()

@@ -195,6 +195,19 @@ async def test_a_recipient_shows_its_session_from_the_beginning(serving, tmp_pat
     assert [event.session for event in events if event.direction is Direction.OPENED] == [second, third]
 
 
+async def test_a_recipient_of_before_is_found(serving, tmp_path):
+    """A session that had its RCPT before anybody listened is shown to who asks for this recipient."""
+    with serving.connect() as sock:
+        for step in (b"EHLO c.example\r\n", b"MAIL FROM:<>\r\n", b"RCPT TO:<sales@example.com>\r\n"):
+            await in_thread(sock.recv, 4_096)
+            await in_thread(sock.sendall, step)
+        await in_thread(sock.recv, 4_096)
+        async with open_tail(tmp_path, build_wanted(recipients=["sales@example.com"])) as tail:
+            await in_thread(sock.sendall, b"QUIT\r\n")
+            events = await take(tail)
+    assert lines(events)[:2] == [("opened", "began before this transcript"), ("in", "QUIT")]
+
+
 async def test_a_peer_is_chosen_by_its_network(serving, tmp_path):
     """A reader for a network is told of its peers alone."""
     async with open_tail(tmp_path, build_wanted(peers=["127.0.0.2/32"])) as tail:
