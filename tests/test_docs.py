@@ -224,8 +224,9 @@ def anchors(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_links_lead_somewhere(path):
-    """Each link to another page of ours finds it, and its heading."""
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+    """Each link to another page of ours finds it, and its heading; each picture is there."""
+    text = path.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text) + re.findall(r' src(?:set)?="([^"]+)"', text):
         if re.match(r"\w+:", target):
             continue
         file, _, anchor = target.partition("#")
