@@ -45,7 +45,7 @@ DOCUMENT_BYTES: Final = 8_192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What the page shows of an entry, to be written with its outcome; kept and removed with the entry."""
+    """The description of an entry for the page, to be written with its outcome; it goes with the entry."""
 
     #: An object of JSON in UTF-8, at most `DOCUMENT_BYTES`. The spool does not look into it.
     document: bytes

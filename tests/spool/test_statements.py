@@ -44,7 +44,7 @@ WALKS = {
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
     "search.trace": "the entries that were found, a thousand at most",
-    "paging._walk_unwritten": "a slice of a thousand entries",
+    "heads.read_texts": "a slice of a thousand entries",
     "figures.count_contacts": "the contacts of a minute",
 }
 #: Plans that read a whole table or sort, by function, and why they may.

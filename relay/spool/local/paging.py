@@ -24,14 +24,11 @@ from relay.spool.local.rows import ENTRY_TABLES
 from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, find_walks
 from relay.spool.local.slices import EVER, View
 from relay.spool.model import State
-from relay.spool.page import EntryPage, EntryQuery, Head, Listed, fold
+from relay.spool.page import EntryPage, EntryQuery, Listed
 from relay.spool.records import from_microseconds
 
 #: Rows of words that are looked at together.
 _ROWS = 1_000
-#: Entries without an outcome whose header is looked at for one page, and the seconds for that.
-_HEADS = 5_000
-_HEADS_SECONDS = 0.2
 #: The least characters of an id that is looked for by its beginning, and the entries that it may mean.
 _ID_CHARACTERS = 6
 _IDS = 1_000
@@ -67,14 +64,13 @@ class Search:
     wanted: EntryQuery
     heads: Heads
     monotonic: Callable[[], float] = time.monotonic
-    unread: int = 0
-    _looks: int = 0
     _conditions: list[str] = field(default_factory=list)
     _values: list[Any] = field(default_factory=list)
 
     def run(self) -> EntryPage:
         """Look for the page."""
         self._limit()
+        self.heads.begin()
         ends = self.monotonic() + self.wanted.seconds
         found: list[int] = []
         more, stopped = "", None
@@ -96,7 +92,7 @@ class Search:
             rows=read_rows(self.view, self.heads, found),
             more=more,
             stopped_at=from_microseconds(rows[0][0]) if rows else None,
-            unread=self.unread,
+            unread=self.heads.unread,
         )
 
     @property
@@ -228,36 +224,16 @@ class Search:
         for span in self.view.spans_back(unwritten, last=min(last, self._last)):
             rows = query(
                 self.view.connection,
-                "SELECT e.entry_id, m.mail_id, m.author, m.reverse_path, e.address, e.forward_paths, m.message_id "  # noqa: S608 - constants of ours
-                "FROM entries AS e JOIN mails AS m USING (mail_id) LEFT JOIN shown_words AS w USING (entry_id) "
+                "SELECT e.entry_id, e.updated_at FROM entries AS e LEFT JOIN shown_words AS w USING (entry_id) "  # noqa: S608 - constants of ours
                 f"WHERE {where} ORDER BY e.entry_id DESC",
                 (*self._values, *span),
             )
-            for number, mail_id, *texts in rows:
-                if self._fits(mail_id, fold(" ".join(text for text in texts if text))):
+            texts = self.heads.read_texts(self.view.connection, rows)
+            for number, _ in rows:
+                text = texts.get(number, "")
+                if all(word in text for word in self.wanted.words):
                     yield Step(number, fits=True)
             yield Step(span[0] + 1, fits=False)
-
-    def _fits(self, mail_id: int, text: str) -> bool:
-        """Returns whether the words are in the row of a mail, or in its header."""
-        lacking = [word for word in self.wanted.words if word not in text]
-        if not lacking:
-            return True
-        head = self._look(mail_id)
-        if head is None:
-            return False
-        looked = fold(f"{head.subject} {head.author_name} {head.author}")
-        return all(word in looked for word in lacking)
-
-    def _look(self, mail_id: int) -> Head | None:
-        """A look at the header of a mail, while there may be more looks."""
-        if (known := self.heads.find(mail_id)) is not None:
-            return known
-        if self._looks >= _HEADS:
-            self.unread += 1
-            return None
-        self._looks += 1
-        return self.heads.read(self.view.connection, mail_id)
 
 
 def read_rows(view: View, heads: Heads, numbers: list[int]) -> tuple[Listed, ...]:
