@@ -23,12 +23,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from harness import build_mail
-from spool_helpers import NOW, build_config, build_destination, build_submission, fill, tables_of
+from spool_helpers import NOW, SHOWN, build_config, build_destination, build_submission, fill, tables_of
 
 from relay.config import Config
 from relay.spool.model import State
 from relay.spool.opening import open_intake, open_outbox
-from relay.spool.page import Shown
 from relay.web.spool_view import SpoolView
 from relay.web.view import Query, Verdict
 
@@ -114,12 +113,6 @@ async def ask_on(config: Config) -> None:
 async def work(config: Config, seconds: float) -> dict[str, float]:
     """Mails a second that were put, claimed and finished, eight at once."""
     intake, outbox = open_intake(config), open_outbox(config)
-    shown = Shown(
-        document=b"x" * 2_500,
-        classification="human",
-        marks=" spf=pass dkim=pass dmarc=pass ",
-        words="a subject of some words from ann ann@customer.example support@example.com",
-    )
     spent = dict.fromkeys(("put", "claim", "finish"), 0.0)
     mails, ends = 0, time.perf_counter() + seconds
     while time.perf_counter() < ends:
@@ -132,7 +125,7 @@ async def work(config: Config, seconds: float) -> dict[str, float]:
         claimed = time.perf_counter()
         await asyncio.gather(
             *(
-                outbox.finish(entry, contact_id=f"n{entry.reference}", shown=shown, now=now)
+                outbox.finish(entry, contact_id=f"n{entry.reference}", shown=SHOWN, now=now)
                 for entry in entries
             )
         )

@@ -26,7 +26,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from spool_helpers import NOW, build_config, build_destination, build_submission, fill
+from spool_helpers import NOW, SHOWN, build_config, build_destination, build_submission, fill
 
 from relay.cli.progress import tracked
 from relay.envelope import SpoolId
@@ -160,7 +160,7 @@ async def measure_backlog(home: Path, entries: int) -> dict[str, float]:
     figures["start to first put"] = (time.perf_counter() - begun) * 1e3
     claimed = await clock("claim 8", lambda: outbox.claim(now=NOW, limit=8, lease_seconds=60))
     await clock("next due", outbox.next_due_at)
-    await clock("finish 1", lambda: outbox.finish(claimed[0], contact_id="c", now=NOW))  # type: ignore[index]
+    await clock("finish 1", lambda: outbox.finish(claimed[0], contact_id="c", shown=SHOWN, now=NOW))  # type: ignore[index]
     desk = open_desk(config)
     await clock("list 1,000", lambda: desk.select(Filter()))
     await clock("list 100,000", lambda: desk.select(Filter(limit=100_000)))
@@ -203,7 +203,7 @@ async def measure_finished(home: Path, finished: int) -> dict[str, tuple[float, 
         await clock("put", lambda mail=mail: intake.put(mail))
     for _ in range(25):
         for entry in await clock("claim 8", lambda: outbox.claim(now=NOW, limit=8, lease_seconds=60)):
-            await clock("finish", lambda e=entry: outbox.finish(e, contact_id="c", now=NOW))
+            await clock("finish", lambda e=entry: outbox.finish(e, contact_id="c", shown=SHOWN, now=NOW))
     words = ("<7@bench>", "<777@life.example>", "c77", "support@else.example", "s7@life.example")
     for _ in range(5):
         await clock("list", lambda: desk.select(Filter(states=(State.QUEUED, State.HELD))))

@@ -1,6 +1,6 @@
 """What a mail of 2 KB writes to the disk on its way through the spool, by phase and by table.
 
-    python -m bench.writes [--mails 200] [--at-once 1] [--finished 0 100000] [--dir DIR]
+    python -m bench.writes [--bare] [--mails 200] [--at-once 1] [--finished 0 100000] [--dir DIR]
 
 Every page that a commit changes goes to the log (WAL) as a frame of 4,120 octets; a checkpoint later writes
 each page that changed once into the database. Frames are counted by the table or index that has their page,
@@ -20,10 +20,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import apsw
-from spool_helpers import NOW, build_config, fill
+from spool_helpers import NOW, SHOWN, build_config, fill
 
 from bench.spool import build_mail
 from relay.spool.opening import open_intake, open_outbox
+from relay.spool.page import Shown
 from relay.vocabulary import Rung
 
 _HEADER, _FRAME_HEADER = 32, 24
@@ -36,7 +37,9 @@ def read_frames(log: bytes, page_size: int) -> Iterator[int]:
         yield int.from_bytes(log[start : start + 4], "big")
 
 
-async def write(data_dir: Path, *, mails: int, at_once: int, finished: int) -> dict[str, Counter[int]]:
+async def write(
+    data_dir: Path, *, mails: int, at_once: int, finished: int, shown: Shown | None = SHOWN
+) -> dict[str, Counter[int]]:
     """Pass so many mails through the spool. Returns how often each page was written, by phase."""
     config = build_config(data_dir)
     await open_intake(config).close()
@@ -79,7 +82,7 @@ async def write(data_dir: Path, *, mails: int, at_once: int, finished: int) -> d
             )
             note("request")
             await asyncio.gather(
-                *(outbox.finish(one, contact_id=f"c-{one.entry_id}", now=NOW) for one in entries)
+                *(outbox.finish(one, contact_id=f"c-{one.entry_id}", shown=shown, now=NOW) for one in entries)
             )
             note("finish")
     reader.close()
@@ -116,13 +119,17 @@ def main() -> int:
     parser.add_argument("--mails", type=int, default=200)
     parser.add_argument("--at-once", type=int, nargs="*", default=[1, 8])
     parser.add_argument("--finished", type=int, nargs="*", default=[0, 100_000])
+    parser.add_argument("--bare", action="store_true", help="without what the page shows of each mail")
     parser.add_argument("--dir", type=Path, default=None, help="where to write")
     arguments = parser.parse_args()
+    shown = None if arguments.bare else SHOWN
     for finished in arguments.finished:
         for at_once in arguments.at_once:
             home = Path(tempfile.mkdtemp(prefix="bench-writes-", dir=arguments.dir))
             try:
-                pages = asyncio.run(write(home, mails=arguments.mails, at_once=at_once, finished=finished))
+                pages = asyncio.run(
+                    write(home, mails=arguments.mails, at_once=at_once, finished=finished, shown=shown)
+                )
                 print(f"\n{at_once} at once, beside {finished:,} finished mails:")
                 show(pages, name_pages(home / "spool" / "spool.db"), mails=arguments.mails)
             finally:

@@ -23,10 +23,18 @@ from relay.spool.local.layout import lock_file
 from relay.spool.local.schema import MIGRATIONS
 from relay.spool.model import Submission
 from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.spool.page import Shown
 from relay.spool.records import build_envelope_json
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _COUNT = itertools.count()
+#: What an ordinary mail of some kilobytes leaves for the page.
+SHOWN = Shown(
+    document=b'{"subject":"Order"}'.ljust(2_500),
+    classification="human",
+    marks=" spf=pass dkim=pass dmarc=pass ",
+    words="a subject of some words from ann ann@customer.example support@example.com",
+)
 
 
 def build_config(data_dir: Path, *, deliver=None, **spool) -> Config:
