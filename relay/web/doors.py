@@ -46,8 +46,8 @@ class Door:
         self._key = secrets.token_bytes(32)
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
-        """No address is open beside the page's own."""
-        return ()
+        """The addresses that are open to everybody: a sign of life, as the daemon's own `/livez` gives it."""
+        return [web.get("/livez", _tell_life)]
 
     def is_own_form(self, caller: Caller, form_token: str) -> bool:
         """Returns whether a form with this word was made by the page for this person."""
@@ -146,6 +146,7 @@ class TokenDoor(PasswordDoor):
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """The form to sign in, and its ends."""
         return [
+            *super().routes(),
             web.get("/sign-in", self._show_form),
             web.post("/sign-in", self._sign_in),
             web.post("/sign-out", self._sign_out),
@@ -261,6 +262,10 @@ def _refusal(good: bool | None, challenge: str) -> web.HTTPException:
     if good is None:
         return web.HTTPTooManyRequests(text=_PUT_OFF, headers={"Retry-After": "600"})
     return web.HTTPUnauthorized(text="Sign in first.", headers={"WWW-Authenticate": challenge})
+
+
+async def _tell_life(_request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
 
 
 def _local_place(word: str) -> str:

@@ -74,6 +74,10 @@ def test_page_comes_and_goes_and_mail_does_not_notice(daemon, box, tmp_path):
     assert box.wait(1)
     until(lambda: "To be seen" in ask(bind)[2])
     assert ask(bind, "")[:2] == (401, "connect-mail-relay")
+    assert ask(bind, "", "/livez") == (200, "connect-mail-relay", "ok\n")
+    checked = daemon.run("check", "--offline", "--as-is").stdout
+    assert f"ok    page {bind}: a relay answers" in checked
+    assert f"ok    page: read-only, without words of mails, for 1 person of {users}" in checked
     assert ask(bind, "bad")[0] == 401
     assert 'relay_web_logins_total{process="web",result="wrong"} 1.0' in daemon.ask("metrics")[1]
 
