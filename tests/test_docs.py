@@ -12,6 +12,7 @@ import re
 import runpy
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import click
@@ -325,11 +326,20 @@ def test_rooms_of_the_local_spool_are_all_named():
     )
 
 
+@cache
+def docstrings_of(path):
+    """The name and the docstring of a file's module, which has no name, and of each class and function."""
+    return [
+        (getattr(node, "name", ""), ast.get_docstring(node) or "")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
 def words_of(path):
     """Every docstring and every comment of a file, each on one line; comments below each other are one."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield re.sub(r"\s+", " ", ast.get_docstring(node) or "")
+    for _, docstring in docstrings_of(path):
+        yield re.sub(r"\s+", " ", docstring)
     with path.open("rb") as file:
         comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
     last, block = 0, ""
@@ -431,14 +441,11 @@ RIDDLE = re.compile(
 def test_docstring_has_a_subject_and_says_what_is_returned(path):
     """No docstring begins as a riddle, and none hides what is returned behind a semicolon."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = (ast.get_docstring(node) or "").partition("\n\n")[0]
-            if RIDDLE.match(first) or (
-                re.search(r"; (?:whether|how many|None when|None where)\b", first)
-                and not isinstance(node, ast.Module)
-            ):
-                found.append(f"{getattr(node, 'name', 'module')}: {first}")
+    for name, docstring in docstrings_of(path):
+        first = docstring.partition("\n\n")[0]
+        hides = re.search(r"; (?:whether|how many|None when|None where)\b", first)
+        if RIDDLE.match(first) or (name and hides):
+            found.append(f"{name or 'module'}: {first}")
     assert found == []
 
 
@@ -449,12 +456,11 @@ def test_docstring_has_a_subject_and_says_what_is_returned(path):
 @pytest.mark.slow
 def test_every_test_states_its_fact(path):
     """Each test has a docstring of one sentence that says what is so."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            stated = ast.get_docstring(node)
-            assert stated, f"{node.name} has no docstring"
+    for name, stated in docstrings_of(path):
+        if name.startswith("test_"):
+            assert stated, f"{name} has no docstring"
             fact = stated.partition("\n\n")[0]
-            assert fact.endswith((".", '."', ".)")), f"{node.name}: {fact}"
+            assert fact.endswith((".", '."', ".)")), f"{name}: {fact}"
 
 
 def test_names_of_test_modules_are_unique():
@@ -471,6 +477,6 @@ def test_names_of_test_modules_are_unique():
 @pytest.mark.slow
 def test_every_module_says_what_it_owns(path):
     """Each module begins with a docstring that ends its first sentence."""
-    stated = ast.get_docstring(ast.parse(path.read_text()))
+    _, stated = docstrings_of(path)[0]
     assert stated
     assert re.search(r"[.:]$", stated.split("\n")[0]) or "." in stated

@@ -311,7 +311,7 @@ def test_memory_is_bounded(serving, context):
     random = Random(1)
     held = []
     for _ in range(3):
-        for _ in range(300):
+        for _ in range(150):
             check(serving, STATES[random.choice(list(STATES))], stream(random), context)
         serving.spool.mails.clear()
         serving.spool.files.clear()

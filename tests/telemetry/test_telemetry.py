@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -420,11 +421,16 @@ def test_sessions_are_a_gauge():
     assert value("relay_sessions") == before
 
 
+@cache
+def exposed(doing="pass"):
+    """The exposition of a new process after it has done this."""
+    code = f"from relay import telemetry; from relay.spool import model; from relay.telemetry import metrics; {doing}; print(telemetry.exposition())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def begun(family, label):
     """The values of the label that a counter of a new process begins with."""
-    code = "from relay import telemetry; print(telemetry.exposition())"
-    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    return set(re.findall(rf'^relay_{family}_total{{{label}="(.+)"}} 0\.0$', text, re.MULTILINE))
+    return set(re.findall(rf'^relay_{family}_total{{{label}="(.+)"}} 0\.0$', exposed(), re.MULTILINE))
 
 
 @pytest.mark.process
@@ -490,11 +496,9 @@ GAUGES = r"^(relay_\w+)(?:{.*})? (-?[0-9.]+)$"
 
 def shown(*doing):
     """The gauges of ours that a new process shows after it has done this, by name."""
-    code = f"from relay import telemetry; from relay.spool import model; from relay.telemetry import metrics; {'; '.join(doing)}; print(telemetry.exposition())"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {
         name: float(at)
-        for name, at in re.findall(GAUGES, run.stdout, re.MULTILINE)
+        for name, at in re.findall(GAUGES, exposed("; ".join(doing)), re.MULTILINE)
         if not name.endswith(("_total", "_bucket", "_sum", "_count"))
     }
 
@@ -505,13 +509,7 @@ def test_state_that_a_spool_cannot_count_is_not_shown():
     states = {
         state: f"telemetry.queue_seen(model.QueueState(queued=3, done={state}))" for state in ("None", "7")
     }
-    code = "from relay import telemetry; from relay.spool import model; {}; print(telemetry.exposition())"
-    texts = {
-        state: subprocess.run(
-            [sys.executable, "-c", code.format(doing)], capture_output=True, text=True, check=True
-        ).stdout
-        for state, doing in states.items()
-    }
+    texts = {state: exposed(doing) for state, doing in states.items()}
     gauge = re.compile(r'^relay_spool_messages{state="(\w+)"} ([0-9.]+)$', re.MULTILINE)
     counted = {state: dict(gauge.findall(text)) for state, text in texts.items()}
     assert counted["7"] == {"queued": "3.0", "leased": "0.0", "held": "0.0", "dead": "0.0", "done": "7.0"}
