@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent / "relay"
 #: What a key may be made of: values that are equal after a reload, and hold nothing else.
 PLAIN = {
@@ -13,6 +15,7 @@ PLAIN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_cache_of_a_module_has_a_configuration_among_its_keys():
     """What is kept under a key that belongs to one configuration outlives it, by a reload each."""
     seen, wrong = 0, []

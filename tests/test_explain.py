@@ -388,6 +388,7 @@ PIECES = st.sampled_from(
 
 @settings(deadline=None, max_examples=examples(120))
 @given(st.lists(PIECES, max_size=40).map(b"".join))
+@pytest.mark.slow
 def test_any_structure_is_explained(raw):
     """Headers, boundaries and encodings in any order give a valid request too."""
     assert [record["error"] for record in explain(raw)] == [None]

@@ -406,6 +406,7 @@ async def test_a_sweep_ends_with_the_relay(world):
     assert world.desk.counts()[State.DONE] == 0
 
 
+@pytest.mark.slow
 async def test_a_sweep_buries_all_old_mail_and_tells_of_each(world):
     """Two hundred held mails past the last limit are dead letters after one sweep, not after some hours."""
     for _ in range(250):

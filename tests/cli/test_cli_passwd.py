@@ -22,6 +22,7 @@ def knows(path, login, password):
     return Users(path).verify(Credentials(login=login, password=password.encode()))
 
 
+@pytest.mark.slow
 def test_login_is_made_changed_and_removed(tmp_path):
     """The first call makes the file, for owner and group alone; other logins and comments stay."""
     path = tmp_path / "users"
@@ -50,6 +51,7 @@ def test_login_that_the_file_cannot_hold(tmp_path, login):
     assert not (tmp_path / "users").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_told(tmp_path):
     """No password, no file named, no folder: a sentence each, and nothing is written."""
     assert "password is empty" in passwd("--file", tmp_path / "users", "ann", text="\n", code=2)
@@ -63,6 +65,7 @@ def test_what_cannot_be_done_is_told(tmp_path):
     assert knows(tmp_path / "users", "ann", "x")
 
 
+@pytest.mark.slow
 def test_password_of_any_octets(tmp_path):
     """What a peer sends in AUTH is octets; those of another encoding are a password, too."""
     passwd("--file", tmp_path / "users", "ann", text=b"gr\xfc\xdfe\n")

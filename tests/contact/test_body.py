@@ -136,6 +136,7 @@ def test_last_rung_of_invisible_text_is_the_empty_body():
     assert "body.empty" in codes
 
 
+@pytest.mark.slow
 def test_millions_of_tags_cost_no_more_than_a_moment():
     """HTML without end is read as far as our effort goes; the whole becomes a file."""
     import time

@@ -139,6 +139,7 @@ def test_note_in_the_last_bytes_of_25_mb():
     assert [file.name for file in made.files if file.attached] == ["a.pdf"]
 
 
+@pytest.mark.slow
 def test_fifty_thousand_recipients_fit():
     """A header bomb becomes 49 recipients and one record."""
     message = make_message(text="hi", to=[f"to{n}@x.example" for n in range(50_000)])
@@ -179,6 +180,7 @@ def test_second_rung_leaves_what_was_named():
     assert [(file.name, file.attached) for file in made.files] == [("b.pdf", True), ("a.pdf", False)]
 
 
+@pytest.mark.slow
 def test_keys_do_not_depend_on_the_route():
     """Two destinations under two routes store the same octets under the same keys."""
     picture = make_part(b"png", name="x.png", content_type="image/png", content_id="x")
@@ -307,6 +309,7 @@ CONFIGS = st.builds(
     refused=st.frozensets(st.sampled_from(["a.pdf", "logo.png", f"{FOLDER}1", "other"])),
     reverse_path=st.one_of(st.none(), ADDRESSES),
 )
+@pytest.mark.slow
 def test_any_message_becomes_a_valid_request_and_nothing_is_lost(
     message, config, rung, refused, reverse_path
 ):
@@ -342,6 +345,7 @@ def test_inlined_octets_are_in_the_body(pictures):
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages(depth=1), st.integers(0, 5), st.integers(0, 5))
+@pytest.mark.slow
 def test_a_larger_limit_never_loses_an_attachment(message, one, more):
     """Whoever may send more attachments sends at least the same number."""
     few, many = (

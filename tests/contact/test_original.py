@@ -61,6 +61,7 @@ def octets():
 @example(raw=b"\0" * 70_000, reverse_path="", why=Cause.LIMIT)
 @example(raw=b"Subject: " + bytes(range(32)) * 100, reverse_path="no address", why=Cause.CRASH)
 @example(raw=b"From: a@b\r\nTo: <@>\r\n" * 9_000, reverse_path="\0@x.y", why=Cause.CHECK)
+@pytest.mark.slow
 def test_any_octets_become_a_valid_request(raw, reverse_path, why):
     """Connect's limits hold for whatever was sent, from whomever; the body says why, and names the
     original.

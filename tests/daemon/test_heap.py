@@ -57,6 +57,7 @@ def test_memory_of_large_mails_is_given_back():
     assert size > 50
 
 
+@pytest.mark.slow
 def test_settling_collects_what_an_earlier_settling_exempted():
     """An object in a cycle that is exempt from collection goes with the next reload once nobody needs it."""
 

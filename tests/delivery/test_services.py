@@ -125,6 +125,7 @@ async def test_nothing_is_given_up_for_an_outage(world):
 
 
 @pytest.mark.parametrize("world", [1, CONCURRENCY], indirect=True)
+@pytest.mark.slow
 async def test_mails_that_fail_by_themselves_keep_no_other_waiting(world):
     """Three mails that always time out, first in the queue, and fifty behind them: those need one attempt
     each.

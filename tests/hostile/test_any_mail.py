@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from contact.factory import make_config, make_context, make_route
 from hostile.readers import READERS
 from hypothesis import HealthCheck, given, settings
@@ -58,6 +59,7 @@ _MAILS = st.lists(_PIECES, max_size=60).map(b"".join)
 
 @_MANY
 @given(_MAILS, st.sampled_from(_CONFIGS), st.sampled_from(list(Rung)))
+@pytest.mark.slow
 def test_any_mail_becomes_a_request_that_connect_takes(raw, config, rung):
     """Whatever the octets, there is a plan at every rung, and its request is one that the service model
     takes.
@@ -75,6 +77,7 @@ def test_any_mail_becomes_a_request_that_connect_takes(raw, config, rung):
 
 @_MANY
 @given(st.sampled_from(sorted(READERS)), st.lists(_PIECES, max_size=20).map(b"".join))
+@pytest.mark.slow
 def test_any_octets_are_taken_by_every_reader(name, octets):
     """No reader raises, whatever it is given."""
     READERS[name].read(octets)

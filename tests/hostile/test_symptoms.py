@@ -57,6 +57,7 @@ def test_other_threads_go_on_while_a_hostile_header_is_read():
     assert max(gaps, default=0.0) < 0.5
 
 
+@pytest.mark.slow
 def test_padded_lines_of_base64_raise_nothing():
     """25,002 lines of `eA==` raised out of the parse: all are read, and past 500,000 the part ends."""
     for count, most in ((25_002, 25_002), (600_000, 500_001)):
@@ -109,6 +110,7 @@ def test_a_body_ends_when_the_time_is_used_up():
     assert [file.size for file in plan.files] == [message.bodies[0].size]
 
 
+@pytest.mark.slow
 def test_what_is_encoded_within_what_is_encoded_has_a_budget_of_memory():
     """Messages in quoted-printable within each other, each a copy of the rest, are closed when two mails'
     worth is kept.

@@ -151,6 +151,7 @@ _ENTITIES = st.recursive(_leaves(), _nested, max_leaves=12)
 
 @_QUICK
 @given(_ENTITIES)
+@pytest.mark.slow
 def test_every_leaf_of_a_structured_mail_is_found(entity):
     """Each leaf's hash and name come out, once each and in order, whatever the nesting."""
     octets, leaves = entity
@@ -162,6 +163,7 @@ def test_every_leaf_of_a_structured_mail_is_found(entity):
 
 @_QUICK
 @given(_ENTITIES, st.integers(0, 5), st.integers(1, 8), st.booleans())
+@pytest.mark.slow
 def test_larger_limits_never_lose_a_part(entity, depth, parts, deeper):
     """What a small limit still found, a larger one finds too; what it did not find is in the rest of the
     mail.

@@ -243,6 +243,7 @@ SUBJECT = (b"Subject: x\r\n\r\n", 1)
 @example(Mail((SUBJECT, (b"x", 3 * SIZE))), 0, 1 << 30)
 @example(Mail((SUBJECT, (b"x", 3_000), (b"\r\n", 1), (b"yy\r\n", SIZE))), 0, 4_095)
 @example(Mail((SUBJECT, (b"yy\r\n", SIZE // 4), (b"x", 3_000))), 0, 4_095)
+@pytest.mark.slow
 def test_mails_at_their_limits(small: Edge, small_files: Edge, mail: Mail, listener: int, cut: int):
     """At each limit, below and past it, and in any combination: in memory, in a file, and however it
     is cut.

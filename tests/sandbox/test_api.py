@@ -34,6 +34,7 @@ async def get(http, url):
         return answer.status, json.loads(await answer.text())
 
 
+@pytest.mark.slow
 async def test_contacts_are_a_list_oldest_first(http, box, start):
     """Each with its id, its time, its request, and its attachments as they were fetched."""
     ids = await start(3)

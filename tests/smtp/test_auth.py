@@ -51,6 +51,7 @@ def test_any_answer_is_an_answer(line):
         assert isinstance(begin_auth(argument), Reply | Credentials | Challenge)
 
 
+@pytest.mark.slow
 def test_users_file(papers):
     """A login and its password are let in; a wrong one, an unknown one and a broken hash are not."""
     users = Users(papers.users)

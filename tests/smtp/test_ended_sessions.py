@@ -6,6 +6,8 @@ import asyncio
 import gc
 from pathlib import Path
 
+import pytest
+
 from bench.edge_cpu import Bench, Load
 from relay.smtp.admission import Admission
 from relay.smtp.connection import Connection
@@ -31,6 +33,7 @@ async def leftovers(folder: Path) -> list[object]:
         await bench.intake.close()
 
 
+@pytest.mark.slow
 def test_a_session_that_has_ended_leaves_nothing_in_memory(tmp_path):
     """No circle of references is left to the collector of garbage, which holds the loop for milliseconds."""
     assert asyncio.run(leftovers(tmp_path)) == []

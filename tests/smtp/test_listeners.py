@@ -94,6 +94,7 @@ def instances() -> Counter[str]:
     return Counter(f"{kind.__module__}.{kind.__name__}" for kind in kinds if kind.__module__ in MODULES)
 
 
+@pytest.mark.slow
 def test_reloads_leave_nothing_of_earlier_configurations(papers):
     """After reloads with sessions between them, only what the last configuration is made of is there."""
     asks = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<support@example.com>\r\nRCPT TO:<no@b.example>\r\nQUIT\r\n"
@@ -140,6 +141,7 @@ def test_a_connection_that_comes_up_after_the_end_gets_421():
             assert peer.recv(1_000).startswith(b"421 ")
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_read_stops_being_read():
     """Commands without end from a peer that reads no replies take no memory: it is left to wait."""
     config = build_config(limits={"idle_commands": 10**9, "errors": 10**9})
@@ -243,6 +245,7 @@ class Discarding(FakeSpool):
         return file
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_mail():
     """Eight sessions sending 16 MB each at once take a few megabytes, not 128."""
     with Serving(build_config(), spool=Discarding()) as serving:

@@ -147,6 +147,7 @@ def test_a_handshake_is_borne_for_seconds_under_stress(papers):
         until(lambda: not serving.server._server.sessions)
 
 
+@pytest.mark.slow
 def test_two_thousand_silent_sessions_shut_nobody_out():
     """From eleven networks 2,000 sessions say nothing: a stranger is greeted within seconds, a known peer at
     once.

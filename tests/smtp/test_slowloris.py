@@ -118,6 +118,7 @@ def serving(papers):
         yield served
 
 
+@pytest.mark.slow
 def test_nobody_stays_for_long_in_any_phase(serving):
     """All kinds of slow peers at once: each is ended when its time is over, and none of them has sent
     a mail.

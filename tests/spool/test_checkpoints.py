@@ -49,6 +49,7 @@ def held_log(config):
         connection.close()
 
 
+@pytest.mark.slow
 async def test_log_stays_short_under_load(tmp_path):
     """Four times the length of the log is written, and the log begins anew again and again."""
     config = build_config(tmp_path / "data")
@@ -74,6 +75,7 @@ async def test_no_commit_copies_the_log(tmp_path, monkeypatch):
     await intake.close()
 
 
+@pytest.mark.slow
 async def test_reader_who_stays_only_lets_the_log_grow(tmp_path):
     """While somebody reads, mail is accepted; when they have gone, the log begins anew."""
     config = build_config(tmp_path / "data")

@@ -197,6 +197,7 @@ async def test_change_says_what_it_left_and_where_it_went(put, outbox, desk):
     assert desk.release([f"{both}.{support.entry_id}"], now=NOW) == Changed(count=1, routes=("support",))
 
 
+@pytest.mark.slow
 async def test_entry_that_moves_is_seen_once(put, outbox, desk):
     """A look at the queue shows each entry once, however fast it goes from state to state meanwhile."""
     spool_id = await put()

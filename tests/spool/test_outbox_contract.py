@@ -661,6 +661,7 @@ async def test_aged_entries_are_buried_in_every_state(put, outbox, desk):
     }
 
 
+@pytest.mark.slow
 async def test_all_aged_entries_are_buried_in_one_sweep(put, outbox, desk):
     """Hundreds of old entries go in steps, each once, whatever their states, past those that a person asked
     for.

@@ -37,6 +37,7 @@ async def database(spool):
 
 
 @pytest.mark.parametrize("name", READINGS)
+@pytest.mark.slow
 async def test_a_long_reading_lets_the_log_begin_anew(database, name):
     """Between its slices nobody reads the log as it was, so a checkpoint can empty it; what is found is the
     same.
@@ -78,6 +79,7 @@ async def test_a_short_reading_sees_one_instant(database):
             assert listing.count(view, Filter(route="r1"))[State.HELD] >= WAITING // 5
 
 
+@pytest.mark.slow
 async def test_an_entry_that_moves_while_it_is_listed_is_shown_once(database):
     """An entry that was listed as queued, and is held by the time that held ones are read, is one entry."""
     with closing(open_database(database)) as writer, closing(open_to_look(database)) as connection:
