@@ -27,6 +27,8 @@ class Source:
 
     family: str
     label: tuple[str, str] | None = None
+    #: The family whose samples are taken off those; "" for none.
+    less: str = ""
     unit: str = "Count"
     #: A counter is told as its growth since the line before.
     grows: bool = False
@@ -46,6 +48,10 @@ SOURCES: Mapping[str, Source] = {
     "Hangs": _counted("relay_hangs_total"),
     "Waiting": Source(family="relay_spool_messages", label=("state", "queued")),
     "Held": Source(family="relay_spool_messages", label=("state", "held")),
+    "HeldByPolicy": Source(family="relay_spool_policy_held"),
+    "HeldOtherwise": Source(
+        family="relay_spool_messages", label=("state", "held"), less="relay_spool_policy_held"
+    ),
     "Dead": Source(family="relay_spool_messages", label=("state", "dead")),
     "OldestSeconds": Source(family="relay_spool_oldest_seconds", unit="Seconds"),
     "RoutesHeld": Source(family="relay_routes_held"),
@@ -56,7 +62,7 @@ SOURCES: Mapping[str, Source] = {
 
 def read_samples(text: str) -> Samples:
     """The samples of one process's exposition that a metric of CloudWatch is made of."""
-    families = {source.family for source in SOURCES.values()}
+    families = {family for source in SOURCES.values() for family in (source.family, source.less)}
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -101,7 +107,12 @@ def _measure(source: Source, now: Mapping[str, Samples], before: Mapping[str, Sa
         for key, value in samples.items()
         if key[0] == source.family and (source.label is None or source.label in key[1])
     ]
-    return source.join(found) if found else None
+    if not found:
+        return None
+    less = [
+        value for samples in now.values() for (family, _), value in samples.items() if family == source.less
+    ]
+    return source.join(found) - (source.join(less) if less else 0.0)
 
 
 def _earlier(earlier: float, value: float) -> float:

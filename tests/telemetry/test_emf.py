@@ -47,6 +47,17 @@ def test_process_that_began_anew_is_not_told_as_less_than_nothing():
     assert line({"receiver-0": (2, 0)}, {"receiver-0": (100, 0)})["Accepted"] == 2
 
 
+@pytest.mark.parametrize(("held", "policy", "otherwise"), [(7, "5", 2), (5, "5", 0), (3, None, 3)])
+def test_mail_that_the_policy_holds_is_told_apart(held, policy, otherwise):
+    """What an alarm stands on leaves out the quarantine, whose mail would keep it raised for ever."""
+    text = f'# TYPE relay_spool_messages gauge\nrelay_spool_messages{{state="held"}} {held}\n'
+    text += f"# TYPE relay_spool_policy_held gauge\nrelay_spool_policy_held {policy}\n" if policy else ""
+    samples = {"deliverer": read_samples(text), "receiver-0": {}}
+    told = build_line(samples, {}, host="mx1.example.com", milliseconds=1)
+    assert (told["Held"], told["HeldOtherwise"]) == (held, otherwise)
+    assert told.get("HeldByPolicy") == (float(policy) if policy else None)
+
+
 def test_line_is_of_the_embedded_metric_format():
     """Each metric that is told has its value beside it, and none that nobody knows is told."""
     told = line({"deliverer": (1, 2)})
@@ -69,6 +80,7 @@ def test_source_of_each_metric_exists(name):
         if isinstance(metric, metrics.Counter | metrics.Gauge)
     }
     metric = families[source.family]
+    assert not source.less or (source.less in families and not source.grows)
     assert source.grows == isinstance(metric, metrics.Counter)
     if source.label is not None:
         label, value = source.label

@@ -43,7 +43,7 @@ locals {
   # Metric, statistic, minutes, threshold, missing data, what to do.
   alarms = {
     Dead          = ["Maximum", 1, 0, "ignore", "Dead letters wait for a person: relay queue list --state dead"]
-    Held          = ["Maximum", 5, 0, "ignore", "Mail is held for a person: relay queue list --state held"]
+    HeldOtherwise = ["Maximum", 5, 0, "ignore", "Mail is held, and not by your policy: relay queue list --state held"]
     RoutesHeld    = ["Maximum", 5, 0, "ignore", "An error of configuration holds a route: relay check"]
     ServicesAway  = ["Maximum", 5, 0, "ignore", "S3, Connect or the credentials are away"]
     OldestSeconds = ["Maximum", 5, 3600, "ignore", "The oldest mail waits for over an hour: the quota, or Connect"]
