@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.check.certificate import examine_certificate
+from relay.check.collector import examine_collector
 from relay.check.dns import examine_dns, examine_lists
 from relay.check.domains import examine_domains
 from relay.check.finding import Finding, fail, ok
@@ -88,6 +89,7 @@ def examine(
         yield from examine_lists(config)
         yield from examine_domains(config)
         yield from examine_scanners(config)
+        yield from examine_collector(config)
         yield from examine_list_tables(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above

@@ -150,15 +150,29 @@ def _read_most() -> int:
         return _MOST_WAITING
 
 
+def is_turned_off() -> bool:
+    """Returns whether the environment turns the export of spans off."""
+    variables = {"OTEL_TRACES_EXPORTER": "none", "OTEL_SDK_DISABLED": "true"}
+    return any(os.environ.get(name, "").strip().lower() == word for name, word in variables.items())
+
+
+def ask_collector(otel: Otel, *, seconds: float) -> bool:
+    """Send the collector an export without spans. Returns whether it takes that within so many seconds."""
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    exporter = OTLPSpanExporter(endpoint=otel.endpoint or None, timeout=seconds)
+    try:
+        return exporter.export(()) is SpanExportResult.SUCCESS
+    finally:
+        exporter.shutdown()
+
+
 def open_spans(
     otel: Otel, *, process: str, hostname: str, exporter: SpanExporter | None = None
 ) -> OtelSpans | None:
     """The exporter of this process's spans. Returns None where OTEL_TRACES_EXPORTER is "none", or
     OTEL_SDK_DISABLED "true".
     """
-    if os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
-        return None
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_turned_off():
         return None
     # Its lines would come with each batch; what is lost is counted, and told once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
