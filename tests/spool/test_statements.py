@@ -20,6 +20,8 @@ from relay.alarms.sender import AlarmMemory, AlarmSender
 from relay.alarms.watch import Watch
 from relay.config.alarms import Alarms
 from relay.errors import LeaseLostError
+from relay.spool.action import Action, Via
+from relay.spool.audit import AuditFilter
 from relay.spool.change import Target
 from relay.spool.local.database import open_database, query
 from relay.spool.model import DayCount, Filter, PolicyCount, PolicyHold, State
@@ -51,6 +53,7 @@ WALKS = {
 PLANS = {
     "days.read_counts": "adds up the days of a report, for a person",
     "days.read_days": "adds up the days of a report, for a person",
+    "actions.read": "a person reads the audit, from its end",
     "claims.find_probes": "sorts ten rows of an array",
     "claims._queued": "sorts the few probes of a claim",
     "claims._read": "sorts the entries of one claim",
@@ -74,6 +77,9 @@ NOT_RUN = {
     "clock._save": "one runs after another start of the machine alone, and looks at waiting entries",
     "turns._save": "the second one runs after 10,000 networks, and removes a row by its whole key",
 }
+
+
+ACTION = Action(actor="ann", via=Via.CLI, command="queue hold")
 
 
 class Seen:
@@ -215,6 +221,8 @@ async def sweep(outbox) -> None:
     """Retention, the last limit, and room."""
     # 250 of the finished mails, and 1,250 records of them
     await outbox.expire(now=NOW - timedelta(days=30) + timedelta(days=90, seconds=1.25))
+    rows = await outbox.untold_actions()
+    await outbox.note_told(rows[-1].number)
     after = 0
     while after is not None:
         aged = await outbox.bury_aged(
@@ -231,7 +239,10 @@ def operate(desk, ids) -> None:
         desk.trace(word)
         desk.remembered(word)
     desk.remembered(f"{ids[5]}.7")
-    desk.hold(ids[5:8], now=at)
+    desk.hold(ids[5:8], now=at, action=ACTION)
+    desk.note_action(ACTION)
+    desk.actions(AuditFilter())
+    desk.actions(AuditFilter(since=NOW, until=at, actor="ann", command="queue"))
     desk.release([ids[5], ids[-1]], now=at, agreed=True)
     desk.retry(ids[6:8], now=at, agreed=True)
     desk.hold(ids[8:9], now=at)
