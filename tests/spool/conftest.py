@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from spool_helpers import LocalSpool, build_config
+from spool_helpers import LocalSpool, build_config, build_submission
 
 from relay.config.model import Config
 
@@ -54,3 +54,29 @@ def ministack(tmp_path_factory):
 
     with run_ministack(tmp_path_factory.mktemp("ministack")) as url:
         yield url
+
+
+@pytest.fixture
+def intake(spool):
+    return spool.open_intake()
+
+
+@pytest.fixture
+def outbox(spool, intake):
+    return spool.open_outbox()
+
+
+@pytest.fixture
+def desk(spool, intake):
+    return spool.open_desk()
+
+
+@pytest.fixture
+def put(intake):
+    """Puts a mail unlike any other, or like what it is told; the spool id it got."""
+
+    async def put(**like):
+        receipt = await intake.put(build_submission(intake.new_id(), **like))
+        return receipt.spool_id
+
+    return put
