@@ -73,7 +73,10 @@ export function startList() {
       const item = link.closest("li");
       const fragment = document.createDocumentFragment();
       // A document whose body holds list items alone.
-      for (const each of [...next.body.querySelectorAll(":scope > li")]) fragment.append(document.adoptNode(each));
+      for (const each of [...next.body.querySelectorAll(":scope > li")]) {
+        const there = each.dataset.reference && rows.querySelector(`[data-reference="${CSS.escape(each.dataset.reference)}"]`);
+        if (!there) fragment.append(document.adoptNode(each));
+      }
       localise(fragment);
       item.replaceWith(fragment);
       watch();
@@ -90,51 +93,67 @@ export function startList() {
     if (link) seen.observe(link);
   }
 
-  // The newest page again: rows that are there change where they stand, new ones come to the front.
-  async function refresh() {
-    if (nav.dataset.later) return;
-    const asked = nav.dataset.asked;
-    const news = await fetchDocument(`/rows${asked ? `?${asked}` : ""}`);
-    const shown = current() && rowOf(current()).dataset.reference;
-    const old = new Map([...rows.querySelectorAll(".row")].map((row) => [row.dataset.reference, row]));
-    let first = rows.querySelector(".row, .more");
+  // A row as it is now, in the place of the one that stands there.
+  function renew(row, fresh) {
+    if (row.innerHTML === fresh.innerHTML) return;
+    const chosen = row.querySelector("a").hasAttribute("aria-current");
+    const had = row.contains(document.activeElement);
+    row.className = fresh.className;
+    row.replaceChildren(...fresh.childNodes);
+    const link = row.querySelector("a");
+    if (chosen) link.setAttribute("aria-current", "true");
+    if (had) link.focus({ preventScroll: true });
+  }
+
+  // The newest page again: rows that are there change where they stand, new ones come to the front, and those go
+  // that stand among the rows of the answer and are not in it. The pages behind it stay.
+  function merge(news) {
+    const fresh = [...news.querySelectorAll(":scope > .row")].map((row) => document.adoptNode(row));
+    const more = news.querySelector(":scope > .more");
+    const known = new Map([...rows.querySelectorAll(".row")].map((row) => [row.dataset.reference, row]));
+    const kept = new Set(fresh.map((row) => row.dataset.reference));
+    const whole = !more || known.size > MOST_ROWS;
+    const end = whole ? null : known.get(fresh.at(-1)?.dataset.reference) ?? null;
+    const gone = new Set();
+    for (const row of [...rows.querySelectorAll(".row")]) {
+      if (!kept.has(row.dataset.reference)) {
+        gone.add(row.dataset.reference);
+        row.remove();
+      }
+      if (row === end) break;
+    }
     let count = 0;
-    for (const row of [...news.body.querySelectorAll(":scope > .row")]) {
-      const before = old.get(row.dataset.reference);
-      const fresh = document.adoptNode(row);
-      localise(fresh);
+    let place = rows.querySelector(".row, .more");
+    for (const row of fresh) {
+      localise(row);
+      const before = known.get(row.dataset.reference);
       if (before) {
-        old.delete(row.dataset.reference);
-        const had = before.contains(document.activeElement);
-        if (before.innerHTML !== fresh.innerHTML) {
-          before.className = fresh.className;
-          const chosen = before.querySelector("a").hasAttribute("aria-current");
-          before.replaceChildren(...fresh.childNodes);
-          if (chosen) before.querySelector("a").setAttribute("aria-current", "true");
-          if (had) before.querySelector("a").focus({ preventScroll: true });
-        }
-        first = before.nextElementSibling;
+        renew(before, row);
+        place = before.nextElementSibling;
       } else {
-        fresh.classList.add("fresh");
-        rows.insertBefore(fresh, first);
+        row.classList.add("fresh");
+        rows.insertBefore(row, place);
         count += 1;
       }
     }
-    // A row of the newest page that the answer has not is one that fits no more; older pages are not in it.
-    const last = [...news.body.querySelectorAll(":scope > .more")].length;
-    if (!last) for (const gone of old.values()) gone.remove();
-    if (!rows.querySelector(".more")) {
-      const more = news.body.querySelector(":scope > .more");
-      if (more) rows.append(document.adoptNode(more));
-    }
+    if (whole) rows.querySelector(".more")?.remove();
+    if (more && !rows.querySelector(".more")) rows.append(document.adoptNode(more));
+    return { count, gone };
+  }
+
+  async function refresh() {
+    if (nav.dataset.later) return;
+    const asked = nav.dataset.asked;
+    const { count, gone } = merge((await fetchDocument(`/rows${asked ? `?${asked}` : ""}`)).body);
     watch();
     document.getElementById("empty").hidden = rows.querySelector(".row") !== null;
     if (count) announce.textContent = count === 1 ? "A new mail." : `${count} new mails.`;
-    const article = document.getElementById("mail");
-    const row = shown && rows.querySelector(`.row[data-reference="${CSS.escape(shown)}"]`);
-    // A mail that is looked at is read anew when its state changes, unless somebody is busy in it.
-    if (row && article && article.dataset.reference === shown && !row.classList.contains(article.dataset.state) &&
-      !article.contains(document.activeElement)) await show(location.href);
+    const article = document.querySelector("#mail[data-reference]");
+    if (!article || article.contains(document.activeElement)) return; // somebody is busy in it
+    // A mail that is looked at is read anew when its state changes, or when it is no more what the list asks for.
+    const reference = article.dataset.reference;
+    const row = rows.querySelector(`.row[data-reference="${CSS.escape(reference)}"]`);
+    if (row ? !row.classList.contains(article.dataset.state) : gone.has(reference)) await show(location.href);
   }
 
   function step(by) {

@@ -38,26 +38,29 @@ export function follow(list) {
     }
   }
 
+  // A page that nobody looks at does not listen: browsers have six connections to a server for all its pages.
   let source = null;
+  let later = 0;
+  function stop() {
+    clearTimeout(later);
+    source?.close();
+    source = null;
+  }
   function listen() {
+    stop();
+    if (document.hidden) return;
     source = new EventSource("/events");
-    source.addEventListener("changed", () => {
-      if (document.hidden) again = true;
-      else refresh();
-    });
-    // What changed since the page was made, or since the connection was lost.
+    source.addEventListener("changed", refresh);
+    // What changed since the page was made, or while nobody listened.
     source.addEventListener("open", refresh);
     source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
-      source.close();
-      setTimeout(listen, AGAIN_MILLISECONDS);
+      if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again
+      later = setTimeout(listen, AGAIN_MILLISECONDS);
     });
   }
   listen();
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && again) refresh();
-  });
-  addEventListener("pagehide", () => source.close());
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pagehide", stop);
   addEventListener("pageshow", (event) => {
     if (event.persisted) listen();
   });
