@@ -12,13 +12,12 @@ from urllib.parse import parse_qsl, quote
 from aiohttp import web
 from multidict import MultiDict
 
+from relay.spool.action import check_reason
 from relay.web.search import read_query, write_query
 from relay.web.shell import ANSWER_SECONDS, Shell, caller_of
 from relay.web.view import Acted, Action
 
 _ACTIONS: Final[dict[str, Action]] = {action: action for action in get_args(Action)}
-#: Characters of the reason that a person gives.
-REASON_CHARACTERS: Final = 200
 _DONE: Final = {
     "retry": "It is tried again now.",
     "hold": "It is held until somebody releases it.",
@@ -49,7 +48,10 @@ class Changes:
         if action == "drop" and form.get("confirm") != "yes":
             raise web.HTTPBadRequest(text="Confirm the drop: the mail becomes no contact after it.")
         reference = request.match_info["reference"]
-        reason = " ".join(form.get("reason", "").split())[:REASON_CHARACTERS]
+        try:
+            reason = check_reason(" ".join(form.get("reason", "").split()))
+        except ValueError as exc:
+            raise web.HTTPBadRequest(text=f"The reason {exc}.") from exc
         async with asyncio.timeout(ANSWER_SECONDS):
             acted = await self._shell.view.act(action, [reference], actor=caller.name, reason=reason)
         said = self._shell.notes.keep(_outcome(action, acted))

@@ -49,6 +49,8 @@ async def test_a_change_is_made_and_told_once(serve):
         ({}, {"Sec-Fetch-Site": "same-site"}, 403, "Another page sent this form"),
         ({"action": "explode"}, None, 400, "action is one of"),
         ({"action": "drop"}, None, 400, "Confirm the drop"),
+        ({"reason": "x" * 201}, None, 400, "The reason has 201 characters; 200 are the most."),
+        ({"reason": "a\x1b[2Jb"}, None, 400, "The reason has a line end, a control character"),
     ],
 )
 async def test_a_wrong_form_changes_nothing(serve, fields, headers, status, sentence):

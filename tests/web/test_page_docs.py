@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from relay.web import changes, events, frame, mail_pages, pictures
+from relay.spool.action import REASON_CHARACTERS
+from relay.web import events, frame, mail_pages, pictures
 from relay.web.rendering import PAGES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "page.md").read_text()
@@ -38,4 +39,4 @@ def test_each_side_and_limit_is_told():
     assert f"{pictures.MOST_PIXELS // 1_000_000} million pixels" in DOCS
     assert f"{frame.MOST_PICTURES // 1_000_000} MB together" in DOCS
     assert frame.MOST_CHARACTERS == 1_000_000
-    assert f'maxlength="{changes.REASON_CHARACTERS}"' in (PAGES / "changes.html").read_text()
+    assert f'maxlength="{REASON_CHARACTERS}"' in (PAGES / "changes.html").read_text()

@@ -2,6 +2,10 @@
 import { AnswerError, fetchDocument, tellLost } from "./fetching.js";
 
 const AGAIN_MILLISECONDS = 5000;
+// A page rests four times as long as it was answered, so that many of them leave the server time for others.
+const LEAST_MILLISECONDS = 1000;
+const MOST_MILLISECONDS = 3000;
+const SHARE = 4;
 
 async function refreshStrip() {
   const place = document.getElementById("strip-place");
@@ -27,10 +31,13 @@ export function follow(list) {
     try {
       do {
         again = false;
+        const began = performance.now();
         await refreshStrip();
         if (list) await list.refresh();
+        tellLost("");
+        const rest = Math.min(Math.max(LEAST_MILLISECONDS, SHARE * (performance.now() - began)), MOST_MILLISECONDS);
+        await new Promise((wake) => setTimeout(wake, rest));
       } while (again && !document.hidden);
-      tellLost("");
     } catch (error) {
       tellLost(error instanceof AnswerError ? error.message : "The relay does not answer; the page asks again by itself.");
     } finally {
