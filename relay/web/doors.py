@@ -40,10 +40,11 @@ _FOREIGN = "This request was sent by a page of another site."
 class Door:
     """The rules that all doors share."""
 
-    def __init__(self, config: Web) -> None:
+    def __init__(self, config: Web, key: bytes) -> None:
+        """`key` makes the words of forms of people without a session."""
         self._config = config
         self._proxies = tuple(parse_network(network) for network in config.proxies)
-        self._key = secrets.token_bytes(32)
+        self._key = key
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
         """The addresses that are open to everybody: a sign of life, as the daemon's own `/livez` gives it."""
@@ -94,8 +95,8 @@ class ProxyDoor(Door):
 class PasswordDoor(Door):
     """A door that asks for a name and its token in each request that has no session."""
 
-    def __init__(self, config: Web, people: People) -> None:
-        super().__init__(config)
+    def __init__(self, config: Web, key: bytes, people: People) -> None:
+        super().__init__(config, key)
         self._people = people
 
     async def _verify(self, request: web.Request, credentials: Credentials) -> bool | None:
@@ -135,8 +136,8 @@ class BasicDoor(PasswordDoor):
 class TokenDoor(PasswordDoor):
     """The door with a form to sign in, and for programs with `Authorization: Bearer NAME:TOKEN`."""
 
-    def __init__(self, config: Web, people: People, sessions: Sessions) -> None:
-        super().__init__(config, people)
+    def __init__(self, config: Web, key: bytes, people: People, sessions: Sessions) -> None:
+        super().__init__(config, key, people)
         self._sessions = sessions
         is_secure = config.tls == "proxy"
         #: RFC 6265bis §4.1.3.2: such a name is taken from this very host only, and under TLS.
@@ -278,9 +279,11 @@ def _local_place(word: str) -> str:
     return word if is_local and word.isascii() and word.isprintable() and "\\" not in word else "/"
 
 
-def open_door(config: Web, people: People | None, sessions: Sessions) -> Access:
+def open_door(config: Web, people: People | None, sessions: Sessions, *, key: bytes) -> Access:
     """The door that the configuration asks for; `people` are those of its users file."""
     if config.auth == "proxy":
-        return ProxyDoor(config)
+        return ProxyDoor(config, key)
     assert people is not None
-    return BasicDoor(config, people) if config.auth == "basic" else TokenDoor(config, people, sessions)
+    if config.auth == "basic":
+        return BasicDoor(config, key, people)
+    return TokenDoor(config, key, people, sessions)

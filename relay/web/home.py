@@ -6,6 +6,7 @@ socket: the daemon does.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -28,6 +29,7 @@ class Home:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._sessions = Sessions(clock=clock)
+        self._key = secrets.token_bytes(32)
         self._people: People | None = None
         #: What the people were made of.
         self._made_of: tuple[Path, Limits] | None = None
@@ -36,7 +38,8 @@ class Home:
         """The application of a configuration; what it opens is closed with the stack."""
         view = SpoolView(config)
         stack.push_async_callback(view.close)
-        return build_page(view, access=open_door(config.web, self._find_people(config), self._sessions))
+        door = open_door(config.web, self._find_people(config), self._sessions, key=self._key)
+        return build_page(view, access=door)
 
     def _find_people(self, config: Config) -> People | None:
         """Those of the users file, with their counts where it and the limits are the same as before."""

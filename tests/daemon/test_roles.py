@@ -24,6 +24,7 @@ def halves(module_box, tmp_path_factory):
         text = receive.config_path.read_text().replace(
             'bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{free_port()}"'
         )
+        text += '[web]\nbind = "127.0.0.1:0"\nauth = "proxy"\nproxies = ["127.0.0.1/32"]\n'
         receive.config_path.write_text(text)
         receive.args = ["--role", "receive"]
         with Daemon(homes[1], env=module_box.environ(), config=text) as deliver:
@@ -49,6 +50,8 @@ def test_halves_show_what_they_know(halves):
     """
     receive, deliver = halves
     deliver.start(RELAY_ADMIN__BIND="127.0.0.1:0")
+    deliver.wait_for("web.opened")
+    assert not [each for each in receive.events if each.get("child") == "web"], "the page is the deliverer's"
     assert gauges(receive) == {
         "relay_sessions",
         "relay_gate_closed",

@@ -24,6 +24,12 @@ from relay.sandbox.demo_mails import demo_mails
 ROOT = Path(__file__).parent.parent.parent
 
 
+def read(url):
+    """The text of a page."""
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return html.unescape(answer.read().decode())
+
+
 @pytest.mark.process
 @pytest.mark.timeout(180)  # seconds on an idle machine; a busy one starts Python slowly
 def test_the_demo_shows_every_contact_and_exits_0():
@@ -44,8 +50,9 @@ def test_the_demo_shows_every_contact_and_exits_0():
             break
     said = "".join(lines)
     if found := re.search(r"See them at (\S+)/ and send more to", said):
-        with urllib.request.urlopen(found[1], timeout=60) as answer:
-            page = html.unescape(answer.read().decode())
+        page = read(found[1])
+        mail = re.search(r'href="(/mails/[^"]+)"(?:(?!</a>).)*Invoice and meter readings', page, re.DOTALL)
+        opened = read(f"{found[1]}{mail[1]}")
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 0, said + rest + errors
@@ -53,6 +60,8 @@ def test_the_demo_shows_every_contact_and_exits_0():
     assert all(mail.subject in said and mail.subject in page for mail in demo_mails())
     assert "   sender   verified: bank.example signed this\n" in said
     assert "   sender   not verified: the domain asks to reject such mail\n" in said
+    assert "As Connect fetched them" in opened
+    assert 'class="available"' in opened
     assert (rest, errors) == ("", "")
 
 

@@ -6,14 +6,18 @@ import asyncio
 import base64
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import ClientSession, CookieJar, web
+from aiohttp.test_utils import make_mocked_request
 from argon2 import PasswordHasher
 
 from relay.config.builtin import builtin_config
 from relay.spool.opening import open_intake
+from relay.web.doors import open_door
 from relay.web.home import Home
+from relay.web.sessions import Sessions
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 HTML = {"Accept": "text/html"}
@@ -43,6 +47,14 @@ async def page(place, *, home=None, **keys):
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield await stack.enter_async_context(ClientSession(url, cookie_jar=CookieJar(unsafe=True)))
+
+
+def asked_by(name):
+    """A request that a proxy sends for somebody."""
+    transport = Mock(
+        get_extra_info=lambda key, default=None: ("192.0.2.1", 1) if key == "peername" else default
+    )
+    return make_mocked_request("GET", "/", headers={"X-Forwarded-User": name}, transport=transport)
 
 
 async def sign_in(client, token="good:token", *, name="alice", place="/", **headers):
@@ -190,6 +202,20 @@ async def test_session_outlives_a_reload_and_not_its_login(place):
         (place / "users").write_text(f"bob:{HASHER.hash('good:token')}\n")
         async with client.get("/", headers={"Cookie": f"relay={word}"}) as answer:
             assert answer.status == 401
+
+
+async def test_form_of_a_person_outlives_a_reload():
+    """A form that was open when the configuration was read again can still be sent, by its person alone."""
+    config = builtin_config(web={"bind": "127.0.0.1:0", "auth": "proxy", "proxies": ["192.0.2.0/24"]}).web
+    sessions = Sessions(clock=asyncio.get_running_loop().time)
+    before, after = (open_door(config, None, sessions, key=b"the same") for _ in range(2))
+    alice, bob = (asked_by(name) for name in ("alice", "bob"))
+    word = (await before.admit(alice)).form_token
+    assert after.is_own_form(await after.admit(alice), word)
+    assert not after.is_own_form(await after.admit(bob), word)
+    assert not after.is_own_form(await after.admit(alice), "")
+    other = open_door(config, None, sessions, key=b"another")
+    assert not other.is_own_form(await other.admit(alice), word)
 
 
 async def test_users_file_that_cannot_be_read(place):
