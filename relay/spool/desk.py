@@ -156,6 +156,11 @@ class Desk(Protocol):
     def listed(self, ids: Sequence[str]) -> Sequence[Listed]:
         """The entries that these ids name as a page has them, newest accepted first; at most 100."""
 
+    def thread(self, message_ids: Sequence[str], *, contact_id: str = "", limit: int) -> Sequence[Listed]:
+        """The newest entries of finished mails with these Message-IDs, and that of a contact, as a page has
+        them, newest accepted first.
+        """
+
     def accepted(self, *, since: datetime) -> int:
         """The number of mails of the spool that were accepted since this instant of its clock; at most a
         million are counted.

@@ -14,13 +14,15 @@ from relay.contact.adaptations import AdaptationCode
 from relay.contact.risk.codes import RiskCode
 from relay.spool.desk import Desk
 from relay.spool.model import Entry, Event
-from relay.spool.page import Listed
+from relay.spool.page import EntryQuery, Listed, split_words
 from relay.web.documents import Document, parse_document
 from relay.web.rows import build_row
 from relay.web.view import MailView, Moment, Result, Row
 
 #: Other entries of the mail and of its thread.
 _RELATED = 20
+#: Seconds for the search for mail that names it.
+_RELATED_SECONDS = 0.1
 #: The kinds of results in the order in which a person asks for them, as attributes of a contact name them.
 _KINDS = (
     "identity",
@@ -68,7 +70,7 @@ def read_mail(desk: Desk, reference: str) -> tuple[Listed, MailView] | None:
         peer=_describe_peer(entry),
         request=document.request,
         timeline=tuple(_list_moments(entry, desk.history(entry))),
-        related=_find_related(desk, listed),
+        related=_find_related(desk, listed, document),
     )
     return listed, add_document(replace(view, results=tuple(_list_results(entry.results))), document)
 
@@ -160,9 +162,19 @@ def _tell_event(entry: Entry, event: Event) -> str:
     return f"{words}{attempt}: {why}" if why else f"{words}{attempt}"
 
 
-def _find_related(desk: Desk, listed: Listed) -> tuple[Row, ...]:
-    """Other entries of the mail, newest first."""
+def _find_related(desk: Desk, listed: Listed, document: Document) -> tuple[Row, ...]:
+    """Other entries of the mail and of its thread, newest first: mail that it names, mail that names it, and
+    the contact that it answers.
+    """
     entry = listed.entry
-    others = [one for one in desk.listed([entry.spool_id]) if one.entry.reference != entry.reference]
-    rows = (build_row(one, parse_document(one.shown)) for one in others[:_RELATED])
-    return tuple(rows)
+    own = [entry.message_id] if entry.message_id else []
+    found = [
+        *desk.listed([entry.spool_id]),
+        *desk.thread([*document.thread, *own], contact_id=document.related, limit=_RELATED),
+    ]
+    for word in own:
+        query = EntryQuery(words=split_words(word), limit=_RELATED, seconds=_RELATED_SECONDS)
+        found += desk.page(query).rows
+    rows = {one.entry.reference: one for one in found if one.entry.reference != entry.reference}
+    newest = sorted(rows.values(), key=lambda one: (one.entry.accepted_at, one.entry.reference), reverse=True)
+    return tuple(build_row(one, parse_document(one.shown)) for one in newest[:_RELATED])

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
-from spool_helpers import NOW, build_destination, build_submission, claim_one, later
+from spool_helpers import (
+    NOW,
+    build_config,
+    build_destination,
+    build_submission,
+    claim_one,
+    later,
+    make_version_2,
+)
 
 from relay.spool.model import State
+from relay.spool.opening import open_desk, restore_spool
 from relay.spool.page import EntryQuery, Shown, fold, split_words
 
 SALES = (build_destination("sales@example.com", route="sales"),)
@@ -284,3 +294,46 @@ async def test_what_is_shown_goes_with_the_mail(put, outbox, desk, spool):
     assert search(desk, word) == []
     files = [path for path in spool.config.data_dir.rglob("*") if path.is_file()]
     assert not [path for path in files if word.encode() in path.read_bytes()]
+
+
+async def test_finished_mails_of_a_thread_are_found(put, outbox, desk):
+    """The mails of some Message-IDs that became contacts are given newest first; others are not."""
+    ids = [await put(message_id=f"<{number}@thread.example>") for number in range(4)]
+    for entry in await outbox.claim(now=NOW, limit=3, lease_seconds=60):
+        await outbox.finish(entry, contact_id=f"c-{entry.spool_id}", now=NOW)
+    wanted = [f"<{number}@thread.example>" for number in (0, 2, 3, 9)]
+    assert [row.entry.spool_id for row in desk.thread(wanted, limit=20)] == [ids[2], ids[0]]
+    assert [row.entry.spool_id for row in desk.thread(wanted, limit=1)] == [ids[2]]
+    assert [row.entry.spool_id for row in desk.thread([], contact_id=f"c-{ids[1]}", limit=9)] == [ids[1]]
+    assert desk.thread([], limit=20) == ()
+
+
+async def test_the_spool_of_an_older_relay_is_listed(put, outbox, desk, spool):
+    """A spool without these rows is listed and searched by its addresses, and is left as it is."""
+    done = await put()
+    await outbox.finish(await claim_one(outbox), contact_id="c-1", now=NOW)
+    waiting = await put(body=mail("Older"))
+    await spool.close()
+    spool.opened.clear()
+    spool.desks.clear()
+    make_version_2(spool.config)
+    older = spool.open_desk()
+    assert [row.entry.spool_id for row in older.page(EntryQuery()).rows] == [waiting, done]
+    assert search(older, "older") == [waiting]
+    assert search(older, "customer.example") == [waiting, done]
+    assert older.reasons()[State.QUEUED] == {}
+    assert older.accepted(since=NOW - timedelta(days=9_999)) == 2
+
+
+async def test_what_is_shown_is_in_a_backup(put, outbox, desk, spool, tmp_path):
+    """A spool that was brought back from its backup shows and finds what the outcomes wrote."""
+    spool_id = await put()
+    await outbox.finish(await claim_one(outbox), contact_id="c", shown=shown("findable"), now=NOW)
+    archive = tmp_path / "archive.tar"
+    desk.back_up(archive, progress=lambda *_: None)
+    restored = build_config(tmp_path / "restored")
+    restored.data_dir.mkdir()
+    restore_spool(restored, archive, progress=lambda *_: None)
+    with contextlib.closing(open_desk(restored)) as other:
+        assert search(other, "findable") == [spool_id]
+        assert other.page(EntryQuery()).rows[0].shown == b"{}"

@@ -46,7 +46,6 @@ WALKS = {
     "listing.count": "a person counts by a filter that has no index",
     "listing.select": "a person filters by what has no index",
     "search.trace": "the entries that were found, a thousand at most",
-    "heads.read_texts": "a slice of a thousand entries",
     "figures.count_contacts": "the contacts of a minute",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
@@ -63,6 +62,7 @@ PLANS = {
     "outbox._sweep": "the mails that have a file, once, at a start",
     "turns.load": "a table of at most 10,000 rows, once, at a start",
     "search.trace": "sorts the entries that a word names",
+    "search.find_finished": "sorts the entries of some Message-IDs",
     "search.remembered": "sorts the records that a word names",
     "search.originals": "sorts the entries at the last rung since some hours",
     "search.find_routes": "sorts the few routes of a slice",
@@ -171,8 +171,10 @@ async def receive(intake) -> list[str]:
     return ids
 
 
-async def deliver(outbox) -> str:
-    """Entries go all ways out of a lease. Returns the reference of one that is held, and in doubt."""
+async def deliver(outbox) -> tuple[str, str]:
+    """Entries go all ways out of a lease. Returns the references of one that is held, and in doubt, and of
+    one whose mail was removed.
+    """
     at = later(10)
     held = [f"r{number}" for number in range(5)]
     assert not await outbox.claim(now=NOW - timedelta(hours=1), limit=8, lease_seconds=60, held_routes=held)
@@ -196,6 +198,8 @@ async def deliver(outbox) -> str:
     await outbox.begin_original(one, reason="worker.crashed", detail="", now=at)
     await outbox.why_original(one)
     await outbox.finish(one, contact_id="c", now=at)
+    redacted = entries.pop()
+    await outbox.finish(redacted, contact_id="d", forget=True, now=at)
     with pytest.raises(LeaseLostError):
         await outbox.finish(one, contact_id="c", now=at)
     await outbox.defer(
@@ -214,7 +218,7 @@ async def deliver(outbox) -> str:
     await outbox.paused()
     await outbox.add_counts([PolicyCount("2026-11-29", "spf.fail", "tag", False, "r1", "x.example", 1)])
     await outbox.add_counts([DayCount("2026-11-29", "received", "x.example", 1)])
-    return doubtful.reference
+    return doubtful.reference, redacted.reference
 
 
 async def sweep(outbox) -> None:
@@ -279,6 +283,7 @@ def operate(desk, ids) -> None:
     ):
         desk.page(asked)
     desk.listed(ids[5:7])
+    desk.thread(["<9@life.example>"], limit=20)
     desk.accepted(since=NOW - timedelta(days=1))
     desk.reasons()
     desk.contacts(since=NOW - timedelta(days=1))
@@ -305,7 +310,9 @@ async def seen(request, spool):
         intake, outbox, desk = spool.open_intake(), spool.open_outbox(), spool.open_desk()
         await outbox.recover(now=NOW)
         ids = await receive(intake)
-        ids.append(await deliver(outbox))
+        doubtful, redacted = await deliver(outbox)
+        ids.append(doubtful)
+        assert desk.export(redacted) is None
         await outbox.recover(now=later(30), blame=True, hung=True)
         await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)
         await outbox.claim(now=later(3_600), limit=2, lease_seconds=60)

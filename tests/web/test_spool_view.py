@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from spool_helpers import LocalSpool, build_destination, build_submission
 
 from relay.spool.audit import AuditFilter
 from relay.spool.model import DayCount, State
+from relay.spool.page import Shown
 from relay.timing import utc_now
 from relay.web.spool_view import SpoolView
 from relay.web.view import Query, Verdict
@@ -173,3 +175,29 @@ async def test_the_event_loop_is_left_free(spool, view):
         await asyncio.sleep(0)
         turns += 1
     assert turns > 20
+
+
+async def test_related_mail_is_that_of_the_thread(spool, view):
+    """A mail names what it answers, what answers it, and the other entries of itself, newest first."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    for number in range(4):
+        await put(intake, f"Mail {number}", message_id=f"<{number}@thread.example>")
+    documents = [
+        {"thread": ["<0@thread.example>"]},
+        {"thread": ["<1@thread.example>", "<0@thread.example>"]},
+        {"thread": ["<2@thread.example>", "<1@thread.example>"]},
+        {"thread": ["<3@thread.example>"]},
+    ]
+    now = outbox.now()
+    entries = sorted(await outbox.claim(now=now, limit=4, lease_seconds=60), key=lambda each: each.reference)
+    for entry, document in zip(entries, documents, strict=True):
+        shown = Shown(
+            document=json.dumps(document).encode(),
+            classification="human",
+            marks=" ",
+            words=f"x {' '.join(document['thread'][1:])} {document['thread'][0]}",
+        )
+        await outbox.finish(entry, contact_id=f"c-{entry.reference}", shown=shown, now=now)
+    mail = await view.mail(entries[1].reference, content=False)
+    assert mail is not None
+    assert [row.reference for row in mail.related] == [entries[2].reference, entries[0].reference]

@@ -206,6 +206,12 @@ class LocalQuestions:
             display = Display(view.connection, self._clocks)
             return display.show_page(EntryPage(rows=read_rows(view, self._heads, newest))).rows
 
+    def thread(self, message_ids: Sequence[str], *, contact_id: str = "", limit: int) -> Sequence[Listed]:
+        with self._view() as view:
+            newest = search.find_finished(view.connection, message_ids, contact_id=contact_id, limit=limit)
+            display = Display(view.connection, self._clocks)
+            return display.show_page(EntryPage(rows=read_rows(view, self._heads, newest))).rows
+
     def accepted(self, *, since: datetime) -> int:
         with self._told():
             return count_accepted(self._connection, since=since)

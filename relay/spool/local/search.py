@@ -111,6 +111,22 @@ def _walk_back(
     return found
 
 
+def find_finished(
+    connection: apsw.Connection, message_ids: Sequence[str], *, contact_id: str, limit: int
+) -> list[int]:
+    """The numbers of the newest entries of the mails that the ledger knows by these Message-IDs, and of that
+    which became the contact, newest first.
+    """
+    rows = query(
+        connection,
+        "SELECT entry_id FROM mails JOIN entries USING (mail_id) WHERE spool_id IN ("
+        "SELECT spool_id FROM ledger WHERE message_id IN (SELECT value FROM json_each(?1))) "
+        "UNION SELECT entry_id FROM entries WHERE contact_id = ?2 ORDER BY 1 DESC LIMIT ?3",
+        (json.dumps(list(message_ids)), contact_id, limit),
+    )
+    return [row[0] for row in rows]
+
+
 def _bracketed(word: str) -> str:
     return word if word.startswith("<") else f"<{word}>"
 
