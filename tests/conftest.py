@@ -68,6 +68,12 @@ def pytest_configure(config):
     sys.addaudithook(refuse)
 
 
+def pytest_unconfigure():
+    """Leave no process behind."""
+    if "prepared" in sys.modules:
+        sys.modules["prepared"].end_server()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """Nothing of what is imported and collected ever goes: to look for garbage in it takes seconds."""

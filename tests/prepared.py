@@ -9,6 +9,7 @@ memory, or of another interpreter: those start the program.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
 import multiprocessing.process
 import os
 import signal
@@ -87,6 +88,11 @@ class PreparedProcess:
     def kill(self) -> None:
         """SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def end_server() -> None:
+    """End the process that forks, and wait for it: what its children took counts as the tests' own."""
+    multiprocessing.forkserver._forkserver._stop()  # there is no public way
 
 
 def run_prepared(
