@@ -14,13 +14,14 @@ from types import SimpleNamespace
 
 import pytest
 from delivery.doubles import Clock, running_runner, until
-from spool_helpers import build_config, build_destination, build_submission
+from spool_helpers import SHOWN, build_config, build_destination, build_submission
 
 from relay import telemetry
 from relay.delivery.outcome import Delivered, Dropped, Failed, Held, Postponed
 from relay.errors import FailureClass, RemoteError, SpoolCorruptError, SpoolSickError
 from relay.spool.model import Entry, Filter, State
 from relay.spool.opening import open_desk, open_intake, open_outbox
+from relay.spool.page import EntryQuery
 from relay.telemetry import metrics
 from relay.understand.pool import LANE_PLACES
 from relay.vocabulary import Rung
@@ -125,6 +126,30 @@ async def test_outcome_becomes_state(world, answer, state, reason):
     spool_id = await world.put()
     await world.run(Script(lambda _: answer), lambda: world.entry(spool_id).reason == reason)
     assert world.entry(spool_id).state is state
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        lambda entry: Delivered(contact_id="c", entry=entry, shown=SHOWN),
+        lambda _: Held(reason="class.bulk", detail="", shown=SHOWN),
+        lambda _: Dropped(reason="class.bulk", detail="", shown=SHOWN),
+        lambda entry: Failed(error=refusal(FailureClass.PAYLOAD), entry=entry, shown=SHOWN),
+        lambda entry: Failed(error=refusal(FailureClass.TEMPORARY), entry=entry, shown=SHOWN),
+        lambda entry: Failed(error=refusal(FailureClass.CONFIGURATION), entry=entry, shown=SHOWN),
+        lambda entry: Failed(error=refusal(FailureClass.CONFLICT), entry=entry, shown=SHOWN),
+        lambda entry: Failed(
+            error=refusal(FailureClass.CONFLICT), entry=replace(entry, sent=True), shown=SHOWN
+        ),
+    ],
+    ids=["done", "held", "dropped", "dead", "deferred", "route held", "conflict", "already there"],
+)
+async def test_each_outcome_keeps_what_it_shows(world, outcome):
+    """What an attempt tells the page is written with its outcome, whichever that is."""
+    spool_id = await world.put()
+    await world.run(Script(outcome), lambda: world.desk.listed([spool_id])[0].shown != b"")
+    (row,) = world.desk.page(EntryQuery(words=("subject", "some"), classification="human")).rows
+    assert (row.entry.spool_id, row.shown) == (spool_id, SHOWN.document)
 
 
 @pytest.mark.parametrize(
