@@ -5,15 +5,17 @@ Owns its form, which `relay.delivery.description` keeps with each outcome and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from relay.contact.plan import Adaptation, Plan, PlannedFile
+from relay.contact.plan import Plan, PlannedFile
 
 #: Characters of subjects and names, of sentences, and of a Message-ID.
 LINE: Final = 400
 ID: Final = 200
 _SENTENCE: Final = 300
+#: Items of a list.
+_MOST: Final = 200
 #: Message-IDs of References that are kept.
 _IDS: Final = 10
 _NOT_SENT: Final = "It is kept beside the contact, and named in the note of its body."
@@ -22,16 +24,20 @@ _NOT_SENT: Final = "It is kept beside the contact, and named in the note of its 
 def record_plan(plan: Plan, *, prefix: str) -> dict[str, Any]:
     """The record of a plan without its words; `prefix` is that of attributes."""
     thread = [plan.headers.get(name, "") for name in ("MESSAGE_ID", "IN_REPLY_TO", "REFERENCES")]
+    reasons = {each.after: each.detail for each in plan.adaptations}
     return {
         "subject": plan.subject[:LINE],
         "author_name": plan.from_name[:LINE],
         "author": plan.from_address[:LINE],
         "classification": str(plan.classification),
-        "to": [_mailbox(*each) for each in plan.to],
-        "cc": [_mailbox(*each) for each in plan.cc],
+        "to": [_mailbox(*each) for each in plan.to[:_MOST]],
+        "cc": [_mailbox(*each) for each in plan.cc[:_MOST]],
         "risks": list(_list_risks(plan, prefix)),
-        "adaptations": [[str(each.code), each.detail[:_SENTENCE]] for each in plan.adaptations],
-        "files": [_describe_file(each, plan.adaptations) for each in plan.files],
+        "adaptations": [[str(each.code), each.detail[:_SENTENCE]] for each in plan.adaptations[:_MOST]],
+        "files": [_describe_file(each, reasons) for each in plan.files[:_MOST]],
+        # Of all of them, also where some were left out.
+        "adaptation_count": len(plan.adaptations),
+        "file_count": len(plan.files),
         "related": plan.related_contact_id or "",
         "thread": list_ids(thread),
     }
@@ -60,10 +66,9 @@ def _list_risks(plan: Plan, prefix: str) -> Iterator[list[str]]:
         yield [code, told[begin + len(code) + 2 : at][:_SENTENCE] if begin >= 0 else ""]
 
 
-def _describe_file(file: PlannedFile, changes: Sequence[Adaptation]) -> dict[str, Any]:
-    """A file, and what became of it where the contact does not have it."""
-    place = f"{file.key} {file.sha256}"
-    why = next((each.detail for each in changes if each.after == place), _NOT_SENT)
+def _describe_file(file: PlannedFile, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """A file, and what became of it where the contact does not have it; the reasons are by its place."""
+    why = reasons.get(f"{file.key} {file.sha256}", _NOT_SENT)
     return {
         "name": file.name[:LINE],
         "content_type": file.content_type,

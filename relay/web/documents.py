@@ -36,6 +36,9 @@ class Document:
     #: Codes, each with its sentence.
     adaptations: tuple[tuple[str, str], ...] = ()
     files: tuple[File, ...] = ()
+    #: Of all of them, also where some were left out.
+    adaptation_count: int = 0
+    file_count: int = 0
     request: Mapping[str, Any] | None = None
     #: The contact that the mail answers, and the Message-IDs that it names.
     related: str = ""
@@ -56,6 +59,7 @@ def parse_document(octets: bytes) -> Document:
 def parse_record(record: Mapping[str, Any]) -> Document:
     """The document of a record, as far as it can be read."""
     request = record.get("request")
+    adaptations, files = _pairs(record.get("adaptations")), _files(record.get("files"))
     return Document(
         subject=_text(record.get("subject"), NAME_CHARACTERS),
         author_name=_text(record.get("author_name"), NAME_CHARACTERS),
@@ -64,8 +68,10 @@ def parse_record(record: Mapping[str, Any]) -> Document:
         to=_texts(record.get("to")),
         cc=_texts(record.get("cc")),
         risks=_pairs(record.get("risks")),
-        adaptations=_pairs(record.get("adaptations")),
-        files=_files(record.get("files")),
+        adaptations=adaptations,
+        files=files,
+        adaptation_count=max(len(adaptations), _number(record.get("adaptation_count"))),
+        file_count=max(len(files), _number(record.get("file_count"))),
         request=request if isinstance(request, dict) else None,
         related=_text(record.get("related"), NAME_CHARACTERS),
         thread=_texts(record.get("thread")),

@@ -81,8 +81,8 @@ def add_document(view: MailView, document: Document) -> MailView:
         view.row,
         classification=document.classification or view.row.classification,
         risks=tuple(dict.fromkeys(code for code, _ in document.risks)),
-        adapted=len(document.adaptations),
-        files=len(document.files),
+        adapted=document.adaptation_count,
+        files=document.file_count,
     )
     risks = (
         Result(kind="risk", word=code, reason=detail or _RISKS.get(code, ""))

@@ -65,8 +65,8 @@ def build_row(listed: Listed, document: Document) -> Row:
         classification=document.classification,
         verdicts=find_verdicts(entry.results),
         risks=tuple(dict.fromkeys(code for code, _ in document.risks)),
-        adapted=len(document.adaptations),
-        files=len(document.files),
+        adapted=document.adaptation_count,
+        files=document.file_count,
         size=entry.size,
         contact_id=entry.contact_id,
     )

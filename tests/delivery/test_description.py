@@ -130,6 +130,8 @@ def test_a_small_mail_is_described_whole():
                 "why": "The instance does not take it.",
             },
         ],
+        "adaptation_count": 1,
+        "file_count": 2,
         "related": "",
         "thread": ["<1@x>", "<0@x>", "<a@x>"],
     }
@@ -161,6 +163,7 @@ def test_lists_and_attributes_go_before_the_request():
         ),
     )
     record = json.loads(describe(many).document)
+    assert record["file_count"] == 300
     assert (len(record["files"]), record["cut"]) == (20, ["body", "lists", "attributes"])
     assert "Attributes" not in record["request"]
     long = replace(many, files=tuple(build_file(f"{'語' * 400}{number}") for number in range(300)))
