@@ -42,7 +42,7 @@ class ListPages:
         query = query_of(request)
         async with asyncio.timeout(ANSWER_SECONDS):
             listed = await self._shell.view.list(query)
-        return page("rows.html", self._shell.list_values(query, listed))
+        return page("rows.html", self._shell.list_values(request, query, listed))
 
     async def strip(self, _request: web.Request) -> web.Response:
         """Answer with the strip alone."""

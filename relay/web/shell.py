@@ -81,7 +81,7 @@ class Shell:
             )
         return {
             **await self.strip_values(status),
-            **self.list_values(query or Query(), listed),
+            **self.list_values(request, query or Query(), listed),
             **self.person_values(request),
             "routes": routes,
             "classes": tuple(Classification),
@@ -107,9 +107,10 @@ class Shell:
         in_force = tuple(each for each in faults if each.value not in ("", "0"))
         return {"status": status, "is_sandbox": self.extras is not None, "in_force": in_force}
 
-    def list_values(self, query: Query, listed: RowPage) -> Mapping[str, Any]:
+    def list_values(self, request: web.Request, query: Query, listed: RowPage) -> Mapping[str, Any]:
         """The values of the list."""
         return {
+            "can_act": caller_of(request).actions,
             "query": query,
             "listed": listed,
             "asked": write_query(query),

@@ -118,6 +118,8 @@ class ValueView:
         self.sick = ""
         self.queries = []
         self.acts = []
+        #: The entries that no change takes, with the reason.
+        self.left = {}
         self.readings = []
         self.mark = 0
         #: Set when a watch asks for the change after a mark, and the number of watches.
@@ -175,4 +177,5 @@ class ValueView:
 
     async def act(self, action, references, *, actor, reason):
         self.acts.append((action, tuple(references), actor, reason))
-        return Acted(changed=tuple(references))
+        left = tuple((each, self.left[each]) for each in references if each in self.left)
+        return Acted(changed=tuple(each for each in references if each not in self.left), left=left)

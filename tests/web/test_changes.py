@@ -91,3 +91,52 @@ async def test_too_large_a_form_is_refused(serve):
     status, text, _ = await change(await serve(held()), reason="x" * 70_000)
     assert status == 413
     assert "more than a form may hold" in text
+
+
+async def choose(client, *references, **fields):
+    """Send the form of the list. Returns the status and the text of the page that follows."""
+    text, _ = await text_of(client, "/?state=held")
+    form = {"form_token": re.search(r'name="form_token" value="([^"]+)"', text)[1], "asked": "state=held"}
+    fields = [*(form | {"action": "release"} | fields).items(), *(("reference", each) for each in references)]
+    async with client.post("/change", data=fields) as answer:
+        return answer.status, html.unescape(await answer.text())
+
+
+async def test_chosen_mails_are_changed_together(serve):
+    """Several mails are changed by one form; those that were left are told with the reason, on that list."""
+    view = ValueView(*(mail_view(row(number, state=State.HELD)) for number in (1, 2, 3)))
+    view.left = {"01JX000003.3": "01JX000003.3 is on its way."}
+    client = await serve(view)
+    text, _ = await text_of(client, "/?state=held")
+    picks = re.findall(r'name="reference" value="([^"]+)"', text)
+    assert sorted(picks) == sorted(view.mails)
+    status, text = await choose(client, *picks, picks[0], reason="all of them")
+    assert status == 200
+    assert "2 mails were released. 1 left as before: 01JX000003.3 is on its way." in text
+    assert 'data-asked="state=held"' in text
+    assert view.acts == [("release", tuple(picks), "", "all of them")]
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "sentence"),
+    [
+        (0, {}, "Choose from 1 to 500 mails"),
+        (501, {}, "Choose from 1 to 500 mails"),
+        (1, {"action": "drop"}, "Confirm the drop"),
+        (1, {"action": "reroute"}, "action is one of"),
+    ],
+)
+async def test_a_wrong_choice_changes_nothing(serve, number, fields, sentence):
+    """No mail, too many of them, and an unconfirmed drop are refused in a sentence."""
+    view = held()
+    status, text = await choose(await serve(view), *(f"a.{each}" for each in range(number)), **fields)
+    assert status == 400
+    assert sentence in text
+    assert view.acts == []
+
+
+async def test_a_page_that_only_reads_offers_no_choice(serve):
+    """Without the right to act the list has no boxes, and neither have the rows that are asked for anew."""
+    client = await serve(held(), actions=False)
+    for path in ("/", "/rows"):
+        assert "pick" not in (await text_of(client, path))[0]

@@ -131,7 +131,7 @@ async def test_words_that_are_gone_are_told(serve, gone):
 async def test_changes_that_the_state_allows_are_offered(serve, state, offered):
     """A mail offers the changes that commands would make in its state, and none where none may be made."""
     view = ValueView(mail_view(row(state=state)))
-    text = html.unescape((await text_of(await serve(view), MAIL))[0])
+    text = html.unescape((await text_of(await serve(view), f"{MAIL}?part=mail"))[0])
     assert set(re.findall(r'name="action" value="(\w+)"', text)) == offered
     text, _ = await text_of(await serve(view, actions=False), MAIL)
     assert "form_token" not in text

@@ -15,6 +15,7 @@ export function startKeys(list, refresh) {
     },
     o: () => list?.enter(),
     e: () => document.getElementById("original")?.click(),
+    x: () => list?.pick(),
     r: () => {
       const retry = document.getElementById("retry");
       if (retry) retry.focus();
@@ -26,7 +27,7 @@ export function startKeys(list, refresh) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || help.open) return;
     const target = event.target;
-    if (target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]")) {
+    if (target instanceof HTMLElement && target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")) {
       if (event.key === "Escape") target.blur();
       return;
     }

@@ -98,9 +98,12 @@ export function startList() {
     if (row.innerHTML === fresh.innerHTML) return;
     const chosen = row.querySelector("a").hasAttribute("aria-current");
     const had = row.contains(document.activeElement);
+    const picked = row.querySelector(".pick")?.checked;
     row.className = fresh.className;
     row.replaceChildren(...fresh.childNodes);
     const link = row.querySelector("a");
+    const pick = row.querySelector(".pick");
+    if (pick && picked) pick.checked = true;
     if (chosen) link.setAttribute("aria-current", "true");
     if (had) link.focus({ preventScroll: true });
   }
@@ -184,5 +187,9 @@ export function startList() {
 
   choose(document.querySelector("#mail[data-reference]")?.dataset.reference);
   watch();
-  return { refresh, step, enter };
+  function pick() {
+    (current() && rowOf(current()).querySelector(".pick"))?.click();
+  }
+
+  return { refresh, step, enter, pick };
 }
