@@ -283,8 +283,9 @@ class Transfer:
 
     def _trace(self, reply: Reply, *, now: float, first_id: SpoolId | None = None) -> None:
         """Tell the end of the transaction as spans where these are exported; the peer has its reply."""
-        if (spans := telemetry.current_spans()) is None:
+        if (spans := telemetry.current_spans()) is None or (instant := telemetry.span_instant()) is None:
             return
+        late = self._server.loop.time() - now
         acceptance, transaction = self.acceptance, self.transaction
         end = telemetry.MailEnd(
             spool_id=transaction.spool_id,
@@ -295,6 +296,7 @@ class Transfer:
             protocol=acceptance.peer.protocol,
             is_encrypted=acceptance.peer.tls is not None,
             size=self.content.size + acceptance.trace_size,
+            ended_at=instant - int(late * 1_000_000_000),
             connected_seconds=now - self._connected_at,
             seconds=now - transaction.started_at,
             put_at=acceptance.put_at,

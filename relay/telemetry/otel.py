@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import threading
-import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -209,7 +208,7 @@ class OtelSpans:
             self._tell_mail(end)
 
     def _tell_mail(self, end: MailEnd) -> None:
-        now, ids = time.time_ns(), find_trace_ids(end.spool_id)
+        now, ids = end.ended_at, find_trace_ids(end.spool_id)
         links = [Link(self._find_parent(end.first_id))] if end.first_id is not None else []
         self._ids.trace, self._ids.span = ids.trace, ids.connection
         root = self._tracer.start_span(

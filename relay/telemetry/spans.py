@@ -38,6 +38,8 @@ class MailEnd:
     protocol: str
     is_encrypted: bool
     size: int
+    #: The instant of the reply, as `span_instant` tells it.
+    ended_at: int
     #: Seconds from the peer's connection, and from MAIL, to the reply.
     connected_seconds: float
     seconds: float

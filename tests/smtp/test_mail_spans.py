@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 
 @pytest.fixture
-def exporter():
+def exporter(monkeypatch):
     """The SDK's exporter into memory."""
+    monkeypatch.setattr("relay.telemetry.spans._LAST_SECONDS", 30.0)
     exporter = InMemorySpanExporter()
     telemetry.begin_spans(Otel(spans=True), process="test", hostname="mx.test", exporter=exporter)
     yield exporter
