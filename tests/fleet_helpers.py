@@ -18,6 +18,7 @@ from spool_helpers import build_config
 
 from relay.config.fleet import Fleet
 from relay.config.model import Config
+from relay.spool.fleet.desk import FleetDesk
 from relay.spool.fleet.intake import FleetIntake
 from relay.spool.fleet.outbox import FleetOutbox
 from relay.spool.fleet.tables import build_definition
@@ -120,6 +121,12 @@ class FleetSpool:
     def config(self) -> Config:
         return fleet_config(self.tmp_path / "data", self.table, **self.settings)
 
+    def node_config(self, node: str, *, lease_seconds: float) -> Config:
+        """The configuration of one of several nodes."""
+        return fleet_config(
+            self.tmp_path / node, self.table, node=node, lease_seconds=lease_seconds, **self.settings
+        )
+
     def open_intake(self):
         return self._open(FleetIntake(self.config))
 
@@ -127,7 +134,9 @@ class FleetSpool:
         return self._open(FleetOutbox(self.config))
 
     def open_desk(self):
-        pytest.skip("the fleet has no desk yet")
+        desk = FleetDesk(self.config)
+        self.desks.append(desk)
+        return desk
 
     def _open(self, half):
         self.opened.append(half)

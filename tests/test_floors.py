@@ -46,6 +46,7 @@ FLOORS = {
     "relay.spool.records": 1,
     "relay.spool.groups": 1,
     "relay.spool.ids": 1,
+    "relay.spool.patterns": 1,
     "relay.spool.action": 1,
     "relay.spool.archive": 1,
     "relay.spool.audit": 1,

@@ -219,14 +219,25 @@ class Database:
             )
 
     async def query_all(
-        self, wanted: Condition, *, index: str | None = None, limit: int, seconds: float = SECONDS
+        self,
+        wanted: Condition,
+        *,
+        index: str | None = None,
+        limit: int,
+        backwards: bool = False,
+        seconds: float = SECONDS,
     ) -> list[Item]:
-        """The first items of a partition, `limit` at most."""
+        """The first items of a partition, or the last, `limit` at most."""
         items: list[Item] = []
         start: Mapping[str, Any] | None = None
         while len(items) < limit:
             page = await self.query(
-                wanted, index=index, limit=limit - len(items), start=start, seconds=seconds
+                wanted,
+                index=index,
+                limit=limit - len(items),
+                start=start,
+                backwards=backwards,
+                seconds=seconds,
             )
             items += page.items
             start = page.next

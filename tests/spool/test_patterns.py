@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domains import strip_brackets
-from relay.spool.local.patterns import equals, fits_recipient, fits_sender, parse_pattern
+from relay.spool.patterns import equals, fits_recipient, fits_sender, parse_pattern
 
 
 @pytest.mark.parametrize(

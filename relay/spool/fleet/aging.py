@@ -51,7 +51,7 @@ async def bury_aged(
 
 
 async def _find_aged(store: Store, routes: Iterable[str], *, before: int) -> list[Waiting]:
-    held = await queue.look(store, tables.HELD_QUEUE, until=before, limit=_LOOK)
+    held = await queue.look(store, tables.HELD_QUEUE, limit=_LOOK)
     queued = await queue.look_at_routes(store, sorted(routes), limit=_LOOK)
     found = [*held, *(each for entries in queued.values() for each in entries)]
     return sorted((each for each in found if each.accepted_at < before), key=lambda each: each.key)

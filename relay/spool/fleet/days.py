@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Final
 
-from relay.aws.database import Update
+from relay.aws.database import Condition, Update
+from relay.aws.values import Item
 from relay.spool.fleet import tables
+from relay.spool.fleet.items import Reader
 from relay.spool.fleet.store import Store
 from relay.spool.model import DayCount, PolicyCount
 from relay.spool.records import to_microseconds
@@ -22,6 +26,8 @@ _DAY_KEY: Final = "D#"
 _KEPT_SECONDS = 366 * 86_400
 #: Items that are written at the same time.
 _AT_ONCE = 10
+#: Items of one day that are read: a thousand labels of each name, and a thousand domains of each rule.
+_MOST_ITEMS = 100_000
 
 
 def _key(count: PolicyCount | DayCount) -> tables.Key:
@@ -73,3 +79,48 @@ async def add_counts(store: Store, counts: Sequence[PolicyCount | DayCount]) -> 
     async with asyncio.TaskGroup() as group:
         for count in counts:
             group.create_task(add(count))
+
+
+def _days_between(since: str, until: str, *, today: date) -> list[str]:
+    """The days from one to another, both included: no later than tomorrow, and a year of them at most."""
+    last = date.fromisoformat(min(until, (today + timedelta(days=1)).isoformat()))
+    first = max(date.fromisoformat(since), last - timedelta(days=366))
+    return [(first + timedelta(days=number)).isoformat() for number in range((last - first).days + 1)]
+
+
+async def _read(store: Store, *, since: str, until: str) -> list[Item]:
+    """The items of the counts of these days."""
+    items: list[Item] = []
+    async with store.asked() as (database, _):
+        for day in _days_between(since, until, today=store.clock.now().date()):
+            wanted = Condition(text="#pk = :pk", values={"pk": f"{_DAY_KEY}{day}"})
+            items += await database.query_all(wanted, limit=_MOST_ITEMS)
+    return items
+
+
+async def read_days(store: Store, *, since: str, until: str) -> list[DayCount]:
+    """The counts of what happened on these days, added up over them; by name, the largest first."""
+    numbers: Counter[tuple[str, str]] = Counter()
+    most: dict[tuple[str, str], int] = {}
+    for item in await _read(store, since=since, until=until):
+        if "number" not in item:
+            continue
+        with Reader(item) as read:
+            key = (read.text("name"), read.text("label"))
+            numbers[key] += read.number("number")
+            most[key] = max(most.get(key, 0), read.number("most"))
+    ordered = sorted(numbers.items(), key=lambda each: (each[0][0], -each[1], each[0][1]))
+    return [DayCount("", *key, number, most[key]) for key, number in ordered]
+
+
+async def read_policy(store: Store, *, since: str, until: str) -> list[PolicyCount]:
+    """The counts of mails that met a rule on these days, added up over them, the largest first."""
+    numbers: Counter[tuple[str, str, bool, str, str]] = Counter()
+    for item in await _read(store, since=since, until=until):
+        if "mails" not in item:
+            continue
+        with Reader(item) as read:
+            way = (read.text("rule"), read.text("action"), read.flag("observe"), read.text("route"))
+            numbers[*way, read.text("domain")] += read.number("mails")
+    ordered = sorted(numbers.items(), key=lambda each: (-each[1], each[0][0], each[0][3], each[0][4]))
+    return [PolicyCount("", *key, mails) for key, mails in ordered]

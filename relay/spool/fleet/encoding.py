@@ -281,13 +281,9 @@ def _parse_history(rows: list[Any]) -> tuple[Event, ...]:
     )
 
 
-#: Digits of an instant in a key: keys sort as text, and microseconds have sixteen digits until the year 2286.
-_DIGITS = 17
-
-
 def build_instant(microseconds: int) -> str:
     """An instant as a key, which sorts by time. An instant before 1970 counts as 1970."""
-    return f"{min(max(microseconds, 0), 10**_DIGITS - 1):0{_DIGITS}d}"
+    return f"{min(max(microseconds, 0), 10**tables.INSTANT_DIGITS - 1):0{tables.INSTANT_DIGITS}d}"
 
 
 def parse_instant(key: str) -> int:
@@ -296,7 +292,7 @@ def parse_instant(key: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    if len(key) != _DIGITS or not (key.isascii() and key.isdecimal()):
+    if len(key) != tables.INSTANT_DIGITS or not (key.isascii() and key.isdecimal()):
         raise ValueError(f"{key!r} is no instant")
     return int(key)
 

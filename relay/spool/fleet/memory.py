@@ -6,14 +6,19 @@ Owns the items of the partition `MEMORY`, and those that are shown.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from relay.aws.database import Condition, Put
 from relay.aws.values import Item
 from relay.errors import SpoolError
 from relay.spool.fleet import tables
+from relay.spool.fleet.encoding import build_instant
 from relay.spool.fleet.items import Reader, check_texts
 from relay.spool.fleet.records import EntryRecord
 from relay.spool.fleet.store import Store
+from relay.spool.model import FAULT_HOURS
 from relay.spool.page import Shown
+from relay.spool.records import to_microseconds
 
 #: Records of the ledger with one token: its entry's, and perhaps that of a mail after the window.
 _MOST_TOKENS = 20
@@ -63,6 +68,22 @@ async def keep_shown(store: Store, entry: EntryRecord, shown: Shown | None) -> N
         raise SpoolError(f"what is shown of {entry.reference} cannot be stored: {exc}") from exc
     missing = None if shown.whole else Condition(text="attribute_not_exists(#pk)")
     await store.change(Put(item=item, condition=missing))
+
+
+def mark_original(reference: str, *, reason: str, now: datetime) -> Put:
+    """The mark of an entry that goes on at the last rung, by which the alarms find it."""
+    at = to_microseconds(now)
+    return Put(
+        item=check_texts(
+            {
+                tables.PARTITION: tables.ORIGINALS,
+                tables.SORT: f"{build_instant(at)}#{reference}",
+                "ref": reference,
+                "reason": reason,
+                tables.EXPIRES: at // 1_000_000 + FAULT_HOURS * 2 * 3_600,
+            }
+        )
+    )
 
 
 def put_ledger(item: Item) -> Put:

@@ -45,7 +45,7 @@ def moved(
         detail=detail,
         lease_until=None,
         cut_short=0,
-        due_at=entry.accepted_at if state in (State.HELD, State.DEAD) else entry.due_at,
+        due_at=to_microseconds(now) if state in (State.HELD, State.DEAD) else entry.due_at,
     )
 
 
@@ -183,7 +183,7 @@ def blamed(
     return replace(
         remembered(entry, event=event, reason=reason, detail=detail, now=now),
         state=State.HELD if is_held else State.QUEUED,
-        due_at=entry.accepted_at if is_held else at + delay,
+        due_at=at if is_held else at + delay,
         lease_until=None,
         cut_short=count,
         reason=reason,

@@ -47,15 +47,23 @@ def read_hint(item: Item) -> Waiting | None:
 
 
 async def look(
-    store: Store, queue: str, *, until: int = _EVER, limit: int = LOOK, since: int = 0
+    store: Store,
+    queue: str,
+    *,
+    until: int = _EVER,
+    limit: int = LOOK,
+    since: int = 0,
+    backwards: bool = False,
 ) -> list[Waiting]:
-    """The first entries of a queue that are due between these instants, the first due first."""
+    """The first entries of a queue that are due between these instants, the first due first; `backwards` the
+    last ones.
+    """
     wanted = Condition(
         text="#q = :q AND #due BETWEEN :since AND :until",
         values={"q": queue, "since": build_instant(since), "until": build_instant(until)},
     )
     async with store.asked() as (database, _):
-        items = await database.query_all(wanted, index=tables.DUE_INDEX, limit=limit)
+        items = await database.query_all(wanted, index=tables.DUE_INDEX, limit=limit, backwards=backwards)
     return [hint for item in items if (hint := read_hint(item))]
 
 

@@ -74,7 +74,7 @@ class EntryRecord:
     priority: int
     #: The network and the domain with which it takes turns.
     group: tuple[int, int]
-    #: When it is due; once it is held or dead, when it was accepted.
+    #: When it is due; once it is held or dead, since when.
     due_at: int
     accepted_at: int
     updated_at: int

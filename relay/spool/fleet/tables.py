@@ -11,6 +11,8 @@ finished. Never does I/O.
     S#<spool id>    E#<number>    what the page shows of an entry
     CTRL            <subject>     the leader, pauses, holds, names of routes
     MEMORY          <name>        what the leader remembers for the next, such as alarms
+    ORIGINAL        <instant>     a mail that went out as its original, for a day
+    D#<day>         <name>        the counts of a day
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ SENT_INDEX: Final = "tok"
 
 CONTROL: Final = "CTRL"
 MEMORY: Final = "MEMORY"
+#: Marks of entries that began the last rung by a fault of ours, for the alarms.
+ORIGINALS: Final = "ORIGINAL"
+#: Digits of an instant in a key: keys sort as text, and microseconds have sixteen digits until the year 2286.
+INSTANT_DIGITS: Final = 17
 LEADER: Final = "leader"
 ROUTES: Final = "routes"
 INTAKE: Final = "pause#intake"

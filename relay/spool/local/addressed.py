@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import apsw
 
 from relay.spool.local.database import query
-from relay.spool.local.patterns import whole_address
+from relay.spool.patterns import whole_address
 
 DAY_MICROSECONDS = 86_400_000_000
 _KEY_BYTES = 6

@@ -19,11 +19,11 @@ from relay.spool.change import Changed, Left
 from relay.spool.ids import build_reference, split_id
 from relay.spool.local.control import read_holds
 from relay.spool.local.database import query
-from relay.spool.local.patterns import Fits, fits_recipient, fits_sender, parse_pattern
 from relay.spool.local.rows import ENTRY_COLUMNS, ENTRY_TABLES, IN_DOUBT_SINCE, LISTED_COLUMNS, parse_entry
 from relay.spool.local.shown import SHOWN_REASON, SHOWN_STATE, WAITS_FOR_ROUTE, Walk, find_walks
 from relay.spool.local.slices import EVER, View
 from relay.spool.model import Entry, Filter, State, stands_in
+from relay.spool.patterns import Fits, fits_recipient, fits_sender, parse_pattern
 from relay.spool.records import from_microseconds, to_microseconds
 
 #: The columns that `read_entries` needs: the entry, and its shown state.

@@ -20,11 +20,11 @@ from relay.spool.ids import mark_of, split_id
 from relay.spool.local import addressed
 from relay.spool.local.database import query, reading
 from relay.spool.local.listing import SHOWN_COLUMNS, ask_recipient, ask_sender, read_entries
-from relay.spool.local.patterns import equals, is_whole, parse_pattern
 from relay.spool.local.rows import ENTRY_TABLES
 from relay.spool.local.shown import SHOWN_STATE
 from relay.spool.local.slices import EVER, View
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
+from relay.spool.patterns import equals, is_whole, parse_pattern
 from relay.spool.records import from_microseconds, to_microseconds
 
 #: Finished mail is found by ids and by whole addresses, but not what ended before these had an index.
