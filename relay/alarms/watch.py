@@ -98,7 +98,11 @@ class Watch:
         self._sender.reload(config.alarms, hostname=config.hostname)
 
     async def run(self) -> None:
-        """Look again and again until `wait` returns True (stop)."""
+        """Look again and again until `wait` returns True (stop), once this is the node that delivers."""
+        while not self._outbox.leads():
+            if await self._wait(_ROOM_SECONDS):
+                await self._sender.close()
+                return
         # Alarms that were sent before a restart are not sent again; changes since then are.
         self._state = await self._memory.load()
         await self.look()

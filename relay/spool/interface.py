@@ -134,6 +134,12 @@ class Outbox(Protocol):
         negative when back; 0.0 if none is.
         """
 
+    def leads(self) -> bool:
+        """Returns whether this process is the one that delivers. Others stand by: they claim nothing, and
+        send no alarms.
+        """
+        return True
+
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Put the entries that dead runners left leased back into the queue, and sweep S2.
 

@@ -1,7 +1,8 @@
 """The opening of a spool: the backend that the configuration names, behind the interface.
 
-Owns the choice of the backend: today every configuration means the local spool. Several processes use one
-spool at the same time: receivers call `put`, one deliverer claims, and operators' commands run beside them.
+Owns the choice of the backend: `[fleet]` with a table means the spool of a fleet, all else the local one.
+Several processes use one spool at the same time: receivers call `put`, one deliverer claims, and operators'
+commands run beside them.
 Outside `relay.spool` nobody imports a backend: questions about a spool that is not open are asked here. An
 opened spool tells by itself which of its parts an operator has to mend (SpoolUnfitError).
 """
@@ -9,11 +10,12 @@ opened spool tells by itself which of its parts an operator has to mend (SpoolUn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
+from relay.config.fleet import Fleet
 from relay.config.model import Config
-from relay.errors import ConfigError
+from relay.errors import SpoolError
 from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.desk import Desk
@@ -26,15 +28,8 @@ from relay.spool.local.intake import LocalIntake
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
 from relay.spool.local.restore import restore
+from relay.spool.model import State
 from relay.timing import MACHINE, Clocks
-
-
-def _check_backend(config: Config) -> None:
-    """Refuse a table until its backend is whole, so that nobody takes the local spool for it."""
-    if config.fleet.table:
-        raise ConfigError(
-            f'fleet.table = "{config.fleet.table}": this version has no fleet yet; leave it out'
-        )
 
 
 def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHINE) -> Intake:
@@ -47,7 +42,10 @@ def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHI
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    _check_backend(config)
+    if config.fleet.table:
+        from relay.spool.fleet.intake import FleetIntake  # noqa: PLC0415 - only a fleet needs it
+
+        return FleetIntake(config, clocks=clocks)
     with diagnosed(config, files=True):
         return LocalIntake(config, by_hand=by_hand, clocks=clocks)
 
@@ -60,7 +58,10 @@ def open_outbox(config: Config, *, clocks: Clocks = MACHINE) -> Outbox:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is no usable spool.
     """
-    _check_backend(config)
+    if config.fleet.table:
+        from relay.spool.fleet.outbox import FleetOutbox  # noqa: PLC0415 - only a fleet needs it
+
+        return FleetOutbox(config, clocks=clocks)
     with diagnosed(config, files=True):
         return LocalOutbox(config, clocks=clocks)
 
@@ -72,7 +73,10 @@ def open_desk(config: Config, *, clocks: Clocks = MACHINE) -> Desk:
         SpoolUnfitError: an operator has to mend it first.
         SpoolError: there is none, or none that is usable.
     """
-    _check_backend(config)
+    if config.fleet.table:
+        from relay.spool.fleet.desk import FleetDesk  # noqa: PLC0415 - only a fleet needs it
+
+        return FleetDesk(config, clocks=clocks)
     with diagnosed(config, files=True):
         return LocalDesk(config, clocks=clocks)
 
@@ -87,7 +91,8 @@ def diagnosed(config: Config, *, files: bool = False) -> Iterator[None]:
         SpoolUnfitError: sentences for an operator, in place of what the library or the system said.
         SpoolError: any other failure.
     """
-    with health.diagnosed(config.data_dir), translated() if files else nullcontext():
+    local = nullcontext() if config.fleet.table else health.diagnosed(config.data_dir)
+    with local, translated() if files else nullcontext():
         yield
 
 
@@ -97,11 +102,39 @@ def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
 
     With `user` (a uid) owner and mode are judged for that user, as far as they tell: root itself may do all.
     """
+    if config.fleet.table:
+        return _find_owed(config)
     return health.find_unfit(config.data_dir, user=user)
+
+
+def _find_owed(config: Config) -> tuple[str, ...]:
+    """A sentence about the mail that a spool of this node's own still owes, since nobody would deliver it."""
+    if not _has_local_spool(config):
+        return ()
+    try:
+        with closing(LocalDesk(config)) as desk:
+            counts = desk.counts()
+    except SpoolError as exc:
+        return (
+            f'fleet.table = "{config.fleet.table}": {config.data_dir} (data_dir) has a spool of its own: {exc}',
+        )
+    owed = sum(number for state, number in counts.items() if state is not State.DONE)
+    if not owed:
+        return ()
+    why = f"the spool in {config.data_dir} (data_dir) still has {owed:,} entries that nobody would deliver"
+    return (
+        f'fleet.table = "{config.fleet.table}": {why}; run without fleet.table until they are delivered or dropped',
+    )
+
+
+def _has_local_spool(config: Config) -> bool:
+    return has_spool(config.model_copy(update={"fleet": Fleet()}))
 
 
 def has_spool(config: Config) -> bool:
     """Returns whether there is a spool; True also if that cannot be known."""
+    if config.fleet.table:
+        return True  # a table is made by an operator, before there is a node
     try:
         Layout(data_dir=config.data_dir).database.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -117,6 +150,8 @@ def count_entries(config: Config) -> int | None:
     Raises:
         SpoolError: the spool cannot be read.
     """
+    if config.fleet.table:
+        return None
     with diagnosed(config):
         return database.count_entries(Layout(data_dir=config.data_dir).database)
 
@@ -127,6 +162,8 @@ def count_ledger(config: Config) -> int:
     Raises:
         SpoolError: the spool cannot be read.
     """
+    if config.fleet.table:
+        return 0
     with diagnosed(config):
         return search.read_ledger(Layout(data_dir=config.data_dir).database)
 
@@ -138,6 +175,8 @@ def find_clock_step(config: Config, *, clocks: Clocks = MACHINE) -> float:
     Raises:
         SpoolError: the spool cannot be read.
     """
+    if config.fleet.table:
+        return 0.0  # its clock is that of AWS
     with diagnosed(config):
         return clock.read_step(Layout(data_dir=config.data_dir).database, clocks)
 
@@ -155,6 +194,8 @@ def is_in_use(config: Config) -> bool:
     """Look for a daemon. Returns whether one delivers from this spool or receives into it; True also if that
     cannot be known. Never raises.
     """
+    if config.fleet.table:
+        return is_attended(config)
     return is_attended(config) or receiver_runs(config.data_dir)
 
 
@@ -162,6 +203,12 @@ def is_attended(config: Config) -> bool:
     """Look for a daemon. Returns whether one delivers from this spool or is about to; True also if that
     cannot be known. Never raises.
     """
+    if config.fleet.table:
+        try:
+            with closing(open_desk(config)) as desk:
+                return desk.attended()
+        except SpoolError:
+            return True
     return deliverer_runs(config.data_dir)
 
 
@@ -182,6 +229,10 @@ def restore_spool(
         SpoolError: there is a spool already, the archive is none of ours or not whole, or the disk takes it
             not.
     """
+    if config.fleet.table:
+        raise SpoolError(
+            f'fleet.table = "{config.fleet.table}": a table is restored by AWS, not from an archive'
+        )
     with translated():
         return restore(
             Layout(data_dir=config.data_dir), archive, progress=progress, action=action, clocks=clocks

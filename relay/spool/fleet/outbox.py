@@ -1,13 +1,12 @@
 """The delivering half's view of a fleet's spool (`Outbox`).
 
-Owns the lead of this process and the entries that it has under way. The first step that needs the lead waits
-for it. Every change of an entry asks for the lead before it is sent, and has its fence in the table
-(`relay.spool.fleet.fence`): a change by a leader that lost its lease raises LeaseLostError.
+Owns what an attempt does with an entry that this process has under way. Every change of it asks for the lead
+before it is sent, and has its fence in the table (`relay.spool.fleet.fence`): a change by a leader that lost
+its lease raises LeaseLostError.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -15,89 +14,33 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import BinaryIO
 
-from relay import telemetry
 from relay.aws.database import Action
 from relay.config.model import Config
-from relay.errors import LeaseLostError, SpoolError
+from relay.errors import LeaseLostError
 from relay.spool.fleet import aging, control, fence, memory, outcomes
-from relay.spool.fleet.claims import Claims
 from relay.spool.fleet.conversations import find_contact
 from relay.spool.fleet.encoding import build_ledger
 from relay.spool.fleet.guards import free_guard
-from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw, put_request
 from relay.spool.fleet.records import EntryRecord, MailRecord
 from relay.spool.fleet.running import key_of
-from relay.spool.fleet.store import Store
-from relay.spool.fleet.upkeep import Upkeep
+from relay.spool.fleet.standby import Standby
 from relay.spool.fleet.wake import Poll
 from relay.spool.interface import Wake
 from relay.spool.model import Aged, Entry, State
 from relay.spool.page import Shown
 from relay.spool.records import from_microseconds, to_microseconds
-from relay.timing import MACHINE, Clocks, is_set_within
+from relay.timing import MACHINE, Clocks
 from relay.vocabulary import Rung
 
 
-class FleetOutbox(Upkeep):
+class FleetOutbox(Standby):
     """The `Outbox` over a table and S3; one in each process that may lead."""
 
     def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
+        super().__init__(config, clocks=clocks)
         self._folder = config.data_dir / "fleet"
-        self._lease_seconds = config.fleet.lease_seconds
-        super().__init__(Store(config, clocks=clocks))
-        self._lead = Leadership(self._store, lease_seconds=config.fleet.lease_seconds)
-        self._claims = Claims(self._store, self._lead, config)
         self._files: dict[str, BinaryIO] = {}
-        self._closed = asyncio.Event()
-        self._recovering: asyncio.Task[None] | None = None
-
-    # -- The lead
-
-    def now(self) -> datetime:
-        return self._store.clock.now()
-
-    def is_clock_doubted(self) -> bool:
-        return False  # it is the clock of AWS
-
-    async def look_at_clock(self) -> float:
-        return 0.0
-
-    async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
-        await self._led()
-        return await self._claims.recover(
-            await control.look(self._store), now=now, blame=blame or self._lead.took_over, hung=hung
-        )
-
-    async def _led(self) -> None:
-        """Wait for the lead, if this process has not had it yet."""
-        if not self._lead.holds:
-            await self._lead.acquire()
-        if self._recovering is None:
-            self._recovering = asyncio.create_task(self._recover_often())
-
-    async def _recover_often(self) -> None:
-        """Find what a claim leased whose answer was lost, and what the index has shown late."""
-        while not await is_set_within(self._closed, self._lease_seconds):
-            try:
-                if self._lead.holds:
-                    await self._claims.find_lost(now=self.now())
-            except SpoolError as exc:
-                telemetry.spool_failed(where="fleet.recover", why=str(exc))
-
-    async def give_back(self, *, now: datetime) -> int:
-        return await self._claims.end_leases(now=now, everyone=True)
-
-    def has_moved(self) -> bool:
-        return self._lead.is_lost and not self._closed.is_set()
-
-    async def close(self) -> None:
-        self._closed.set()
-        if self._recovering is not None:
-            await asyncio.wait({self._recovering})
-            self._recovering = None
-        await self._lead.release()
-        await self._store.close()
 
     # -- The queue
 
@@ -110,7 +53,8 @@ class FleetOutbox(Upkeep):
         held_routes: Sequence[str] = (),
         probes: Sequence[str] = (),
     ) -> Sequence[Entry]:
-        await self._led()
+        if not await self._led():
+            return ()
         return await self._claims.claim(
             await control.look(self._store),
             now=now,
@@ -121,10 +65,13 @@ class FleetOutbox(Upkeep):
         )
 
     async def find_probes(self, route: str) -> Sequence[str]:
-        await self._led()
+        if not await self._led():
+            return ()
         return await self._claims.find_probes(await control.look(self._store), route)
 
     async def next_due_at(self, *, held_routes: Sequence[str] = ()) -> datetime | None:
+        if self._standing is not None:
+            return None
         at = await self._claims.next_due_at(await control.look(self._store), held_routes=held_routes)
         return None if at is None else from_microseconds(at)
 
@@ -233,7 +180,9 @@ class FleetOutbox(Upkeep):
 
     async def begin_original(self, entry: Entry, *, reason: str, detail: str, now: datetime) -> None:
         await self._change(
-            entry, lambda record: outcomes.original(record, reason=reason, detail=detail, now=now)
+            entry,
+            lambda record: outcomes.original(record, reason=reason, detail=detail, now=now),
+            also=lambda fresh: [memory.mark_original(fresh.reference, reason=reason, now=now)],
         )
 
     async def why_original(self, entry: Entry) -> str:

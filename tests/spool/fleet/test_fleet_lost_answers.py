@@ -1,0 +1,186 @@
+"""Answers of AWS that are lost in a fleet: the work was done, and nobody was told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import aiohttp
+import pytest
+from aiohttp import web
+from spool_helpers import NOW, build_submission, claim_one, later
+
+from relay.errors import SpoolSickError
+from relay.spool.model import Filter, State
+from relay.vocabulary import Rung
+
+pytestmark = pytest.mark.system
+
+
+class Proxy:
+    """A proxy before the emulator, which drops answers or refuses requests, as it is told."""
+
+    def __init__(self, upstream):
+        self._upstream = upstream
+        #: How many answers of an operation are dropped, and what is refused before it is done.
+        self.lose: Counter[str] = Counter()
+        self.refuse: dict[str, tuple[int, str]] = {}
+        self.seen: Counter[str] = Counter()
+
+    async def __aenter__(self):
+        self._session = aiohttp.ClientSession(auto_decompress=False)
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_route("*", "/{path:.*}", self._pass)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _pass(self, request):
+        body = await request.read()
+        name = request.headers.get("X-Amz-Target", request.method).rpartition(".")[2]
+        self.seen[name] += 1
+        if name in self.refuse or "*" in self.refuse:
+            status, code = self.refuse.get(name) or self.refuse["*"]
+            return web.json_response({"__type": code, "message": "so told"}, status=status)
+        headers = {
+            key: value
+            for key, value in request.headers.items()
+            if key.lower() not in ("content-length", "transfer-encoding", "expect")
+        }
+        async with self._session.request(
+            request.method, f"{self._upstream}{request.raw_path}", data=body, headers=headers
+        ) as answer:
+            content = await answer.read()
+            if self.lose[name] > 0:
+                self.lose[name] -= 1
+                request.transport.close()
+                return web.Response(status=500)
+            kept = {
+                key: value
+                for key, value in answer.headers.items()
+                if key.lower() not in ("transfer-encoding", "connection", "server")
+            }
+            return web.Response(status=answer.status, body=content, headers=kept)
+
+
+@pytest.fixture
+async def proxy(ministack):
+    async with Proxy(ministack) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def spool(fleet_spool, proxy, tmp_path, monkeypatch):
+    """A spool behind the proxy; its table is made without it."""
+    spool = fleet_spool(tmp_path)
+    for service in ("DYNAMODB", "S3"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", proxy.url)
+    yield spool
+    proxy.lose.clear()
+    proxy.refuse.clear()
+    await spool.close()
+
+
+async def entries_of(spool):
+    return await asyncio.to_thread(spool.open_desk().select, Filter())
+
+
+async def test_commit_whose_answer_was_lost_is_a_success(spool, proxy):
+    """The transaction was made, and its repetition finds its own mail: one entry, and a 250."""
+    intake = spool.open_intake()
+    proxy.lose["TransactWriteItems"] = 1
+    mail = build_submission(intake.new_id())
+    receipt = await intake.put(mail)
+    assert (receipt.spool_id, receipt.duplicate) == (mail.spool_id, False)
+    assert proxy.seen["TransactWriteItems"] == 2
+    assert len(await entries_of(spool)) == 1
+
+
+async def test_upload_whose_answer_was_lost_is_a_success(spool, proxy):
+    """The object is there already, with our fingerprint: the mail is accepted."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    proxy.lose["PUT"] = 1
+    mail = build_submission(intake.new_id())
+    assert not (await intake.put(mail)).duplicate
+    async with outbox.open_raw(await claim_one(outbox)) as raw:
+        assert bytes(raw) == mail.raw
+
+
+async def test_commit_in_doubt_is_no_250_and_the_repetition_meets_the_guard(spool, proxy):
+    """If no answer comes at all the peer is told 451, and its repetition on another node finds the mail."""
+    intake, other = spool.open_intake(), spool.open_intake()
+    proxy.lose["TransactWriteItems"] = 9
+    first = build_submission(intake.new_id(), body=b"same", message_id="<m@x>")
+    with pytest.raises(SpoolSickError):
+        await intake.put(first)
+    proxy.lose.clear()
+    again = await other.put(build_submission(other.new_id(), body=b"same", message_id="<m@x>"))
+    assert (again.spool_id, again.duplicate) == (first.spool_id, True)
+    assert len(await entries_of(spool)) == 1
+
+
+@pytest.mark.parametrize("lost", ["UpdateItem", "PutItem", "TransactWriteItems", "GET"])
+async def test_delivery_goes_on_when_an_answer_is_lost(spool, proxy, lost):
+    """Claim, stored request and outcome are each made once, though every answer is lost the first time."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await intake.put(build_submission(intake.new_id()))
+    await outbox.recover(now=NOW)
+    proxy.lose[lost] = 1
+    entry = await claim_one(outbox)
+    proxy.lose[lost] = 1
+    await outbox.save_request(entry, request=b"{}", rung=Rung.FULL, token="t", expires_at=later(9), now=NOW)
+    proxy.lose[lost] = 1
+    await outbox.defer(entry, until=later(1), reason="r", detail="", now=NOW)
+    proxy.lose[lost] = 1
+    entry = await claim_one(outbox, now=later(1))
+    assert (entry.attempts, entry.request) == (2, b"{}")
+    proxy.lose[lost] = 1
+    await outbox.finish(entry, contact_id="c", now=later(2))
+    (found,) = await entries_of(spool)
+    assert (found.state, found.contact_id, found.attempts) == (State.DONE, "c", 2)
+
+
+async def test_claim_that_nobody_knows_of_comes_back(spool, proxy):
+    """A claim of which no answer ever came is found, and its entry is delivered."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await intake.put(build_submission(intake.new_id()))
+    await outbox.recover(now=NOW)
+    proxy.lose["UpdateItem"] = 3
+    with pytest.raises(SpoolSickError):
+        await outbox.claim(now=NOW, limit=1, lease_seconds=60)
+    proxy.lose.clear()
+    assert await outbox._claims.find_lost(now=later(30)) == 1
+    assert (await claim_one(outbox, now=later(30))).attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("refused", "status", "code"),
+    [
+        ("TransactWriteItems", 400, "ProvisionedThroughputExceededException"),
+        ("TransactWriteItems", 400, "AccessDeniedException"),
+        ("TransactWriteItems", 500, "InternalServerError"),
+        ("PUT", 503, "SlowDown"),
+        ("PUT", 403, "AccessDenied"),
+        ("*", 500, "InternalServerError"),
+    ],
+)
+async def test_outage_is_a_451_and_its_end_a_250(spool, proxy, refused, status, code):
+    """DynamoDB or S3 away, throttled or denied: the mail is refused for now, and accepted after it, once."""
+    intake = spool.open_intake()
+    await intake.put(build_submission(intake.new_id()))
+    proxy.refuse[refused] = (status, code)
+    mail = {"body": b"same", "message_id": "<m@x>"}
+    before = proxy.seen.total()
+    with pytest.raises(SpoolSickError):
+        await intake.put(build_submission(intake.new_id(), **mail))
+    assert proxy.seen.total() - before <= 12, "tries are few: senders come again by themselves"
+    proxy.refuse.clear()
+    assert not (await intake.put(build_submission(intake.new_id(), **mail))).duplicate
+    assert len(await entries_of(spool)) == 2
