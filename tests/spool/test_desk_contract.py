@@ -398,7 +398,7 @@ async def test_counts_and_backlog(put, outbox, desk):
     assert desk.hold([desk.select(Filter(route="sales"))[0].spool_id], now=NOW).count == 1
     entry = await claim_one(outbox)
     await outbox.bury(entry, reason="r", detail="", now=NOW)
-    assert desk.counts() == {
+    assert {State.DONE: 0, **desk.counts()} == {  # a state that the backend cannot count is left out
         State.QUEUED: 2,
         State.LEASED: 0,
         State.HELD: 1,

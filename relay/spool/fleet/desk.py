@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +17,10 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolError
 from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
-from relay.spool.audit import Audited, AuditFilter, Stage
+from relay.spool.audit import Audited, AuditFilter, Stage, tell_all_left
 from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
-from relay.spool.fleet import changes, control, days, fence, listing, questions
+from relay.spool.fleet import audit, changes, control, days, fence, listing, questions
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
 from relay.spool.fleet.running import key_of
@@ -45,7 +45,7 @@ from relay.spool.page import EntryPage, EntryQuery, Listed
 from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
-_NOT_YET = "the page and the audit do not know the spool of a fleet yet"
+_NOT_YET = "the page does not know the spool of a fleet yet"
 
 
 class FleetDesk(Desk):
@@ -72,11 +72,42 @@ class FleetDesk(Desk):
     def clock_step_seconds(self) -> float:
         return 0.0  # it is the clock of AWS
 
-    @staticmethod
-    def _check_audit(action: Action | None) -> None:
-        """Refuse a change whose row of the audit cannot be written with it."""
-        if action is not None:
-            raise SpoolError(_NOT_YET)
+    async def _audited(
+        self,
+        change: Coroutine[Any, Any, Answer],
+        action: Action | None,
+        *,
+        tell: Callable[[Answer], tuple[bool, Mapping[str, int], str]],
+    ) -> Answer:
+        """Make a change, with a row of the audit before it and one about its end; `tell` says whether
+        anything was done, how much, and what was left.
+        """
+        if action is None:
+            return await change
+        try:
+            begun = await audit.add(self._store, action, at=self.now(), stage=Stage.BEGUN)
+        except SpoolError:
+            change.close()
+            raise
+        try:
+            answer = await change
+        except SpoolError as exc:
+            await audit.add(
+                self._store, action, at=self.now(), stage=Stage.FAILED, detail=str(exc), begun=begun
+            )
+            raise
+        done, counts, detail = tell(answer)
+        stage = Stage.DONE if done else Stage.REFUSED
+        await audit.add(
+            self._store, action, at=self.now(), stage=stage, counts=counts, detail=detail, begun=begun
+        )
+        return answer
+
+    def _change(self, change: Coroutine[Any, Any, Changed], action: Action | None) -> Changed:
+        return self._ask(self._audited(change, action, tell=_tell_changed))
+
+    def _stop(self, change: Coroutine[Any, Any, bool], action: Action | None) -> bool:
+        return self._ask(self._audited(change, action, tell=_tell_stopped))
 
     def select(self, wanted: Filter) -> Sequence[Entry]:
         return self._ask(self._select(wanted))
@@ -88,20 +119,17 @@ class FleetDesk(Desk):
     def retry(
         self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
     ) -> Changed:
-        self._check_audit(action)
         change = changes.requeue(event="retried", now=now, agreed=agreed)
-        return self._ask(changes.change_each(self._store, ids, RETRIABLE, change))
+        return self._change(changes.change_each(self._store, ids, RETRIABLE, change), action)
 
     def hold(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
-        self._check_audit(action)
-        return self._ask(changes.change_each(self._store, ids, HOLDABLE, changes.hold(now=now)))
+        return self._change(changes.change_each(self._store, ids, HOLDABLE, changes.hold(now=now)), action)
 
     def release(
         self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
     ) -> Changed:
-        self._check_audit(action)
         change = changes.requeue(event="released", now=now, agreed=agreed)
-        return self._ask(changes.change_each(self._store, ids, RELEASABLE, change))
+        return self._change(changes.change_each(self._store, ids, RELEASABLE, change), action)
 
     def reroute(
         self,
@@ -112,12 +140,10 @@ class FleetDesk(Desk):
         agreed: bool = False,
         action: Action | None = None,
     ) -> Changed:
-        self._check_audit(action)
-        return self._ask(changes.reroute(self._store, ids, target, now=now, agreed=agreed))
+        return self._change(changes.reroute(self._store, ids, target, now=now, agreed=agreed), action)
 
     def drop(self, ids: Sequence[str], *, now: datetime, action: Action | None = None) -> Changed:
-        self._check_audit(action)
-        return self._ask(changes.drop(self._store, ids, now=now))
+        return self._change(changes.drop(self._store, ids, now=now), action)
 
     def others(self, submission: Submission) -> Sequence[SpoolId]:
         return self._ask(questions.others(self._store, submission))
@@ -194,12 +220,10 @@ class FleetDesk(Desk):
         return self._ask(questions.backlog(self._store, limits=limits, now=now))
 
     def pause(self, subject: str, *, now: datetime, action: Action | None = None) -> bool:
-        self._check_audit(action)
-        return self._ask(control.pause(self._store, subject, now=now))
+        return self._stop(control.pause(self._store, subject, now=now), action)
 
     def resume(self, subject: str, *, action: Action | None = None) -> bool:
-        self._check_audit(action)
-        return False if subject == "clock" else self._ask(control.resume(self._store, subject))
+        return False if subject == "clock" else self._stop(control.resume(self._store, subject), action)
 
     def paused(self) -> Paused:
         return self._ask(control.look(self._store)).paused
@@ -208,6 +232,9 @@ class FleetDesk(Desk):
         raise SpoolError(_NOT_YET)
 
     def listed(self, ids: Sequence[str]) -> Sequence[Listed]:  # noqa: ARG002 - see below
+        raise SpoolError(_NOT_YET)
+
+    def thread(self, message_ids: Sequence[str], *, contact_id: str = "", limit: int) -> Sequence[Listed]:  # noqa: ARG002 - see below
         raise SpoolError(_NOT_YET)
 
     def accepted(self, *, since: datetime) -> int:  # noqa: ARG002 - see below
@@ -224,17 +251,21 @@ class FleetDesk(Desk):
 
     def note_action(
         self,
-        action: Action,  # noqa: ARG002 - see below
+        action: Action,
         *,
-        stage: Stage = Stage.DONE,  # noqa: ARG002 - see below
-        counts: Mapping[str, int] | None = None,  # noqa: ARG002 - see below
-        detail: str = "",  # noqa: ARG002 - see below
-        begun: int | None = None,  # noqa: ARG002 - see below
+        stage: Stage = Stage.DONE,
+        counts: Mapping[str, int] | None = None,
+        detail: str = "",
+        begun: int | None = None,
     ) -> int:
-        raise SpoolError(_NOT_YET)
+        return self._ask(
+            audit.add(
+                self._store, action, at=self.now(), stage=stage, counts=counts, detail=detail, begun=begun
+            )
+        )
 
-    def actions(self, wanted: AuditFilter) -> Sequence[Audited]:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def actions(self, wanted: AuditFilter) -> Sequence[Audited]:
+        return self._ask(audit.read(self._store, wanted))
 
     def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:  # noqa: ARG002 - there is no archive
         raise SpoolError(
@@ -252,3 +283,12 @@ class FleetDesk(Desk):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _tell_changed(changed: Changed) -> tuple[bool, Mapping[str, int], str]:
+    counts = {"changed": changed.count, "left": len(changed.left)}
+    return bool(changed.count), counts, tell_all_left(changed.left)
+
+
+def _tell_stopped(changed: bool) -> tuple[bool, Mapping[str, int], str]:
+    return changed, {}, "" if changed else "it was so before"

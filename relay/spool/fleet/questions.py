@@ -22,7 +22,7 @@ from relay.spool.fleet.listing import MOST, Found, find_named
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.turns import Waiting
 from relay.spool.ids import split_id
-from relay.spool.model import Backlog, Entry, Filter, Remembered, State, Submission
+from relay.spool.model import BY_POLICY, Backlog, Entry, Filter, Remembered, State, Submission
 from relay.spool.patterns import equals, fits_recipient, fits_sender, is_whole, parse_pattern
 from relay.spool.records import build_json, from_microseconds, to_microseconds
 
@@ -67,24 +67,13 @@ async def holds_after(store: Store, after: datetime | None, *, limit: int) -> li
     """The instants and reasons of the entries held that came to be so after then, the earliest first."""
     since = 0 if after is None else to_microseconds(after) + 1
     hints = await queue.look(store, tables.HELD_QUEUE, since=since, limit=limit)
-    return [(from_microseconds(at), reason) for at, reason in await _reasons(store, hints)]
-
-
-async def _reasons(store: Store, hints: Sequence[Waiting]) -> list[tuple[int, str]]:
-    async with store.asked() as (database, _):
-        items = await database.get_all([hint.key for hint in hints])
-    return [
-        (hint.due_at, str(items[hint.key].get("reason", "")))
-        for hint in hints
-        if hint.key in items and items[hint.key].get("st") == State.HELD
-    ]
+    return [(from_microseconds(hint.due_at), hint.reason) for hint in hints]
 
 
 async def held_by_policy(store: Store) -> int:
     """The number of entries that a rule of the policy holds."""
     hints = await queue.look(store, tables.HELD_QUEUE, limit=MOST)
-    reasons = [reason for _, reason in await _reasons(store, hints)]
-    return sum(reason.startswith(("policy.", "class.")) for reason in reasons)
+    return sum(hint.reason.startswith(BY_POLICY) for hint in hints)
 
 
 async def originals(store: Store, *, reasons: Sequence[str], since: datetime) -> tuple[int, datetime | None]:
@@ -120,9 +109,13 @@ async def _undelivered(store: Store) -> list[tuple[State, Waiting]]:
 
 
 async def oldest_at(store: Store) -> datetime | None:
-    """The acceptance of the first entry queued, leased or held."""
-    accepted = [each.accepted_at for state, each in await _undelivered(store) if state is not State.DEAD]
-    return from_microseconds(min(accepted)) if accepted else None
+    """The acceptance of the first entry queued, leased or held, but not by the policy."""
+    waiting = [
+        each
+        for state, each in await _undelivered(store)
+        if state is not State.DEAD and not (state is State.HELD and each.reason.startswith(BY_POLICY))
+    ]
+    return from_microseconds(min(waiting, key=lambda each: each.key).accepted_at) if waiting else None
 
 
 async def backlog(store: Store, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:

@@ -41,6 +41,7 @@ def read_hint(item: Item) -> Waiting | None:
                 accepted_at=read.number("at"),
                 epoch=read.number("epoch"),
                 attempts=read.number("att"),
+                reason=read.maybe_text("reason") or "",
             )
     except SpoolCorruptError:
         return None

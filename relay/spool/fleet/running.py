@@ -64,4 +64,5 @@ def hint_of(entry: EntryRecord) -> Waiting:
         accepted_at=entry.accepted_at,
         epoch=entry.epoch,
         attempts=entry.attempts,
+        reason=entry.reason,
     )

@@ -11,6 +11,7 @@ finished. Never does I/O.
     S#<spool id>    E#<number>    what the page shows of an entry
     CTRL            <subject>     the leader, pauses, holds, names of routes
     MEMORY          <name>        what the leader remembers for the next, such as alarms
+    AUDIT           <number>      a row of the audit
     ORIGINAL        <instant>     a mail that went out as its original, for a day
     D#<day>         <name>        the counts of a day
 """
@@ -168,7 +169,11 @@ def probe_object(prefix: str, node: str) -> str:
 def build_definition(table: str) -> Mapping[str, Any]:
     """The definition of the table, as CreateTable takes it."""
     indexes = (
-        (DUE_INDEX, (DUE_QUEUE, DUE_AT), ("att", "epoch", "at", "route", "prio", "net", "dom", "to")),
+        (
+            DUE_INDEX,
+            (DUE_QUEUE, DUE_AT),
+            ("att", "epoch", "at", "route", "prio", "net", "dom", "to", "reason"),
+        ),
         (MESSAGE_INDEX, (MESSAGE_INDEX, PARTITION), ("cid", "at", "inst", "auth", "from")),
         (CONTACT_INDEX, (CONTACT_INDEX,), ()),
         (SENT_INDEX, (SENT_INDEX,), ("cid",)),

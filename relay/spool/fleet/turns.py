@@ -33,6 +33,7 @@ class Waiting:
     accepted_at: int
     epoch: int
     attempts: int
+    reason: str = ""
 
 
 class Line:

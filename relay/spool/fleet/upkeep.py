@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from relay.spool.audit import Audited
-from relay.spool.fleet import aging, control, days, memory, tables
+from relay.spool.fleet import aging, audit, control, days, memory, tables
 from relay.spool.fleet.intake import probe
 from relay.spool.fleet.store import Store
 from relay.spool.interface import Outbox, Pause
@@ -41,10 +41,10 @@ class Upkeep(Outbox):
         return 0  # the janitor's
 
     async def untold_actions(self) -> Sequence[Audited]:
-        return ()  # no action is kept yet
+        return await audit.read_untold(self._store)
 
     async def note_told(self, number: int) -> None:
-        """Nothing is kept yet."""
+        await audit.note_told(self._store, number)
 
     async def probe(self) -> None:
         await probe(self._store)

@@ -16,7 +16,7 @@ from relay.spool.model import Filter, State
 from relay.timing import Clocks
 
 pytestmark = pytest.mark.system
-LEASE = 2.0
+LEASE = 5.0
 
 
 class Steady:
