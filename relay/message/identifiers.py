@@ -15,6 +15,8 @@ _BLANK = re.compile(r"\s+")
 _SEPARATOR = re.compile(r"[\s,;<>]+")
 #: An identifier without brackets: printable, with an @ in it (RFC 5322 §3.6.4).
 _BARE = re.compile(r"[^\s<>,;:\"()@]+@[^\s<>,;\"()@]+")
+#: What programs put around an identifier in place of angle brackets.
+_AROUND = "\"'[]\u201c\u201d\u2018\u2019"
 _IN_ORDER = re.compile(r"<([^<>]*+)>|([^\s<>,;]++)")
 #: The form of nearly every Message-ID field, behind its name: no fold, no encoded word, no comment.
 _PLAIN = re.compile(rb"[ \t]{0,8}+:[ \t]{0,8}+(<[!-;=?-~]{1,998}+>)[ \t]{0,8}+\r\n(?![ \t])")
@@ -30,13 +32,13 @@ def parse_identifiers(text: str) -> tuple[str, ...]:
     """The identifiers of an unfolded field body in order, each in angle brackets, blanks from bad folding
     taken out.
 
-    Identifiers without brackets count where everything outside brackets looks like one; words of a sentence
-    ("Your message of Tuesday", RFC 5322 §4.5.4) do not.
+    Identifiers without brackets, or in quotes, count where everything outside brackets looks like one; words
+    of a sentence ("Your message of Tuesday", RFC 5322 §4.5.4) do not.
     """
     inside = [_BLANK.sub("", found) for found in _IDENTIFIER.findall(text)]
     bare = _SEPARATOR.split(_IDENTIFIER.sub(" ", text).strip(" ,;<>"))
-    if all(map(_BARE.fullmatch, bare)):
-        found = (_BLANK.sub("", within or word) for within, word in _IN_ORDER.findall(text))
+    if all(_BARE.fullmatch(one.strip(_AROUND)) for one in bare):
+        found = (_BLANK.sub("", within or word.strip(_AROUND)) for within, word in _IN_ORDER.findall(text))
         return tuple(f"<{one}>" for one in found if one)
     return tuple(f"<{one}>" for one in inside if one)
 
@@ -74,7 +76,7 @@ def find_references(fields: FieldFinder) -> tuple[str, ...]:
         return ()
     # All fields share one allowance: thousands of ids fit into each, and the event loop waits meanwhile.
     text = b"\n".join(body[-_ENOUGH:] for _, body in sorted(bodies))[-_ENOUGH:].decode("ascii", "replace")
-    inside = [_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:]]
-    if not inside:
+    if "@" in _IDENTIFIER.sub(" ", text):  # one without brackets, perhaps
         return tuple(dict.fromkeys(parse_identifiers(text)[-most:]))
+    inside = [_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:]]
     return tuple(dict.fromkeys(f"<{one}>" for one in inside if one))

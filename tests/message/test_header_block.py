@@ -136,6 +136,20 @@ def test_identifiers_are_found_among_words():
     """RFC 5322 §4.5.4: phrases between are passed over, blanks inside taken out."""
     assert parse_identifiers("q0@x.example, q1@x.example") == ("<q0@x.example>", "<q1@x.example>")
     assert parse_identifiers("q0@x.example <q1@x.example>") == ("<q0@x.example>", "<q1@x.example>")
+    for one in (
+        '"a0@x.example"',
+        "'a0@x.example'",
+        "[a0@x.example]",
+        "\u201ca0@x.example\u201d",
+        "a0@x.example",
+    ):
+        for first, then in (
+            (f"{one}, <a1@x.example>", 0),
+            (f"<a1@x.example> {one}", 1),
+            (f"{one},<a1@x.example>", 0),
+        ):
+            found = parse_identifiers(first)
+            assert found == (("<a0@x.example>", "<a1@x.example>"), ("<a1@x.example>", "<a0@x.example>"))[then]
     assert parse_identifiers("Your message of Tuesday from ann@x.example") == ()
     assert parse_identifiers('Your mail of "x" <a@b><c @d> junk <>') == ("<a@b>", "<c@d>")
     assert parse_message_id("  ") is None
@@ -145,6 +159,7 @@ def test_references():
     """In-Reply-To and References are read, folded or not, each identifier once, the last twenty."""
     block = b"References: <1@x>\r\n <2@x>\r\nX-References: <9@x>\r\nin-reply-to: <2@x> (comment) <3@x>\r\n"
     assert find_references(FieldFinder(block)) == ("<1@x>", "<2@x>", "<3@x>")
+    assert find_references(FieldFinder(b'References: "1@x", <2@x>\r\n')) == ("<1@x>", "<2@x>")
     many = b"References:" + b"".join(b" <%d@x>" % number for number in range(30)) + b"\r\n"
     assert find_references(FieldFinder(many)) == tuple(f"<{number}@x>" for number in range(10, 30))
 
