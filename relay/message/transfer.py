@@ -41,6 +41,17 @@ _PADDED_BREAK = re.compile(rb"=[ \t]++(?=\r?\n)")
 _FOOTER_OCTETS = 16 << 10
 #: Letters of a line without a blank that only base64 has.
 _LONG_LINE = 60
+#: A word of a language, as base64 hardly ever makes one.
+_WORD = re.compile(rb"[A-Z][a-z]{3,}+|[a-z]{4,}+|[A-Z]{5,}+")
+#: Three letters alike, or a word of "A" for the most part: zeros in base64.
+_NO_WORD = re.compile(rb"([A-Za-z])\1\1|A[A-Z]?A[A-Z]?A")
+_WORD_LINE = re.compile(rb"[\r\n](?:[A-Z][a-z]{3,}+|[a-z]{4,}+|[A-Z]{5,}+)(?=[\r\n]|\Z)")
+#: Octets at the end of a part in which such a line is looked for.
+_LAST_OCTETS = 1_000
+#: Letters of a word where the last line of base64 may stand, too: of last lines of so many, one in 50,000 is
+#: a word; of those of eight, one in 1,400, and where base64 fills its quads it is none of another length.
+_LONG_WORD = 12
+_SHORT_WORD = 8
 _SPACED = re.compile(rb"[^\s] [^\s]")
 
 
@@ -118,23 +129,46 @@ def _without_footer(region: Region) -> Region:
     long one behind words proves that these were junk.
     """
     tail = region.read(max(region.start, region.end - _FOOTER_OCTETS))
-    if not tail.translate(None, _ALPHABET + b"=\r\n"):
+    if not tail.translate(None, _ALPHABET + b"=\r\n") and _WORD_LINE.search(tail[-_LAST_OCTETS:]) is None:
         return region
-    at = region.end - len(tail)
+    at = start = region.end - len(tail)
     gap: int | None = None
     footer: int | None = None
     doubled = False
+    #: Letters of the line before, and of the longest; and where empty lines directly before this one begin.
+    before = widest = 0
+    parted = first_gap = None
     for line in tail.splitlines(keepends=True):
         letters = line.strip(_BLANKS)
         if not letters:
             gap = at if gap is None else gap
         elif _reads_as_words(letters):
             footer = (at if gap is None else gap) if footer is None else footer
+        elif _is_lone_word(letters, before, widest, apart=parted is not None and parted == first_gap):
+            footer = (at if parted is None else parted) if footer is None else footer
         elif len(letters) >= _LONG_LINE or (doubled and footer is None and len(letters) % 4 == 0):
             doubled |= gap is not None and footer is None
             gap = footer = None
+        if letters and (at > start or at == region.start):  # else it may lack its beginning
+            before, widest = len(letters), max(widest, len(letters))
+        parted = None if letters else at if parted is None else parted
+        first_gap = parted if first_gap is None else first_gap  # after a second one, all lines may have them
         at += len(line)
     return region if footer is None or footer == region.start else region.sub(region.start, footer)
+
+
+def _is_lone_word(line: bytes, before: int, widest: int, *, apart: bool) -> bool:
+    """Returns whether a line of letters alone is a word behind base64. `before` are the letters of the line
+    before it, `widest` those of the longest, and `apart` says that an empty line parts the two.
+    """
+    if not before or _WORD.fullmatch(line) is None or _NO_WORD.search(line) is not None:
+        return False
+    if before < widest:  # only the last line of base64 is shorter than the others
+        return True
+    is_whole = len(line) % 4 == 0
+    if apart:
+        return not is_whole or len(line) >= _SHORT_WORD
+    return len(line) >= (_LONG_WORD if is_whole else _SHORT_WORD)
 
 
 def _reads_as_words(line: bytes) -> bool:

@@ -69,6 +69,9 @@ _LINES = base64.encodebytes(b"twelve words" * 20).replace(b"\n", b"\r\n")
         b"_______________________\r\nlist mailing list\r\n",
         b"\r\nDisclaimer\r\nThis mail is for you alone.\r\n",
         b"Virus-free. www.guard.example\r\n",
+        b"Disclaimer\r\n",
+        b"\r\nCONFIDENTIAL\r\n",
+        b"Confidential",
         b"\r\n\r\n",
         b"",
     ],
@@ -78,6 +81,25 @@ def test_a_footer_behind_base64_without_padding_is_no_base64(footer, gap):
     """Words that a gateway put behind the letters are not decoded, and no letter is lost for them."""
     lines = _LINES.replace(b"\r\n", gap)
     assert decoded(lines + footer, B64) == b"twelve words" * 20
+
+
+@pytest.mark.parametrize("length", [9, 12, 57, 114, 120, 228])
+@pytest.mark.parametrize("footer", [b"Confidential\r\n", b"\r\nInternal\r\n", b"Disclaimer\r\nInternal\r\n"])
+def test_one_word_behind_base64_without_padding_is_no_base64(footer, length):
+    """A word behind a full last line, a short one, or the only one, was put there: no octets are made of
+    it.
+    """
+    words = b"twelve words" * 20
+    assert decoded(base64.encodebytes(words[:length]).replace(b"\n", b"\r\n") + footer, B64) == words[:length]
+
+
+@given(st.binary(min_size=1, max_size=400), st.sampled_from([4, 40, 60, 72, 76]))
+@settings(max_examples=examples(200), deadline=None)
+def test_no_octet_of_base64_is_taken_for_a_footer(octets, length):
+    """Lines of any length, however the last of them looks, are decoded whole."""
+    letters = base64.b64encode(octets)
+    lines = b"".join(letters[at : at + length] + b"\r\n" for at in range(0, len(letters), length))
+    assert decoded(lines, B64) == octets
 
 
 def test_junk_between_lines_of_base64_is_no_footer():
