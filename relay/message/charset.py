@@ -16,6 +16,7 @@ from functools import lru_cache
 from charset_normalizer import from_bytes
 
 from relay.message.labels import ASCII_LABELS, codec_of
+from relay.message.likeness import find_codec, find_cyrillic, find_wide, is_euc_jp, is_shift_jis
 from relay.message.octets import CHUNK
 
 #: Octets that detection looks at: enough to decide, in 0.5 to 3 ms.
@@ -56,6 +57,10 @@ _LATIN = (
 _NOT_ABOVE_ASCII = ("utf-", "hz", "iso2022", "cp037", "cp500", "cp1140")
 #: Codecs in which every line end, digit and blank has a NUL.
 _WIDE = ("utf-16", "utf-32")
+#: Codecs under whose labels utf-16 is seen, and that in which its order of octets is not told.
+_NARROW = frozenset({"utf-8", "cp1252", "iso8859-1", "iso8859-15", "utf-16"})
+#: Codecs that programs name without having been told.
+_DEFAULTS = frozenset({"cp1252", "iso8859-1", "iso8859-15"})
 _NEVER_ESCAPED = frozenset({"utf-8", "cp1252", "cp932", "euc_jp"})
 _UNMISTAKABLE = frozenset({"utf-8"})
 #: Octets beyond ASCII that prove UTF-8 where two letters of an alphabet may happen to look like it: three
@@ -88,6 +93,10 @@ def decode(
     """
     codec = codec_of(label) if label else None
     plain = not label or label.lower() in ASCII_LABELS
+    if plain or codec is None or codec in _NARROW:
+        wide = find_wide(octets)
+        if wide is not None:
+            return octets.decode(wide, "replace"), codec == "utf-16"
     if plain and octets.isascii() and b"\x1b" not in octets:
         return _decode(octets, "ascii"), True
     for mark, marked in _BOMS:
@@ -104,10 +113,24 @@ def decode(
         proven = _prove_utf8(octets, codec)
         if proven is not None:
             return proven, False
+        codec = _find_meant(octets, codec)
         text, good = _decode_declared(octets, codec)
         if good:
             return text, True
     return _guess(octets, codec if not plain else None, hint, detecting=detecting), plain and not label
+
+
+def _find_meant(octets: bytes, codec: str) -> str:
+    """The codec that a label means: that of Japanese Windows and that of Unix stand for each other, and the
+    common Latin ones for whatever a program was not told.
+    """
+    if codec == "cp932" and is_euc_jp(octets):
+        return "euc_jp"
+    if codec == "euc_jp" and is_shift_jis(octets):
+        return "cp932"
+    if codec in _DEFAULTS:
+        return find_cyrillic(octets) or codec
+    return codec
 
 
 def _decode(octets: bytes, codec: str) -> str:
@@ -248,6 +271,7 @@ def _guess(octets: bytes, declared: str | None, hint: str | None, *, detecting: 
 def _suggestions(octets: bytes, hint: str | None, *, detecting: bool) -> Iterator[str | None]:
     if hint:
         yield codec_of(hint)
+    yield find_codec(octets)
     if detecting:
         yield detect(octets)
 

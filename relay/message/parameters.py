@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from relay.message.charset import decode
+from relay.message.likeness import find_codec
 from relay.message.words import decode_words, one_line
 
 _TYPE = re.compile(r"\s*([^\s;\"=,()]{1,127})\s*/\s*([^\s;\"=,()/]{1,127})")
@@ -24,6 +25,14 @@ _LAST_COMMENT = re.compile(r"\s\([^()]*+\)$")
 #: The end of a value without quotes: its semicolon, or a parameter whose semicolon was forgotten
 #: ("charset=utf-8 format=flowed"). Blanks in a file name are kept.
 _UNQUOTED_END = re.compile(r";|\s(?=[A-Za-z][A-Za-z0-9*-]{1,40}=)")
+#: A file name in the quotes of other languages than RFC 2045's; in no other parameter, since a boundary may
+#: begin and end with them.
+_SINGLE_QUOTED = re.compile(r"'([^'\r\n]{1,1000}+)'(?=\s*+(?:;|\Z))")
+_FILE_NAMES = frozenset({"filename", "name"})
+#: A name that is percent-encoded as in a URL, though RFC 2231 wants an asterisk for that: no blanks, and no
+#: "%" but of codes, one of them of a blank or of an octet beyond ASCII.
+_PERCENT = re.compile(r"(?:[!-$&-~]|%(?=[0-9A-Fa-f]{2}))++")
+_PERCENT_TELLS = re.compile(r"%(?:20|[89A-Fa-f][0-9A-Fa-f])")
 _ESCAPED = re.compile(r'\\(["\\])')
 _PART = re.compile(r"(.+?)(?:\*([0-9]{1,4}))?(\*)?$", re.DOTALL)
 #: Parameters of a field that are read: more are an attack.
@@ -96,11 +105,28 @@ def _parameters(text: str, at: int) -> dict[str, str]:
             if at < 0:
                 break
             continue
-        value, at = _value(text, name.end())
-        _file(name[1].lower(), value, plain, parts)
+        key = name[1].lower()
+        single = _SINGLE_QUOTED.match(text, name.end()) if key in _FILE_NAMES else None
+        value, at = (single[1], single.end()) if single is not None else _value(text, name.end())
+        if key in _FILE_NAMES and "%" in value:
+            value = _decode_percent(value)
+        _file(key, value, plain, parts)
     for name_, pieces in parts.items():
         plain[name_] = _join(pieces)
     return {name_: one_line(value) for name_, value in plain.items()}
+
+
+def _decode_percent(name: str) -> str:
+    """The file name that a percent-encoded one stands for. Returns others as they are."""
+    if not _PERCENT.fullmatch(name) or not _PERCENT_TELLS.search(name):
+        return name
+    octets = unquote_to_bytes(name)
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        text = octets.decode(find_codec(octets) or "ascii", "replace")
+    # A path, a control, or an octet of no charset is in no name that a person gave.
+    return name if "\ufffd" in text or not text.isprintable() or "/" in text or "\\" in text else text
 
 
 def _past(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -45,6 +45,7 @@ from relay.message.identifiers import (
 from relay.message.identifiers import (
     find_references as find_referenced,
 )
+from relay.message.likeness import find_codec, find_wide
 from relay.message.markup import (
     append_fragment,
     join_html,
@@ -345,6 +346,10 @@ READERS: dict[str, Reader] = {
             b"+", b"-", b"+2AA-", b"\xc3\xbc",
         ),
         contexts=((b"", b""), (b"\x1b$B", b"\xff"), (b"\xff\xfe", b""), (b"\xef\xbb\xbf", b"\xff")),
+    ),
+    "likenesses": Reader(
+        read=lambda octets: (find_codec(octets), find_wide(octets)),
+        units=(b"\0", b"a\0", b"\xa4\xa2", b"\x82\xa0", b"\xc7\xc4\xc5 ", b"\xc3", b" ", b"a", b"\x95\x5c", b"\xcf\xf0"),
     ),
     "charset detection": Reader(
         read=lambda octets: (decode(octets), detect(octets)),

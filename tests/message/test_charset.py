@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from relay.message.charset import decode, detect
 from relay.message.labels import LABELS, codec_of
+from relay.message.likeness import find_codec, find_wide
 from relay.message.octets import CHUNK
 
 
@@ -128,3 +129,50 @@ def test_detection_tells_cyrillic_from_latin():
 def test_any_octets_under_any_label_are_text(octets, label):
     """No label makes an error or a lone surrogate."""
     decode(octets, label, detecting=False)[0].encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "label"),
+    [
+        ("\u041f\u0440\u0438\u0432\u0435\u0442", "koi8-r", None),
+        ("\u041f\u0420\u0418\u0412\u0415\u0422", "koi8-r", "us-ascii"),
+        ("\u0413\u0434\u0435 \u043c\u043e\u0439 \u0437\u0430\u043a\u0430\u0437?", "koi8-r", "iso-8859-1"),
+        ("\u0414\u043e\u0431\u0440\u044b\u0439 \u0434\u0435\u043d\u044c", "cp1251", None),
+        ("\u041f\u0440\u0438\u0432\u0435\u0442", "iso8859-5", None),
+        ("\u8acb\u6c42\u66f8.pdf", "cp932", None),
+        (
+            "\u3054\u6ce8\u6587\u306e\u5546\u54c1\u304c\u5c4a\u304d\u307e\u305b\u3093\u3002",
+            "euc_jp",
+            "shift_jis",
+        ),
+        ("\u3054\u6ce8\u6587\u306e\u5546\u54c1\u304c\u5c4a\u304d\u307e\u305b\u3093\u3002", "cp932", "euc-jp"),
+        ("\u3054\u6ce8\u6587\u306e\u5546\u54c1", "euc_jp", None),
+        ("\uff76\uff80\uff76\uff85\u3067\u3059", "cp932", "shift_jis"),
+        ("Where is it?\r\nAnn", "utf-16-le", None),
+        ("Where is it?\r\nAnn", "utf-16-le", "utf-8"),
+        ("Where is it?\r\nAnn", "utf-16-be", "utf-16"),
+        (
+            "\u0413\u0434\u0435 \u043c\u043e\u0439 \u0437\u0430\u043a\u0430\u0437?\r\n",
+            "utf-16-le",
+            "us-ascii",
+        ),
+        ("Gr\u00f6\u00dfe f\u00fcr M\u00fcller", "cp1252", None),
+        ("\u00e9t\u00e9 o\u00f9 \u00e0", "cp1252", "iso-8859-1"),
+        ("M\u00e4dchenfr\u00e4se", "cp1252", None),
+        ("\u00c9T\u00c9 \u00c0 N\u00ceMES", "cp1252", "cp1252"),
+        ("\u03a0\u03c1\u03cc\u03b2\u03bb\u03b7\u03bc\u03b1", "cp1253", "windows-1253"),
+    ],
+)
+def test_few_octets_show_their_charset(text, codec, label):
+    """What is too short for statistics, and has no label or a wrong one, is known by its form; Latin and
+    Greek words are not taken for it.
+    """
+    assert decode(text.encode(codec), label, detecting=False)[0] == text
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_a_likeness_is_found_or_not(octets):
+    """Any octets have one of the codecs, or none."""
+    assert find_codec(octets) in {None, "cp932", "euc_jp", "koi8-r", "cp1251", "iso8859-5"}
+    assert find_wide(octets) in {None, "utf-16-le", "utf-16-be"}
