@@ -15,11 +15,14 @@ from aiohttp import web
 
 from relay.config import Config
 from relay.config.model import Limits
+from relay.config.web import Web
 from relay.logins.users import Users
+from relay.web.access import Access
 from relay.web.application import build_page
-from relay.web.doors import open_door
+from relay.web.doors import BasicDoor, ProxyDoor
 from relay.web.people import People
 from relay.web.sessions import Sessions
+from relay.web.sign_in import TokenDoor
 from relay.web.spool_view import SpoolView
 
 
@@ -55,3 +58,13 @@ class Home:
         """End the threads that look at passwords."""
         if self._people is not None:
             self._people.close()
+
+
+def open_door(config: Web, people: People | None, sessions: Sessions, *, key: bytes) -> Access:
+    """The door that the configuration asks for; `people` are those of its users file."""
+    if config.auth == "proxy":
+        return ProxyDoor(config, key)
+    assert people is not None
+    if config.auth == "basic":
+        return BasicDoor(config, key, people)
+    return TokenDoor(config, key, people, sessions)

@@ -15,8 +15,7 @@ from argon2 import PasswordHasher
 
 from relay.config.builtin import builtin_config
 from relay.spool.opening import open_intake
-from relay.web.doors import open_door
-from relay.web.home import Home
+from relay.web.home import Home, open_door
 from relay.web.sessions import Sessions
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -111,6 +110,18 @@ async def test_form_leads_to_no_other_place(place, lead):
     async with page(place) as client:
         status, headers = await sign_in(client, place=lead)
         assert (status, headers["Location"]) == (303, "/")
+
+
+async def test_forms_in_two_tabs_are_both_taken(place):
+    """The form of the first tab still signs in after a second one was opened."""
+    async with page(place) as client:
+        words = []
+        for _ in range(2):
+            async with client.get("/sign-in") as answer:
+                words.append(re.search(r'name="form_token" value="([^"]+)"', await answer.text())[1])
+        fields = {"name": "alice", "token": "good:token", "form_token": words[0]}
+        async with client.post("/sign-in", data=fields, allow_redirects=False) as answer:
+            assert answer.status == 303
 
 
 async def test_guesses_are_put_off(place):
