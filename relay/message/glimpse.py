@@ -94,9 +94,9 @@ def glimpse_message(raw: Buffer) -> Message:
 
 def glimpse_header(raw: Buffer) -> Message:
     """The same of the header alone, of which the octets at hand may be a part."""
-    head = bytes(raw[:GLIMPSE_BYTES])
-    ends = [end for end in (head.find(b"\r\n\r\n"), head.find(b"\n\n")) if end >= 0]
-    return glimpse_message(head[: min(ends) + 2] if ends else head + b"\n\n")
+    head = bytes(raw[:GLIMPSE_BYTES]).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    end = head.find(b"\n\n")
+    return glimpse_message(head + b"\n\n" if end < 0 else head[: end + 2])
 
 
 def _split(head: bytes) -> tuple[dict[str, list[bytes]], bytes]:

@@ -56,10 +56,13 @@ def show_mail(mail: Mail) -> dict[str, Any]:
 
 
 def show_file(mail: Mail) -> dict[str, Any]:
-    """One file of a mail, by its hash and its name: of several with that hash the one with that name."""
+    """One file of a mail, by its hash and its name: of several with that hash the one with that name, and
+    the first of that name where no hash is known.
+    """
     message, _ = parse_with_tree(mail.raw, clock=time.process_time)
     plan, wanted, name = _plan(mail, message), mail.order["sha256"], mail.order["name"]
-    planned = [file for file in (plan.files if plan else ()) if file.sha256 == wanted]
+    files = plan.files if plan else ()
+    planned = [file for file in files if (file.sha256 == wanted if wanted else file.name == name)]
     for file in sorted(planned, key=lambda each: each.name != name):
         return {"place": [mail.files.write(file.chunks(), file.size), file.size]}
     for part in _list_parts(message):

@@ -26,6 +26,7 @@ class Desks:
         self._open = open_one
         self._idle: SimpleQueue[Desk] = SimpleQueue()
         self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="page")
+        self._closed = False
         #: Desks opened so far.
         self.opened = 0
 
@@ -33,8 +34,10 @@ class Desks:
         """The answer of a desk, in a thread. Questions beyond the number of desks wait for their turn.
 
         Raises:
-            SpoolError: there is no usable spool now.
+            SpoolError: there is no usable spool now, or the page is ending.
         """
+        if self._closed:
+            raise SpoolError("the page is ending")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
 
     def _ask(self, question: Callable[[Desk], Answer]) -> Answer:
@@ -57,6 +60,7 @@ class Desks:
 
     async def close(self) -> None:
         """Wait for the questions under way, and close all desks."""
+        self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
         with suppress(Empty):
             while True:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relay.aws.request_limits import check_request
 from relay.contact.original import fit_original
 from relay.contact.request import build_request
-from relay.message.glimpse import GLIMPSE_BYTES, glimpse_message
+from relay.message.glimpse import GLIMPSE_BYTES, glimpse_header, glimpse_message
 from relay.vocabulary import Cause, Classification, Rung
 
 URL = "https://bucket.s3.eu-central-1.amazonaws.com/mail/1?" + "x" * 1_400
@@ -97,6 +97,36 @@ def test_nothing_behind_the_first_64_kib_is_read():
     assert made.files == ()
     assert "40.0 MB" in made.body
     assert glimpse_message(line) == glimpse_message(line[:GLIMPSE_BYTES])
+
+
+HEADER_PIECES = st.sampled_from(
+    [
+        b"Subject: a",
+        b"From: A <a@b>",
+        b" folded",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\r\n\r\n",
+        b"\n\n",
+        b"words",
+        b": ",
+        b"\x00\xff",
+    ]
+)
+
+
+@given(pieces=st.lists(HEADER_PIECES, max_size=12))
+def test_a_look_at_the_header_sees_what_a_look_at_the_mail_sees(pieces):
+    """The header alone shows the same people, subject and ids as the whole beginning does."""
+    raw = b"".join(pieces)
+    header, whole = glimpse_header(raw), glimpse_message(raw + b"\n\n")
+    assert (header.subject, header.author, header.message_id) == (
+        whole.subject,
+        whole.author,
+        whole.message_id,
+    )
+    assert header.headers == () or header.text == ""
 
 
 def test_people_ids_and_words_are_shown():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 
 import pytest
@@ -145,3 +146,30 @@ async def test_a_mail_that_the_spool_lost_has_no_words(spool):
     assert mail.content is None
     assert "is not there" in mail.no_content
     assert await spool.view.file(reference, 0) is None
+
+
+async def test_the_file_of_an_original_is_the_mail_itself(spool):
+    """A mail that went as its original has one file, which is what came."""
+    raw = b"Subject: odd\r\n\r\nwords\r\n"
+    reference = await put(spool, raw)
+    outbox = spool.open_outbox()
+    wanted = {
+        entry.reference: entry for entry in await outbox.claim(now=outbox.now(), limit=99, lease_seconds=9)
+    }
+    entry = wanted[reference]
+    await outbox.begin_original(entry, reason="crash", detail="", now=outbox.now())
+    digest = hashlib.sha256(raw).hexdigest()
+    files = [{"name": "original.txt", "size": len(raw), "sha256": digest, "sent": True}]
+    shown = Shown(
+        document=json.dumps({"files": files}).encode(), classification="human", marks=" ", words="x"
+    )
+    await outbox.finish(entry, contact_id="c", shown=shown, now=outbox.now())
+    mail = await spool.view.mail(reference, content=True)
+    assert mail is not None
+    assert mail.content is not None
+    assert "words" in mail.content.body
+    found = await spool.view.file(reference, 0)
+    assert found is not None
+    assert (found[0].name, found[1]) == ("original.txt", raw)
+    await outbox.close()
+    spool.opened.remove(outbox)

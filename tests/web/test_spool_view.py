@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from spool_helpers import LocalSpool, build_destination, build_submission
 
+from relay.errors import SpoolError
 from relay.spool.audit import AuditFilter
 from relay.spool.model import DayCount, State
 from relay.spool.page import Shown
@@ -201,3 +202,39 @@ async def test_related_mail_is_that_of_the_thread(spool, view):
     mail = await view.mail(entries[1].reference, content=False)
     assert mail is not None
     assert [row.reference for row in mail.related] == [entries[2].reference, entries[0].reference]
+
+
+async def test_another_spool_in_its_place_is_noticed(spool, view):
+    """Where a copy was put in place of the spool, the page fails once, and then shows what is there now."""
+    intake = spool.open_intake()
+    await put(intake)
+    assert len((await view.list(Query())).rows) == 1
+    await spool.close()
+    spool.opened.clear()
+    folder = spool.config.data_dir / "spool"
+    folder.rename(folder.with_name("moved"))
+    await spool.open_intake().close()
+    with pytest.raises(SpoolError):
+        await view.list(Query())
+    assert (await view.list(Query())).rows == ()
+
+
+async def test_a_page_that_has_ended_says_so(spool):
+    """Questions after the end fail as those to a spool that cannot be read: somebody may still wait."""
+    spool.open_intake()
+    view = SpoolView(spool.config)
+    waiting = asyncio.create_task(view.wait(await view.wait("before")))
+    await asyncio.sleep(0)
+    await view.close()
+    with pytest.raises(SpoolError, match="ending"):
+        await asyncio.wait_for(waiting, 10)
+    with pytest.raises(SpoolError, match="ending"):
+        await view.status()
+
+
+async def test_without_a_spool_there_is_an_error_of_the_spool(spool, view):
+    """Before the daemon has made its spool the page can say so, and it works from then on."""
+    with pytest.raises(SpoolError, match="there is no spool"):
+        await view.list(Query())
+    spool.open_intake()
+    assert (await view.list(Query())).rows == ()

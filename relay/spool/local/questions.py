@@ -195,6 +195,7 @@ class LocalQuestions:
 
     def page(self, wanted: EntryQuery) -> EntryPage:
         with self._view() as view:
+            check_in_place(view.connection)
             found = Search(view=view, wanted=wanted, heads=self._heads).run()
             display = Display(view.connection, self._clocks)
         return display.show_page(found)
