@@ -27,6 +27,9 @@ class Both(io.TextIOBase):
     def flush(self):
         self._out.flush()
 
+    def isatty(self):
+        return self._out.isatty()
+
     def fileno(self):
         return self._out.fileno()
 
