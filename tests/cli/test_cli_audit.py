@@ -207,7 +207,9 @@ def test_an_action_that_ends_with_an_error_is_failed(spool, tmp_path):
 
 @pytest.mark.process
 def test_a_command_that_is_killed_is_not_there_as_done(spool, tmp_path):
-    """Killed within a backup, the audit knows no end of it; killed after a commit, the change was done."""
+    """Killed within a backup, the audit knows no end of it; killed before a commit, nothing was done; after
+    it the change was.
+    """
     spool_id = spool.put()
 
     def run(point, *words):
@@ -218,6 +220,9 @@ def test_a_command_that_is_killed_is_not_there_as_done(spool, tmp_path):
         )
 
     run("spool.backup.copied", "backup", str(tmp_path / "backup.tar"))
+    run("spool.transaction.ready", "queue", "hold", spool_id)
+    assert [each["state"] for each in spool.json("queue", "list")] == ["queued"]
+    assert [row["command"] for row in spool.json("audit")] == ["backup"]
     run("spool.desk.committed", "queue", "hold", spool_id)
     backup, hold = spool.json("audit")
     assert (backup["command"], backup["outcome"]) == ("backup", "begun")

@@ -260,7 +260,9 @@ def test_all_rules(world):
         check_handling(name, rule, action, outcomes[name], seen.get(name), foretold[name])
     # A person's word ends it.
     held = outcomes["hold"]["spool_id"]
-    assert daemon.run("queue", "release", held).returncode == 0
+    assert daemon.run("queue", "release", held, "--because", "it is fine").returncode == 0
+    told = daemon.wait_for("operator.action", command="queue release")
+    assert (told["about"], told["reason"], told["stage"]) == ([held], "it is fine", "done")
     request = until(lambda: contacts(world).get("hold"))
     assert "relay_policy" not in request["Attributes"]
     assert request["Attributes"]["relay_spf"] == "fail"
