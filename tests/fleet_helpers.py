@@ -87,13 +87,15 @@ def client(service: str, url: str) -> Any:
     )
 
 
-def make_table(url: str) -> str:
-    """A new table of a fleet, and the bucket if it is missing. Returns the name of the table."""
+def make_table(url: str, *, bucket: str | None = BUCKET) -> str:
+    """A new table of a fleet, and the bucket if one is wanted and missing. Returns the name of the table."""
     name = f"relay-{secrets.token_hex(6)}"
     client("dynamodb", url).create_table(**build_definition(name))
+    if bucket is None:
+        return name
     s3 = client("s3", url)
-    if BUCKET not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    if bucket not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     return name
 
 

@@ -9,7 +9,7 @@ from harness import ROOT
 
 #: Steps that no daemon of the campaign passes: nothing there renews a lease, because an attempt is shorter
 #: than one; what the rules did is counted once a minute; a backup and its restoring are struck by
-#: tests/spool/test_backup.py.
+#: tests/spool/test_backup.py, and those of a fleet by tests/spool/fleet.
 NOT_IN_THE_DAEMON = frozenset(
     {
         "spool.renew.committed",
@@ -18,6 +18,8 @@ NOT_IN_THE_DAEMON = frozenset(
         "spool.backup.written",
         "spool.restore.unpacked",
         "spool.restore.named",
+        "fleet.put.stored",
+        "fleet.put.committed",
     }
 )
 
