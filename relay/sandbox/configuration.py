@@ -29,6 +29,7 @@ def sandbox_config(
         # not refused.
         "listeners": [{"bind": smtp, "tls": "none", "role": "trusted", "allow": ["0.0.0.0/0", "::/0"]}],
         "data_dir": str(data_dir),
+        "web": {"bind": []},  # the sandbox has the page itself
         **({} if admin is None else {"admin": {"bind": admin}}),
         **tables,
     }

@@ -34,7 +34,7 @@ def test_somebodys_own_configuration_keeps_its_routes(tmp_path):
     own = tmp_path / "own.toml"
     own.write_text(
         'data_dir = "/var/lib/relay"\n[s3]\nbucket = "my-bucket"\n[connect]\ninstance_id = "12345678-90ab-cdef-1234-567890abcdef"\nburst = 7\n'
-        '[[listeners]]\nbind = "0.0.0.0:25"\n[[routes]]\nmatch = ["desk@shop.example"]\nattributes = { a = "b" }\n'
+        '[web]\nbind = "0.0.0.0:8028"\nauth = "proxy"\nproxies = ["10.0.0.4/32"]\n[[listeners]]\nbind = "0.0.0.0:25"\n[[routes]]\nmatch = ["desk@shop.example"]\nattributes = { a = "b" }\n'
     )
     config = sandbox_config(smtp="127.0.0.1:2525", data_dir=tmp_path / "d", config_path=str(own))
     assert (config.s3.bucket, config.connect.instance_id, config.connect.burst) == (
@@ -45,6 +45,7 @@ def test_somebodys_own_configuration_keeps_its_routes(tmp_path):
     assert config.routes[0].match == ("desk@shop.example",)
     assert [listener.bind for listener in config.listeners] == [("127.0.0.1:2525",)]
     assert config.data_dir == tmp_path / "d"
+    assert config.web.bind == (), "the page is the sandbox's"
     assert config.limits.messages_per_minute == 600
     write_config(config, tmp_path / "relay.toml")
     assert load_config(str(tmp_path / "relay.toml"), environ={}) == config
