@@ -78,4 +78,10 @@ class OpenAccess:
 
     def is_own_form(self, caller: Caller, form_token: str) -> bool:
         """Returns whether the word is that of this run."""
-        return hmac.compare_digest(caller.form_token.encode(), form_token.encode("utf-8", "replace"))
+        return is_same_word(caller.form_token, form_token)
+
+
+def is_same_word(one: str, other: str) -> bool:
+    """Returns whether two words are the same, in a time that tells nothing; of any characters."""
+    first, second = (each.encode("utf-8", "surrogatepass") for each in (one, other))
+    return hmac.compare_digest(first, second)

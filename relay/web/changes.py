@@ -14,6 +14,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from relay.spool.action import check_reason
+from relay.web.forms import read_form
 from relay.web.search import read_query, write_query
 from relay.web.shell import ANSWER_SECONDS, Shell, caller_of
 from relay.web.view import Acted, Action
@@ -88,21 +89,6 @@ class Changes:
         said = f"said={self._shell.notes.keep(sentence)}"
         asked = _asked(form.get("asked", ""))
         return f"{asked}&{said}" if asked else said
-
-
-async def read_form(shell: Shell, request: web.Request) -> MultiDict[str]:
-    """The fields of a form that this page made.
-
-    Raises:
-        web.HTTPForbidden: another page made it.
-    """
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise web.HTTPForbidden(text="Another page sent this form.")
-    form = await request.post()
-    fields = MultiDict((name, value) for name, value in form.items() if isinstance(value, str))
-    if not shell.access.is_own_form(caller_of(request), fields.get("form_token", "")):
-        raise web.HTTPForbidden(text="This form is not from here, or too old. Load the page again.")
-    return fields
 
 
 def _outcome(action: Action, acted: Acted) -> str:

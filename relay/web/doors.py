@@ -17,7 +17,7 @@ from relay import telemetry
 from relay.config.web import Web
 from relay.logins.users import Credentials
 from relay.networks import parse_network
-from relay.web.access import Caller
+from relay.web.access import Caller, is_same_word
 from relay.web.peers import find_client, find_peer, is_foreign, is_within
 from relay.web.people import People
 from relay.web.sessions import SignedIn
@@ -45,7 +45,7 @@ class Door:
 
     def is_own_form(self, caller: Caller, form_token: str) -> bool:
         """Returns whether a form with this word was made by the page for this person."""
-        return hmac.compare_digest(caller.form_token.encode(), form_token.encode("utf-8", "replace"))
+        return is_same_word(caller.form_token, form_token)
 
     def _refuse_foreign(self, request: web.Request) -> None:
         if request.method not in _READS and is_foreign(request, self._proxies):

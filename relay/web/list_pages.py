@@ -30,7 +30,7 @@ class ListPages:
             web.get("/", self.home),
             web.get("/rows", self.rows),
             web.get("/strip", self.strip),
-            web.get("/events", self.events),
+            web.get("/events", self.events, allow_head=False),  # a HEAD would listen
         ]
 
     async def home(self, request: web.Request) -> web.Response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from relay.web.changes import read_form
 from relay.web.extras import Extras, TryFile, TryMail
+from relay.web.forms import post_fields, read_form
 from relay.web.responses import page
 from relay.web.shell import Shell
 
@@ -44,7 +44,7 @@ class SandboxPages:
     async def try_mail(self, request: web.Request) -> web.Response:
         """Send the mail of the form, and answer with what came of it."""
         fields = await read_form(self._shell, request)
-        form = await request.post()
+        form = await post_fields(request)
         files = tuple(
             TryFile(name=each.filename, content_type=each.content_type, body=each.file.read())
             for each in form.getall("files", ())

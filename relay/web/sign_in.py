@@ -5,7 +5,6 @@ Owns the form and the cookie of a session, which is HttpOnly and SameSite=Strict
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
 from collections.abc import Sequence
@@ -16,8 +15,9 @@ from aiohttp import web
 from relay import telemetry
 from relay.config.web import Web
 from relay.logins.users import Credentials
-from relay.web.access import Caller
+from relay.web.access import Caller, is_same_word
 from relay.web.doors import PUT_OFF, UNREADABLE, PasswordDoor, read_credentials, refuse
+from relay.web.forms import post_fields
 from relay.web.people import People
 from relay.web.responses import page
 from relay.web.sessions import Sessions, SignedIn
@@ -93,11 +93,11 @@ class TokenDoor(PasswordDoor):
         self._refuse_foreign(request)
         if (request.content_length or 0) > _FORM_BYTES:
             raise web.HTTPRequestEntityTooLarge(_FORM_BYTES, request.content_length or 0)
-        form = await request.post()
+        form = await post_fields(request)
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         place = _local_place(fields.get("next", ""))
         sent = request.cookies.get(f"{self._cookie}-form", "")
-        if not sent or not hmac.compare_digest(sent.encode(), fields.get("form_token", "").encode()):
+        if not sent or not is_same_word(sent, fields.get("form_token", "")):
             return self._answer_form(
                 request, place, "This form was old, or your browser takes no cookies. Try again.", 403
             )
@@ -118,8 +118,8 @@ class TokenDoor(PasswordDoor):
     async def _sign_out(self, request: web.Request) -> web.Response:
         self._refuse_foreign(request)
         session = await self._find_session(request)
-        form = await request.post()
-        if session and hmac.compare_digest(session.form_token, str(form.get("form_token", ""))):
+        form = await post_fields(request)
+        if session and is_same_word(session.form_token, str(form.get("form_token", ""))):
             self._sessions.end(request.cookies.get(self._cookie, ""))
         answer = web.Response(status=303, headers={"Location": "/sign-in"})
         self._set(answer, self._cookie, "", 0)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession, CookieJar, web
 from aiohttp.test_utils import make_mocked_request
 from argon2 import PasswordHasher
+from test_forms import BODIES, TYPES
 
 from relay.config.builtin import builtin_config
 from relay.spool.opening import open_intake
@@ -237,3 +238,23 @@ async def test_users_file_that_cannot_be_read(place):
     ):
         assert answer.status == 503
         assert "users file" in await answer.text()
+
+
+@pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")  # that is the subject
+async def test_a_wrong_form_to_sign_in_or_out_is_answered(place):
+    """Forms that are none get 400 or 403, or lead out; a word of any characters is a wrong one."""
+    async with page(place) as client:
+        await sign_in(client)
+        for path in ("/sign-in", "/sign-out"):
+            for body in BODIES:
+                for content_type in TYPES:
+                    headers = {"Content-Type": content_type}
+                    async with client.post(path, data=body, headers=headers, allow_redirects=False) as answer:
+                        assert answer.status in (303, 400, 403), ascii((path, body, content_type))
+        for cookie in ("\xe9", "\u2026"):
+            headers = {"Cookie": f"relay-form={cookie}"}
+            form = {"form_token": "\xe9\u2026", "name": "alice", "token": "x"}
+            async with client.post("/sign-out", data=form, headers=headers, allow_redirects=False) as answer:
+                assert answer.status == 303
+            async with client.post("/sign-in", data=form, headers=headers) as answer:
+                assert answer.status == 403
