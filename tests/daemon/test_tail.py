@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from harness import ROOT, Daemon, until
 
 from relay.cli import main
 from relay.cli.tail import Transcript
+from relay.tail import client
 from relay.tail.client import open_tail
 from relay.tail.event import Direction, SessionEvent
 from relay.tail.wanted import build_wanted
@@ -116,6 +118,19 @@ async def test_a_reader_goes_on_over_restart_and_reload(daemon):
                     event = await anext(tail)
                 if event.session.startswith(f"{new}."):
                     break
+
+
+@pytest.mark.process
+def test_whom_it_is_for_is_said(daemon, monkeypatch):
+    """A user who may not enter the folder is told whose the transcripts are."""
+
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(client, "find_sockets", refuse)
+    result = CliRunner().invoke(main, ["tail", "--config", str(daemon.config_path)])
+    assert result.exit_code == 1
+    assert result.stderr == f"relay: {daemon.data_dir}/tail: transcripts are for root and the daemon's user\n"
 
 
 def test_lines_for_a_person():

@@ -133,6 +133,30 @@ async def test_rows_are_kept_for_a_year_and_never_change(desk, outbox, put, tmp_
     assert desk.note_action(ACTION) > number
 
 
+async def test_a_spoiled_row_hides_no_other(desk, outbox, tmp_path):
+    """A row whose columns hold what we never write is shown as such, by the command and to the log."""
+    desk.note_action(ACTION)
+    good = {"at": 1, "via": "cli", "stage": "done", "about": "[]", "counts": "{}"}
+    bad = (
+        {"via": "x"},
+        {"stage": b"\xff"},
+        {"about": "["},
+        {"about": "[" * 100_000},
+        {"counts": 7},
+        {"at": "now"},
+    )
+    with tables_of(tmp_path / "data") as tables:
+        for each in bad:
+            tables.execute(
+                "INSERT INTO actions (at, via, stage, about, counts, actor, command, reason, detail) "
+                "VALUES (?, ?, ?, ?, ?, '', '', '', '')",
+                tuple((good | each).values()),
+            )
+    rows = await outbox.untold_actions()
+    assert rows[0].action == ACTION
+    assert [row.detail for row in rows[1:]] == ["spoiled"] * len(bad)
+
+
 def test_one_statement_removes_rows():
     """The code has one statement that removes a row of the audit, and none that changes one."""
     found = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import apsw
@@ -21,6 +21,8 @@ from relay.spool.records import from_microseconds, to_microseconds
 
 #: The mark of the last row that stands in the log.
 _TOLD = "actions_told"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNREADABLE = Action(actor="unknown", via=Via.CLI, command="(this row cannot be read)")
 _COLUMNS = "number, at, actor, via, command, about, stage, counts, reason, detail, begun"
 
 
@@ -103,6 +105,14 @@ def forget(connection: apsw.Connection, *, now: datetime) -> int:
 
 
 def _build(row: tuple[Any, ...]) -> Audited:
+    """The row; one that cannot be read stands for itself, and hides no other."""
+    try:
+        return _read_row(row)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return Audited(number=row[0], at=_EPOCH, action=_UNREADABLE, stage=Stage.FAILED, detail="spoiled")
+
+
+def _read_row(row: tuple[Any, ...]) -> Audited:
     number, at, actor, via, command, about, stage, counts, reason, detail, begun = row
     return Audited(
         number=number,
@@ -111,7 +121,7 @@ def _build(row: tuple[Any, ...]) -> Audited:
             actor=actor, via=Via(via), command=command, about=tuple(json.loads(about)), reason=reason
         ),
         stage=Stage(stage),
-        counts=json.loads(counts),
+        counts={name: int(count) for name, count in json.loads(counts).items()},
         detail=detail,
         begun=begun,
     )
