@@ -16,6 +16,9 @@ import os
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _SETTINGS = ((_M_MMAP_THRESHOLD, 131_072), (_M_TRIM_THRESHOLD, 131_072), (_M_ARENA_MAX, 2))
 
+#: Whether `settle` has exempted what there was, and not the process of which this one was forked.
+_is_settled = False
+
 
 def tune_malloc() -> bool:
     """Have the C library give memory back early. Returns whether it does: it is glibc, and nobody has set it
@@ -30,7 +33,13 @@ def tune_malloc() -> bool:
 def settle() -> None:
     """Collect what is garbage now, and exempt the rest from collection: what was made at the start or by a
     reload stays until the next one. Blocks for some tens of milliseconds.
+
+    Where this process was forked of one that had exempted its modules, they stay so until the first reload: a
+    look at them would cost 0.1 s, and copy the memory that both share.
     """
-    gc.unfreeze()  # an earlier configuration may have left cycles
+    global _is_settled  # noqa: PLW0603 - a process has one heap
+    if _is_settled:
+        gc.unfreeze()  # an earlier configuration may have left cycles
     gc.collect()
     gc.freeze()
+    _is_settled = True

@@ -10,6 +10,7 @@ import weakref
 
 import pytest
 
+from relay.daemon import heap
 from relay.daemon.heap import settle
 
 #: Large blocks are freed among small ones that stay: MiB of resident memory that remain.
@@ -71,6 +72,28 @@ def test_settling_collects_what_an_earlier_settling_exempted():
         settle()
         del old
         gc.collect()
+        assert gone() is not None
+        settle()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.slow
+def test_first_settling_leaves_exempt_what_the_parent_exempted(monkeypatch):
+    """A process that was forked looks at what its parent had exempted at a reload, and not at its start."""
+    monkeypatch.setattr(heap, "_is_settled", False)
+
+    class Old:
+        pass
+
+    old = Old()
+    old.itself = old
+    gone = weakref.ref(old)
+    try:
+        gc.freeze()
+        del old
+        settle()
         assert gone() is not None
         settle()
         assert gone() is None
