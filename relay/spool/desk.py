@@ -130,7 +130,9 @@ class Desk(Protocol):
         """The number of entries stored in each state. A state that the backend cannot count is left out."""
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
-        """The number of entries that fit, by `Entry.shown_state`, whatever the limit."""
+        """The number of entries that fit, by `Entry.shown_state`, whatever the limit. A state that
+        the backend cannot count is left out, as in `counts`.
+        """
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         """The number of entries stored as held and as dead, and the instants of the last of each."""

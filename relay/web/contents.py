@@ -145,11 +145,12 @@ class Contents:
             raise NoContentError("The mail is not understood, and the configuration has its route no more.")
         octets, context = raw[entry.trace_size :], self._build_context(entry)
         plan: Plan = await asyncio.to_thread(fit_original, octets, context, route, self._config, why=cause)
+        message = await asyncio.to_thread(glimpse_header, octets)
         content = Content(
             content_type=plan.content_type,
             body=plan.body,
             text="",
-            headers=glimpse_header(octets).headers,
+            headers=message.headers,
             tree=Part(content_type="message/rfc822", size=len(octets)),
         )
         return content, {"adaptations": [[str(each.code), each.detail] for each in plan.adaptations]}

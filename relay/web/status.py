@@ -39,10 +39,10 @@ def read_status(desk: Desk, config: Config) -> Status:
         received=Figure(
             number=max(desk.accepted(since=midnight), _count(counts, {Counted.RECEIVED}).total())
         ),
-        waiting=_figure(numbers[State.QUEUED] + numbers[State.LEASED], waiting),
-        held=_figure(numbers[State.HELD], reasons.get(State.HELD, {})),
-        dead=_figure(numbers[State.DEAD], reasons.get(State.DEAD, {})),
-        done=Figure(number=numbers[State.DONE]) if State.DONE in desk.counts() else None,
+        waiting=_figure(numbers.get(State.QUEUED, 0) + numbers.get(State.LEASED, 0), waiting),
+        held=_figure(numbers.get(State.HELD, 0), reasons.get(State.HELD, {})),
+        dead=_figure(numbers.get(State.DEAD, 0), reasons.get(State.DEAD, {})),
+        done=Figure(number=numbers[State.DONE]) if State.DONE in numbers else None,
         refused=_figure(None, _count(counts, _REFUSED)),
         oldest_seconds=max((now - oldest).total_seconds(), 0.0) if oldest else None,
         pace=desk.contacts(since=now - timedelta(seconds=_PACE_SECONDS)) / _PACE_SECONDS,
