@@ -35,8 +35,10 @@ export function startList() {
     try {
       const article = (await fetchDocument(url)).getElementById("mail");
       if (mine !== asking || !article) return false; // another one was asked for meanwhile
+      const before = document.getElementById("mail")?.dataset.reference;
+      const scrolled = place.scrollTop; // a mail that is read anew, or another side of it, stays where it was
       place.replaceChildren(document.adoptNode(article));
-      place.scrollTop = 0;
+      place.scrollTop = before === article.dataset.reference ? scrolled : 0;
       localise(place);
       choose(article.dataset.reference);
       document.title = `${article.querySelector("h1").textContent} · relay`;
