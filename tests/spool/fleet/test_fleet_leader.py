@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
-from spool_helpers import NOW, build_submission, claim_one, later
+from spool_helpers import NOW, build_submission, claim_one
 
 from relay.errors import LeaseLostError, SpoolBusyError
 from relay.spool.fleet.intake import FleetIntake
@@ -123,16 +124,20 @@ async def test_frozen_leader_that_wakes_changes_nothing(fleet_spool, tmp_path):
     frozen._lead._keeping.cancel()
     frozen._lead._keeping = None
     await other.recover(now=NOW)
-    new = await claim_one(other, now=later(600))
+    async with asyncio.timeout(10 * LEASE):
+        while not other.leads():
+            await asyncio.sleep(0.02)
+    soon = other.now() + timedelta(minutes=10)
+    new = await claim_one(other, now=soon)
     assert new.attempts == old.attempts + 1
     for awake in (False, True):
         if awake:
             steady.ahead -= int(10 * LEASE * 1_000_000)  # it believes in its lease: the table does not
         with pytest.raises(LeaseLostError):
-            await frozen.begin_sending(old, token="t", now=later(600))
+            await frozen.begin_sending(old, token="t", now=soon)
         with pytest.raises(LeaseLostError):
-            await frozen.finish(old, contact_id="old", now=later(600))
-    await other.finish(new, contact_id="new", now=later(601))
+            await frozen.finish(old, contact_id="old", now=soon)
+    await other.finish(new, contact_id="new", now=soon)
     (entry,) = await asyncio.to_thread(spool.open_desk().select, Filter())
     assert (entry.state, entry.contact_id) == (State.DONE, "new")
     await spool.close()
