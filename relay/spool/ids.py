@@ -47,6 +47,16 @@ def mark_of(spool_id: str) -> str | None:
     return spool_id[_TIME_LENGTH:]
 
 
+def time_of(spool_id: str) -> int | None:
+    """The microseconds since 1970 within an id. Returns None if the id has another form."""
+    if mark_of(spool_id) is None:
+        return None
+    number = 0
+    for letter in spool_id[:_TIME_LENGTH]:
+        number = number << 5 | ALPHABET.index(letter)
+    return number
+
+
 class IdMaker:
     """A maker of ids for one process: later ids sort later, even if the clock is set back or stands still."""
 

@@ -24,7 +24,7 @@ class Standby(Upkeep):
     """The part of the `Outbox` that is about the lead."""
 
     def __init__(self, config: Config, *, clocks: Clocks) -> None:
-        super().__init__(Store(config, clocks=clocks))
+        super().__init__(Store(config, clocks=clocks), retain_days=config.spool.retain_days)
         self._lease_seconds = config.fleet.lease_seconds
         self._lead = Leadership(self._store, lease_seconds=config.fleet.lease_seconds)
         self._claims = Claims(self._store, self._lead, config)

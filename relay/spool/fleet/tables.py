@@ -92,7 +92,12 @@ def ledger_key(spool_id: str, number: int) -> Key:
 
 def shown_key(spool_id: str, number: int) -> Key:
     """The key of what the page shows of an entry. No query of a mail reads it."""
-    return f"S#{spool_id}", f"E#{number:06}"
+    return shown_partition(spool_id), f"E#{number:06}"
+
+
+def shown_partition(spool_id: str) -> str:
+    """The partition of what the page shows of a mail's entries."""
+    return f"S#{spool_id}"
 
 
 def split_key(key: Key) -> tuple[SpoolId, int | None]:

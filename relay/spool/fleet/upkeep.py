@@ -5,11 +5,12 @@ Owns the methods of an `Outbox` that need no lead and know of no entry under way
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.spool.audit import Audited
-from relay.spool.fleet import aging, audit, control, days, memory, tables
+from relay.spool.fleet import aging, audit, control, days, janitor, memory, tables
 from relay.spool.fleet.intake import probe
 from relay.spool.fleet.store import Store
 from relay.spool.interface import Outbox, Pause
@@ -19,8 +20,9 @@ from relay.spool.model import DayCount, Paused, PolicyCount
 class Upkeep(Outbox):
     """The part of the `Outbox` that is not about attempts."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, retain_days: float) -> None:
         self._store = store
+        self._retained = timedelta(days=retain_days)
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
         return await control.hold_route(self._store, route, reason=reason, detail=detail, now=now)
@@ -37,8 +39,15 @@ class Upkeep(Outbox):
     async def add_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         await days.add_counts(self._store, counts)
 
-    async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:  # noqa: ARG002 - see below
-        return 0  # the janitor's
+    async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
+        if not self.leads():
+            return 0
+
+        async def sleep(seconds: float) -> bool:
+            await asyncio.sleep(seconds)
+            return False
+
+        return await janitor.sweep(self._store, now=now, retained=self._retained, pause=pause or sleep)
 
     async def untold_actions(self) -> Sequence[Audited]:
         return await audit.read_untold(self._store)
