@@ -43,8 +43,6 @@ _FOOTER_OCTETS = 16 << 10
 _LONG_LINE = 60
 #: A word of a language, as base64 hardly ever makes one.
 _WORD = re.compile(rb"[A-Z][a-z]{3,}+|[a-z]{4,}+|[A-Z]{5,}+")
-#: Three letters alike, or a word of "A" for the most part: zeros in base64.
-_NO_WORD = re.compile(rb"([A-Za-z])\1\1|A[A-Z]?A[A-Z]?A")
 _WORD_LINE = re.compile(rb"[\r\n](?:[A-Z][a-z]{3,}+|[a-z]{4,}+|[A-Z]{5,}+)(?=[\r\n]|\Z)")
 #: Octets at the end of a part in which such a line is looked for.
 _LAST_OCTETS = 1_000
@@ -138,17 +136,22 @@ def _without_footer(region: Region) -> Region:
     #: Letters of the line before, and of the longest; and where empty lines directly before this one begin.
     before = widest = 0
     parted = first_gap = None
+    is_proven = False
     for line in tail.splitlines(keepends=True):
         letters = line.strip(_BLANKS)
         if not letters:
             gap = at if gap is None else gap
         elif _reads_as_words(letters):
             footer = (at if gap is None else gap) if footer is None else footer
+            is_proven = True
         elif _is_lone_word(letters, before, widest, apart=parted is not None and parted == first_gap):
             footer = (at if parted is None else parted) if footer is None else footer
         elif len(letters) >= _LONG_LINE or (doubled and footer is None and len(letters) % 4 == 0):
             doubled |= gap is not None and footer is None
             gap = footer = None
+            is_proven = False
+        elif not is_proven:  # letters behind a word that are none: this was base64, too
+            footer = None
         if letters and (at > start or at == region.start):  # else it may lack its beginning
             before, widest = len(letters), max(widest, len(letters))
         parted = None if letters else at if parted is None else parted
@@ -161,7 +164,9 @@ def _is_lone_word(line: bytes, before: int, widest: int, *, apart: bool) -> bool
     """Returns whether a line of letters alone is a word behind base64. `before` are the letters of the line
     before it, `widest` those of the longest, and `apart` says that an empty line parts the two.
     """
-    if not before or _WORD.fullmatch(line) is None or _NO_WORD.search(line) is not None:
+    # Words have many letters; base64 of zeros has few, and of these "A" the most.
+    is_dull = 2 * len(set(line)) <= len(line) or 4 * line.count(b"A") > len(line)
+    if not before or is_dull or _WORD.fullmatch(line) is None:
         return False
     if before < widest:  # only the last line of base64 is shorter than the others
         return True
