@@ -202,16 +202,26 @@ class Contact(ContactFields):
         yield from super().templates()
 
 
-def unknown_fields(table: str, keys: ContactFields, captured: tuple[str, ...], prefix: str) -> Iterator[str]:
+def unknown_fields(
+    table: str, keys: ContactFields, captured: tuple[str, ...], contact: Contact
+) -> Iterator[str]:
     """The sentences for fields that do not exist in the templates of one table of the file, and for captures
-    in our own names, which begin with `prefix`.
+    and attributes in our own names, which begin with the prefix of `contact`.
 
     `captured` are the names that captures give there.
     """
+    prefix = contact.attribute_prefix
     for key, template in keys.templates():
         if sentence := find_unknown(template, captured):
             yield f'{table}.{key} = "{template}": {sentence}'
     yield from _names_of_ours(table, keys, prefix)
+    for name in MEANINGS:
+        key = prefix + name
+        if key in keys.attributes and name not in contact.attributes_left_out:
+            yield (
+                f'{table}.attributes.{key} = "{keys.attributes[key]}": would stand in place of our own; take another '
+                f'name, or leave ours out with contact.attributes_left_out = ["{name}"]'
+            )
 
 
 def captured_names(*tables: ContactFields) -> tuple[str, ...]:

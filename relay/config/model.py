@@ -317,10 +317,10 @@ def _too_slow(hooks: tuple[Hook, ...]) -> Iterator[str]:
 
 def _unknown_fields(config: Config) -> Iterator[str]:
     contact = config.contact
-    yield from unknown_fields("contact", contact, captured_names(contact), contact.attribute_prefix)
+    yield from unknown_fields("contact", contact, captured_names(contact), contact)
     for index, route in enumerate(config.routes):
         captured = captured_names(contact, route)
-        yield from unknown_fields(f"routes[{index}]", route, captured, contact.attribute_prefix)
+        yield from unknown_fields(f"routes[{index}]", route, captured, contact)
 
 
 def _unknown_lists(config: Config) -> Iterator[str]:

@@ -116,8 +116,11 @@ def test_prefix_is_configurable():
 
 
 def test_attributes_of_the_route_come_first_and_win():
-    """What the operator says of a route stands whatever we know."""
-    attributes, _ = build(attributes={"desk": "support", "relay_peer": "hidden", "void": ""})
+    """What the operator says of a route stands before ours, and in place of one of ours that is left out."""
+    attributes, _ = build(
+        contact={"attributes_left_out": ["peer"]},
+        attributes={"desk": "support", "relay_peer": "hidden", "void": ""},
+    )
     assert list(attributes)[:2] == ["desk", "relay_peer"]
     assert attributes["relay_peer"] == "hidden"
     assert "void" not in attributes
