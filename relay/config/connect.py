@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from relay.config.section import Section
 from relay.config.words import (
+    bare_id,
     check_bucket,
     check_extension,
     check_instance_id,
@@ -116,8 +117,15 @@ class Connect(Section):
     instances: dict[InstanceId, Instance] = Field(default_factory=dict)
 
     def find(self, instance_id: str) -> Instance:
-        """The settings of an instance; those without any where it has no table."""
-        return self.instances.get(instance_id, Instance())
+        """The settings of an instance; those without any where it has no table.
+
+        Its id and its ARN name the same instance, wherever which of them is written.
+        """
+        if instance_id in self.instances:
+            return self.instances[instance_id]
+        bare = bare_id(instance_id).lower()
+        same = (each for key, each in self.instances.items() if bare_id(key).lower() == bare)
+        return next(same, Instance())
 
     def adopt(self, instance_id: str) -> Connect:
         """A copy with the pace and the limits of an instance in place of the common ones.

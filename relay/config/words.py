@@ -225,6 +225,11 @@ def place_of_instance(instance_id: str) -> tuple[str, str]:
     return (found[1] or "", found[2] or "") if found else ("", "")
 
 
+def bare_id(instance_id: str) -> str:
+    """The id at the end of an instance's ARN; a bare one stays as it is."""
+    return instance_id.rpartition("/")[2]
+
+
 check_extension = fits(
     r"[a-z0-9_-]{1,10}",
     'is no file extension; write it in lower case without the dot, as in "pdf"',

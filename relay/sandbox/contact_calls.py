@@ -13,9 +13,10 @@ from typing import Any
 
 from aiohttp import web
 
+from relay.config.words import bare_id
 from relay.sandbox.contacts import Book, Contact
 from relay.sandbox.instance import Caller, Read
-from relay.sandbox.limits import Refusal, bare_id
+from relay.sandbox.limits import Refusal
 
 _VERDICTS = ("X_SES_SPAM_VERDICT", "X_SES_VIRUS_VERDICT")
 

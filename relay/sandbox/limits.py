@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.aws.request_limits import check_request
+from relay.config.words import bare_id
 from relay.contact.limits import (
     ATTACHMENT_BYTES,
     ATTACHMENTS,
@@ -133,11 +134,6 @@ def _check_files(
     if total > settings.max_total_bytes:
         return _over("TOTAL_FILE_SIZE_EXCEEDED", f"{total} bytes in all exceed {settings.max_total_bytes}")
     return None
-
-
-def bare_id(instance_id: str) -> str:
-    """The UUID at the end of an instance's ARN; a bare one stays as it is."""
-    return instance_id.rpartition("/")[2]
 
 
 def _utf8(text: str) -> int:

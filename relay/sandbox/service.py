@@ -29,13 +29,14 @@ from aiohttp import web
 from relay.config.connect import Quota
 from relay.config.discovered import find_destinations
 from relay.config.model import Config
+from relay.config.words import bare_id
 from relay.routes import RouteTable
 from relay.sandbox.chaos import Dice
 from relay.sandbox.connect import ConnectService
 from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.home import open_home
-from relay.sandbox.limits import Settings, bare_id
+from relay.sandbox.limits import Settings
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
 from relay.sandbox.sts import KeyRing, StsService

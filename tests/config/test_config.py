@@ -595,3 +595,19 @@ def test_captures_stay_out_of_the_names_of_our_attributes():
 
     assert [bool(sentences(read("", name))) for name in ("order", "peer")] == [False, True]
     assert [bool(sentences(read("cmr_", name))) for name in ("relay_x", "cmr_x")] == [False, True]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_instance_is_one_by_its_id_and_by_its_arn(turned):
+    """A table of an instance serves routes that write the other of its two names, whatever the case."""
+    bare = "11111111-2222-3333-4444-abcdefabcdef"
+    names = [bare.upper(), f"arn:aws:connect:eu-central-1:123456789012:instance/{bare}"]
+    table, written = reversed(names) if turned else names
+    instances = {table: {"region": "eu-central-1", "burst": 3, "s3": {"prefix": "other/"}}}
+    connect = {"instance_id": "00000000-0000-0000-0000-000000000000", "instances": instances}
+    routes = [{"match": ["a@example.com"], "instance_id": written}]
+    config = Config.model_validate({"s3": {"bucket": "example-mail"}, "connect": connect, "routes": routes})
+    own = config.of_instance(written)
+    assert (own.connect.burst, own.s3.prefix) == (3, "other/")
+    assert config.connect.find(written).region == "eu-central-1"
+    assert config.of_instance(config.connect.instance_id) is config
