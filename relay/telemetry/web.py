@@ -9,6 +9,9 @@ from __future__ import annotations
 from relay.telemetry.current import current_log
 from relay.telemetry.metrics import WEB_LOGINS, WEB_REQUESTS
 
+#: Characters of a name that are logged: a peer writes as many as it likes.
+_LOGIN = 100
+
 
 def web_opened(*, bind: str) -> None:
     """The page is served at this address."""
@@ -25,7 +28,7 @@ def web_login(*, peer: str, login: str, good: bool | None) -> None:
     WEB_LOGINS.labels("put-off" if good is None else "good" if good else "wrong").inc()
     if not good:
         log = current_log()
-        (log.debug if good is None else log.warning)("web.login_refused", peer=peer, login=login)
+        (log.debug if good is None else log.warning)("web.login_refused", peer=peer, login=login[:_LOGIN])
 
 
 def web_answered(*, status: int) -> None:
