@@ -6,6 +6,7 @@ Owns the answer to a form that is none: a sentence and 400. Never acts on one.
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import MultiDict, MultiDictProxy
 
 from relay.web.shell import Shell, caller_of
@@ -23,7 +24,7 @@ async def post_fields(request: web.Request) -> MultiDictProxy[str | bytes | byte
         for value in form.values():
             if isinstance(value, str):
                 value.encode()  # UTF-7 may say a lone surrogate, which nothing behind this can write
-    except (LookupError, ValueError) as exc:  # aiohttp's own, for a wrong charset, boundary or part
+    except (LookupError, ValueError, HttpProcessingError) as exc:  # aiohttp's own words
         raise web.HTTPBadRequest(text="This form cannot be read; it was not sent by the page.") from exc
     return form
 

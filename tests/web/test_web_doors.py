@@ -258,3 +258,34 @@ async def test_a_wrong_form_to_sign_in_or_out_is_answered(place):
                 assert answer.status == 303
             async with client.post("/sign-in", data=form, headers=headers) as answer:
                 assert answer.status == 403
+
+
+#: Fields and bodies that no browser sends.
+OCTETS = [
+    (b"Content-Type: application/x-www-form-urlencoded", b"name=\xff&form_token=\xfe%ff"),
+    (b"Content-Type: application/x-www-form-urlencoded; charset=nonsense", b"name=a"),
+    (b"Content-Type: application/x-www-form-urlencoded; charset=utf-16", b"name"),
+    (b"Content-Type: multipart/form-data; boundary=x", b"--x\r\n\xff\r\n\r\n"),
+    (b"Content-Type: multipart/form-data", b"no boundary"),
+    (b"Content-Type: application/json", b"{}"),
+    (b"Cookie: relay-form=\xff\xfe; relay=\xff", b""),
+    (b"Cookie: =;;,\x80", b""),
+    (b"Authorization: Bearer \xff:\xfe", b""),
+    (b"Origin: \xff", b""),
+    (b"Sec-Fetch-Site: \xff", b""),
+    (b"X-Forwarded-For: \xff", b""),
+]
+
+
+async def test_octets_of_anybody_are_answered(place):
+    """Whatever is sent to the door is refused in a sentence: no fault of ours, and nobody is let in."""
+    async with page(place) as client:
+        for headers, body in OCTETS:
+            for request in (b"POST /sign-in", b"POST /sign-out", b"GET /", b"GET /sign-in?next=%ff%00"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", client._base_url.port)
+                head = b"%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n%s\r\n" % (request, headers)
+                writer.write(b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body))
+                status = int((await reader.read()).split(b" ", 2)[1])
+                writer.close()
+                assert status in (200, 303, 400, 401, 403, 413), (request, headers, status)
+                assert status != 200 or request.startswith(b"GET /sign-in")
