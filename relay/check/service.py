@@ -96,6 +96,22 @@ def _read_variables(pattern: Path, findings: list[Finding], *, may_lack: bool) -
     return found
 
 
+@contextmanager
+def borrowed_environment(service: Service) -> Iterator[None]:
+    """A block in which this process has the environment and the credentials of the unit, and root's rights:
+    for what is no question of rights on this machine, and writes where root is.
+    """
+    before = dict(os.environ)
+    with lent_credentials(service):
+        os.environ.clear()
+        os.environ.update(service.environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
 def run_as_service(service: Service, arguments: Sequence[str], own_program: Sequence[str]) -> int:
     """Run the relay of the unit with these arguments, as the service. Returns its exit code.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +18,13 @@ import click
 
 from relay.check import Service, examine
 from relay.check.finding import Finding, Level, fail, ok
-from relay.check.service import examine_program, find_service, run_as_service
+from relay.check.service import borrowed_environment, examine_program, find_service, run_as_service
 from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.audited import auditing, build_action, reason_option
-from relay.cli.entries import encode_json, printable
+from relay.cli.entries import echo_note, encode_json, printable
 from relay.cli.live import Live, ask_live, makes_contacts
 from relay.config.load import find_config, is_of_environment, load_config
-from relay.config.model import Config
 from relay.errors import ConfigError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -104,7 +105,8 @@ def check_command(
     <prefix>relay-check, and fetches it by a presigned URL as Connect would.
 
     With --live it asks a real instance what only that can answer (docs/live.md): each NAME is a question,
-    which starts contacts that cost money and are ended at once. It asks before.
+    which starts contacts that cost money and are ended at once. It asks before. Run as root, it asks with the
+    environment of the unit, too.
     """
     if live:
         if as_json or offline or alarm:
@@ -112,7 +114,8 @@ def check_command(
                 "--live asks a real account, and writes a report: it goes without --json, --offline and --alarm"
             )
         wanted = Live(names=names, yes=yes, report=report, instance_id=instance, patience_seconds=patience)
-        ctx.exit(0 if _ask_live(load_config(config_path), wanted, because) else 1)
+        unit = None if as_is or os.geteuid() != 0 else find_unit(name)
+        ctx.exit(0 if _ask_live(unit, config_path, wanted, because) else 1)
     if names:
         raise click.UsageError(f"{names[0]}: only --live takes names")
     output = _Output(as_json=as_json)
@@ -139,28 +142,55 @@ def check_command(
     ctx.exit(1 if output.failed else 0)
 
 
-def _ask_live(config: Config, wanted: Live, because: str) -> bool:
-    """Ask a real instance. Returns whether each question has its answer. The audit tells of the contacts."""
-    if not makes_contacts(wanted):
-        return ask_live(config, wanted)
+def _ask_live(unit: Unit | None, config_path: str | None, wanted: Live, because: str) -> bool:
+    """Ask a real instance, by the credentials of the unit where there is one. Returns whether each question
+    has its answer. The audit tells of the contacts, and of the person behind root.
+    """
     subject = [*wanted.names, *([wanted.instance_id] if wanted.instance_id else [])]
-    with auditing(config, build_action(subject, because)) as ending:
-        is_known = ask_live(config, wanted)
-        ending.detail = "" if is_known else "not every question was answered"
-    return is_known
+    action = build_action(subject, because)
+    with _lent(unit):
+        config = load_config(config_path or (_named_config(unit) if unit is not None else "") or None)
+        if not makes_contacts(wanted):
+            return ask_live(config, wanted)
+        with auditing(config, action) as ending:
+            is_known = ask_live(config, wanted)
+            ending.detail = "" if is_known else "not every question was answered"
+        return is_known
+
+
+@contextmanager
+def _lent(unit: Unit | None) -> Iterator[None]:
+    """A block with the environment of the unit, if one is given.
+
+    Raises:
+        ConfigError: the unit has no environment to start with.
+    """
+    if unit is None:
+        yield
+        return
+    service = find_service(unit)
+    wrong = [each.detail for each in service.findings] if service is not None else [_tell_nobody(unit)]
+    if service is None or wrong:
+        raise ConfigError(
+            *(f"{sentence} (--as-is asks by the credentials of this shell)" for sentence in wrong)
+        )
+    echo_note(f"asks with the environment of {unit.path}")
+    with borrowed_environment(service):
+        yield
+
+
+def _tell_nobody(unit: Unit) -> str:
+    who = f"User={unit.user}" + (f" or Group={unit.group}" if unit.group else "")
+    return (
+        f"{who} of {unit.path} is not on this machine; make it: systemd-sysusers, with systemd/relay.sysusers"
+    )
 
 
 def _pass_on(unit: Unit, config_path: str | None, arguments: list[str], output: _Output) -> int | None:
     """Have the examination made as the service. Returns its exit code, or None where it cannot be made so."""
     service = find_service(unit)
     if service is None:
-        who = f"User={unit.user}" + (f" or Group={unit.group}" if unit.group else "")
-        output.show(
-            fail(
-                "unit",
-                f"{who} of {unit.path} is not on this machine; make it: systemd-sysusers, with systemd/relay.sysusers",
-            )
-        )
+        output.show(fail("unit", _tell_nobody(unit)))
         return None
     program = list(examine_program(service))
     for finding in (*service.findings, *program):

@@ -5,6 +5,7 @@ Owns the notify socket and the inherited descriptors. Does nothing where systemd
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from contextlib import suppress
@@ -29,8 +30,12 @@ def notify(state: str) -> None:
 
 @lru_cache(maxsize=1)
 def _notifier() -> socket.socket:
-    """The socket for all messages. It stays open, so that a sign of life needs no free file handle."""
-    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    """The socket for all messages. It stays open until the process ends, so that a sign of life needs no free
+    file handle.
+    """
+    notifier = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    atexit.register(notifier.close)
+    return notifier
 
 
 def watchdog_seconds() -> float | None:

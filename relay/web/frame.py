@@ -7,6 +7,7 @@ Takes linear time, and gives a document of bounded length, depth and number of e
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from itertools import islice
 from typing import Final
 
 from relay.message.markup import Kind, Scanner, Token, read_attributes, unescape
+from relay.web.pictures import drawable_type
 from relay.web.rendering import clean
 
-#: Characters of HTML that are read: of real mail one in ten thousand has more.
+#: Characters that are taken beside those of pictures: of real mail one in ten thousand has more.
 MOST_CHARACTERS: Final = 1_000_000
+#: Characters of HTML that are read, with pictures inside it: more than a contact's body may have.
+_MOST_SOURCE: Final = 8_000_000
 #: Tokens that are read, and elements that may stand inside each other; newsletters have up to 80.
 MOST_TOKENS: Final = 30_000
 MOST_DEPTH: Final = 160
@@ -57,7 +61,7 @@ _MOST_SPAN = 20
 MOST_CSS: Final = 200_000
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _SCHEME = re.compile(r"(?:https?://|mailto:|tel:)", re.IGNORECASE)
-_DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|jpg|gif|webp);base64,[A-Za-z0-9+/=\s]*+\Z", re.IGNORECASE)
+_DATA_PICTURE = re.compile(r"\s*data:image/[a-z]{3,4};base64,([A-Za-z0-9+/=\s]*+)\Z", re.IGNORECASE)
 _REMOTE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 # What would fetch, or keep the machine busy; escapes could spell any of it. The policy of the response stops
@@ -89,16 +93,18 @@ class Frame:
 def build_frame(source: str, *, pictures: Mapping[str, str]) -> Frame:
     """The document for HTML of a mail; `pictures` has the data URL of each Content-ID that may be drawn."""
     writer = _Writer(pictures)
-    tokens = Scanner(source[:MOST_CHARACTERS]).tokens()
+    tokens = Scanner(source[:_MOST_SOURCE]).tokens()
     for token in islice(tokens, MOST_TOKENS):
         writer.take(token)
-    cut = len(source) > MOST_CHARACTERS or next(tokens, None) is not None
+        if writer.left < 0:
+            break
+    cut = len(source) > _MOST_SOURCE or writer.left < 0 or next(tokens, None) is not None
     return Frame(document=_HEAD + writer.finish() + "</body></html>", cut=cut, remote=writer.remote)
 
 
 def content_ids(source: str) -> frozenset[str]:
     """The Content-IDs of pictures that HTML shows, in lower case (RFC 2392)."""
-    tokens = islice(Scanner(source[:MOST_CHARACTERS]).tokens(), MOST_TOKENS)
+    tokens = islice(Scanner(source[:_MOST_SOURCE]).tokens(), MOST_TOKENS)
     return frozenset(
         found
         for token in tokens
@@ -121,16 +127,19 @@ class _Writer:
         self._open: list[str] = []
         self._left_open: dict[str, int] = {}
         self._css_left = MOST_CSS
+        self._picture_left = MOST_PICTURES
+        #: Characters that may still be written, pictures apart; negative once there were more.
+        self.left = MOST_CHARACTERS
         self.remote = 0
 
     def take(self, token: Token) -> None:
         if token.kind is Kind.TEXT:
-            self._written.append(escape(clean(unescape(token.value)), quote=False))
+            self._write(escape(clean(unescape(token.value[: self.left])), quote=False), len(token.value))
         elif token.kind is Kind.HIDDEN:
             if token.name == "style" and self._css_left > 0:
                 css = _safe_css(token.value[: self._css_left])
                 self._css_left -= len(css)
-                self._written.append(f"<style>{css}</style>")
+                self._write(f"<style>{css}</style>", len(css))
         elif token.kind is Kind.CLOSE:
             self._close(token.name)
         elif token.name == "body":
@@ -152,7 +161,13 @@ class _Writer:
                 return
             self._open.append(name)
             self._left_open[name] = self._left_open.get(name, 0) + 1
-        self._written.append(f"<{name}{self._attributes(name, token)}>")
+        attributes = self._attributes(name, token)
+        picture = self._source(token) if name == "img" else ""
+        self._write(f"<{name}{attributes}{picture}>", len(name) + len(attributes))
+
+    def _write(self, piece: str, cost: int) -> None:
+        self._written.append(piece)
+        self.left -= cost
 
     def _close(self, name: str) -> None:
         if not self._left_open.get(name):
@@ -182,17 +197,31 @@ class _Writer:
         ]
         if name == "a" and (url := _safe_link(found.get("href", ""))):
             kept.append(f' href="{escape(clean(url))}" rel="noopener noreferrer"')
-        if name == "img":
-            kept.append(self._source(found.get("src", "")))
         return "".join(kept)
 
-    def _source(self, url: str) -> str:
+    def _source(self, token: Token) -> str:
+        """The attribute of a picture that stands in the document; "" for one that does not."""
+        url = read_attributes(token.value).get("src", "")
         if content_id := _content_id(url):
             url = self._pictures.get(content_id, "")
         elif _REMOTE.match(_BLANKS.sub("", url[:40])):
             self.remote += 1
             return ""
-        return f' src="{escape(url)}"' if _DATA_PICTURE.match(url) else ""
+        found = _DATA_PICTURE.match(url)
+        octets = _decode_base64(found[1]) if found and len(found[1]) < 1.4 * self._picture_left else b""
+        kind = drawable_type(octets)
+        if kind is None:
+            return ""
+        self._picture_left -= len(octets)
+        return f' src="data:{kind};base64,{base64.b64encode(octets).decode()}"'
+
+
+def _decode_base64(text: str) -> bytes:
+    """The octets; none where the text is no base64."""
+    try:
+        return base64.b64decode("".join(text.split()))
+    except ValueError:
+        return b""
 
 
 def _safe_value(key: str, value: str) -> str:

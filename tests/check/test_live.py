@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -91,7 +92,7 @@ def test_a_person_gets_answers_and_a_report_to_send(box, config_path):
     """
     box.connect.denied.add("SearchContacts")
     result = ask(box, config_path, "initiation", "token", "fan-out", "file-type", "--yes")
-    assert (result.returncode, result.stderr) == (1, "")
+    assert (result.returncode, result.stderr) == (1, "relay: this is in no audit: there is no spool yet\n")
     lines = result.stdout.splitlines()
     assert "Together at most 4 contacts, 0.32 USD" in lines[3]
     assert lines[4].startswith("  starting a contact named relay-live-")
@@ -144,7 +145,7 @@ def test_a_crash_leaves_a_name_by_which_contacts_are_ended(box, config_path, mon
     (contact_id,) = left(box)
     assert contact_id in text
     result = ask_here(box, config_path, monkeypatch, "end")
-    assert result.output.splitlines()[-1] == "1 contacts were left, 1 have ended"
+    assert result.stdout.splitlines()[-1] == "1 contacts were left, 1 have ended"
     assert left(box) == []
 
 
@@ -328,3 +329,28 @@ def test_names_are_short_in_a_report(text, short):
     """Ids keep a beginning; ARNs, accounts, addresses and URLs go, at any depth."""
     assert shorten(text) == short
     assert shorten({"a": [text, 1, None]}) == {"a": [short, 1, None]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads a unit's environment")
+def test_root_asks_with_the_environment_of_the_unit(box, config_path, monkeypatch, tmp_path):
+    """The credentials of the unit count, and not those of the shell, which --as-is takes; what the unit needs
+    and does not have is said before anything is asked.
+    """
+    keys = {name: value for name, value in box.environ().items() if name.startswith("AWS_")}
+    (tmp_path / "environment").write_text("".join(f'{name}="{value}"\n' for name, value in keys.items()))
+    unit = tmp_path / "relay.service"
+    unit.write_text(
+        f"[Service]\nUser=nobody\nEnvironmentFile={tmp_path}/environment\nExecStart=/bin/relay serve\n"
+    )
+    monkeypatch.setenv("SYSTEMD_UNIT_PATH", str(tmp_path))
+    shell = SimpleNamespace(env=box.env | {"AWS_SECRET_ACCESS_KEY": "of the shell"})
+    asked = ask_here(shell, config_path, monkeypatch, "initiation", "--yes")
+    assert (asked.exit_code, left(box), len(box.book)) == (0, [], 1)
+    assert f"relay: asks with the environment of {unit}\n" in asked.stderr
+    assert os.environ["SYSTEMD_UNIT_PATH"] == str(tmp_path)
+    assert ask_here(shell, config_path, monkeypatch, "initiation", "--yes", "--as-is").exit_code == 1
+    unit.write_text(unit.read_text().replace("/environment", "/none"))
+    refused = ask_here(shell, config_path, monkeypatch, "initiation", "--yes")
+    assert refused.exit_code == 2
+    assert f"EnvironmentFile={tmp_path}/none: No such file or directory" in refused.stderr
+    assert len(box.book) == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -32,6 +35,15 @@ def test_abstract_address(monkeypatch):
         monkeypatch.setenv("NOTIFY_SOCKET", "@relay-test-notify")
         systemd.notify("WATCHDOG=1")
         assert sock.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.process
+def test_process_that_told_a_manager_leaves_nothing_open(manager, tmp_path):
+    """The socket is closed at the end: an interpreter that looks for such things has nothing to say."""
+    code = "from relay.daemon import systemd; systemd.notify('READY=1')"
+    line = [sys.executable, "-X", "dev", "-c", code]
+    done = subprocess.run(line, env=os.environ, capture_output=True, text=True, check=True)
+    assert (manager.recv(100), done.stderr) == (b"READY=1", "")
 
 
 def test_no_manager(monkeypatch, tmp_path):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_values import PNG
 
 from relay.web.frame import MOST_CHARACTERS, build_frame, content_ids
 
-DATA = "data:image/png;base64,iVBORw0KGgo="
+DATA = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 ELSEWHERE = "http://127.0.0.1:9/x"
 #: Attributes of our own document whose values may be an address.
 HEAD = '<base target="_blank">'
@@ -160,3 +162,17 @@ def test_five_megabytes_become_a_bounded_document(source):
 def test_marks_are_limited():
     """A letter carries six marks at most, so that none reaches over the lines around it."""
     assert build_frame("e" + "\u0301" * 90_000 + "x", pictures={}).document.count("\u0301") == 6
+
+
+def test_pictures_inside_html_count_by_themselves():
+    """HTML with megabytes of pictures is shown to its end; a picture too large to be drawn is left out."""
+    large = base64.b64encode(PNG + bytes(3_000_000)).decode()
+    bomb = base64.b64encode(PNG[:16] + b"\0\0\xff\xff" * 2 + PNG[24:]).decode()
+    source = (
+        f'<img src="data:image/png;base64,{large}"><img src="data:image/jpeg;base64,{bomb}">'
+        f'<img src="data:image/gif;base64,{base64.b64encode(b"<svg/>").decode()}"><p>the end'
+    )
+    built = build_frame(source, pictures={})
+    assert not built.cut
+    assert built.document.count("src=") == 1
+    assert "the end</p>" in built.document
