@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 
 import pytest
-from page_values import PNG, ValueView, content, file, mail_view, row
+from page_values import PNG, ValueView, content, file, mail_view, row, status
 
 from relay.spool.model import State
+from relay.web.view import Figure
 
 MAIL = "/mails/01JX000001.1"
 
@@ -90,3 +91,12 @@ async def test_words_are_shown_only_where_they_may_be(serve, path):
     assert "secret words" not in shown
     assert "/original" not in shown
     assert "/files/" not in shown
+
+
+async def test_figures_are_counted_as_a_person_counts(serve):
+    """A single contact and a single dead letter are named so; thousands are parted."""
+    view = ValueView()
+    view.status_value = status(done=Figure(number=1), dead=Figure(number=1), received=Figure(number=12_345))
+    text, _ = await text_of(await serve(view), "/strip")
+    for words in ("<b>1</b> contact</a>", "<b>1</b> dead letter</a>", "<b>12,345</b> received today</a>"):
+        assert words in text
