@@ -6,6 +6,7 @@ Owns that step. Decides nothing by itself: `retry` does. Never delivers anything
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -59,6 +60,8 @@ class Recorder:
         if isinstance(outcome, Postponed):
             return await self._postpone(entry, outcome, now)
         self._lane.end(entry)
+        if outcome.shown is not None and self._outbox.is_short():
+            outcome = replace(outcome, shown=None)  # the reserve is for the outcomes themselves
         match outcome:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)

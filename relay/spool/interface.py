@@ -368,6 +368,11 @@ class Outbox(Protocol):
     async def probe(self) -> None:
         """Bring a write to the disk, as `Intake.probe` does."""
 
+    def is_short(self) -> bool:
+        """Look at the disk, cheaply. Returns whether it is full, so that an outcome should write no more than
+        it must (`Shown` is left out).
+        """
+
     async def make_room(self) -> int:
         """Remove finished mails early if room is short; cheap while it is not. Returns how many were
         removed.

@@ -58,6 +58,9 @@ class Upkeep(Outbox):
     async def probe(self) -> None:
         await probe(self._store)
 
+    def is_short(self) -> bool:
+        return False
+
     async def make_room(self) -> int:
         return 0  # S3 has no end
 

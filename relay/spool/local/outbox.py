@@ -169,8 +169,7 @@ class LocalOutbox(Outbox):
         sweep = Sweep(self._layout)
         try:
             with self._readers.borrow() as connection:
-                rows = connection.execute("SELECT spool_id FROM mails WHERE filed = 1")
-                named = {row[0] for row in rows}
+                named = {row[0] for row in connection.execute("SELECT spool_id FROM mails WHERE filed = 1")}
             return sweep.remove(path for path in sweep.files() if path.name not in named)
         finally:
             sweep.close()
@@ -283,6 +282,9 @@ class LocalOutbox(Outbox):
 
     async def probe(self) -> None:
         await asyncio.to_thread(probe_spool, self._layout)
+
+    def is_short(self) -> bool:
+        return self._reserve.is_out()
 
     async def make_room(self) -> int:
         mails = 0
