@@ -25,7 +25,7 @@ from relay.cli.explanations import build_record
 from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
 from relay.explain import Explanation
-from relay.telemetry import daemon, deliveries, hooks, identity, sessions, spool, web, workers
+from relay.telemetry import daemon, deliveries, fleet, hooks, identity, sessions, spool, web, workers
 from relay.telemetry import metrics as metrics_module
 from relay.vocabulary import AlarmKind, Disposition
 
@@ -136,7 +136,7 @@ def test_table_of_commands_leads_to_commands():
 def events():
     """Every event that the log knows."""
     source = "".join(
-        map(inspect.getsource, (sessions, hooks, identity, spool, deliveries, workers, web, daemon))
+        map(inspect.getsource, (sessions, fleet, hooks, identity, spool, deliveries, workers, web, daemon))
     )
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {sessions._ENDED[each] for each in Disposition})

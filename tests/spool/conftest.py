@@ -27,6 +27,7 @@ LOCAL_ONLY = {
     "test_mail_of_an_earlier_version_vouches_for_every_route": "the fleet has no earlier version",
     "test_same_mail_in_a_file_again_leaves_no_file": "its files have no name",
     "test_row_that_cannot_be_read_stops_no_search": "it has no rows",
+    "test_reuse_of_a_message_id_makes_no_question_dearer": "it has no statements",
     "test_address_of_mail_that_ended_before_the_index": "the fleet has no earlier version",
     "test_address_leads_to_what_is_no_longer_kept": "its janitor is to come",
     "test_a_change_that_cannot_be_audited_is_not_made": "a trigger of SQLite refuses the row",

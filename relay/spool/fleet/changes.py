@@ -19,9 +19,9 @@ from relay.errors import SpoolCorruptError, SpoolSickError
 from relay.spool.change import Changed, Left, Target
 from relay.spool.doubt import is_too_old
 from relay.spool.duplicates import Likeness, build_token
-from relay.spool.fleet import fence, tables
+from relay.spool.fleet import control, fence, tables
 from relay.spool.fleet.encoding import build_ledger
-from relay.spool.fleet.guards import free_guard
+from relay.spool.fleet.guards import add_guard, free_guard
 from relay.spool.fleet.listing import Found, find_named, read_mail_items
 from relay.spool.fleet.memory import put_ledger
 from relay.spool.fleet.outcomes import ledger_of, moved, remembered
@@ -182,8 +182,11 @@ async def reroute(
             reason="",
             detail="",
         )
-        return await fence.write(store, fresh, fence.unchanged(entry)) is not None
+        guard = await add_guard(store, found.mail, fresh)
+        return await fence.write_with(store, fresh, fence.unchanged(entry), guard) is not None
 
+    # The leader looks where names of routes say: a route may have had no mail before.
+    await control.name_routes(store, [target.route])
     changed = await _each(store, ids, RETRIABLE, write)
     return replace(changed, routes=(target.route,) if changed.count else ())
 

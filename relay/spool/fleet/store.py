@@ -61,6 +61,8 @@ class Store:
         self.table = config.fleet.table
         self.prefix = config.fleet.prefix
         self.node = config.fleet.node or config.hostname
+        #: For how long a guard forbids a retransmission.
+        self.window_seconds = int(config.spool.duplicate_window_hours * 3_600)
         self.clock = FleetClock(clocks)
         self.meter = Meter()
         self._config = config
