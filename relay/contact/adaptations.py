@@ -56,6 +56,7 @@ class AdaptationCode(DocumentedCode):
     BODY_TO_TEXT = "body.to_text", "The HTML body was turned into plain text: the route, or the rung `text`, asks for text."
     BODY_TOO_LARGE = "body.too_large", f"The body is larger than the {BODY_BYTES:,} bytes that Connect takes; it was turned into plain text or cut, and the whole is a file beside it."
     BODY_NOTE = "body.note", "A note at the end of the body names what could not go with the contact, and where it is kept."
+    BODY_REVEALED = "body.revealed", "All words of the HTML stand in a template or in a comment for one program, where no other shows them; they were taken out."
     BODY_CLOSED = "body.closed", "The HTML leaves a comment, a tag, a title or a style sheet open, which would hide what follows; it was closed."
 
     IMAGE_INLINED = "image.inlined", "An image that the HTML shows by reference stands in the HTML itself as a data: URI, because Connect knows no Content-ID."

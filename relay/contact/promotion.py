@@ -20,6 +20,7 @@ from relay.contact.invitation import find_invitation, is_calendar, render_invita
 from relay.contact.plan import Adaptation
 from relay.contact.sealed import ENCRYPTED, find_sealed, is_sealed_text
 from relay.message.bodies import FILE_TYPES, part_text
+from relay.message.concealed import reveal
 from relay.message.markup import shows_something, shows_words, uncover
 from relay.message.model import Message, Part
 from relay.message.rtf import rtf_words
@@ -78,6 +79,10 @@ def promote(message: Message) -> Promotion:
         return Promotion(message=sealed, changes=(*changes, change))
     if not is_blank(message.text) or shows_something(message.html):
         return Promotion(message=message, changes=tuple(changes))
+    revealed = _reveal(message.html)
+    if revealed != message.html:
+        changes.append(Adaptation(code=Code.BODY_REVEALED, detail=Code.BODY_REVEALED.sentence))
+        return Promotion(message=replace(message, html=revealed), changes=tuple(changes))
     unchosen = {id(part) for part in message.unchosen}
     leaves = [
         (index, part)
@@ -101,6 +106,18 @@ def promote(message: Message) -> Promotion:
     )
     found = next(filter(None, (way() for way in ways)), None) or nothing
     return replace(found, changes=(*changes, *found.changes))
+
+
+def _open(source: str) -> str:
+    """The HTML of a leaf with what it shows uncovered, and if that is nothing, with what it conceals."""
+    uncovered = uncover(source)
+    return uncovered if shows_something(uncovered) else _reveal(uncovered)
+
+
+def _reveal(source: str) -> str:
+    """The HTML with the words that it conceals in their place. Returns it as it is where there are none."""
+    revealed = reveal(source)
+    return revealed if revealed != source and shows_words(revealed) else source
 
 
 def read_words(part: Part, *, detecting: bool) -> tuple[str, str]:
@@ -155,7 +172,7 @@ def _from_leaves(message: Message, leaves: Iterable[tuple[int, Part]], *, most: 
     found: list[tuple[int, Part, str, str]] = []
     for index, part in leaves:
         words, kind = read_words(part, detecting=True)
-        if is_blank(words) or (kind == _HTML and not shows_something(words := uncover(words))):
+        if is_blank(words) or (kind == _HTML and not shows_something(words := _open(words))):
             continue
         found.append((index, part, words, kind))
         if len(found) == most:

@@ -315,7 +315,7 @@ def shows_something(source: str) -> bool:
     """Returns whether a reader of the HTML would see any text or picture. True, too, after a bounded look at
     what shows nothing. A picture of one pixel is none.
     """
-    for number, token in enumerate(Scanner(source).tokens()):
+    for number, token in _outside_templates(source):
         if token.kind is Kind.TEXT and unescape(token.value).strip(_BLANK):
             return True
         if number >= _FIRST_TOKENS:
@@ -328,7 +328,7 @@ def shows_something(source: str) -> bool:
 def shows_words(source: str) -> bool:
     """Returns whether a reader of the HTML would see text: some that stands in no element that is hidden."""
     inside, depth = "", 0
-    for number, token in enumerate(Scanner(source).tokens()):
+    for number, token in _outside_templates(source):
         if number >= _FIRST_TOKENS:
             return True
         if inside:
@@ -340,6 +340,16 @@ def shows_words(source: str) -> bool:
         elif token.kind is Kind.OPEN and token.name in _BLOCKS and _is_hidden(token):
             inside, depth = token.name, 1
     return False
+
+
+def _outside_templates(source: str) -> Iterator[tuple[int, Token]]:
+    """The tokens that are not within a template, which shows nothing by itself, each with its number."""
+    depth = 0
+    for number, token in enumerate(Scanner(source).tokens()):
+        if token.name == "template":
+            depth = max(depth + (token.kind is Kind.OPEN) - (token.kind is Kind.CLOSE), 0)
+        elif not depth or number >= _FIRST_TOKENS:
+            yield number, token
 
 
 def _is_hidden(token: Token) -> bool:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.contact.fit import fit
+from relay.contact.html_text import make_text
 from relay.contact.promotion import promote
 
 _TEXT = {"name": None, "content_type": "text/plain", "disposition": "inline"}
@@ -128,3 +129,44 @@ def test_text_that_is_one_encrypted_block_is_told():
     assert block.strip() in made.body
     assert [change.code for change in made.adaptations] == ["body.encrypted"]
     assert plan(make_message(text=f"Hello\n{block}")).adaptations == ()
+
+
+@pytest.mark.parametrize(
+    ("html", "code"),
+    [
+        ("<html><body><template><p>words</p></template></body></html>", "body.revealed"),
+        ("<TEMPLATE id=a><template>words</template></TEMPLATE >", "body.revealed"),
+        ("<!--[if mso]><p>words</p><![endif]-->", "body.revealed"),
+        (
+            "<p>&nbsp;</p><!--[if gte mso 9]><xml><o:a>96</o:a></xml><![endif]--><!--[if (mso)|(IE)]>words<![endif]-->",
+            "body.revealed",
+        ),
+        ("<!--[if mso]>words", "body.revealed"),
+        ("<!--[if mso]><!-->\n<div>words</div>\n<!--<![endif]-->", None),  # which every browser shows
+    ],
+)
+def test_words_for_one_program_are_shown_where_there_are_no_others(html, code):
+    """A template, or a comment for Outlook, is taken out where it has all words of the HTML, be it the body
+    or the only file.
+    """
+    page = make_part(html.encode(), name="a.htm", content_type="text/html")
+    made, attached = plan(make_message(html=html)), plan(make_message(attachments=[page]))
+    assert make_text(made.body).strip() == make_text(attached.body).strip() == "words"
+    assert [change.code for change in made.adaptations] == ([code] if code else [])
+    assert "body.from_file" in [change.code for change in attached.adaptations]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>Hello</p><!--[if mso]>words<![endif]-->",
+        "<p>Hello</p><template>words</template>",
+        "<!--[if gte mso 9]><xml><o:PixelsPerInch>96</o:PixelsPerInch></xml><![endif]-->",
+        "<!--[if mso]><style>p { color: red }</style><![endif]-->",
+    ],
+)
+def test_words_for_one_program_stay_where_there_are_others(html):
+    """HTML that shows anything goes as it is, and settings of Outlook are no words."""
+    made = plan(make_message(html=html))
+    assert "body.revealed" not in [change.code for change in made.adaptations]
+    assert "96" not in made.body

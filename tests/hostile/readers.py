@@ -33,6 +33,7 @@ from relay.domains import encode_domain, normalise_address, normalise_domain
 from relay.message.addresses import parse_addresses
 from relay.message.charset import decode, detect
 from relay.message.classify import classify
+from relay.message.concealed import reveal
 from relay.message.dates import parse_date
 from relay.message.flowed import unflow
 from relay.message.headers import FieldFinder, header_block, parse_header
@@ -346,6 +347,10 @@ READERS: dict[str, Reader] = {
             b"+", b"-", b"+2AA-", b"\xc3\xbc",
         ),
         contexts=((b"", b""), (b"\x1b$B", b"\xff"), (b"\xff\xfe", b""), (b"\xef\xbb\xbf", b"\xff")),
+    ),
+    "concealed HTML": Reader(
+        read=_of_text(reveal),
+        units=(b"<!--[if", b"]>", b"<![endif]-->", b"-->", b"<xml", b"</xml>", b"<template", b">", b" ", b"a", b"<!--[if a]>"),
     ),
     "likenesses": Reader(
         read=lambda octets: (find_codec(octets), find_wide(octets)),
