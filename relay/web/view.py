@@ -125,7 +125,8 @@ class RowPage:
     """The newest rows that fit, newest accepted first."""
 
     rows: tuple[Row, ...]
-    #: Continues the list as `Query.before`; "" at its end.
+    #: Continues the list as `Query.before`; "" at its end. A page that ran out of time has fewer rows, or
+    #: none, and goes on all the same.
     more: str = ""
     #: What was left out of the search, as a sentence: "Of the mails that wait for their first attempt, the
     #: newest 5,000 were searched."; "" if nothing was.
@@ -154,7 +155,7 @@ class Part:
     """A MIME part in the tree of the original."""
 
     content_type: str
-    #: Octets as sent, its header included.
+    #: Octets, decoded; of a multipart those of its parts together.
     size: int
     name: str = ""
     disposition: str = ""
