@@ -1,17 +1,21 @@
 """The end of the wait in a fleet: mail that was queued or held for too long becomes a dead letter.
 
-Owns the search for it, by the index of due entries, and the question whether a route has mail.
+Owns the search for it, by the index of due entries, the question whether a route has mail, and the end of the
+octets of a mail that is to be forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from relay.aws.database import Condition
+from relay.aws.database import Condition, Update
+from relay.aws.values import Item
 from relay.errors import SpoolCorruptError
 from relay.spool.fleet import fence, outcomes, queue, tables
+from relay.spool.fleet.listing import read_mail_items
 from relay.spool.fleet.records import join
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.turns import Waiting
@@ -64,13 +68,30 @@ async def is_used(store: Store, route: str) -> bool:
     return any(each.route == route for each in await queue.look_at_leased(store))
 
 
-async def forget_raw(store: Store, spool_id: str) -> None:
-    """Remove the raw mail once no entry of it is unfinished."""
-    wanted = Condition(
-        text="#pk = :pk AND begins_with(#sk, :entry)",
-        values={"pk": tables.mail_partition(spool_id), "entry": "E#"},
-    )
-    async with store.asked() as (database, objects):
-        items = await database.query_all(wanted, limit=_LOOK)
-        if all(item.get("st") == State.DONE for item in items):
-            await objects.remove(tables.raw_object(store.prefix, spool_id))
+async def forget_raw(store: Store, spool_id: str, *, wanted: bool) -> None:
+    """Remove the octets of a mail once no entry of it is unfinished, if that is wanted now or was before.
+
+    An object without octets stays, by which the janitor finds the mail.
+    """
+    if wanted:
+        mark = Update(
+            key=tables.mail_key(spool_id),
+            text="SET #forget = :yes",
+            values={"yes": True},
+            condition=Condition(text="attribute_exists(#pk)"),
+        )
+        await store.change(mark)
+    if not is_forgotten(await read_mail_items(store, spool_id)):
+        return
+    async with store.asked() as (_, objects):
+        key = tables.raw_object(store.prefix, spool_id)
+        await objects.put(key, b"", size=0, sha256=hashlib.sha256(b"").digest(), once=False)
+
+
+def is_forgotten(items: Sequence[Item]) -> bool:
+    """Returns whether the octets of the mail among these items are to be removed, or were: that is wanted,
+    and none of its entries is unfinished.
+    """
+    entries = [item for item in items if item.get(tables.SORT) != "M"]
+    wanted = any(item.get("forget") is True for item in items)
+    return wanted and all(item.get("st") == State.DONE for item in entries)

@@ -50,6 +50,7 @@ class CacheFile(RawFile):
     def __init__(self, folder: Path) -> None:
         self._file = open_nameless(folder)
         self._hash = hashlib.sha256()
+        self._is_taken = False
         self.size = 0
 
     def write(self, octets: bytes) -> None:
@@ -60,7 +61,16 @@ class CacheFile(RawFile):
         self.size += len(octets)
 
     def discard(self) -> None:
-        """Close it, and so remove it."""
+        """Close it, and so remove it, unless the spool has taken it."""
+        if not self._is_taken:
+            self._file.close()
+
+    def take(self) -> None:
+        """Note that the spool needs it from now on, and releases it."""
+        self._is_taken = True
+
+    def release(self) -> None:
+        """Close what the spool had taken."""
         self._file.close()
 
     @contextmanager

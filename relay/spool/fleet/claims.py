@@ -21,6 +21,7 @@ from relay.spool.fleet.control import Control
 from relay.spool.fleet.encoding import build_instant, parse_entry, parse_mail
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import read_request
+from relay.spool.fleet.outage import Outage
 from relay.spool.fleet.records import EntryRecord, MailRecord, join
 from relay.spool.fleet.running import Running, hint_of, key_of, reference_of
 from relay.spool.fleet.store import Store, new_op
@@ -46,6 +47,7 @@ class Claims:
         self._config = config
         self._turns = FleetTurns(lambda: secrets.randbits(KEY_BITS))
         self.running = Running()
+        self.outage = Outage()
         self.suspects = FleetSuspects(store)
 
     # -- S3 to S4
@@ -60,8 +62,13 @@ class Claims:
         held_routes: Sequence[str],
         probes: Sequence[str],
     ) -> list[Entry]:
-        """Lease up to `limit` entries."""
+        """Lease up to `limit` entries; a single one while S3 has not given a mail since it failed to.
+
+        Raises:
+            SpoolSickError: S3 is left alone for a while, because it gave no mail.
+        """
         await self.end_leases(now=now)
+        limit = self.outage.limit(limit, at=self._store.clock.steady())
         paused = looked.paused
         if paused.delivery or limit <= 0:
             return []
@@ -190,8 +197,9 @@ class Claims:
         try:
             mails = await self._read_mails({entry.spool_id for entry in entries})
             requests = await asyncio.gather(*(self._read_request(entry) for entry in entries))
-        except SpoolError:
-            await asyncio.gather(*(self._put_back(entry, now=now) for entry in entries))
+        except SpoolError as exc:
+            self.outage.begin(str(exc), at=self._store.clock.steady())
+            await asyncio.gather(*(self.put_back(entry, now=now) for entry in entries))
             raise
         found: list[Entry] = []
         for entry, request in zip(entries, requests, strict=True):
@@ -212,7 +220,7 @@ class Claims:
             telemetry.spool_record_corrupt(spool_id=entry.spool_id, entry_id=entry.reference, detail=why)
         return found
 
-    async def _put_back(self, entry: EntryRecord, *, now: datetime) -> None:
+    async def put_back(self, entry: EntryRecord, *, now: datetime) -> None:
         """Have an entry due as if it had not been leased. If that fails, its lease ends by itself."""
         back = outcomes.deferred(
             entry,

@@ -20,7 +20,7 @@ from relay.spool.archive import BackedUp, Progress
 from relay.spool.audit import Audited, AuditFilter, Stage, tell_all_left
 from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
-from relay.spool.fleet import audit, changes, control, days, fence, listing, questions
+from relay.spool.fleet import aging, audit, changes, control, days, fence, listing, questions
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
 from relay.spool.fleet.running import key_of
@@ -157,6 +157,8 @@ class FleetDesk(Desk):
     async def _export(self, word: str) -> bytes | None:
         found, _ = await listing.find_named(self._store, [word])
         if not found or found[0].mail is None:
+            return None
+        if aging.is_forgotten(await listing.read_mail_items(self._store, found[0].entry.spool_id)):
             return None
         async with open_raw(self._store, found[0].mail, self._folder) as (raw, _):
             return bytes(raw)

@@ -75,6 +75,8 @@ class FleetIntake(Intake):
     def begin_put(self, submission: Submission) -> asyncio.Future[Receipt]:
         if self._closed.is_set():
             raise SpoolSickError("the spool is closed")
+        if isinstance(submission.raw, CacheFile):
+            submission.raw.take()  # whoever stops waiting does not undo it
         return self._start(self._put(submission))
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -90,7 +92,7 @@ class FleetIntake(Intake):
             return await self._accept(submission)
         finally:
             if isinstance(raw, CacheFile):
-                await asyncio.to_thread(raw.discard)
+                await asyncio.to_thread(raw.release)
 
     async def _accept(self, submission: Submission) -> Receipt:
         trace, whole = await self._digests(submission)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import BinaryIO
 
 from relay.aws.database import Action
 from relay.config.model import Config
-from relay.errors import LeaseLostError
+from relay.errors import LeaseLostError, SpoolSickError
 from relay.spool.fleet import aging, control, fence, memory, outcomes
 from relay.spool.fleet.conversations import find_contact
 from relay.spool.fleet.encoding import build_ledger
@@ -83,8 +83,17 @@ class FleetOutbox(Standby):
 
     @asynccontextmanager
     async def open_raw(self, entry: Entry) -> AsyncIterator[memoryview]:
-        _, mail = self._under_way(entry)
-        async with open_raw(self._store, mail, self._folder) as (raw, file):
+        record, mail = self._under_way(entry)
+        async with AsyncExitStack() as stack:
+            try:
+                opened = open_raw(self._store, mail, self._folder)
+                raw, file = await stack.enter_async_context(opened)
+            except SpoolSickError as exc:
+                # It was not begun: its lease need not end first, and no attempt is counted.
+                self._claims.outage.begin(str(exc), at=self._store.clock.steady())
+                await self._claims.put_back(record, now=self.now())
+                raise
+            self._claims.outage.end()
             if file is not None:
                 self._files[entry.reference] = file
             try:
@@ -230,8 +239,8 @@ class FleetOutbox(Standby):
                 *freed,
             ],
         )
-        if forget:
-            await aging.forget_raw(self._store, entry.spool_id)
+        if forget or mail.entries > 1:
+            await aging.forget_raw(self._store, entry.spool_id, wanted=forget)
 
     async def defer(
         self,

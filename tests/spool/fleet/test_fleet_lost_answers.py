@@ -184,3 +184,26 @@ async def test_outage_is_a_451_and_its_end_a_250(spool, proxy, refused, status, 
     proxy.refuse.clear()
     assert not (await intake.put(build_submission(intake.new_id(), **mail))).duplicate
     assert len(await entries_of(spool)) == 2
+
+
+async def test_s3_that_gives_no_mail_is_left_alone(spool, proxy):
+    """While S3 is away nothing burns attempts: what was leased is put back as if it had not been, and
+    nothing more is leased; a single entry tries it after a rest.
+    """
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    for _ in range(3):
+        await intake.put(build_submission(intake.new_id()))
+    await outbox.recover(now=NOW)
+    proxy.refuse["GET"] = (503, "SlowDown")
+    entry = await claim_one(outbox)
+    with pytest.raises(SpoolSickError):
+        async with outbox.open_raw(entry):
+            pass
+    assert [found.attempts for found in await entries_of(spool)] == [0, 0, 0]
+    with pytest.raises(SpoolSickError):
+        await outbox.claim(now=later(10**6), limit=9, lease_seconds=60)
+    proxy.refuse.clear()
+    outbox._claims.outage._until = 0  # the rest is over
+    (entry,) = await outbox.claim(now=later(10**6), limit=9, lease_seconds=60)
+    async with outbox.open_raw(entry):
+        assert len(await outbox.claim(now=later(10**6), limit=9, lease_seconds=60)) == 2
