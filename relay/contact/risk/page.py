@@ -108,9 +108,9 @@ class _Applied(NamedTuple):
 class _Walk:
     """The walk over the elements of a page."""
 
-    def __init__(self, source: str, sheet: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(self, lower: str, sheet: Mapping[str, Mapping[str, str]]) -> None:
+        """`lower` is the source in lower case."""
         self.page = Page()
-        lower = source.lower()
         self._sheet = sheet
         # Without any background the page is white; with style sheets that is not known.
         known = not any(word in lower for word in ("background", "bgcolor", "<style", "<link"))
@@ -239,11 +239,12 @@ def read_page(source: str) -> Page:
         return Page(plain=source)
     tokens: Iterable[Token] = islice(Scanner(source).tokens(), TOKENS)
     sheets: list[str] = []
-    if "<style" in source.lower():
+    lower = source.lower()
+    if "<style" in lower:
         # Style sheets hold for what stands before them, too.
         tokens = tuple(tokens)
         sheets = [one.value for one in tokens if one.name == "style" and one.kind is Kind.HIDDEN]
-    walk = _Walk(source, _read_sheets(sheets))
+    walk = _Walk(lower, _read_sheets(sheets))
     for token in tokens:
         walk.take(token)
     page = walk.finish()
@@ -253,7 +254,7 @@ def read_page(source: str) -> Page:
 
 def _is_plain(source: str) -> bool:
     """Returns whether a page has plain tags alone."""
-    if not _PLAIN_TAGS.issuperset(_TAG.findall(source.lower(), 0, _GLANCE)[:-1]):
+    if not _PLAIN_TAGS.issuperset(_TAG.findall(source[:_GLANCE].lower())[:-1]):
         return False
     tags = set(_TAG.findall(source))
     return tags <= _PLAIN_TAGS or {tag.lower() for tag in tags} <= _PLAIN_TAGS
