@@ -47,13 +47,13 @@ class Changes:
         ]
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change one entry, and lead to its page, which says what was done."""
+        """Change one entry, and lead to its page, which says what was done; to the list if it is gone."""
         reference = request.match_info["reference"]
         form = await read_form(self._shell, request)
         action, acted = await self._act(request, form, [reference])
-        raise web.HTTPSeeOther(
-            f"/mails/{quote(reference, safe='.')}?{self._fields(form, _outcome(action, acted))}"
-        )
+        is_gone = action == "drop" and bool(acted.changed)
+        place = "/" if is_gone else f"/mails/{quote(reference, safe='.')}"
+        raise web.HTTPSeeOther(f"{place}?{self._fields(form, _outcome(action, acted))}")
 
     async def change_chosen(self, request: web.Request) -> web.Response:
         """Change the entries that were chosen in the list, and lead back to it."""
