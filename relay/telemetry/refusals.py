@@ -151,8 +151,11 @@ def find_refusals(folder: Path, reference: str) -> list[Refusal]:
     for path in sorted(folder.glob("receiver-*")):
         with suppress(OSError), path.open("rb") as file:
             octets = file.read(GROUPS * _GROUP_BYTES)
-            for at in range(0, len(octets), SLOT_BYTES):
-                slot = octets[at : at + SLOT_BYTES]
-                if needle in slot and (refusal := _read(slot)) is not None and refusal.reference == reference:
+            at = octets.find(needle)
+            while at >= 0:
+                end = at - at % SLOT_BYTES + SLOT_BYTES
+                refusal = _read(octets[end - SLOT_BYTES : end])
+                if refusal is not None and refusal.reference == reference:
                     found.append(refusal)
+                at = octets.find(needle, end)
     return sorted(found, key=lambda refusal: refusal.at)
