@@ -46,7 +46,7 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _no_account(monkeypatch):
     for name in tuple(os.environ):
-        if name.startswith("AWS_"):
+        if name.startswith("AWS_") and name != "AWS_CA_BUNDLE":
             monkeypatch.delenv(name)
 
 

@@ -29,7 +29,7 @@ FAR = "11111111-2222-3333-4444-555555555555"
 @pytest.fixture
 def account(box, monkeypatch):
     """The environment points to the sandbox, and to nothing else of AWS."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
         monkeypatch.delenv(name)
     for name, value in box.env.items():
         monkeypatch.setenv(name, value)
