@@ -10,7 +10,7 @@ from contextlib import closing
 import apsw
 import pytest
 from disks import fill, free, small_disk, starve
-from spool_helpers import NOW, build_config, build_submission, later
+from spool_helpers import NOW, LocalSpool, build_config, build_submission, later
 
 from relay.errors import SpoolFullError, SpoolSickError
 from relay.spool.local.layout import Layout
@@ -280,3 +280,14 @@ async def test_operator_makes_room_on_a_full_disk(disk):
     assert desk.pause("intake", now=NOW)
     assert desk.counts()[State.QUEUED] == 0
     desk.close()
+
+
+async def test_nothing_is_short_while_the_reserve_is_being_laid(tmp_path):
+    """A reserve of which some pieces are not there yet is no full disk: outcomes keep what the page shows."""
+    spool = LocalSpool(tmp_path)
+    outbox = spool.open_outbox()
+    layout = Layout(data_dir=spool.config.data_dir)
+    assert Reserve(layout).lay()
+    next(layout.reserve.iterdir()).unlink()
+    assert not outbox.is_short()
+    await spool.close()

@@ -284,7 +284,7 @@ class LocalOutbox(Outbox):
         await asyncio.to_thread(probe_spool, self._layout)
 
     def is_short(self) -> bool:
-        return self._reserve.is_out()
+        return self._reserve.is_needed()  # one that is being laid is out, too, and nothing is short
 
     async def make_room(self) -> int:
         mails = 0
