@@ -19,6 +19,10 @@ NAME_CHARACTERS: Final = 200
 _SENTENCE_CHARACTERS: Final = 1_000
 #: Items of a list.
 _MOST: Final = 200
+#: In place of words of a mail, where the page may not show them.
+WITHHELD: Final = "(not shown here: web.content)"
+#: The end of the name of the attribute that has text of the mail, whatever prefix its contact had.
+_TEXT_ATTRIBUTE: Final = "new_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,32 @@ def parse_record(record: Mapping[str, Any]) -> Document:
         thread=_texts(record.get("thread")),
         cut=_texts(record.get("cut")),
     )
+
+
+def withhold_words(request: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The request without the words of its mail: its body, and the attribute with text of it."""
+    if request is None:
+        return None
+    bare = dict(request)
+    message, attributes = bare.get("EmailMessage"), bare.get("Attributes")
+    if "EmailMessage" in bare:
+        raw = message.get("RawMessage") if isinstance(message, dict) else None
+        # Of a shape that is not ours nothing is known, so all of it is withheld.
+        bare["EmailMessage"] = (
+            {**message, "RawMessage": {**raw, "Body": WITHHELD}}
+            if isinstance(message, dict) and isinstance(raw, dict)
+            else WITHHELD
+        )
+    if "Attributes" in bare:
+        bare["Attributes"] = (
+            {
+                name: WITHHELD if name.endswith(_TEXT_ATTRIBUTE) else value
+                for name, value in attributes.items()
+            }
+            if isinstance(attributes, dict)
+            else WITHHELD
+        )
+    return bare
 
 
 def _text(value: Any, most: int) -> str:

@@ -65,8 +65,8 @@ class MailPages:
         """Answer with the list and the mail, or with the mail alone (`part=mail`)."""
         query = query_of(request)
         side = request.query.get("side", "message")
-        if side not in SIDES:
-            raise web.HTTPBadRequest(text=f"side is one of {', '.join(SIDES)}.")
+        if side not in self._sides():
+            raise web.HTTPBadRequest(text=f"side is one of {', '.join(self._sides())}.")
         mail = await self._mail(request, content=caller_of(request).content)
         values = {
             **await self._of(mail, side),
@@ -124,7 +124,8 @@ class MailPages:
             mail = await self._shell.view.mail(_reference(request), content=content)
         if mail is None:
             raise web.HTTPNotFound(text="There is no such mail in the spool; it may have been removed.")
-        if mail.content is not None:
+        # Of a mail that is gone, its request still has words.
+        if mail.content is not None or (content and mail.request is not None):
             await self._note(request, "mail")
         return mail
 
@@ -161,11 +162,10 @@ class MailPages:
             fetched = tuple(await extras.contact_files(contact_id))
         if extras is not None and side == "transcript":
             transcript = await extras.transcript_of(mail.row.reference)
-        sides = {key: name for key, name in SIDES.items() if key != "transcript" or extras is not None}
         return {
             "mail": mail,
             "side": side,
-            "sides": sides,
+            "sides": self._sides(),
             "frame": await self._frame_notes(mail) if side == "message" else {},
             "text_characters": TEXT_CHARACTERS,
             "header_fields": HEADER_FIELDS,
@@ -173,6 +173,11 @@ class MailPages:
             "transcript": transcript,
             "changes": tuple(name for name, states in _CHANGES.items() if mail.row.state in states),
         }
+
+    def _sides(self) -> Mapping[str, str]:
+        """The sides that this page has: transcripts are the sandbox's."""
+        kept = self._shell.extras is not None
+        return {key: name for key, name in SIDES.items() if kept or key != "transcript"}
 
     async def _frame_notes(self, mail: MailView) -> Mapping[str, Any]:
         """The things that the frame leaves out, to be told above it."""

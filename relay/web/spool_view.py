@@ -16,6 +16,7 @@ from relay.spool.opening import open_desk
 from relay.web.actions import change, note_reading
 from relay.web.contents import Contents
 from relay.web.desks import Desks
+from relay.web.documents import withhold_words
 from relay.web.mail import read_mail
 from relay.web.rows import build_page, build_query
 from relay.web.status import read_status
@@ -74,7 +75,7 @@ class SpoolView(PageView):
             return None
         listed, view = found
         if not content:
-            return replace(view, no_content=NOT_HERE)
+            return replace(view, no_content=NOT_HERE, request=withhold_words(view.request))
         return await add_words(self._desks, self._contents, listed, view)
 
     async def original(self, reference: str) -> bytes | None:

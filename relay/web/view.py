@@ -213,7 +213,8 @@ class MailView:
     #: Adaptations: the words of each, then its code.
     adaptations: tuple[tuple[str, str], ...] = ()
     files: tuple[File, ...] = ()
-    #: The request without its URLs, as sent; the body may be cut. None before the first one.
+    #: The request without its URLs, as sent; the body may be cut. Where the page may not show content, it is
+    #: withheld, and so is all other text of the mail. None before the first one.
     request: Mapping[str, Any] | None = None
     timeline: tuple[Moment, ...] = ()
     #: Other entries of the same thread or of the same mail, newest first; at most 20.

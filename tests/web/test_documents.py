@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.web.documents import Document, parse_document
+from relay.web.documents import WITHHELD, Document, parse_document, withhold_words
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
@@ -58,3 +58,30 @@ def test_what_a_newer_relay_adds_is_left_out():
         "S",
         [("a", 0, False)],
     )
+
+
+@given(
+    request=st.dictionaries(st.sampled_from(("EmailMessage", "Attributes", "Name")), JSON),
+    message=st.none() | st.dictionaries(st.sampled_from(("RawMessage", "Other")), JSON),
+)
+def test_words_of_any_request_are_withheld(request, message):
+    """A request of any shape has no body and no text of its mail left, and all else stays as it was."""
+    asked = request if message is None else {**request, "EmailMessage": message}
+    bare = withhold_words(asked)
+    assert bare is not None
+    assert bare.keys() == asked.keys()
+    assert bare.get("Name") == asked.get("Name")
+    if "EmailMessage" in bare:
+        told = bare["EmailMessage"]
+        assert told == WITHHELD or told["RawMessage"]["Body"] == WITHHELD
+
+
+def test_a_request_keeps_all_but_the_words():
+    """The body and the text of the mail give way to a sentence, under any prefix; the rest is as sent."""
+    raw = {"Subject": "S", "Body": "words", "ContentType": "text/plain"}
+    request = {"EmailMessage": {"RawMessage": raw}, "Attributes": {"m_new_text": "words", "m_tag": "t"}}
+    assert withhold_words(request) == {
+        "EmailMessage": {"RawMessage": {**raw, "Body": WITHHELD}},
+        "Attributes": {"m_new_text": WITHHELD, "m_tag": "t"},
+    }
+    assert withhold_words(None) is None

@@ -118,6 +118,30 @@ async def test_words_that_are_gone_are_told(serve, gone):
     assert "Timeline" in text
 
 
+async def test_a_side_that_this_page_lacks_is_refused(serve):
+    """Each side that a page offers is answered; one that it has not, such as a transcript over a queue, is
+    refused with a sentence.
+    """
+    client = await serve(ValueView(mail_view()))
+    text, _ = await text_of(client, MAIL)
+    offered = set(re.findall(r"side=(\w+)", text)) | {"message"}
+    for side in {*SIDES, "nothing"}:
+        answer, _ = await text_of(client, f"{MAIL}?side={side}", 200 if side in offered else 400)
+        assert ("side is one of message, text" in answer) == (side not in offered)
+    assert "transcript" not in offered
+
+
+async def test_who_reads_the_request_of_a_mail_that_is_gone_is_noted(serve):
+    """The body in a kept request is read as the mail is, so the audit has its reader; where it may not be
+    seen, nothing is read.
+    """
+    for may, noted in ((True, 1), (False, 0)):
+        view = ValueView(mail_view(content=None, no_content="It was removed after 7 days."))
+        client = await serve(view, content=may)
+        await text_of(client, f"{MAIL}?side=request")
+        assert len(view.readings) == noted
+
+
 @pytest.mark.parametrize(
     ("state", "offered"),
     [

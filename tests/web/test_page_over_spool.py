@@ -11,9 +11,15 @@ import pytest
 from spool_helpers import LocalSpool, build_destination, build_submission
 from test_application import text_of
 from test_events import read_until
+from understanding import task_of
 
+from relay.contact.fit import fit
+from relay.contact.request import build_request
+from relay.delivery.description import describe_plan, describe_request
+from relay.message.parse import parse_message
 from relay.spool.audit import AuditFilter
 from relay.spool.opening import open_desk
+from relay.web.mail_pages import SIDES
 from relay.web.spool_view import SpoolView
 
 
@@ -164,3 +170,38 @@ async def test_who_reads_the_words_of_a_mail_is_in_the_audit(spool, client):
         ("page", "page original", (reference,)),
     ]
     assert {row.action.actor for row in rows} == {"(anyone)"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["planned", "sent again"])
+@pytest.mark.parametrize("prefix", ["relay_", "mail_"])
+async def test_no_side_has_the_words_of_a_mail_without_the_right(spool, serve, prefix, again):
+    """What is kept of a real contact has words of its mail, in the body of its request and in an attribute; a
+    page without content gives them on no side.
+    """
+    raw = b"From: Ann <ann@customer.example>\r\nSubject: Hello\r\n\r\nXyzzy\r\n"
+    config = spool.config.model_copy(
+        update={"contact": spool.config.contact.model_copy(update={"attribute_prefix": prefix})}
+    )
+    task = task_of(raw, config)
+    plan = fit(parse_message(raw), task.context, task.route, config)
+    request = build_request(plan, [], client_token="t")
+    assert str(request).count("Xyzzy") == 2
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await intake.put(build_submission(intake.new_id(), body=raw, at=intake.now()))
+    (entry,) = await outbox.claim(now=outbox.now(), limit=1, lease_seconds=60)
+    shown = (
+        describe_request(entry, request, prefix=prefix)
+        if again
+        else describe_plan(entry, plan, request, prefix=prefix)
+    )
+    await outbox.finish(entry, contact_id="c-1", shown=shown, now=outbox.now())
+    assert shown.document.count(b"Xyzzy") == 2
+    view = SpoolView(spool.config)
+    client = await serve(view, content=False)
+    way = f"/mails/{quote(entry.reference)}"
+    for side in SIDES.keys() - {"transcript"}:
+        for part in ("", "&part=mail"):
+            text, _ = await text_of(client, f"{way}?side={side}{part}")
+            assert "Xyzzy" not in text, side
+            assert ("RawMessage" in text) == (side == "request")
+    await view.close()
