@@ -13,10 +13,11 @@ from datetime import datetime
 from relay.contact.adaptations import AdaptationCode
 from relay.contact.risk.codes import RiskCode
 from relay.spool.desk import Desk
-from relay.spool.model import Entry, Event
+from relay.spool.model import Entry, Event, State
 from relay.spool.page import EntryQuery, Listed, split_words
 from relay.web.documents import Document, parse_document
 from relay.web.rows import build_row
+from relay.web.status import list_stops
 from relay.web.view import MailView, Moment, Result, Row
 
 #: Other entries of the mail and of its thread.
@@ -70,6 +71,7 @@ def read_mail(desk: Desk, reference: str) -> tuple[Listed, MailView] | None:
         peer=_describe_peer(entry),
         request=document.request,
         timeline=tuple(_list_moments(entry, desk.history(entry))),
+        stops=tuple(_list_stops(desk, entry)),
         related=_find_related(desk, listed, document),
     )
     return listed, add_document(replace(view, results=tuple(_list_results(entry.results))), document)
@@ -97,6 +99,11 @@ def add_document(view: MailView, document: Document) -> MailView:
         adaptations=tuple((_tell(code, words), code) for code, words in document.adaptations),
         files=document.files,
     )
+
+
+def _list_stops(desk: Desk, entry: Entry) -> Iterator[str]:
+    if entry.state is State.QUEUED:
+        yield from list_stops(desk.paused(), entry.destination.route)
 
 
 def _describe_peer(entry: Entry) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from relay.web.view import Figure, Status
 _REFUSED = frozenset(
     {Counted.REFUSED_MAIL, Counted.REFUSED_RECIPIENT, Counted.REFUSED_SENDER, Counted.REFUSED_SESSION}
 )
+_DELIVERY_PAUSED = "The delivery is paused, nothing is delivered (relay resume delivery)."
 #: Reasons of a figure.
 _REASONS = 10
 #: Seconds over which the pace is measured.
@@ -62,8 +63,11 @@ def _count(counts: Sequence[DayCount], names: frozenset[Counted] | set[Counted])
 def _figure(number: int | None, reasons: Mapping[str, int]) -> Figure:
     """A figure with its most frequent reasons; without a number of its own it is their sum."""
     counted = Counter(dict(reasons))
+    total = counted.total()
     return Figure(
-        number=counted.total() if number is None else number, reasons=tuple(counted.most_common(_REASONS))
+        number=total if number is None else number,
+        reasons=tuple(counted.most_common(_REASONS)),
+        others=max((total if number is None else number) - total, 0),
     )
 
 
@@ -96,11 +100,9 @@ def _list_pauses(paused: Paused) -> Iterator[str]:
     if paused.intake:
         yield "The intake is paused, no mail is accepted (relay resume intake)."
     if paused.delivery:
-        yield "The delivery is paused, nothing is delivered (relay resume delivery)."
+        yield _DELIVERY_PAUSED
     held = {hold.route for hold in paused.holds}
-    for route in paused.routes:
-        if route not in held:
-            yield f"The route {route} is paused (relay resume route {route})."
+    yield from (_name_pause(route) for route in paused.routes if route not in held)
     for hold in paused.holds:
         why = f"{hold.reason}: {hold.detail}" if hold.detail else hold.reason
         also = ", and paused" if hold.route in paused.routes else ""
@@ -109,3 +111,17 @@ def _list_pauses(paused: Paused) -> Iterator[str]:
             f"({why[:_DETAIL_CHARACTERS]}), until a probe succeeds or a person resumes it "
             f"(relay resume route {hold.route})."
         )
+
+
+def list_stops(paused: Paused, route: str) -> Iterator[str]:
+    """Give a sentence for each pause for which mail of a route waits. A hold of the route is no pause: its
+    mail has it as its reason.
+    """
+    if paused.delivery:
+        yield _DELIVERY_PAUSED
+    if route in paused.routes:
+        yield _name_pause(route)
+
+
+def _name_pause(route: str) -> str:
+    return f"The route {route} is paused (relay resume route {route})."

@@ -29,6 +29,8 @@ class Figure:
     number: int
     #: A reason word with its number of mails, the largest first; at most ten.
     reasons: tuple[tuple[str, int], ...] = ()
+    #: The mails of the number that have no reason of their own: they wait for their turn, or for a pause.
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,8 @@ class MailView:
     #: withheld, and so is all other text of the mail. None before the first one.
     request: Mapping[str, Any] | None = None
     timeline: tuple[Moment, ...] = ()
+    #: The pauses for which a mail waits, as sentences.
+    stops: tuple[str, ...] = ()
     #: Other entries of the same thread or of the same mail, newest first; at most 20.
     related: tuple[Row, ...] = ()
     #: None where the page may not show content, or the raw mail is gone; `no_content` says which.

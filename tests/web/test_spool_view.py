@@ -66,12 +66,41 @@ async def test_status_counts_every_mail_with_its_reason(spool, view):
         "done": (1, ()),
         "refused": (3, (("550 5.1.1", 3),)),
     }
+    assert {name: figure.others for name, figure in figures.items() if figure.others} == {"waiting": 1}
     assert status.pace == pytest.approx(1 / 60)
     assert status.quota == 2.0
     assert status.oldest_seconds is not None
     assert status.oldest_seconds < 60
     (notice,) = status.notices
     assert notice == "The intake is paused, no mail is accepted (relay resume intake)."
+
+
+async def test_a_mail_that_waits_for_a_pause_says_so(spool, view):
+    """A mail of a paused route, or of a paused delivery, names what it waits for and the command that ends
+    it; that of another route, and mail that waits for nothing, name none.
+    """
+    intake, outbox, desk = spool.open_intake(), spool.open_outbox(), spool.open_desk()
+    for address, route in (("a@example.com", "sales"), ("b@example.com", "help"), ("c@example.com", "sales")):
+        await put(intake, destinations=(build_destination(address, route=route),))
+    now = outbox.now()
+    (done,) = await outbox.claim(now=now, limit=1, lease_seconds=60)
+    await outbox.finish(done, contact_id="c-1", now=now)
+    rows = {row.recipient: row for row in (await view.list(Query())).rows}
+
+    async def stops():
+        mails = {to: await view.mail(row.reference, content=False) for to, row in rows.items()}
+        return {
+            to: [stop.partition("(")[2] for stop in mail.stops] for to, mail in mails.items() if mail.stops
+        }
+
+    assert await stops() == {}
+    desk.pause("route sales", now=utc_now())
+    waiting = {to for to, row in rows.items() if row.state is State.QUEUED}
+    of_sales = {to: ["relay resume route sales)."] for to in waiting - {"b@example.com"}}
+    assert of_sales
+    assert await stops() == of_sales
+    desk.pause("delivery", now=utc_now())
+    assert await stops() == {to: ["relay resume delivery).", *of_sales.get(to, [])] for to in waiting}
 
 
 async def test_a_spool_without_a_daemon_is_told_of(spool, view):
