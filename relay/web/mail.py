@@ -50,7 +50,7 @@ _EVENTS = {
     "released": "Released by a person",
     "retried": "Made due by a person",
     "rerouted": "Given another route by a person",
-    "refused": "Connect refused this form of the mail; the next rung is tried",
+    "refused": "Connect refused this form of the mail",
     "original": "Goes out as its original, a file beside a short text",
     "interrupted": "The attempt was cut off by a stop",
     "cut_short": "The deliverer ended while it delivered this mail",

@@ -15,6 +15,7 @@ from relay.spool.audit import AuditFilter
 from relay.spool.model import DayCount, State
 from relay.spool.page import Shown
 from relay.timing import utc_now
+from relay.vocabulary import Rung
 from relay.web.spool_view import SpoolView
 from relay.web.view import Query, Verdict
 
@@ -149,6 +150,22 @@ async def test_a_mail_has_its_timeline(spool, view):
     assert original is not None
     assert original.startswith(b"Received: from x\r\n")
     assert await view.original("nothing") is None
+
+
+async def test_a_timeline_promises_nothing(spool, view):
+    """Each step says what was, so the last refusal of a mail that is given up tells of no further attempt."""
+    intake, outbox = spool.open_intake(), spool.open_outbox()
+    await put(intake)
+    now = outbox.now()
+    (entry,) = await outbox.claim(now=now, limit=1, lease_seconds=60)
+    await outbox.refuse(entry, rung=Rung.TEXT, token="u", reason="connect.x", detail="no", now=now)
+    await outbox.bury(entry, reason="connect.x", detail="no", now=now)
+    mail = await view.mail(entry.reference, content=False)
+    assert mail is not None
+    assert [step.words for step in mail.timeline[2:]] == [
+        "Connect refused this form of the mail (attempt 1): connect.x: no",
+        "Given up (attempt 1): connect.x: no",
+    ]
 
 
 async def test_changes_are_those_of_the_commands(spool, view):
