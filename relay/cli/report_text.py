@@ -38,7 +38,7 @@ def _show_received(report: Mapping[str, Any]) -> Iterator[str]:
     received = report["received"]
     yield ""
     yield (
-        f"Received: {received['mails']:,} mails, {_size(received['octets'])}; of them held at once by a policy: "
+        f"Received: {_some(received['mails'], 'mail')}, {_size(received['octets'])}; of them held at once by a policy: "
         f"{received['held']:,}; retransmissions besides: {received['duplicates']:,}"
     )
     for title, kinds in (("Refused", report["refused"]), ("Told to try again", report["deferred"])):
@@ -51,7 +51,7 @@ def _show_delivered(report: Mapping[str, Any]) -> Iterator[str]:
     delivered, adapted = report["delivered"], report["adapted"]
     yield ""
     yield (
-        f"Delivered: {delivered['contacts']:,} contacts, {delivered['usd']:.2f} USD at "
+        f"Delivered: {_some(delivered['contacts'], 'contact')}, {delivered['usd']:.2f} USD at "
         f"{report['price_usd']:g} USD a contact; Connect had {delivered['already_there']:,} more already"
     )
     delays = delivered["delay_seconds"]
@@ -65,11 +65,16 @@ def _show_delivered(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{each['contacts']:>9,}  {name or '(not known)'}, {each['usd']:.2f} USD"
     for name, each in delivered["classes"].items():
         if each["rule"] is not None:
+            contacts, them = ("a contact", "it") if each["contacts"] == 1 else ("contacts", "them")
             yield (
-                f"{each['contacts']:,} automatic mails ({name}) became contacts: {each['usd']:.2f} USD; "
-                f'`{each["rule"]} = "drop"` would have kept them out'
+                f"{_some(each['contacts'], 'automatic mail')} ({name}) became {contacts}: {each['usd']:.2f} USD; "
+                f'`{each["rule"]} = "drop"` would have kept {them} out'
             )
-    yield from _show_labels(f"Adapted: {adapted['contacts']:,} contacts, by code", adapted["codes"])
+    yield from _show_labels(f"Adapted: {_some(adapted['contacts'], 'contact')}, by code", adapted["codes"])
+
+
+def _some(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _show_labels(title: str, labels: Mapping[str, int]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli import main
+from relay.cli.report_text import show_report
 from relay.config.load import load_config
 from relay.spool.model import DayCount, PolicyCount
 from relay.spool.opening import open_outbox
@@ -94,6 +95,21 @@ def test_report_of_today_in_words(path):
         "  class.bulk (desk): drop would have been the word for 10 mails, would save 0.80 USD; news.example 10",
     ):
         assert line in text.splitlines(), line
+
+
+def test_one_is_told_as_one(path):
+    """A single mail, contact and automatic mail are told in the singular, as more are in the plural."""
+    report = json.loads(run(path, "--json"))
+    report["received"]["mails"] = report["delivered"]["contacts"] = report["adapted"]["contacts"] = 1
+    report["delivered"]["classes"]["auto-reply"] |= {"contacts": 1, "usd": 0.08}
+    text = "\n".join(show_report(report))
+    for words in (
+        "Received: 1 mail,",
+        "Delivered: 1 contact,",
+        "Adapted: 1 contact,",
+        '1 automatic mail (auto-reply) became a contact: 0.08 USD; `class.auto-reply = "drop"` would have kept it out',
+    ):
+        assert words in text, words
 
 
 def test_report_of_a_week_and_of_a_day(path):
