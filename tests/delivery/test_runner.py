@@ -152,12 +152,15 @@ async def test_each_outcome_keeps_what_it_shows(world, outcome):
     assert (row.entry.spool_id, row.shown) == (spool_id, SHOWN.document)
 
 
-async def test_a_full_disk_takes_outcomes_alone(world, config):
+async def test_a_full_disk_takes_outcomes_alone(world, config, monkeypatch):
     """While the reserve is released an entry ends as ever, and nothing is written for the page."""
     await world.outbox.make_room()  # the reserve is there
     spool_id = await world.put()
     for piece in (config.data_dir / "spool" / "ballast").iterdir():
         piece.unlink()
+    # A reserve as large as the disk: there is no room for it.
+    monkeypatch.setattr("relay.spool.local.room._MOST_BYTES", 1 << 60)
+    monkeypatch.setattr("relay.spool.local.room._SHARE", 1)
     outcome = Script(lambda entry: Delivered(contact_id="c", entry=entry, shown=SHOWN))
     await world.run(outcome, lambda: world.entry(spool_id).state is State.DONE)
     assert world.desk.listed([spool_id])[0].shown == b""

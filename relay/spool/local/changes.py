@@ -14,7 +14,7 @@ import apsw
 
 from relay.errors import SpoolError, SpoolFullError
 from relay.faults import fault_point
-from relay.spool.local.checkpoints import CHECKPOINT_PAGES, Checkpoints
+from relay.spool.local.checkpoints import Checkpoints
 from relay.spool.local.database import WriteLock, close_database, open_database, restart_log, savepoint
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.layout import Layout
@@ -37,7 +37,9 @@ class Changes:
         self._layout = layout
         self._write_lock = gate
         self._reserve = reserve
-        self._checkpoints = Checkpoints(layout.database, layout.gate)
+        with translated():
+            size = reserve.size()
+        self._checkpoints = Checkpoints(layout.database, layout.gate, reserve_bytes=size)
         #: True while each long log is copied within a commit, because the disk has no room for a longer one.
         self._is_tight = False
         self._watch(connection)
@@ -119,7 +121,7 @@ class Changes:
         """
         self._is_tight = self._reserve.is_out()
         if self._is_tight:
-            connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+            connection.wal_autocheckpoint(self._checkpoints.pages)
         else:
             self._checkpoints.watch(connection)
 

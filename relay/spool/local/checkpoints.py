@@ -27,6 +27,7 @@ from relay.spool.local.database import (
 
 #: Pages of the log, 16 MiB, from which on it is copied: each checkpoint syncs twice.
 CHECKPOINT_PAGES = 4_000
+_LEAST_PAGES = 250
 #: Pages that are copied while writers wait: 2 MiB, some milliseconds.
 _REST_PAGES = 500
 #: Passes beside the writers: each leaves what was written during it, so a few are enough for any load.
@@ -86,13 +87,17 @@ def shorten_log(
 class Checkpoints:
     """The thread that keeps the log short, one in each process that writes for long."""
 
-    def __init__(self, database: Path, gate: Path) -> None:
+    def __init__(self, database: Path, gate: Path, *, reserve_bytes: int) -> None:
+        """`reserve_bytes` is the size of the reserve for a full disk."""
+        #: Pages of the log from which on it is copied. A copy may need as much room in the database as the
+        #: log has, so on a small disk that is a quarter of the reserve, which must do for both.
+        self.pages = max(_LEAST_PAGES, min(CHECKPOINT_PAGES, reserve_bytes // 4 // _PAGE_BYTES))
         self._database = database
         self._write_lock = WriteLock(gate)
         self._trying = threading.Lock()
         self._due = threading.Event()
         self._closed = threading.Event()
-        if log_bytes(database) >= CHECKPOINT_PAGES * _PAGE_BYTES:
+        if log_bytes(database) >= self.pages * _PAGE_BYTES:
             self._due.set()
         self._thread = threading.Thread(target=self._run, name="spool-checkpoint", daemon=True)
         self._thread.start()
@@ -108,7 +113,7 @@ class Checkpoints:
             yield
 
     def _heed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
-        if pages >= CHECKPOINT_PAGES:
+        if pages >= self.pages:
             self._due.set()
         return apsw.SQLITE_OK
 
@@ -140,6 +145,6 @@ class Checkpoints:
             return False  # those who write tell of it
         try:
             # Another process may have been quicker, and the log be new.
-            return shorten_log(connection, self._write_lock, least_pages=CHECKPOINT_PAGES // 2)
+            return shorten_log(connection, self._write_lock, least_pages=self.pages // 2)
         finally:
             close_database(connection)

@@ -67,7 +67,9 @@ class LocalIntake(Intake):
         )
         self._place = Place(self._layout)
         self._write_lock = WriteLock(self._layout.gate)
-        self._checkpoints = Checkpoints(self._layout.database, self._layout.gate)
+        with translated():
+            size = reserve.size()
+        self._checkpoints = Checkpoints(self._layout.database, self._layout.gate, reserve_bytes=size)
         self._checkpoints.watch(self._connection)
         self._clock = reserve.pay(lambda: self._open_clock(clocks))
         self._maker = reserve.pay(lambda: IdLock(self._layout.makers))

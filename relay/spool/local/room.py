@@ -261,7 +261,7 @@ class Reserve:
                 return False
             make_folder(self._folder)
             for number in range(_PIECES):
-                _make_piece(self._folder / f"{number:02}", self._size() // _PIECES)
+                _make_piece(self._folder / f"{number:02}", self.size() // _PIECES)
             sync_folder(self._folder)
         except OSError:  # Another program took the room, or there is a quota: the rest is not for us, either.
             self._again_at = self._monotonic() + _PAUSE_SECONDS
@@ -272,14 +272,19 @@ class Reserve:
             return False
         return True
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """The octets of the reserve, all of its pieces together.
+
+        Raises:
+            OSError: the disk cannot be looked at.
+        """
         disk = os.statvfs(self._root)
         return min(_MOST_BYTES, disk.f_blocks * disk.f_frsize // _SHARE)
 
     def _has_room(self) -> bool:
         disk = os.statvfs(self._root)
         inodes = not disk.f_files or disk.f_favail >= 2 * _PIECES
-        return inodes and disk.f_bavail * disk.f_frsize >= 2 * self._size()
+        return inodes and disk.f_bavail * disk.f_frsize >= 2 * self.size()
 
     def _is_full(self) -> bool:
         with suppress(OSError):
