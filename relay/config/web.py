@@ -5,7 +5,6 @@ Owns `[web]`. Never opens a socket or reads a file.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, Field
 from relay.config.listener import Network, OptionalBinds
 from relay.config.section import Section
 from relay.config.words import WholePath, fits, split_bind
+from relay.networks import parse_address
 
 #: A field name of RFC 9110 §5.1.
 _check_field = fits(
@@ -51,7 +51,7 @@ def list_needs(web: Web) -> Iterator[str]:
     if web.users_file is None:
         yield f'web.auth = "{web.auth}": needs web.users_file; name a file of logins for the page, which `relay passwd --file` writes'
     for bind in web.bind:
-        if web.tls == "none" and not ipaddress.ip_address(split_bind(bind)[0]).is_loopback:
+        if web.tls == "none" and not parse_address(split_bind(bind)[0]).is_loopback:
             yield (
                 f'web.bind = "{bind}": passwords would cross the network in clear; bind 127.0.0.1, or say '
                 'web.tls = "proxy" where only a reverse proxy that speaks TLS reaches it'

@@ -130,6 +130,7 @@ def test_commands_have_one_way_to_the_terminal():
         "queue.py",  # `export`: the octets themselves
         "replay.py",  # a spool id
         "sandbox.py",  # no peer has said anything
+        "tail.py",  # a line is flushed at once; written out in `Transcript`
     }
     folder = Path(__file__).parent.parent.parent / "relay" / "cli"
     found = {

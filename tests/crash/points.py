@@ -9,11 +9,13 @@ from harness import ROOT
 
 #: Steps that no daemon of the campaign passes: nothing there renews a lease, because an attempt is shorter
 #: than one; what the rules did is counted once a minute; a backup and its restoring are struck by
-#: tests/spool/test_backup.py, and those of a fleet by tests/spool/fleet.
+#: tests/spool/test_backup.py, and those of a fleet by tests/spool/fleet; rows of the audit are marked as told
+#: within seconds of what a person did, at no step of its own.
 NOT_IN_THE_DAEMON = frozenset(
     {
         "spool.renew.committed",
         "spool.counts.committed",
+        "spool.told.committed",
         "spool.backup.copied",
         "spool.backup.written",
         "spool.restore.unpacked",
@@ -92,6 +94,7 @@ STRIKES = (
     Strike(point="spool.hold.committed", held=True),
     Strike(point="spool.desk.committed", held=True, command=("queue", "release", "{id}")),
     Strike(point="spool.drop.committed", held=True, command=("queue", "drop", "{id}")),
+    Strike(point="spool.audit.committed", held=True, command=("queue", "export", "{id}")),
     Strike(point="spool.clock.committed"),
     Strike(point="spool.expire.committed", env=_SWEEPING),
     Strike(point="spool.raw.removed", env=_SWEEPING),
