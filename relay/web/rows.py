@@ -6,6 +6,8 @@ Owns which fact of an entry stands where. Never does I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Final
 
 from relay.spool.page import EntryPage, EntryQuery, Listed, split_words
@@ -31,8 +33,14 @@ def build_query(query: Query) -> EntryQuery:
     )
 
 
-def build_page(page: EntryPage) -> RowPage:
-    """The rows of a page, and in words what was left out of the search."""
+def build_page(page: EntryPage, *, since: date | None = None) -> RowPage:
+    """The rows of a page, and in words what was left out of the search; with mail accepted before the day
+    `since` (UTC) it ends.
+    """
+    first = datetime.combine(since, datetime.min.time(), UTC) if since else None
+    if first is not None and any(listed.entry.accepted_at < first for listed in page.rows):
+        newer = tuple(listed for listed in page.rows if listed.entry.accepted_at >= first)
+        page = replace(page, rows=newer, more="")
     notes = []
     if page.stopped_at is not None:
         notes.append(

@@ -7,6 +7,7 @@ is a mistake with a sentence, so that nobody takes the whole list for what was a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Final, Protocol
 from urllib.parse import urlencode
 
@@ -49,7 +50,7 @@ def read_query(fields: Fields) -> Query:
     """The question that the fields of an address ask; unknown fields are left alone.
 
     Raises:
-        ValueError: a field names no state, class, verdict or risk; the sentence says which.
+        ValueError: a field names no state, class, verdict, risk or day; the sentence says which.
     """
     classification = _field(fields, "class")
     if classification and classification not in set(Classification):
@@ -65,6 +66,7 @@ def read_query(fields: Fields) -> Query:
         classification=classification,
         verdicts=tuple(_verdict(value) for value in fields.getall("verdict", ()) if value),
         risk=risk,
+        since=_day(_field(fields, "since")),
         before=_field(fields, "before"),
     )
 
@@ -82,6 +84,7 @@ def write_query(query: Query, **changes: str) -> str:
         "class": (query.classification,),
         "verdict": tuple(f"{kind}:{word}" for kind, word in query.verdicts),
         "risk": (query.risk,),
+        "since": (query.since.isoformat() if query.since else "",),
     }
     fields |= {name: (value,) for name, value in changes.items()}
     given = [(name, value) for name, values in fields.items() for value in values if value]
@@ -93,6 +96,13 @@ def _field(fields: Fields, name: str) -> str:
     if len(value) > _FIELD_CHARACTERS:
         raise ValueError(f"{name} is longer than {_FIELD_CHARACTERS} characters.")
     return value
+
+
+def _day(value: str) -> date | None:
+    try:
+        return date.fromisoformat(value) if value else None
+    except ValueError:
+        raise ValueError(f'since is a day such as "2026-11-29", not {value[:40]!r}.') from None
 
 
 def _states(values: Iterable[str]) -> tuple[State, ...]:

@@ -58,7 +58,7 @@ class SpoolView(PageView):
     async def list(self, query: Query) -> RowPage:
         """The rows that fit."""
         wanted = build_query(query)
-        return await self._desks.ask(lambda desk: build_page(desk.page(wanted)))
+        return await self._desks.ask(lambda desk: build_page(desk.page(wanted), since=query.since))
 
     async def routes(self) -> Sequence[str]:
         """The names of routes for the filter: those of the configuration, and those of the spool."""

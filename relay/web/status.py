@@ -46,6 +46,7 @@ def read_status(desk: Desk, config: Config) -> Status:
         done=Figure(number=numbers[State.DONE]) if State.DONE in numbers else None,
         refused=_figure(None, _count(counts, _REFUSED)),
         oldest_seconds=max((now - oldest).total_seconds(), 0.0) if oldest else None,
+        today=wall.date(),
         pace=desk.contacts(since=now - timedelta(seconds=_PACE_SECONDS)) / _PACE_SECONDS,
         quota=find_quota(config),
         notices=tuple(_list_notices(desk)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
@@ -54,6 +54,8 @@ class Status:
     quota: float
     #: Sentences that a person should read: pauses, held routes, a full disk, a doubted clock, no daemon.
     notices: tuple[str, ...] = ()
+    #: The day that is meant by today; None where the list cannot be asked for it.
+    today: date | None = None
 
 
 class Verdict(StrEnum):
@@ -84,6 +86,8 @@ class Query:
     verdicts: tuple[tuple[Verdict, str], ...] = ()
     #: A code of docs/risk.md.
     risk: str = ""
+    #: The first day of acceptance, in UTC.
+    since: date | None = None
     #: `RowPage.more` of the page before; "" for the newest.
     before: str = ""
     limit: int = ROWS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -79,6 +79,10 @@ async def test_each_figure_leads_to_the_mails_that_it_counts(spool, client):
         for reason_way in re.findall(rf'href="(/\?state={name}&reason=[^"]+)"', text):
             assert len(references((await text_of(client, reason_way))[0])) == 1
     assert sorted(found) == sorted(references(text))
+    way = re.search(r'data-figure="received">\s*<a href="([^"]+)"', text)[1]
+    day = date.fromisoformat(way.removeprefix("/?since="))
+    for since, count in ((day - timedelta(days=1), 5), (day + timedelta(days=2), 0)):
+        assert len(references((await text_of(client, f"/?since={since}"))[0])) == count
 
 
 @pytest.mark.process  # a worker understands the mail

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from urllib.parse import parse_qsl
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import MultiDict
@@ -61,3 +63,12 @@ def test_a_group_stands_for_its_states():
     """The strip's words are short, and mean all states of their figure."""
     assert read("state=waiting").states == (State.QUEUED, State.LEASED)
     assert write_query(Query(states=(State.QUEUED, State.LEASED, State.HELD))) == "state=waiting&state=held"
+
+
+def test_a_day_is_read_and_written():
+    """The list can be asked for mail accepted since a day; what is no day is a mistake."""
+    query = read("since=2026-11-29")
+    assert query.since == date(2026, 11, 29)
+    assert write_query(query) == "since=2026-11-29"
+    with pytest.raises(ValueError, match="since is a day"):
+        read("since=yesterday")

@@ -21,7 +21,10 @@ export function startKeys(list, refresh) {
       if (retry) retry.focus();
       else refresh?.();
     },
-    u: () => document.querySelector(".back a")?.click(),
+    u: () => {
+      if (list) list.leave();
+      else document.querySelector(".back a")?.click();
+    },
     "?": () => help.showModal(),
   };
   document.addEventListener("keydown", (event) => {

@@ -193,5 +193,13 @@ export function startList() {
     (current() && rowOf(current()).querySelector(".pick"))?.click();
   }
 
-  return { refresh, step, enter, pick };
+  // Back to the row of the open mail; on a narrow screen the list takes the place of the mail.
+  function leave() {
+    const link = current() ?? links()[0];
+    document.body.classList.remove("opened");
+    link?.scrollIntoView({ block: "nearest" });
+    link?.focus({ preventScroll: true });
+  }
+
+  return { refresh, step, enter, pick, leave };
 }
