@@ -33,6 +33,16 @@ from resources import Footprint, footprint_of
 ROOT = Path(__file__).parent.parent
 #: The program that is forked from one that has imported it already.
 _RELAY = [sys.executable, "-m", "relay"]
+#: The beginnings of variables that are read once, when a program starts: libraries, memory, modes of Python.
+_READ_AT_START = (
+    "LD_",
+    "GLIBC_",
+    "MALLOC_",
+    "PYTHONMALLOC",
+    "PYTHONDEVMODE",
+    "PYTHONHASHSEED",
+    "PYTHONTRACEMALLOC",
+)
 
 CONFIG = """
 hostname = "mx.test"
@@ -112,6 +122,12 @@ def _byte_code(env: Mapping[str, str]) -> dict[str, str]:
     return {"PYTHONDONTWRITEBYTECODE": ""} if env.get("PYTHONDONTWRITEBYTECODE") else {}
 
 
+def _can_be_forked(env: Mapping[str, str]) -> bool:
+    """Returns whether a process that runs already has all that these variables ask for."""
+    names = {name for name in (*env, *os.environ) if name.startswith(_READ_AT_START)}
+    return all(env.get(name) == os.environ.get(name) for name in names)
+
+
 class Daemon:
     """`relay serve` as a process group of its own, started as often as one likes on the same port
     and spool.
@@ -164,7 +180,7 @@ class Daemon:
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """What another command says of the same configuration, in the same environment."""
         line, environ = self._line(*words), self.env | env
-        if line[:3] == _RELAY:
+        if line[:3] == _RELAY and _can_be_forked(environ):
             return run_prepared(line[3:], env=environ, folder=ROOT)
         return subprocess.run(
             line, env=environ, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
@@ -176,7 +192,7 @@ class Daemon:
         with self._log_path.open("ab") as log:
             self._log_offset = log.tell()
             line, environ = [*self.program, *self.args], self.env | env
-            if line[:3] == _RELAY and not pass_fds:
+            if line[:3] == _RELAY and not pass_fds and _can_be_forked(environ):
                 self.process = PreparedProcess(line[3:], env=environ, folder=ROOT, stderr=self._log_path)
             else:
                 self.process = subprocess.Popen(

@@ -344,7 +344,7 @@ def test_try(page, home, tmp_path):
     page.get_by_label("Subject", exact=True).fill(subject)
     page.locator("textarea[name=body]").fill("Where is it?")
     page.get_by_role("button", name="Send by SMTP").click()
-    page.get_by_text("Accepted").wait_for()
+    page.get_by_text("Accepted: 250").wait_for()
     page.get_by_role("link", name="Transcript").click()
     page.wait_for_selector("text=/MAIL FROM/i")
     assert "Where is it?" not in page.inner_text("main")
@@ -358,7 +358,7 @@ def test_try(page, home, tmp_path):
     page.get_by_label("To", exact=True).fill("support@example.com")
     page.locator("#files").set_input_files(path)
     page.get_by_role("button", name="Send by SMTP").click()
-    page.get_by_text("Accepted").wait_for()
+    page.get_by_text("Accepted: 250").wait_for()
     until(lambda: _states(page, home, dropped) == ["done"], seconds=90)
 
     dead = unique("Dead")
