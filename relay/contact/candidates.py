@@ -22,10 +22,9 @@ from relay.contact.names import EXTENSION_OF_TYPE, clean_name, get_extension
 from relay.contact.promotion import is_page, read_words
 from relay.message.markup import uncover
 from relay.message.model import Defect, Embedded, Message, Part
-from relay.message.octets import slices
+from relay.message.octets import cut_octets, slices
 from relay.message.sniff import measure_picture
 
-_CHUNK = 1 << 20
 #: Origins of leaves whose container holds nothing else (a text with uuencode holds words as well).
 _OPENED = frozenset({"tnef", "smime"})
 
@@ -204,12 +203,8 @@ def _make(number: int, role: Role, name: str, text: str, *, parent: int | None =
         size=len(octets),
         sha256=hashlib.sha256(octets).hexdigest(),
         parent=parent,
-        chunks=partial(_slices, octets),
+        chunks=partial(cut_octets, octets),
     )
-
-
-def _slices(octets: bytes) -> Iterator[bytes]:
-    return (octets[start : start + _CHUNK] for start in range(0, len(octets), _CHUNK))
 
 
 def default_name(candidate: Candidate) -> str:

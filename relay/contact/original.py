@@ -9,8 +9,8 @@ given, never asks the parser.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
 from datetime import UTC
+from functools import partial
 
 from relay.config.model import Config, Route
 from relay.contact.adaptations import AdaptationCode as Code
@@ -27,7 +27,7 @@ from relay.contact.verdicts import find_verdicts
 from relay.message.classify import classify
 from relay.message.glimpse import glimpse_message
 from relay.message.model import Message
-from relay.message.octets import CHUNK, Buffer
+from relay.message.octets import Buffer, cut_octets
 from relay.vocabulary import Cause, Classification, Rung
 
 FILE_NAME = "original.txt"
@@ -171,7 +171,7 @@ def _line(text: str) -> str:
 
 def _plan_file(raw: Buffer, key: str) -> PlannedFile:
     digest = hashlib.sha256()
-    for piece in _slices(raw):
+    for piece in cut_octets(raw):
         digest.update(piece)
     return PlannedFile(
         name=FILE_NAME,
@@ -180,13 +180,5 @@ def _plan_file(raw: Buffer, key: str) -> PlannedFile:
         sha256=digest.hexdigest(),
         key=key,
         attached=True,
-        chunks=_reader(raw),
+        chunks=partial(cut_octets, raw),
     )
-
-
-def _reader(raw: Buffer) -> Callable[[], Iterator[bytes]]:
-    return lambda: _slices(raw)
-
-
-def _slices(raw: Buffer) -> Iterator[bytes]:
-    return (bytes(raw[at : at + CHUNK]) for at in range(0, len(raw), CHUNK))

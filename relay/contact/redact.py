@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from relay.contact.cards import find_cards, find_cards_in_html, redact, redact_html
 from relay.contact.names import get_extension
-from relay.message.model import Embedded, Mailbox, Message, Part
+from relay.message.model import Mailbox, Message, Part
+from relay.message.octets import cut_octets
 
 #: Types and extensions of files that are text, besides `text/*` and what no reader has taken apart.
 _TEXT_TYPES = frozenset({
@@ -33,42 +34,46 @@ _HTML = frozenset({"text/html", "application/xhtml+xml"})
 #: Cheap look at octets in any encoding that is ASCII in its digits, NUL octets of UTF-16 between them.
 _PERHAPS = re.compile(rb"[0-9](?:[^0-9A-Za-z]{0,14}[0-9]){11}")
 _UTF16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-_CHUNK = 1 << 20
-#: What stands in a file that held a card number deeper inside.
+#: The octets of a file that held a card number deeper inside.
 _PLACEHOLDER = b"This file held card numbers. What could be read of it stands beside it, without them.\r\n"
 
 
 def has_cards(message: Message) -> bool:
     """Returns whether a mail has a card number in any of its words."""
+    leaves = _collect_leaves(message).values()
     lines = (
         message.subject,
         *(value for _, value in message.headers),
-        *(part.name or "" for part in message.parts),
+        *(part.name or "" for part in leaves),
         message.text,
     )
     return (
         any(find_cards(line) for line in lines)
         or bool(find_cards_in_html(message.html))
-        or any(_redact_octets(part) is not None for part in message.parts)
+        or any(_redact_octets(part) is not None for part in leaves)
         or any(has_cards(one.message) for one in message.embedded)
     )
 
 
 def redact_cards(message: Message) -> Message:
     """The message with the middle digits of each card number replaced; the same object if it has none."""
-    if not has_cards(message):
-        return message
-    embedded = tuple(Embedded(path=one.path, message=redact_cards(one.message)) for one in message.embedded)
-    changed = {
+    embedded = tuple(replace(one, message=redact_cards(one.message)) for one in message.embedded)
+    leaves = _collect_leaves(message)
+    redacted = {key: _redact_part(part) for key, part in leaves.items()}
+    changed = [
         one.path
         for one, before in zip(embedded, message.embedded, strict=True)
         if one.message is not before.message
+    ]
+    changed += [part.path for key, part in leaves.items() if part.origin and redacted[key] is not part]
+    # A container of what was changed, or the octets of a message that was: neither goes on as it came.
+    holding = {path[:depth] for path in changed for depth in range(1, len(path) + 1)}
+    redacted = {
+        key: _with_octets(part, _PLACEHOLDER) if not part.origin and part.path in holding else part
+        for key, part in redacted.items()
     }
-    parts = {id(part): _redact_part(part) for part in (*message.parts, *message.attachments, *message.bodies)}
-    changed |= {part.path for part in message.parts if part.origin and parts[id(part)] is not part}
-    parts = {key: _empty(part) if _holds(part, changed) else part for key, part in parts.items()}
-    take = partial(_take, parts)
-    return replace(
+    take = partial(_take, redacted)
+    made = replace(
         message,
         subject=redact(message.subject),
         headers=tuple((name, redact(value)) for name, value in message.headers),
@@ -87,6 +92,12 @@ def redact_cards(message: Message) -> Message:
         to=_redact_names(message.to),
         cc=_redact_names(message.cc),
     )
+    return message if made == message else made
+
+
+def _collect_leaves(message: Message) -> Mapping[int, Part]:
+    """Each leaf of a message once, by its identity."""
+    return {id(part): part for part in (*message.parts, *message.attachments, *message.bodies)}
 
 
 def _redact_names(mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
@@ -95,15 +106,6 @@ def _redact_names(mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
 
 def _take(parts: Mapping[int, Part], wanted: tuple[Part, ...]) -> tuple[Part, ...]:
     return tuple(parts[id(part)] for part in wanted)
-
-
-def _holds(part: Part, changed: set[tuple[int, ...]]) -> bool:
-    """Returns whether a leaf is a container of one that was changed, or an attached message that was."""
-    return not part.origin and any(path[: len(part.path)] == part.path for path in changed)
-
-
-def _empty(part: Part) -> Part:
-    return _with_octets(part, _PLACEHOLDER)
 
 
 def _redact_part(part: Part) -> Part:
@@ -116,12 +118,8 @@ def _redact_part(part: Part) -> Part:
 
 def _with_octets(part: Part, octets: bytes) -> Part:
     return replace(
-        part, size=len(octets), sha256=hashlib.sha256(octets).hexdigest(), chunks=partial(_slices, octets)
+        part, size=len(octets), sha256=hashlib.sha256(octets).hexdigest(), chunks=partial(cut_octets, octets)
     )
-
-
-def _slices(octets: bytes) -> Iterator[bytes]:
-    return (octets[start : start + _CHUNK] for start in range(0, len(octets), _CHUNK))
 
 
 def _redact_octets(part: Part) -> bytes | None:

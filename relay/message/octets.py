@@ -92,6 +92,11 @@ def whole(raw: Buffer) -> Region:
     return Region(raw, 0, len(raw))
 
 
+def cut_octets(raw: Buffer) -> Iterator[bytes]:
+    """The pieces of octets in order, at most `CHUNK` each, copied."""
+    return (bytes(raw[at : at + CHUNK]) for at in range(0, len(raw), CHUNK))
+
+
 def slices(text: str) -> Iterator[str]:
     """The pieces of a text, at most 2**20 characters each, for calls that would otherwise hold the
     interpreter for long.

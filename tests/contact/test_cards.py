@@ -15,6 +15,7 @@ from relay.contact.original import fit_original
 from relay.contact.request import build_request
 from relay.message.model import Message
 from relay.message.parse import parse_message
+from relay.policy.origin import choose_handling, find_rules, list_late
 from relay.vocabulary import Cause, Rung
 
 HERE = Path(__file__).parent / "cards"
@@ -236,3 +237,34 @@ def test_no_message():
     """An empty mail has none."""
     config = make_config(sensitive={"card": "redact"})
     assert fit(Message(), make_context(), make_route(config), config).sensitive == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "action", "tags"),
+    [
+        ({"card": "off"}, "accept", ()),
+        ({"card": "tag"}, "accept", ("sensitive.card",)),
+        ({"card": "redact"}, "accept", ("sensitive.card",)),
+        ({"card": "hold"}, "hold", ()),
+        ({"card": "reject"}, "hold", ()),
+        ({"card": "hold", "observe": True}, "accept", ()),
+    ],
+)
+def test_handling(keys, action, tags):
+    """At delivery a mail that would have been refused waits for a person, as one of a route that holds it."""
+    config = make_config(sensitive=keys)
+    rules = find_rules(config, make_route(config), listener="")
+    handling = choose_handling(list_late("human", (), rules, sensitive=("card",)))
+    assert (handling.action, handling.tags) == (action, tags)
+
+
+def test_what_holds_a_number_deeper_inside_goes_no_further():
+    """An attached message whose words were redacted, at any depth, is not passed on in its own octets."""
+    inner = "From: a@b.example\r\nSubject: x\r\n\r\n4111 1111 1111 1111\r\n"
+    for _ in range(3):
+        inner = f"From: a@b.example\r\nSubject: x\r\nContent-Type: message/rfc822\r\n\r\n{inner}"
+    config = make_config(sensitive={"card": "redact"})
+    plan = fit(parse_message(inner.encode()), make_context(), make_route(config), config)
+    assert plan.sensitive == ("card",)
+    assert all(b"1111 1111" not in b"".join(file.chunks()) for file in plan.files)
+    assert any(b"4111 11" in b"".join(file.chunks()) for file in plan.files), "what is left is shown"
