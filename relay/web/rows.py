@@ -38,9 +38,10 @@ def build_page(page: EntryPage, *, since: date | None = None) -> RowPage:
     `since` (UTC) it ends.
     """
     first = datetime.combine(since, datetime.min.time(), UTC) if since else None
-    if first is not None and any(listed.entry.accepted_at < first for listed in page.rows):
+    if first is not None:
         newer = tuple(listed for listed in page.rows if listed.entry.accepted_at >= first)
-        page = replace(page, rows=newer, more="")
+        if len(newer) < len(page.rows) or (page.stopped_at is not None and page.stopped_at < first):
+            page = replace(page, rows=newer, more="", stopped_at=None)
     notes = []
     if page.stopped_at is not None:
         notes.append(

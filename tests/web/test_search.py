@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl
 
 import pytest
@@ -12,7 +12,9 @@ from multidict import MultiDict
 
 from relay.contact.risk.codes import RiskCode
 from relay.spool.model import State
+from relay.spool.page import EntryPage
 from relay.vocabulary import Classification
+from relay.web.rows import build_page
 from relay.web.search import read_query, write_query
 from relay.web.view import SEARCH_CHARACTERS, Query, Verdict
 
@@ -72,3 +74,10 @@ def test_a_day_is_read_and_written():
     assert write_query(query) == "since=2026-11-29"
     with pytest.raises(ValueError, match="since is a day"):
         read("since=yesterday")
+
+
+def test_a_search_ends_before_the_day():
+    """A search that has come to mail of before the day has no next page, also where it found none."""
+    page = EntryPage(rows=(), more="7", stopped_at=datetime(2026, 11, 28, 23, 59, tzinfo=UTC))
+    assert build_page(page, since=date(2026, 11, 29)).more == ""
+    assert build_page(page, since=date(2026, 11, 28)).more == "7"
