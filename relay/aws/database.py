@@ -99,7 +99,7 @@ Action = Put | Update | Delete | Check
 class Answer:
     """The answer to one change under a condition."""
 
-    #: Whether the condition held, and the change is made.
+    #: True if the condition held, so that the change is made.
     done: bool
     #: The item after an `Update` that was made; the item that stood in the way of any change. None if there
     #: is none.

@@ -13,8 +13,8 @@ from relay.config.section import Section
 
 #: The rule of a mail that has a card number in its words.
 CARD: Final = "sensitive.card"
-#: What is done at delivery. Redacted mail goes on; what would have been refused at the wire, had the look
-#: into it ended in time, waits for a person.
+#: The action of the policy at delivery, by that of the key. Redacted mail goes on; mail that would have been
+#: refused at the wire, had the look into it ended in time, waits for a person.
 _ACTIONS: Final = {"tag": "tag", "redact": "tag", "hold": "hold", "reject": "hold"}
 
 

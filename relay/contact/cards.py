@@ -63,7 +63,7 @@ _ISSUED = re.compile(
       | (?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}  # Maestro""",
     re.VERBOSE,
 )
-#: What double digits add up to (Luhn).
+#: The sum of the digits of twice a digit (Luhn).
 _DOUBLED: Final = str.maketrans("0123456789", "0246813579")
 #: The digits at both ends that stay readable.
 _LEFT_FIRST, _LEFT_LAST = 6, 4

@@ -16,7 +16,7 @@ import os
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _SETTINGS = ((_M_MMAP_THRESHOLD, 131_072), (_M_TRIM_THRESHOLD, 131_072), (_M_ARENA_MAX, 2))
 
-#: Whether `settle` has exempted what there was, and not the process of which this one was forked.
+#: True once this process itself has called `settle`: the one that it was forked from does not count.
 _is_settled = False
 
 

@@ -40,7 +40,7 @@ class Page:
     def __init__(self) -> None:
         self._home = Home(clock=time.monotonic)
         self._sockets: dict[str, socket.socket] = {}
-        #: What serves now.
+        #: The servers of the present application.
         self._stack = AsyncExitStack()
         self._opening: asyncio.Task[None] | None = None
 

@@ -64,7 +64,7 @@ class _Ready:
     adaptations: tuple[str, ...]
     classification: str
     stored: bool = False
-    #: Whether the contact is redacted; of a stored request, whether its route asks for that.
+    #: True if the contact is redacted; of a request that was stored before, True if its route redacts.
     redacted: bool = False
 
 

@@ -25,7 +25,7 @@ class Delivered:
     classification: str = ""
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
-    #: What the page shows of the attempt; None where it got nowhere. So in the others.
+    #: The description of the attempt for the page; None where it got nowhere. So in the others.
     shown: Shown | None = None
     #: True if the contact is redacted, so that the raw mail may not stay.
     redacted: bool = False

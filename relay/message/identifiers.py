@@ -15,7 +15,7 @@ _BLANK = re.compile(r"\s+")
 _SEPARATOR = re.compile(r"[\s,;<>]+")
 #: An identifier without brackets: printable, with an @ in it (RFC 5322 §3.6.4).
 _BARE = re.compile(r"[^\s<>,;:\"()@]+@[^\s<>,;\"()@]+")
-#: What programs put around an identifier in place of angle brackets.
+#: Marks that programs put around an identifier in place of angle brackets.
 _AROUND = "\"'[]\u201c\u201d\u2018\u2019"
 _IN_ORDER = re.compile(r"<([^<>]*+)>|([^\s<>,;]++)")
 #: The form of nearly every Message-ID field, behind its name: no fold, no encoded word, no comment.

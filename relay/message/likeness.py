@@ -39,8 +39,8 @@ _CYRILLIC = tuple(
         ("iso8859-5", rb"[\xb0-\xcf\xa1]?[\xd0-\xef\xf1]*+|[\xb0-\xcf\xa1]++"),
     )
 )
-#: What Japanese file names and subjects have beyond ASCII: kana, kanji, their punctuation and wide letters,
-#: but not the narrow kana, which is what other charsets look like.
+#: The characters beyond ASCII of Japanese file names and subjects: kana, kanji, their punctuation and wide
+#: letters, but not the narrow kana, which is what other charsets look like.
 _JAPANESE = re.compile(
     "[\u2010-\u2312\u2460-\u266f\u3000-\u30ff\u3220-\u33ff\u4e00-\u9fff\uff01-\uff60\uffe0-\uffe6]*+"
 )

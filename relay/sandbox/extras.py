@@ -69,7 +69,7 @@ class SandboxExtras:
         return self._transcripts.rows()
 
     async def transcript(self, session_id: str) -> Transcript | None:
-        """One session. None if it is not there any more."""
+        """The transcript of a session. Returns None if it is not kept any more."""
         return self._transcripts.get(session_id)
 
     async def transcript_of(self, reference: str) -> Transcript | None:

@@ -134,7 +134,7 @@ class Transcripts:
         return tuple(session.row() for session in reversed(self._sessions.values()))
 
     def get(self, session_id: str) -> Transcript | None:
-        """One session. Returns None if it is not kept."""
+        """The transcript of a session. Returns None if it is not kept any more."""
         session = self._sessions.get(session_id)
         if session is None:
             return None

@@ -28,7 +28,7 @@ class Trick(StrEnum):
 SLOW_SECONDS: Final = 5.0
 #: Requests of a mail to `throttle` that are answered 429.
 THROTTLED: Final = 2
-#: What happens to the mail of each, for a person.
+#: The fate of the mail to each, in words for a person.
 WORDS: Final = {
     Trick.THROTTLE: f"Connect answers 429 {THROTTLED} times, then takes it; the pace slows down for all",
     Trick.SLOW: f"Connect takes {SLOW_SECONDS:g} seconds to answer",

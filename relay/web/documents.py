@@ -47,7 +47,7 @@ class Document:
     #: The contact that the mail answers, and the Message-IDs that it names.
     related: str = ""
     thread: tuple[str, ...] = ()
-    #: What was left out because the document was too large: "body", "lists", "attributes", "request".
+    #: The parts left out of a document that was too large: "body", "lists", "attributes", "request".
     cut: tuple[str, ...] = field(default=())
 
 

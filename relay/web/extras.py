@@ -125,7 +125,7 @@ class Extras(Protocol):
         """The last sessions, newest first."""
 
     async def transcript(self, session_id: str) -> Transcript | None:
-        """One session. None if it is not there any more."""
+        """The transcript of a session. Returns None if it is not kept any more."""
 
     async def transcript_of(self, reference: str) -> Transcript | None:
         """The session that an entry came in by. None if it is not there any more."""

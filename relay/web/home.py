@@ -34,7 +34,7 @@ class Home:
         self._sessions = Sessions(clock=clock)
         self._key = secrets.token_bytes(32)
         self._people: People | None = None
-        #: What the people were made of.
+        #: The users file and the limits that the people were made of.
         self._made_of: tuple[Path, Limits] | None = None
 
     def build(self, config: Config, stack: AsyncExitStack) -> web.Application:

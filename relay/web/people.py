@@ -74,7 +74,7 @@ class People:
         #: One lane for logins that never passed, and one for those that did.
         self._lanes = {passed: ThreadPoolExecutor(1, "password") for passed in (False, True)}
         self._key = secrets.token_bytes(32)
-        #: What was right, with the hash that it fitted, and until when it counts.
+        #: Digests of passwords that were right, each with the hash that it fitted and the end of its time.
         self._remembered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def verify(self, credentials: Credentials, address: str) -> bool | None:

@@ -236,7 +236,7 @@ class MailView:
 Action = Literal["retry", "hold", "release", "drop"]
 
 
-#: What of an entry somebody reads.
+#: The parts of an entry that somebody reads.
 ReadPart = Literal["mail", "original", "file"]
 
 
