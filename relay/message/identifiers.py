@@ -26,6 +26,9 @@ _LONGEST = 2_048
 _MOST_REFERENCES = 20
 #: Octets of a field's end that hold those references.
 _ENOUGH = 8_192
+#: Brackets and words that are looked at: more than any mail needs for the few that are kept, while thousands
+#: of short ones fit into those octets, and the event loop waits meanwhile.
+_MOST_LOOKED_AT = 64
 
 
 def parse_identifiers(text: str) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ def find_message_id(fields: FieldFinder) -> str | None:
     found = fields.find(b"message-id", most=1)
     if not found:
         return None
-    body = found[0][1][:_LONGEST]
+    body = b"<".join(found[0][1][:_LONGEST].split(b"<", _MOST_LOOKED_AT)[:_MOST_LOOKED_AT])
     return parse_message_id(header_text(body.strip())[0])
 
 
@@ -74,8 +77,10 @@ def find_references(fields: FieldFinder) -> tuple[str, ...]:
     bodies = fields.find(b"in-reply-to", most=most) + fields.find(b"references", most=most)
     if not bodies:
         return ()
-    # All fields share one allowance: thousands of ids fit into each, and the event loop waits meanwhile.
-    text = b"\n".join(body[-_ENOUGH:] for _, body in sorted(bodies))[-_ENOUGH:].decode("ascii", "replace")
+    # All fields share one allowance of octets, of brackets and of words.
+    octets = b"\n".join(body[-_ENOUGH:] for _, body in sorted(bodies))[-_ENOUGH:]
+    octets = b"<".join(octets.rsplit(b"<", _MOST_LOOKED_AT)[-_MOST_LOOKED_AT:])
+    text = b" ".join(octets.rsplit(None, _MOST_LOOKED_AT)[-_MOST_LOOKED_AT:]).decode("ascii", "replace")
     if "@" in _IDENTIFIER.sub(" ", text):  # one without brackets, perhaps
         return tuple(dict.fromkeys(parse_identifiers(text)[-most:]))
     inside = [_BLANK.sub("", part) for part in _IDENTIFIER.findall(text)[-most:]]

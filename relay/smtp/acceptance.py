@@ -65,11 +65,16 @@ class Acceptance:
     #: With LMTP the forward-paths that are refused while others are taken, each with its reply.
     refused: dict[str, Reply] = field(default_factory=dict)
     _header: FieldFinder | None = None
+    _prefix: bytes | None = None
     _envelope: Envelope | None = None
     _destinations: tuple[Destination, ...] | None = None
 
     def prefix(self, head: bytes) -> bytes:
-        """Our own trace header, and on trusted listeners the fields that the mail's header lacks."""
+        """Our own trace header, and on trusted listeners the fields that the mail's header lacks. A second
+        call changes nothing.
+        """
+        if self._prefix is not None:
+            return self._prefix
         settings, spool_id = self.transaction.settings, self.transaction.spool_id
         trace = build_received(self.envelope(), hostname=settings.hostname, spool_id=spool_id)
         found = self._header or self.count_hops(head)
@@ -91,6 +96,7 @@ class Acceptance:
             self.transaction.repairs.update(self.repairs)
             self._envelope = None
         self.trace_size = len(trace)
+        self._prefix = trace
         return trace
 
     def count_hops(self, head: bytes) -> FieldFinder:
@@ -178,6 +184,15 @@ def complete(
         arrived_at=arrived_at,
         author=acceptance.author,
     )
+
+
+def prepare(acceptance: Acceptance, content: Content, *, trim: int) -> None:
+    """Take up a whole mail that is in memory and look at its header, so that `complete` finds both done.
+    Blocks.
+    """
+    content.finish(trim=trim)
+    if not content.failed:
+        acceptance.prefix(content.head)
 
 
 def store_block(acceptance: Acceptance, content: Content, parts: list[bytes], *, trim: int = -1) -> None:

@@ -22,12 +22,13 @@ from relay.smtp.acceptance import (
     begin_acceptance,
     find_disposition,
     log_end,
+    prepare,
     receive,
     reply_to,
     store_block,
 )
 from relay.smtp.actions import Hangup
-from relay.smtp.content import Content
+from relay.smtp.content import CHEAP_BYTES, Content
 from relay.smtp.data import ChunkReader
 from relay.smtp.handler_content import show_mail
 from relay.smtp.handlers import HandlerSession
@@ -179,8 +180,9 @@ class Transfer:
             self._trim = trim
             return
         is_examined = self._handlers is not None or self.acceptance.is_examined()
-        way = self._take_in(trim, is_examined=is_examined)
-        if self.content.moved or is_examined:
+        is_costly = self.content.held > CHEAP_BYTES and self.content.is_costly()
+        way = self._take_in(trim, is_examined=is_examined, is_costly=is_costly)
+        if self.content.moved or is_examined or is_costly:
             self._server.work(way)
             return
         # The fast path: what waits for nothing but the spool needs no task, since the spool calls back.
@@ -188,7 +190,7 @@ class Transfer:
         self._server.step(way)
         self._at_once = False
 
-    async def _take_in(self, trim: int, *, is_examined: bool) -> None:
+    async def _take_in(self, trim: int, *, is_examined: bool, is_costly: bool) -> None:
         """The one way from the end of the data to the reply. Nobody cancels it.
 
         In this order: the last block of a large mail goes to its file (`store_block`), the whole mail is
@@ -200,6 +202,10 @@ class Transfer:
             if content.moved and not content.failed:
                 last = partial(store_block, self.acceptance, content, content.take(), trim=trim)
                 await server.loop.run_in_executor(server.writers, last)
+            elif is_costly and not content.moved:
+                await server.loop.run_in_executor(
+                    server.writers, partial(prepare, self.acceptance, content, trim=trim)
+                )
             elif self.acceptance.signed is not None and content.held > HASHED_AT_ONCE_BYTES:
                 await server.loop.run_in_executor(server.writers, partial(content.finish, trim=trim))
             outcome = await receive(
