@@ -74,6 +74,7 @@ FLOORS = {
     "relay.scan.model": 1,
     # 2, edges: one outside thing each.
     "relay.config.load": 2,
+    "relay.config.included": 2,
     "relay.config.remembered": 2,
     "relay.config.handlers": 2,  # imports an operator's code, which may do anything
     "relay.faults": 2,

@@ -9,12 +9,22 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
-from relay.check.finding import Finding, ok, warn
+from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
+from relay.config.included import Loaded
 from relay.networks import parse_network
 
 #: The widest network that one site's load balancers need, by IP version; a judgement of ours.
 _WIDEST = {4: 8, 6: 16}
+
+
+def examine_included(loaded: Loaded) -> Iterator[Finding]:
+    """Examine what of the included files is in force."""
+    yield from (fail("include", sentence) for sentence in loaded.kept)
+    if loaded.config.include and not loaded.kept:
+        files = len(loaded.texts)
+        level = ok if files else warn
+        yield level("include", f"{files} files ({', '.join(loaded.config.include)})")
 
 
 def examine_routes(config: Config) -> Iterator[Finding]:

@@ -18,13 +18,14 @@ import click
 
 from relay.check import Service, examine
 from relay.check.finding import Finding, Level, fail, ok
+from relay.check.rules import examine_included
 from relay.check.service import borrowed_environment, examine_program, find_service, run_as_service
 from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.audited import auditing, build_action, reason_option
 from relay.cli.entries import echo_note, encode_json, printable
 from relay.cli.live import Live, ask_live, makes_contacts
-from relay.config.load import find_config, is_of_environment, load_config
+from relay.config.load import find_config, is_of_environment, load_all, load_config
 from relay.errors import ConfigError
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -126,20 +127,30 @@ def check_command(
         code = _pass_on(unit, config_path, arguments, output)
         if code is not None:
             ctx.exit(1 if output.failed else code)
+    service_unit = unit if as_service else None
+    _examine_all(config_path, output, remote=not offline, alarm=alarm, unit=service_unit)
+    ctx.exit(1 if output.failed else 0)
+
+
+def _examine_all(
+    config_path: str | None, output: _Output, *, remote: bool, alarm: bool, unit: Unit | None
+) -> None:
+    """Show the findings about the configuration, and about all that it names."""
     try:
-        config = load_config(config_path)
+        loaded = load_all(config_path, checked=True)
     except ConfigError as exc:
         for sentence in exc.sentences:
             output.show(fail("config", sentence))
-    else:
-        file = find_config(config_path)
-        alone = is_of_environment(config_path)
-        output.show(ok("config", "the environment alone (RELAY_...)" if alone else file))
-        service = Service(unit=unit, file=Path(file)) if unit is not None and as_service else None
-        now = datetime.now(UTC)
-        for finding in examine(config, now=now, remote=not offline, alarm=alarm, service=service):
-            output.show(finding)
-    ctx.exit(1 if output.failed else 0)
+        return
+    file = find_config(config_path)
+    alone = is_of_environment(config_path)
+    output.show(ok("config", "the environment alone (RELAY_...)" if alone else file))
+    service = Service(unit=unit, file=Path(file)) if unit is not None else None
+    now = datetime.now(UTC)
+    for finding in examine_included(loaded):
+        output.show(finding)
+    for finding in examine(loaded.config, now=now, remote=remote, alarm=alarm, service=service):
+        output.show(finding)
 
 
 def _ask_live(unit: Unit | None, config_path: str | None, wanted: Live, because: str) -> bool:

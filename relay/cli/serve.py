@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 from relay.cli import config_option
-from relay.config.load import check_files, load_config, make_data_dir
+from relay.config.load import check_files, load_all, make_data_dir
 from relay.errors import ConfigError
 
 
@@ -28,7 +28,8 @@ def serve_command(
 
     SIGTERM stops in the direction of flow and loses nothing; SIGHUP reads the configuration again.
     """
-    config = load_config(config_path)
+    loaded = load_all(config_path, checked=True)
+    config = loaded.config
     sentences = check_files(config)
     if sentences:
         raise ConfigError(*sentences)
@@ -41,4 +42,4 @@ def serve_command(
         raise ConfigError(*sentences)
     from relay.daemon.supervisor import serve  # noqa: PLC0415 - see above
 
-    ctx.exit(serve(config, config_path=config_path, role=role))
+    ctx.exit(serve(loaded, config_path=config_path, role=role))

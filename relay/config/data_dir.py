@@ -16,3 +16,5 @@ REFUSALS = "refusals"
 INSTANCES = "instances.json"
 #: The folder of the receivers' sockets for transcripts of sessions (`relay tail`).
 TAIL = "tail"
+#: The last good version of each included file (`include`), for a start with a broken one.
+INCLUDED = "included.json"

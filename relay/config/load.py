@@ -23,6 +23,8 @@ from pydantic import ValidationError
 from relay.config.connect import Quota
 from relay.config.environment import CONFIG, lay_over, sets_keys
 from relay.config.handlers import load_handler
+from relay.config.included import Inclusion, Loaded, find_included, load_remembered, read_patterns
+from relay.config.lists import ListSource
 from relay.config.model import Config
 from relay.config.sentences import build_sentences, show
 from relay.config.words import check_hostname
@@ -55,15 +57,58 @@ def load_config(path: str | None, *, environ: Mapping[str, str] = os.environ) ->
     Raises:
         ConfigError: one sentence for each mistake.
     """
+    return load_all(path, environ=environ).config
+
+
+def load_all(
+    path: str | None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    remembered: Mapping[str, str] | None = None,
+    checked: bool = False,
+) -> Loaded:
+    """The configuration of this daemon, and what of its included files is in force.
+
+    A broken one of those is left at its version of `remembered`, or of `data_dir/included.json`. If
+    `checked`, one whose lists cannot be read is broken, too.
+
+    Raises:
+        ConfigError: one sentence for each mistake.
+    """
     alone = is_of_environment(path, environ)
-    data = {} if alone else _read(find_config(path, environ))
+    main = find_config(path, environ)
+    data = {} if alone else _parse(main, _read(main))[1]
     origins, sentences = lay_over(data, environ)
+
+    def make(values: dict[str, Any]) -> Config:
+        return _make(values, origins, sentences, environ)
+
     try:
-        config = read_values(data, origins, sentences)
+        if not (patterns := read_patterns(data)):
+            return Loaded(config=make(data), texts={})
+        if "hostname" not in data:  # asked once, however often the files are joined
+            data["hostname"], wrong = _own_name()
+            sentences += wrong
+        inclusion = Inclusion(
+            data, main=main, parse=_parse, make=make, check=_check_lists if checked else lambda _: ()
+        )
+        paths = find_included(patterns, os.path.dirname(os.path.abspath(main)))  # noqa: PTH100, PTH120 - links stay
+        if remembered is None:
+            remembered = load_remembered(Path(data.get("data_dir", Config.model_fields["data_dir"].default)))
+        return inclusion.load(paths, remembered)
     except ConfigError as exc:
         if alone:  # perhaps the file was lost, and only a few keys stand in the environment
             raise ConfigError(*exc.sentences, _say_missing(DEFAULT_PATH)) from None
         raise
+
+
+def _make(
+    data: dict[str, Any],
+    origins: Mapping[tuple[str | int, ...], str],
+    sentences: tuple[str, ...],
+    environ: Mapping[str, str],
+) -> Config:
+    config = read_values(data, origins, sentences)
     # The Region of a profile is known to botocore alone: `relay check` and the pace look at it.
     region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or ""
     if torn := config.torn_quotas(Quota(account="", region=region)):
@@ -107,22 +152,27 @@ def _own_name() -> tuple[str, tuple[str, ...]]:
         return "localhost", (f"hostname: this machine calls itself {show(name)}, {right}",)
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> bytes:
     try:
-        octets = Path(path).read_bytes()
-        text = octets.decode()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise ConfigError(_say_missing(path)) from None
     except OSError as exc:
         raise ConfigError(
             f"{path}: cannot be read ({exc.strerror}); make it readable for the user relay runs as"
         ) from None
+
+
+def _parse(path: str, octets: bytes) -> tuple[str, dict[str, Any]]:
+    """The text of a file, and its values."""
+    try:
+        text = octets.decode()
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: byte {exc.start} is not UTF-8; TOML is written in UTF-8") from None
     if octets.startswith(BOM_UTF8):
         raise ConfigError(f"{path}: {_MARKED}")
     try:
-        return tomllib.loads(text)
+        return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}, {_say_syntax(str(exc), text)}") from None
 
@@ -150,7 +200,7 @@ def check_files(config: Config) -> tuple[str, ...]:
     return (
         *_check_tls(config),
         *_check_users(config),
-        *_check_lists(config),
+        *_check_lists(config.lists),
         *_check_data_dir(config.data_dir),
         *_check_hooks(config),
         *_check_otel(config),
@@ -255,9 +305,9 @@ def _check_users_file(key: str, path: Path) -> tuple[str, ...]:
     )
 
 
-def _check_lists(config: Config) -> tuple[str, ...]:
+def _check_lists(lists: Mapping[str, ListSource]) -> tuple[str, ...]:
     """The mistakes in the files of lists that keep a start from reading them; a wrong line is none."""
-    files = {f"lists.{name}.file": source.file for name, source in config.lists.items()}
+    files = {f"lists.{name}.file": source.file for name, source in lists.items()}
     return tuple(
         wrong for key, path in files.items() if path and (wrong := _unreadable(key, path, marked=True))
     )

@@ -46,6 +46,7 @@ from relay.config.words import (
     check_bucket,
     check_handler,
     check_hostname,
+    check_include,
     check_match,
     check_prefix,
     check_route_name,
@@ -203,6 +204,8 @@ class Config(Section):
     hostname: Annotated[str, AfterValidator(check_hostname)] = "localhost"
     data_dir: WholePath = Path("/var/lib/relay")
     max_message_bytes: int = Field(default=41_943_040, ge=65_536, le=157_286_400)
+    #: Read by `relay.config.load`: what stands in those files stands in the tables below.
+    include: tuple[Annotated[str, AfterValidator(check_include)], ...] = ()
     listeners: Annotated[tuple[Listener, ...], Field(min_length=1)] = (Listener(),)
     server: Server = Server()
     limits: Limits = Limits()

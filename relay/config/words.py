@@ -288,6 +288,16 @@ def check_path(value: Path) -> Path:
 WholePath = Annotated[Path, AfterValidator(check_path)]
 
 
+def check_include(value: str) -> str:
+    """The path of files to include, with wildcards in the name of the file alone."""
+    folder, _, name = value.rpartition("/")
+    if not name.strip(".") or "\0" in value or any(letter in folder for letter in "*?[") or "**" in name:
+        raise ValueError(
+            'names no files; write it like "routes.d/*.toml", with "*" in the name of the file alone'
+        )
+    return value
+
+
 def check_url(value: str) -> str:
     """The http or https URL, which has a host."""
     parts = urlsplit(value)

@@ -19,9 +19,9 @@ from typing import Literal
 
 import relay
 from relay import telemetry
-from relay.config import Config
+from relay.config.included import Loaded, remember
 from relay.config.listener import list_places
-from relay.config.load import check_files, load_config
+from relay.config.load import check_files, load_all
 from relay.daemon import systemd
 from relay.daemon.calm_alarms import CalmAlarms
 from relay.daemon.forked import Forked, fork_children
@@ -60,8 +60,9 @@ _METRICS_SECONDS = 3.0
 class Supervisor:
     """The processes of one `relay serve`."""
 
-    def __init__(self, config: Config, *, config_path: str | None, role: Role) -> None:
-        self._config = config
+    def __init__(self, loaded: Loaded, *, config_path: str | None, role: Role) -> None:
+        self._config = config = loaded.config
+        self._loaded = loaded
         self._config_path = config_path
         self._role = role
         self._receivers = config.server.receivers or os.cpu_count() or 1
@@ -110,6 +111,7 @@ class Supervisor:
             data_dir=str(config.data_dir),
             version=relay.__version__,
         )
+        self._remember_files()
         self._handle_signals()
         try:
             if self._role != "deliver":
@@ -217,22 +219,30 @@ class Supervisor:
         """
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}")
         try:
-            config = load_config(self._config_path)
-            if sentences := check_files(config):
-                raise ConfigError(*sentences)  # noqa: TRY301 - the same fate as what load_config finds
+            loaded = load_all(self._config_path, remembered=self._loaded.texts, checked=True)
+            if sentences := check_files(loaded.config):
+                raise ConfigError(*sentences)  # noqa: TRY301 - the same fate as what load_all finds
         except ConfigError as exc:
             telemetry.config_reloaded(sentences=exc.sentences)
         else:
-            self._go_on_by(config)
+            self._go_on_by(loaded)
         systemd.notify("READY=1")
 
-    def _go_on_by(self, config: Config) -> None:
+    def _remember_files(self) -> None:
+        """Keep the included files that are in force, for a start with a broken one."""
+        telemetry.config_files_kept(sentences=self._loaded.kept)
+        if not remember(self._config.data_dir, self._loaded.texts):
+            telemetry.spool_failed(where="config.included", why="included.json cannot be written")
+
+    def _go_on_by(self, loaded: Loaded) -> None:
+        config = loaded.config
         if changed := [key for key in _FIXED if getattr(config, key) != getattr(self._config, key)]:
             telemetry.config_reloaded(
                 sentences=[f"{key}: a change here needs a restart; nothing was reloaded" for key in changed]
             )
             return
-        self._config = config
+        self._config, self._loaded = config, loaded
+        self._remember_files()
         self._alarms.reload(config)
         self._web.reload(config)
         for child in self._children.values():
@@ -374,13 +384,13 @@ class Supervisor:
         return self._config.server.drain_seconds + _GRACE_SECONDS
 
 
-def serve(config: Config, *, config_path: str | None, role: Role = "all") -> int:
+def serve(loaded: Loaded, *, config_path: str | None, role: Role = "all") -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code. `config_path` is read again at SIGHUP.
 
     Raises:
         ConfigError: a listener cannot be opened.
     """
-    supervisor = Supervisor(config, config_path=config_path, role=role)
+    supervisor = Supervisor(loaded, config_path=config_path, role=role)
     supervisor.fork()
     tune_malloc()  # each child by itself: the workers that read mail keep what the library does
     return asyncio.run(supervisor.run())

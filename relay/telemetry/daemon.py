@@ -16,7 +16,14 @@ from relay import __version__
 from relay.telemetry import log as logs
 from relay.telemetry.current import current_log
 from relay.telemetry.emf import Samples, build_line
-from relay.telemetry.metrics import ALARMS, BUILD_INFO, HANGS, LOG_LINES_DROPPED, SPANS_DROPPED
+from relay.telemetry.metrics import (
+    ALARMS,
+    BUILD_INFO,
+    FILES_KEPT,
+    HANGS,
+    LOG_LINES_DROPPED,
+    SPANS_DROPPED,
+)
 from relay.vocabulary import AlarmKind
 
 
@@ -96,6 +103,15 @@ def config_reloaded(*, sentences: Sequence[str] = ()) -> None:
         current_log().error("config.refused", why=list(sentences))
     else:
         current_log().info("config.reloaded")
+
+
+def config_files_kept(*, sentences: Sequence[str]) -> None:
+    """Some included files are wrong, as `sentences` say: each stays at its last good version, or is left out,
+    while all others are in force. None ends that.
+    """
+    FILES_KEPT.set(len({sentence.partition(": ")[0] for sentence in sentences}))
+    if sentences:
+        current_log().error("config.files_kept", why=list(sentences))
 
 
 def operator_action(

@@ -131,6 +131,10 @@ SPOOL_DISK_FULL = Known(
 SPOOL_LOG_BYTES = Known("relay_spool_log_bytes", "Octets of the log of the database (WAL).")
 LEDGER_ROWS = Known("relay_ledger_rows", "Records of the ledger.")
 LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop within a minute.")
+FILES_KEPT = Known(
+    "relay_config_files_kept",
+    "Included files that are wrong: each stays at its last good version, or left out.",
+)
 HANGS = Counter("relay_hangs", "Processes of the daemon that hung and were ended.")
 LOG_LINES_DROPPED = Counter("relay_log_lines_dropped", "Lines of the log that its sink did not take in time.")
 WEB_REQUESTS = Counter(

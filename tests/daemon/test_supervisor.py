@@ -313,6 +313,38 @@ def test_bad_configuration_keeps_the_old_one(box, shared):
     until(lambda: subjects(box.contacts()) == ["Mail still"])
 
 
+def test_reload_leaves_a_broken_file_alone(box, shared, tmp_path):
+    """SIGHUP with a broken included file: the others are in force, and it stays at its last good version."""
+
+    def write(name, line):
+        (tmp_path / f"{name}.toml").write_text(f'[[routes]]\n{line}\ndestination = "support@example.com"\n')
+
+    def reload(event):
+        shared.forget()
+        shared.process.send_signal(signal.SIGHUP)
+        return shared.wait_for(event)
+
+    shared.config_path.write_text(f'include = ["{tmp_path}/*.toml"]\n{shared.config_path.read_text()}')
+    write("a", 'match = ["a@tenants.example"]')
+    write("b", 'match = ["b@tenants.example"]')
+    reload("config.reloaded")
+    write("a", "match = 3")
+    write("b", 'match = ["b@tenants.example", "b2@tenants.example"]')
+    assert str(tmp_path / "a.toml") in reload("config.files_kept")["why"][0]
+    kept = json.loads((shared.data_dir / "included.json").read_text())
+    assert "a@tenants.example" in kept[str(tmp_path / "a.toml")]
+
+    def is_taken():
+        try:
+            send(shared.port, build_mail("both"), ["a@tenants.example", "b2@tenants.example"])
+        except smtplib.SMTPRecipientsRefused:
+            return False
+        return True
+
+    until(is_taken)
+    until(lambda: subjects(box.contacts()) == ["Mail both"] * 2)
+
+
 def test_reload_does_not_part_the_two_halves(box, shared, tmp_path):
     """SIGHUP with another data_dir is refused: a deliverer that crashes later still has the spool of the
     receivers.
