@@ -122,6 +122,10 @@ class Blame(StrEnum):
     SERVICE = "service"
 
 
+#: The words of `RemoteError.code` for a connection that failed, or brought no answer.
+_NO_ANSWER = frozenset({"timeout", "unreachable", "tls"})
+
+
 class RemoteError(RelayError):
     """S3 or Connect refused a call, or did not answer."""
 
@@ -151,3 +155,8 @@ class RemoteError(RelayError):
         #: "".
         self.reason = reason
         self.blame = blame
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Returns whether no answer came at all, so that nothing shows that the service is reached."""
+        return self.code in _NO_ANSWER

@@ -146,6 +146,8 @@ class AlarmKind(StrEnum):
     DNS_AWAY = "dns_away"
     #: A scanner gives a receiver no answers: one alarm for each of "clamd" and "rspamd", by the supervisor.
     SCANNER_AWAY = "scanner_away"
+    #: No node of a fleet has delivered for five leases; the supervisor of each node raises it.
+    DELIVERER_SILENT = "deliverer_silent"
     #: A receiver or the deliverer hung, and was ended: one alarm for each of them.
     HUNG = "hung"
     #: Nothing is wrong: `relay alarms test` or `relay check --alarm` tries the receivers.

@@ -53,6 +53,7 @@ FLOORS = {
     "relay.spool.change": 1,
     "relay.spool.interface": 2,  # its futures are of asyncio
     "relay.spool.clock": 1,
+    "relay.spool.nodes": 1,
     "relay.spool.page": 1,
     "relay.spool.raw_file": 1,
     "relay.spool.duplicates": 1,

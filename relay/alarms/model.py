@@ -43,6 +43,7 @@ _SEVERITIES = {
     AlarmKind.DISK_FULL: Severity.CRITICAL,
     AlarmKind.SERVICE_AWAY: Severity.CRITICAL,
     AlarmKind.HUNG: Severity.CRITICAL,
+    AlarmKind.DELIVERER_SILENT: Severity.CRITICAL,
     AlarmKind.POLICY_HELD: Severity.WARNING,
     AlarmKind.TEMPLATE_REFUSED: Severity.WARNING,
     AlarmKind.LOG_LARGE: Severity.WARNING,

@@ -1,5 +1,5 @@
 """The alarms about what any receiver may meet, raised by the supervisor, which alone hears of every receiver:
-no free place for a session, no answers of the DNS or of a scanner.
+no free place for a session, no answers of the DNS or of a scanner, no node of a fleet that delivers.
 
 Owns when they are raised and ended. Such troubles come and go within seconds, receiver by receiver, so an
 alarm is raised with the first report, and ends only when no receiver had any for a minute.
@@ -22,6 +22,7 @@ _KINDS = {
     "dns": AlarmKind.DNS_AWAY,
     "clamd": AlarmKind.SCANNER_AWAY,
     "rspamd": AlarmKind.SCANNER_AWAY,
+    "deliverer": AlarmKind.DELIVERER_SILENT,
 }
 
 
@@ -87,6 +88,9 @@ class CalmAlarms:
         if kind is AlarmKind.DNS_AWAY:
             service = ""
             detail = f"the origin of mail cannot be checked: {why}" if why else "a DNS server answers again"
+        elif kind is AlarmKind.DELIVERER_SILENT:
+            service = ""
+            detail = f"mail is accepted, and waits: {why}" if why else "a node of the fleet delivers again"
         else:
             detail = f"mail is not scanned by {service}: {why}" if why else f"{service} scans mail again"
         self._tell(Alarm(kind=kind, raised=bool(why), detail=detail, subject=service))

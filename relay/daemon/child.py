@@ -38,6 +38,7 @@ from relay.daemon.messages import (
 )
 from relay.daemon.stacks import write_stacks_to
 from relay.errors import ConfigError, SpoolError
+from relay.spool.opening import tell_moved
 from relay.telemetry.metrics import INTAKE_CLOSED, LOOP_LAG
 
 #: Seconds between two looks at what keeps mail out: sooner than a load balancer asks.
@@ -208,5 +209,5 @@ async def _watch_place(half: Half, config: Config, link: Link) -> None:
     while not moved:
         await asyncio.sleep(_PLACE_SECONDS)
         moved = await asyncio.to_thread(half.has_moved)
-    telemetry.child_cannot_work(why=f"another spool lies in {config.data_dir} than was opened: begins anew")
+    telemetry.child_cannot_work(why=f"{tell_moved(config)}: begins anew")
     link.close()

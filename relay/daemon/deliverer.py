@@ -21,6 +21,7 @@ from relay.config.remembered import DiscoveredFile
 from relay.daemon.action_log import tell_actions
 from relay.daemon.child import descriptors, run_child
 from relay.daemon.messages import Start
+from relay.daemon.reach import ReachWatch
 from relay.delivery.attempt import Delivery
 from relay.delivery.discovery import Discovery
 from relay.delivery.holds import end_unused_holds
@@ -49,6 +50,7 @@ class Deliverer:
     """The delivering half."""
 
     def __init__(self, template: ForkedTemplate | None = None) -> None:
+        self._config: Config
         self._stack = AsyncExitStack()
         self._template = template
         self._outbox: Outbox | None = None
@@ -64,7 +66,7 @@ class Deliverer:
 
     async def start(self, order: Start) -> None:
         """Take back the entries that a dead deliverer left leased, then deliver."""
-        config = order.config
+        config = self._config = order.config
         begin_deliverer(route.name for route in config.routes)
         self._outbox = open_outbox(config)
         now = self._outbox.now()
@@ -99,6 +101,7 @@ class Deliverer:
             asyncio.create_task(self._count(self._outbox)),
             asyncio.create_task(tell_actions(self._outbox, self._stopped)),
             asyncio.create_task(self._watch_credentials(self._runner, self._clients.credentials)),
+            asyncio.create_task(self._open_reach(self._outbox, self._clients, self._runner).run()),
         ]
         for task in self._tasks:
             task.add_done_callback(_must_not_fail)
@@ -125,6 +128,16 @@ class Deliverer:
             away=lambda: runner.away,
             templates=lambda: self._templates.known,
             missing=missing,
+        )
+
+    def _open_reach(self, outbox: Outbox, clients: Clients, runner: Runner) -> ReachWatch:
+        return ReachWatch(
+            lambda: self._config,
+            outbox,
+            runner.services.reached,
+            find_client=clients.abroad.find,
+            steady=time.monotonic,
+            wait=partial(is_set_within, self._stopped),
         )
 
     async def _count(self, outbox: Outbox) -> None:
@@ -202,6 +215,7 @@ class Deliverer:
         """
         if self._runner and self._watch and self._discovery and self._outbox:
             await end_unused_holds(self._outbox, {route.name for route in config.routes})
+            self._config = config
             self._templates.clear()
             self._discovery.reload(config)
             self._runner.reload(self._delivery(config), config.deliver)

@@ -31,7 +31,7 @@ class Receiver:
 
     async def start(self, order: Start) -> None:
         """Open the spool, then the listeners: no peer is greeted before there is a place for mail."""
-        self._intake = open_intake(order.config)
+        self._intake = open_intake(order.config, process=f"receiver-{order.index}")
         with diagnosed(order.config, files=True):
             self._server = Listeners(
                 config=order.config,
@@ -60,8 +60,10 @@ class Receiver:
         return ""
 
     def away(self) -> Mapping[str, str]:
-        """The services that give no answers about mail, and why."""
-        return self._server.away if self._server else {}
+        """The services that give no answers about mail, and why; and "deliverer" while no node delivers."""
+        away = self._server.away if self._server else {}
+        why = self._intake.undelivered() if self._intake else ""
+        return {**away, "deliverer": why} if why else away
 
     def has_moved(self) -> bool:
         """Returns whether another spool lies where the open one was."""

@@ -15,6 +15,7 @@ from relay import telemetry
 from relay.config.model import Deliver
 from relay.delivery.outage import CREDENTIALS, Outages
 from relay.delivery.outcome import Delivered, Failed, Outcome
+from relay.delivery.reach import Reached
 from relay.errors import RemoteError, SpoolError
 from relay.spool.interface import Outbox
 from relay.spool.model import Entry
@@ -34,6 +35,8 @@ class Services:
         """`now` is the wall clock; `steady` is a clock in seconds that nobody can set."""
         self._outbox = outbox
         self._outages = Outages(limits)
+        #: The way to Connect, as attempts and questions show it.
+        self.reached = Reached()
         self._now = now
         self._steady = steady
 
@@ -69,6 +72,7 @@ class Services:
             did = {"connect"} if isinstance(outcome, Delivered) else set()
             answered = frozenset(did | ({"s3"} if outcome.stored else set())) - outcome.apart
             recalled = outcome.recalled
+        self.reached.judge(outcome, begun_at=begun_at, now=self._steady())
         with self._telling():
             judgement = self._outages.judge(
                 entry.reference,

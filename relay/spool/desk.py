@@ -30,6 +30,7 @@ from relay.spool.model import (
     State,
     Submission,
 )
+from relay.spool.nodes import Beat
 from relay.spool.page import EntryPage, EntryQuery, Listed
 
 #: A day after every day.
@@ -246,6 +247,12 @@ class Desk(Protocol):
 
     def paused(self) -> Paused:
         """The pauses and holds that are in force."""
+
+    def nodes(self) -> Sequence[Beat]:
+        """The last sign of life of every process of the nodes that share this spool; none if no other node
+        may.
+        """
+        return ()
 
     def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:
         """Write all of the spool into a new archive, while mail flows on; `restore_spool` reads it. The

@@ -27,6 +27,7 @@ from typing import Protocol
 
 from relay.envelope import SpoolId
 from relay.spool.audit import Audited
+from relay.spool.lead import Lead, Witness
 from relay.spool.model import (
     Aged,
     DayCount,
@@ -51,7 +52,7 @@ class Wake(Protocol):
         """Return when rung, at once if rung since the last wait, or after the time-out."""
 
 
-class Intake(Protocol):
+class Intake(Witness, Protocol):
     """The receiving half's view of the spool."""
 
     def new_id(self) -> SpoolId:
@@ -118,7 +119,7 @@ class Intake(Protocol):
         """Commit all mails whose `put` has begun, then close; harmless when called twice."""
 
 
-class Outbox(Protocol):
+class Outbox(Lead, Protocol):
     """The delivering half's view of the spool. A change under a lease that was lost raises LeaseLostError."""
 
     def now(self) -> datetime:
@@ -133,12 +134,6 @@ class Outbox(Protocol):
         """Keep how far both clocks are. Returns the step of the wall clock that is doubted, in seconds,
         negative when back; 0.0 if none is.
         """
-
-    def leads(self) -> bool:
-        """Returns whether this process is the one that delivers. Others stand by: they claim nothing, and
-        send no alarms.
-        """
-        return True
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         """Put the entries that dead runners left leased back into the queue, and sweep S2.

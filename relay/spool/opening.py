@@ -32,10 +32,13 @@ from relay.spool.model import State
 from relay.timing import MACHINE, Clocks
 
 
-def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHINE) -> Intake:
+def open_intake(
+    config: Config, *, by_hand: bool = False, process: str = "", clocks: Clocks = MACHINE
+) -> Intake:
     """The receiving half's view; makes the spool if there is none. Open it after any fork.
 
-    With `by_hand` it is opened for a command: an older spool is left as it is.
+    With `by_hand` it is opened for a command: an older spool is left as it is. `process` is the name of a
+    receiver among the processes of its node, under which nodes that share a spool know it.
 
     Raises:
         SpoolOlderError: by hand, and the daemon must be restarted first.
@@ -45,7 +48,7 @@ def open_intake(config: Config, *, by_hand: bool = False, clocks: Clocks = MACHI
     if config.fleet.table:
         from relay.spool.fleet.intake import FleetIntake  # noqa: PLC0415 - only a fleet needs it
 
-        return FleetIntake(config, clocks=clocks)
+        return FleetIntake(config, process=process, clocks=clocks)
     with diagnosed(config, files=True):
         return LocalIntake(config, by_hand=by_hand, clocks=clocks)
 
@@ -79,6 +82,13 @@ def open_desk(config: Config, *, clocks: Clocks = MACHINE) -> Desk:
         return FleetDesk(config, clocks=clocks)
     with diagnosed(config, files=True):
         return LocalDesk(config, clocks=clocks)
+
+
+def tell_moved(config: Config) -> str:
+    """The sentence about a spool that is no longer there for the process that opened it (`has_moved`)."""
+    if config.fleet.table:
+        return "this node delivers no more for the fleet"
+    return f"another spool lies in {config.data_dir} than was opened"
 
 
 @contextmanager

@@ -47,7 +47,7 @@ from relay.telemetry.deliveries import (
     service_moved,
 )
 from relay.telemetry.emf import Samples, read_samples
-from relay.telemetry.fleet import fleet_led, fleet_lost
+from relay.telemetry.fleet import fleet_led, fleet_lost, fleet_resigned, fleet_silent
 from relay.telemetry.hooks import (
     hook_attributes_dropped,
     hook_blocked,
@@ -143,6 +143,8 @@ __all__ = [
     "fault_caught",
     "fleet_led",
     "fleet_lost",
+    "fleet_resigned",
+    "fleet_silent",
     "flush_log",
     "gate_moved",
     "handshake_failed",

@@ -130,6 +130,9 @@ SPOOL_DISK_FULL = Known(
 )
 SPOOL_LOG_BYTES = Known("relay_spool_log_bytes", "Octets of the log of the database (WAL).")
 LEDGER_ROWS = Known("relay_ledger_rows", "Records of the ledger.")
+DELIVERER_SILENT = Known(
+    "relay_deliverer_silent_seconds", "Seconds for which no node of the fleet has shown that it delivers."
+)
 LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop within a minute.")
 FILES_KEPT = Known(
     "relay_config_files_kept",

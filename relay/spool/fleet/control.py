@@ -32,6 +32,8 @@ class Control:
     paused: Paused
     #: The names of the routes of all mail.
     routes: frozenset[str]
+    #: Epoch and version of the leader's record; None if there is none.
+    leader: tuple[int, int] | None = None
 
 
 def parse_subject(subject: str) -> tables.Key:
@@ -60,6 +62,7 @@ def read_control(items: Iterable[Item]) -> Control:
     routes: list[str] = []
     holds: list[Hold] = []
     names: frozenset[str] = frozenset()
+    leader: tuple[int, int] | None = None
     for item in items:
         sort = item.get(tables.SORT)
         with Reader(item) as read:
@@ -69,6 +72,8 @@ def read_control(items: Iterable[Item]) -> Control:
                 delivery = True
             elif sort == tables.ROUTES:
                 names = found if isinstance(found := read.value("names"), frozenset) else frozenset()
+            elif sort == tables.LEADER:
+                leader = read.number("epoch"), read.number("rvn")
             elif read.has("held"):
                 since, route = from_microseconds(read.number("since")), read.text("held")
                 holds.append(
@@ -89,6 +94,7 @@ def read_control(items: Iterable[Item]) -> Control:
             holds=tuple(sorted(holds, key=lambda hold: hold.route)),
         ),
         routes=names,
+        leader=leader,
     )
 
 

@@ -20,7 +20,7 @@ from relay.spool.archive import BackedUp, Progress
 from relay.spool.audit import Audited, AuditFilter, Stage, tell_all_left
 from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
-from relay.spool.fleet import aging, audit, changes, control, days, fence, listing, questions
+from relay.spool.fleet import aging, audit, beats, changes, control, days, fence, listing, questions
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
 from relay.spool.fleet.running import key_of
@@ -41,6 +41,7 @@ from relay.spool.model import (
     State,
     Submission,
 )
+from relay.spool.nodes import Beat
 from relay.spool.page import EntryPage, EntryQuery, Listed
 from relay.timing import MACHINE, Clocks
 
@@ -268,6 +269,9 @@ class FleetDesk(Desk):
 
     def actions(self, wanted: AuditFilter) -> Sequence[Audited]:
         return self._ask(audit.read(self._store, wanted))
+
+    def nodes(self) -> Sequence[Beat]:
+        return self._ask(beats.look(self._store))
 
     def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:  # noqa: ARG002 - there is no archive
         raise SpoolError(

@@ -23,8 +23,10 @@ from relay.errors import SpoolError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.fleet import control, days, tables
 from relay.spool.fleet.accept import MOST_WAYS, Planned, build_actions, plan, read_reasons
+from relay.spool.fleet.beats import Heart
 from relay.spool.fleet.cache import CacheFile
 from relay.spool.fleet.conversations import is_answer
+from relay.spool.fleet.silence import Silence, tell_silence
 from relay.spool.fleet.store import Store, new_op
 from relay.spool.ids import IdMaker, build_mark
 from relay.spool.interface import Intake
@@ -46,7 +48,8 @@ _SMALL_BYTES = 262_144
 class FleetIntake(Intake):
     """The `Intake` over a table and S3; one in each process, used from one event loop."""
 
-    def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
+    def __init__(self, config: Config, *, process: str = "", clocks: Clocks = MACHINE) -> None:
+        """`process` is the name of this process among those of its node; without one it is not listed."""
         self._config = config
         self._folder = config.data_dir / "fleet"
         self._store = Store(config, clocks=clocks)
@@ -55,6 +58,9 @@ class FleetIntake(Intake):
         self._closed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._paused = False
+        self._heart = Heart(self._store, process) if process else None
+        self._silence = Silence()
+        self._silent_seconds = 0.0
         #: The routes that the table is known to name.
         self._named: set[str] = set()
         #: Mails without a Message-ID whose 250 is on its way, with the keys of their guards.
@@ -110,6 +116,8 @@ class FleetIntake(Intake):
         receipt, entries = await self._commit(planned)
         fault_point("fleet.put.committed")
         telemetry.entries_accepted(entries=entries)
+        if self._heart and entries:
+            self._heart.accepted += 1
         if receipt.duplicate:
             await self._forget_raw(submission.spool_id)
         if submission.message_id is None:
@@ -250,14 +258,25 @@ class FleetIntake(Intake):
         return self._paused
 
     async def _look(self) -> None:
-        """Look at the pauses until the end; while that fails, the last look counts."""
+        """Look at the pauses and at the leader's record until the end; while that fails, the last look
+        counts.
+        """
         while True:
             try:
-                self._paused = (await control.look(self._store)).paused.intake
+                looked = await control.look(self._store)
             except SpoolError as exc:
                 telemetry.spool_failed(where="fleet.control", why=str(exc))
+            else:
+                self._paused = looked.paused.intake
+                self._silent_seconds = self._silence.see(looked.leader, at=self._store.clock.steady())
+                telemetry.fleet_silent(seconds=self._silent_seconds)
+                if self._heart:
+                    await self._heart.beat()
             if await is_set_within(self._closed, _LOOK_SECONDS):
                 return
+
+    def undelivered(self) -> str:
+        return tell_silence(self._silent_seconds, lease_seconds=self._config.fleet.lease_seconds)
 
     def has_moved(self) -> bool:
         return False
@@ -270,6 +289,8 @@ class FleetIntake(Intake):
             self._looking.cancel()
             await asyncio.wait({self._looking})
             self._looking = None
+        if self._heart:
+            await self._heart.stop()
         await self._store.close()
 
 

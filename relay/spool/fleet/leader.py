@@ -6,6 +6,7 @@ never rests on it, because every change of an entry has the leader's epoch in it
 
     acquire   no record: make it with epoch 1. A record unchanged for a whole lease, or released: raise its
               epoch, if it is still the same
+    resign    release it to the other nodes: this one stays out for five minutes
     renew     four times in a lease, by the same record alone
     deadline  0.8 of a lease after the *question* of the last renewal; after it nothing more is sent
     lost      the record is another's, or the deadline has passed: this is final
@@ -23,6 +24,7 @@ from relay.aws.database import Condition, Put, Update
 from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
 from relay.spool.fleet import tables
 from relay.spool.fleet.items import Reader
+from relay.spool.fleet.silence import Silence
 from relay.spool.fleet.store import Store, new_op
 from relay.timing import is_set_within
 
@@ -31,6 +33,10 @@ _KEY: Final = (tables.CONTROL, tables.LEADER)
 _TRUSTED = 0.8
 _RENEWALS = 4
 _LOOKS = 6
+#: The longest pause between two looks of a standby: mail waits for it after an orderly stop of the leader.
+_LOOK_SECONDS = 1.0
+#: Seconds for which a node that resigned leaves the lead to others (it does not reach Connect).
+_OUT_SECONDS = 300.0
 _SECOND = 1_000_000
 
 
@@ -45,6 +51,8 @@ class Lease:
     #: Raised by every renewal.
     version: int
     is_released: bool
+    #: True if it was released because its node does not reach Connect.
+    is_resigned: bool = False
 
 
 class Leadership:
@@ -66,6 +74,7 @@ class Leadership:
         self._acquiring = asyncio.Lock()
         #: The record as this process has seen it last, and since when it is the same.
         self._seen: tuple[Lease, int] | None = None
+        self._silence = Silence()
 
     @property
     def holds(self) -> bool:
@@ -110,20 +119,28 @@ class Leadership:
                     trouble = exc
                 if patience_seconds is not None and steady() - begun > patience_seconds * _SECOND:
                     raise trouble
-                await asyncio.sleep(self._seconds / _LOOKS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads looks
+                pause = min(self._seconds / _LOOKS, _LOOK_SECONDS)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads looks
             if self._keeping is None:
                 self._keeping = asyncio.create_task(self._keep())
 
     async def _try(self) -> bool:
         """One look at the record, and a take-over if it is time. Returns whether this process leads."""
         lease = await self.look()
+        now = self._store.clock.steady()  # after the answer: the lease counts as late as it can be
+        record = None if lease is None else (lease.epoch, lease.version)
+        telemetry.fleet_silent(seconds=self._silence.see(record, at=now))
         if lease is None:
             return await self._begin(None)
-        now = self._store.clock.steady()  # after the answer: the lease counts as late as it can be
         if self._seen is None or self._seen[0] != lease:
             self._seen = (lease, now)
-        silent = now - self._seen[1] > self._seconds * _SECOND
-        return await self._begin(lease) if silent or lease.is_released else False
+        return await self._begin(lease) if self._is_free(lease, now - self._seen[1]) else False
+
+    def _is_free(self, lease: Lease, unchanged: int) -> bool:
+        """Returns whether a lease that has been the same for so many microseconds may be taken."""
+        if lease.is_resigned and lease.node == self._store.node:
+            return unchanged > _OUT_SECONDS * _SECOND
+        return lease.is_released or unchanged > self._seconds * _SECOND
 
     async def look(self) -> Lease | None:
         """The record as it is now. Returns None if there is none."""
@@ -138,6 +155,7 @@ class Leadership:
                 epoch=read.number("epoch"),
                 version=read.number("rvn"),
                 is_released=read.flag("released"),
+                is_resigned=read.flag("resigned"),
             )
 
     @property
@@ -175,6 +193,7 @@ class Leadership:
         self._deadline = asked_at + int(self._seconds * _TRUSTED * _SECOND)
         self.took_over = before is not None and not before.is_released
         self.epoch = epoch
+        telemetry.fleet_silent(seconds=0.0)
         telemetry.fleet_led(epoch=epoch, after=before.node if before else "")
         return True
 
@@ -226,8 +245,10 @@ class Leadership:
         self._lost = why
         telemetry.fleet_lost(epoch=self.epoch, why=why)
 
-    async def release(self) -> None:
-        """End the lease, so that another node need not wait for it; harmless when called twice."""
+    async def release(self, *, resigned: bool = False) -> None:
+        """End the lease, so that another node need not wait for it; harmless when called twice. Where this
+        node has `resigned`, another is to take it.
+        """
         self._ended.set()
         if self._keeping is not None:
             await asyncio.wait({self._keeping})
@@ -235,7 +256,12 @@ class Leadership:
         if not self.holds:
             return
         self._lost = "it was released"
-        update = Update(key=_KEY, text="SET #released = :yes", values={"yes": True}, condition=self._mine())
+        update = Update(
+            key=_KEY,
+            text="SET #released = :yes, #resigned = :resigned",
+            values={"yes": True, "resigned": resigned},
+            condition=self._mine(),
+        )
         try:
             await self._store.change(update, seconds=self._call_seconds)
         except SpoolError as exc:  # the others wait for the end of the lease

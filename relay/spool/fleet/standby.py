@@ -12,11 +12,13 @@ from datetime import datetime
 from relay import telemetry
 from relay.config.model import Config
 from relay.errors import SpoolBusyError, SpoolError
-from relay.spool.fleet import control
+from relay.spool.fleet import beats, control
+from relay.spool.fleet.beats import Heart
 from relay.spool.fleet.claims import Claims
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.upkeep import Upkeep
+from relay.spool.nodes import DELIVERER, Reach, find_heir, is_reach_wanted
 from relay.timing import Clocks, is_set_within
 
 
@@ -28,6 +30,9 @@ class Standby(Upkeep):
         self._lease_seconds = config.fleet.lease_seconds
         self._lead = Leadership(self._store, lease_seconds=config.fleet.lease_seconds)
         self._claims = Claims(self._store, self._lead, config)
+        self._heart = Heart(self._store, DELIVERER)
+        #: True once this node has given the lead up, because another reaches Connect.
+        self._resigned = False
         self._closed = asyncio.Event()
         self._recovering: asyncio.Task[None] | None = None
         #: The wait for the lead of another node.
@@ -44,6 +49,36 @@ class Standby(Upkeep):
 
     def leads(self) -> bool:
         return self._lead.holds and self._standing is None
+
+    def is_shared(self) -> bool:
+        return True
+
+    async def wants_reach(self) -> bool:
+        if self._heart.is_due(leads=self.leads()):
+            return True
+        if self.leads():
+            return False
+        try:
+            known = await beats.look(self._store)
+        except SpoolError:
+            return False  # the lead is told of by the same table: there is none to be had
+        return is_reach_wanted(known, node=self._store.node, now=self.now())
+
+    async def note_reach(self, reach: Reach) -> None:
+        if reach.is_reached is not None:
+            asked_again = reach.is_reached and not self.leads()
+            self._heart.note(connect=reach.is_reached, again=asked_again)
+        await self._heart.beat(leads=self.leads())
+        if self._resigned or not self.leads() or reach.is_reached is not False:
+            return
+        try:
+            known = await beats.look(self._store)
+        except SpoolError:
+            return
+        heir = find_heir(known, node=self._store.node, reach=reach, now=self.now())
+        if heir is not None:
+            self._resigned = True
+            telemetry.fleet_resigned(to=heir, seconds=reach.failing_seconds)
 
     async def recover(self, *, now: datetime, blame: bool = False, hung: bool = False) -> int:
         if not await self._led():
@@ -65,7 +100,7 @@ class Standby(Upkeep):
                 if self._lead.is_lost:
                     raise
                 self._standing = asyncio.create_task(self._stand_by())
-        if self._standing is not None:
+        if self._standing is not None or self._resigned:
             return False
         self._begin_recovering()
         return True
@@ -100,7 +135,7 @@ class Standby(Upkeep):
         return await self._claims.end_leases(now=now, everyone=True)
 
     def has_moved(self) -> bool:
-        return self._lead.is_lost and not self._closed.is_set()
+        return (self._lead.is_lost or self._resigned) and not self._closed.is_set()
 
     async def close(self) -> None:
         self._closed.set()
@@ -110,5 +145,6 @@ class Standby(Upkeep):
         if self._recovering is not None:
             await asyncio.wait({self._recovering})
             self._recovering = None
-        await self._lead.release()
+        await self._lead.release(resigned=self._resigned)
+        await self._heart.stop()
         await self._store.close()

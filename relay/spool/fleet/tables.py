@@ -10,6 +10,7 @@ finished. Never does I/O.
     L#<spool id>    E#<number>    the ledger's record of an entry, kept long after the mail
     S#<spool id>    E#<number>    what the page shows of an entry
     CTRL            <subject>     the leader, pauses, holds, names of routes
+    NODES           <process>     the last sign of life of a process of a node
     MEMORY          <name>        what the leader remembers for the next, such as alarms
     AUDIT           <number>      a row of the audit
     ORIGINAL        <instant>     a mail that went out as its original, for a day
@@ -47,6 +48,7 @@ SENT_INDEX: Final = "tok"
 
 CONTROL: Final = "CTRL"
 MEMORY: Final = "MEMORY"
+NODES: Final = "NODES"
 #: Marks of entries that began the last rung by a fault of ours, for the alarms.
 ORIGINALS: Final = "ORIGINAL"
 #: Digits of an instant in a key: keys sort as text, and microseconds have sixteen digits until the year 2286.
@@ -154,6 +156,11 @@ def pause_key(route: str) -> Key:
 def hold_key(route: str) -> Key:
     """The key of a route's hold by an error of configuration."""
     return CONTROL, fit_key(f"{_HELD_ROUTE}{route}")
+
+
+def beat_key(node: str, process: str) -> Key:
+    """The key of the signs of life of one process of a node."""
+    return NODES, fit_key(f"{node}#{process}")
 
 
 def raw_object(prefix: str, spool_id: str) -> str:
