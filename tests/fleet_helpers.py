@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import secrets
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -151,3 +156,85 @@ class FleetSpool:
         for desk in self.desks:
             desk.close()
         client("dynamodb", self.url).delete_table(TableName=self.table)
+
+
+class Gatekeeper(ThreadingHTTPServer):
+    """A way to an emulator on which some operations are denied, as IAM would."""
+
+    daemon_threads = True
+
+    def __init__(self, url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Gate)
+        self.emulator = urlsplit(url)
+        #: Operations of DynamoDB, and of S3 as method and word of the query: "PutItem", "GET versioning".
+        self.denied: set[str] = set()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Gate(BaseHTTPRequestHandler):
+    """One request, passed on or denied."""
+
+    server: Gatekeeper
+    protocol_version = "HTTP/1.1"
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        if operation in self.server.denied:
+            said = json.dumps(
+                {"__type": "com.amazonaws#AccessDeniedException", "message": f"no {operation}"}
+            ).encode()
+            self._answer(400, [("Content-Type", "application/x-amz-json-1.0")], said)
+        elif not operation and self._word() in self.server.denied:
+            self._answer(
+                403,
+                [("Content-Type", "application/xml")],
+                b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+            )
+        else:
+            self._forward(body)
+
+    def _word(self) -> str:
+        query = urlsplit(self.path).query.partition("=")[0].partition("&")[0]
+        return f"{self.command} {query}".strip()
+
+    def _forward(self, body: bytes) -> None:
+        emulator = http.client.HTTPConnection(
+            self.server.emulator.hostname, self.server.emulator.port, timeout=30
+        )
+        emulator.request(self.command, self.path, body=body, headers=dict(self.headers))
+        answer = emulator.getresponse()
+        octets = answer.read()
+        self._answer(answer.status, answer.getheaders(), octets)
+        emulator.close()
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response_only(status)
+        told = {name.lower(): value for name, value in headers}
+        for name, value in headers:
+            if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                self.send_header(name, value)
+        # The answer to HEAD tells the length of what it does not have.
+        length = told.get("content-length", "0") if self.command == "HEAD" else str(len(body))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass  # noqa: N815 - the library's names
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing on standard error."""
+
+
+@contextmanager
+def deny_on_the_way(url: str) -> Iterator[Gatekeeper]:
+    """A way to an emulator on which operations may be denied, for the time of the block."""
+    with Gatekeeper(url) as gate:
+        thread = threading.Thread(target=gate.serve_forever)
+        thread.start()
+        try:
+            yield gate
+        finally:
+            gate.shutdown()
+            thread.join()

@@ -22,6 +22,7 @@ WALL = {
     "spool/local/desk": "commands that look at the spool of an earlier version, which has no clock",
     "spool/local/questions": "the same, where it is only read",
     "spool/local/restore": "the spool of an earlier version, which has no clock",
+    "spool/fleet/examination": "compares it with that of AWS",
     "spool/fleet/clock": "what it shows before the first answer of AWS",
     "aws/s3": "dates of signatures and URLs, which S3 compares with its own clock",
     "daemon/deliverer": "signatures and URLs, the instant in an alarm, steps of the clock itself",

@@ -269,6 +269,7 @@ class Database:
         *,
         wanted: Condition | None = None,
         start: Mapping[str, Any] | None = None,
+        limit: int | None = None,
         seconds: float = 60.0,
     ) -> Page:
         """A page of all items, in no order."""
@@ -276,6 +277,7 @@ class Database:
             "scan",
             seconds=seconds,
             TableName=self._table,
+            **({"Limit": limit} if limit else {}),
             **(wanted.arguments("FilterExpression") if wanted else {}),
             **({"ExclusiveStartKey": start} if start else {}),
         )

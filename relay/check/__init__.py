@@ -93,8 +93,10 @@ def examine(
         yield from examine_list_tables(config)
         # The AWS libraries take most of a second to load; --offline does without.
         from relay.check.aws import examine_aws  # noqa: PLC0415 - see above
+        from relay.check.fleet import examine_shared  # noqa: PLC0415 - see above
 
         yield from examine_aws(config, now=now)
+        yield from examine_shared(config)
     if alarm:
         from relay.check.receivers import examine_receivers  # noqa: PLC0415 - see above
 

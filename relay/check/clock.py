@@ -49,12 +49,17 @@ def compare(date: str, now: datetime) -> Finding:
     ahead = measure(date, now)
     if ahead is None:
         return warn("clock", "S3 gave no date to compare with")
+    return judge(ahead)
+
+
+def judge(ahead: timedelta, *, whose: str = "S3") -> Finding:
+    """Judge the time by which our clock is ahead of that of a service."""
     if abs(ahead.total_seconds()) > _SKEW_SECONDS:
-        return fail("clock", f"{advise(ahead)}; AWS refuses what is signed 15 minutes off")
-    return ok("clock", f"{ahead.total_seconds():+.0f} seconds from S3's")
+        return fail("clock", f"{advise(ahead, whose=whose)}; AWS refuses what is signed 15 minutes off")
+    return ok("clock", f"{round(ahead.total_seconds()):+d} seconds from {whose}'s")
 
 
-def advise(ahead: timedelta | None) -> str:
+def advise(ahead: timedelta | None, *, whose: str = "S3") -> str:
     """The advice to look at the clock, with the difference where it is known."""
     seconds = abs(ahead.total_seconds()) if ahead is not None else 0.0
     if ahead is None or seconds < _SKEW_SECONDS:
@@ -62,7 +67,7 @@ def advise(ahead: timedelta | None) -> str:
     side = "ahead of" if ahead > timedelta() else "behind"
     units = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
     unit, length = next(each for each in units if seconds >= 2 * each[1])
-    return f"look at the clock (NTP): it is {seconds / length:.0f} {unit} {side} S3's"
+    return f"look at the clock (NTP): it is {seconds / length:.0f} {unit} {side} {whose}'s"
 
 
 def ask_date(url: str) -> str:

@@ -51,6 +51,7 @@ COMMANDS = {
         "relay.cli.backup:backup_command", "Write the spool into one archive, while mail flows."
     ),
     "restore": Command("relay.cli.backup:restore_command", "Make the spool of an archive."),
+    "fleet": Command("relay.cli.fleet:fleet_group", "Make, examine and move the spool that nodes share."),
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
     "audit": Command("relay.cli.audit:audit_command", "Say who changed something, or read a mail."),

@@ -10,42 +10,23 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from relay.check import Service, examine
-from relay.check.finding import Finding, Level, fail, ok
+from relay.check.finding import Level, fail, ok
 from relay.check.rules import examine_included
 from relay.check.service import borrowed_environment, examine_program, find_service, run_as_service
 from relay.check.unit import NAME, Unit, find_unit
 from relay.cli import config_option
 from relay.cli.audited import auditing, build_action, reason_option
-from relay.cli.entries import echo_note, encode_json, printable
+from relay.cli.entries import echo_note
+from relay.cli.findings import Output
 from relay.cli.live import Live, ask_live, makes_contacts
 from relay.config.load import find_config, is_of_environment, load_all, load_config
 from relay.errors import ConfigError
-
-_COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
-
-
-class _Output:
-    """The lines of the findings, and whether any of them fails."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-        self.failed = False
-
-    def show(self, finding: Finding) -> None:
-        """Print a finding."""
-        self.failed |= finding.level is Level.FAIL
-        if self._as_json:
-            click.echo(encode_json(asdict(finding)))
-        else:
-            level = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
-            click.echo(f"{level} {printable(f'{finding.subject}: {finding.detail}')}")
 
 
 @click.command("check")
@@ -119,7 +100,7 @@ def check_command(
         ctx.exit(0 if _ask_live(unit, config_path, wanted, because) else 1)
     if names:
         raise click.UsageError(f"{names[0]}: only --live takes names")
-    output = _Output(as_json=as_json)
+    output = Output(as_json=as_json)
     unit = None if as_is else find_unit(name)
     if unit is not None and not as_service and os.geteuid() == 0:
         flags = {"--json": as_json, "--offline": offline, "--alarm": alarm}
@@ -133,7 +114,7 @@ def check_command(
 
 
 def _examine_all(
-    config_path: str | None, output: _Output, *, remote: bool, alarm: bool, unit: Unit | None
+    config_path: str | None, output: Output, *, remote: bool, alarm: bool, unit: Unit | None
 ) -> None:
     """Show the findings about the configuration, and about all that it names."""
     try:
@@ -197,7 +178,7 @@ def _tell_nobody(unit: Unit) -> str:
     )
 
 
-def _pass_on(unit: Unit, config_path: str | None, arguments: list[str], output: _Output) -> int | None:
+def _pass_on(unit: Unit, config_path: str | None, arguments: list[str], output: Output) -> int | None:
     """Have the examination made as the service. Returns its exit code, or None where it cannot be made so."""
     service = find_service(unit)
     if service is None:

@@ -36,9 +36,10 @@ def serve_command(
     make_data_dir(config.data_dir)
     # Imported late: the spool brings SQLite, the daemon the event loop and all stages, and a mistyped key
     # needs neither.
+    from relay.spool.administration import find_newer  # noqa: PLC0415 - see above
     from relay.spool.opening import find_unfit  # noqa: PLC0415 - see above
 
-    if sentences := find_unfit(config):
+    if sentences := find_unfit(config) or find_newer(config):
         raise ConfigError(*sentences)
     from relay.daemon.supervisor import serve  # noqa: PLC0415 - see above
 

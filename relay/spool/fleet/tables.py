@@ -9,7 +9,7 @@ finished. Never does I/O.
     G#<fingerprint> <way>         a guard: the newest mail of these octets by this way
     L#<spool id>    E#<number>    the ledger's record of an entry, kept long after the mail
     S#<spool id>    E#<number>    what the page shows of an entry
-    CTRL            <subject>     the leader, pauses, holds, names of routes
+    CTRL            <subject>     the leader, pauses, holds, names of routes, the version
     NODES           <process>     the last sign of life of a process of a node
     MEMORY          <name>        what the leader remembers for the next, such as alarms
     AUDIT           <number>      a row of the audit
@@ -55,6 +55,8 @@ ORIGINALS: Final = "ORIGINAL"
 INSTANT_DIGITS: Final = 17
 LEADER: Final = "leader"
 ROUTES: Final = "routes"
+#: The newest version of items that a node has written.
+FORMAT: Final = "format"
 INTAKE: Final = "pause#intake"
 DELIVERY: Final = "pause#delivery"
 _PAUSED_ROUTE, _HELD_ROUTE = "pause#route#", "hold#"

@@ -1,0 +1,69 @@
+"""The administration of a fleet's spool: the door to it for `relay fleet …`, `relay check` and `relay serve`.
+
+Owns no more than how its questions are asked by a program without an event loop. Calls block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from relay.config.model import Config
+from relay.errors import ConfigError
+from relay.spool.founded import Step
+from relay.timing import MACHINE, Clocks
+
+if TYPE_CHECKING:  # 40 MB that only a fleet needs
+    from relay.spool.fleet.examination import Examined
+
+#: Seconds for which a start waits for AWS.
+_START_SECONDS = 5.0
+
+
+def check_fleet(config: Config) -> None:
+    """Check that a fleet is configured.
+
+    Raises:
+        ConfigError: no table is named.
+    """
+    if not config.fleet.table:
+        raise ConfigError('fleet.table = "": names no table, so there is no fleet; name one')
+
+
+def find_newer(config: Config) -> tuple[str, ...]:
+    """A sentence about a table in which a newer relay writes, which this one must not use. Returns none where
+    there is no fleet, and where AWS does not answer: the spool waits for that.
+
+    Raises:
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
+    """
+    if not config.fleet.table:
+        return ()
+    from relay.spool.fleet.founding import announce  # noqa: PLC0415 - see above
+
+    why = asyncio.run(announce(config, seconds=_START_SECONDS))
+    return (f'fleet.table = "{config.fleet.table}": {why}',) if why else ()
+
+
+def found_fleet(config: Config, *, tell: Callable[[Step], None]) -> None:
+    """Make what lacks of the fleet's table, and tell each step as soon as it is done.
+
+    Raises:
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
+        SpoolError: the table is none of a fleet, or a step failed; those before it are done.
+    """
+    from relay.spool.fleet.founding import found  # noqa: PLC0415 - see above
+
+    asyncio.run(found(config, tell=tell))
+
+
+def examine_fleet(config: Config, *, clocks: Clocks = MACHINE) -> Examined:
+    """Examine the fleet's spool, which stays as it is.
+
+    Raises:
+        ConfigError: no Region is set, or an endpoint or a profile is not usable.
+    """
+    from relay.spool.fleet.examination import examine  # noqa: PLC0415 - see above
+
+    return asyncio.run(examine(config, clocks=clocks))
