@@ -26,7 +26,7 @@ _RECORD_BYTES = 650
 
 
 def examine_data_dir(config: Config) -> Iterator[Finding]:
-    """Examine whether data_dir keeps what is synced to it, and has room."""
+    """Examine whether data_dir keeps what is synced to it, and has room; a fleet's may lie in memory."""
     place = config.data_dir
     while not place.exists():
         place = place.parent
@@ -39,7 +39,7 @@ def examine_data_dir(config: Config) -> Iterator[Finding]:
         yield fail("data_dir", f"{place}: cannot be written ({exc.strerror})")
         return
     kind = filesystem(place, Path("/proc/self/mountinfo").read_text())
-    if kind in _UNFIT:
+    if kind in _UNFIT and not config.fleet.table:  # a fleet's mail is elsewhere
         yield fail(
             "data_dir", f"{place} is on {kind}, which does not keep what it has synced; use a local disk"
         )
@@ -71,6 +71,9 @@ def examine_spool(config: Config) -> Iterator[Finding]:
         return
     if os.geteuid() == 0 and data_dir.is_dir() and (owner := data_dir.stat().st_uid):
         yield from (warn("spool", sentence) for sentence in find_unfit(config, user=owner))
+    if config.fleet.table:
+        yield ok("spool", f"is the fleet's, in the table {config.fleet.table}; {data_dir} owes nothing")
+        return
     try:
         entries = count_entries(config)
     except SpoolError as exc:

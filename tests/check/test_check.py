@@ -182,6 +182,17 @@ def test_file_system_that_forgets_is_a_fail(kind, tmp_path, monkeypatch):
     assert f"is on {kind}" in finding.detail
 
 
+def test_node_of_a_fleet_may_have_its_data_dir_in_memory(tmp_path, monkeypatch):
+    """Mail of a fleet is in S3 and in a table: nothing is asked of the disk, and no spool is to be made."""
+    on("tmpfs", monkeypatch)
+    fleet = {"table": "relay-table"}
+    finding = data_dir_finding(data_dir=tmp_path, spool={"min_free_bytes": 0}, fleet=fleet)
+    assert finding.level is Level.OK
+    (spool,) = examine_spool(builtin_config(data_dir=tmp_path, fleet=fleet))
+    assert spool.level is Level.OK
+    assert "the table relay-table" in spool.detail
+
+
 def test_full_disk_is_a_fail(tmp_path, monkeypatch):
     """Less room than the spool must keep free is a fail before the first 452."""
     on("ext4", monkeypatch)
