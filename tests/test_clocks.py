@@ -55,6 +55,7 @@ WALL = {
     "cli/queue": "shows",
     "cli/summary": "shows",
     "cli/changes": "the instant of a person's change; the desk reads it by the spool's clock",
+    "cli/erase": "the instant of a person's change; the desk reads it by the spool's clock",
     "cli/pause": "the instant of a person's change; the desk reads it by the spool's clock",
 }
 #: Calls and names that are the wall clock.

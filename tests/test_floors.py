@@ -57,6 +57,8 @@ FLOORS = {
     "relay.spool.page": 1,
     "relay.spool.raw_file": 1,
     "relay.spool.duplicates": 1,
+    "relay.spool.erasure": 1,
+    "relay.spool.pseudonyms": 1,
     "relay.spool.doubt": 1,
     "relay.delivery.outage": 1,
     "relay.delivery.proven": 1,

@@ -9,6 +9,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from relay.check.finding import Finding, fail, ok, warn
@@ -16,7 +17,14 @@ from relay.config import Config
 from relay.errors import SpoolError
 from relay.resolver import FLIGHTS
 from relay.spool.clock import TRUST, tell_step
-from relay.spool.opening import check_library, count_entries, count_ledger, find_clock_step, find_unfit
+from relay.spool.opening import (
+    check_library,
+    count_entries,
+    count_ledger,
+    find_clock_step,
+    find_key_fault,
+    find_unfit,
+)
 
 #: File systems on which SQLite's WAL, or a sync, does not keep its promise (sqlite.org/wal.html: "all
 #: processes must be on the same host computer"; tmpfs forgets at a power cut).
@@ -88,6 +96,7 @@ def examine_spool(config: Config) -> Iterator[Finding]:
         if entries is not None:
             yield from _examine_clock(config)
             yield from _examine_ledger(config)
+            yield from _examine_key(config)
 
 
 def _examine_clock(config: Config) -> Iterator[Finding]:
@@ -98,6 +107,13 @@ def _examine_clock(config: Config) -> Iterator[Finding]:
         return  # `count_entries` has told what is wrong with the spool
     if step:
         yield warn("wall clock", f"{tell_step(step)} ({TRUST})")
+
+
+def _examine_key(config: Config) -> Iterator[Finding]:
+    """Examine the key of hashed addresses, by which erased mail is known again."""
+    with suppress(SpoolError):  # `count_entries` has told what is wrong with the spool
+        if fault := find_key_fault(config):
+            yield fail("address key", fault)
 
 
 def _examine_ledger(config: Config) -> Iterator[Finding]:

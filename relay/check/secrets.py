@@ -12,6 +12,7 @@ from pathlib import Path
 
 from relay.check.finding import Finding, warn
 from relay.config import Config
+from relay.config.data_dir import ADDRESS_KEY
 
 #: The unit's EnvironmentFile=, with the keys of AWS where no role is attached.
 ENVIRONMENT_FILE = Path("/etc/relay/environment")
@@ -26,6 +27,7 @@ def examine_secrets(config: Config, *, environment_file: Path = ENVIRONMENT_FILE
         *(("certificate", f"tls.more[{at}].key", pair.key) for at, pair in enumerate(config.tls.more)),
         ("logins", "server.users_file", config.server.users_file),
         ("page", "web.users_file", config.web.users_file),
+        ("spool", "the key of hashed addresses", config.data_dir / ADDRESS_KEY),
         ("environment", "the environment file", environment_file),
         ("credentials", "AWS_SHARED_CREDENTIALS_FILE", os.environ.get("AWS_SHARED_CREDENTIALS_FILE")),
     )

@@ -44,6 +44,7 @@ COMMANDS = {
     ),
     "tail": Command("relay.cli.tail:tail_command", "Show what peers say, and we answer, as it is said."),
     "trace": Command("relay.cli.trace:trace_command", "Answer: where is my mail?"),
+    "erase": Command("relay.cli.erase:erase_command", "Remove what there is of a person who wrote."),
     "replay": Command(
         "relay.cli.replay:replay_command", "Put a mail from a file into the spool, as if received."
     ),

@@ -186,12 +186,20 @@ def _refusal_record(refusal: Refusal) -> dict[str, Any]:
 def _remembered_line(line: Remembered) -> str:
     what = f"contact {line.contact_id}" if line.contact_id else "no contact known"
     end = f"{what} (the mail itself is no longer kept)"
-    if line.dropped_at is not None:
+    if line.erased_at is not None:
+        end = f"{what} (erased {line.erased_at:%Y-%m-%d %H:%M:%S} UTC)"
+    elif line.dropped_at is not None:
         end = f"dropped by an operator, {line.dropped_at:%Y-%m-%d %H:%M:%S} UTC"
     return printable(
         f"{line.spool_id}  {line.message_id or '(no Message-ID)'}  accepted {line.accepted_at:%Y-%m-%d %H:%M:%S} UTC "
         f"for {line.address}: {end}"
     )
+
+
+def _state_of(line: Remembered) -> str:
+    if line.erased_at is not None:
+        return "erased"
+    return "dropped" if line.dropped_at is not None else "forgotten"
 
 
 def _remembered_record(line: Remembered) -> dict[str, Any]:
@@ -202,6 +210,7 @@ def _remembered_record(line: Remembered) -> dict[str, Any]:
         "message_id": line.message_id,
         "contact_id": line.contact_id,
         "accepted_at": line.accepted_at.isoformat(),
-        "state": "dropped" if line.dropped_at is not None else "forgotten",
+        "state": _state_of(line),
         "dropped_at": line.dropped_at.isoformat() if line.dropped_at is not None else None,
+        "erased_at": line.erased_at.isoformat() if line.erased_at is not None else None,
     }

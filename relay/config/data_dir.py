@@ -14,6 +14,8 @@ WORK = "work"
 REFUSALS = "refusals"
 #: The settings that instances told of themselves, for the next start and for receivers (`connect.discover`).
 INSTANCES = "instances.json"
+#: The key of hashed addresses (`relay.spool.pseudonyms`), which is a secret.
+ADDRESS_KEY = "address.key"
 #: The folder of the receivers' sockets for transcripts of sessions (`relay tail`).
 TAIL = "tail"
 #: The last good version of each included file (`include`), for a start with a broken one.

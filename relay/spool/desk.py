@@ -17,6 +17,7 @@ from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.audit import Audited, AuditFilter, Stage
 from relay.spool.change import Changed, Target
+from relay.spool.erasure import Erased, FoundPerson
 from relay.spool.model import (
     Backlog,
     Bulk,
@@ -125,6 +126,26 @@ class Desk(Protocol):
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
         """The newest records of the ledger for a Message-ID, spool id, contact id or whole address, oldest
         first.
+        """
+
+    def find_person(self, word: str) -> FoundPerson:
+        """All that there is of whom a whole address means (who wrote from it: as author or reverse-path), or
+        of one mail, by its spool id or contact id; also what was erased before, by address or name.
+        """
+
+    def name_address(self, address: str) -> str:
+        """The name (`relay.spool.pseudonyms`) of an address; the key is made if there is none."""
+
+    def erase(self, found: FoundPerson, *, address: str = "", now: datetime, compact: bool = False) -> Erased:
+        """Remove the mails that were found, but those of which an entry is owed, and hide the names in their
+        records; with an `address`, in the audit and the counts, too. The caller notes it in the audit, before
+        and after it.
+
+        A record keeps what a retransmission is known by, until the window of duplicates ends. `compact`: the
+        database is written anew if its free space still holds what was removed, however long that takes.
+
+        Raises:
+            SpoolError: it was not done, or in part; it can be repeated.
         """
 
     def counts(self) -> Mapping[State, int]:

@@ -299,6 +299,8 @@ class Remembered:
     accepted_at: datetime
     #: When an operator or the policy of its route dropped it unfinished; None if it ended otherwise.
     dropped_at: datetime | None
+    #: When its names were erased; None if they were not.
+    erased_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.intake import LocalIntake
+from relay.spool.local.key import find_fault
 from relay.spool.local.layout import Layout
 from relay.spool.local.outbox import LocalOutbox
 from relay.spool.local.restore import restore
@@ -176,6 +177,20 @@ def count_ledger(config: Config) -> int:
         return 0
     with diagnosed(config):
         return search.read_ledger(Layout(data_dir=config.data_dir).database)
+
+
+def find_key_fault(config: Config) -> str:
+    """The sentence about a key of hashed addresses that is lost or spoilt. Returns "" if none is wanted yet,
+    or the key is sound.
+
+    Raises:
+        SpoolError: the spool cannot be read.
+    """
+    if config.fleet.table:
+        return ""
+    layout = Layout(data_dir=config.data_dir)
+    with diagnosed(config):
+        return find_fault(layout.key, layout.database)
 
 
 def find_clock_step(config: Config, *, clocks: Clocks = MACHINE) -> float:

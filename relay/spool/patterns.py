@@ -7,12 +7,16 @@ case, as routes compare them: RFC 5321 §2.4 leaves that to the receiver.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 
 from relay.domains import normalise_domain, strip_brackets
 
 Fits = Callable[[str], bool]
+
+#: What a local part may have beside letters and digits (RFC 5322 §3.2.3, atext), within a set of a pattern.
+_ATEXT = r"\w.!#$%&'*+/=?^`{|}~-"
 
 
 def _fold(text: str) -> str:
@@ -39,6 +43,13 @@ def is_whole(text: str) -> bool:
     """Returns whether it may be a whole address: it has a local part and a domain."""
     local, _, domain = whole_address(text).rpartition("@")
     return bool(local and domain)
+
+
+def name_pattern(address: str) -> re.Pattern[str]:
+    """The pattern that finds a whole address in a text, in any case, but not within a longer one."""
+    address = strip_brackets(address)
+    forms = "|".join(sorted({re.escape(address), re.escape(whole_address(address))}))
+    return re.compile(rf"(?<![{_ATEXT}])(?:{forms})(?![\w-])(?!\.\w)", re.IGNORECASE)
 
 
 def equals(text: str) -> Fits:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import threading
 import zlib
 from collections.abc import Iterator
@@ -142,6 +143,30 @@ def _find_newest(descriptor: int) -> dict[int, int]:
     for group, slot, refusal in _slots(descriptor):
         newest[group] = max(newest.get(group, (0.0, slot)), (refusal.at, slot))
     return {group: slot for group, (_, slot) in newest.items()}
+
+
+def forget_refusals(folder: Path, names: re.Pattern[str]) -> int:
+    """Empty the slots that have an address in their words. Returns their number.
+
+    A receiver that fills such a slot in the same instant loses the newer refusal.
+    """
+    emptied = 0
+    for path in sorted(folder.glob("receiver-*")):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                for group, slot, refusal in _slots(descriptor):
+                    if any(names.search(text) for text in _words_of(refusal)):
+                        os.pwrite(descriptor, bytes(SLOT_BYTES), group * _GROUP_BYTES + slot * SLOT_BYTES)
+                        emptied += 1
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    return emptied
+
+
+def _words_of(refusal: Refusal) -> tuple[str, ...]:
+    return (refusal.reverse_path or "", refusal.said, refusal.helo, refusal.reply)
 
 
 def find_refusals(folder: Path, reference: str) -> list[Refusal]:

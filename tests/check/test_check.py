@@ -229,6 +229,25 @@ def spool_findings(data_dir):
     ]
 
 
+@pytest.mark.parametrize(("key", "said"), [(None, "is lost"), ("no key", "holds no key of ours")])
+def test_a_lost_key_of_hashed_addresses_is_told(tmp_path, key, said):
+    """A key that records of erased mail need, and that is not there or none, is a failure."""
+    (tmp_path / "spool").mkdir()
+    make_database(tmp_path / "spool" / "spool.db")
+    with tables_of(tmp_path) as connection:
+        connection.execute(
+            "INSERT INTO ledger (fingerprint, instance_id, address, spool_id, confirmed, accepted_at, erased_at) "
+            "VALUES ('f', 'i', 'a', 's', 0, 1, 1)"
+        )
+    if key is not None:
+        (tmp_path / "address.key").write_text(key)
+    found = [
+        each for each in examine_spool(builtin_config(data_dir=tmp_path)) if each.subject == "address key"
+    ]
+    assert [each.level for each in found] == ["fail"]
+    assert said in found[0].detail
+
+
 @pytest.mark.parametrize(("most", "level"), [(0, "ok"), (1_000, "ok"), (999, "warn")])
 def test_the_ledger_is_counted(tmp_path, most, level):
     """The records of the ledger and their octets are told; more than the quota are a warning."""

@@ -22,7 +22,7 @@ from relay.faults import VARIABLE, arm_fault
 #: The commands that change something, or show a mail.
 AUDITED = {
     "queue retry", "queue hold", "queue release", "queue reroute", "queue drop", "queue export", "list add",
-    "list remove", "passwd", "alarms test", "check", "replay", "backup", "restore", "pause", "resume",
+    "list remove", "passwd", "alarms test", "check", "erase", "replay", "backup", "restore", "pause", "resume",
 }  # fmt: skip
 #: All others, and why the audit has nothing of them.
 OTHERS = {

@@ -20,6 +20,7 @@ from relay.spool.archive import BackedUp, Progress
 from relay.spool.audit import Audited, AuditFilter, Stage, tell_all_left
 from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
+from relay.spool.erasure import Erased, FoundPerson
 from relay.spool.fleet import aging, audit, beats, changes, control, days, fence, listing, questions
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
@@ -47,6 +48,10 @@ from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
 _NOT_YET = "the page does not know the spool of a fleet yet"
+_NO_ERASURE = (
+    "a person cannot be erased from the spool of a fleet yet: drop what waits, and let fleet and bucket expire the rest "
+    "(docs/fleet.md)"
+)
 
 
 class FleetDesk(Desk):
@@ -174,6 +179,22 @@ class FleetDesk(Desk):
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
         return self._ask(questions.remembered(self._store, word, limit=limit))
+
+    def find_person(self, word: str) -> FoundPerson:  # noqa: ARG002 - see below
+        raise SpoolError(_NO_ERASURE)
+
+    def name_address(self, address: str) -> str:  # noqa: ARG002 - see below
+        raise SpoolError(_NO_ERASURE)
+
+    def erase(
+        self,
+        found: FoundPerson,  # noqa: ARG002 - see below
+        *,
+        address: str = "",  # noqa: ARG002 - see below
+        now: datetime,  # noqa: ARG002 - see below
+        compact: bool = False,  # noqa: ARG002 - see below
+    ) -> Erased:
+        raise SpoolError(_NO_ERASURE)
 
     def counts(self) -> Mapping[State, int]:
         return self._ask(questions.counts(self._store))

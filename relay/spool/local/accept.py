@@ -32,6 +32,7 @@ from relay.spool.local.conversations import find_answers
 from relay.spool.local.database import query
 from relay.spool.local.raw import LargeFile
 from relay.spool.model import Receipt, Submission
+from relay.spool.pseudonyms import FindKey, hide_likeness
 from relay.spool.records import build_envelope_json, build_json, to_microseconds
 
 #: Rows in one statement, the largest number first: there are few different statements, so each stays
@@ -50,6 +51,8 @@ class _Earlier(NamedTuple):
     accepted_at: int
     #: Whether its peer has shown that it saw our 250.
     confirmed: bool
+    #: The key with which its likeness was hidden, when its names were erased; None else.
+    key: bytes | None = None
 
 
 class Prepared(NamedTuple):
@@ -116,12 +119,12 @@ def prepare(submission: Submission, *, file: LargeFile | None) -> Prepared:
 
 
 def accept(
-    connection: apsw.Connection, group: Sequence[Prepared], *, window_microseconds: int
+    connection: apsw.Connection, group: Sequence[Prepared], *, window_microseconds: int, find_key: FindKey
 ) -> list[Accepted]:
     """Store the group, within the caller's transaction. Returns one result for each submission, in their
-    order.
+    order. `find_key` is asked where a record was erased.
     """
-    known = _known(connection, group)
+    known = _known(connection, group, find_key)
     answers = find_answers(
         connection,
         [(item.submission.references, item.author, item.sender) for item in group],
@@ -188,13 +191,13 @@ def _note_actions(
 
 
 def find_others(
-    connection: apsw.Connection, submission: Submission, *, window_microseconds: int
+    connection: apsw.Connection, submission: Submission, *, window_microseconds: int, find_key: FindKey
 ) -> list[SpoolId]:
     """The mails with these octets for a destination of this mail of which it would be no retransmission: the
     newest for each destination.
     """
     item = prepare(submission, file=None)
-    known = _known(connection, [item])
+    known = _known(connection, [item], find_key)
     found: list[SpoolId] = []
     for destination in submission.destinations:
         likeness = item.likeness(destination)
@@ -222,7 +225,8 @@ def _find_earlier(
 ) -> SpoolId | None:
     """The spool id of the mail that this one repeats. Only the newest of several earlier mails counts."""
     for earlier in reversed(before):
-        if is_retransmission(likeness, earlier.likeness):
+        mine = hide_likeness(earlier.key, likeness) if earlier.key else likeness
+        if is_retransmission(mine, earlier.likeness):
             within = item.accepted_at - earlier.accepted_at <= window_microseconds
             # Two mails without a Message-ID may be equal and still be two mails: only a peer that missed our
             # 250 sends one again.
@@ -239,14 +243,15 @@ _MAILS, _RECORDS = 50, 200
 _EARLIER = f"""
 WITH wanted AS (SELECT DISTINCT value AS fingerprint FROM json_each(?))
 SELECT mails.fingerprint, instance_id, address, route, tag, sender,
-iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id, mails.accepted_at AS accepted_at, confirmed
+iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''), spool_id, mails.accepted_at AS accepted_at, confirmed,
+NULL
 FROM wanted CROSS JOIN mails ON mails.mail_id IN (
     SELECT mail_id FROM mails AS m WHERE substr(m.fingerprint, 1, 12) = substr(wanted.fingerprint, 1, 12)
     ORDER BY m.mail_id DESC LIMIT {_MAILS}
 ) CROSS JOIN entries USING (mail_id)
 WHERE mails.fingerprint = wanted.fingerprint AND dropped_at IS NULL
 UNION ALL
-SELECT ledger.fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed
+SELECT ledger.fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed, erased_at
 FROM wanted CROSS JOIN ledger ON ledger.rowid IN (
     SELECT rowid FROM ledger AS l WHERE l.fingerprint = wanted.fingerprint ORDER BY l.rowid DESC LIMIT {_RECORDS}
 ) WHERE dropped_at IS NULL
@@ -254,11 +259,30 @@ ORDER BY accepted_at
 """  # noqa: S608 - numbers of ours
 
 
-def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key, list[_Earlier]]:
-    """The earlier mails with the group's fingerprints, from the spool and its ledger, the newest last."""
+def _known(
+    connection: apsw.Connection, group: Sequence[Prepared], find_key: FindKey
+) -> dict[_Key, list[_Earlier]]:
+    """The earlier mails with the group's fingerprints, from the spool and its ledger, the newest last. An
+    erased record whose key is lost vouches for none; the client token, which is the same again, does.
+    """
     known: dict[_Key, list[_Earlier]] = {}
     for row in query(connection, _EARLIER, (json.dumps([item.submission.fingerprint for item in group]),)):
-        fingerprint, instance_id, address, route, tag, sender, dmarc, spool_id, accepted_at, confirmed = row
+        (
+            fingerprint,
+            instance_id,
+            address,
+            route,
+            tag,
+            sender,
+            dmarc,
+            spool_id,
+            accepted_at,
+            confirmed,
+            *rest,
+        ) = row
+        key = find_key() if rest[0] is not None else None
+        if rest[0] is not None and key is None:
+            continue
         likeness = Likeness(
             fingerprint=fingerprint,
             instance_id=instance_id,
@@ -268,7 +292,7 @@ def _known(connection: apsw.Connection, group: Sequence[Prepared]) -> dict[_Key,
             sender=sender,
             dmarc=dmarc or "",
         )
-        earlier = _Earlier(likeness, SpoolId(spool_id), accepted_at, bool(confirmed))
+        earlier = _Earlier(likeness, SpoolId(spool_id), accepted_at, bool(confirmed), key)
         known.setdefault(_key_of(likeness), []).append(earlier)
     return known
 

@@ -1,13 +1,15 @@
 """The audit's table `actions`: who did what.
 
-Owns its rows, which are only appended, and removed by nothing but their age. Runs within the caller's
+Owns its rows, which are only appended, and removed by nothing but their age; an erasure puts a name in the
+place of an address. Runs within the caller's
 transactions, so that what an operator does to the spool is in the audit exactly if it was done.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,6 +104,27 @@ def forget(connection: apsw.Connection, *, now: datetime) -> int:
         (to_microseconds(now - KEPT), STEP),
     )
     return connection.changes()
+
+
+def find_naming(connection: apsw.Connection, names: re.Pattern[str]) -> list[int]:
+    """The numbers of the rows whose words have an address in them."""
+    rows = query(connection, "SELECT number, command, about, reason, detail FROM actions")
+    return [number for number, *texts in rows if any(names.search(text) for text in texts)]
+
+
+def rename(connection: apsw.Connection, numbers: Sequence[int], names: re.Pattern[str], name: str) -> None:
+    """Put a name in the place of an address in these rows: the one change of what was written, made where a
+    person is erased, of which a row of its own tells. A row is removed and written again under its number,
+    since the table refuses every update.
+    """
+    for number in numbers:
+        ((_, *row),) = query(connection, f"SELECT {_COLUMNS} FROM actions WHERE number = ?", (number,))  # noqa: S608 - our own columns
+        texts = [names.sub(name, value) if isinstance(value, str) else value for value in row]
+        connection.execute("DELETE FROM actions WHERE number = ?", (number,))
+        connection.execute(
+            f"INSERT INTO actions ({_COLUMNS}) VALUES ({', '.join('?' * (len(texts) + 1))})",  # noqa: S608 - our own columns
+            (number, *texts),
+        )
 
 
 def _build(row: tuple[Any, ...]) -> Audited:

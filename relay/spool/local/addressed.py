@@ -41,6 +41,16 @@ def note(connection: apsw.Connection, entry_id: int) -> None:
         )
 
 
+def rename(connection: apsw.Connection, spool_id: str, *, accepted_at: int, names: Iterable[str]) -> None:
+    """Have a mail stand in the index under these names alone."""
+    day = accepted_at // DAY_MICROSECONDS
+    connection.execute("DELETE FROM addressed WHERE day = ? AND spool_id = ?", (day, spool_id))
+    connection.executemany(
+        "INSERT OR IGNORE INTO addressed (day, address, spool_id) VALUES (?, ?, ?)",
+        ((day, key_of(name), spool_id) for name in names),
+    )
+
+
 def _keys(reverse_path: object, address: object, forward_paths: object) -> set[int]:
     try:
         paths = json.loads(forward_paths) if isinstance(forward_paths, str) else []

@@ -1,9 +1,9 @@
 """The backup of a local spool while it is in use: one archive with a copy of the database, and large mails.
 
 Owns the form of the archive: a tar file, compressed if its name ends in `.gz` or `.tgz`. It has `raw/<spool
-id>` for each large mail, `spool.db`, and last `manifest.json` with the size and SHA-256 of every other
-member, so that an archive that was cut short is known. `restore` reads it. The copy of the database (VACUUM
-INTO) is the spool at one instant; mail flows on meanwhile. Calls block.
+id>` for each large mail, `address.key` if there is one, `spool.db`, and last `manifest.json` with the size
+and SHA-256 of every other member, so that an archive that was cut short is known. `restore` reads it. The
+copy of the database (VACUUM INTO) is the spool at one instant; mail flows on meanwhile. Calls block.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import IO, cast
 import apsw
 
 from relay import __version__
+from relay.config.data_dir import ADDRESS_KEY
 from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.faults import fault_point
@@ -34,6 +35,7 @@ from relay.spool.records import from_microseconds
 
 DATABASE = "spool.db"
 MANIFEST = "manifest.json"
+KEY = ADDRESS_KEY
 RAW = "raw/"
 COMPRESSED = (".gz", ".tgz")
 #: Steps of SQLite's machine between two looks at the size of the copy: some hundred a second.
@@ -102,6 +104,8 @@ def back_up(
                 mails, owed = (query(snapshot, sql)[0][0] for sql in ("SELECT count(*) FROM mails", OWED))
                 schema = snapshot.pragma("user_version")
                 snapshot.close()
+                with suppress(FileNotFoundError), layout.key.open("rb") as key:
+                    _add(tar, KEY, key, work)
                 with copy.open("rb") as database:
                     _add(tar, DATABASE, database, work)
                 _add_manifest(tar, work, at=at, schema=schema)

@@ -188,6 +188,7 @@ class Display:
                 one,
                 accepted_at=self.show(one.accepted_at),
                 dropped_at=self.show(one.dropped_at) if one.dropped_at else None,
+                erased_at=self.show(one.erased_at) if one.erased_at else None,
             )
             for one in found
         ]

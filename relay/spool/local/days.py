@@ -64,6 +64,23 @@ def _add_days(connection: apsw.Connection, counts: Sequence[DayCount]) -> None:
         connection.execute("DELETE FROM day_counts WHERE day < ?", (oldest,))
 
 
+def forget_domain(connection: apsw.Connection, domain: str) -> int:
+    """Count all that was counted for a domain of senders as that of others. Returns the number of rows."""
+    rows = query(
+        connection,
+        "DELETE FROM policy_days WHERE domain = ? RETURNING day, ?, rule, action, observe, route, mails",
+        (domain, OTHER),
+    )
+    connection.executemany(_ADD, rows)
+    counted = query(
+        connection,
+        "DELETE FROM day_counts WHERE name = 'received' AND label = ? RETURNING day, name, ?, number, most",
+        (domain, OTHER),
+    )
+    connection.executemany(_ADD_DAY, counted)
+    return len(rows) + len(counted)
+
+
 def read_days(connection: apsw.Connection, *, since: str, until: str) -> list[DayCount]:
     """The counts from a day to another, both included, added up over the days; by name, the largest first."""
     rows = query(

@@ -18,11 +18,13 @@ from relay.spool.audit import Stage, tell_all_left
 from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
+from relay.spool.erasure import Erased, FoundPerson
 from relay.spool.local import actions, clock, control, search
 from relay.spool.local.backup import back_up
 from relay.spool.local.checkpoints import shorten_log
 from relay.spool.local.clock import Display
 from relay.spool.local.database import check_current, check_in_place
+from relay.spool.local.erasing import Erasing
 from relay.spool.local.errors import translated
 from relay.spool.local.listing import Named, find_named, sort_named
 from relay.spool.local.outcomes import remember
@@ -32,6 +34,7 @@ from relay.spool.local.requeue import plan_move, requeue, reroute
 from relay.spool.local.retention import Gone, note_dropped, remove_entries
 from relay.spool.local.wake import ring
 from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, State
+from relay.spool.pseudonyms import name_address
 from relay.spool.records import to_microseconds
 from relay.timing import utc_now
 
@@ -135,6 +138,17 @@ class LocalDesk(LocalQuestions, Desk):
             for spool_id in gone.filed:
                 remove_raw(self._layout.raw_path(spool_id))
         return changed, begun or number
+
+    def erase(self, found: FoundPerson, *, address: str = "", now: datetime, compact: bool = False) -> Erased:
+        at = to_microseconds(self._read(now))
+        with self._told():
+            check_current(self._connection, self._layout.database)
+            erasing = Erasing(self._connection, self._layout, self._write_lock, change=self._change)
+            return erasing.run(found, address, key=self._key.make(), at=at, compact=compact)
+
+    def name_address(self, address: str) -> str:
+        with self._told():
+            return name_address(self._key.make(), address)
 
     def held_by_policy(self) -> int:
         with self._told():

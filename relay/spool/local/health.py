@@ -88,7 +88,7 @@ def _look(layout: Layout, user: int | None) -> Iterator[tuple[Path, str]]:
     database = layout.database
     log, index = (database.with_name(f"{database.name}-{word}") for word in ("wal", "shm"))
     for folder, files in (
-        (layout.data_dir, (layout.deliver_lock, layout.data_dir / TALLY)),
+        (layout.data_dir, (layout.deliver_lock, layout.data_dir / TALLY, layout.key)),
         (layout.root, (database, log, index, layout.gate)),
     ):
         if wrong := _judge(folder, _FOLDER, user):

@@ -29,6 +29,7 @@ from relay.spool.local.database import WriteLock, check_in_place, close_database
 from relay.spool.local.days import add_counts
 from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.health import Place, probe_spool
+from relay.spool.local.key import KeyFile
 from relay.spool.local.layout import Layout
 from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
@@ -58,6 +59,7 @@ class LocalIntake(Intake):
         self._layout = Layout(data_dir=config.data_dir)
         self._large_bytes = config.spool.large_message_bytes
         self._window = hours_in_microseconds(config.spool.duplicate_window_hours)
+        self._key = KeyFile(self._layout.key)
         self._layout.prepare()
         reserve = Reserve(self._layout)
         # Only the daemon brings an older spool up to date: a command would lock out the one that runs.
@@ -216,7 +218,10 @@ class LocalIntake(Intake):
         with telemetry.step_timed("commit"), self._write_lock.transaction(self._connection):
             _note(self._connection, confirmed)
             answers = accept(
-                self._connection, [job.payload for job in group], window_microseconds=self._window
+                self._connection,
+                [job.payload for job in group],
+                window_microseconds=self._window,
+                find_key=self._key.find,
             )
             fault_point("spool.put.ready")
         fault_point("spool.put.committed")

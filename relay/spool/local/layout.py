@@ -5,6 +5,7 @@ Owns the paths below `data_dir`, and the owner of what is made there. Never touc
     <data_dir>/deliver.lock            held by the one deliverer
     <data_dir>/wake                    its doorbell (`wake`)
     <data_dir>/standing.json           the state of the queue that alarms were last sent for (`memory`)
+    <data_dir>/address.key             the key of hashed addresses (`key`)
     <data_dir>/spool/spool.db          SQLite, with -wal and -shm beside it
     <data_dir>/spool/write.lock        locked by the process that writes at the moment (`WriteLock`)
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
@@ -21,6 +22,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.config.data_dir import ADDRESS_KEY
 from relay.spool.ids import MARK_LENGTH, mark_of
 from relay.spool.local.errors import translated
 
@@ -53,6 +55,11 @@ class Layout:
     def standing(self) -> Path:
         """The file with the state of the queue that alarms were last sent for."""
         return self.data_dir / "standing.json"
+
+    @property
+    def key(self) -> Path:
+        """The file with the key of hashed addresses."""
+        return self.data_dir / ADDRESS_KEY
 
     @property
     def database(self) -> Path:

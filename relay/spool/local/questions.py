@@ -16,8 +16,9 @@ from relay.envelope import SpoolId
 from relay.errors import SpoolCorruptError, SpoolError
 from relay.spool.audit import Audited, AuditFilter
 from relay.spool.desk import LAST_DAY
+from relay.spool.erasure import FoundPerson
 from relay.spool.ids import split_id
-from relay.spool.local import actions, clock, control, listing, search
+from relay.spool.local import actions, clock, control, erasure, listing, search
 from relay.spool.local.accept import find_others
 from relay.spool.local.checkpoints import log_bytes
 from relay.spool.local.clock import Display
@@ -35,6 +36,7 @@ from relay.spool.local.figures import count_accepted, count_contacts, count_reas
 from relay.spool.local.forgotten import is_forgotten
 from relay.spool.local.heads import Heads
 from relay.spool.local.health import deliverer_runs, diagnosed, explain_failure
+from relay.spool.local.key import KeyFile
 from relay.spool.local.layout import Layout
 from relay.spool.local.listing import find_named
 from relay.spool.local.paging import Search, read_rows
@@ -74,6 +76,7 @@ class LocalQuestions:
                 f"there is no spool in {self._layout.data_dir} (data_dir) yet; the daemon makes it when it starts"
             )
         self._window = hours_in_microseconds(config.spool.duplicate_window_hours)
+        self._key = KeyFile(self._layout.key)
         self._reserve = Reserve(self._layout)
         self._connection = self._reserve.pay(lambda: open_to_look(self._layout.database))
         self._write_lock = WriteLock(self._layout.gate)
@@ -99,7 +102,9 @@ class LocalQuestions:
 
     def others(self, submission: Submission) -> Sequence[SpoolId]:
         with self._view() as view:
-            return find_others(view.connection, submission, window_microseconds=self._window)
+            return find_others(
+                view.connection, submission, window_microseconds=self._window, find_key=self._key.find
+            )
 
     def unknown(self, ids: Sequence[str]) -> Sequence[str]:
         with self._view() as view:
@@ -134,8 +139,15 @@ class LocalQuestions:
 
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
         with self._told():
-            found = search.remembered(self._connection, word, limit=limit)
+            found = search.remembered(self._connection, word, limit=limit, key=self._key.find())
             return Display(self._connection, self._clocks).show_remembered(found)
+
+    def find_person(self, word: str) -> FoundPerson:
+        with self._view() as view:
+            found = erasure.find_person(view, word, key=self._key.find())
+            show = Display(view.connection, self._clocks).show
+            mails = tuple(replace(mail, accepted_at=show(mail.accepted_at)) for mail in found.mails)
+        return replace(found, mails=mails)
 
     def counts(self) -> Mapping[State, int]:
         with self._told():

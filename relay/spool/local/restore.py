@@ -28,9 +28,10 @@ from relay.spool.action import Action
 from relay.spool.archive import BackedUp, Progress
 from relay.spool.audit import Stage
 from relay.spool.local import actions, clock
-from relay.spool.local.backup import DATABASE, MANIFEST, OWED, RAW
+from relay.spool.local.backup import DATABASE, KEY, MANIFEST, OWED, RAW
 from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.errors import translated
+from relay.spool.local.key import read_key
 from relay.spool.local.layout import FILE_MODE, Layout, adopt, lock_file, make_folder, sync_folder
 from relay.spool.records import from_microseconds
 from relay.timing import Clocks
@@ -81,6 +82,7 @@ def restore(
         try:
             facts = _unpack(place, archive, progress, action, clocks)
             fault_point("spool.restore.unpacked")
+            _bring_key(place, layout)
             place.root.rename(layout.root)
             sync_folder(layout.data_dir)
             fault_point("spool.restore.named")
@@ -89,6 +91,21 @@ def restore(
         return facts
     finally:
         os.close(handle)
+
+
+def _bring_key(place: Layout, layout: Layout) -> None:
+    """Give the key of names its place, before the spool whose records need it.
+
+    Raises:
+        SpoolError: another key is there.
+    """
+    if (key := read_key(place.key)) is None:
+        return
+    if (other := read_key(layout.key)) is None:
+        place.key.rename(layout.key)
+        sync_folder(layout.data_dir)
+    elif other != key:
+        raise SpoolError(f"{layout.key} is another key than that of the archive: move it away first")
 
 
 def _unpack(
@@ -116,7 +133,7 @@ def _unpack(
     if found != facts.members or DATABASE not in found:
         raise _damaged(archive, "its members are not those of its manifest")
     for folder in sorted(
-        {place.raw_path(name.removeprefix(RAW)).parent for name in found if name != DATABASE}
+        {place.raw_path(name.removeprefix(RAW)).parent for name in found if name.startswith(RAW)}
     ):
         sync_folder(folder)
     return replace(_mark(place, archive, facts.at, action, clocks), octets=size)
@@ -140,6 +157,8 @@ def _path_of(place: Layout, archive: Path, name: str) -> Path:
     """The path of a member. No other names are there, so none leads elsewhere."""
     if name == DATABASE:
         return place.database
+    if name == KEY:
+        return place.key
     spool_id = name.removeprefix(RAW)
     if spool_id == name or not _ID.fullmatch(spool_id):
         raise _damaged(archive, f"{name} does not belong there")

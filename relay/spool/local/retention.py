@@ -96,8 +96,24 @@ def expire_ledger(connection: apsw.Connection, *, now: datetime, window_hours: f
         "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE accepted_at < ? LIMIT ?)",
         (to_microseconds(now - reach), STEP),
     )
-    forgotten = connection.changes()
+    forgotten = max(connection.changes(), _expire_erased(connection, now=now, window_hours=window_hours))
     return max(forgotten, addressed.forget(connection, before=to_microseconds(now - reach), limit=STEP))
+
+
+def _expire_erased(connection: apsw.Connection, *, now: datetime, window_hours: float) -> int:
+    """Forget the records of erased mail as soon as no retransmission and no 409 can ask for them. Returns
+    their number.
+    """
+    kept = max(timedelta(hours=window_hours), timedelta(days=_TOKEN_DAYS))
+    rows = query(
+        connection,
+        "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger "
+        "WHERE erased_at IS NOT NULL AND accepted_at < ? LIMIT ?) RETURNING spool_id, accepted_at",
+        (to_microseconds(now - kept), STEP),
+    )
+    for spool_id, accepted_at in rows:
+        addressed.rename(connection, spool_id, accepted_at=accepted_at, names=())
+    return len(rows)
 
 
 def shorten_ledger(

@@ -333,12 +333,18 @@ CREATE TABLE forgotten (
 );
 """
 
+_SIXTEENTH = """
+-- When the names in a record were erased (`erasure`): its sender, author and tag are keyed hashes then.
+ALTER TABLE ledger ADD COLUMN erased_at INTEGER;
+CREATE INDEX ledger_erased ON ledger (accepted_at) WHERE erased_at IS NOT NULL;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
-    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH,
+    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH, _SIXTEENTH,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from relay.spool.local.shown import SHOWN_STATE
 from relay.spool.local.slices import EVER, View
 from relay.spool.model import Backlog, Entry, Event, Remembered, State
 from relay.spool.patterns import equals, is_whole, parse_pattern
+from relay.spool.pseudonyms import is_name, name_address
 from relay.spool.records import from_microseconds, to_microseconds
 
 #: Finished mail is found by ids and by whole addresses, but not what ended before these had an index.
@@ -148,17 +149,19 @@ def _is_here(connection: apsw.Connection, spool_id: str) -> bool:
     return bool(query(connection, "SELECT 1 FROM mails WHERE spool_id = ?", (spool_id,)))
 
 
-def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Remembered]:
-    """The newest records of the ledger for a Message-ID, spool id, contact id or whole address, oldest
-    first.
+def remembered(connection: apsw.Connection, word: str, *, limit: int, key: bytes | None) -> list[Remembered]:
+    """The newest records of the ledger for a Message-ID, spool id, contact id or whole address, or for the
+    name of an erased one, oldest first. `key` is that of names, if there is one.
     """
     spool_id, number = split_id(word)
     if number is not None and (number < 0 or _is_here(connection, spool_id)):
         spool_id = ""  # the ledger has no numbers; entries of the spool are found there
-    named = addressed.find(connection, word, limit=limit) if is_whole(word) else []
+    named = addressed.find(connection, word, limit=limit) if is_whole(word) or is_name(word) else []
+    if key is not None and is_whole(word):
+        named += addressed.find(connection, name_address(key, word), limit=limit)
     rows = query(
         connection,
-        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at FROM ledger "
+        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at, erased_at FROM ledger "
         "WHERE spool_id IN (SELECT value FROM json_each(?1)) OR message_id IN (?2, ?3) OR contact_id = ?2 "
         "ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
         (json.dumps([spool_id, *named]), word, _bracketed(word), limit),
@@ -172,6 +175,7 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int) -> list[Re
             contact_id=row[4],
             accepted_at=from_microseconds(row[5]),
             dropped_at=from_microseconds(row[6]) if row[6] is not None else None,
+            erased_at=from_microseconds(row[7]) if row[7] is not None else None,
         )
         for row in reversed(rows)
     ]
