@@ -139,6 +139,23 @@ class Objects:
             raise unproven(_SERVICE, f"{wanted} octets of an object were asked for, and {len(octets)} came")
         return octets
 
+    async def begin(self, key: str, *, at: int, most: int, size: int) -> bytes:
+        """The first octets behind a place of an object of this size.
+
+        Raises:
+            RemoteError: it cannot be read.
+            KeyError: there is none, or it has been emptied.
+        """
+        wanted = min(most, size - at)
+        if wanted <= 0:
+            return b""
+        try:
+            return await self._get(key, at=at, wanted=wanted, size=size)
+        except RemoteError as exc:
+            if exc.code in {"InvalidRange", "416"}:  # RFC 9110 §15.5.17
+                raise KeyError(key) from exc
+            raise
+
     async def remove(self, key: str) -> None:
         """Remove an object; harmless if there is none."""
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):

@@ -27,7 +27,14 @@ from relay.cli.entries import (
     json_option,
     open_view,
 )
-from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route, tell_filter
+from relay.cli.filters import (
+    build_filter,
+    filters,
+    is_chosen,
+    note_unknown_route,
+    note_unlooked,
+    tell_filter,
+)
 from relay.cli.waiting import note_unattended, stops_of
 from relay.spool.change import Changed, Left, tell_left, tell_state
 from relay.spool.model import DROPPABLE, HOLDABLE, RELEASABLE, RETRIABLE, Entry, Filter, State
@@ -252,6 +259,7 @@ def _change_found(
 ) -> _Outcome:
     """Change the entries that the filter chooses, among the ids where there are any."""
     found = view.desk.select(wanted)
+    note_unlooked(view)
     able = [entry for entry in found if entry.stands_in(change.states)]
     if able and not asked:
         _ask(change, able, silent=silent)

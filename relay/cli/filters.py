@@ -137,6 +137,12 @@ def build_filter(
     )
 
 
+def note_unlooked(view: SpoolView) -> None:
+    """Print a note if the last question did not look at all of the spool."""
+    if left_out := view.desk.unlooked():
+        echo_note(left_out)
+
+
 def note_unknown_route(view: SpoolView, name: str | None) -> None:
     """Print a note if a filter names a route that does not exist, with those that do."""
     if name is None or name in view.routes:

@@ -29,7 +29,7 @@ from relay.cli.entries import (
     open_view,
     printable,
 )
-from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route
+from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route, note_unlooked
 from relay.cli.pages import build_page, build_table
 from relay.cli.records import build_details, build_record
 from relay.cli.summary import summary_command
@@ -91,6 +91,7 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
     with open_view(config_path) as view:
         note_unknown_route(view, chosen["route"])
         entries = view.desk.select(wanted)
+        note_unlooked(view)
         paused = view.desk.paused()
         cut = len(entries) > limit
         if cut:

@@ -14,6 +14,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import SpoolView, echo, echo_json, echo_note, id_of, json_option, open_view, printable
+from relay.cli.filters import note_unlooked
 from relay.cli.pages import because, list_checks
 from relay.cli.records import build_details
 from relay.cli.waiting import build_status
@@ -85,6 +86,7 @@ class _Found(NamedTuple):
 def _find(view: SpoolView, word: str, *, limit: int) -> _Found:
     # One more than is wanted, to know whether that is all.
     entries = view.desk.trace(word, limit=limit + 1)
+    note_unlooked(view)
     lines = view.desk.remembered(word, limit=limit + 1)
     known = {(entry.spool_id, entry.destination.address) for entry in entries}
     return _Found(

@@ -187,7 +187,7 @@ class Desk(Protocol):
 
     def accepted(self, *, since: datetime) -> int:
         """The number of mails of the spool that were accepted since this instant of its clock; at most a
-        million are counted.
+        million are counted, in a fleet a thousand.
         """
 
     def reasons(self) -> Mapping[State, Mapping[str, int]]:
@@ -204,6 +204,16 @@ class Desk(Protocol):
         """A mark of the spool as it is: another one than before if anybody has changed it meanwhile. Cheap.
         Only marks of one desk can be compared.
         """
+
+    def look_seconds(self) -> float:
+        """Seconds between two looks by `version` of somebody who waits for a change, by what one costs."""
+        return 0.4
+
+    def unlooked(self) -> str:
+        """The part of the spool that the last `select`, `tally` or `trace` did not look at, as a sentence; ""
+        if it looked at everything.
+        """
+        return ""
 
     def policy_counts(self, *, since: str, until: str = LAST_DAY) -> Sequence[PolicyCount]:
         """The counts of the days from that one on ("2026-11-29", in UTC), the largest first; `day` is ""."""

@@ -115,6 +115,9 @@ class Listed:
     shown: bytes = b""
     #: A look at the mail itself where there is no document; None with one, or where the mail is gone.
     head: Head | None = None
+    #: In a fleet the node that accepted the mail, and the one that delivered it or tried to last; else "".
+    accepted_by: str = ""
+    delivered_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,8 @@ def build_row(listed: Listed, document: Document) -> Row:
         files=document.file_count,
         size=entry.size,
         contact_id=entry.contact_id,
+        accepted_by=listed.accepted_by,
+        delivered_by=listed.delivered_by,
     )
 
 

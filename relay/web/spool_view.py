@@ -25,7 +25,7 @@ from relay.web.words import NOT_HERE, add_words, find_file
 
 #: Questions that are asked at once: a search may take half a second, and others go on beside it.
 _QUESTIONS = 3
-#: Seconds for which a caller waits for a change, and between two looks.
+#: Seconds for which a caller waits for a change, and between two looks at least.
 _WAIT_SECONDS = 15.0
 _LOOK_SECONDS = 0.4
 #: Seconds for which the routes of the spool are remembered: to find them costs a walk over all entries.
@@ -46,6 +46,7 @@ class SpoolView(PageView):
         self._watcher = Desks(lambda: open_one(config), most=1)
         self._look: asyncio.Task[str] | None = None
         self._looked_at = float("-inf")
+        self._look_seconds = _LOOK_SECONDS
         #: The readings of the last minutes, each with the instant until which it is not noted again.
         self._noted: dict[tuple[str, ReadPart, str], float] = {}
         self._routes: Sequence[str] = ()
@@ -107,18 +108,22 @@ class SpoolView(PageView):
         mark = await self._mark()
         seen = seen or mark
         while mark == seen and (left := ends - loop.time()) > 0:
-            await asyncio.sleep(min(left, _LOOK_SECONDS))
+            await asyncio.sleep(min(left, self._look_seconds))
             mark = await self._mark()
         return mark
 
     async def _mark(self) -> str:
         """The present mark; all who wait share one look."""
         now = asyncio.get_running_loop().time()
-        if self._look is None or (self._look.done() and now - self._looked_at >= _LOOK_SECONDS / 2):
+        if self._look is None or (self._look.done() and now - self._looked_at >= self._look_seconds / 2):
             self._looked_at = now
-            self._look = asyncio.create_task(self._watcher.ask(lambda desk: desk.version()))
+            self._look = asyncio.create_task(self._watcher.ask(self._read_mark))
         version = await asyncio.shield(self._look)
         return f"{self._watcher.opened}.{version}"
+
+    def _read_mark(self, desk: Desk) -> str:
+        self._look_seconds = max(desk.look_seconds(), _LOOK_SECONDS)
+        return desk.version()
 
     async def act(
         self,

@@ -124,6 +124,9 @@ class Row:
     files: int
     size: int
     contact_id: str | None
+    #: In a fleet the node that accepted the mail, and the one that delivered it or tried to last; else "".
+    accepted_by: str = ""
+    delivered_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

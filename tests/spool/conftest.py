@@ -11,6 +11,7 @@ from relay.config.model import Config
 CONTRACT = {
     "test_conversations",
     "test_desk_contract",
+    "test_desk_pages",
     "test_intake_contract",
     "test_outbox_contract",
     "test_reroute",
@@ -39,6 +40,10 @@ LOCAL_ONLY = {
     "test_a_mail_put_in_by_hand_is_audited_with_its_commit": "a trigger of SQLite refuses the row",
     "test_rows_are_kept_for_a_year_and_never_change": "DynamoDB removes its records by itself",
     "test_many_drops_are_one_action": "drops by as many as SQLite's log should take at once",
+    "test_contacts_since_an_instant_are_counted": "its leader tells them: fleet/test_fleet_pages",
+    "test_what_is_shown_goes_with_the_mail": "it looks into files: fleet/test_fleet_pages",
+    "test_the_spool_of_an_older_relay_is_listed": "the fleet has no earlier version",
+    "test_what_is_shown_is_in_a_backup": "AWS backs its tables up",
     "test_the_audit_is_in_the_backup_and_a_restore_is_in_the_audit": "AWS backs its tables up",
 }
 

@@ -198,7 +198,7 @@ async def test_change_says_what_it_left_and_where_it_went(put, outbox, desk):
 
 
 @pytest.mark.slow
-async def test_entry_that_moves_is_seen_once(put, outbox, desk):
+async def test_entry_that_moves_is_seen_once(put, outbox, desk, spool):
     """A look at the queue shows each entry once, however fast it goes from state to state meanwhile."""
     spool_id = await put()
     running = True
@@ -210,7 +210,7 @@ async def test_entry_that_moves_is_seen_once(put, outbox, desk):
 
     moving = asyncio.create_task(move())
     try:
-        for wanted in (Filter(), Filter(ids=(spool_id,))) * 200:
+        for wanted in (Filter(), Filter(ids=(spool_id,))) * (20 if spool.config.fleet.table else 200):
             found = await asyncio.to_thread(desk.select, wanted)
             assert [entry.spool_id for entry in found] == [spool_id]
     finally:
@@ -457,7 +457,7 @@ async def test_entry_of_a_held_route_is_seen_as_held(put, outbox, desk):
     # An operator's hold is its own, and outlives that of the route.
     assert desk.hold([sales[2]], now=NOW) == Changed(count=1, routes=("sales",))
     assert desk.hold([sales[2]], now=NOW).left == (Left(id=f"{sales[2]}.{hers.entry_id}", state=State.HELD),)
-    assert desk.tally(Filter()) == {
+    assert {State.DONE: 0, **desk.tally(Filter())} == {  # a fleet does not count what is done
         State.QUEUED: 1,
         State.LEASED: 0,
         State.HELD: 3,

@@ -58,11 +58,11 @@ async def test_a_page_that_has_no_time_goes_on_where_it_ended(put, desk):
     assert (len(found), set(found)) == (5, ids)
 
 
-@pytest.mark.parametrize("before", ["nonsense", "-1", "9" * 30, "٣", "1.5"])
-async def test_a_mark_that_is_none_begins_anew(put, desk, before):
+async def test_a_mark_that_is_none_begins_anew(put, desk):
     """A mark of somebody else's making is no error: the list begins at its newest entry."""
     await put()
-    assert len(desk.page(EntryQuery(before=before)).rows) == 1
+    for before in ("nonsense", "-1", "9" * 30, "٣", "1.5"):
+        assert len(desk.page(EntryQuery(before=before)).rows) == 1, before
 
 
 async def test_every_state_is_in_the_list(put, outbox, desk):
@@ -102,41 +102,47 @@ async def test_every_state_is_in_the_list(put, outbox, desk):
         State.HELD: {"policy.x": 1, "connect.x": 1},
         State.DEAD: {"too_old": 1},
     }
+
+
+async def test_contacts_since_an_instant_are_counted(put, outbox, desk):
+    """What became a contact counts for the pace from then on."""
+    await put()
+    await outbox.finish(await claim_one(outbox), contact_id="c-1", now=NOW)
     assert desk.contacts(since=NOW - timedelta(seconds=1)) == 1
     assert desk.contacts(since=NOW) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "fits"),
-    [
-        ("offer", True),
-        ("OFFER quarter", True),
-        ("angebot", False),
-        ("cafe", True),
-        ("CAFÉ", True),
-        ("東京", True),
-        ("京", True),
-        ("ｏｆｆｅｒ", True),
-        ("strasse", True),
-        ("jorg", True),
-        ("jörg@customer", False),
-        ("j@customer.ex", True),
-        ("bounces@customer", True),
-        ("sales@", True),
-        ("offer offer nothing", False),
-        ("%", False),
-        ("' OR 1", False),
-        ("*", False),
-    ],
+WORDS = (
+    ("offer", True),
+    ("OFFER quarter", True),
+    ("angebot", False),
+    ("cafe", True),
+    ("CAFÉ", True),
+    ("東京", True),
+    ("京", True),
+    ("ｏｆｆｅｒ", True),
+    ("strasse", True),
+    ("jorg", True),
+    ("jörg@customer", False),
+    ("j@customer.ex", True),
+    ("bounces@customer", True),
+    ("sales@", True),
+    ("offer offer nothing", False),
+    ("%", False),
+    ("' OR 1", False),
+    ("*", False),
 )
-async def test_words_are_found_before_any_outcome(put, desk, text, fits):
+
+
+async def test_words_are_found_before_any_outcome(put, desk):
     """A search looks into subject, author, addresses and ids, in any script, without case or accents."""
     body = mail("Offer for Q4 quarter café 東京 Straße", "Jörg <j@customer.example>")
     wanted = await put(
         body=body, destinations=SALES, reverse_path="bounces@customer.example", author="j@customer.example"
     )
     await put(body=mail("Other"), reverse_path=None)
-    assert search(desk, text) == ([wanted] if fits else [])
+    for text, fits in WORDS:
+        assert search(desk, text) == ([wanted] if fits else []), text
 
 
 async def test_ids_are_found(put, outbox, desk):

@@ -77,6 +77,13 @@ async def _next_number(store: Store) -> int:
     return number
 
 
+async def find_last(store: Store) -> int:
+    """The number of the newest row; 0 if there is none."""
+    async with store.asked() as (database, _):
+        number = (await database.get(_NUMBER) or {}).get("n", 0)
+    return number if isinstance(number, int) else 0
+
+
 async def read(store: Store, wanted: AuditFilter) -> list[Audited]:
     """The newest rows that are wanted, the newest last."""
     rows: list[Audited] = []

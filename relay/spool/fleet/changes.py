@@ -220,7 +220,10 @@ async def drop(store: Store, ids: Sequence[str], *, now: datetime) -> Changed:
 
     async def write(found: Found) -> bool:
         entry = found.entry
-        actions: list[Action] = [Delete(key=entry.key, condition=fence.unchanged(entry))]
+        actions: list[Action] = [
+            Delete(key=entry.key, condition=fence.unchanged(entry)),
+            Delete(key=tables.shown_key(entry.spool_id, entry.number)),
+        ]
         if entry.state is not State.DONE and found.mail is not None:
             dropped = replace(entry, dropped_at=to_microseconds(now))
             actions.append(put_ledger(build_ledger(ledger_of(found.mail, dropped, now=now))))

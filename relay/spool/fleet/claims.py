@@ -140,12 +140,13 @@ class Claims:
             Update(
                 key=hint.key,
                 text="SET #st = :leased, #q = :leased, #due = :now, #lease = :until, #epoch = :epoch, "
-                "#att = #att + :one, #upd = :at, #op = :op",
+                "#by = :node, #att = #att + :one, #upd = :at, #op = :op",
                 values={
                     "leased": tables.LEASED_QUEUE,
                     "now": build_instant(at),
                     "until": to_microseconds(until),
                     "epoch": self._lead.epoch,
+                    "node": self._store.node,
                     "one": 1,
                     "at": at,
                     "op": op,

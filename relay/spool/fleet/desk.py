@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +23,10 @@ from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
 from relay.spool.erasure import Erased, FoundPerson
 from relay.spool.fleet import aging, audit, beats, changes, control, days, fence, listing, questions
+from relay.spool.fleet.figures import Figures
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
+from relay.spool.fleet.paging import Pages
 from relay.spool.fleet.running import key_of
 from relay.spool.fleet.store import Store
 from relay.spool.model import (
@@ -44,14 +47,16 @@ from relay.spool.model import (
 )
 from relay.spool.nodes import Beat
 from relay.spool.page import EntryPage, EntryQuery, Listed
+from relay.spool.records import to_microseconds
 from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
-_NOT_YET = "the page does not know the spool of a fleet yet"
 _NO_ERASURE = (
     "a person cannot be erased from the spool of a fleet yet: drop what waits, and let fleet and bucket expire the rest "
     "(docs/fleet.md)"
 )
+#: Seconds between two looks for changes: each takes some 70 units of reads, and one list of S3.
+_LOOK_SECONDS = 2.0
 
 
 class FleetDesk(Desk):
@@ -64,6 +69,9 @@ class FleetDesk(Desk):
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-desk", daemon=True)
         self._thread.start()
         self._store = Store(config, clocks=clocks)
+        self._pages = Pages(self._store)
+        self._figures = Figures(self._store, self._pages.walk)
+        self._unlooked = ""
 
     def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
         """The answer of a question that runs on the loop."""
@@ -119,8 +127,9 @@ class FleetDesk(Desk):
         return self._ask(self._select(wanted))
 
     async def _select(self, wanted: Filter) -> Sequence[Entry]:
-        found = await listing.find(self._store, wanted)
-        return await listing.show(self._store, found[: wanted.limit], requests=bool(wanted.ids))
+        looked = await listing.find(self._store, wanted, limit=wanted.limit)
+        self._unlooked = looked.note
+        return await listing.show(self._store, looked.found[: wanted.limit], requests=bool(wanted.ids))
 
     def retry(
         self, ids: Sequence[str], *, now: datetime, agreed: bool = False, action: Action | None = None
@@ -170,7 +179,8 @@ class FleetDesk(Desk):
             return bytes(raw)
 
     def trace(self, word: str, *, limit: int = 1_000) -> Sequence[Entry]:
-        return self._ask(questions.trace(self._store, word, limit=limit))
+        found, self._unlooked = self._ask(questions.trace(self._store, word, limit=limit))
+        return found
 
     def history(self, entry: Entry) -> Sequence[Event]:
         key = key_of(entry.reference)
@@ -200,7 +210,11 @@ class FleetDesk(Desk):
         return self._ask(questions.counts(self._store))
 
     def tally(self, wanted: Filter) -> Mapping[State, int]:
-        return self._ask(questions.tally(self._store, wanted))
+        if replace(wanted, limit=Filter().limit) == Filter():
+            self._unlooked = ""
+            return self._ask(self._figures.look()).counts()
+        found, self._unlooked = self._ask(questions.tally(self._store, wanted))
+        return found
 
     def aside(self) -> Mapping[State, tuple[int, datetime | None]]:
         return self._ask(questions.aside(self._store))
@@ -238,7 +252,7 @@ class FleetDesk(Desk):
         return Bulk()
 
     def oldest_at(self) -> datetime | None:
-        return self._ask(questions.oldest_at(self._store))
+        return self._ask(self._figures.look()).oldest_at()
 
     def backlog(self, *, limits: Sequence[timedelta], now: datetime) -> Sequence[Backlog]:
         return self._ask(questions.backlog(self._store, limits=limits, now=now))
@@ -252,26 +266,32 @@ class FleetDesk(Desk):
     def paused(self) -> Paused:
         return self._ask(control.look(self._store)).paused
 
-    def page(self, wanted: EntryQuery) -> EntryPage:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def page(self, wanted: EntryQuery) -> EntryPage:
+        return self._ask(self._pages.find(wanted))
 
-    def listed(self, ids: Sequence[str]) -> Sequence[Listed]:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def listed(self, ids: Sequence[str]) -> Sequence[Listed]:
+        return self._ask(self._pages.list_named(ids))
 
-    def thread(self, message_ids: Sequence[str], *, contact_id: str = "", limit: int) -> Sequence[Listed]:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def thread(self, message_ids: Sequence[str], *, contact_id: str = "", limit: int) -> Sequence[Listed]:
+        return self._ask(self._pages.list_thread(message_ids, contact_id=contact_id, limit=limit))
 
-    def accepted(self, *, since: datetime) -> int:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def accepted(self, *, since: datetime) -> int:
+        return self._ask(self._pages.walk.count(since=to_microseconds(since)))
 
     def reasons(self) -> Mapping[State, Mapping[str, int]]:
-        raise SpoolError(_NOT_YET)
+        return self._ask(self._figures.look()).reasons()
 
-    def contacts(self, *, since: datetime) -> int:  # noqa: ARG002 - see below
-        raise SpoolError(_NOT_YET)
+    def contacts(self, *, since: datetime) -> int:
+        return self._ask(questions.contacts(self._store, since=since))
 
     def version(self) -> str:
-        raise SpoolError(_NOT_YET)
+        return self._ask(self._figures.mark())
+
+    def look_seconds(self) -> float:
+        return _LOOK_SECONDS
+
+    def unlooked(self) -> str:
+        return self._unlooked
 
     def note_action(
         self,

@@ -154,7 +154,7 @@ def _read_destination(read: Reader) -> Destination:
 
 _ENTRY_ATTRIBUTES = frozenset(
     {"pk", "sk", "v", "inst", "to", "fwd", "route", "tag", "st", "q", "due", "prio", "net", "dom", "at", "upd", "op", "att"}
-    | {"epoch", "cut", "lease", "rung", "rel", "tok", "sent", "doubt", "req", "reqsize", "reqsha", "requntil", "contact", "reason"}
+    | {"epoch", "by", "cut", "lease", "rung", "rel", "tok", "sent", "doubt", "req", "reqsize", "reqsha", "requntil", "contact", "reason"}
     | {"detail", "cap", "drop", "hist"}
 )  # fmt: skip
 
@@ -182,6 +182,7 @@ def build_entry(entry: EntryRecord) -> Item:
             "op": entry.op,
             "att": entry.attempts,
             "epoch": entry.epoch,
+            "by": entry.leader or None,
             "cut": entry.cut_short or None,
             "lease": entry.lease_until,
             "rung": entry.rung,
@@ -229,6 +230,7 @@ def parse_entry(item: Item) -> EntryRecord:
             op=read.text("op"),
             attempts=read.number("att"),
             epoch=read.number("epoch"),
+            leader=read.maybe_text("by") or "",
             cut_short=read.maybe_number("cut") or 0,
             lease_until=read.maybe_number("lease"),
             rung=Rung(read.text("rung")),

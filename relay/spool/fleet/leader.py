@@ -24,6 +24,7 @@ from relay.aws.database import Condition, Put, Update
 from relay.errors import LeaseLostError, SpoolBusyError, SpoolError
 from relay.spool.fleet import tables
 from relay.spool.fleet.items import Reader
+from relay.spool.fleet.made import Made
 from relay.spool.fleet.silence import Silence
 from relay.spool.fleet.store import Store, new_op
 from relay.timing import is_set_within
@@ -64,6 +65,8 @@ class Leadership:
         #: This process, unlike any other and any earlier one.
         self.who = f"{store.node}/{new_op()}"
         self.epoch = 0
+        #: The contacts of the last minute, which each renewal tells.
+        self.made = Made()
         #: Whether the leader before did not release the lease: it died, or was cut off.
         self.took_over = False
         self._version = 0
@@ -217,11 +220,12 @@ class Leadership:
         """Raise the version of the record. Returns why that cannot be; "" if it is done."""
         self._version = version = self._version + 1
         op = f"{self.who}#{self.epoch}#{version}"
+        now = self._store.clock.microseconds()
         answer = await self._store.change(
             Update(
                 key=_KEY,
-                text="SET #rvn = :new, #renewed = :now, #op = :op",
-                values={"new": version, "now": self._store.clock.microseconds(), "op": op},
+                text="SET #rvn = :new, #renewed = :now, #made = :made, #op = :op",
+                values={"new": version, "now": now, "made": self.made.build(now), "op": op},
                 condition=self._mine(),
             ),
             op=op,

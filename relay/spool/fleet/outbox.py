@@ -239,6 +239,8 @@ class FleetOutbox(Standby):
                 *freed,
             ],
         )
+        if contact_id:
+            self._lead.made.note(self._store.clock.microseconds())
         if forget or mail.entries > 1:
             await aging.forget_raw(self._store, entry.spool_id, wanted=forget)
 

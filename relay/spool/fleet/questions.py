@@ -6,7 +6,8 @@ Owns how each is asked of the table. What it shows is at most a moment old. Neve
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from relay.spool.duplicates import normalise_reverse_path
 from relay.spool.fleet import control, listing, queue, tables
 from relay.spool.fleet.encoding import build_instant, parse_ledger
 from relay.spool.fleet.listing import MOST, Found, find_named
+from relay.spool.fleet.made import count_made
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.turns import Waiting
 from relay.spool.ids import split_id
@@ -45,12 +47,28 @@ async def counts(store: Store) -> dict[State, int]:
     }
 
 
-async def tally(store: Store, wanted: Filter) -> dict[State, int]:
-    """The number of entries that fit, by shown state."""
+async def tally(store: Store, wanted: Filter) -> tuple[dict[State, int], str]:
+    """The number of entries that fit, by shown state, and what was left out. Those that are done are counted
+    only where all mails could be looked at.
+    """
     states: dict[State, int] = dict.fromkeys(wanted.states or State, 0)
-    for each in await listing.find(store, wanted):
+    looked = await listing.find(store, wanted)
+    if looked.is_cut:
+        owed = replace(wanted, states=tuple(state for state in states if state is not State.DONE))
+        states.pop(State.DONE, None)
+        found = (await listing.find(store, owed)).found if owed.states else ()
+    else:
+        found = looked.found
+    for each in found:
         states[each.shown_state] = states.get(each.shown_state, 0) + 1
-    return states
+    return states, looked.note
+
+
+async def contacts(store: Store, *, since: datetime) -> int:
+    """The number of contacts since then, as the leader has told it with its last renewal."""
+    async with store.asked() as (database, _):
+        item = await database.get((tables.CONTROL, tables.LEADER))
+    return count_made((item or {}).get("made"), since=to_microseconds(since))
 
 
 async def aside(store: Store) -> dict[State, tuple[int, datetime | None]]:
@@ -108,16 +126,6 @@ async def _undelivered(store: Store) -> list[tuple[State, Waiting]]:
     return found
 
 
-async def oldest_at(store: Store) -> datetime | None:
-    """The acceptance of the first entry queued, leased or held, but not by the policy."""
-    waiting = [
-        each
-        for state, each in await _undelivered(store)
-        if state is not State.DEAD and not (state is State.HELD and each.reason.startswith(BY_POLICY))
-    ]
-    return from_microseconds(min(waiting, key=lambda each: each.key).accepted_at) if waiting else None
-
-
 async def backlog(store: Store, *, limits: Sequence[timedelta], now: datetime) -> list[Backlog]:
     """The age histogram of each route with undelivered entries, by name of the route."""
     routes: dict[str, list[tuple[State, int]]] = {}
@@ -145,29 +153,39 @@ def _count(
     )
 
 
-async def trace(store: Store, word: str, *, limit: int) -> list[Entry]:
-    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first."""
+async def trace(store: Store, word: str, *, limit: int) -> tuple[list[Entry], str]:
+    """The newest entries that a Message-ID, spool id, contact id or address names, oldest first, and what was
+    left out: an address is looked for in the newest mails alone.
+    """
     named, _ = await find_named(store, [word])
     found = {each.entry.reference: each for each in named}
     mails = {each[0] for each in await _find_mails(store, word)}
     for each in (await find_named(store, sorted(mails)))[0]:
         found[each.entry.reference] = each
+    note = ""
     if "@" in word or word == "<>":
-        everyone = await listing.find(store, Filter())
-        found |= {each.entry.reference: each for each in everyone if _names(word, each)}
-    newest = sorted(found.values(), key=lambda each: (each.entry.spool_id, each.entry.number))[-limit:]
-    return await listing.show(store, newest, requests=True)
+        looked = await listing.walk_back(store, _names(word), limit=limit)
+        found |= {each.entry.reference: each for each in looked.found}
+        note = looked.note
+    newest = sorted(found.values(), key=listing.order_of)[-limit:]
+    return await listing.show(store, newest, requests=True), note
 
 
-def _names(word: str, each: Found) -> bool:
-    if each.mail is None:
-        return False
-    sender = each.mail.envelope.reverse_path
-    if word == "<>":
-        return sender is None
+def _names(word: str) -> Callable[[Found], bool]:
+    """The test for the entries of an address."""
     fits = equals(word) if is_whole(word) else parse_pattern(word)
-    paths = build_json(each.entry.destination.forward_paths)
-    return bool(fits_sender(fits)(sender) or fits_recipient(fits)(each.entry.destination.address, paths))
+    sends, receives = fits_sender(fits), fits_recipient(fits)
+
+    def names(each: Found) -> bool:
+        if each.mail is None:
+            return False
+        sender = each.mail.envelope.reverse_path
+        if word == "<>":
+            return sender is None
+        paths = listing.paths_of(each.entry)
+        return bool(sends(sender) or receives(each.entry.destination.address, paths))
+
+    return names
 
 
 async def _find_mails(store: Store, word: str) -> list[tuple[SpoolId, Item]]:

@@ -81,8 +81,9 @@ class EntryRecord:
     #: The operation that wrote it.
     op: str
     attempts: int = 0
-    #: The epoch of the leader that leased it last.
+    #: The epoch of the leader that leased it last, and its node.
     epoch: int = 0
+    leader: str = ""
     cut_short: int = 0
     lease_until: int | None = None
     rung: Rung = Rung.FULL
