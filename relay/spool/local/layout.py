@@ -17,6 +17,7 @@ Other files in `data_dir` are not the spool's (`relay.config.data_dir`).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from dataclasses import dataclass
@@ -110,13 +111,22 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+#: Folders whose names this process has brought to the disk.
+_safe: set[Path] = set()
+#: A folder that was there before us may lie in one that we may not read, or that cannot be synced.
+_NO_SYNC = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
+
+
 def make_folder(path: Path) -> None:
-    """Make a folder and bring its name to the disk; a folder that exists is left as it is."""
+    """Make a folder and bring its name to the disk. One that exists is left as it is; its name is brought to
+    the disk once in the life of this process: whoever made it a moment ago may not have done that yet.
+    """
     try:
         path.mkdir(mode=_DIRECTORY_MODE)
     except FileExistsError:
         if not path.is_dir():  # a file, or a link to nothing
             raise
+        _make_safe(path)
         return
     except FileNotFoundError:
         if path.parent.is_dir():  # /proc reports ENOENT where nothing can be made
@@ -126,6 +136,18 @@ def make_folder(path: Path) -> None:
         return
     adopt(path)
     sync_folder(path.parent)
+    _safe.add(path)
+
+
+def _make_safe(path: Path) -> None:
+    if path in _safe:
+        return
+    try:
+        sync_folder(path.parent)
+    except OSError as exc:
+        if exc.errno not in _NO_SYNC:
+            raise
+    _safe.add(path)
 
 
 def adopt(path: Path) -> None:
