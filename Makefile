@@ -14,7 +14,8 @@
 #                  and every property of mails and contacts thirty times as long
 #   make latency   ordinary mail beside mail that strikes its reader down, in figures, and what the statements
 #                  of the spool cost beside 100,000 finished mails
-#   make crash     campaign: kill it, hundreds of times; hang, flood and starve it
+#   make crash     campaign: kill it, hundreds of times; cut its power, a thousand times (POWER_IMAGES); hang,
+#                  flood and starve it
 #   make chaos     campaign: faults of S3 and Connect
 #   make soak      campaign: six hours (SOAK_SECONDS) of everything at once beside a million finished mails, and
 #                  the lines through memory, files, threads and the wait for a 250
@@ -85,7 +86,7 @@ latency: $(READY)
 	@$(BIN)/python -m pytest tests/understand/test_faults_beside.py tests/delivery/test_event_loop_lag.py tests/test_explain.py tests/spool/test_statements.py tests/spool/test_checkpoints.py -m long -rP --timeout 600
 
 crash: $(READY)
-	@$(BIN)/python -m pytest tests/crash tests/spool/test_spool_crash.py tests/daemon tests/test_one_contact.py -m "long or not long" --timeout 3600
+	@$(BIN)/python -m pytest tests/crash tests/power tests/spool/test_spool_crash.py tests/daemon tests/test_one_contact.py -m "long or not long" --timeout 3600
 
 chaos: $(READY)
 	@$(BIN)/python -m pytest tests/chaos -m "long or not long" --timeout 3600

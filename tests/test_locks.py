@@ -46,7 +46,9 @@ def needed(requirements):
         "requirements.lock",
         "requirements-run.lock",
         "requirements-otel.lock",
+        "requirements-browser.lock",
         "requirements-fleet.lock",
+        "requirements-power.lock",
         "requirements-validators.lock",
     ],
 )
