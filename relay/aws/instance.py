@@ -1,9 +1,9 @@
 """The edge to an instance's own settings: its file types, the size of its files, its e-mail addresses.
 
 Owns DescribeAttachedFilesConfiguration and SearchEmailAddresses on the wire (API reference of Amazon
-Connect). The botocore that is pinned does not know the first, so it is signed here and sent by the transport
-of the client: no redirect is followed, and an answer has a bound. What an answer must hold is said by
-`relay.aws.proof` and `relay.config.discovered`. Never retries, and never decides what becomes of it.
+Connect). The botocore that is pinned does not know the first, so `relay.aws.signed` sends it. What an answer
+must hold is said by `relay.aws.proof` and `relay.config.discovered`. Never retries, and never decides what
+becomes of it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,9 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import ClientError
-from botocore.parsers import create_parser
-
 from relay.aws.errors import readable_answer, remote_call
 from relay.aws.proof import check_addresses, check_file_settings, unproven
+from relay.aws.signed import call
 from relay.config.discovered import MOST_ADDRESSES, Discovered, read_addresses
 
 #: Time-out of one question, with all its pages.
@@ -40,7 +36,7 @@ async def describe_files(client: Any, instance_id: str) -> Discovered:
     bare = instance_id.rpartition("/")[2]
     path = f"/attached-files-configurations/{quote(bare, safe='')}/{SCOPE}"
     async with remote_call(_SERVICE, timeout_seconds=PATIENCE_SECONDS):
-        octets = await _get(client, path)
+        octets = await call(client, "DescribeAttachedFilesConfiguration", path)
     with readable_answer(_SERVICE):
         answer = json.loads(octets)
     return check_file_settings(answer, instance_id=bare, scope=SCOPE)
@@ -65,27 +61,3 @@ async def list_addresses(client: Any, instance_id: str) -> frozenset[str]:
                     return read_addresses(known)
                 more = {"NextToken": str(page["NextToken"])}
     raise unproven(_SERVICE, f"its list of addresses has no end within {MOST_ADDRESSES:,}, or {_PAGES} pages")
-
-
-async def _get(client: Any, path: str) -> bytes:
-    """The body of the answer to a signed GET at the client's endpoint.
-
-    Raises:
-        ClientError: the answer is none of 200.
-    """
-    request = AWSRequest(
-        method="GET",
-        url=client.meta.endpoint_url.rstrip("/") + path,
-        headers={"User-Agent": client.meta.config.user_agent_extra},
-    )
-    credentials = await client._request_signer._credentials.get_frozen_credentials()  # noqa: SLF001 # botocore's only way
-    SigV4Auth(credentials, _SERVICE, client.meta.region_name).add_auth(request)
-    answer = await client._endpoint.http_session.send(request.prepare())  # noqa: SLF001 # see above
-    body: bytes = await answer.content
-    if answer.status_code >= 300:  # what botocore's clients do with such an answer
-        with readable_answer(_SERVICE):
-            found = create_parser("rest-json").parse(
-                {"headers": answer.headers, "status_code": max(answer.status_code, 301), "body": body}, None
-            )
-        raise ClientError(found, "DescribeAttachedFilesConfiguration")
-    return body

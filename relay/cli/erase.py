@@ -11,17 +11,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from relay.cli import config_option
 from relay.cli.audited import build_action, note, noting_failure, reason_option
 from relay.cli.entries import SpoolView, count_entries, echo, echo_json, echo_note, json_option, open_view
+from relay.cli.erase_outside import Outside, erase_outside
 from relay.spool.audit import Stage
 from relay.spool.erasure import Erased, FoundMail, FoundPerson
 from relay.spool.patterns import is_whole, name_pattern
 from relay.telemetry.refusals import forget_refusals
+
+if TYPE_CHECKING:  # see `erase_command`
+    from relay.config.model import Config
 
 
 @click.command(
@@ -37,6 +41,12 @@ Examples:
 @click.argument("word", metavar="ADDRESS|SPOOL-ID|CONTACT-ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
+    "--connect",
+    is_flag=True,
+    help="Make our attributes, names and descriptions of its contacts empty, too, and have Connect delete their data.",
+)
+@click.option("--spool-only", is_flag=True, help="Leave the objects in S3 as they are: no AWS is asked.")
+@click.option(
     "--compact",
     is_flag=True,
     help="Write a large database anew if its free space still holds an address; no mail comes or goes meanwhile.",
@@ -50,6 +60,8 @@ def erase_command(
     word: str,
     *,
     yes: bool,
+    connect: bool,
+    spool_only: bool,
     compact: bool,
     because: str,
     as_json: bool,
@@ -60,6 +72,10 @@ def erase_command(
     mail of others to or about that person is not looked into. With - in its place the ADDRESS is read from
     standard input, so that no list of processes and no history has it. Exit code 1 when something stays.
     """
+    from relay.config.load import load_config  # noqa: PLC0415 - `relay --help` needs no pydantic
+
+    if connect and spool_only:
+        raise click.UsageError("--spool-only asks no AWS, and --connect does; leave one out")
     word = (sys.stdin.readline() if word == "-" else word).strip()
     if "@" in word and not is_whole(word):
         raise click.UsageError("a whole address is needed: a part of one may mean many people")
@@ -74,9 +90,10 @@ def erase_command(
             return
         if not yes:
             click.confirm(_question(found), abort=True)
-        erased, emptied = _erase(view, found, name, address, because=because, compact=compact)
-    _report(found, name, erased, emptied, as_json=as_json)
-    if erased.left or erased.notes or not _has_any(found, emptied):
+        config = None if spool_only else load_config(config_path)
+        done = _erase(view, config, found, name, address, because=because, connect=connect, compact=compact)
+    _report(found, name, done, as_json=as_json)
+    if done.erased.left or done.erased.notes or done.outside.left or not _has_any(found, done):
         ctx.exit(1)
 
 
@@ -95,31 +112,53 @@ def _end_list(found: FoundPerson, name: str, *, as_json: bool) -> None:
     echo_json({**_record(found, name), "erased": None})
 
 
+class _Done(NamedTuple):
+    """The result of an erasure."""
+
+    erased: Erased
+    outside: Outside
+    #: Refusals that were forgotten.
+    refusals: int
+
+
 def _erase(
-    view: SpoolView, found: FoundPerson, name: str, address: str, *, because: str, compact: bool
-) -> tuple[Erased, int]:
-    """Erase, with a row of the audit before and one after it. Returns what was erased in the spool, and the
-    number of refusals that were forgotten.
-    """
+    view: SpoolView,
+    config: Config | None,
+    found: FoundPerson,
+    name: str,
+    address: str,
+    *,
+    because: str,
+    connect: bool,
+    compact: bool,
+) -> _Done:
+    """Erase, with a row of the audit before and one after it; without a configuration in the spool alone."""
     pattern = name_pattern(address) if address else None
     action = build_action([name], pattern.sub(name, because) if pattern else because)
     begun = note(view.desk, action, stage=Stage.BEGUN)
     with noting_failure(view.desk, action):
-        emptied = forget_refusals(view.refusals, pattern) if pattern else 0
+        outside = erase_outside(config, found.mails, connect=connect) if config else Outside()
+        refusals = forget_refusals(view.refusals, pattern) if pattern else 0
         erased = view.desk.erase(found, address=address, now=datetime.now(UTC), compact=compact)
-    done = erased.mails or erased.records or erased.audited or emptied
+    said = (*(f"{word}: {why}" for word, why in erased.left), *outside.left, *erased.notes)
+    counts = {
+        "mails": erased.mails,
+        "records": erased.records,
+        "objects": outside.objects,
+        "contacts": outside.contacts,
+    }
     view.desk.note_action(
         action,
-        stage=Stage.DONE if done else Stage.REFUSED,
-        counts={"mails": erased.mails, "records": erased.records, "left": len(erased.left)},
-        detail="; ".join(f"{word}: {why}" for word, why in erased.left[:3]) or "; ".join(erased.notes),
+        stage=Stage.DONE if any(counts.values()) or erased.audited or refusals else Stage.REFUSED,
+        counts={**counts, "left": len(said)},
+        detail="; ".join(said[:3]),
         begun=begun,
     )
-    return erased, emptied
+    return _Done(erased, outside, refusals)
 
 
-def _has_any(found: FoundPerson, emptied: int) -> bool:
-    return bool(found.mails or found.audited or emptied)
+def _has_any(found: FoundPerson, done: _Done) -> bool:
+    return bool(found.mails or found.audited or done.refusals)
 
 
 def _question(found: FoundPerson) -> str:
@@ -152,23 +191,30 @@ def _list_mail(mail: FoundMail) -> Iterator[str]:
         yield f"  {entry.id}  {state}, accepted {mail.accepted_at:%Y-%m-%d %H:%M} UTC{size}{contact}{stays}"
 
 
-def _report(found: FoundPerson, name: str, erased: Erased, emptied: int, *, as_json: bool) -> None:
+def _report(found: FoundPerson, name: str, done: _Done, *, as_json: bool) -> None:
     """Tell what was erased, and what stays."""
+    erased, outside = done.erased, done.outside
     if as_json:
-        done = asdict(erased) | {
+        record = asdict(erased) | {
             "left": [{"id": word, "why": why} for word, why in erased.left],
-            "refusals": emptied,
+            "refusals": done.refusals,
+            "objects": outside.objects,
+            "contacts": outside.contacts,
+            "notes": [*outside.left, *erased.notes],
+            "elsewhere": list(outside.elsewhere),
         }
-        echo_json({**_record(found, name), "erased": done})
+        echo_json({**_record(found, name), "erased": record})
     else:
         echo(
             f"erased: {_count_mails(erased.mails)}, the names in {erased.records:,} records of the ledger, in "
-            f"{erased.audited:,} rows of the audit, in {erased.counted:,} counts and in {emptied:,} refusals"
+            f"{erased.audited:,} rows of the audit, in {erased.counted:,} counts and in {done.refusals:,} refusals",
+            f"outside: {outside.objects:,} versions of objects, the words of {outside.contacts:,} contacts",
+            *outside.elsewhere,
         )
     _note_left(erased.left)
-    for sentence in erased.notes:
+    for sentence in (*outside.left, *erased.notes):
         echo_note(sentence)
-    if not _has_any(found, emptied):
+    if not _has_any(found, done):
         echo_note("nothing is known of this")
 
 

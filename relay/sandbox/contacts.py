@@ -52,6 +52,10 @@ class Contact:
         parsed: dict[str, Any] = json.loads(self.raw)
         return parsed
 
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Put these in the place of arguments: what a later call says of the contact."""
+        self.raw = json.dumps(self.request | dict(changes)).encode()
+
     @property
     def settled(self) -> bool:
         """Returns whether every attachment was fetched, or given up."""

@@ -45,6 +45,8 @@ class FoundMail:
     entries: tuple[FoundEntry, ...]
     #: Whether its names were erased before: what is outside of the spool may be there still.
     erased: bool = False
+    #: The names of the attributes that handlers had set; none where only the ledger knows of the mail.
+    attributes: tuple[str, ...] = ()
 
     @property
     def is_owed(self) -> bool:

@@ -25,7 +25,7 @@ def test_list_then_erase(spool):
     assert [entry["contact_id"] for entry in listed["mails"][0]["entries"]] == ["c-1"]
     assert listed["erased"] is None
     assert "say --yes" in spool.run("erase", ANN, code=2).output
-    told = spool.run("erase", ANN, "--yes", "--reason", f"{ANN} asked")
+    told = spool.run("erase", ANN, "--yes", "--spool-only", "--reason", f"{ANN} asked")
     assert f"{spool_id}.1  done" in told.stdout
     assert "erased: 1 mail, the names in 1 records of the ledger" in told.stdout
     assert ANN not in told.output
@@ -42,18 +42,21 @@ def test_list_then_erase(spool):
 def test_owed_mail_is_told(spool):
     """What stays has its reason on standard error, and the exit code says so."""
     spool_id = spool.put()
-    result = spool.run("erase", "-", "--yes", code=1, input=f"{ANN}\n")
+    result = spool.run("erase", "-", "--yes", "--spool-only", code=1, input=f"{ANN}\n")
     assert f"{spool_id}.1: is queued: wait until it is delivered, or drop it first" in result.stderr
     assert spool.json("erase", ANN)["mails"][0]["owed"]
     assert spool.json("audit")[0]["outcome"] == "refused"
     spool.run("queue", "drop", spool_id)
-    assert spool.json("erase", ANN, "--yes")["erased"]["records"] == 1
+    assert spool.json("erase", ANN, "--yes", "--spool-only")["erased"]["records"] == 1
 
 
 def test_nothing_is_known(spool):
     """Nobody's address ends with a sentence; a part of one is bad usage, since it may mean many people."""
     spool.put()
-    assert "nothing is known of this" in spool.run("erase", "bob@b.example", "--yes", code=1).stderr
+    assert (
+        "nothing is known of this"
+        in spool.run("erase", "bob@b.example", "--yes", "--spool-only", code=1).stderr
+    )
     assert "a whole address" in spool.run("erase", "@customer.example", "--yes", code=2).output
 
 
@@ -77,7 +80,7 @@ def test_refusals_of_a_person_are_forgotten(spool):
         )
     memory.close()
     spool.run("queue", "drop", "--sender", ANN, "--yes")
-    assert spool.json("erase", ANN, "--yes")["erased"]["refusals"] == 1
+    assert spool.json("erase", ANN, "--yes", "--spool-only")["erased"]["refusals"] == 1
     assert (find_refusals(folder, "A"), len(find_refusals(folder, "B"))) == ([], 1)
     with tables_of(spool.config.data_dir) as connection:
         assert ANN not in repr(connection.execute("SELECT * FROM actions").fetchall())

@@ -94,7 +94,7 @@ STRIKES = (
     Strike(point="spool.hold.committed", held=True),
     Strike(point="spool.desk.committed", held=True, command=("queue", "release", "{id}")),
     Strike(point="spool.drop.committed", held=True, command=("queue", "drop", "{id}")),
-    Strike(point="spool.erase.committed", held=True, command=("erase", "{id}", "--yes")),
+    Strike(point="spool.erase.committed", held=True, command=("erase", "{id}", "--yes", "--spool-only")),
     Strike(point="spool.audit.committed", held=True, command=("queue", "export", "{id}")),
     Strike(point="spool.clock.committed"),
     Strike(point="spool.expire.committed", env=_SWEEPING),

@@ -9,6 +9,7 @@ sent to that person, or about them, is not looked into. `erasing` runs the trans
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import apsw
 
@@ -25,7 +26,7 @@ from relay.spool.local.slices import EVER, View
 from relay.spool.model import State
 from relay.spool.patterns import is_whole, name_pattern, whole_address
 from relay.spool.pseudonyms import hide_words, is_name, name_address
-from relay.spool.records import from_microseconds
+from relay.spool.records import from_microseconds, parse_envelope_json
 
 #: Rows of a slice of a walk: some hundredths of a second.
 _ROWS = 5_000
@@ -139,7 +140,7 @@ def _read_mail(connection: apsw.Connection, spool_id: str) -> FoundMail | None:
     entries = query(
         connection,
         f"SELECT entry_id, {SHOWN_STATE}, address, instance_id, contact_id, m.accepted_at, "  # noqa: S608 - constants of ours
-        "iif(m.filed OR EXISTS (SELECT 1 FROM raws AS r WHERE r.mail_id = m.mail_id), m.size, 0) "
+        "iif(m.filed OR EXISTS (SELECT 1 FROM raws AS r WHERE r.mail_id = m.mail_id), m.size, 0), envelope "
         "FROM entries AS e JOIN mails AS m USING (mail_id) WHERE spool_id = ? ORDER BY entry_id",
         (spool_id,),
     )
@@ -172,7 +173,15 @@ def _read_mail(connection: apsw.Connection, spool_id: str) -> FoundMail | None:
         size=entries[0][6] if entries else 0,
         entries=tuple(shown),
         erased=not entries and all(record[4] is not None for record in records),
+        attributes=_name_attributes(entries[0][7]) if entries else (),
     )
+
+
+def _name_attributes(envelope: str) -> tuple[str, ...]:
+    """The names of the attributes that handlers had set."""
+    with suppress(ValueError):  # a spoiled row is erased as any other
+        return tuple(name for name, _ in parse_envelope_json(envelope).attributes)
+    return ()
 
 
 def read_mail(connection: apsw.Connection, spool_id: str) -> FoundMail | None:
