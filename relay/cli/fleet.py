@@ -5,17 +5,21 @@ Owns their output.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli import config_option
-from relay.cli.entries import echo, encode_json, json_option
+from relay.cli.audited import auditing, build_action, reason_option
+from relay.cli.entries import count_entries, echo, echo_json, echo_note, encode_json, json_option
 from relay.cli.findings import Output
+from relay.cli.progress import showing_progress
 
 if TYPE_CHECKING:  # `--help` needs no pydantic
     from relay.config.model import Config
     from relay.spool.founded import Step
+    from relay.spool.moved import Move
 
 
 @click.group("fleet")
@@ -71,3 +75,61 @@ def check_command(ctx: click.Context, config_path: str | None, *, as_json: bool)
     for finding in examine_shared(load_fleet(config_path)):
         output.show(finding)
     ctx.exit(1 if output.failed else 0)
+
+
+@fleet_group.command("import", epilog="\b\nExample:\n  relay fleet import --from /var/lib/relay")
+@config_option
+@click.option(
+    "--from",
+    "data_dir",
+    metavar="DATA_DIR",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The data_dir whose spool is moved; its relay must be stopped.",
+)
+@reason_option
+@json_option
+@click.pass_context
+def import_command(
+    ctx: click.Context, config_path: str | None, data_dir: Path, *, because: str, as_json: bool
+) -> None:
+    """Move a local spool into the fleet: mail, entries, tokens, doubts, requests, guards and the ledger.
+
+    From its beginning on no relay starts on that spool, so nothing is delivered from two places. If it is cut
+    short, give it again: it goes on, and nothing comes twice. When all has moved, the spool is empty, and may
+    be used again.
+    """
+    from relay.spool.administration import import_spool  # noqa: PLC0415 - see above
+
+    config = load_fleet(config_path)
+    action = build_action([str(data_dir.absolute())], because)
+    with auditing(config, action) as ending, showing_progress("import") as progress:
+        move = import_spool(config, data_dir.absolute(), progress=progress, action=action)
+        ending.counts = {"mails": move.mails, "waiting": move.owed, "left": len(move.left)}
+    _tell_move(move, as_json=as_json)
+    if move.left:
+        echo_note(
+            f"{data_dir}: stays closed to relays; mend or drop what is left, and give the command again"
+        )
+        ctx.exit(1)
+
+
+def _tell_move(move: Move, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(
+            {
+                "mails": move.mails,
+                "waiting": move.owed,
+                "known": move.known,
+                "records": move.records,
+                "left": [{"spool_id": left.spool_id, "why": left.why} for left in move.left],
+            }
+        )
+    else:
+        mails = f"{move.mails:,} {'mail' if move.mails == 1 else 'mails'}"
+        known = f", {move.known:,} were there already" if move.known else ""
+        echo(
+            f"moved {mails}, {count_entries(move.owed)} waiting{known}; {move.records:,} records of earlier mail"
+        )
+    for left in move.left:
+        echo_note(f"{left.spool_id}: stays where it is: {left.why}")

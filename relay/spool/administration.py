@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.config.model import Config
 from relay.errors import ConfigError
+from relay.spool.action import Action
+from relay.spool.archive import Progress
 from relay.spool.founded import Step
+from relay.spool.moved import Move
 from relay.timing import MACHINE, Clocks
 
 if TYPE_CHECKING:  # 40 MB that only a fleet needs
@@ -67,3 +71,23 @@ def examine_fleet(config: Config, *, clocks: Clocks = MACHINE) -> Examined:
     from relay.spool.fleet.examination import examine  # noqa: PLC0415 - see above
 
     return asyncio.run(examine(config, clocks=clocks))
+
+
+def import_spool(
+    config: Config,
+    data_dir: Path,
+    *,
+    progress: Progress,
+    action: Action | None = None,
+    clocks: Clocks = MACHINE,
+) -> Move:
+    """Move all mail of a local spool into the fleet's. What cannot be moved is told as left. The same call
+    goes on with a move that was cut short.
+
+    Raises:
+        SpoolBusyError: a daemon uses the local spool.
+        SpoolError: one of the two cannot be used; what was moved until then is moved.
+    """
+    from relay.spool.moving import move_in  # noqa: PLC0415 - see above
+
+    return asyncio.run(move_in(config, data_dir, progress=progress, action=action, clocks=clocks))

@@ -27,6 +27,7 @@ from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.intake import LocalIntake
 from relay.spool.local.key import find_fault
 from relay.spool.local.layout import Layout
+from relay.spool.local.moving import tell_moving
 from relay.spool.local.outbox import LocalOutbox
 from relay.spool.local.restore import restore
 from relay.spool.model import State
@@ -115,7 +116,8 @@ def find_unfit(config: Config, *, user: int | None = None) -> tuple[str, ...]:
     """
     if config.fleet.table:
         return _find_owed(config)
-    return health.find_unfit(config.data_dir, user=user)
+    moving = tell_moving(Layout(data_dir=config.data_dir))
+    return health.find_unfit(config.data_dir, user=user) or ((moving,) if moving else ())
 
 
 def _find_owed(config: Config) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ def _find_owed(config: Config) -> tuple[str, ...]:
         return ()
     why = f"the spool in {config.data_dir} (data_dir) still has {owed:,} entries that nobody would deliver"
     return (
-        f'fleet.table = "{config.fleet.table}": {why}; run without fleet.table until they are delivered or dropped',
+        f'fleet.table = "{config.fleet.table}": {why}; move them: relay fleet import --from {config.data_dir}',
     )
 
 

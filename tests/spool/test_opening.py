@@ -37,6 +37,7 @@ async def test_fleet_is_not_begun_while_the_local_spool_owes_mail(config):
     (sentence,) = find_unfit(in_fleet(config))
     assert sentence.startswith('fleet.table = "relay-table": the spool in ')
     assert "still has 1 entries that nobody would deliver" in sentence
+    assert sentence.endswith(f"move them: relay fleet import --from {config.data_dir}")
     desk = open_desk(config)
     desk.drop([mail.spool_id], now=NOW)
     desk.close()

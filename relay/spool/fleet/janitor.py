@@ -25,7 +25,7 @@ from relay.spool.records import to_microseconds
 _STEP = 100
 _PAUSE_SECONDS = 0.05
 #: A tombstone outlives every call and every clock that is wrong.
-_TOMBSTONE_SECONDS = 2 * 86_400
+TOMBSTONE_SECONDS = 2 * 86_400
 _ENTRY: Final = "E#"
 
 
@@ -55,6 +55,8 @@ async def _remove_finished(store: Store, spool_id: str, *, before: int, now: dat
     """
     items = await read_mail_items(store, spool_id)
     entries = [item for item in items if str(item.get(tables.SORT)).startswith(_ENTRY)]
+    if any(item.get("st") == tables.ANNOUNCED for item in items):
+        return False  # it is on its way here from another spool
     if not items and not await _condemn(store, spool_id, now=now):
         return False  # it was accepted at this moment
     if any(not _is_finished(entry, before=before) for entry in entries):
@@ -74,11 +76,11 @@ async def _condemn(store: Store, spool_id: str, *, now: datetime) -> bool:
     item: dict[str, str | int] = {
         tables.PARTITION: key[0],
         tables.SORT: key[1],
-        "st": "condemned",
-        tables.EXPIRES: to_microseconds(now) // 1_000_000 + _TOMBSTONE_SECONDS,
+        "st": tables.CONDEMNED,
+        tables.EXPIRES: to_microseconds(now) // 1_000_000 + TOMBSTONE_SECONDS,
     }
     condition = Condition(
-        text="attribute_not_exists(#pk) OR #st = :condemned", values={"condemned": "condemned"}
+        text="attribute_not_exists(#pk) OR #st = :condemned", values={"condemned": tables.CONDEMNED}
     )
     return (await store.change(Put(item=item, condition=condition))).done
 

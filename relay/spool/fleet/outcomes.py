@@ -19,7 +19,7 @@ from relay.vocabulary import Rung
 #: Characters of the sentence of an entry: an item costs by its size at every write.
 DETAIL_LIMIT: Final = 2_000
 #: Seconds for which the ledger keeps a record: 90 days, in which a reply may come.
-_LEDGER_SECONDS = 90 * 86_400
+LEDGER_SECONDS: Final = 90 * 86_400
 #: The reason word of an entry that was under way when its runner hung.
 HUNG: Final = "hung"
 
@@ -204,7 +204,7 @@ def ledger_of(mail: MailRecord, entry: EntryRecord, *, now: datetime) -> LedgerR
         contact_id=entry.contact_id,
         accepted_at=mail.accepted_at,
         dropped_at=entry.dropped_at,
-        expires=to_microseconds(now) // 1_000_000 + _LEDGER_SECONDS,
+        expires=to_microseconds(now) // 1_000_000 + LEDGER_SECONDS,
     )
 
 

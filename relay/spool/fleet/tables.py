@@ -62,6 +62,11 @@ DELIVERY: Final = "pause#delivery"
 _PAUSED_ROUTE, _HELD_ROUTE = "pause#route#", "hold#"
 ALARMS: Final = "alarms"
 
+#: The states of what stands in place of a mail: octets that became none are removed, or a mail is on its way
+#: here from another spool.
+CONDEMNED: Final = "condemned"
+ANNOUNCED: Final = "announced"
+
 #: The queues of entries that wait for no attempt; that of a route has a priority behind its name.
 LEASED_QUEUE: Final = "leased"
 HELD_QUEUE: Final = "held"

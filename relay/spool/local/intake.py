@@ -31,6 +31,7 @@ from relay.spool.local.errors import translate_error, translated
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.key import KeyFile
 from relay.spool.local.layout import Layout
+from relay.spool.local.moving import check_unmoved
 from relay.spool.local.raw import IdLock, LargeFile
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.wake import Ringer
@@ -75,6 +76,7 @@ class LocalIntake(Intake):
         self._checkpoints.watch(self._connection)
         self._clock = reserve.pay(lambda: self._open_clock(clocks))
         self._maker = reserve.pay(lambda: IdLock(self._layout.makers))
+        self._check_unmoved()
         self._ids = IdMaker(self._maker.mark, self._clock.microseconds)
         self._room_left = Room(self._layout, config.spool, clock=self._clock.microseconds)
         self._sealers = ThreadPoolExecutor(_SEALERS, thread_name_prefix="spool-seal")
@@ -96,6 +98,16 @@ class LocalIntake(Intake):
         assert self._connection is not None
         with translated(self._layout.database):
             return SpoolClock(self._connection, self._write_lock, clocks)
+
+    def _check_unmoved(self) -> None:
+        """Look for a move of mail, now that a move sees the lock of our ids."""
+        try:
+            check_unmoved(self._layout)
+        except SpoolError:
+            self._maker.close()
+            if self._connection is not None:
+                close_database(self._connection)
+            raise
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -11,6 +11,7 @@ Owns the paths below `data_dir`, and the owner of what is made there. Never touc
     <data_dir>/spool/raw/xx/<id>       raw mail over large_message_bytes
     <data_dir>/spool/makers/<mark>     locked by the process that gives out ids with this mark
     <data_dir>/spool/ballast/<nn>      the reserve, released when the disk is full (`room`)
+    <data_dir>/spool/moving            where its mail moves, while it does (`moving`)
 
 Other files in `data_dir` are not the spool's (`relay.config.data_dir`).
 """
@@ -86,6 +87,11 @@ class Layout:
     def reserve(self) -> Path:
         """The folder of the files that are removed when the disk is full."""
         return self.root / "ballast"
+
+    @property
+    def moving(self) -> Path:
+        """The mark of a spool whose mail moves."""
+        return self.root / "moving"
 
     def raw_path(self, spool_id: str) -> Path:
         """The path of the large mail with this id. Two characters that change often spread the mails over

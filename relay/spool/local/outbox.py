@@ -19,17 +19,17 @@ import apsw
 
 from relay import telemetry
 from relay.config.model import Config
-from relay.errors import SpoolBusyError
 from relay.spool.audit import Audited
 from relay.spool.interface import Outbox, Pause
 from relay.spool.local import actions, claims, clock, control, conversations, days, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.clock import SpoolClock
-from relay.spool.local.database import Readers, WriteLock, close_database, open_database, query
+from relay.spool.local.database import Readers, WriteLock, close_database, query
 from relay.spool.local.errors import translated
 from relay.spool.local.health import Place, diagnosed, probe_spool
-from relay.spool.local.layout import Layout, lock_file
+from relay.spool.local.layout import Layout
 from relay.spool.local.memory import load_text, save_text
+from relay.spool.local.moving import lock_delivery, open_unmoved
 from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
 from relay.spool.local.room import Reserve, Room
 from relay.spool.local.steps import run_steps
@@ -99,13 +99,9 @@ class LocalOutbox(Outbox):
         self._deliver = config.deliver
         self._reserve = Reserve(self._layout)
         self._reserve.pay(self._layout.prepare)
-        with translated():
-            lock = lock_file(self._layout.deliver_lock)
-        if lock is None:
-            raise SpoolBusyError(f"another process delivers from {self._layout.root}")
-        self._lock = lock
+        self._lock = lock = lock_delivery(self._layout)
         try:
-            connection = self._reserve.pay(lambda: open_database(self._layout.database, create=True))
+            connection = self._reserve.pay(lambda: open_unmoved(self._layout))
         except BaseException:
             os.close(lock)
             raise
