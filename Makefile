@@ -3,6 +3,8 @@
 #   make demo      a handful of mails through the whole path, on this machine, without AWS; with STAY=1 it stays
 #                  up, and says where the page is that shows them
 #   make sandbox   the same, staying up: mail to 127.0.0.1:2525, look at http://127.0.0.1:8025/
+#   make demo-fleet    sixty mails to three nodes, two of which are killed meanwhile, beside an emulator of DynamoDB
+#   make setup-fleet   that emulator in an environment of its own, for `relay sandbox --fleet N`
 #   make quick     tests without any process beside pytest's, while one waits
 #   make test      all tests but the campaigns, and those of make system (CONTRIBUTING.md says how long)
 #   make system    tests with other people's programs: Postfix, opendkim, Exim, swaks, openssl, radosgw, systemd, NSD, Unbound, …
@@ -27,7 +29,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 READY := $(VENV)/.ready
 
-.PHONY: help demo quick test system sandbox docs screenshots bench lint format fuzz latency crash chaos soak setup clean
+.PHONY: help demo demo-fleet setup-fleet quick test system sandbox docs screenshots bench lint format fuzz latency crash chaos soak setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +54,11 @@ $(FLEET)/.ready: requirements-fleet.lock
 
 demo: $(READY)
 	@$(BIN)/python -m relay.sandbox.demo $(if $(STAY),--stay)
+
+demo-fleet: $(READY) $(FLEET)/.ready
+	@$(BIN)/python -m relay.sandbox.demo_fleet
+
+setup-fleet: $(FLEET)/.ready
 
 sandbox: $(READY)
 	@$(BIN)/relay sandbox

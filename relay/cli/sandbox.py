@@ -43,8 +43,21 @@ def _bind(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Default: a temporary one."
 )
 @click.option("--no-daemon", is_flag=True, help="S3, Connect and the page only, for a daemon of your own.")
+@click.option(
+    "--fleet",
+    "count",
+    metavar="N",
+    type=click.IntRange(2, 9),
+    help="N nodes that share a spool, at --smtp and the ports behind it; needs `make setup-fleet` once.",
+)
 def sandbox_command(
-    smtp: str, http: str, config_path: str | None, data_dir: Path | None, *, no_daemon: bool
+    smtp: str,
+    http: str,
+    config_path: str | None,
+    data_dir: Path | None,
+    count: int | None,
+    *,
+    no_daemon: bool,
 ) -> None:
     """Run the real relay with an S3 and an Amazon Connect simulated on this machine.
 
@@ -55,6 +68,11 @@ def sandbox_command(
     with tempfile.TemporaryDirectory(prefix="relay-sandbox-") as temporary:
         place = Path(temporary) if data_dir is None else data_dir.absolute()
         place.mkdir(parents=True, exist_ok=True)
+        if count is not None:
+            if no_daemon:
+                raise click.UsageError("--fleet starts nodes, and --no-daemon starts none; give one of them")
+            asyncio.run(_run_fleet(smtp=smtp, http=http, config_path=config_path, place=place, count=count))
+            return
         asyncio.run(_run(smtp=smtp, http=http, config_path=config_path, place=place, no_daemon=no_daemon))
 
 
@@ -103,6 +121,27 @@ async def _run(*, smtp: str, http: str, config_path: str | None, place: Path, no
         await daemon.stop()
 
 
+async def _run_fleet(*, smtp: str, http: str, config_path: str | None, place: Path, count: int) -> None:
+    from relay.sandbox.fleet import build_configs, open_fleet  # noqa: PLC0415  # an extra
+
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    configs = build_configs(place, count=count, smtp=smtp, config_path=config_path)
+    click.echo(f"starting an emulator of DynamoDB and {count} nodes …")
+    try:
+        async with open_fleet(place, configs, http=split_bind(http)) as (box, nodes):
+            variables = place / "aws.sh"
+            lines = [f"export {name}={shlex.quote(value)}\n" for name, value in box.env.items()]
+            await asyncio.to_thread(variables.write_text, "".join(lines))
+            takes = [f"  {node.name}  {node.smtp}" for node in nodes.all]
+            click.echo(_welcome_fleet(takes, nodes.all[0].smtp, box.http_url, nodes.all[0].file, variables))
+            await stopping.wait()
+            click.echo("stopping …")
+    except OSError as exc:
+        raise ConfigError(f"--http {http}: {exc.strerror or exc}") from exc
+
+
 def _program() -> str:
     """The command that runs this very program: it need not be the `relay` of the PATH, if there is one."""
     own = Path(sys.argv[0])
@@ -126,6 +165,23 @@ The relay takes mail at {smtp} and shows its contacts at {http}/
 
   curl {http}/api/contacts
   {_program()} queue list --config {shlex.quote(str(file))}
+
+Ctrl-C stops it.
+"""
+
+
+def _welcome_fleet(takes: list[str], smtp: str, http: str, file: Path, variables: Path) -> str:
+    lines = "\n".join(takes)
+    return f"""
+The nodes take mail at
+
+{lines}
+
+See their mails at {http}/ and kill a node, and start it again, at {http}/nodes
+
+  swaks --server {smtp} --to support@example.com --from you@example.org --header "Subject: Hello"
+
+  . {shlex.quote(str(variables))}; {_program()} queue list --config {shlex.quote(str(file))}
 
 Ctrl-C stops it.
 """

@@ -6,12 +6,13 @@ Owns that process. The daemon reports that it is up as it does to systemd (sd_no
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from relay.daemon.systemd import LISTENING
@@ -41,6 +42,17 @@ class Daemon:
     async def wait(self) -> int:
         """Wait until it has ended. Returns its exit code."""
         return await self._process.wait()
+
+    @property
+    def has_ended(self) -> bool:
+        """Returns whether the supervisor has ended."""
+        return self._process.returncode is not None
+
+    async def kill(self) -> None:
+        """Kill all its processes at once (SIGKILL), as when its host dies."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # `open_daemon` made the group
+        await self._process.wait()
 
     async def stop(self) -> int:
         """Tell it to stop, and wait. Returns its exit code."""

@@ -9,11 +9,21 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from relay.sandbox.node_rows import NodeRows
 from relay.sandbox.transcripts import Transcripts
 from relay.sandbox.tricks import WORDS
 from relay.sandbox.trying import build_mails, send
 from relay.sandbox.view import SandboxView
-from relay.web.extras import ContactFile, Fault, SessionRow, Transcript, Tried, TryMail
+from relay.web.extras import (
+    ContactFile,
+    Fault,
+    NodeChange,
+    NodeRow,
+    SessionRow,
+    Transcript,
+    Tried,
+    TryMail,
+)
 
 #: Seconds for which a try waits for its transcript.
 _TRANSCRIPT_SECONDS = 2.0
@@ -41,8 +51,12 @@ class SandboxExtras:
         *,
         recipients: Sequence[str],
         now: Callable[[], datetime],
+        nodes: NodeRows | None = None,
     ) -> None:
-        """`recipients` are addresses that the daemon takes, the most ordinary one first."""
+        """`recipients` are addresses that the daemon takes, the most ordinary one first; `nodes` are those of
+        a fleet.
+        """
+        self._nodes = nodes
         self._box = box
         self._transcripts = transcripts
         self._recipients = tuple(recipients)
@@ -50,8 +64,28 @@ class SandboxExtras:
 
     @property
     def smtp(self) -> str:
-        """The address where the daemon listens."""
-        return self._box.smtp
+        """The address where the daemon listens; in a fleet that of a node that runs."""
+        fleet = self._box.nodes
+        return self._box.smtp if fleet is None else fleet.next_smtp() or self._box.smtp
+
+    @property
+    def has_nodes(self) -> bool:
+        """Returns whether it is a fleet."""
+        return self._nodes is not None
+
+    async def nodes(self) -> Sequence[NodeRow]:
+        """The nodes of the fleet."""
+        return () if self._nodes is None else await self._nodes.list()
+
+    async def change_node(self, name: str, change: NodeChange) -> str:
+        """Kill or start a node. Returns what was done, as a sentence.
+
+        Raises:
+            ValueError: there is no such node.
+        """
+        if self._nodes is None:
+            raise ValueError("There is one daemon here, and no fleet.")
+        return await (self._nodes.kill(name) if change == "kill" else self._nodes.start(name))
 
     @property
     def http_url(self) -> str:
@@ -83,7 +117,7 @@ class SandboxExtras:
             ValueError: a field cannot be sent.
         """
         mails = await asyncio.to_thread(build_mails, mail, now=self._now())
-        sent = await asyncio.to_thread(send, self._box.smtp, mail.sender, mail.recipient, mails)
+        sent = await asyncio.to_thread(send, self.smtp, mail.sender, mail.recipient, mails)
         return Tried(
             accepted=sent.accepted,
             reply=sent.reply,

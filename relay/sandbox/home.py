@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 
 from aiohttp import web
 
@@ -16,11 +17,14 @@ from relay.config import Config
 from relay.sandbox.api import Api
 from relay.sandbox.extras import SandboxExtras
 from relay.sandbox.guard import guard_of
+from relay.sandbox.node_rows import NodeRows
 from relay.sandbox.transcripts import Transcripts, following
 from relay.sandbox.view import SandboxView
+from relay.spool.opening import open_desk
 from relay.tail.client import open_tail
 from relay.web.access import OpenAccess
 from relay.web.application import build_page
+from relay.web.desks import Desks
 from relay.web.responses import page
 from relay.web.spool_view import SpoolView
 
@@ -57,8 +61,18 @@ async def _open_page(
     view = SpoolView(config)
     stack.push_async_callback(view.close)
     transcripts = Transcripts()
-    await stack.enter_async_context(following(transcripts, lambda: open_tail(config.data_dir)))
-    extras = SandboxExtras(box, transcripts, recipients=list(list_recipients(config))[:_RECIPIENTS], now=now)
+    nodes = box.nodes
+    for data_dir in [node.config.data_dir for node in nodes.all] if nodes else [config.data_dir]:
+        await stack.enter_async_context(following(transcripts, partial(open_tail, data_dir)))
+    rows: NodeRows | None = None
+    if nodes is not None:
+        desks = Desks(partial(open_desk, config), most=1)
+        stack.push_async_callback(desks.close)
+        rows = NodeRows(nodes, desks)
+        stack.push_async_callback(rows.close)
+    extras = SandboxExtras(
+        box, transcripts, recipients=list(list_recipients(config))[:_RECIPIENTS], now=now, nodes=rows
+    )
     return build_page(view, access=OpenAccess(bind_host), extras=extras)
 
 

@@ -37,6 +37,7 @@ from relay.sandbox.contacts import Book
 from relay.sandbox.fetcher import Fetcher
 from relay.sandbox.home import open_home
 from relay.sandbox.limits import Settings
+from relay.sandbox.nodes import Nodes
 from relay.sandbox.s3 import S3Service, open_s3
 from relay.sandbox.signature import Keys
 from relay.sandbox.sts import KeyRing, StsService
@@ -64,6 +65,8 @@ class Sandbox:
         smtp: str = "127.0.0.1:2525",
         config: Config | None = None,
         now: Callable[[], datetime] = utc_now,
+        dynamodb_url: str = "",
+        nodes: Nodes | None = None,
     ) -> None:
         self.keys = Keys(
             access_key="AKIASANDBOX000000000",
@@ -79,6 +82,9 @@ class Sandbox:
         self.smtp = smtp
         #: The configuration of the daemon whose spool the page shows; None for no page.
         self._config = config
+        #: The nodes of a fleet, and the emulator of its table; none and "" for one daemon.
+        self.nodes = nodes
+        self._dynamodb_url = dynamodb_url
         self.http_url = ""
         self.connect_url = ""
         self.sts_url = ""
@@ -155,6 +161,7 @@ class Sandbox:
             "AWS_ENDPOINT_URL_S3": self.s3.url,
             "AWS_ENDPOINT_URL_CONNECT": self.connect_url,
             "AWS_ENDPOINT_URL_STS": self.sts_url,
+            **({"AWS_ENDPOINT_URL_DYNAMODB": self._dynamodb_url} if self._dynamodb_url else {}),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from relay.sandbox.contacts import Book
+from relay.sandbox.nodes import Nodes
 
 
 class SandboxView(Protocol):
@@ -20,6 +21,10 @@ class SandboxView(Protocol):
     @property
     def smtp(self) -> str:
         """The address where the daemon listens."""
+
+    @property
+    def nodes(self) -> Nodes | None:
+        """The nodes of a fleet; None for one daemon."""
 
     @property
     def http_url(self) -> str:

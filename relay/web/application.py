@@ -18,6 +18,7 @@ from relay.web.changes import Changes
 from relay.web.extras import Extras
 from relay.web.list_pages import ListPages
 from relay.web.mail_pages import MailPages
+from relay.web.node_pages import NodePages
 from relay.web.responses import page
 from relay.web.sandbox_pages import SandboxPages
 from relay.web.shell import CALLER, Shell
@@ -49,6 +50,8 @@ def build_page(view: PageView, *, access: Access, extras: Extras | None = None) 
     )
     if extras is not None:
         application.add_routes(SandboxPages(shell, extras).routes())
+        if extras.has_nodes:
+            application.add_routes(NodePages(shell, extras).routes())
     application.add_routes(StaticFiles().routes())
     application.on_response_prepare.append(_complete)
     application.on_shutdown.append(lambda _application: pages.marks.close())

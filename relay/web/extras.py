@@ -107,8 +107,44 @@ class ContactFile:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """A node of a fleet that runs in the sandbox."""
+
+    name: str
+    #: The address where it takes mail.
+    smtp: str
+    #: "ended" is an end that nobody asked for.
+    life: Literal["starting", "running", "killed", "ended"]
+    leads: bool
+    #: The numbers of the newest entries that it accepted and delivered.
+    accepted: int
+    delivered: int
+    kills: int
+    #: Why it did not come up; "" otherwise.
+    trouble: str = ""
+
+
+#: A change of a node.
+NodeChange = Literal["kill", "start"]
+
+
 class Extras(Protocol):
     """A sandbox as its page sees it."""
+
+    @property
+    def has_nodes(self) -> bool:
+        """Returns whether it is a fleet of several nodes."""
+
+    async def nodes(self) -> Sequence[NodeRow]:
+        """The nodes of the fleet, in their order."""
+
+    async def change_node(self, name: str, change: NodeChange) -> str:
+        """Kill a node, or begin to start it. Returns what was done, as a sentence.
+
+        Raises:
+            ValueError: there is no such node.
+        """
 
     @property
     def smtp(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from page_values import AT
 
-from relay.web.extras import ContactFile, Fault, SessionRow, Transcript, TranscriptLine, Tried
+from relay.web.extras import ContactFile, Fault, NodeRow, SessionRow, Transcript, TranscriptLine, Tried
 
 
 class ValueExtras:
@@ -12,12 +12,14 @@ class ValueExtras:
 
     smtp = "127.0.0.1:2525"
     http_url = "http://127.0.0.1:8025"
+    has_nodes = True
 
     def __init__(self, word="word"):
         self.word = word
         self.session = SessionRow(
             session_id="1", opened_at=AT, seconds=1.5, peer=word, helo=word, outcome=word, references=("a.1",)
         )
+        self.changed = []
         self.tried = []
         self.set = []
 
@@ -55,6 +57,21 @@ class ValueExtras:
         if values.get("share.fault") == "2":
             raise ValueError("share.fault is from 0 to 1.")
         self.set.append(dict(values))
+
+    async def nodes(self):
+        return [
+            NodeRow(
+                name=self.word if life == "ended" else life, smtp=self.word, life=life, leads=life == "running",
+                accepted=3, delivered=2, kills=1, trouble=self.word if life == "ended" else "",
+            )
+            for life in ("running", "killed", "starting", "ended")
+        ]  # fmt: skip
+
+    async def change_node(self, name, change):
+        if name not in ("running", "killed"):
+            raise ValueError(f"{name!r} is no node.")
+        self.changed.append((name, change))
+        return f"{name} {change}"
 
     async def contact_files(self, contact_id):
         return [ContactFile(name=self.word, size=1, sha256=self.word, state="available")]

@@ -16,6 +16,7 @@ from relay.spool.model import State
 from relay.web.access import OpenAccess
 from relay.web.list_pages import ListPages
 from relay.web.mail_pages import SIDES, MailPages
+from relay.web.node_pages import NodePages
 from relay.web.sandbox_pages import SandboxPages
 from relay.web.shell import CALLER, Shell
 from relay.web.view import Figure, Moment, Part, Result
@@ -59,7 +60,7 @@ def mail_of(word):
     shown = row(
         state=State.HELD, reason=word, detail=word, subject=word, author_name=word, author=word, sender=word,
         recipient=word, route=word, classification=word, verdicts={word: word}, risks=(word,), adapted=1, files=1,
-        contact_id=word,
+        contact_id=word, accepted_by=word, delivered_by=word,
     )  # fmt: skip
     part = Part(content_type=word, size=1, name=word, disposition=word)
     return mail_view(
@@ -98,6 +99,7 @@ async def documents(word):
         (sandbox.session, ask("/", session_id="1")),
         (sandbox.faults, ask("/")),
         (sandbox.try_form, ask("/")),
+        (NodePages(shell, extras).nodes, ask("/")),
     ]
     found = []
     for handler, request in handlers:

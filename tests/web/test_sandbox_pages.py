@@ -6,8 +6,10 @@ import re
 
 from aiohttp import FormData
 from page_extras import ValueExtras
-from page_values import ValueView, mail_view
+from page_values import ValueView, mail_view, row
 from test_application import MAIL, text_of
+
+from relay.spool.model import State
 
 
 async def token_of(client, path):
@@ -97,3 +99,39 @@ async def test_faults_in_force_are_on_the_strip(serve):
     client = await serve(ValueView(mail_view()), extras=ValueExtras())
     for path in ("/", "/strip", "/try", MAIL):
         assert "Faults in force: <b>share.fault</b> 0.5" in (await text_of(client, path))[0]
+
+
+async def test_a_node_is_killed_and_started_by_a_button(serve):
+    """The page of a fleet has a button for what each node can do; a node that is none is a sentence."""
+    extras = ValueExtras()
+    client = await serve(ValueView(mail_view()), extras=extras)
+    text, _ = await text_of(client, "/nodes")
+    assert text.count('name="kill"') == 1  # of the one that runs; one that starts has no button
+    assert text.count('name="start"') == 2
+    assert "running, <b>delivers</b>" in text
+    assert (await send(client, "/nodes", node="running", kill="yes"))[0] == 303
+    assert (await send(client, "/nodes", node="killed", start="yes"))[0] == 303
+    assert extras.changed == [("running", "kill"), ("killed", "start")]
+    status, text = await send(client, "/nodes", node="elsewhere", kill="yes")
+    assert (status, "is no node" in text) == (400, True)
+
+
+async def test_one_daemon_has_no_page_of_nodes(serve):
+    """Without a fleet the page is not there, nor a link to it."""
+    extras = ValueExtras()
+    extras.has_nodes = False
+    client = await serve(ValueView(mail_view()), extras=extras)
+    text, _ = await text_of(client, "/")
+    assert "/nodes" not in text
+    async with client.get("/nodes") as answer:
+        assert answer.status == 404
+
+
+async def test_a_mail_names_its_nodes(serve):
+    """In a fleet a row and an opened mail say which node accepted the mail and which delivered it."""
+    mail = mail_view(row(state=State.DONE, accepted_by="one", delivered_by="two"))
+    client = await serve(ValueView(mail))
+    for path in ("/", f"/mails/{mail.row.reference}"):
+        text, _ = await text_of(client, path)
+        assert "accepted by <bdi>one</bdi>" in text
+        assert "delivered by <bdi>two</bdi>" in text

@@ -15,6 +15,8 @@ from relay.spool.fleet.walk import Walk
 from relay.spool.ids import build_mark, build_time
 from relay.spool.model import Filter, State
 from relay.spool.page import EntryQuery, Shown, split_words
+from relay.web.spool_view import SpoolView
+from relay.web.view import Query
 
 SECOND = 1_000_000
 
@@ -178,4 +180,37 @@ async def test_what_is_shown_goes_with_a_mail_of_the_fleet(fleet_spool, tmp_path
     assert "unmistakable" not in repr(items)
     objects = client("s3", spool.url).list_objects_v2(Bucket=BUCKET, Prefix=spool.config.fleet.prefix)
     assert not [each for each in objects.get("Contents", ()) if "/raw/" in each["Key"]]
+    await spool.close()
+
+
+@pytest.mark.system
+async def test_any_node_shows_and_changes_the_fleet(fleet_spool, tmp_path):
+    """The page of a node that took no mail shows what the others took, tells of news, finds and holds it."""
+    spool = fleet_spool(tmp_path)
+    intake = _open(spool, "one", "intake")
+    view = SpoolView(spool.node_config("three", lease_seconds=8.0))
+
+    async def put(subject):
+        body = f"From: Ann <ann@customer.example>\r\nSubject: {subject}\r\n\r\nWords\r\n".encode()
+        return (await intake.put(build_submission(intake.new_id(), body=body, at=intake.now()))).spool_id
+
+    first = await put("An offer")
+    waiting = asyncio.create_task(view.wait(""))
+    await asyncio.wait({waiting}, timeout=1.0)  # it has its first look, or sees the mail in it
+    second = await put("A question")
+    mark = await waiting
+    status = await view.status()
+    assert (status.waiting.number, status.held.number, status.done) == (2, 0, None)
+    assert status.received.number == 2
+    assert [row.reference for row in (await view.list(Query(text="OFFER"))).rows] == [f"{first}.1"]
+    found = await view.mail(f"{second}.1", content=False)
+    assert (found.row.accepted_by, found.row.subject) == ("one", "A question")
+    acted = await view.act("hold", [f"{second}.1"], actor="ann", reason="to be read")
+    assert acted.changed == (f"{second}.1",)
+    assert await view.wait(mark) != mark
+    held = await view.list(Query(states=(State.HELD,)))
+    assert [(row.reference, row.reason) for row in held.rows] == [(f"{second}.1", "operator")]
+    assert (await view.status()).held.reasons == (("operator", 1),)
+    assert await view.routes()
+    await view.close()
     await spool.close()
