@@ -45,8 +45,6 @@ class Walk:
         self._store = store
         self._prefix = tables.raw_object(store.prefix, "")
         self._length = _FIRST
-        #: The first mail ever seen; it may be gone.
-        self._oldest: int | None = None
 
     async def back(self, *, until: str = "") -> AsyncIterator[Stretch]:
         """All mail from the newest to the oldest; from this id on, it included, where one is given."""
@@ -99,10 +97,9 @@ class Walk:
 
     async def _find_oldest(self) -> int | None:
         """The instant of the first mail. Returns None if there is none."""
-        if self._oldest is None:
-            found = await self._list(after="", limit=1)
-            self._oldest = time_of(found[0]) or 0 if found else None
-        return self._oldest
+        # Not remembered: `relay fleet import` brings older mail.
+        found = await self._list(after="", limit=1)
+        return time_of(found[0]) or 0 if found else None
 
     async def _list(self, *, after: str, limit: int) -> list[str]:
         async with self._store.asked() as (_, objects):

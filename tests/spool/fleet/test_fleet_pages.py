@@ -6,10 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from fleet_helpers import BUCKET, client
 from spool_helpers import NOW, build_submission, claim_one
 
+from relay.cli import main
+from relay.sandbox.configuration import write_config
 from relay.spool.fleet import listing, paging
+from relay.spool.fleet.figures import Figures
 from relay.spool.fleet.made import Made, count_made
 from relay.spool.fleet.walk import Walk
 from relay.spool.ids import build_mark, build_time
@@ -95,6 +99,51 @@ def test_the_contacts_of_the_last_minute_are_told():
         assert count_made(nonsense, since=0) == 0
 
 
+class Hints:
+    """A table whose index shows so many entries that wait, and which counts the questions."""
+
+    def __init__(self, number):
+        self.number = number
+        self.asked = 0
+
+    async def query_all(self, wanted, *, index=None, **_):
+        self.asked += 1
+        if index is None:
+            return [{"pk": "CTRL", "sk": "routes", "names": frozenset({"support"})}]
+        if wanted.values["q"] != "support#1":
+            return []
+        hint = {"route": "support", "prio": 1, "net": 1, "dom": 1, "to": "a@b.example", "at": 5}
+        more = {"due": "00000000000000005", "epoch": 0, "att": 0}
+        return [{"pk": f"M#{each}", "sk": "E#000001", **hint, **more} for each in range(self.number)]
+
+
+async def test_an_open_page_reads_a_thousand_entries_a_second():
+    """One look at what is owed is remembered for a millisecond for each entry in it, and then taken anew."""
+    hints = Hints(2_000)
+    store = KeyStore(hints, now=0)
+    store.asked = lambda: Asked(hints)
+    now = 10 * SECOND
+    store.steady = lambda: now
+    figures = Figures(store, Walk(store))
+    for at, looks in ((0, 1), (1.9, 1), (2.1, 2), (4.0, 2), (4.2, 3)):
+        now = int((10 + at) * SECOND)
+        assert (await figures.look()).counts()[State.QUEUED] == 2_000
+        assert hints.asked == looks * 6  # one of the control items, and one of each queue
+
+
+class Asked:
+    """The table, as a store gives it for a question."""
+
+    def __init__(self, database):
+        self.database = database
+
+    async def __aenter__(self):
+        return self.database, None
+
+    async def __aexit__(self, *_):
+        return None
+
+
 @pytest.mark.system
 async def test_the_nodes_of_a_mail_are_told(fleet_spool, tmp_path):
     """A row says which node accepted the mail and which delivered it, and the pace is the leader's own."""
@@ -162,6 +211,12 @@ async def test_a_page_reads_a_bounded_part_and_says_so(fleet_spool, tmp_path, mo
     assert "newest 10 mails" in desk.unlooked()
     assert desk.select(Filter(states=(State.QUEUED,), limit=50))[0].spool_id == ids[0]
     assert desk.unlooked() == ""
+    write_config(spool.config, tmp_path / "relay.toml")
+    for command in (["queue", "list", "--all", "--sender", "nobody"], ["trace", "nobody@nowhere.example"]):
+        done = await asyncio.to_thread(
+            CliRunner().invoke, main, [*command, "--config", str(tmp_path / "relay.toml")]
+        )
+        assert "looks at the" in done.stderr, done.output
     await asyncio.gather(outbox.close(), spool.close())
 
 
