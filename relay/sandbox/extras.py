@@ -64,9 +64,9 @@ class SandboxExtras:
 
     @property
     def smtp(self) -> str:
-        """The address where the daemon listens; in a fleet that of a node that runs."""
-        fleet = self._box.nodes
-        return self._box.smtp if fleet is None else fleet.next_smtp() or self._box.smtp
+        """The address where the daemon listens; in a fleet that of the first node that runs."""
+        running = self._box.nodes.running() if self._box.nodes else []
+        return running[0].smtp if running else self._box.smtp
 
     @property
     def has_nodes(self) -> bool:
@@ -117,7 +117,10 @@ class SandboxExtras:
             ValueError: a field cannot be sent.
         """
         mails = await asyncio.to_thread(build_mails, mail, now=self._now())
-        sent = await asyncio.to_thread(send, self.smtp, mail.sender, mail.recipient, mails)
+        smtp = self._box.nodes.next_smtp() if self._box.nodes else self._box.smtp
+        if not smtp:
+            raise ValueError("No node runs; start one.")
+        sent = await asyncio.to_thread(send, smtp, mail.sender, mail.recipient, mails)
         return Tried(
             accepted=sent.accepted,
             reply=sent.reply,
