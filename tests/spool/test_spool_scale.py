@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from spool_helpers import NOW, build_destination, build_submission, later
 
-from relay.spool.local import accept, claims, conversations, listing, outcomes, retention, search
+from relay.spool.local import accept, aging, claims, conversations, listing, outcomes, retention, search
 from relay.spool.local.database import open_database, query, transaction
 from relay.spool.local.slices import View
 from relay.spool.local.suspects import Suspects
@@ -104,7 +104,7 @@ WORK = {
         c, claim(c)[0], message_ids=["<1@x>"], since=NOW, instance_id="i"
     ),
     "find answers": lambda c: conversations.find_answers(c, [(["<1@x>"], "a@x", "b@x")], at=0),
-    "bury aged": lambda c: outcomes.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
+    "bury aged": lambda c: aging.bury_aged(c, accepted_before=NOW, reason="", detail="", now=NOW),
     "expire": lambda c: retention.expire_done(c, before=later(99)),
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
     "find": lambda c: listing.find_named(c, ["x", "x.1"]),

@@ -21,7 +21,7 @@ from relay import telemetry
 from relay.config.model import Config
 from relay.spool.audit import Audited
 from relay.spool.interface import Outbox, Pause
-from relay.spool.local import actions, claims, clock, control, conversations, days, outcomes, retention
+from relay.spool.local import actions, aging, claims, clock, control, conversations, days, outcomes, retention
 from relay.spool.local.changes import Changes
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import Readers, WriteLock, close_database, query
@@ -85,7 +85,7 @@ class LocalOutbox(Outbox):
     recall = _committed("recall", outcomes.recall)
     hold = _committed("hold", outcomes.hold)
     bury = _committed("bury", outcomes.bury)
-    bury_aged = _committed("bury", outcomes.bury_aged)
+    bury_aged = _committed("bury", aging.bury_aged)
     hold_route = _committed("hold_route", control.hold_route)
     resume_route = _committed("resume_route", control.resume_route)
     resume_unused = _committed("resume_route", control.resume_unused)
