@@ -57,6 +57,7 @@ WALL = {
     "cli/changes": "the instant of a person's change; the desk reads it by the spool's clock",
     "cli/erase": "the instant of a person's change; the desk reads it by the spool's clock",
     "cli/pause": "the instant of a person's change; the desk reads it by the spool's clock",
+    "cli/routes": "the instant of a person's change; the desk reads it by the spool's clock",
 }
 #: Calls and names that are the wall clock.
 NAMES = {"utc_now", "wall", "_wall"}

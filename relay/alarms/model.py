@@ -100,6 +100,7 @@ def parse_state_json(text: str) -> QueueState:
             "away": (),
             "templates": (),
             "missing": (),
+            "standby": (),
             "clock_step_seconds": 0.0,
             "log_bytes": 0,
             "ledger_rows": 0,
@@ -111,6 +112,7 @@ def parse_state_json(text: str) -> QueueState:
         missing = tuple((str(address), str(where)) for address, where in earlier["missing"])
         listed = {
             "held_routes": tuple(record["held_routes"]),
+            "standby": tuple(earlier["standby"]),
             "away": away,
             "templates": templates,
             "missing": missing,

@@ -266,7 +266,7 @@ class Watch:
         faults, fault_at = self._desk.originals(
             reasons=[cause for cause in Cause if cause.is_fault], since=now - timedelta(hours=FAULT_HOURS)
         )
-        bulk = self._desk.bulk()
+        bulk, paused = self._desk.bulk(), self._desk.paused()
         (held, held_at), (dead, dead_at) = aside[State.HELD], aside[State.DEAD]
         oldest_seconds = max((now - oldest_at).total_seconds(), 0.0) if oldest_at else 0.0
         seen = QueueState(
@@ -279,7 +279,8 @@ class Watch:
             not_understood=faults,
             newest_not_understood=fault_at.timestamp() if fault_at else 0.0,
             done=counts.get(State.DONE),
-            held_routes=tuple(hold.route for hold in self._desk.paused().holds),
+            held_routes=tuple(hold.route for hold in paused.holds),
+            standby=paused.standby,
             disk_full=self._desk.disk_full(),
             log_bytes=bulk.log_bytes,
             ledger_rows=bulk.ledger_rows,

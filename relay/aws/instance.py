@@ -1,9 +1,9 @@
 """The edge to an instance's own settings: its file types, the size of its files, its e-mail addresses.
 
-Owns DescribeAttachedFilesConfiguration and SearchEmailAddresses on the wire (API reference of Amazon
-Connect). The botocore that is pinned does not know the first, so `relay.aws.signed` sends it. What an answer
-must hold is said by `relay.aws.proof` and `relay.config.discovered`. Never retries, and never decides what
-becomes of it.
+Owns DescribeAttachedFilesConfiguration, DescribeContactFlow and SearchEmailAddresses on the wire (API
+reference of Amazon Connect). The botocore that is pinned does not know the first, so `relay.aws.signed` sends
+it. What an answer must hold is said by `relay.aws.proof` and `relay.config.discovered`. Never retries, and
+never decides what becomes of it.
 """
 
 from __future__ import annotations
@@ -61,3 +61,18 @@ async def list_addresses(client: Any, instance_id: str) -> frozenset[str]:
                     return read_addresses(known)
                 more = {"NextToken": str(page["NextToken"])}
     raise unproven(_SERVICE, f"its list of addresses has no end within {MOST_ADDRESSES:,}, or {_PAGES} pages")
+
+
+async def find_flow(client: Any, instance_id: str, flow_id: str) -> None:
+    """Look for a contact flow of an instance.
+
+    Raises:
+        RemoteError: it is not there, or the instance does not tell.
+    """
+    async with remote_call(_SERVICE, timeout_seconds=PATIENCE_SECONDS):
+        with readable_answer(_SERVICE):
+            answer = await client.describe_contact_flow(
+                InstanceId=instance_id.rpartition("/")[2], ContactFlowId=flow_id
+            )
+            if not answer.get("ContactFlow", {}).get("Id"):
+                raise unproven(_SERVICE, "its answer about a flow names none")

@@ -25,6 +25,7 @@ from relay.check.rules import (
     examine_hostname,
     examine_rates,
     examine_routes,
+    examine_standby,
     examine_trust,
 )
 from relay.check.sandboxing import examine_places, is_made
@@ -60,6 +61,7 @@ def examine(
         yield from examine_places(config, service.unit, service.file)
     yield from examine_routes(config)
     yield from examine_destinations(config)
+    yield from examine_standby(config)
     yield from examine_trust(config)
     yield from examine_rates(config)
     yield examine_hostname(config.hostname)

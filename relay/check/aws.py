@@ -22,12 +22,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.aws.clients import Clients, open_clients
 from relay.aws.credentials import SigningCredentials
 from relay.aws.errors import map_error, readable_answer, remote_call
-from relay.aws.instance import describe_files, list_addresses
+from relay.aws.instance import describe_files, find_flow, list_addresses
 from relay.aws.proof import UNPROVEN
 from relay.aws.s3 import MAX_URL_LENGTH, prove_stored
 from relay.check.accounts import examine_quotas, examine_role
 from relay.check.clock import advise, ask_date, compare, is_of_the_clock, measure
 from relay.check.finding import Finding, Level, fail, ok, warn
+from relay.check.rules import name_flow
 from relay.config import Config
 from relay.config.discovered import find_destinations, list_differences
 from relay.config.model import S3
@@ -101,8 +102,45 @@ async def _examine_instance(clients: Clients, config: Config, instance_id: str) 
         if role.level is Level.FAIL:
             return  # what follows needs its signature
     yield (instance := await _instance(client, config, instance_id))
-    if instance.level is not Level.FAIL and (files := await _files(client, config, instance_id)):
+    if instance.level is Level.FAIL:
+        return
+    if files := await _files(client, config, instance_id):
         yield files
+    async for finding in _flows(client, config, instance_id):
+        yield finding
+
+
+async def _flows(connect: Any, config: Config, instance_id: str) -> AsyncIterator[Finding]:
+    """Examine the flows of the routes that have this instance for their own or for their standby."""
+    subject = f"flows of instance {instance_id}"
+    wanted = sorted(_list_flows(config, instance_id))
+    for flow in wanted:
+        try:
+            await find_flow(connect, instance_id, flow)
+        except RemoteError as exc:
+            if exc.code in _FORBIDDEN_CODES:
+                advice = "allow connect:DescribeContactFlow to have them checked"
+                yield warn(subject, f"cannot be looked at ({exc.code}); {advice}")
+                return
+            is_missing = exc.code == "ResourceNotFoundException"
+            told = f"has no flow {flow}; mend contact_flow_id or standby_flows" if is_missing else str(exc)
+            yield (fail if is_missing else warn)(subject, told)
+            return
+    if wanted:
+        yield ok(subject, f"are there ({len(wanted)})")
+
+
+def _list_flows(config: Config, instance_id: str) -> Iterator[str]:
+    """The flows that routes with a standby ask for at this instance."""
+    for route in config.routes:
+        if route.standby is None:
+            continue
+        flows = [route.contact_flow_id, *(name_flow(rule.action) for rule in route.policy.values())]
+        named = [flow for flow in flows if flow]
+        if instance_id == route.standby:
+            yield from (route.standby_flows.get(flow, flow) for flow in named)
+        elif instance_id == (route.instance_id or config.connect.instance_id):
+            yield from named
 
 
 async def _credentials(clients: Clients, now: datetime) -> Finding:

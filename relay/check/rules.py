@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from relay.check.finding import Finding, fail, ok, warn
 from relay.config import Config
 from relay.config.included import Loaded
+from relay.config.policy import FLOW
 from relay.networks import parse_network
 
 #: The widest network that one site's load balancers need, by IP version; a judgement of ours.
@@ -54,6 +55,28 @@ def examine_destinations(config: Config) -> Iterator[Finding]:
                 f"{named} of {route.name} has no destination: each address must exist in Connect, and mail for "
                 f"any other becomes a dead letter after {config.deliver.max_age_hours:g} hours; give one, or name them",
             )
+
+
+def examine_standby(config: Config) -> Iterator[Finding]:
+    """Examine the routes with a standby for flows that only their own instance has."""
+    for route in config.routes:
+        if route.standby is None:
+            continue
+        named = [name_flow(rule.action) for rule in route.policy.values()]
+        flows = dict.fromkeys(each for each in (route.contact_flow_id, *named) if each)
+        if unknown := [each for each in flows if each not in route.standby_flows]:
+            yield warn(
+                "standby",
+                f"{route.name}: its flow {', '.join(unknown)} is of its own instance; say which stands for it at "
+                "the other under standby_flows, unless that is a replica",
+            )
+        else:
+            yield ok("standby", f"{route.name}: {route.standby} stands by")
+
+
+def name_flow(action: str) -> str:
+    """The flow that an action of the policy leads to; "" for another action."""
+    return action.removeprefix(FLOW) if action.startswith(FLOW) else ""
 
 
 def covers(earlier: str, later: str) -> bool:

@@ -55,6 +55,7 @@ COMMANDS = {
     "fleet": Command("relay.cli.fleet:fleet_group", "Make, examine and move the spool that nodes share."),
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
+    "route": Command("relay.cli.routes:route_group", "Lead a route to its standby, and back."),
     "audit": Command("relay.cli.audit:audit_command", "Say who changed something, or read a mail."),
     "sandbox": Command(
         "relay.cli.sandbox:sandbox_command", "Run it all on this machine: no AWS account needed."

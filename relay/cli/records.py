@@ -88,6 +88,7 @@ def build_paused(paused: Paused) -> dict[str, Any]:
         "intake": paused.intake,
         "delivery": paused.delivery,
         "routes": list(paused.routes),
+        "standby": list(paused.standby),
         "held_routes": [
             {"route": h.route, "reason": h.reason, "detail": h.detail, "since": h.since.isoformat()}
             for h in paused.holds

@@ -116,6 +116,10 @@ def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> 
         yield f"The intake is paused, no mail is accepted: {resume('intake')}"
     if paused.delivery:
         yield f"The delivery is paused, nothing is delivered: {resume('delivery')}"
+    for route in paused.standby:
+        yield printable(
+            f"The route {route} leads to its standby: relay route switch {shlex.quote(route)} --to primary"
+        )
     held = {hold.route for hold in paused.holds}
     for route in (route for route in paused.routes if route not in held):
         yield printable(f"The route {route} is paused: {resume(f'route {route}')}")

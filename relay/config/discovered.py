@@ -144,7 +144,7 @@ def find_destinations(config: Config, instance_id: str) -> frozenset[str]:
     return frozenset(
         normalise_address(address)
         for route in config.routes
-        if (route.instance_id or config.connect.instance_id) == instance_id
+        if instance_id in (route.instance_id or config.connect.instance_id, route.standby)
         for address in ([route.destination] if route.destination else route.match)
         if not address.startswith("@") and "*" not in address
     )

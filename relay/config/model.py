@@ -42,6 +42,7 @@ from relay.config.sensitive import Sensitive
 from relay.config.web import Web, list_needs
 from relay.config.words import (
     WholePath,
+    bare_id,
     check_address,
     check_bucket,
     check_handler,
@@ -50,6 +51,7 @@ from relay.config.words import (
     check_match,
     check_prefix,
     check_route_name,
+    place_of_instance,
 )
 from relay.contact.limits import EXPIRY_MINUTES, FLOW_ID_CHARACTERS
 from relay.domains import normalise_address
@@ -158,6 +160,11 @@ class Route(ContactFields):
     name: str = ""
     destination: Address | None = None
     instance_id: InstanceId | None = None
+    standby: InstanceId | None = None
+    standby_flows: dict[
+        Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)],
+        Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)],
+    ] = Field(default_factory=dict)
     contact_flow_id: Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)] | None = None
     contact_name: Template | None = None
     expiry_minutes: int | None = Field(default=None, ge=1, le=EXPIRY_MINUTES)
@@ -245,7 +252,7 @@ class Config(Section):
 
     def list_instances(self) -> tuple[str, ...]:
         """Every instance that is named: that of `[connect]`, those of the routes, and those with a table."""
-        named = (route.instance_id for route in self.routes if route.instance_id)
+        named = (each for route in self.routes for each in (route.instance_id, route.standby) if each)
         return tuple(dict.fromkeys((self.connect.instance_id, *named, *self.connect.instances)))
 
     def torn_quotas(self, home: Quota) -> tuple[str, ...]:
@@ -277,6 +284,7 @@ class Config(Section):
             *doubled_binds(self.listeners),
             *_unmet_needs(self),
             *_strips_nothing(self),
+            *_stands_by_itself(self),
             *_too_slow(self.hooks),
             *_unknown_fields(self),
             *_unknown_lists(self),
@@ -348,6 +356,20 @@ def _strips_nothing(config: Config) -> Iterator[str]:
             yield (
                 f"routes[{index}].strip: needs identity.trusted_relays; name the networks of the gateway that "
                 "puts the marks there"
+            )
+
+
+def _stands_by_itself(config: Config) -> Iterator[str]:
+    for index, route in enumerate(config.routes):
+        own = route.instance_id or config.connect.instance_id
+        if route.standby_flows and not route.standby:
+            yield f"routes[{index}].standby_flows: needs routes[{index}].standby; name the instance, too"
+        # A replica in another Region has the id of its original.
+        same = route.standby and bare_id(route.standby).lower() == bare_id(own).lower()
+        if same and place_of_instance(route.standby or "") == place_of_instance(own):
+            yield (
+                f'routes[{index}].standby = "{route.standby}": is the instance that the route has already; name '
+                "another, or leave it out"
             )
 
 

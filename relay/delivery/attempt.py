@@ -22,6 +22,7 @@ from relay.config.discovered import Discovered, Snapshots
 from relay.contact.plan import Plan
 from relay.contact.request import build_earlier_token, build_request
 from relay.delivery.description import Attempted
+from relay.delivery.destinations import Destinations, adopt_flow
 from relay.delivery.failures import busy, dead_urls, no_route
 from relay.delivery.handling import add_late, find_entry_rules, find_handling, lead, mark, stop_for, tell_late
 from relay.delivery.inspection import Inspection
@@ -30,7 +31,6 @@ from relay.delivery.planning import Planner, Trial
 from relay.delivery.refused_templates import RefusedTemplates, suspect_template
 from relay.delivery.retry import next_rung, rung_number
 from relay.delivery.ways import Way, Ways
-from relay.envelope import Destination
 from relay.errors import FailureClass, NotUnderstoodError, NotYetError, RemoteError
 from relay.faults import fault_point
 from relay.policy.origin import list_late_tags
@@ -85,7 +85,7 @@ class Delivery:
     ) -> None:
         self._config = config
         self._snapshots = Snapshots(config, discovered)
-        self._routes = RouteTable(config)
+        self._destinations = Destinations(config, outbox)
         self._outbox = outbox
         self._ways = ways
         self._understanding = understanding
@@ -94,7 +94,7 @@ class Delivery:
         self._now = now
         self._wall = wall or now
         self._templates = templates or RefusedTemplates()
-        self._planner = Planner(config=config, routes=self._routes, outbox=outbox, now=now)
+        self._planner = Planner(config=config, routes=RouteTable(config), outbox=outbox, now=now)
 
     @property
     def aside(self) -> int:
@@ -111,12 +111,13 @@ class Delivery:
 
         Returns the outcome. Anything raised is a fault of ours.
         """
-        route = self._route(entry)
+        route = self._destinations.find_route(entry)
         if route is None:
             return Failed(error=no_route(entry), entry=entry)
         # A request can hold megabytes of body: it is parsed once, in a thread.
         sent = await asyncio.to_thread(json.loads, entry.request) if entry.request is not None else None
-        entry = replace(entry, destination=self._destination(entry, route, sent))
+        led = await self._destinations.lead(entry, route, sent)
+        entry, sent = led.entry, led.sent
         way = await self._ways.find(entry.destination.instance_id)
         if (waits := way.wait()) is not None:
             return waits
@@ -126,6 +127,8 @@ class Delivery:
         if isinstance(outcome, Postponed):
             return outcome
         shown = attempted.describe(entry, prefix=self._config.contact.attribute_prefix)
+        if isinstance(outcome, Delivered | Failed):
+            outcome = replace(outcome, elsewhere=led.elsewhere)
         return replace(outcome, shown=shown)
 
     async def _go_down(
@@ -233,30 +236,6 @@ class Delivery:
         )
         return replace(entry, token=token, sent=False, in_doubt_since=None)
 
-    def _route(self, entry: Entry) -> Route | None:
-        """The route of the entry by its name; if the configuration has no such route, the one that matches
-        its first forward-path.
-        """
-        named = self._routes.route(entry.destination.route)
-        if named is not None:
-            return named
-        routed = self._routes.match(entry.destination.forward_paths[0])
-        return routed.route if routed else None
-
-    def _destination(self, entry: Entry, route: Route, sent: Mapping[str, Any] | None) -> Destination:
-        """The destination of this attempt: that of the stored request, which may be a contact by now, else
-        that of today's routes.
-
-        So a wrong address or instance, once mended in the configuration, is mended for mail that waits.
-        """
-        if sent is not None:
-            instance_id, address = sent["InstanceId"], sent["DestinationEmailAddress"]
-            return replace(entry.destination, instance_id=instance_id, address=address)
-        routed = self._routes.match(entry.destination.forward_paths[0])
-        if routed is None or routed.route is not route:
-            return entry.destination
-        return replace(entry.destination, instance_id=routed.instance_id, address=routed.address)
-
     async def _send(self, request: Mapping[str, Any], way: Way) -> str:
         fault_point("delivery.before_connect")
         try:
@@ -323,6 +302,7 @@ class Delivery:
     async def _store_request(
         self, entry: Entry, route: Route, plan: Plan, raw: memoryview, way: Way, config: Config
     ) -> _Ready:
+        plan = adopt_flow(plan, route)
         original = (plan.original_key, raw[entry.trace_size :]) if plan.original_key else None
         # without a file the store only signs, and asks S3 nothing
         sizes = [each.size for each in plan.files] + ([len(original[1])] if original else [])
@@ -361,6 +341,7 @@ class Delivery:
             expires_at=stored.expires_at,
             now=self._now(),
             captured=plan.captured,
+            instance_id=plan.instance_id,
         )
         adaptations = tuple(adaptation.code for adaptation in plan.adaptations)
         return _Ready(

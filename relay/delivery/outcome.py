@@ -26,6 +26,8 @@ class Delivered:
     #: True if S3 has proved in this attempt that it stored an object.
     stored: bool = False
     #: The description of the attempt for the page; None where it got nowhere. So in the others.
+    #: True if its instance is not the one that its route leads to now.
+    elsewhere: bool = False
     shown: Shown | None = None
     #: True if the contact is redacted, so that the raw mail may not stay.
     redacted: bool = False
@@ -69,6 +71,8 @@ class Failed:
     settled: bool = False
     #: The seconds to put the entry off for where such a service is away; None where none is.
     delay_seconds: float | None = None
+    #: As in `Delivered`.
+    elsewhere: bool = False
     shown: Shown | None = None
     #: True if the request that failed may be redacted, so that the raw mail may not stay beside its contact.
     redacted: bool = False

@@ -77,7 +77,7 @@ class Planner:
             rung=entry.rung,
             refused=trial.refused,
             attempts=entry.attempts,
-            find_related=partial(self._related, entry=entry, route=route) if route.thread != "off" else None,
+            find_related=partial(self._related, entry=entry) if route.thread != "off" else None,
         )
 
     async def plan_original(
@@ -117,13 +117,10 @@ class Planner:
     def _is_ours(self, address: str) -> bool:
         return self._config.contact.strip_own_recipients and self._routes.is_ours(address)
 
-    async def _related(self, thread: Thread, *, entry: Entry, route: Route) -> str | None:
+    async def _related(self, thread: Thread, *, entry: Entry) -> str | None:
         """Look up the contact that this mail answers. Returns its id if the sender is the same, else None."""
         ids = (*thread.in_reply_to, *reversed(thread.references))[:_THREAD_IDS]
         if not ids:
             return None
-        since, instance_id = (
-            self._now() - timedelta(days=THREAD_DAYS),
-            route.instance_id or self._config.connect.instance_id,
-        )
+        since, instance_id = self._now() - timedelta(days=THREAD_DAYS), entry.destination.instance_id
         return await self._outbox.find_contact(entry, message_ids=ids, since=since, instance_id=instance_id)

@@ -65,7 +65,8 @@ class Recorder:
         match outcome:
             case Delivered():
                 self._known.add(outcome.entry.destination, now=now)
-                await self._holds.resume(entry.destination.route)
+                if not outcome.elsewhere:
+                    await self._holds.resume(entry.destination.route)
                 await self._outbox.finish(
                     entry,
                     contact_id=outcome.contact_id,
@@ -127,6 +128,8 @@ class Recorder:
         if self._is_of_the_address(failed, now):
             failure = FailureClass.TEMPORARY
             detail = tell_unknown(failed.entry.destination, detail)
+        if failed.elsewhere and failure is FailureClass.CONFIGURATION:
+            failure = FailureClass.TEMPORARY  # the route leads to another instance, which it says nothing of
         recorded = partial(Recorded, entry=failed.entry, detail=detail, error=error)
         explained, contact_id = await self._explain(failed)
         decision = (
@@ -141,7 +144,7 @@ class Recorder:
             if delay_seconds is None
             else Retry(delay_seconds=delay_seconds)
         )
-        if failure in _OF_THE_MAIL and error.service == "connect":
+        if failure in _OF_THE_MAIL and error.service == "connect" and not failed.elsewhere:
             await self._holds.resume(entry.destination.route)
         match decision:
             case AlreadyThere():

@@ -153,9 +153,12 @@ class Ways:
 
     def _find_apart(self, instance: Instance, quota: Quota, home: Quota) -> Iterator[ServiceApart]:
         connect = self.config.connect
-        if quota != connect.find(connect.instance_id).quota.at(home):
+        # Where a route has a standby, no instance is everyone's: while one is away, the other takes mail.
+        is_any = not any(route.standby for route in self.config.routes)
+        if not is_any or quota != connect.find(connect.instance_id).quota.at(home):
             yield self._service("connect", " ".join(filter(None, (quota.region, quota.account))))
-        if (bucket := instance.s3.bucket) and bucket != self.config.s3.bucket:
+        bucket = instance.s3.bucket or self.config.s3.bucket
+        if not is_any or bucket != self.config.s3.bucket:
             yield self._service("s3", bucket)
 
     def _service(self, service: str, place: str) -> ServiceApart:

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -205,9 +205,12 @@ class ConnectService:
     def _has_contact(self, body: bytes) -> bool:
         """Returns whether this request has made a contact before."""
         try:
-            return self._book.known(json.loads(body).get("ClientToken", "")) is not None
+            return self._known(json.loads(body)) is not None
         except (ValueError, AttributeError, TypeError):
             return False
+
+    def _known(self, params: Mapping[str, Any]) -> tuple[str, bytes] | None:
+        return self._book.known(params.get("ClientToken", ""), instance_id=str(params.get("InstanceId", "")))
 
     def _start(self, body: bytes, caller: tuple[str, str]) -> web.Response:
         if trick := self._tricks.refuse(body):
@@ -220,7 +223,7 @@ class ConnectService:
         if refusal is not None:
             return _refusal(refusal)
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).digest()
-        known = self._book.known(params.get("ClientToken", ""))
+        known = self._known(params)
         if known is not None:
             contact_id, digest_then = known
             if digest != digest_then:

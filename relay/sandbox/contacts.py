@@ -75,7 +75,9 @@ class Book:
 
     def __init__(self) -> None:
         self._contacts: dict[str, Contact] = {}
-        self._tokens: dict[str, tuple[str, bytes]] = {}
+        #: By instance and token. Nothing documents that two instances share tokens; if they do not, a mail
+        #: that is sent to both is two contacts.
+        self._tokens: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._count = 0
         #: Set when a contact is added; a waiter clears it before looking.
         self.grown = asyncio.Event()
@@ -88,9 +90,9 @@ class Book:
         """The number of the newest contact ever; 0 before the first."""
         return self._count
 
-    def known(self, token: str) -> tuple[str, bytes] | None:
-        """The contact id and payload digest of a client token; None for a new one."""
-        return self._tokens.get(token)
+    def known(self, token: str, *, instance_id: str = "") -> tuple[str, bytes] | None:
+        """The contact id and payload digest of a client token at an instance; None for a new one."""
+        return self._tokens.get((instance_id, token))
 
     def add(
         self, contact_id: str, raw: bytes, params: Mapping[str, Any], *, digest: bytes, now: datetime
@@ -108,7 +110,7 @@ class Book:
         )
         self._contacts[contact_id] = contact
         if token := params.get("ClientToken"):
-            self._tokens[token] = (contact_id, digest)
+            self._tokens[str(params.get("InstanceId", "")), token] = (contact_id, digest)
         self.grown.set()
         return contact
 

@@ -1,4 +1,5 @@
-"""The simulated instance's own settings: DescribeAttachedFilesConfiguration and SearchEmailAddresses.
+"""The simulated instance's own settings: DescribeAttachedFilesConfiguration,
+DescribeContactFlow and SearchEmailAddresses.
 
 Owns the form of these answers (API reference of Amazon Connect). Never looks at signatures and faults: that
 is `connect`'s work.
@@ -30,6 +31,12 @@ def list_reads(settings: Callable[[], Settings]) -> Iterator[tuple[str, str, str
         lambda request, _, caller: _describe_files(request, settings(), caller),
     )
     yield (
+        "GET",
+        "/contact-flows/{instance_id}/{flow_id}",
+        "DescribeContactFlow",
+        lambda request, _, caller: _describe_flow(request, settings(), caller),
+    )
+    yield (
         "POST",
         "/search-email-addresses",
         "SearchEmailAddresses",
@@ -54,6 +61,13 @@ def _describe_files(request: web.Request, settings: Settings, caller: Caller) ->
             "MaximumSizeLimitInBytes": settings.max_file_bytes,
         }
     }
+
+
+def _describe_flow(request: web.Request, settings: Settings, caller: Caller) -> dict[str, Any] | Refusal:
+    """A flow: the simulated instance has each that it is asked for."""
+    if (missing := check_instance(request.match_info["instance_id"], settings, caller)) is not None:
+        return missing
+    return {"ContactFlow": {"Id": request.match_info["flow_id"], "State": "ACTIVE"}}
 
 
 def _search_addresses(body: bytes, settings: Settings, caller: Caller) -> dict[str, Any] | Refusal:

@@ -258,6 +258,16 @@ class Desk(Protocol):
         whether the subject was stopped, or the clock doubted, before.
         """
 
+    def switch(
+        self, route: str, *, standby: bool, leaving: str, now: datetime, action: Action | None = None
+    ) -> bool:
+        """Lead a route to its standby, or back to its own instance; `leaving` is the instance that it led to.
+        Returns whether it led elsewhere before.
+
+        Mail of which no request is in doubt goes to the other instance, at once; what is in doubt stays with
+        the instance of its request until that is settled. A hold of the route by an error ends.
+        """
+
     def note_action(
         self,
         action: Action,

@@ -214,10 +214,10 @@ class Outbox(Lead, Protocol):
         expires_at: datetime,
         now: datetime,
         captured: Mapping[str, str] | None = None,
+        instance_id: str | None = None,
     ) -> None:
-        """Store the exact request before it is sent, and note that it goes out, as `begin_sending` does.
-
-        `captured` is what the route's patterns found; the first that is stored stays.
+        """Store the exact request to this instance before it is sent, and note that it goes out, as
+        `begin_sending` does. `captured` is what the route's patterns found; the first that is stored stays.
         """
 
     async def begin_sending(self, entry: Entry, *, token: str, now: datetime) -> None:

@@ -190,6 +190,9 @@ class Entry:
     updated_at: datetime
     #: What the patterns of its route captured for its first request; None where none looked yet.
     captured: Mapping[str, str] | None = None
+    #: The instance of the last request that went out, or may have; None where none did, or an earlier version
+    #: sent it.
+    asked_instance: str | None = None
     #: The hold of its route while the entry waits for that; only `Desk` sets it.
     route_hold: Hold | None = None
     #: By how much the wall clock was set since it was accepted; only `Desk` sets it.
@@ -244,6 +247,8 @@ class Paused:
     routes: tuple[str, ...] = ()
     #: Routes that `Outbox.hold_route` stopped: only probes of them are claimed.
     holds: tuple[Hold, ...] = ()
+    #: Routes that an operator switched to their standby: their mail goes there.
+    standby: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +365,8 @@ class QueueState:
     newest_not_understood: float = 0.0
     #: Routes that an error of configuration holds.
     held_routes: tuple[str, ...] = ()
+    #: Routes that an operator switched to their standby.
+    standby: tuple[str, ...] = ()
     #: The services that are away for all entries, each with the reason.
     away: tuple[tuple[str, str], ...] = ()
     #: The routes whose templates Connect refuses, each with the reason.

@@ -43,6 +43,7 @@ from relay.telemetry.deliveries import (
     quota_torn,
     route_held,
     route_resumed,
+    route_switched,
     rung_refused,
     service_moved,
 )
@@ -180,6 +181,7 @@ __all__ = [
     "recipient_refused",
     "route_held",
     "route_resumed",
+    "route_switched",
     "rung_refused",
     "scanner_moved",
     "scanner_named",

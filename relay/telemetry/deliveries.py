@@ -118,6 +118,11 @@ def route_held(*, route: str, reason: str, detail: str) -> None:
     current_log().error("route.held", route=route, reason=reason, detail=detail)
 
 
+def route_switched(*, route: str, standby: bool, instance: str) -> None:
+    """An operator has led a route to its standby, or back from it: new requests go to this instance."""
+    current_log().warning("route.switched", route=route, standby=standby, instance=instance)
+
+
 def route_resumed(*, route: str) -> None:
     """A route is resumed: a probe succeeded, or an operator did it."""
     current_log().info("route.resumed", route=route)

@@ -123,6 +123,7 @@ CLOCK_STEP = Known(
     "The step of the wall clock that is doubted, negative when back; 0 while the clock is trusted.",
 )
 ROUTES_HELD = Known("relay_routes_held", "Routes that wait for their configuration to be right.")
+ROUTES_ON_STANDBY = Known("relay_routes_on_standby", "Routes that an operator switched to their standby.")
 SERVICES_AWAY = Gauge("relay_service_away", "1 while a service is away for everyone.", ["service"])
 SPOOL_SICK = Known("relay_spool_sick", "1 while the spool cannot be read or written.")
 SPOOL_DISK_FULL = Known(

@@ -14,6 +14,7 @@ from relay.telemetry.metrics import (
     CLOCK_STEP,
     LEDGER_ROWS,
     ROUTES_HELD,
+    ROUTES_ON_STANDBY,
     SERVICES_AWAY,
     SPOOL_DISK_FULL,
     SPOOL_LOG_BYTES,
@@ -73,6 +74,7 @@ def queue_seen(queue: QueueState) -> None:
     LEDGER_ROWS.set(queue.ledger_rows)
     SPOOL_DISK_FULL.set(queue.disk_full)
     ROUTES_HELD.set(len(queue.held_routes))
+    ROUTES_ON_STANDBY.set(len(queue.standby))
     away = dict(queue.away)
     SERVICES_AWAY.clear()  # those of some instances only are there while they are away
     for service in ("s3", "connect", "credentials", *away):

@@ -102,6 +102,8 @@ def _list_pauses(paused: Paused) -> Iterator[str]:
         yield "The intake is paused, no mail is accepted (relay resume intake)."
     if paused.delivery:
         yield _DELIVERY_PAUSED
+    for route in paused.standby:
+        yield f"The route {route} leads to its standby (relay route switch {route} --to primary)."
     held = {hold.route for hold in paused.holds}
     yield from (_name_pause(route) for route in paused.routes if route not in held)
     for hold in paused.holds:

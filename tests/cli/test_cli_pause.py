@@ -72,6 +72,7 @@ def test_words_in_any_case_and_in_one_argument(spool):
         "intake": True,
         "delivery": False,
         "routes": ["sales"],
+        "standby": [],
         "held_routes": [],
     }
     spool.run("pause", "route", "SALES", code=2)
@@ -102,7 +103,7 @@ def test_answers_for_programs(spool):
         "subject": "route",
         "name": "sales",
         "changed": True,
-        "paused": {"intake": False, "delivery": False, "routes": ["sales"], "held_routes": []},
+        "paused": {"intake": False, "delivery": False, "routes": ["sales"], "standby": [], "held_routes": []},
     }
     assert spool.json("pause", "route", "sales")["changed"] is False
     answer = spool.json("resume", "delivery")

@@ -58,6 +58,7 @@ def test_halves_show_what_they_know(halves):
         "relay_dns_away",
         "relay_intake_closed",
         "relay_build_info",
+        "relay_config_files_kept",
         "relay_spool_sick",
         "relay_loop_lag_seconds",
     }
@@ -73,9 +74,11 @@ def test_halves_show_what_they_know(halves):
         "relay_spool_disk_full",
         "relay_spool_sick",
         "relay_routes_held",
+        "relay_routes_on_standby",
         "relay_service_away",
         "relay_intake_closed",
         "relay_build_info",
+        "relay_config_files_kept",
     }
     assert deliver.stop() == 0
 

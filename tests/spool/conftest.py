@@ -15,6 +15,7 @@ CONTRACT = {
     "test_intake_contract",
     "test_outbox_contract",
     "test_reroute",
+    "test_standby",
 }
 #: What only a spool on a disk has, by the name of the test.
 LOCAL_ONLY = {

@@ -537,6 +537,7 @@ def test_gauge_is_shown_by_who_knows_it():
         "relay_ledger_rows": 0,
         "relay_spool_sick": 0,
         "relay_routes_held": 0,
+        "relay_routes_on_standby": 0,
         "relay_service_away": 0,
     }
 

@@ -22,12 +22,12 @@ from relay.spool.duplicates import Likeness, build_token
 from relay.spool.fleet import control, fence, tables
 from relay.spool.fleet.encoding import build_ledger
 from relay.spool.fleet.guards import add_guard, free_guard
-from relay.spool.fleet.listing import Found, find_named, read_mail_items
+from relay.spool.fleet.listing import MOST, Found, find, find_named, read_mail_items
 from relay.spool.fleet.memory import put_ledger
 from relay.spool.fleet.outcomes import ledger_of, moved, remembered
 from relay.spool.fleet.records import EntryRecord
 from relay.spool.fleet.store import Store
-from relay.spool.model import DROPPABLE, RETRIABLE, State
+from relay.spool.model import DROPPABLE, RETRIABLE, Filter, State
 from relay.spool.records import from_microseconds, to_microseconds
 from relay.vocabulary import Rung
 
@@ -213,6 +213,27 @@ async def _find_twin(store: Store, entry: EntryRecord, target: Target, to: str) 
         ) == normalise_address(to):
             return other.entry.reference
     return ""
+
+
+async def switch(store: Store, route: str, *, standby: bool, leaving: str, now: datetime) -> bool:
+    """Lead a route to its standby, or back. Returns whether it led elsewhere before.
+
+    Requests of which nobody knows to which instance they went are taken to be with the one that is `leaving`;
+    mail of which no request is in doubt is due.
+    """
+    owed = Filter(route=route, states=RETRIABLE, limit=MOST)
+    for one in (await find(store, owed)).found:
+        entry = one.entry
+        if entry.in_doubt_since is not None and entry.asked_instance is None:
+            await fence.write(store, replace(entry, asked_instance=leaving), fence.unchanged(entry))
+    if not await control.switch(store, route, standby=standby, now=now):
+        return False
+    at = to_microseconds(now)
+    for one in (await find(store, owed)).found:
+        entry = one.entry
+        if entry.state is State.QUEUED and entry.due_at > at and entry.in_doubt_since is None:
+            await fence.write(store, replace(entry, due_at=at), fence.unchanged(entry))
+    return True
 
 
 async def drop(store: Store, ids: Sequence[str], *, now: datetime) -> Changed:

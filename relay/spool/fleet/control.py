@@ -61,6 +61,7 @@ def read_control(items: Iterable[Item]) -> Control:
     intake = delivery = False
     routes: list[str] = []
     holds: list[Hold] = []
+    standby: list[str] = []
     names: frozenset[str] = frozenset()
     leader: tuple[int, int] | None = None
     for item in items:
@@ -84,6 +85,8 @@ def read_control(items: Iterable[Item]) -> Control:
                         since=since,
                     )
                 )
+            elif read.has("standby"):
+                standby.append(read.text("standby"))
             elif read.has("paused"):
                 routes.append(read.text("paused"))
     return Control(
@@ -92,6 +95,7 @@ def read_control(items: Iterable[Item]) -> Control:
             delivery=delivery,
             routes=tuple(sorted(routes)),
             holds=tuple(sorted(holds, key=lambda hold: hold.route)),
+            standby=tuple(sorted(standby)),
         ),
         routes=names,
         leader=leader,
@@ -132,6 +136,18 @@ async def resume(store: Store, subject: str) -> bool:
 async def _remove(store: Store, key: tables.Key) -> bool:
     condition = Condition(text="attribute_exists(#pk)")
     return (await store.change(Delete(key=key, condition=condition))).done
+
+
+async def switch(store: Store, route: str, *, standby: bool, now: datetime) -> bool:
+    """Lead a route to its standby, or back; its hold ends. Returns whether it led elsewhere before."""
+    key = tables.standby_key(route)
+    if standby:
+        found = await _add(store, key, {"standby": route, "since": to_microseconds(now)})
+    else:
+        found = await _remove(store, key)
+    if found:
+        await resume_route(store, route)
+    return found
 
 
 async def hold_route(store: Store, route: str, *, reason: str, detail: str, now: datetime) -> bool:

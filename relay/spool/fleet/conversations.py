@@ -53,7 +53,7 @@ def _contacts(
             continue
         by_author = author is not None and item.get("auth") == author
         by_sender = sender and item.get("from") == sender
-        if (by_author or by_sender) and instance_id in (None, item.get("inst")):
+        if (by_author or by_sender) and instance_id in (None, item.get("asked") or item.get("inst")):
             found.append((at, contact_id))
     return found
 

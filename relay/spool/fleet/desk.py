@@ -263,6 +263,12 @@ class FleetDesk(Desk):
     def resume(self, subject: str, *, action: Action | None = None) -> bool:
         return False if subject == "clock" else self._stop(control.resume(self._store, subject), action)
 
+    def switch(
+        self, route: str, *, standby: bool, leaving: str, now: datetime, action: Action | None = None
+    ) -> bool:
+        change = changes.switch(self._store, route, standby=standby, leaving=leaving, now=now)
+        return self._stop(change, action)
+
     def paused(self) -> Paused:
         return self._ask(control.look(self._store)).paused
 

@@ -155,7 +155,7 @@ def _read_destination(read: Reader) -> Destination:
 _ENTRY_ATTRIBUTES = frozenset(
     {"pk", "sk", "v", "inst", "to", "fwd", "route", "tag", "st", "q", "due", "prio", "net", "dom", "at", "upd", "op", "att"}
     | {"epoch", "by", "cut", "lease", "rung", "rel", "tok", "sent", "doubt", "req", "reqsize", "reqsha", "requntil", "contact", "reason"}
-    | {"detail", "cap", "drop", "hist"}
+    | {"detail", "cap", "drop", "hist", "asked"}
 )  # fmt: skip
 
 
@@ -198,6 +198,7 @@ def build_entry(entry: EntryRecord) -> Item:
             "reason": entry.reason or None,
             "detail": entry.detail or None,
             "cap": None if entry.captured is None else build_json(dict(entry.captured)),
+            "asked": entry.asked_instance,
             "drop": entry.dropped_at,
             "hist": _build_history(entry.history) if entry.history else None,
         }
@@ -250,6 +251,7 @@ def parse_entry(item: Item) -> EntryRecord:
             reason=read.maybe_text("reason") or "",
             detail=read.maybe_text("detail") or "",
             captured=None if captured is None else read.texts("cap"),
+            asked_instance=read.maybe_text("asked"),
             dropped_at=read.maybe_number("drop"),
             history=_parse_history(read.json_list("hist")) if read.has("hist") else (),
             rest={name: value for name, value in item.items() if name not in _ENTRY_ATTRIBUTES},
@@ -345,6 +347,7 @@ def build_ledger(record: LedgerRecord) -> Item:
             "cid": record.contact_id,
             "at": record.accepted_at,
             "drop": record.dropped_at,
+            "asked": record.asked_instance,
             tables.EXPIRES: record.expires,
         }
     )
@@ -371,5 +374,6 @@ def parse_ledger(item: Item) -> LedgerRecord:
             contact_id=read.maybe_text("cid"),
             accepted_at=read.number("at"),
             dropped_at=read.maybe_number("drop"),
+            asked_instance=read.maybe_text("asked"),
             expires=read.number(tables.EXPIRES),
         )

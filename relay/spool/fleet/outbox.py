@@ -159,13 +159,20 @@ class FleetOutbox(Standby):
         expires_at: datetime,
         now: datetime,
         captured: Mapping[str, str] | None = None,
+        instance_id: str | None = None,
     ) -> None:
         record, _ = self._under_way(entry)
         stored = await put_request(self._store, record, request, expires_at=to_microseconds(expires_at))
         await self._change(
             entry,
             lambda record: outcomes.with_request(
-                record, stored, rung=rung, token=token, captured=captured, now=now
+                record,
+                stored,
+                rung=rung,
+                token=token,
+                captured=captured,
+                instance_id=instance_id,
+                now=now,
             ),
         )
         self._lead.check()  # the answer may have taken longer than the lease

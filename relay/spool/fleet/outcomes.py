@@ -67,6 +67,7 @@ def with_request(
     rung: Rung,
     token: str,
     captured: Mapping[str, str] | None,
+    instance_id: str | None,
     now: datetime,
 ) -> EntryRecord:
     """The entry with the request that is about to go out. What was captured first stays."""
@@ -75,6 +76,7 @@ def with_request(
         request=request,
         rung=rung,
         captured=captured if entry.captured is None else entry.captured,
+        asked_instance=instance_id or entry.asked_instance,
         updated_at=to_microseconds(now),
     )
 
@@ -204,8 +206,14 @@ def ledger_of(mail: MailRecord, entry: EntryRecord, *, now: datetime) -> LedgerR
         contact_id=entry.contact_id,
         accepted_at=mail.accepted_at,
         dropped_at=entry.dropped_at,
+        asked_instance=_elsewhere(entry),
         expires=to_microseconds(now) // 1_000_000 + LEDGER_SECONDS,
     )
+
+
+def _elsewhere(entry: EntryRecord) -> str | None:
+    """The instance of the contact where it is not that of the destination, else None."""
+    return None if entry.asked_instance == entry.destination.instance_id else entry.asked_instance
 
 
 def why_original(entry: EntryRecord) -> str:

@@ -235,7 +235,7 @@ async def remembered(store: Store, word: str, *, limit: int) -> list[Remembered]
         if (record.spool_id, record.number) not in records:
             records[record.spool_id, record.number] = Remembered(
                 spool_id=record.spool_id,
-                instance_id=record.destination.instance_id,
+                instance_id=record.asked_instance or record.destination.instance_id,
                 address=record.destination.address,
                 message_id=record.message_id,
                 contact_id=record.contact_id,

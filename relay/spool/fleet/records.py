@@ -96,6 +96,8 @@ class EntryRecord:
     reason: str = ""
     detail: str = ""
     captured: Mapping[str, str] | None = None
+    #: The instance of the last request that went out, or may have.
+    asked_instance: str | None = None
     dropped_at: int | None = None
     history: tuple[Event, ...] = ()
     #: The attributes that this version does not know.
@@ -160,6 +162,8 @@ class LedgerRecord:
     dropped_at: int | None
     #: As in a guard.
     expires: int
+    #: The instance of the contact, where it is not that of the destination.
+    asked_instance: str | None = None
 
 
 def _instant(microseconds: int | None) -> datetime | None:
@@ -201,6 +205,7 @@ def join(mail: MailRecord, entry: EntryRecord, *, request: bytes | None) -> Entr
             accepted_at=from_microseconds(entry.accepted_at),
             updated_at=from_microseconds(entry.updated_at),
             captured=entry.captured,
+            asked_instance=entry.asked_instance,
         )
     except (OverflowError, ValueError) as exc:
         raise SpoolCorruptError(f"entry {entry.reference} cannot be read: {exc}") from exc

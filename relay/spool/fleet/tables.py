@@ -59,7 +59,7 @@ ROUTES: Final = "routes"
 FORMAT: Final = "format"
 INTAKE: Final = "pause#intake"
 DELIVERY: Final = "pause#delivery"
-_PAUSED_ROUTE, _HELD_ROUTE = "pause#route#", "hold#"
+_PAUSED_ROUTE, _HELD_ROUTE, _STANDBY_ROUTE = "pause#route#", "hold#", "standby#"
 ALARMS: Final = "alarms"
 
 #: The states of what stands in place of a mail: octets that became none are removed, or a mail is on its way
@@ -168,6 +168,11 @@ def hold_key(route: str) -> Key:
 def beat_key(node: str, process: str) -> Key:
     """The key of the signs of life of one process of a node."""
     return NODES, fit_key(f"{node}#{process}")
+
+
+def standby_key(route: str) -> Key:
+    """The key of a route's switch to its standby."""
+    return CONTROL, fit_key(f"{_STANDBY_ROUTE}{route}")
 
 
 def raw_object(prefix: str, spool_id: str) -> str:

@@ -1,6 +1,6 @@
-"""The operator's pauses and the holds of routes.
+"""The operator's pauses and switches, and the holds of routes.
 
-Owns the table `control`. Runs within the caller's transaction.
+Owns the tables `control` and `switches`. Runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from relay.spool.local.database import query
 from relay.spool.model import Hold, Paused
 from relay.spool.records import from_microseconds, to_microseconds
 
+#: Entries that a switch makes due, the oldest: others wait for their instant, an hour at most.
+_MOST_DUE = 20_000
+
 
 def read_paused(connection: apsw.Connection) -> Paused:
     """All pauses and holds."""
@@ -24,6 +27,7 @@ def read_paused(connection: apsw.Connection) -> Paused:
         intake=any(row[0] == "intake" for row in rows),
         delivery=any(row[0] == "delivery" for row in rows),
         routes=tuple(row[1] for row in rows if row[0] == "route"),
+        standby=tuple(route for (route,) in query(connection, "SELECT route FROM switches ORDER BY route")),
         holds=tuple(
             Hold(route=row[1], reason=row[2], detail=row[3], since=from_microseconds(row[4]))
             for row in rows
@@ -66,6 +70,35 @@ def resume(connection: apsw.Connection, subject: str) -> bool:
     if word == "route":
         found = resume_route(connection, name) or found
     return found
+
+
+def switch(connection: apsw.Connection, route: str, *, standby: bool, leaving: str, now: datetime) -> bool:
+    """Lead a route to its standby, or back from it. Returns whether it led elsewhere before.
+
+    The hold of the route ends, and its mail is due, since both may be the fault of the instance that it
+    leaves. Requests of which nobody knows to which instance they went are taken to be with that one.
+    """
+    if standby:
+        connection.execute(
+            "INSERT INTO switches (route, since) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (route, to_microseconds(now)),
+        )
+    else:
+        connection.execute("DELETE FROM switches WHERE route = ?", (route,))
+    if not connection.changes():
+        return False
+    resume_route(connection, route)
+    connection.execute(
+        "UPDATE entries SET asked = ?2 WHERE route = ?1 AND in_doubt_since IS NOT NULL AND asked IS NULL "
+        "AND state IN ('queued', 'leased', 'held', 'dead')",
+        (route, leaving),
+    )
+    connection.execute(
+        "UPDATE entries SET due_at = ?2 WHERE entry_id IN (SELECT entry_id FROM entries WHERE state = 'queued' "
+        "AND route = ?1 AND due_at > ?2 AND in_doubt_since IS NULL ORDER BY entry_id LIMIT ?3)",
+        (route, to_microseconds(now), _MOST_DUE),
+    )
+    return True
 
 
 def hold_route(connection: apsw.Connection, route: str, *, reason: str, detail: str, now: datetime) -> bool:

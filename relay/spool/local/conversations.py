@@ -35,7 +35,7 @@ SELECT key FROM json_each(?1) AS one WHERE EXISTS (
 """
 _FIRST = """
 SELECT accepted_at, rowid, contact_id FROM ledger INDEXED BY ledger_{column}
-WHERE message_id = ? AND {column} = ? AND contact_id IS NOT NULL AND accepted_at >= ? AND coalesce(instance_id = ?, 1)
+WHERE message_id = ? AND {column} = ? AND contact_id IS NOT NULL AND accepted_at >= ? AND coalesce(coalesce(asked, instance_id) = ?, 1)
 ORDER BY accepted_at, rowid LIMIT 1
 """
 _BY_AUTHOR, _BY_SENDER = _FIRST.format(column="author"), _FIRST.format(column="sender")

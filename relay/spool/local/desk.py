@@ -170,6 +170,18 @@ class LocalDesk(LocalQuestions, Desk):
         ring(self._layout.data_dir)
         return found
 
+    def switch(
+        self, route: str, *, standby: bool, leaving: str, now: datetime, action: Action | None = None
+    ) -> bool:
+        found = self._switch(
+            lambda: control.switch(
+                self._connection, route, standby=standby, leaving=leaving, now=self._read(now)
+            ),
+            action,
+        )
+        ring(self._layout.data_dir)
+        return found
+
     def _switch(self, switch: Callable[[], bool], action: Action | None) -> bool:
         """Stop or start something. Returns whether that changed anything."""
 

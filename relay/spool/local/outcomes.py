@@ -29,10 +29,10 @@ _DETAIL_LIMIT = 2_000
 #: is left out.
 REMEMBER = """
 INSERT INTO ledger (fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, accepted_at,
-dropped_at, route, tag, sender, dmarc, token, author)
+dropped_at, route, tag, sender, dmarc, token, author, asked)
 SELECT fingerprint, instance_id, address, spool_id, message_id, confirmed, contact_id, mails.accepted_at,
 ?1, route, tag, sender, iif(json_valid(results), json_extract(results, '$.relay_dmarc'), ''),
-iif(sent_at IS NULL, NULL, token), author
+iif(sent_at IS NULL, NULL, token), author, nullif(asked, instance_id)
 FROM entries JOIN mails USING (mail_id) WHERE entry_id = ?2
 """
 
@@ -108,6 +108,7 @@ def save_request(
     expires_at: datetime,
     now: datetime,
     captured: Mapping[str, str] | None = None,
+    instance_id: str | None = None,
 ) -> None:
     """Store the request as it will go out; it is in doubt from now on. What was captured first stays."""
     begin_sending(connection, entry, token=token, now=now)
@@ -117,11 +118,13 @@ def save_request(
         (entry.entry_id, request, to_microseconds(expires_at)),
     )
     connection.execute(
-        "UPDATE entries SET rung = ?, updated_at = ?, captured = coalesce(captured, ?) WHERE entry_id = ?",
+        "UPDATE entries SET rung = ?, updated_at = ?, captured = coalesce(captured, ?), asked = coalesce(?, asked) "
+        "WHERE entry_id = ?",
         (
             rung,
             to_microseconds(now),
             build_json(dict(captured)) if captured is not None else None,
+            instance_id,
             entry.entry_id,
         ),
     )

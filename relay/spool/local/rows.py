@@ -25,7 +25,7 @@ ENTRY_COLUMNS = (
     "e.entry_id, m.spool_id, e.instance_id, e.address, e.forward_paths, e.route, m.envelope, m.results, "
     "m.fingerprint, m.message_id, m.size, m.trace_size, e.state, e.attempts, e.cut_short, e.due_at, "
     "e.lease_until, e.rung, r.request, r.expires_at, e.contact_id, e.reason, e.detail, e.accepted_at, e.updated_at, "
-    f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}, e.captured"
+    f"e.released, e.tag, e.token, coalesce(e.sent_at, {_INHERITED}) IS NOT NULL, {IN_DOUBT_SINCE}, e.captured, e.asked"
 )
 #: The same without the request, which may be large: for lists.
 LISTED_COLUMNS = ENTRY_COLUMNS.replace("r.request,", "NULL,")
@@ -86,4 +86,5 @@ def _parse_entry(row: Sequence[Any]) -> Entry:
         sent=bool(row[28]),
         in_doubt_since=from_microseconds(row[29]) if row[29] is not None else None,
         captured=_parse_captured(row[30]),
+        asked_instance=row[31],
     )

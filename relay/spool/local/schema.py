@@ -339,12 +339,24 @@ ALTER TABLE ledger ADD COLUMN erased_at INTEGER;
 CREATE INDEX ledger_erased ON ledger (accepted_at) WHERE erased_at IS NOT NULL;
 """
 
+_SEVENTEENTH = """
+-- The instance of the last request that went out, or may have. In the ledger: that of the contact, where it is not that of the
+-- way by which a retransmission is known.
+ALTER TABLE entries ADD COLUMN asked TEXT;
+ALTER TABLE ledger ADD COLUMN asked TEXT;
+-- The routes that an operator switched to their standby.
+CREATE TABLE switches (
+    route TEXT PRIMARY KEY,
+    since INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
 #: ADD COLUMN and CREATE change no row, so they need no copy and hardly any room; a step that rewrites rows
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
-    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH, _SIXTEENTH,
+    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH, _SIXTEENTH, _SEVENTEENTH,
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def remembered(connection: apsw.Connection, word: str, *, limit: int, key: bytes
         named += addressed.find(connection, name_address(key, word), limit=limit)
     rows = query(
         connection,
-        "SELECT spool_id, instance_id, address, message_id, contact_id, accepted_at, dropped_at, erased_at FROM ledger "
+        "SELECT spool_id, coalesce(asked, instance_id), address, message_id, contact_id, accepted_at, dropped_at, erased_at FROM ledger "
         "WHERE spool_id IN (SELECT value FROM json_each(?1)) OR message_id IN (?2, ?3) OR contact_id = ?2 "
         "ORDER BY accepted_at DESC, rowid DESC LIMIT ?4",
         (json.dumps([spool_id, *named]), word, _bracketed(word), limit),
