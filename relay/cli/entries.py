@@ -36,6 +36,8 @@ class SpoolView(NamedTuple):
     refusals: Path = Path()
     #: The configuration's routes as ways of entries.
     targets: tuple[Target, ...] = ()
+    #: True if the log has hashes in the place of addresses.
+    hashes: bool = False
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
@@ -66,6 +68,7 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
                 )
                 for route in config.routes
             ),
+            config.log.addresses == "hash",
         )
 
 

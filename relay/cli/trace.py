@@ -19,6 +19,7 @@ from relay.cli.pages import because, list_checks
 from relay.cli.records import build_details
 from relay.cli.waiting import build_status
 from relay.spool.model import Entry, Event, Remembered
+from relay.spool.patterns import is_whole
 from relay.telemetry.refusals import Refusal, find_refusals
 
 #: Entries that are looked for, and those of them that are shown unless --limit is given: a screen or two.
@@ -61,6 +62,8 @@ def trace_command(
         if as_json:
             _echo_records(view, found, limit=limit or _LIMIT)
         else:
+            if view.hashes and is_whole(word):
+                echo(f"in the log as {view.desk.name_address(word)}")
             for refusal in found.refusals:
                 echo(_refusal_line(refusal))
             for line in found.remembered:

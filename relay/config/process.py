@@ -43,3 +43,4 @@ class Log(Section):
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
     metrics: Literal["off", "emf"] = "off"
+    addresses: Literal["full", "domain", "hash"] = "full"

@@ -23,6 +23,7 @@ from relay.config import Config
 from relay.config.sentences import show
 from relay.daemon.heap import settle, tune_malloc
 from relay.daemon.link import Link
+from relay.daemon.log_addresses import find_hide
 from relay.daemon.messages import (
     Alive,
     AskMetrics,
@@ -112,6 +113,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def _configure_log(config: Config, name: str) -> None:
+    log = config.log
+    telemetry.configure(log.format, log.level, process=name, hide=find_hide(config))
+
+
 async def _live(half: Half, end: socket.socket) -> int:
     link = await Link.open(end)
     config: Config | None = None
@@ -121,7 +127,7 @@ async def _live(half: Half, end: socket.socket) -> int:
         async for message in link.messages():
             match message:
                 case Start(name=name, config=config):
-                    telemetry.configure(config.log.format, config.log.level, process=name)
+                    _configure_log(config, name)
                     living.cancel()
                     telemetry.begin_spans(config.otel, process=name, hostname=config.hostname)
                     seconds = min(_ALIVE_SECONDS, config.server.hang_seconds / _SIGNS)
@@ -131,7 +137,7 @@ async def _live(half: Half, end: socket.socket) -> int:
                     tasks.append(asyncio.create_task(_watch_place(half, config, link)))
                     link.send(Ready())
                 case Reload(name=name, config=config):
-                    telemetry.configure(config.log.format, config.log.level, process=name)
+                    _configure_log(config, name)
                     await half.reload(config)
                     settle()
                 case AskMetrics(ask=ask):

@@ -27,6 +27,7 @@ from relay.daemon.calm_alarms import CalmAlarms
 from relay.daemon.forked import Forked, fork_children
 from relay.daemon.hang_alarms import HangAlarms
 from relay.daemon.heap import tune_malloc
+from relay.daemon.log_addresses import find_hide
 from relay.daemon.metric_lines import MetricLines
 from relay.daemon.process import ChildProcess
 from relay.daemon.sockets import name_of, open_all
@@ -104,7 +105,7 @@ class Supervisor:
         begun = time.monotonic()
         config = self._config
         telemetry.queue_log()
-        telemetry.configure(config.log.format, config.log.level, process="supervisor")
+        telemetry.configure(config.log.format, config.log.level, process="supervisor", hide=find_hide(config))
         telemetry.daemon_started(
             role=self._role,
             hostname=config.hostname,

@@ -25,8 +25,8 @@ from relay.spool.local.desk import LocalDesk
 from relay.spool.local.errors import translated
 from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.intake import LocalIntake
-from relay.spool.local.key import find_fault
-from relay.spool.local.layout import Layout
+from relay.spool.local.key import find_fault, make_key
+from relay.spool.local.layout import Layout, make_folder
 from relay.spool.local.moving import tell_moving
 from relay.spool.local.outbox import LocalOutbox
 from relay.spool.local.restore import restore
@@ -179,6 +179,19 @@ def count_ledger(config: Config) -> int:
         return 0
     with diagnosed(config):
         return search.read_ledger(Layout(data_dir=config.data_dir).database)
+
+
+def make_address_key(config: Config) -> bytes:
+    """The key of hashed addresses in data_dir, which is made if there is none; a node of a fleet has its own,
+    unless an operator gives all the same.
+
+    Raises:
+        SpoolError: it cannot be made, or the file holds none.
+    """
+    layout = Layout(data_dir=config.data_dir)
+    with translated():
+        make_folder(layout.data_dir)
+    return make_key(layout.key)
 
 
 def find_key_fault(config: Config) -> str:

@@ -9,16 +9,21 @@ from typing import Any
 
 import structlog
 
+from relay.telemetry.addresses import Hide
 from relay.telemetry.log import configure_logs
 
 _log: Any = structlog.get_logger()
 _tells_debug = True
 
 
-def configure(log_format: str = "auto", level: str = "info", *, process: str = "") -> None:
-    """Set the form and the level of the log, and the name of the process that each line carries."""
+def configure(
+    log_format: str = "auto", level: str = "info", *, process: str = "", hide: Hide | None = None
+) -> None:
+    """Set the form and the level of the log, the name of the process that each line carries, and how
+    addresses are hidden.
+    """
     global _log, _tells_debug  # noqa: PLW0603 - one log a process
-    configure_logs(log_format, level)
+    configure_logs(log_format, level, hide=hide)
     _tells_debug = level == "debug"
     # Bound once: a lazy logger would be bound anew for each line of a session.
     _log = structlog.get_logger().bind(**({"process": process} if process else {}))

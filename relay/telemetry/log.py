@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
+from relay.telemetry.addresses import Hide
 from relay.telemetry.log_queue import QueuedStream
 from relay.terminal import write_out
 
@@ -29,6 +30,13 @@ from relay.terminal import write_out
 _LAST_SECONDS = 1.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
+
+def _leave(text: str) -> str:
+    return text
+
+
+#: Hides the addresses of a text, as the configuration asks for it.
+_hide: Hide = _leave
 
 #: Characters of one value, so that no peer fills our disk; a sentence of ours, which may quote a peer, may
 #: have more.
@@ -115,6 +123,21 @@ def _is_short(line: str) -> bool:
     return True
 
 
+def _hide_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide the addresses in every value but a Message-ID, before values are cut and become one line."""
+    if _hide is _leave:
+        return event
+    for name, value in event.items():
+        kind = type(value)
+        if kind is str:
+            event[name] = value if name == "message_id" else _hide(value)
+        elif kind is list or kind is tuple:
+            event[name] = [_hide(str(each)) for each in value]
+        elif kind not in _SHORT and name != "exc_info":
+            event[name] = _hide(value if isinstance(value, str) else repr(value))
+    return event
+
+
 def _shorten_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return _shorten(event)
 
@@ -159,6 +182,8 @@ def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     event["at"] = f"{_second(now // 1_000_000_000)}.{now // 1_000 % 1_000_000:06d}Z"
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
+    if _hide is not _leave:
+        event = _hide_event(logger, method, event)
     line = _encode(event)
     # JSON escapes C0 controls with a backslash; a line without one, in ASCII, is harmless.
     if line.isascii() and "\\" not in line and "\x7f" not in line and _is_short(line):
@@ -171,11 +196,11 @@ class _OfLibraries(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The message on one line."""
-        return write_out(_cut(super().formatMessage(record), _SENTENCE))
+        return write_out(_cut(_hide(super().formatMessage(record)), _SENTENCE))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
         """The traceback, disarmed, line by line."""
-        return "\n".join(map(write_out, _shorten_lines(super().formatException(ei)).split("\n")))
+        return "\n".join(map(write_out, _shorten_lines(_hide(super().formatException(ei))).split("\n")))
 
 
 class Lines:
@@ -274,12 +299,13 @@ def flush_last() -> None:
 atexit.register(flush_last)
 
 
-def configure_logs(log_format: str = "auto", level: str = "info") -> None:
+def configure_logs(log_format: str = "auto", level: str = "info", *, hide: Hide | None = None) -> None:
     """Set the form of the log: JSON lines on stderr, or columns where stderr is a terminal ("auto") or asked
-    for ("console").
+    for ("console"), with their addresses hidden by `hide`.
     """
-    global _lines  # noqa: PLW0603 - one log a process
+    global _lines, _hide  # noqa: PLW0603 - one log a process
     _lines.flush()
+    _hide = hide or _leave
     _lines = Lines(sys.stderr)
     human = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     chain: list[Any] = [_render]
@@ -288,6 +314,7 @@ def configure_logs(log_format: str = "auto", level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="at"),
             structlog.processors.format_exc_info,
+            _hide_event,
             _shorten_event,
             _disarm,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24),
