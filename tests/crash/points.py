@@ -27,6 +27,7 @@ NOT_IN_THE_DAEMON = frozenset(
         "journal.write",
         "journal.written",
         "journal.synced",
+        "journal.imported",
         "fleet.put.stored",
         "fleet.put.committed",
     }

@@ -190,6 +190,17 @@ def _note_actions(
         )
 
 
+def note_confirmed(connection: apsw.Connection, ids: Sequence[SpoolId]) -> None:
+    """Note, within the caller's transaction, that the peers of these mails have seen our 250."""
+    if ids:
+        listed = json.dumps(ids)
+        for table in ("mails", "ledger"):
+            connection.execute(
+                f"UPDATE {table} SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constants of ours
+                (listed,),
+            )
+
+
 def find_others(
     connection: apsw.Connection, submission: Submission, *, window_microseconds: int, find_key: FindKey
 ) -> list[SpoolId]:

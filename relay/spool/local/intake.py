@@ -7,7 +7,6 @@ failed commit closes the database; the next group opens it again, so a disk that
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
 from relay.spool.ids import IdMaker
 from relay.spool.interface import Intake
-from relay.spool.local.accept import Prepared, accept, prepare
+from relay.spool.local.accept import Prepared, accept, note_confirmed, prepare
 from relay.spool.local.checkpoints import Checkpoints
 from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
@@ -228,7 +227,7 @@ class LocalIntake(Intake):
         confirmed = tuple(self._confirmed)
         check_in_place(self._connection)
         with telemetry.step_timed("commit"), self._write_lock.transaction(self._connection):
-            _note(self._connection, confirmed)
+            note_confirmed(self._connection, confirmed)
             answers = accept(
                 self._connection,
                 [job.payload for job in group],
@@ -294,7 +293,7 @@ class LocalIntake(Intake):
             try:
                 self._connection = self._connection or self._open()
                 with self._write_lock.transaction(self._connection):
-                    _note(self._connection, confirmed)
+                    note_confirmed(self._connection, confirmed)
             except (apsw.Error, OSError, SpoolError):
                 self._drop()
                 return False
@@ -317,13 +316,3 @@ class LocalIntake(Intake):
         """The last act of the writer."""
         self._idle()
         self._drop()
-
-
-def _note(connection: apsw.Connection, confirmed: Sequence[SpoolId]) -> None:
-    if confirmed:
-        ids = json.dumps(confirmed)
-        for table in ("mails", "ledger"):
-            connection.execute(
-                f"UPDATE {table} SET confirmed = 1 WHERE spool_id IN (SELECT value FROM json_each(?))",  # noqa: S608 - constants of ours
-                (ids,),
-            )

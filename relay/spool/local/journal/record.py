@@ -24,8 +24,9 @@ from typing import NamedTuple
 SECTOR_BYTES = 512
 #: Of a segment, unless a test has smaller ones.
 SEGMENT_BYTES = 64 << 20
-#: More than any mail's envelope, recipients and results together: 1,000 recipients of 320 octets, twice.
-MOST_FACTS_BYTES = 1 << 20
+#: More than any mail's envelope, recipients and results together: `limits.recipients` of some hundred octets
+#: each, twice.
+MOST_FACTS_BYTES = 16 << 20
 
 _SEGMENT = struct.Struct("<8sQI")
 _SEGMENT_MAGIC = b"RelayJ1\n"
@@ -48,8 +49,6 @@ class Kind(IntEnum):
     MAIL = 1
     #: Mails without a Message-ID whose peers have seen our 250: their ids.
     CONFIRMED = 2
-    #: Mails that turned out to be retransmissions, and were not acknowledged under these ids.
-    VOID = 3
 
 
 class Record(NamedTuple):
