@@ -30,6 +30,12 @@ NOT_IN_THE_DAEMON = frozenset(
         "journal.imported",
         "fleet.put.stored",
         "fleet.put.committed",
+        "fleet.import.announced",
+        "fleet.import.stored",
+        "fleet.import.committed",
+        "fleet.import.removed",
+        "fleet.import.remembered",
+        "fleet.import.empty",
     }
 )
 
