@@ -77,6 +77,25 @@ def check_command(ctx: click.Context, config_path: str | None, *, as_json: bool)
     ctx.exit(1 if output.failed else 0)
 
 
+@fleet_group.command("status", epilog="\b\nExample:\n  relay fleet status --json | jq .leader")
+@config_option
+@json_option
+def status_command(config_path: str | None, *, as_json: bool) -> None:
+    """Say which node delivers and how old its lease is, what each node tells of itself, and what is owed.
+
+    Nodes tell of themselves every five minutes, and when something changes. It asks the table alone: any
+    machine with rights will do.
+    """
+    from relay.cli.fleet_status import build_status, show_status  # noqa: PLC0415 - see above
+    from relay.spool.administration import read_fleet  # noqa: PLC0415 - see above
+
+    status = read_fleet(load_fleet(config_path))
+    if as_json:
+        echo_json(build_status(status))
+    else:
+        echo(*show_status(status))
+
+
 @fleet_group.command("import", epilog="\b\nExample:\n  relay fleet import --from /var/lib/relay")
 @config_option
 @click.option(

@@ -74,7 +74,8 @@ def replay_command(
     config = load_config(config_path)
     # A single file that holds no mail leaves no spool behind.
     raws = [_read(files[0])] if len(files) == 1 else []
-    make_data_dir(config.data_dir)
+    if not config.fleet.table:  # a fleet's spool is nowhere on this machine
+        make_data_dir(config.data_dir)
     agree = partial(_agree, config, yes=yes, silent=as_json)
     replaying = _Replaying(
         config, recipients=recipients, sender=sender, agree=agree, because=because, as_json=as_json

@@ -86,7 +86,10 @@ def tail_command(
     """
     from relay.config.load import load_config  # noqa: PLC0415 - `relay --help` needs no pydantic
 
-    data_dir = load_config(config_path).data_dir
+    config = load_config(config_path)
+    data_dir = config.data_dir
+    if config.fleet.table:
+        echo_note("shows the receivers of this machine; those of another node are seen there")
     wanted = build_wanted(peers=peers, recipients=recipients)
     with suppress(KeyboardInterrupt):
         asyncio.run(_follow(data_dir, wanted, as_json=as_json))

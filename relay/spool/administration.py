@@ -16,6 +16,7 @@ from relay.spool.action import Action
 from relay.spool.archive import Progress
 from relay.spool.founded import Step
 from relay.spool.moved import Move
+from relay.spool.status import FleetStatus
 from relay.timing import MACHINE, Clocks
 
 if TYPE_CHECKING:  # 40 MB that only a fleet needs
@@ -71,6 +72,17 @@ def examine_fleet(config: Config, *, clocks: Clocks = MACHINE) -> Examined:
     from relay.spool.fleet.examination import examine  # noqa: PLC0415 - see above
 
     return asyncio.run(examine(config, clocks=clocks))
+
+
+def read_fleet(config: Config, *, clocks: Clocks = MACHINE) -> FleetStatus:
+    """One look at the fleet.
+
+    Raises:
+        SpoolError: its table cannot be read.
+    """
+    from relay.spool.fleet.status import read_status  # noqa: PLC0415 - see above
+
+    return asyncio.run(read_status(config, clocks=clocks))
 
 
 def import_spool(

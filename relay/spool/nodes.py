@@ -43,9 +43,12 @@ class Beat:
     version: str
     started_at: datetime
     at: datetime
-    #: Mails accepted in the `seconds` before; both are 0 for a deliverer.
+    #: Mails accepted in the `seconds` before; 0 for a deliverer.
     accepted: int = 0
     seconds: float = 0.0
+    #: Capacity units of DynamoDB that the process has used in those `seconds`.
+    read_units: float = 0.0
+    written_units: float = 0.0
     #: Whether Connect is reached from there; None if nobody has asked, and for receivers.
     connect: bool | None = None
     #: True for the process that delivers.
@@ -55,6 +58,13 @@ class Beat:
     def accepted_a_minute(self) -> float:
         """The rate of a receiver."""
         return 60.0 * self.accepted / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def units_a_second(self) -> tuple[float, float]:
+        """The capacity that it uses, reading and writing."""
+        if self.seconds <= 0:
+            return 0.0, 0.0
+        return self.read_units / self.seconds, self.written_units / self.seconds
 
     def is_fresh(self, now: datetime, *, seconds: float = FRESH_SECONDS) -> bool:
         """Returns whether it says how things are; one from a time to come was written by another clock."""

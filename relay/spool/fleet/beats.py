@@ -45,6 +45,8 @@ def build_beat(beat: Beat) -> Item:
         "at": at,
         "accepted": beat.accepted,
         "ms": round(beat.seconds * 1_000),
+        "rcu": round(beat.read_units),
+        "wcu": round(beat.written_units),
         "leads": beat.leads,
         tables.EXPIRES: at // _SECOND + int(timedelta(days=_REMEMBERED_DAYS).total_seconds()),
     }
@@ -66,6 +68,8 @@ def parse_beat(item: Item) -> Beat:
             at=from_microseconds(read.number("at")),
             accepted=read.number("accepted"),
             seconds=read.number("ms") / 1_000,
+            read_units=read.maybe_number("rcu") or 0,
+            written_units=read.maybe_number("wcu") or 0,
             connect=read.flag("connect") if read.has("connect") else None,
             leads=read.flag("leads"),
         )
@@ -97,10 +101,16 @@ class Heart:
         #: The last word on Connect.
         self.connect: bool | None = None
         self._counted_since = store.clock.steady()
+        #: The capacity that the process had used by then, reading and writing.
+        self._units = self._read_units()
         self._written_at: int | None = None
         self._is_listed = False
         self._told: tuple[bool | None, bool] = (None, False)
         self._writing = asyncio.Lock()
+
+    def _read_units(self) -> tuple[float, float]:
+        units = self._store.meter.units
+        return units["read"], units["write"]
 
     def note(self, *, connect: bool, again: bool = False) -> None:
         """Keep the last word on Connect; with `again` it is told even if it is the same, since another node
@@ -125,6 +135,7 @@ class Heart:
                 return
             now, told = self._store.clock.steady(), (self.connect, leads)
             accepted, at = self.accepted, self._store.clock.now()
+            units = self._read_units()
             self._started_at = self._started_at or at
             beat = Beat(
                 node=self._store.node,
@@ -134,6 +145,8 @@ class Heart:
                 at=at,
                 accepted=accepted,
                 seconds=(now - self._counted_since) / _SECOND,
+                read_units=units[0] - self._units[0],
+                written_units=units[1] - self._units[1],
                 connect=told[0],
                 leads=leads,
             )
@@ -145,7 +158,7 @@ class Heart:
                 telemetry.spool_failed(where="fleet.beat", why=str(exc))
             else:
                 self.accepted -= accepted
-                self._counted_since = now
+                self._counted_since, self._units = now, units
 
     async def stop(self) -> None:
         """Take the process off the list, because it ends in good order."""

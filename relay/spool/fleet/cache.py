@@ -33,6 +33,14 @@ def failures_told() -> Iterator[None]:
         raise SpoolSickError("a file of the fleet's cache is closed") from exc
 
 
+def find_folder(data_dir: Path) -> Path:
+    """The folder for these files: in data_dir, or the system's own on a machine that has none, as an
+    operator's.
+    """
+    usable = data_dir.is_dir() and os.access(data_dir, os.W_OK | os.X_OK)
+    return data_dir / "fleet" if usable else Path(tempfile.gettempdir())
+
+
 def open_nameless(folder: Path) -> BinaryIO:
     """A file without a name, to write and read.
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from relay.aws.database import SECONDS
 from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError
@@ -23,6 +24,7 @@ from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
 from relay.spool.erasure import Erased, FoundPerson
 from relay.spool.fleet import aging, audit, beats, changes, control, days, fence, listing, questions
+from relay.spool.fleet.cache import find_folder
 from relay.spool.fleet.figures import Figures
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.octets import open_raw
@@ -57,6 +59,8 @@ _NO_ERASURE = (
 )
 #: Seconds between two looks for changes: each takes some 70 units of reads, and one list of S3.
 _LOOK_SECONDS = 2.0
+#: Leases after which a leader that is silent counts as dead to an operator.
+_SILENT_LEASES = 3
 
 
 class FleetDesk(Desk):
@@ -64,7 +68,7 @@ class FleetDesk(Desk):
 
     def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
         self._config = config
-        self._folder = config.data_dir / "fleet"
+        self._folder = find_folder(config.data_dir)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-desk", daemon=True)
         self._thread.start()
@@ -241,9 +245,12 @@ class FleetDesk(Desk):
         return self._ask(self._attended())
 
     async def _attended(self) -> bool:
-        lead = Leadership(self._store, lease_seconds=self._config.fleet.lease_seconds)
-        lease = await lead.look()
-        return lease is not None and not lease.is_released
+        seconds = self._config.fleet.lease_seconds
+        lease = await Leadership(self._store, lease_seconds=seconds).look(seconds=SECONDS)
+        if lease is None or lease.is_released:
+            return False
+        # A dead leader releases nothing. Instants are those of AWS, and only a sentence depends on it.
+        return lease.age_seconds(self._store.clock.microseconds()) < _SILENT_LEASES * seconds
 
     def disk_full(self) -> bool:
         return False  # S3 has no end
@@ -322,8 +329,9 @@ class FleetDesk(Desk):
 
     def back_up(self, archive: Path, *, progress: Progress) -> BackedUp:  # noqa: ARG002 - there is no archive
         raise SpoolError(
-            "a fleet's spool is kept by AWS: turn on point-in-time recovery of the table and versions of the bucket "
-            "(docs/fleet.md)"
+            "a fleet's spool is kept by AWS, and there is no archive: point-in-time recovery restores the table as it was at "
+            "any second of the last 35 days, and a bucket with versions keeps removed octets as old versions; relay fleet "
+            "check says whether both are on, and docs/fleet.md what a restored table means for mail that was delivered since"
         )
 
     def explain(self, error: SpoolError) -> SpoolError:

@@ -24,7 +24,7 @@ from relay.faults import fault_point
 from relay.spool.fleet import control, days, tables
 from relay.spool.fleet.accept import MOST_WAYS, Planned, build_actions, plan, read_reasons
 from relay.spool.fleet.beats import Heart
-from relay.spool.fleet.cache import CacheFile
+from relay.spool.fleet.cache import CacheFile, find_folder
 from relay.spool.fleet.conversations import is_answer
 from relay.spool.fleet.silence import Silence, tell_silence
 from relay.spool.fleet.store import Store, new_op
@@ -51,7 +51,7 @@ class FleetIntake(Intake):
     def __init__(self, config: Config, *, process: str = "", clocks: Clocks = MACHINE) -> None:
         """`process` is the name of this process among those of its node; without one it is not listed."""
         self._config = config
-        self._folder = config.data_dir / "fleet"
+        self._folder = find_folder(config.data_dir)
         self._store = Store(config, clocks=clocks)
         self._ids = IdMaker(build_mark(secrets.randbits(_MARK_BITS)), self._store.clock.microseconds)
         self._work: set[asyncio.Task[Any]] = set()

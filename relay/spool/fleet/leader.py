@@ -54,6 +54,12 @@ class Lease:
     is_released: bool
     #: True if it was released because its node does not reach Connect.
     is_resigned: bool = False
+    #: The instant of its last renewal, for people alone: no decision compares it.
+    renewed_at: int = 0
+
+    def age_seconds(self, now: int) -> float:
+        """The seconds since its last renewal, at an instant in microseconds."""
+        return max(now - self.renewed_at, 0) / _SECOND
 
 
 class Leadership:
@@ -145,10 +151,10 @@ class Leadership:
             return unchanged > _OUT_SECONDS * _SECOND
         return lease.is_released or unchanged > self._seconds * _SECOND
 
-    async def look(self) -> Lease | None:
+    async def look(self, *, seconds: float | None = None) -> Lease | None:
         """The record as it is now. Returns None if there is none."""
         async with self._store.asked() as (database, _):
-            item = await database.get(_KEY, seconds=self._call_seconds)
+            item = await database.get(_KEY, seconds=seconds or self._call_seconds)
         if item is None:
             return None
         with Reader(item) as read:
@@ -159,6 +165,7 @@ class Leadership:
                 version=read.number("rvn"),
                 is_released=read.flag("released"),
                 is_resigned=read.flag("resigned"),
+                renewed_at=read.maybe_number("renewed") or 0,
             )
 
     @property
