@@ -31,6 +31,7 @@ from relay.spool.fleet.octets import open_raw
 from relay.spool.fleet.paging import Pages
 from relay.spool.fleet.running import key_of
 from relay.spool.fleet.store import Store
+from relay.spool.fleet.walk import Walk
 from relay.spool.model import (
     HOLDABLE,
     RELEASABLE,
@@ -73,8 +74,9 @@ class FleetDesk(Desk):
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet-desk", daemon=True)
         self._thread.start()
         self._store = Store(config, clocks=clocks)
-        self._pages = Pages(self._store)
-        self._figures = Figures(self._store, self._pages.walk)
+        self._walk = Walk(self._store)
+        self._figures = Figures(self._store, self._walk)
+        self._pages = Pages(self._store, self._walk, self._figures)
         self._unlooked = ""
 
     def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
@@ -122,6 +124,7 @@ class FleetDesk(Desk):
         return answer
 
     def _change(self, change: Coroutine[Any, Any, Changed], action: Action | None) -> Changed:
+        self._figures.forget()
         return self._ask(self._audited(change, action, tell=_tell_changed))
 
     def _stop(self, change: Coroutine[Any, Any, bool], action: Action | None) -> bool:
@@ -289,7 +292,7 @@ class FleetDesk(Desk):
         return self._ask(self._pages.list_thread(message_ids, contact_id=contact_id, limit=limit))
 
     def accepted(self, *, since: datetime) -> int:
-        return self._ask(self._pages.walk.count(since=to_microseconds(since)))
+        return self._ask(self._walk.count(since=to_microseconds(since)))
 
     def reasons(self) -> Mapping[State, Mapping[str, int]]:
         return self._ask(self._figures.look()).reasons()

@@ -77,6 +77,10 @@ class Figures:
             self._until = now + _REMEMBERED * len(self._owed.entries)
         return self._owed
 
+    def forget(self) -> None:
+        """Look anew the next time: this desk has changed something."""
+        self._owed = None
+
     async def mark(self) -> str:
         """A mark of the spool: another one after new mail, after an operator's change, and after a change
         near an end of a queue, which each outcome is.

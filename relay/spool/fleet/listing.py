@@ -133,17 +133,13 @@ def order_of(found: Found) -> tuple[str, int]:
     return found.entry.spool_id, found.entry.number
 
 
-async def find_hints(store: Store, states: Sequence[State], *, routes: Sequence[str] = ()) -> list[Waiting]:
-    """The unfinished entries in these states, as they are shown or stored; of the queues of routes those of
-    these `routes` alone, where any are given.
-    """
+async def _find_hints(store: Store, states: Sequence[State]) -> list[Waiting]:
+    """The unfinished entries in these states, as they are shown or stored."""
     looked = await control.look(store)
     hints: list[Waiting] = []
     if State.QUEUED in states or (State.HELD in states and looked.paused.holds):
-        lanes = looked.routes if State.QUEUED in states else {hold.route for hold in looked.paused.holds}
-        by_route = await queue.look_at_routes(
-            store, sorted(lanes.intersection(routes) if routes else lanes), limit=MOST
-        )
+        routes = looked.routes if State.QUEUED in states else {hold.route for hold in looked.paused.holds}
+        by_route = await queue.look_at_routes(store, sorted(routes), limit=MOST)
         hints += [each for entries in by_route.values() for each in entries]
     for state, name in (
         (State.LEASED, tables.LEASED_QUEUE),
@@ -157,7 +153,7 @@ async def find_hints(store: Store, states: Sequence[State], *, routes: Sequence[
 
 async def _find_owed(store: Store, states: Sequence[State]) -> list[Found]:
     """The entries in these states, as they are shown or stored."""
-    hints = await find_hints(store, states)
+    hints = await _find_hints(store, states)
     async with store.asked() as (database, _):
         keys = [hint.key for hint in hints]
         mail_keys = [tables.mail_key(tables.split_key(key)[0]) for key in keys]

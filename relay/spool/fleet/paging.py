@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from relay.aws.database import Condition
 from relay.spool.fleet import listing, tables
+from relay.spool.fleet.figures import Figures
 from relay.spool.fleet.heads import Heads
 from relay.spool.fleet.listing import Found, read_found
 from relay.spool.fleet.matching import fits, fits_shown, fits_text
@@ -71,11 +72,19 @@ class _Looks:
 class Pages:
     """The list as one desk shows it."""
 
-    def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        walk: Walk,
+        figures: Figures,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
+        self._walk = walk
+        self._figures = figures
         self._monotonic = monotonic
         self._heads = Heads(store)
-        self.walk = Walk(store)
 
     async def find(self, wanted: EntryQuery) -> EntryPage:
         """The newest entries that fit."""
@@ -148,7 +157,7 @@ class Pages:
             return []
         spool_id, number = split_id(words[0].upper())
         if spool_id.isascii() and spool_id.isalnum():
-            ids = await self.walk.begin_with(spool_id)
+            ids = await self._walk.begin_with(spool_id)
             if number is not None:
                 ids = [each for each in ids if each == spool_id]
             if ids:
@@ -166,19 +175,25 @@ class Pages:
         return sorted((tables.split_key(key) for key in keys), reverse=True)
 
     async def _owed(self, wanted: EntryQuery, before: Place) -> AsyncIterator[Part]:
-        """The unfinished entries that may fit."""
-        routes = (wanted.route,) if wanted.route else ()
-        hints = await listing.find_hints(self._store, wanted.states, routes=routes)
-        places = [tables.split_key(hint.key) for hint in hints]
-        owed = sorted({Place(spool_id, number or 0) for spool_id, number in places}, reverse=True)
-        owed = [place for place in owed if place < before]
+        """The unfinished entries that may fit: the figures' look at the index says which."""
+        owed = sorted(
+            (
+                place
+                for state, reason, hint in (await self._figures.look()).entries
+                if state in wanted.states
+                and wanted.route in ("", hint.route)
+                and reason.startswith(wanted.reason)
+                and (place := _place_at(hint.key)) < before
+            ),
+            reverse=True,
+        )
         for at in range(0, len(owed), _TOGETHER):
             yield _part(owed[at : at + _TOGETHER], is_last=at + _TOGETHER >= len(owed))
 
     async def _all(self, before: Place) -> AsyncIterator[Part]:
         """The entries of all mail."""
         until = "" if before == _FIRST else before.spool_id
-        async for stretch in self.walk.back(until=until):
+        async for stretch in self._walk.back(until=until):
             # A mail at a mark has other entries before it, if its number says so.
             ids = [each for each in stretch.ids if is_id(each) and Place(each, 1) < before]
             for at in range(0, len(ids), _TOGETHER):
@@ -259,6 +274,11 @@ class Pages:
 def _part(wanted: Sequence[tuple[str, int | None]], *, is_last: bool) -> Part:
     spool_id, number = wanted[-1]
     return Part(wanted, Place(spool_id, number or 0), is_last)
+
+
+def _place_at(key: tables.Key) -> Place:
+    spool_id, number = tables.split_key(key)
+    return Place(spool_id, number or 0)
 
 
 def _place_of(found: Found) -> Place:
