@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from botocore.exceptions import ClientError
 
@@ -69,9 +71,14 @@ class AttachmentStore:
         self._credentials = SigningCredentials(client)
 
     async def put_all(
-        self, files: Sequence[PlannedFile], *, original: tuple[str, memoryview] | None = None
+        self,
+        files: Sequence[PlannedFile],
+        *,
+        original: tuple[str, memoryview] | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Stored:
-        """Store every file, and the untouched mail as (key, octets), then sign a URL for each attached one.
+        """Store every file, and the untouched mail as (key, octets), with these tags, then sign a URL for
+        each attached one.
 
         The same keys again overwrite the same octets. After this has returned or raised, the mail is not read
         any more.
@@ -87,7 +94,7 @@ class AttachmentStore:
             digest = await asyncio.to_thread(lambda: hashlib.sha256(octets).hexdigest())
             uploads.append(_Upload(key, "message/rfc822", len(octets), lambda: _slices(octets), digest))
         async with remote_call("s3", timeout_seconds=self._timeout_seconds):
-            await self._put_several(uploads)
+            await self._put_several(uploads, tagging=urlencode(tags, quote_via=quote))
             return await self._sign([file.key for file in files if file.attached])
 
     async def probe(self) -> None:
@@ -100,12 +107,12 @@ class AttachmentStore:
             await self._client.head_bucket(Bucket=self._config.bucket)
             await self._sign([f"{self._config.prefix}{26 * '0'}/00"])  # as long as the longest real one
 
-    async def _put_several(self, uploads: Sequence[_Upload]) -> None:
+    async def _put_several(self, uploads: Sequence[_Upload], *, tagging: str) -> None:
         places = asyncio.Semaphore(self._config.uploads)
 
         async def put(upload: _Upload) -> None:
             async with places:
-                await self._put(upload)
+                await self._put(upload, tagging=tagging)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -114,7 +121,7 @@ class AttachmentStore:
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
 
-    async def _put(self, upload: _Upload) -> None:
+    async def _put(self, upload: _Upload, *, tagging: str) -> None:
         small = upload.size <= SMALL_FILE_BYTES
         body = Body(upload.chunks, upload.size)
         checksum = base64.b64encode(bytes.fromhex(upload.sha256)).decode("ascii")
@@ -130,6 +137,7 @@ class AttachmentStore:
                     # A browser that opens the URL saves a file; it shows no page under the bucket's name.
                     ContentDisposition="attachment",
                     ChecksumSHA256=checksum,
+                    **({"Tagging": tagging} if tagging else {}),
                 )
         except Exception as exc:
             # a fault of ours, whatever the client makes of it: S3 has no part in it

@@ -13,9 +13,10 @@ import hashlib
 import secrets
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -42,7 +43,7 @@ _KEY = "relay-check"
 _LONGEST_KEY = 32 + 4
 
 _REMEDIES = {
-    "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix, and kms:GenerateDataKey and kms:Decrypt",
+    "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix (s3:PutObjectTagging with routes[].s3_tags), and kms:GenerateDataKey and kms:Decrypt",
     "NoSuchBucket": "make it, or mend s3.bucket",
     "AuthorizationHeaderMalformed": "the bucket is in another Region; set the Region to it",
     "PermanentRedirect": "the bucket is in another Region; set the Region to it",
@@ -79,7 +80,7 @@ async def _examine(config: Config, now: datetime) -> AsyncIterator[Finding]:
             yield found
             if found.level is Level.FAIL:
                 return  # all that follows needs a signature
-            async for finding in _bucket(clients.s3, config.s3):
+            async for finding in _bucket(clients.s3, config.s3, tags=_find_tags(config)):
                 yield finding
             async for finding in _buckets_abroad(clients, config):
                 yield finding
@@ -163,20 +164,31 @@ async def _buckets_abroad(clients: Clients, config: Config) -> AsyncIterator[Fin
         place, region = config.of_instance(instance_id).s3, config.connect.find(instance_id).bucket_region
         if (key := (place.bucket, place.prefix, region)) not in seen:
             seen.add(key)
-            async for finding in _bucket(await clients.abroad.find_s3(region), place):
+            async for finding in _bucket(
+                await clients.abroad.find_s3(region), place, tags=_find_tags(config)
+            ):
                 if finding.level is not Level.OK or finding.subject.startswith("bucket"):
                     yield finding
 
 
-async def _bucket(s3: Any, place: S3) -> AsyncIterator[Finding]:
-    """Examine a bucket: upload a small object, and fetch it by its URL as Connect would."""
+def _find_tags(config: Config) -> Mapping[str, str]:
+    """The tags of the first route that has any; with none nothing is tagged."""
+    return next((route.s3_tags for route in config.routes if route.s3_tags), {})
+
+
+async def _bucket(s3: Any, place: S3, *, tags: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """Examine a bucket: upload a small object with these tags, and fetch it by its URL as Connect would."""
     subject, key, octets = f"bucket {place.bucket}", place.prefix + _KEY, secrets.token_bytes(16)
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             checksum = base64.b64encode(hashlib.sha256(octets).digest()).decode("ascii")
             with readable_answer("s3"):
                 answer = await s3.put_object(
-                    Bucket=place.bucket, Key=key, Body=octets, ChecksumSHA256=checksum
+                    Bucket=place.bucket,
+                    Key=key,
+                    Body=octets,
+                    ChecksumSHA256=checksum,
+                    **({"Tagging": urlencode(tags, quote_via=quote)} if tags else {}),
                 )
             await prove_stored(s3, answer, bucket=place.bucket, key=key, checksum=checksum, size=len(octets))
             url = await s3.generate_presigned_url(

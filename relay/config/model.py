@@ -39,6 +39,7 @@ from relay.config.process import Admin, Log, Server, Understand
 from relay.config.scan import Scan
 from relay.config.section import Section
 from relay.config.sensitive import Sensitive
+from relay.config.tags import S3Tags
 from relay.config.web import Web, list_needs
 from relay.config.words import (
     WholePath,
@@ -174,6 +175,8 @@ class Route(ContactFields):
     thread: Literal["off", "references"] = "off"
     strip: Strip = Strip()
     sensitive: Sensitive = Sensitive()
+    keep_original: Literal["adapted", "always", "never"] | None = None
+    s3_tags: S3Tags = Field(default_factory=dict)
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(
         default_factory=dict

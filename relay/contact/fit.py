@@ -66,7 +66,8 @@ def fit(
     """
     config = config.of_instance(context.destination.instance_id)
     message, context, redacted = look_for_words(message, context, route)
-    is_kept = config.s3.keep_original != "never" and not redacted
+    keep_original = route.keep_original or config.s3.keep_original
+    is_kept = keep_original != "never" and not redacted
     kept_key = f"{_folder(context, config)}original.eml" if is_kept else None
     message, stripped = strip_marks(message, context, route, config)
     subject, subject_changes = fit_subject(message.subject, plain=rung is Rung.TEXT)
@@ -130,7 +131,7 @@ def fit(
         given=None if rung.is_plain else (*fill_attributes(values, route, config), *(captured or {}).items()),
         risks=risks,
     )
-    original_key = kept_key if changes or config.s3.keep_original == "always" else None
+    original_key = kept_key if changes or keep_original == "always" else None
     attributes, attribute_changes = describe(original_key=original_key, adaptations=changes)
     if attribute_changes:
         # The attributes name the adaptations, and cutting them is one: the second pass knows all.

@@ -307,7 +307,7 @@ class Delivery:
         # without a file the store only signs, and asks S3 nothing
         sizes = [each.size for each in plan.files] + ([len(original[1])] if original else [])
         with telemetry.step_timed("s3", files=len(sizes), size=sum(sizes)) if sizes else nullcontext():
-            stored = await way.store.put_all(plan.files, original=original)
+            stored = await way.store.put_all(plan.files, original=original, tags=route.s3_tags)
         fault_point("delivery.after_s3")
         token = entry.token or build_earlier_token(
             instance_id=plan.instance_id,

@@ -76,6 +76,17 @@ async def test_urls_are_those_of_attached_files_in_their_order(store, box):
 
 
 @in_one_loop
+async def test_objects_have_the_tags_of_their_route(store, clients):
+    """Files and the original are tagged as the route says; without tags none is."""
+    tags = {"lob": "claims + more", "cost center": "a:b/c@d=e"}
+    await store.put_all([planned(b"x", "mail/01T/1")], original=("mail/01T/o", memoryview(b"y")), tags=tags)
+    await store.put_all([planned(b"x", "mail/01T/2")])
+    for key, wanted in (("1", tags), ("o", tags), ("2", {})):
+        found = await clients.s3.get_object_tagging(Bucket=BUCKET, Key=f"mail/01T/{key}")
+        assert {each["Key"]: each["Value"] for each in found["TagSet"]} == wanted
+
+
+@in_one_loop
 async def test_25_megabytes_make_the_round_trip(store):
     """The largest mail's largest file, through the real protocol."""
     data = octets(25 * MEBIBYTE)

@@ -89,6 +89,14 @@ def test_original_is_kept_as_configured(keep, changed, expected):
     assert made.attributes.get("relay_original") == expected
 
 
+@pytest.mark.parametrize(("own", "expected"), [(None, True), ("never", False), ("always", True)])
+def test_original_is_kept_as_the_route_says(own, expected):
+    """A route's own word goes before that of the bucket."""
+    config = make_config(s3={"keep_original": "always"}, keep_original=own)
+    made = plan(make_message(text="hi"), config=config)
+    assert (made.original_key is not None) is expected
+
+
 def test_attributes_name_every_adaptation():
     """The attribute lists the codes of the plan, those of the attributes included."""
     message = replace(make_message(subject="x" * 1_000), message_id="<" + "i" * 5_000 + ">")
