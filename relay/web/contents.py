@@ -18,6 +18,7 @@ from relay.config import Config
 from relay.config.data_dir import WORK
 from relay.contact.original import fit_original
 from relay.contact.plan import Context, Plan
+from relay.contact.redact import redact_cards
 from relay.message.glimpse import glimpse_header
 from relay.routes import RouteTable
 from relay.spool.model import Entry
@@ -146,6 +147,8 @@ class Contents:
         octets, context = raw[entry.trace_size :], self._build_context(entry)
         plan: Plan = await asyncio.to_thread(fit_original, octets, context, route, self._config, why=cause)
         message = await asyncio.to_thread(glimpse_header, octets)
+        if route.sensitive.redacts:
+            message = await asyncio.to_thread(redact_cards, message)
         content = Content(
             content_type=plan.content_type,
             body=plan.body,

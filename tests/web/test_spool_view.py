@@ -128,6 +128,17 @@ async def test_rows_show_a_mail_before_its_first_outcome(spool, view):
     assert "sales" in await view.routes()
 
 
+async def test_a_look_at_a_header_shows_no_card_number(spool, view):
+    """Before the first outcome, at which routes redact, list and mail have no number either."""
+    spool_id = await put(spool.open_intake(), "My card 4111 1111 1111 1111")
+    (row,) = (await view.list(Query())).rows
+    opened = await view.mail(row.reference, content=False)
+    assert row.reference.startswith(spool_id)
+    for shown in (row, opened.row):
+        assert "1111 1111" not in shown.subject
+        assert shown.subject.startswith("My card 4111")
+
+
 async def test_a_mail_has_its_timeline(spool, view):
     """A mail tells its steps with the time between them, and where its contact is."""
     intake, outbox = spool.open_intake(), spool.open_outbox()
