@@ -176,6 +176,7 @@ class Route(ContactFields):
     strip: Strip = Strip()
     sensitive: Sensitive = Sensitive()
     keep_original: Literal["adapted", "always", "never"] | None = None
+    retain_days: float | None = Field(default=None, ge=0)
     s3_tags: S3Tags = Field(default_factory=dict)
     on: dict[Classes, Literal["deliver", "hold", "drop"]] = Field(default_factory=dict)
     flows: dict[Classes, Annotated[str, Field(min_length=1, max_length=FLOW_ID_CHARACTERS)]] = Field(

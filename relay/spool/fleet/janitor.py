@@ -7,9 +7,9 @@ days: a tombstone in place of the mail makes that commit fail, and only then the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from relay.aws.database import Condition, Delete, Put
 from relay.aws.values import Item
@@ -29,11 +29,24 @@ TOMBSTONE_SECONDS = 2 * 86_400
 _ENTRY: Final = "E#"
 
 
-async def sweep(store: Store, *, now: datetime, retained: timedelta, pause: Pause) -> int:
-    """Remove what was finished for so long, in small steps, until `pause` returns True. Returns how many
-    mails were removed.
+class _Ends(NamedTuple):
+    """The instants before which a mail must have ended to be removed: of routes, and of all others."""
+
+    usual: int
+    own: Mapping[str, int]
+
+
+async def sweep(
+    store: Store, *, now: datetime, retained: timedelta, by_route: Mapping[str, timedelta], pause: Pause
+) -> int:
+    """Remove what was finished for so long, by its route or by the usual rule, in small steps, until `pause`
+    returns True. Returns how many mails were removed.
     """
-    before = to_microseconds(now - retained)
+    before = to_microseconds(now - min(retained, *by_route.values()))
+    ends = _Ends(
+        usual=to_microseconds(now - retained),
+        own={route: to_microseconds(now - own) for route, own in by_route.items()},
+    )
     prefix = tables.raw_object(store.prefix, "")
     removed, after = 0, ""
     while True:
@@ -43,13 +56,13 @@ async def sweep(store: Store, *, now: datetime, retained: timedelta, pause: Paus
             spool_id = key.removeprefix(prefix)
             if (made_at := time_of(spool_id)) is not None and made_at >= before:
                 return removed  # and so are all that follow
-            removed += await _remove_finished(store, spool_id, before=before, now=now)
+            removed += await _remove_finished(store, spool_id, ends=ends, now=now)
         if not keys or await pause(_PAUSE_SECONDS):
             return removed
         after = keys[-1]
 
 
-async def _remove_finished(store: Store, spool_id: str, *, before: int, now: datetime) -> bool:
+async def _remove_finished(store: Store, spool_id: str, *, ends: _Ends, now: datetime) -> bool:
     """Remove a mail if all its entries are finished for long, or octets that became none. Returns whether a
     mail was removed.
     """
@@ -59,14 +72,14 @@ async def _remove_finished(store: Store, spool_id: str, *, before: int, now: dat
         return False  # it is on its way here from another spool
     if not items and not await _condemn(store, spool_id, now=now):
         return False  # it was accepted at this moment
-    if any(not _is_finished(entry, before=before) for entry in entries):
+    if any(not _is_finished(entry, ends) for entry in entries):
         return False
     await _remove(store, spool_id, entries)
     return bool(entries)
 
 
-def _is_finished(entry: Item, *, before: int) -> bool:
-    ended_at = entry.get("upd")
+def _is_finished(entry: Item, ends: _Ends) -> bool:
+    ended_at, before = entry.get("upd"), ends.own.get(str(entry.get("route")), ends.usual)
     return entry.get("st") == State.DONE and isinstance(ended_at, int) and ended_at < before
 
 

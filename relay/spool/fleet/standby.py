@@ -11,6 +11,7 @@ from datetime import datetime
 
 from relay import telemetry
 from relay.config.model import Config
+from relay.config.retentions import list_retentions
 from relay.errors import SpoolBusyError, SpoolError
 from relay.spool.fleet import beats, control
 from relay.spool.fleet.beats import Heart
@@ -26,7 +27,11 @@ class Standby(Upkeep):
     """The part of the `Outbox` that is about the lead."""
 
     def __init__(self, config: Config, *, clocks: Clocks) -> None:
-        super().__init__(Store(config, clocks=clocks), retain_days=config.spool.retain_days)
+        super().__init__(
+            Store(config, clocks=clocks),
+            retain_days=config.spool.retain_days,
+            by_route=list_retentions(config),
+        )
         self._lease_seconds = config.fleet.lease_seconds
         self._lead = Leadership(self._store, lease_seconds=config.fleet.lease_seconds)
         self._claims = Claims(self._store, self._lead, config)

@@ -6,7 +6,7 @@ Owns the methods of an `Outbox` that need no lead and know of no entry under way
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from relay.spool.audit import Audited
@@ -20,9 +20,10 @@ from relay.spool.model import DayCount, Paused, PolicyCount
 class Upkeep(Outbox):
     """The part of the `Outbox` that is not about attempts."""
 
-    def __init__(self, store: Store, *, retain_days: float) -> None:
+    def __init__(self, store: Store, *, retain_days: float, by_route: Mapping[str, float]) -> None:
         self._store = store
         self._retained = timedelta(days=retain_days)
+        self._by_route = {route: timedelta(days=days) for route, days in by_route.items()}
 
     async def hold_route(self, route: str, *, reason: str, detail: str, now: datetime) -> bool:
         return await control.hold_route(self._store, route, reason=reason, detail=detail, now=now)
@@ -47,7 +48,9 @@ class Upkeep(Outbox):
             await asyncio.sleep(seconds)
             return False
 
-        return await janitor.sweep(self._store, now=now, retained=self._retained, pause=pause or sleep)
+        return await janitor.sweep(
+            self._store, now=now, retained=self._retained, by_route=self._by_route, pause=pause or sleep
+        )
 
     async def untold_actions(self) -> Sequence[Audited]:
         return await audit.read_untold(self._store)

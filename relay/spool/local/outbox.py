@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,18 +21,18 @@ from relay import telemetry
 from relay.config.model import Config
 from relay.spool.audit import Audited
 from relay.spool.interface import Outbox, Pause
-from relay.spool.local import actions, aging, claims, clock, control, conversations, days, outcomes, retention
+from relay.spool.local import actions, aging, claims, clock, control, conversations, days, outcomes
 from relay.spool.local.changes import Changes
 from relay.spool.local.clock import SpoolClock
-from relay.spool.local.database import Readers, WriteLock, close_database, query
+from relay.spool.local.database import Readers, WriteLock, close_database
 from relay.spool.local.errors import translated
+from relay.spool.local.expiry import Expiry
 from relay.spool.local.health import Place, diagnosed, probe_spool
 from relay.spool.local.layout import Layout
 from relay.spool.local.memory import load_text, save_text
 from relay.spool.local.moving import lock_delivery, open_unmoved
-from relay.spool.local.raw import Sweep, open_file, open_raw, remove_raw
+from relay.spool.local.raw import Sweep, open_file, open_raw
 from relay.spool.local.room import Reserve, Room
-from relay.spool.local.steps import run_steps
 from relay.spool.local.suspects import Suspects
 from relay.spool.local.turns import Turns
 from relay.spool.local.wake import Bell
@@ -119,6 +119,14 @@ class LocalOutbox(Outbox):
         self._suspects = Suspects()
         self._turns = Turns()
         self._changes = Changes(connection, self._layout, self._write_lock, self._reserve)
+        self._expiry = Expiry(
+            config,
+            self._layout,
+            self._reserve,
+            self._room_left,
+            change=partial(self._change, "expire"),
+            read=self._read,
+        )
 
     def _open_clock(self, connection: apsw.Connection) -> SpoolClock:
         with translated(self._layout.database):
@@ -229,46 +237,7 @@ class LocalOutbox(Outbox):
         )
 
     async def expire(self, *, now: datetime, pause: Pause | None = None) -> int:
-        mails = records = 0
-        before = now - timedelta(days=self._limits.retain_days)
-        hours = self._limits.duplicate_window_hours
-
-        async def remove() -> bool:
-            nonlocal mails
-            gone, more = await self._remove_finished(before)
-            mails += gone
-            return more
-
-        async def forget() -> bool:
-            forgotten = await self._change("expire", retention.expire_ledger, now=now, window_hours=hours)
-            return forgotten == retention.STEP
-
-        async def shorten() -> bool:
-            nonlocal records
-            forgotten = await self._change(
-                "expire",
-                retention.shorten_ledger,
-                now=now,
-                most=self._limits.max_ledger_rows,
-                window_hours=hours,
-                retain_days=self._limits.retain_days,
-            )
-            records += forgotten
-            return forgotten == retention.STEP
-
-        async def forget_actions() -> bool:
-            return await self._change("expire", actions.forget, now=now) == retention.STEP
-
-        async def shrink() -> bool:
-            return await self._change("expire", retention.give_back)
-
-        stopped = await run_steps(remove, pause)
-        mails += await self.make_room()
-        for step in (forget, forget_actions, *([shorten] if self._limits.max_ledger_rows else []), shrink):
-            stopped = stopped or await run_steps(step, pause)
-        if records:
-            telemetry.ledger_shortened(records=records)
-        return mails
+        return await self._expiry.expire(now=now, pause=pause)
 
     async def untold_actions(self) -> Sequence[Audited]:
         return await self._read(actions.read_untold)
@@ -283,35 +252,7 @@ class LocalOutbox(Outbox):
         return self._reserve.is_needed()  # one that is being laid is out, too, and nothing is short
 
     async def make_room(self) -> int:
-        mails = 0
-
-        async def remove() -> bool:
-            nonlocal mails
-            if not await asyncio.to_thread(self._lacks_room):
-                return False
-            gone, more = await self._remove_finished(_EVER)
-            mails += gone
-            return more
-
-        await run_steps(remove)
-        if await asyncio.to_thread(self._reserve.is_needed):
-            await self._give_back_all()
-        return mails
-
-    def _lacks_room(self) -> bool:
-        self._reserve.lay()
-        return self._room_left.lacks_room(largest=self._largest)
-
-    async def _give_back_all(self) -> None:
-        """Return free pages of the database to the disk, until the reserve has room."""
-
-        async def shrink() -> bool:
-            if not await self._change("expire", retention.give_back, kept=0):
-                return False
-            await self._read(query, "PRAGMA wal_checkpoint(PASSIVE)")
-            return not await asyncio.to_thread(self._reserve.lay)
-
-        await run_steps(shrink)
+        return await self._expiry.make_room()
 
     async def finish(
         self,
@@ -338,17 +279,7 @@ class LocalOutbox(Outbox):
             now=now,
         )
         if forgotten:
-            await asyncio.to_thread(self._remove_files, (forgotten,))
-
-    async def _remove_finished(self, before: datetime) -> tuple[int, bool]:
-        """Remove some finished mails. Returns their number, and whether there may be more."""
-        more, gone = await self._change("expire", retention.expire_done, before=before)
-        await asyncio.to_thread(self._remove_files, gone.filed)
-        return gone.mails, more
-
-    def _remove_files(self, filed: Sequence[str]) -> None:
-        for spool_id in filed:
-            remove_raw(self._layout.raw_path(spool_id))
+            await asyncio.to_thread(self._expiry.remove_files, (forgotten,))
 
     def open_wake(self) -> Bell:
         return Bell(self._layout.data_dir)

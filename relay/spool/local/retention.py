@@ -6,6 +6,8 @@ that receivers never wait long for the write lock.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,6 +39,15 @@ SELECT entry_id, mail_id, iif(filed, 0, size) FROM entries INDEXED BY entries_do
 WHERE state = 'done' AND updated_at < ? ORDER BY updated_at LIMIT ?
 """
 
+_FINISHED = """
+SELECT updated_at, entry_id, route, iif(filed, 0, size)
+FROM entries INDEXED BY entries_done CROSS JOIN mails USING (mail_id)
+WHERE state = 'done' AND (updated_at, entry_id) > (?, ?) AND updated_at < ? ORDER BY updated_at, entry_id LIMIT ?
+"""
+#: A place in a walk over finished entries: when one ended, and its number.
+Place = tuple[int, int]
+BEGINNING: Place = (-1, -1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
@@ -59,6 +70,35 @@ def expire_done(connection: apsw.Connection, *, before: datetime) -> tuple[bool,
         rows.append((entry_id, mail_id))
         octets += size
     return len(rows) == STEP or len(rows) < len(found), remove_entries(connection, rows)
+
+
+def find_expired(
+    connection: apsw.Connection, *, usual: int, own: Mapping[str, int], after: Place
+) -> tuple[list[int], Place | None]:
+    """The finished entries of one stretch of a walk that ended before the instant of their route in `own`, or
+    the `usual` one, in microseconds. Returns them, and the place behind the stretch; None at the end.
+    """
+    rows = query(connection, _FINISHED, (*after, max(usual, *own.values()), 10 * STEP))
+    found: list[int] = []
+    octets = 0
+    for ended_at, number, route, size in rows:
+        after = (ended_at, number)
+        if ended_at < own.get(route, usual):
+            found.append(number)
+            octets += size
+        if len(found) == STEP or octets > _STEP_BYTES:
+            return found, after
+    return found, after if len(rows) == 10 * STEP else None
+
+
+def remove_done(connection: apsw.Connection, *, found: Sequence[int]) -> Gone:
+    """Remove these entries, as far as they are there and finished."""
+    rows = query(
+        connection,
+        "SELECT entry_id, mail_id FROM entries WHERE entry_id IN (SELECT value FROM json_each(?)) AND state = 'done'",
+        (json.dumps(list(found)),),
+    )
+    return remove_entries(connection, rows)
 
 
 def remove_entries(connection: apsw.Connection, rows: list[tuple[int, int]]) -> Gone:
