@@ -75,7 +75,6 @@ class Leadership:
         self.made = Made()
         #: Whether the leader before did not release the lease: it died, or was cut off.
         self.took_over = False
-        self._version = 0
         self._deadline = 0
         self._lost = ""
         self._keeping: asyncio.Task[None] | None = None
@@ -199,7 +198,6 @@ class Leadership:
         )
         if not answer.done:
             return False
-        self._version = int(item["rvn"])
         self._deadline = asked_at + int(self._seconds * _TRUSTED * _SECOND)
         self.took_over = before is not None and not before.is_released
         self.epoch = epoch
@@ -208,45 +206,55 @@ class Leadership:
         return True
 
     async def _keep(self) -> None:
-        """Renew until the lease is lost or released."""
-        while not await is_set_within(self._ended, self._seconds / _RENEWALS):
-            asked_at = self._store.clock.steady()
-            if asked_at >= self._deadline:
-                self._lose("the lease was not renewed in time")
-                return
-            try:
-                why = await self._renew(asked_at)
-            except SpoolError as exc:
-                telemetry.spool_failed(where="fleet.renew", why=str(exc))
-                continue
-            if why:
-                self._lose(why)
-                return
+        """Renew until the lease is lost or released.
 
-    async def _renew(self, asked_at: int) -> str:
-        """Raise the version of the record. Returns why that cannot be; "" if it is done."""
-        self._version = version = self._version + 1
-        op = f"{self.who}#{self.epoch}#{version}"
+        A renewal that is under way keeps none back: its answer may be lost or late, and the next is asked for
+        at its time.
+        """
+        asked: set[asyncio.Task[None]] = set()
+        try:
+            while not await is_set_within(self._ended, self._seconds / _RENEWALS):
+                if not self._lost and self._store.clock.steady() >= self._deadline:
+                    self._lose("the lease was not renewed in time")
+                if self._lost:
+                    return
+                asked = {task for task in asked if not task.done()}
+                asked.add(asyncio.create_task(self._renew()))
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        """Raise the version of the record; the lease is lost if the record is another's."""
+        asked_at = self._store.clock.steady()
+        op = f"{self.who}#{self.epoch}#{new_op()}"
         now = self._store.clock.microseconds()
-        answer = await self._store.change(
-            Update(
-                key=_KEY,
-                text="SET #rvn = :new, #renewed = :now, #made = :made, #op = :op",
-                values={"new": version, "now": now, "made": self.made.build(now), "op": op},
-                condition=self._mine(),
-            ),
-            op=op,
-            seconds=self._call_seconds,
+        update = Update(
+            key=_KEY,
+            text="SET #rvn = #rvn + :one, #renewed = :now, #made = :made, #op = :op",
+            values={"one": 1, "now": now, "made": self.made.build(now), "op": op},
+            condition=self._mine(),
         )
-        if not answer.done:
+        try:
+            # An answer after the deadline that it would set is worth nothing.
+            answer = await self._store.change(update, op=op, seconds=self._seconds * _TRUSTED)
+        except SpoolError as exc:
+            telemetry.spool_failed(where="fleet.renew", why=str(exc))
+            return
+        if self._lost:
+            return
+        if self._store.clock.steady() >= self._deadline:
+            self._lose("the lease was not renewed in time")  # final, though the record may be ours still
+        elif answer.done:
+            self._deadline = max(self._deadline, asked_at + int(self._seconds * _TRUSTED * _SECOND))
+        else:
             other = (answer.item or {}).get("node")
-            return f"{other if isinstance(other, str) else 'nobody'} leads"
-        self._deadline = asked_at + int(self._seconds * _TRUSTED * _SECOND)
-        return ""
+            self._lose(f"{other if isinstance(other, str) else 'nobody'} leads")
 
     def _mine(self) -> Condition:
-        """The condition of a renewal. The version is left out: after a renewal of which nobody knows, the
-        record has the old one or the new one, and is ours in both cases.
+        """The condition of a renewal. The version is left out: a renewal of which nobody knows has raised it
+        or not, and the record is ours in both cases.
         """
         return Condition(
             text="#who = :who AND #epoch = :epoch", values={"who": self.who, "epoch": self.epoch}
