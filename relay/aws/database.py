@@ -225,11 +225,14 @@ class Database:
         index: str | None = None,
         limit: int,
         backwards: bool = False,
+        behind: Item | None = None,
         seconds: float = SECONDS,
     ) -> list[Item]:
-        """The first items of a partition, or the last, `limit` at most."""
+        """The first items of a partition, or the last, `limit` at most; those `behind` the item with these
+        keys.
+        """
         items: list[Item] = []
-        start: Mapping[str, Any] | None = None
+        start: Mapping[str, Any] | None = dump_item(behind) if behind else None
         while len(items) < limit:
             page = await self.query(
                 wanted,

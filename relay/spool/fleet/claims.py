@@ -45,6 +45,7 @@ class Claims:
         self._store = store
         self._lead = lead
         self._config = config
+        self._lanes = queue.Lanes(store)
         self._turns = FleetTurns(lambda: secrets.randbits(KEY_BITS))
         self.running = Running()
         self.outage = Outage()
@@ -99,14 +100,14 @@ class Claims:
     ) -> list[Waiting]:
         """The entries whose turn it is: due ones of free routes, and probes of held ones."""
         free = self.routes(looked) - held - {*looked.paused.routes}
-        lines = await queue.look_at_routes(
-            self._store, sorted(free), until=to_microseconds(now), limit=max(queue.LOOK, limit)
-        )
-        return self._turns.choose(
+        lines = await self._lanes.look(sorted(free), until=to_microseconds(now), limit=max(queue.LOOK, limit))
+        chosen = self._turns.choose(
             {route: Line(entries) for route, entries in lines.items()},
             await self._find_queued(probes, held),
             limit=limit,
         )
+        self._lanes.forget(chosen)
+        return chosen
 
     def routes(self, control: Control) -> set[str]:
         """The routes that may have mail: those of the configuration, and those that mail was accepted for."""

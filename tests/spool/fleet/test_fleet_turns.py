@@ -8,6 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.spool.fleet.crowd import Crowd
 from relay.spool.fleet.turns import FleetTurns, Line, Waiting
 from relay.spool.groups import NEW, REPLY
 
@@ -93,3 +94,24 @@ def test_every_entry_has_its_turn_once(facts):
     for each in chosen:
         groups.setdefault((each.route, each.priority, each.network, each.domain), []).append(each.due_at)
     assert all(instants == sorted(instants) for instants in groups.values())
+
+
+def test_crowd_shows_who_stands_behind_a_flood():
+    """Page by page the leader sees the whole queue: a network behind ten thousand mails of another is known
+    after some looks, few of the flood are remembered, and whoever had a turn is forgotten.
+    """
+    flood = [waiting(network=7, due_at=number) for number in range(10_000)]
+    other = waiting(network=9, due_at=10_000)
+    queue = [*flood, other]
+    crowd, looks = Crowd(), 0
+    while other not in crowd.merge(flood[:400], until=10_000):
+        begin = queue.index(crowd.last or flood[399]) + 1
+        page = queue[begin : begin + 1_000]
+        crowd.add(page, is_last=len(page) < 1_000)
+        looks += 1
+    assert looks <= 10
+    assert crowd.last is None, "the walk begins anew"
+    assert len(crowd.merge([], until=10_000)) == 51
+    assert other not in crowd.merge([], until=9_999)
+    crowd.forget([other.key])
+    assert other not in crowd.merge([], until=10_000)
