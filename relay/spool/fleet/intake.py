@@ -30,6 +30,7 @@ from relay.spool.fleet.silence import Silence, tell_silence
 from relay.spool.fleet.store import Store, new_op
 from relay.spool.ids import IdMaker, build_mark
 from relay.spool.interface import Intake
+from relay.spool.local.wake import Ringer
 from relay.spool.model import DayCount, PolicyCount, Receipt, Submission
 from relay.spool.raw_file import RawFile
 from relay.timing import MACHINE, Clocks, is_set_within
@@ -58,6 +59,7 @@ class FleetIntake(Intake):
         self._closed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._paused = False
+        self._ringer = Ringer(config.data_dir)
         self._heart = Heart(self._store, process) if process else None
         self._silence = Silence()
         self._silent_seconds = 0.0
@@ -116,6 +118,8 @@ class FleetIntake(Intake):
         receipt, entries = await self._commit(planned)
         fault_point("fleet.put.committed")
         telemetry.entries_accepted(entries=entries)
+        if entries:
+            self._ringer.ring()  # the deliverer of this node, if it leads
         if self._heart and entries:
             self._heart.accepted += 1
         if receipt.duplicate:
@@ -291,6 +295,7 @@ class FleetIntake(Intake):
             self._looking = None
         if self._heart:
             await self._heart.stop()
+        self._ringer.close()
         await self._store.close()
 
 

@@ -113,7 +113,7 @@ class Leadership:
             if self.is_lost:
                 raise SpoolBusyError(f"this node leads no more: {self._lost or 'its lease ended'}")
             steady = self._store.clock.steady
-            begun = steady()
+            begun, told = steady(), ""
             while not self.epoch:
                 trouble: SpoolError = SpoolBusyError("another node delivers")
                 try:
@@ -124,7 +124,9 @@ class Leadership:
                             f"{self._seen[0].node} delivers, in epoch {self._seen[0].epoch}"
                         )
                 except SpoolError as exc:
-                    trouble = exc
+                    if (why := str(exc)) != told:  # told once, not with each look
+                        telemetry.spool_failed(where="fleet.acquire", why=why)
+                    trouble, told = exc, why
                 if patience_seconds is not None and steady() - begun > patience_seconds * _SECOND:
                     raise trouble
                 pause = min(self._seconds / _LOOKS, _LOOK_SECONDS)
@@ -169,7 +171,8 @@ class Leadership:
 
     @property
     def _call_seconds(self) -> float:
-        return self._seconds / _RENEWALS
+        """The seconds for an answer; a later one would come after the deadline that it sets."""
+        return self._seconds * _TRUSTED
 
     async def _begin(self, before: Lease | None) -> bool:
         """Take the lease, if its record is still as it was. Returns whether that worked."""
@@ -237,8 +240,7 @@ class Leadership:
             condition=self._mine(),
         )
         try:
-            # An answer after the deadline that it would set is worth nothing.
-            answer = await self._store.change(update, op=op, seconds=self._seconds * _TRUSTED)
+            answer = await self._store.change(update, op=op, seconds=self._call_seconds)
         except SpoolError as exc:
             telemetry.spool_failed(where="fleet.renew", why=str(exc))
             return
@@ -282,6 +284,6 @@ class Leadership:
             condition=self._mine(),
         )
         try:
-            await self._store.change(update, seconds=self._call_seconds)
+            await self._store.change(update, seconds=self._seconds / _RENEWALS)
         except SpoolError as exc:  # the others wait for the end of the lease
             telemetry.spool_failed(where="fleet.release", why=str(exc))

@@ -25,8 +25,8 @@ from relay.spool.fleet.octets import open_raw, put_request
 from relay.spool.fleet.records import EntryRecord, MailRecord
 from relay.spool.fleet.running import key_of
 from relay.spool.fleet.standby import Standby
-from relay.spool.fleet.wake import Poll
 from relay.spool.interface import Wake
+from relay.spool.local.wake import Bell
 from relay.spool.model import Aged, Entry, State
 from relay.spool.page import Shown
 from relay.spool.records import from_microseconds, to_microseconds
@@ -77,7 +77,10 @@ class FleetOutbox(Standby):
 
     @contextmanager
     def open_wake(self) -> Iterator[Wake]:
-        yield Poll()
+        # Receivers of this node ring it; of mail that other nodes accept the polls tell.
+        self._config.data_dir.mkdir(parents=True, exist_ok=True)
+        with Bell(self._config.data_dir) as bell:
+            yield bell
 
     # -- An attempt
 

@@ -12,13 +12,14 @@ from datetime import datetime
 from relay import telemetry
 from relay.config.model import Config
 from relay.config.retentions import list_retentions
-from relay.errors import SpoolBusyError, SpoolError
+from relay.errors import SpoolBusyError, SpoolError, SpoolSickError
 from relay.spool.fleet import beats, control
 from relay.spool.fleet.beats import Heart
 from relay.spool.fleet.claims import Claims
 from relay.spool.fleet.leader import Leadership
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.upkeep import Upkeep
+from relay.spool.local.wake import ring
 from relay.spool.nodes import DELIVERER, Reach, find_heir, is_reach_wanted
 from relay.timing import Clocks, is_set_within
 
@@ -32,6 +33,7 @@ class Standby(Upkeep):
             retain_days=config.spool.retain_days,
             by_route=list_retentions(config),
         )
+        self._config = config
         self._lease_seconds = config.fleet.lease_seconds
         self._lead = Leadership(self._store, lease_seconds=config.fleet.lease_seconds)
         self._claims = Claims(self._store, self._lead, config)
@@ -101,7 +103,8 @@ class Standby(Upkeep):
         if self._standing is None and not self._lead.holds:
             try:
                 await self._lead.acquire(patience_seconds=0)
-            except SpoolBusyError:
+            except (SpoolBusyError, SpoolSickError):
+                # Another node leads, or the table is away: both end, and this process has begun by then.
                 if self._lead.is_lost:
                     raise
                 self._standing = asyncio.create_task(self._stand_by())
@@ -122,6 +125,7 @@ class Standby(Upkeep):
         except SpoolError as exc:  # what it did not find comes back with `find_lost`
             telemetry.spool_failed(where="fleet.stand_by", why=str(exc))
         self._standing = None
+        ring(self._config.data_dir)  # what waits need not wait for a poll, too
 
     def _begin_recovering(self) -> None:
         if self._recovering is None:

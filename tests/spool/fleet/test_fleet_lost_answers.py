@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
-import aiohttp
 import pytest
-from aiohttp import web
+from fleet_proxy import Proxy
 from spool_helpers import NOW, build_submission, claim_one, later
 
 from relay.errors import SpoolSickError
@@ -15,59 +13,6 @@ from relay.spool.model import Filter, State
 from relay.vocabulary import Rung
 
 pytestmark = pytest.mark.system
-
-
-class Proxy:
-    """A proxy before the emulator, which drops answers or refuses requests, as it is told."""
-
-    def __init__(self, upstream):
-        self._upstream = upstream
-        #: How many answers of an operation are dropped, and what is refused before it is done.
-        self.lose: Counter[str] = Counter()
-        self.refuse: dict[str, tuple[int, str]] = {}
-        self.seen: Counter[str] = Counter()
-
-    async def __aenter__(self):
-        self._session = aiohttp.ClientSession(auto_decompress=False)
-        app = web.Application(client_max_size=1 << 26)
-        app.router.add_route("*", "/{path:.*}", self._pass)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        await self._runner.cleanup()
-        await self._session.close()
-
-    async def _pass(self, request):
-        body = await request.read()
-        name = request.headers.get("X-Amz-Target", request.method).rpartition(".")[2]
-        self.seen[name] += 1
-        if name in self.refuse or "*" in self.refuse:
-            status, code = self.refuse.get(name) or self.refuse["*"]
-            return web.json_response({"__type": code, "message": "so told"}, status=status)
-        headers = {
-            key: value
-            for key, value in request.headers.items()
-            if key.lower() not in ("content-length", "transfer-encoding", "expect")
-        }
-        async with self._session.request(
-            request.method, f"{self._upstream}{request.raw_path}", data=body, headers=headers
-        ) as answer:
-            content = await answer.read()
-            if self.lose[name] > 0:
-                self.lose[name] -= 1
-                request.transport.close()
-                return web.Response(status=500)
-            kept = {
-                key: value
-                for key, value in answer.headers.items()
-                if key.lower() not in ("transfer-encoding", "connection", "server")
-            }
-            return web.Response(status=answer.status, body=content, headers=kept)
 
 
 @pytest.fixture
