@@ -18,7 +18,7 @@
 #                  of the spool cost beside 100,000 finished mails
 #   make crash     campaign: kill it, hundreds of times; cut its power, a thousand times (POWER_IMAGES); hang,
 #                  flood and starve it
-#   make chaos     campaign: faults of S3 and Connect
+#   make chaos     campaign: faults of S3 and Connect, and a fleet under fire
 #   make soak      campaign: six hours (SOAK_SECONDS) of everything at once beside a million finished mails, and
 #                  the lines through memory, files, threads and the wait for a 250
 
@@ -95,7 +95,7 @@ latency: $(READY)
 crash: $(READY)
 	@$(BIN)/python -m pytest tests/crash tests/power tests/spool/test_spool_crash.py tests/daemon tests/test_one_contact.py -m "long or not long" --timeout 3600
 
-chaos: $(READY)
+chaos: $(READY) $(FLEET)/.ready
 	@$(BIN)/python -m pytest tests/chaos -m "long or not long" --timeout 3600
 
 soak: $(READY)

@@ -2,61 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
-from fleet_helpers import make_table, run_ministack
-from harness import Daemon, Senders, build_mail, until
+from fleet_helpers import run_ministack
+from fleet_nodes import Nodes
+from harness import Senders, build_mail, until
 from sandboxes import fast_sandbox
 
 #: Seconds of a lease. A busy machine stops a node for longer than a shorter one.
 LEASE = 5
-FLEET = """
-[fleet]
-table = "{table}"
-node = "{node}"
-lease_seconds = {lease}
-"""
-
-
-class Nodes:
-    """Some nodes of one fleet, beside one sandbox for S3 and Connect."""
-
-    def __init__(self, home, box, url, *, count):
-        self.box = box
-        self._table = make_table(url, bucket=None)
-        self._env = {**box.environ(), "AWS_ENDPOINT_URL_DYNAMODB": url}
-        self.nodes = [self._build(home / f"node{number}") for number in range(count)]
-
-    def _build(self, home):
-        home.mkdir()
-        return Daemon(home, env=self._env, extra=FLEET.format(table=self._table, node=home.name, lease=LEASE))
-
-    def start(self):
-        for node in self.nodes:
-            node.start()
-
-    def leader(self):
-        """The node that delivers now; None while nobody does."""
-        for node in self.nodes:
-            if node.process and node.process.poll() is None:
-                told = [
-                    line["event"] for line in node.events if line.get("event") in ("fleet.led", "fleet.lost")
-                ]
-                if told and told[-1] == "fleet.led":
-                    return node
-        return None
-
-    def arrived(self):
-        """How often each subject became a contact."""
-        return Counter(
-            contact.request["EmailMessage"]["RawMessage"]["Subject"] for contact in self.box.book.select()
-        )
-
-    def kill(self):
-        for node in self.nodes:
-            if node.process and node.process.poll() is None:
-                node.kill()
 
 
 @pytest.mark.system
@@ -67,7 +20,7 @@ def test_leader_that_is_killed_loses_nothing(tmp_path):
     """
     (tmp_path / "ministack").mkdir()
     with run_ministack(tmp_path / "ministack") as url, fast_sandbox() as box:
-        fleet = Nodes(tmp_path, box, url, count=2)
+        fleet = Nodes(tmp_path, box, url, count=2, lease=LEASE)
         try:
             fleet.start()
             leader = until(fleet.leader, seconds=60)
@@ -103,7 +56,7 @@ def test_node_that_stops_hands_the_lead_over(tmp_path):
     """An orderly stop ends with everything given back, and the other node delivers within a look."""
     (tmp_path / "ministack").mkdir()
     with run_ministack(tmp_path / "ministack") as url, fast_sandbox() as box:
-        fleet = Nodes(tmp_path, box, url, count=2)
+        fleet = Nodes(tmp_path, box, url, count=2, lease=LEASE)
         try:
             fleet.start()
             leader = until(fleet.leader, seconds=60)
