@@ -56,6 +56,7 @@ SOURCES: Mapping[str, Source] = {
     "OldestSeconds": Source(family="relay_spool_oldest_seconds", unit="Seconds"),
     "RoutesHeld": Source(family="relay_routes_held"),
     "ServicesAway": Source(family="relay_service_away", join=sum),
+    "DelivererSilentSeconds": Source(family="relay_deliverer_silent_seconds", unit="Seconds"),
     "IntakeClosed": Source(family="relay_intake_closed"),
 }
 

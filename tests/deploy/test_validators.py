@@ -30,7 +30,7 @@ def run(program, *arguments, cwd=ROOT):
 @pytest.mark.parametrize(
     "command",
     [
-        ("cfn-lint", "deploy/aws/relay.yaml"),
+        ("cfn-lint", "deploy/aws/relay.yaml", "deploy/aws/fleet.yaml"),
         ("kubernetes-validate", "--strict", "--quiet", "deploy/kubernetes/relay.yaml"),
         ("hadolint", "Dockerfile"),
         ("shellcheck", *SCRIPTS),
