@@ -23,6 +23,7 @@ from relay.faults import VARIABLE, arm_fault
 AUDITED = {
     "queue retry", "queue hold", "queue release", "queue reroute", "queue drop", "queue export", "list add",
     "list remove", "passwd", "alarms test", "check", "erase", "replay", "backup", "restore", "pause", "resume",
+    "fleet import", "route switch",
 }  # fmt: skip
 #: All others, and why the audit has nothing of them.
 OTHERS = {
@@ -39,6 +40,10 @@ OTHERS = {
     "trace": "shows no content",
     "audit": "shows the audit",
     "tail": "shows no content",
+    "route list": "shows no content",
+    "fleet create": "makes the table in which the audit will lie",
+    "fleet check": "shows what is missing",
+    "fleet status": "shows numbers",
 }
 REASON = "ticket 42, Frau Müller asked"
 

@@ -157,8 +157,10 @@ async def test_a_spoiled_row_hides_no_other(desk, outbox, tmp_path):
     assert [row.detail for row in rows[1:]] == ["spoiled"] * len(bad)
 
 
-def test_one_statement_removes_rows():
-    """The code has one statement that removes a row of the audit, and none that changes one."""
+def test_two_statements_remove_rows():
+    """The code has two statements that remove a row of the audit, for its age and where a person is erased,
+    and none that changes one.
+    """
     found = [
         (path.name, line.strip())
         for path in (ROOT / "relay").rglob("*.py")
@@ -169,7 +171,8 @@ def test_one_statement_removes_rows():
         (
             "actions.py",
             '"DELETE FROM actions WHERE number IN (SELECT number FROM actions WHERE at < ? LIMIT ?)",',
-        )
+        ),
+        ("actions.py", 'connection.execute("DELETE FROM actions WHERE number = ?", (number,))'),
     ]
 
 
