@@ -23,6 +23,8 @@ from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.discovered import find_destinations
 from relay.sandbox.service import ACCOUNT, running_sandbox, settings_of
 
+pytestmark = pytest.mark.slow  # each test makes clients of its own, a tenth of a second each
+
 FAR = "11111111-2222-3333-4444-555555555555"
 
 

@@ -86,6 +86,7 @@ def test_hidden_words_are_counted_not_repeated():
     assert judge(html='<i style="display:none">&nbsp;&zwnj;&#847; -</i>') == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form for _, form in _FORMS] + list(_CALLS))
 def test_the_words_looked_for_first_are_in_every_match(form):
     """What a form matches is found, though a text without certain words is not searched for it."""
