@@ -219,8 +219,8 @@ def find_calls():
         for operation in Loader().load_service_model(service, "service-2")["operations"]
         if xform_name(operation) in called
     }
-    # The one call that the pinned botocore does not know is signed by hand.
-    found |= {f"connect:{name}" for name in re.findall(r'ClientError\(found, "(\w+)"\)', source)}
+    # Calls that the pinned botocore does not know are signed by hand (aws/signed.py).
+    found |= {f"connect:{name}" for name in re.findall(r'call\(\s*(?:self\._)?client, "(\w+)"', source)}
     return {ACTIONS.get(action, action) for action in found} - {"dynamodb:TransactWriteItems"}
 
 
