@@ -235,8 +235,8 @@ ACTIONS = {
 
 def test_every_call_to_aws_has_its_permission_where_an_operator_looks():
     """README names an action for each call, or docs/fleet.md and docs/operations.md do for a fleet and for
-    `relay erase`; `relay init` prints those of the calls that are none of these, no alarm's, no other account's,
-    and none of `relay check --live`.
+    `relay erase`; `relay init` prints those of the calls that are none of these, no alarm's, no other
+    account's, and none of `relay check --live`.
     """
     calls = find_calls()
     live = {
