@@ -133,6 +133,44 @@ def import_command(
         ctx.exit(1)
 
 
+@fleet_group.command(
+    "export", epilog="\b\nExample:\n  relay pause intake && relay fleet export --to /var/lib/relay"
+)
+@config_option
+@click.option(
+    "--to",
+    "data_dir",
+    metavar="DATA_DIR",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The data_dir into whose spool all is moved; one that has none gets one.",
+)
+@reason_option
+@json_option
+@click.pass_context
+def export_command(
+    ctx: click.Context, config_path: str | None, data_dir: Path, *, because: str, as_json: bool
+) -> None:
+    """Move all of the fleet into a local spool. The nodes are stopped, and the intake is paused.
+
+    It holds the lead, so no node delivers meanwhile, and no relay starts on the local spool until all is
+    there. If it is cut short, give it again. Entries get new numbers behind the ids of their mails.
+    """
+    from relay.spool.administration import export_spool  # noqa: PLC0415 - see above
+
+    config = load_fleet(config_path)
+    action = build_action([str(data_dir.absolute())], because)
+    with auditing(config, action) as ending, showing_progress("export") as progress:
+        move = export_spool(config, data_dir.absolute(), progress=progress, action=action)
+        ending.counts = {"mails": move.mails, "waiting": move.owed, "left": len(move.left)}
+    _tell_move(move, as_json=as_json)
+    if move.left:
+        echo_note(
+            f"{data_dir}: stays closed to relays; mend or drop what is left, and give the command again"
+        )
+        ctx.exit(1)
+
+
 def _tell_move(move: Move, *, as_json: bool) -> None:
     if as_json:
         echo_json(

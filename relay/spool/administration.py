@@ -103,3 +103,23 @@ def import_spool(
     from relay.spool.moving import move_in  # noqa: PLC0415 - see above
 
     return asyncio.run(move_in(config, data_dir, progress=progress, action=action, clocks=clocks))
+
+
+def export_spool(
+    config: Config,
+    data_dir: Path,
+    *,
+    progress: Progress,
+    action: Action | None = None,
+    clocks: Clocks = MACHINE,
+) -> Move:
+    """Move all mail of the fleet into a local spool, which is made where there is none. What cannot be moved
+    is told as left. The same call goes on with a move that was cut short.
+
+    Raises:
+        SpoolBusyError: a node delivers, or a daemon uses the local spool.
+        SpoolError: one of the two cannot be used; what was moved until then is moved.
+    """
+    from relay.spool.moving import move_out  # noqa: PLC0415 - see above
+
+    return asyncio.run(move_out(config, data_dir, progress=progress, action=action, clocks=clocks))

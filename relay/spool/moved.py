@@ -42,6 +42,8 @@ class MovedEntry:
     reason: str
     detail: str
     captured: Mapping[str, str] | None
+    #: As in `Entry`.
+    asked_instance: str | None
     dropped_at: int | None
     history: tuple[Event, ...]
     shown: Shown | None
@@ -60,6 +62,8 @@ class MovedRecord:
     confirmed: bool
     token: str | None
     contact_id: str | None
+    #: The instance that was asked, where it is not that of the destination.
+    asked_instance: str | None
     accepted_at: int
     dropped_at: int | None
     author: str | None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from relay.aws.database import Action, Condition, Put
-from relay.aws.values import Item
+from relay.aws.values import Item, Value
 from relay.envelope import Destination, SpoolId
 from relay.errors import SpoolCorruptError, SpoolError, SpoolSickError
 from relay.faults import fault_point
@@ -54,7 +54,7 @@ class Arrival:
         """
         op = f"moved:{mail.spool_id}"
         there = await self._read(tables.mail_partition(mail.spool_id))
-        ended = set(await self._read(f"L#{mail.spool_id}"))
+        ended = {_way_of(item) for item in (await self._read(f"L#{mail.spool_id}")).values()}
         record = there.pop("M", None)
         if (
             record is not None
@@ -67,7 +67,7 @@ class Arrival:
             entry
             for entry in mail.entries
             if _sort(numbers[entry.number]) not in there
-            and (entry.state is State.DONE or _sort(numbers[entry.number]) not in ended)
+            and (entry.state is State.DONE or _way(entry.destination) not in ended)
         ]
         is_begun = record is not None and record.get("op") == op and "st" not in record
         if not coming and (is_begun or ended):
@@ -154,6 +154,7 @@ class Arrival:
             reason=entry.reason,
             detail=entry.detail[:DETAIL_LIMIT],
             captured=entry.captured,
+            asked_instance=entry.asked_instance,
             dropped_at=entry.dropped_at,
             history=entry.history,
         )
@@ -306,6 +307,15 @@ class Arrival:
             await self._store.change(put)
 
 
+def _way(destination: Destination) -> tuple[Value, ...]:
+    return destination.instance_id, destination.address, destination.route, destination.tag
+
+
+def _way_of(record: Item) -> tuple[Value, ...]:
+    """The way of a record of the ledger: numbers of entries are those of one spool."""
+    return tuple(record.get(name, "") for name in ("inst", "to", "route", "tag"))
+
+
 def _sort(number: int) -> str:
     return tables.entry_key("", number)[1]
 
@@ -359,6 +369,7 @@ def _ledger(record: MovedRecord, number: int) -> LedgerRecord:
         sender=record.sender,
         token=record.token,
         contact_id=record.contact_id,
+        asked_instance=record.asked_instance,
         accepted_at=record.accepted_at,
         dropped_at=record.dropped_at,
         expires=record.accepted_at // _SECOND + LEDGER_SECONDS,

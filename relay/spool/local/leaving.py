@@ -48,10 +48,10 @@ SELECT document, classification, marks, words FROM shown JOIN shown_words USING 
 """
 _RECORD = (
     "spool_id, fingerprint, instance_id, address, route, tag, message_id, confirmed, token, contact_id, "
-    "accepted_at, dropped_at, author, sender, dmarc"
+    "accepted_at, dropped_at, author, sender, dmarc, asked"
 )
 #: Records that say by which way the mail went; those of an earlier version do not, and stay.
-_KNOWN = "route IS NOT NULL AND tag IS NOT NULL AND sender IS NOT NULL"
+KNOWN = "route IS NOT NULL AND tag IS NOT NULL AND sender IS NOT NULL"
 
 
 class Leaving:
@@ -68,7 +68,7 @@ class Leaving:
     def count(self) -> tuple[int, int]:
         """The number of mails, and that of records of the ledger."""
         (row,) = self._spool.ask(
-            f"SELECT (SELECT count(*) FROM mails), (SELECT count(*) FROM ledger WHERE {_KNOWN})"  # noqa: S608
+            f"SELECT (SELECT count(*) FROM mails), (SELECT count(*) FROM ledger WHERE {KNOWN})"  # noqa: S608
         )
         return int(row[0]), int(row[1])
 
@@ -176,6 +176,7 @@ class Leaving:
             reason=entry.reason,
             detail=entry.detail,
             captured=entry.captured,
+            asked_instance=entry.asked_instance,
             dropped_at=self._shown_maybe(dropped_at),
             history=history,
             shown=self._read_shown(entry.entry_id),
@@ -203,7 +204,7 @@ class Leaving:
         found = [
             self._parse_record(row)
             for row in self._spool.ask(
-                f"SELECT {_RECORD} FROM ledger WHERE spool_id = ? AND {_KNOWN} ORDER BY rowid",  # noqa: S608
+                f"SELECT {_RECORD} FROM ledger WHERE spool_id = ? AND {KNOWN} ORDER BY rowid",  # noqa: S608
                 (spool_id,),
             )
         ]
@@ -218,7 +219,7 @@ class Leaving:
         spool_id, fingerprint, instance_id, address, route, tag, message_id, confirmed, token, contact_id = (
             row[:10]
         )
-        accepted_at, dropped_at, author, sender, dmarc = row[10:]
+        accepted_at, dropped_at, author, sender, dmarc, asked = row[10:]
         return MovedRecord(
             spool_id=SpoolId(spool_id),
             number=0,
@@ -230,6 +231,7 @@ class Leaving:
             confirmed=bool(confirmed),
             token=token,
             contact_id=contact_id,
+            asked_instance=asked,
             accepted_at=self._shown(accepted_at),
             dropped_at=self._shown_maybe(dropped_at),
             author=author,
@@ -257,7 +259,7 @@ class Leaving:
                     "DELETE FROM mails WHERE mail_id = ? RETURNING filed", (mail_id,)
                 ).fetchall()
                 connection.execute(
-                    f"DELETE FROM ledger WHERE spool_id = ? AND {_KNOWN}",  # noqa: S608 - words of ours
+                    f"DELETE FROM ledger WHERE spool_id = ? AND {KNOWN}",  # noqa: S608 - words of ours
                     (mail.spool_id,),
                 )
                 filed += [mail.spool_id for (is_filed,) in rows if is_filed]
@@ -271,7 +273,7 @@ class Leaving:
         while ids := [
             row[0]
             for row in self._spool.ask(
-                f"SELECT DISTINCT spool_id FROM ledger WHERE {_KNOWN} "  # noqa: S608 - words of ours
+                f"SELECT DISTINCT spool_id FROM ledger WHERE {KNOWN} "  # noqa: S608 - words of ours
                 "AND spool_id NOT IN (SELECT spool_id FROM mails) LIMIT ?",
                 (_RECORDS,),
             )
@@ -288,7 +290,7 @@ class Leaving:
         with translated(self._spool.layout.database), self._spool.write_lock.transaction(connection):
             for spool_id in {record.spool_id for record in records}:
                 connection.execute(
-                    f"DELETE FROM ledger WHERE spool_id = ? AND {_KNOWN}",  # noqa: S608 - words of ours
+                    f"DELETE FROM ledger WHERE spool_id = ? AND {KNOWN}",  # noqa: S608 - words of ours
                     (spool_id,),
                 )
 

@@ -14,7 +14,7 @@ from spool_helpers import NOW, SHOWN, LocalSpool, build_destination, build_submi
 
 from relay.errors import SpoolBusyError, SpoolError, SpoolUnfitError
 from relay.faults import arm_fault
-from relay.spool.administration import import_spool
+from relay.spool.administration import export_spool, import_spool
 from relay.spool.model import Filter, State
 from relay.spool.opening import find_unfit, open_desk, open_intake, open_outbox
 from relay.vocabulary import Rung
@@ -58,6 +58,7 @@ class Source(LocalSpool):
             rung=Rung.ORIGINAL,
             token=second.token,
             expires_at=later(600),
+            instance_id="00000000-0000-0000-0000-000000000002",
             captured={"order": "4711"},
             now=later(1),
         )
@@ -152,6 +153,7 @@ async def test_all_that_is_known_of_a_mail_moves(source, spool):
     same(after, before)
     doubtful = next(entry for entry, *_ in after.values() if entry["in_doubt_since"])
     assert (doubtful["request"], doubtful["captured"]) == (b'{"ClientToken":"x"}', {"order": "4711"})
+    assert doubtful["asked_instance"] == "00000000-0000-0000-0000-000000000002"
     assert find_unfit(source.config) == ()
     assert find_unfit(spool.config.model_copy(update={"data_dir": source.config.data_dir})) == ()
     desk = open_desk(source.config)
@@ -284,3 +286,95 @@ async def test_mail_that_the_fleet_has_already_comes_no_second_time(source, spoo
     assert arrived(spool, source) == before
     names = {item["pk"]["S"] for item in client("dynamodb", spool.url).scan(TableName=spool.table)["Items"]}
     assert f"M#{source.mails[3].spool_id}" not in names
+
+
+def quick(spool):
+    """The configuration with a lease that a command which was killed does not keep for long."""
+    return spool.config.model_copy(
+        update={"fleet": spool.config.fleet.model_copy(update={"lease_seconds": 3.0})}
+    )
+
+
+def give(spool, target):
+    return export_spool(quick(spool), target.config.data_dir, progress=silent)
+
+
+def by_way(entries):
+    """Entries by mail and way: a spool numbers them by itself."""
+    found = {}
+    for each, *rest in entries.values():
+        entry = {name: value for name, value in each.items() if name != "entry_id"}
+        found[entry["spool_id"], entry["destination"]["route"]] = (entry, *rest)
+    return found
+
+
+@pytest.fixture
+def target(tmp_path, source):
+    target = Source(tmp_path / "new")
+    (target.tmp_path / "data").mkdir(parents=True)
+    target.settings, target.mails = source.settings, source.mails
+    return target
+
+
+async def test_all_moves_out_again_whatever_cuts_it(source, spool, target):
+    """After SIGKILL at every step the same command goes on, and no daemon starts on the copy before: in the
+    end the local spool has each entry once, delivers it, and the fleet owes nothing.
+    """
+    before = by_way(source.entries())
+
+    def move_out():
+        bring(spool, source)
+        with pytest.raises(SpoolError, match="have it take none first: relay pause intake"):
+            give(spool, target)
+        spool.open_desk().pause("intake", now=NOW)
+        for point in ("written", "removed", "empty"):
+            assert killed_at(f"fleet.export.{point}", lambda: give(spool, target)), point
+            (sentence,) = find_unfit(target.config)
+            assert f"is moving, from {spool.table}" in sentence
+            assert "finish that: relay fleet export --to" in sentence
+            with pytest.raises(SpoolUnfitError, match="is moving"):
+                open_outbox(target.config)
+        done = give(spool, target)
+        assert (done.mails, done.left) == (0, [])
+        return spool.open_desk().counts()
+
+    counts = await asyncio.to_thread(move_out)
+    assert set(counts.values()) == {0}
+    assert find_unfit(target.config) == ()
+    same(by_way(target.entries()), before)
+    intake = target.open_intake()
+    for mail in source.mails:
+        receipt = await intake.put(mail._replace(spool_id=intake.new_id()))
+        assert (receipt.spool_id, receipt.duplicate) == (mail.spool_id, True)
+    outbox = target.open_outbox()
+    claimed = await outbox.claim(now=datetime.now(UTC) + timedelta(hours=1), limit=10, lease_seconds=60)
+    assert {entry.spool_id for entry in claimed} == {mail.spool_id for mail in source.mails[:3]}
+    for entry in claimed:
+        async with outbox.open_raw(entry) as raw:
+            assert bytes(raw) == next(mail.raw for mail in source.mails if mail.spool_id == entry.spool_id)
+    await target.close()
+    (known,) = open_desk(target.config).remembered("contact-2")
+    assert known.spool_id == source.mails[5].spool_id
+
+
+async def test_there_and_back_again(source, spool, target):
+    """A spool that came out of a fleet goes into it again as it is, though its entries have other numbers;
+    while a node delivers, nothing comes out.
+    """
+
+    def move():
+        bring(spool, source)
+        spool.open_desk().pause("intake", now=NOW)
+        give(spool, target)
+        before = by_way(target.entries())
+        return bring(spool, target), before, by_way(arrived(spool, source))
+
+    done, before, after = await asyncio.to_thread(move)
+    assert (done.mails, done.known, done.left) == (6, 0, [])
+    same(after, before)
+    outbox = open_outbox(quick(spool))
+    await outbox.recover(now=NOW)
+    with pytest.raises(SpoolBusyError, match=r"delivers, in epoch .; stop the nodes of the fleet first"):
+        await asyncio.to_thread(give, spool, target)
+    await outbox.close()
+    assert find_unfit(target.config) == ()
