@@ -14,6 +14,7 @@ from relay.spool.desk import Desk
 from relay.spool.model import DayCount, Filter, Paused, State
 from relay.telemetry.counts import Counted
 from relay.timing import utc_now
+from relay.web.nodes import describe_nodes, list_silent
 from relay.web.view import Figure, Status
 
 _REFUSED = frozenset(
@@ -32,6 +33,7 @@ def read_status(desk: Desk, config: Config) -> Status:
     """The status strip. Blocks."""
     now, wall = desk.now(), utc_now()
     numbers, reasons, oldest = desk.tally(Filter()), desk.reasons(), desk.oldest_at()
+    beats = desk.nodes()
     today = wall.date().isoformat()
     counts = desk.day_counts(since=today, until=today)
     midnight = now - (wall - wall.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -49,7 +51,8 @@ def read_status(desk: Desk, config: Config) -> Status:
         today=wall.date(),
         pace=desk.contacts(since=now - timedelta(seconds=_PACE_SECONDS)) / _PACE_SECONDS,
         quota=find_quota(config),
-        notices=tuple(_list_notices(desk)),
+        notices=(*_list_notices(desk), *list_silent(beats, now)),
+        nodes=tuple(describe_nodes(beats, now)),
     )
 
 

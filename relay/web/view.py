@@ -54,6 +54,8 @@ class Status:
     quota: float
     #: Sentences that a person should read: pauses, held routes, a full disk, a doubted clock, no daemon.
     notices: tuple[str, ...] = ()
+    #: The nodes of a fleet by their names, each with words on how it fares; none where one machine has all.
+    nodes: tuple[tuple[str, str], ...] = ()
     #: The day that is meant by today; None where the list cannot be asked for it.
     today: date | None = None
 

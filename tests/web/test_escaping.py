@@ -83,7 +83,9 @@ async def documents(word):
     """All pages that show a mail, a session and a fault of these words."""
     figure = Figure(number=1, reasons=((f"x{word}", 1),))
     view = ValueView(mail_of(word))
-    view.status_value = status(waiting=figure, refused=figure, notices=(f"x{word}",))
+    view.status_value = status(
+        waiting=figure, refused=figure, notices=(f"x{word}",), nodes=((word, "delivers"), ("x", f"x{word}"))
+    )
     extras = ValueExtras(f"x{word}")
     shell = Shell(view=view, access=OpenAccess("127.0.0.1"), extras=extras)
     reference = next(iter(view.mails))
