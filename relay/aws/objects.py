@@ -161,6 +161,24 @@ class Objects:
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
             await self._call("delete_object", Key=key)
 
+    async def remove_older(self, key: str) -> None:
+        """Remove the older versions of an object, where the bucket keeps any.
+
+        Raises:
+            RemoteError: some may stay.
+        """
+        async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):
+            with readable_answer(_SERVICE):
+                # An object of the spool is put twice at most, so that one page is enough.
+                page = await self._call("list_object_versions", Prefix=key)
+                older = [
+                    str(each["VersionId"])
+                    for each in page.get("Versions", ())
+                    if each["Key"] == key and not each["IsLatest"]
+                ]
+            for version in older:
+                await self._call("delete_object", Key=key, VersionId=version)
+
     async def list(self, prefix: str, *, after: str = "", limit: int = 1_000) -> list[str]:
         """Keys below a prefix that come after another, in order."""
         async with remote_call(_SERVICE, timeout_seconds=_LEAST_SECONDS):

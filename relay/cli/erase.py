@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +18,7 @@ import click
 from relay.cli import config_option
 from relay.cli.audited import build_action, note, noting_failure, reason_option
 from relay.cli.entries import SpoolView, count_entries, echo, echo_json, echo_note, json_option, open_view
-from relay.cli.erase_outside import Outside, erase_outside
+from relay.cli.erase_outside import Outside, erase_outside, erase_raw_versions
 from relay.spool.audit import Stage
 from relay.spool.erasure import Erased, FoundMail, FoundPerson
 from relay.spool.patterns import is_whole, name_pattern
@@ -140,6 +140,10 @@ def _erase(
         outside = erase_outside(config, found.mails, connect=connect) if config else Outside()
         refusals = forget_refusals(view.refusals, pattern) if pattern else 0
         erased = view.desk.erase(found, address=address, now=datetime.now(UTC), compact=compact)
+        if config:
+            stay = {word.partition(".")[0] for word, _ in erased.left}
+            raw = erase_raw_versions(config, [each for each in found.mails if each.spool_id not in stay])
+            outside = replace(outside, objects=outside.objects + raw.objects, left=(*outside.left, *raw.left))
     said = (*(f"{word}: {why}" for word, why in erased.left), *outside.left, *erased.notes)
     counts = {
         "mails": erased.mails,

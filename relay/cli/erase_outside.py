@@ -56,6 +56,30 @@ def erase_outside(config: Config, mails: Sequence[FoundMail], *, connect: bool) 
     return asyncio.run(_erase(config, mails, connect=connect))
 
 
+def erase_raw_versions(config: Config, mails: Sequence[FoundMail]) -> Outside:
+    """Remove every version of the raw mails and requests of a fleet's spool, whose bucket may keep versions;
+    their records are gone by then. A local spool has no such objects.
+    """
+    if not config.fleet.table or not mails:
+        return Outside()
+    return asyncio.run(_erase_raw(config, mails))
+
+
+async def _erase_raw(config: Config, mails: Sequence[FoundMail]) -> Outside:
+    objects, left = 0, list[str]()
+    try:
+        async with open_clients(config) as clients:
+            versions = Versions(await clients.abroad.find_s3(config.fleet.region or None), config.s3.bucket)
+            for mail in mails:
+                for prefix in (f"raw/{mail.spool_id}", f"req/{mail.spool_id}."):
+                    removed = await again(partial(versions.remove_below, f"{config.fleet.prefix}{prefix}"))
+                    objects += removed.count
+                    left += removed.left
+    except RelayError as exc:
+        left.append(f"versions of raw mails may stay in the bucket of the fleet: {exc}")
+    return Outside(objects=objects, left=tuple(left))
+
+
 async def _erase(config: Config, mails: Sequence[FoundMail], *, connect: bool) -> Outside:
     try:
         async with open_clients(config) as clients:

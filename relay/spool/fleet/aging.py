@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from relay import telemetry
 from relay.aws.database import Condition, Update
 from relay.aws.values import Item
-from relay.errors import SpoolCorruptError
+from relay.errors import SpoolCorruptError, SpoolSickError
 from relay.spool.fleet import fence, outcomes, queue, tables
 from relay.spool.fleet.listing import read_mail_items
 from relay.spool.fleet.records import join
@@ -86,6 +87,12 @@ async def forget_raw(store: Store, spool_id: str, *, wanted: bool) -> None:
     async with store.asked() as (_, objects):
         key = tables.raw_object(store.prefix, spool_id)
         await objects.put(key, b"", size=0, sha256=hashlib.sha256(b"").digest(), once=False)
+    try:
+        async with store.asked() as (_, objects):
+            await objects.remove_older(key)
+    except SpoolSickError as exc:  # the outcome is recorded, and stays one
+        why = f"an older version of its octets may stay in the bucket: {exc}"
+        telemetry.spool_failed(where="fleet.forget", why=why, spool_id=spool_id)
 
 
 def is_forgotten(items: Sequence[Item]) -> bool:

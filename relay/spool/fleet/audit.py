@@ -7,6 +7,7 @@ rows: one before its first write, and one with its end. A row without an end say
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +28,9 @@ _TOLD: Final = (tables.MEMORY, "audit#told")
 _DIGITS = 17
 #: Rows that the log is told of in one step.
 _STEP = 100
+#: Rows that an erasure looks through, and their attributes with words of a person.
+_MOST_ROWS = 1_000_000
+_WORDS = ("command", "about", "reason", "detail")
 
 
 async def add(
@@ -132,6 +136,31 @@ def _read(item: Item) -> Audited | None:
             )
     except SpoolCorruptError:
         return None
+
+
+async def _items(store: Store) -> list[Item]:
+    async with store.asked() as (database, _):
+        return await database.query_all(
+            Condition(text="#pk = :pk", values={"pk": _PARTITION}), limit=_MOST_ROWS
+        )
+
+
+async def find_naming(store: Store, names: re.Pattern[str]) -> list[Item]:
+    """The items of the rows whose words have an address in them."""
+    return [
+        item for item in await _items(store) if any(names.search(str(item.get(word, ""))) for word in _WORDS)
+    ]
+
+
+async def rename(store: Store, names: re.Pattern[str], name: str) -> int:
+    """Put a name in the place of an address: the one change of what was written, made where a person is
+    erased, of which a row of its own tells. Returns the number of rows.
+    """
+    found = await find_naming(store, names)
+    for item in found:
+        words = {word: names.sub(name, str(item[word])) for word in _WORDS if word in item}
+        await store.change(Put(item={**item, **words}))
+    return len(found)
 
 
 async def read_untold(store: Store) -> list[Audited]:

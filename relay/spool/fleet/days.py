@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from relay.aws.database import Condition, Update
+from relay.aws.database import Condition, Delete, Update
 from relay.aws.values import Item
 from relay.spool.fleet import tables
 from relay.spool.fleet.items import Reader
@@ -24,6 +24,8 @@ from relay.spool.records import to_microseconds
 _DAY_KEY: Final = "D#"
 #: Seconds for which a day's counts are kept: a year and a day.
 _KEPT_SECONDS = 366 * 86_400
+#: The domain of senders that are not counted by name.
+_OTHER = "other"
 #: Items that are written at the same time.
 _AT_ONCE = 10
 #: Items of one day that are read: a thousand labels of each name, and a thousand domains of each rule.
@@ -96,6 +98,36 @@ async def _read(store: Store, *, since: str, until: str) -> list[Item]:
             wanted = Condition(text="#pk = :pk", values={"pk": f"{_DAY_KEY}{day}"})
             items += await database.query_all(wanted, limit=_MOST_ITEMS)
     return items
+
+
+async def forget_domain(store: Store, domain: str) -> int:
+    """Count all that was counted for a domain of senders as that of others. Returns the number of items."""
+    found = [
+        item
+        for item in await _read(store, since="0001-01-01", until="9999-12-31")
+        if domain in (item.get("domain"), item.get("label") if item.get("name") == "received" else None)
+    ]
+    moved: list[PolicyCount | DayCount] = []
+    for item in found:
+        day = str(item[tables.PARTITION]).removeprefix(_DAY_KEY)
+        with Reader(item) as read:
+            if "number" in item:
+                moved.append(DayCount(day, "received", _OTHER, read.number("number"), read.number("most")))
+            else:
+                moved.append(
+                    PolicyCount(
+                        day,
+                        read.text("rule"),
+                        read.text("action"),
+                        bool(item.get("observe")),
+                        read.text("route"),
+                        _OTHER,
+                        read.number("mails"),
+                    )
+                )
+        await store.change(Delete(key=(str(item[tables.PARTITION]), str(item[tables.SORT]))))
+    await add_counts(store, moved)
+    return len(found)
 
 
 async def read_days(store: Store, *, since: str, until: str) -> list[DayCount]:

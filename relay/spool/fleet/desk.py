@@ -23,7 +23,7 @@ from relay.spool.audit import Audited, AuditFilter, Stage, tell_all_left
 from relay.spool.change import Changed, Target
 from relay.spool.desk import LAST_DAY, Desk
 from relay.spool.erasure import Erased, FoundPerson
-from relay.spool.fleet import aging, audit, beats, changes, control, days, fence, listing, questions
+from relay.spool.fleet import aging, audit, beats, changes, control, days, erasure, fence, listing, questions
 from relay.spool.fleet.cache import find_folder
 from relay.spool.fleet.figures import Figures
 from relay.spool.fleet.leader import Leadership
@@ -50,14 +50,11 @@ from relay.spool.model import (
 )
 from relay.spool.nodes import Beat
 from relay.spool.page import EntryPage, EntryQuery, Listed
+from relay.spool.pseudonyms import name_address
 from relay.spool.records import to_microseconds
 from relay.timing import MACHINE, Clocks
 
 Answer = TypeVar("Answer")
-_NO_ERASURE = (
-    "a person cannot be erased from the spool of a fleet yet: drop what waits, and let fleet and bucket expire the rest "
-    "(docs/fleet.md)"
-)
 #: Seconds between two looks for changes: each takes some 70 units of reads, and one list of S3.
 _LOOK_SECONDS = 2.0
 #: Leases after which a leader that is silent counts as dead to an operator.
@@ -197,21 +194,21 @@ class FleetDesk(Desk):
     def remembered(self, word: str, *, limit: int = 1_000) -> Sequence[Remembered]:
         return self._ask(questions.remembered(self._store, word, limit=limit))
 
-    def find_person(self, word: str) -> FoundPerson:  # noqa: ARG002 - see below
-        raise SpoolError(_NO_ERASURE)
+    def find_person(self, word: str) -> FoundPerson:
+        return self._ask(erasure.find_person(self._store, word))
 
-    def name_address(self, address: str) -> str:  # noqa: ARG002 - see below
-        raise SpoolError(_NO_ERASURE)
+    def name_address(self, address: str) -> str:
+        return name_address(self._ask(erasure.make_key(self._store)), address)
 
     def erase(
         self,
-        found: FoundPerson,  # noqa: ARG002 - see below
+        found: FoundPerson,
         *,
-        address: str = "",  # noqa: ARG002 - see below
-        now: datetime,  # noqa: ARG002 - see below
-        compact: bool = False,  # noqa: ARG002 - see below
+        address: str = "",
+        now: datetime,  # noqa: ARG002 - the clock of AWS counts
+        compact: bool = False,  # noqa: ARG002 - S3 and DynamoDB have no free space of ours
     ) -> Erased:
-        raise SpoolError(_NO_ERASURE)
+        return self._ask(erasure.erase(self._store, found, address))
 
     def counts(self) -> Mapping[State, int]:
         return self._ask(questions.counts(self._store))

@@ -348,6 +348,7 @@ def build_ledger(record: LedgerRecord) -> Item:
             "at": record.accepted_at,
             "drop": record.dropped_at,
             "asked": record.asked_instance,
+            "erased": record.erased_at,
             tables.EXPIRES: record.expires,
         }
     )
@@ -375,5 +376,6 @@ def parse_ledger(item: Item) -> LedgerRecord:
             accepted_at=read.number("at"),
             dropped_at=read.maybe_number("drop"),
             asked_instance=read.maybe_text("asked"),
+            erased_at=read.maybe_number("erased"),
             expires=read.number(tables.EXPIRES),
         )

@@ -83,6 +83,16 @@ def _is_finished(entry: Item, ends: _Ends) -> bool:
     return entry.get("st") == State.DONE and isinstance(ended_at, int) and ended_at < before
 
 
+async def remove_mail(store: Store, spool_id: str) -> bool:
+    """Remove a finished mail before its time. Returns whether there was one."""
+    items = await read_mail_items(store, spool_id)
+    entries = [item for item in items if str(item.get(tables.SORT)).startswith(_ENTRY)]
+    if not entries or any(entry.get("st") != State.DONE for entry in entries):
+        return False
+    await _remove(store, spool_id, entries)
+    return True
+
+
 async def _condemn(store: Store, spool_id: str, *, now: datetime) -> bool:
     """Put a tombstone where a mail would be. Returns whether there is none."""
     key = tables.mail_key(spool_id)

@@ -159,7 +159,7 @@ async def trace(store: Store, word: str, *, limit: int) -> tuple[list[Entry], st
     """
     named, _ = await find_named(store, [word])
     found = {each.entry.reference: each for each in named}
-    mails = {each[0] for each in await _find_mails(store, word)}
+    mails = {each[0] for each in await find_mails(store, word)}
     for each in (await find_named(store, sorted(mails)))[0]:
         found[each.entry.reference] = each
     note = ""
@@ -188,7 +188,7 @@ def _names(word: str) -> Callable[[Found], bool]:
     return names
 
 
-async def _find_mails(store: Store, word: str) -> list[tuple[SpoolId, Item]]:
+async def find_mails(store: Store, word: str) -> list[tuple[SpoolId, Item]]:
     """The mails, or records of the ledger, with this Message-ID or contact id."""
     spellings = dict.fromkeys([word, word if word.startswith("<") else f"<{word}>"])
     async with store.asked() as (database, _):
@@ -217,7 +217,7 @@ async def remembered(store: Store, word: str, *, limit: int) -> list[Remembered]
     """
     keys = {
         (str(item["pk"]), str(item["sk"]))
-        for _, item in await _find_mails(store, word)
+        for _, item in await find_mails(store, word)
         if str(item["pk"]).startswith("L#")
     }
     async with store.asked() as (database, _):
@@ -241,6 +241,7 @@ async def remembered(store: Store, word: str, *, limit: int) -> list[Remembered]
                 contact_id=record.contact_id,
                 accepted_at=from_microseconds(record.accepted_at),
                 dropped_at=None if record.dropped_at is None else from_microseconds(record.dropped_at),
+                erased_at=None if record.erased_at is None else from_microseconds(record.erased_at),
             )
     kept = [
         record for key, record in sorted(records.items()) if number in (None, key[1]) or key[0] != spool_id

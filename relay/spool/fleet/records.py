@@ -164,6 +164,8 @@ class LedgerRecord:
     expires: int
     #: The instance of the contact, where it is not that of the destination.
     asked_instance: str | None = None
+    #: When its names were erased; None if they were not.
+    erased_at: int | None = None
 
 
 def _instant(microseconds: int | None) -> datetime | None:
