@@ -42,7 +42,7 @@ async def sweep(
     """Remove what was finished for so long, by its route or by the usual rule, in small steps, until `pause`
     returns True. Returns how many mails were removed.
     """
-    before = to_microseconds(now - min(retained, *by_route.values()))
+    before = to_microseconds(now - min((retained, *by_route.values())))
     ends = _Ends(
         usual=to_microseconds(now - retained),
         own={route: to_microseconds(now - own) for route, own in by_route.items()},
