@@ -6,10 +6,12 @@ import asyncio
 import errno
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from harness import ROOT
 
 from relay.spool.local.journal import syncer as room
 from relay.spool.local.journal.syncer import KernelSyncer, ThreadSyncer, open_syncer
@@ -121,3 +123,35 @@ async def test_kernel_that_refuses_leaves_nothing_open(handle):
 def test_structures_are_those_of_the_kernel():
     """64 octets of struct iocb (include/uapi/linux/aio_abi.h)."""
     assert room._IOCB.size == 64
+
+
+def expand(word):
+    """The system calls that systemd means by a group."""
+    if not word.startswith("@"):
+        return {word}
+    said = subprocess.run(
+        ["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True
+    )
+    words = [line.strip() for line in said.stdout.splitlines()[1:]]
+    return set().union(*(expand(each) for each in words if each and not each.startswith("#")))
+
+
+@pytest.mark.needs("systemd-analyze", "systemd")
+def test_unit_allows_both_ways():
+    """The filter of the service lets the kernel's way through, and the thread's."""
+    allowed = set()
+    for line in (ROOT / "systemd" / "relay.service").read_text().splitlines():
+        if line.startswith("SystemCallFilter="):
+            words = line.partition("=")[2]
+            groups = set().union(*(expand(word) for word in words.removeprefix("~").split()))
+            allowed = allowed - groups if words.startswith("~") else allowed | groups
+    assert {"read", "write"} <= allowed
+    assert {
+        "io_setup",
+        "io_submit",
+        "io_getevents",
+        "io_destroy",
+        "eventfd2",
+        "fdatasync",
+        "pwritev",
+    } <= allowed
