@@ -43,11 +43,12 @@ def read_all(folder):
 
 @asynccontextmanager
 async def opened(folder, *, ahead=2):
-    """A journal and its pool."""
+    """A journal and its pool, in which as many segments as shall be wait to be used."""
     pool = Pool(folder, "MARK", size=SIZE, ahead=ahead)
     try:
         assert await asyncio.to_thread(pool.wait_ready, 10)
         journal = Journal(pool, size=SIZE)
+        await asyncio.to_thread(until, lambda: len(pool._ready) == ahead, so="segments are ready")
         try:
             yield journal, pool
         finally:
@@ -165,7 +166,6 @@ async def test_no_segment_refuses_and_comes_back(tmp_path, fault):
     """A disk that has no room for the next segment refuses before anything is written, and is tried again."""
     async with opened(tmp_path, ahead=1) as (journal, pool):
         fault("journal.filled:enospc")
-        assert await asyncio.to_thread(pool.wait_ready, 10)  # one was made before
         await journal.append(record_of(1, size=SIZE - 3 * SECTOR_BYTES))
         await journal.append(record_of(2, size=SIZE - 3 * SECTOR_BYTES))
         until(lambda: pool._error is not None, so="the disk refuses")
