@@ -47,7 +47,7 @@ def points() -> frozenset[str]:
     texts = {path: path.read_text() for path in (ROOT / "relay").rglob("*.py")}
     plain = {name for text in texts.values() for name in re.findall(r'fault_point\("([a-z0-9_.]+)"', text)}
     outbox = texts[ROOT / "relay" / "spool" / "local" / "outbox.py"]
-    changes = re.findall(r'_c(?:hange|ommitted)\(\s*"([a-z_]+)"', outbox)
+    changes = re.findall(r'_c(?:hange|ommitted)[(,]\s*"([a-z_]+)"', outbox)
     return frozenset(plain | {f"spool.{name}.committed" for name in changes})
 
 
