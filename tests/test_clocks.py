@@ -69,6 +69,7 @@ CALLS = {
 #: What is given the wall clock by the deliverer, and asks it where others compare.
 GIVEN = {
     "delivery/runner": "tells steps of it, and shows the instant of the next attempt",
+    "events/feed": "the instant in the signature of an event, which its receiver compares with its own clock",
     "delivery/attempt": "the end of URLs, which S3 compares with its own clock",
 }
 

@@ -26,6 +26,7 @@ from relay.config.builtin import builtin_config
 from relay.config.keys import all_keys
 from relay.explain import Explanation
 from relay.telemetry import daemon, deliveries, fleet, hooks, identity, sessions, spool, web, workers
+from relay.telemetry import events as event_facts
 from relay.telemetry import metrics as metrics_module
 from relay.vocabulary import AlarmKind, Disposition
 
@@ -136,7 +137,10 @@ def test_table_of_commands_leads_to_commands():
 def events():
     """Every event that the log knows."""
     source = "".join(
-        map(inspect.getsource, (sessions, fleet, hooks, identity, spool, deliveries, workers, web, daemon))
+        map(
+            inspect.getsource,
+            (sessions, fleet, hooks, identity, spool, deliveries, workers, web, daemon, event_facts),
+        )
     )
     found = set(re.findall(r'"([a-z]+\.[a-z_]+)"', source)) - {"mail.log"}
     return sorted(found | {sessions._ENDED[each] for each in Disposition})

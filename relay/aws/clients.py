@@ -157,20 +157,20 @@ async def _open_connect(session: Any, stack: AsyncExitStack, config: AioConfig) 
 
 
 @asynccontextmanager
-async def open_tables() -> AsyncIterator[Any]:
-    """The client of DynamoDB, for lists of senders.
+async def open_service(service: str) -> AsyncIterator[Any]:
+    """The client of DynamoDB ("dynamodb"), for lists of senders, or of EventBridge ("events").
 
     Raises:
         ConfigError: no Region is set, or an endpoint or a profile is not usable.
     """
     async with AsyncExitStack() as stack:
         with _operators_mistakes():
-            session, _ = await _begin_session("dynamodb")
-            client = await stack.enter_async_context(session.client("dynamodb", config=_table_config()))
+            session, _ = await _begin_session(service)
+            client = await stack.enter_async_context(session.client(service, config=_service_config()))
         yield client
 
 
-def _table_config() -> AioConfig:
+def _service_config() -> AioConfig:
     return AioConfig(
         # A mail waits for the answer: a second try would come too late.
         retries={"mode": "standard", "total_max_attempts": 1},

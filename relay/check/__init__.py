@@ -16,6 +16,7 @@ from relay.check.certificate import examine_certificate
 from relay.check.collector import examine_collector
 from relay.check.dns import examine_dns, examine_lists
 from relay.check.domains import examine_domains
+from relay.check.events import examine_events
 from relay.check.finding import Finding, fail, ok
 from relay.check.machine import examine_data_dir, examine_files, examine_library, examine_spool
 from relay.check.page import examine_page
@@ -81,6 +82,7 @@ def examine(
     if not made and not any(sentence.startswith("data_dir ") for sentence in wrong):
         yield from examine_data_dir(config)
         yield from examine_spool(config)
+    yield from examine_events(config)
     yield from examine_list_files(config)
     yield examine_library()
     yield examine_files(config.limits.connections)

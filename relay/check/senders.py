@@ -41,10 +41,10 @@ def examine_list_tables(config: Config) -> Iterator[Finding]:
 
 
 async def _ask_all(tables: dict[str, str]) -> list[Finding]:
-    from relay.aws.clients import open_tables  # noqa: PLC0415 - slow to import
+    from relay.aws.clients import open_service  # noqa: PLC0415 - slow to import
 
     try:
-        async with open_tables() as client:
+        async with open_service("dynamodb") as client:
             return [await _ask(client, name, table) for name, table in tables.items()]
     except ConfigError as exc:
         return [fail("lists", str(exc))]

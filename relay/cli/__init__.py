@@ -56,6 +56,7 @@ COMMANDS = {
     "pause": Command("relay.cli.pause:pause_command", "Stop the intake, the delivery, or one route."),
     "resume": Command("relay.cli.pause:resume_command", "Let go on what was paused."),
     "route": Command("relay.cli.routes:route_group", "Lead a route to its standby, and back."),
+    "events": Command("relay.cli.events:events_group", "Look after the events that are told outside."),
     "audit": Command("relay.cli.audit:audit_command", "Say who changed something, or read a mail."),
     "sandbox": Command(
         "relay.cli.sandbox:sandbox_command", "Run it all on this machine: no AWS account needed."

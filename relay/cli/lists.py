@@ -53,10 +53,10 @@ def _find_source(config_path: str | None, name: str) -> tuple[Config, ListSource
 
 def _ask(call: Callable[[Any], Awaitable[Answer]]) -> Answer:
     """The answer of a call to DynamoDB."""
-    from relay.aws.clients import open_tables  # noqa: PLC0415 - slow to import, and files do without
+    from relay.aws.clients import open_service  # noqa: PLC0415 - slow to import, and files do without
 
     async def ask() -> Answer:
-        async with open_tables() as client:
+        async with open_service("dynamodb") as client:
             return await call(client)
 
     return asyncio.run(ask())

@@ -29,6 +29,7 @@ from relay.config.connect import (
     torn_quotas,
 )
 from relay.config.contact import Contact, ContactFields, Strip, Template, captured_names, unknown_fields
+from relay.config.events import Events, torn_events
 from relay.config.fleet import Fleet, torn_fleet
 from relay.config.listener import Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
@@ -235,6 +236,7 @@ class Config(Section):
     admin: Admin = Admin()
     web: Web = Web()
     alarms: Alarms = Alarms()
+    events: Events = Events()
     hooks: tuple[Hook, ...] = ()
     log: Log = Log()
     otel: Otel = Otel()
@@ -293,6 +295,7 @@ class Config(Section):
             *_unknown_fields(self),
             *_unknown_lists(self),
             *torn_webhook(self.alarms),
+            *torn_events(self.events, is_fleet=bool(self.fleet.table)),
             *list_needs(self.web),
             *torn_fleet(self.fleet, attachments=self.s3.prefix),
             *misplaced_instances(self.connect),

@@ -29,6 +29,7 @@ from relay.delivery.refused_templates import RefusedTemplates
 from relay.delivery.runner import Runner
 from relay.delivery.ways import Ways
 from relay.errors import RemoteError, SpoolError
+from relay.events.feed import EventFeed
 from relay.spool.clock import TRUST, tell_step
 from relay.spool.interface import Outbox
 from relay.spool.model import DayCount, PolicyCount
@@ -100,6 +101,7 @@ class Deliverer:
             asyncio.create_task(self._watch.run()),
             asyncio.create_task(self._count(self._outbox)),
             asyncio.create_task(tell_actions(self._outbox, self._stopped)),
+            asyncio.create_task(self._open_feed(self._outbox).run()),
             asyncio.create_task(self._watch_credentials(self._runner, self._clients.credentials)),
             asyncio.create_task(self._open_reach(self._outbox, self._clients, self._runner).run()),
         ]
@@ -128,6 +130,15 @@ class Deliverer:
             away=lambda: runner.away,
             templates=lambda: self._templates.known,
             missing=missing,
+        )
+
+    def _open_feed(self, outbox: Outbox) -> EventFeed:
+        return EventFeed(
+            lambda: self._config,
+            outbox,
+            wall=utc_now,
+            steady=time.monotonic,
+            wait=partial(is_set_within, self._stopped),
         )
 
     def _open_reach(self, outbox: Outbox, clients: Clients, runner: Runner) -> ReachWatch:

@@ -43,11 +43,11 @@ class TableClient:
         Raises:
             ConfigError: the AWS set-up cannot be used.
         """
-        from relay.aws.clients import open_tables  # noqa: PLC0415 - 40 MB that only tables need
+        from relay.aws.clients import open_service  # noqa: PLC0415 - 40 MB that only tables need
 
         async with self._opening:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(open_tables())
+                self._client = await self._stack.enter_async_context(open_service("dynamodb"))
             return self._client
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ from relay.smtp.filetypes import strict_routes
 from relay.smtp.findings import find_findings, find_first
 from relay.smtp.received import build_missing, build_received
 from relay.smtp.transaction import Transaction
+from relay.spool.feed import Refusal
 from relay.spool.interface import Intake
 from relay.spool.model import PolicyHold, Receipt, Submission
 from relay.timing import utc_now
@@ -317,7 +318,16 @@ def _judge_origin(acceptance: Acceptance, offered: Submission, findings: Mapping
             observe=step.observe,
             domain=domain,
         )
+        if step.action == "reject" and not is_held and not step.observe:
+            _note_refusal(offered, name, step.rule)
     return verdict
+
+
+def _note_refusal(offered: Submission, route: str, rule: str) -> None:
+    """Tell the feed of events of a mail that a rule refuses for a route."""
+    at = offered.arrived_at or offered.envelope.received_at
+    instance_id = next(each.instance_id for each in offered.destinations if each.route == route)
+    telemetry.note_refusal(Refusal(at, offered.spool_id, route, instance_id, f"policy.{rule}"))
 
 
 def _spare_origin(acceptance: Acceptance, offered: Submission, verdict: OriginVerdict) -> Submission:

@@ -188,6 +188,7 @@ class Listeners:
     def _hand_over_counts(self) -> None:
         met = [PolicyCount(*key, mails) for key, mails in telemetry.take_counts()]
         self._intake.note_counts([*met, *telemetry.take_day_counts()])
+        self._intake.note_refusals(telemetry.take_refusals())
 
     def problem(self) -> str:
         """The reason why no mail can come in now, whatever its size. Returns "" when mail can."""

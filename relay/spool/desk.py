@@ -268,6 +268,12 @@ class Desk(Protocol):
         the instance of its request until that is settled. A hold of the route by an error ends.
         """
 
+    def feed(self) -> tuple[int, int]:
+        """The number of events that wait to be told, and of those that were given up."""
+
+    def retry_feed(self, *, action: Action | None = None) -> int:
+        """Make the events due that were given up. Returns how many there are."""
+
     def note_action(
         self,
         action: Action,

@@ -27,6 +27,7 @@ from typing import Protocol
 
 from relay.envelope import SpoolId
 from relay.spool.audit import Audited
+from relay.spool.feed import FeedOutbox, Refusal
 from relay.spool.lead import Lead, Witness
 from relay.spool.model import (
     Aged,
@@ -95,6 +96,9 @@ class Intake(Witness, Protocol):
         next write.
         """
 
+    def note_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Tell the feed of these, as `note_counts` does."""
+
     async def probe(self) -> None:
         """Bring a write without meaning to the disk, by the way that mail takes.
 
@@ -119,7 +123,7 @@ class Intake(Witness, Protocol):
         """Commit all mails whose `put` has begun, then close; harmless when called twice."""
 
 
-class Outbox(Lead, Protocol):
+class Outbox(FeedOutbox, Lead, Protocol):
     """The delivering half's view of the spool. A change under a lease that was lost raises LeaseLostError."""
 
     def now(self) -> datetime:

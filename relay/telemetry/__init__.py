@@ -9,7 +9,7 @@ docs/operations.md lists events, metrics and spans.
 
 from __future__ import annotations
 
-from relay.telemetry.counts import take_counts, take_day_counts
+from relay.telemetry.counts import note_refusal, take_counts, take_day_counts, take_refusals
 from relay.telemetry.current import configure, current_log
 from relay.telemetry.daemon import (
     admin_opened,
@@ -48,6 +48,7 @@ from relay.telemetry.deliveries import (
     service_moved,
 )
 from relay.telemetry.emf import Samples, read_samples
+from relay.telemetry.events import events_told, feed_measured
 from relay.telemetry.fleet import fleet_led, fleet_lost, fleet_resigned, fleet_silent
 from relay.telemetry.hooks import (
     hook_attributes_dropped,
@@ -140,8 +141,10 @@ __all__ = [
     "dns_named",
     "end_spans",
     "entries_accepted",
+    "events_told",
     "exposition",
     "fault_caught",
+    "feed_measured",
     "fleet_led",
     "fleet_lost",
     "fleet_resigned",
@@ -171,6 +174,7 @@ __all__ = [
     "mail_scanned",
     "mail_was_slow",
     "metrics_told",
+    "note_refusal",
     "operator_action",
     "policy_met",
     "proxy_refused",
@@ -199,6 +203,7 @@ __all__ = [
     "step_timed",
     "take_counts",
     "take_day_counts",
+    "take_refusals",
     "transaction_aborted",
     "transaction_ended",
     "web_answered",

@@ -8,11 +8,12 @@ those of its last minute.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from relay.policy.lists import find_sender_domain
+from relay.spool.feed import Refusal
 from relay.spool.model import DayCount
 
 #: Day, rule, action, whether it is observed, route, domain.
@@ -24,6 +25,7 @@ _MOST = 5_000
 DELAYS = tuple(round(100 * 10 ** (step / 10)) for step in range(71))
 _counts: Counter[Key] = Counter()
 _day_counts: dict[tuple[Counted, str], list[int]] = {}
+_refusals: deque[Refusal] = deque(maxlen=_MOST)
 #: Accepted mails by domain as it was written, and their octets.
 _received: Counter[str] = Counter()
 _octets = [0]
@@ -81,6 +83,18 @@ def count_delay(seconds: float) -> None:
     milliseconds = max(0, round(seconds * 1_000))
     end = DELAYS[min(bisect_left(DELAYS, milliseconds), len(DELAYS) - 1)]
     count_day(Counted.DELAY, str(end), most=milliseconds)
+
+
+def note_refusal(refusal: Refusal) -> None:
+    """Keep a mail that the policy refused, for the feed of events; of too many the oldest are forgotten."""
+    _refusals.append(refusal)
+
+
+def take_refusals() -> list[Refusal]:
+    """The refusals since the last call."""
+    taken = list(_refusals)
+    _refusals.clear()
+    return taken
 
 
 def take_counts() -> list[tuple[Key, int]]:

@@ -135,6 +135,9 @@ DELIVERER_SILENT = Known(
     "relay_deliverer_silent_seconds", "Seconds for which no node of the fleet has shown that it delivers."
 )
 LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop within a minute.")
+EVENTS_TOLD = Counter("relay_events", "Events by what became of a try to tell them.", ["outcome"])
+EVENTS_WAITING = Known("relay_events_waiting", "Events that wait to be told.")
+EVENTS_DEAD = Known("relay_events_given_up", "Events that were given up, and wait for a person.")
 FILES_KEPT = Known(
     "relay_config_files_kept",
     "Included files that are wrong: each stays at its last good version, or left out.",

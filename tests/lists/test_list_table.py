@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay import telemetry
-from relay.aws.clients import open_tables
+from relay.aws.clients import open_service
 from relay.aws.tables import add_entry, find_entries, list_entries, remove_entry
 from relay.check.senders import examine_list_tables
 from relay.cli import main
@@ -56,7 +56,7 @@ def run(call):
     """The answer of a call that is given the client."""
 
     async def called():
-        async with open_tables() as client:
+        async with open_service("dynamodb") as client:
             return await call(client)
 
     return asyncio.run(called())
@@ -124,7 +124,7 @@ def test_senders_are_looked_up_and_remembered():
     async def look():
         lists = lists_of()
         _, first = await lists.find(claims("Jane <JANE@Customer.example>", "x@mail.MÜNCHEN.example"))
-        async with open_tables() as client:
+        async with open_service("dynamodb") as client:
             await remove_entry(client, "vip", "jane@customer.example", seconds=10)
         _, again = await lists.find(claims("jane@customer.example"))
         _, nobody = await lists.find(claims("joe@customer.example"))

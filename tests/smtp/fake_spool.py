@@ -95,6 +95,9 @@ class FakeSpool:
     def note_counts(self, counts) -> None:
         self.counts += counts
 
+    def note_refusals(self, refusals) -> None:
+        self.refusals = [*getattr(self, "refusals", []), *refusals]
+
     async def probe(self) -> None:
         if self.fault == "hang":
             await self.release.wait()

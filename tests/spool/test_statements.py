@@ -70,7 +70,7 @@ PLANS = {
 }
 #: Tables that stay small (a row for each counter, pause or hold), and the walk from route to route.
 #: The index of leased entries is as short as the list of deliveries under way.
-SMALL = {"clock", "clock_offsets", "sqlite_schema", "control", "totals", "marks", "walk"}
+SMALL = {"clock", "clock_offsets", "sqlite_schema", "control", "totals", "marks", "walk", "switches", "feed"}
 #: Calls that the scenario below does not reach, and why.
 NOT_RUN = {
     "clock.establish": "runs after another start of the machine alone, and looks at waiting entries",

@@ -306,6 +306,12 @@ class FleetDesk(Desk):
     def unlooked(self) -> str:
         return self._unlooked
 
+    def feed(self) -> tuple[int, int]:
+        return 0, 0  # the configuration refuses [events] in a fleet
+
+    def retry_feed(self, *, action: Action | None = None) -> int:  # noqa: ARG002 - as above
+        return 0
+
     def note_action(
         self,
         action: Action,

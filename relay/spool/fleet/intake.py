@@ -21,6 +21,7 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.feed import Refusal
 from relay.spool.fleet import control, days, tables
 from relay.spool.fleet.accept import MOST_WAYS, Planned, build_actions, plan, read_reasons
 from relay.spool.fleet.beats import Heart
@@ -243,6 +244,9 @@ class FleetIntake(Intake):
     def note_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         if counts and not self._closed.is_set():
             self._start(self._count(tuple(counts)))
+
+    def note_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """A fleet keeps no feed."""
 
     async def _count(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         try:

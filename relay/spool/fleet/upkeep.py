@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from relay.spool.audit import Audited
+from relay.spool.feed import FeedEvent
 from relay.spool.fleet import aging, audit, control, days, janitor, memory, tables
 from relay.spool.fleet.intake import probe
 from relay.spool.fleet.store import Store
@@ -36,6 +37,25 @@ class Upkeep(Outbox):
 
     async def paused(self) -> Paused:
         return (await control.look(self._store)).paused
+
+    async def keep_feed(self, *, wanted: bool) -> None:
+        """The configuration refuses [events] in a fleet, so there is nothing to keep."""
+
+    async def pending_feed(self, *, now: datetime, limit: int) -> Sequence[FeedEvent]:  # noqa: ARG002 - as above
+        return ()
+
+    async def settle_feed(
+        self,
+        *,
+        sent: Sequence[int],  # noqa: ARG002 - as above
+        failed: Sequence[int],  # noqa: ARG002 - as above
+        max_tries: int,  # noqa: ARG002 - as above
+        now: datetime,  # noqa: ARG002 - as above
+    ) -> int:
+        return 0
+
+    async def measure_feed(self) -> tuple[int, int]:
+        return 0, 0
 
     async def add_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         await days.add_counts(self._store, counts)

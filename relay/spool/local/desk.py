@@ -19,7 +19,7 @@ from relay.spool.change import Changed, Left, Target
 from relay.spool.desk import Desk
 from relay.spool.doubt import is_too_old
 from relay.spool.erasure import Erased, FoundPerson
-from relay.spool.local import actions, clock, control, search
+from relay.spool.local import actions, clock, control, feed, search
 from relay.spool.local.backup import back_up
 from relay.spool.local.checkpoints import shorten_log
 from relay.spool.local.clock import Display
@@ -194,6 +194,20 @@ class LocalDesk(LocalQuestions, Desk):
                     detail="" if changed else "it was so before",
                 )
             return changed
+
+        return self._change(run)
+
+    def feed(self) -> tuple[int, int]:
+        with self._told():
+            return feed.measure(self._connection)
+
+    def retry_feed(self, *, action: Action | None = None) -> int:
+        def run() -> int:
+            count = feed.retry(self._connection)
+            if action is not None:
+                stage = Stage.DONE if count else Stage.REFUSED
+                self._add(action, stage=stage, counts={"events": count})
+            return count
 
         return self._change(run)
 

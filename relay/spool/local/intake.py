@@ -19,6 +19,7 @@ from relay.config.model import Config
 from relay.envelope import SpoolId
 from relay.errors import SpoolError, SpoolFullError, SpoolSickError
 from relay.faults import fault_point
+from relay.spool.feed import Refusal
 from relay.spool.ids import IdMaker
 from relay.spool.interface import Intake
 from relay.spool.local.accept import Prepared, accept, note_confirmed, prepare
@@ -27,6 +28,7 @@ from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import WriteLock, check_in_place, close_database, open_database
 from relay.spool.local.days import add_counts
 from relay.spool.local.errors import translate_error, translated
+from relay.spool.local.feed import add_refusals
 from relay.spool.local.health import Place, probe_spool
 from relay.spool.local.key import KeyFile
 from relay.spool.local.layout import Layout
@@ -86,6 +88,7 @@ class LocalIntake(Intake):
         self._confirmed: deque[SpoolId] = deque()
         #: Counts that are not written yet.
         self._counts: deque[tuple[PolicyCount | DayCount, ...]] = deque(maxlen=_MOST_COUNTS)
+        self._refusals: deque[tuple[Refusal, ...]] = deque(maxlen=_MOST_COUNTS)
         self._writer: Writer[Prepared, Receipt] = Writer(
             self._commit,
             name="spool-intake",
@@ -144,6 +147,11 @@ class LocalIntake(Intake):
     def note_counts(self, counts: Sequence[PolicyCount | DayCount]) -> None:
         if counts:
             self._counts.append(tuple(counts))
+            self._writer.nudge()
+
+    def note_refusals(self, refusals: Sequence[Refusal]) -> None:
+        if refusals:
+            self._refusals.append(tuple(refusals))
             self._writer.nudge()
 
     async def probe(self) -> None:
@@ -272,17 +280,21 @@ class LocalIntake(Intake):
         return self._confirm() and self._count()
 
     def _count(self) -> bool:
-        """Write the counts. Returns whether they are on disk."""
-        if counts := tuple(self._counts):
+        """Write the counts and the refusals. Returns whether they are on disk."""
+        counts, refusals = tuple(self._counts), tuple(self._refusals)
+        if counts or refusals:
             try:
                 self._connection = self._connection or self._open()
                 with self._write_lock.transaction(self._connection):
                     add_counts(self._connection, [each for some in counts for each in some])
+                    add_refusals(self._connection, [each for some in refusals for each in some])
             except (apsw.Error, OSError, SpoolError):
                 self._drop()
                 return False
             for _ in counts:
                 self._counts.popleft()
+            for _ in refusals:
+                self._refusals.popleft()
         return True
 
     def _confirm(self) -> bool:

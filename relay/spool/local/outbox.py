@@ -27,6 +27,7 @@ from relay.spool.local.clock import SpoolClock
 from relay.spool.local.database import Readers, WriteLock, close_database
 from relay.spool.local.errors import translated
 from relay.spool.local.expiry import Expiry
+from relay.spool.local.feed import keep, measure, pending, settle
 from relay.spool.local.health import Place, diagnosed, probe_spool
 from relay.spool.local.layout import Layout
 from relay.spool.local.memory import load_text, save_text
@@ -45,8 +46,7 @@ Given = ParamSpec("Given")
 
 #: A mail over this size may be mapped; its memory is released in a thread, not on the event loop.
 _LARGE_BYTES = 262_144
-#: Later than any mail can have been finished, by whatever clock.
-_EVER = datetime.max.replace(tzinfo=UTC)
+_EVER = datetime.max.replace(tzinfo=UTC)  # later than any mail can have been finished, by whatever clock
 
 
 def _committed(
@@ -91,6 +91,10 @@ class LocalOutbox(Outbox):
     resume_unused = _committed("resume_route", control.resume_unused)
     paused = _asked(control.read_paused)
     add_counts = _committed("counts", days.add_counts)
+    keep_feed = _committed("feed", keep)
+    pending_feed = _asked(pending)
+    settle_feed = _committed("feed", settle)
+    measure_feed = _asked(measure)
 
     def __init__(self, config: Config, *, clocks: Clocks = MACHINE) -> None:
         self._layout = Layout(data_dir=config.data_dir)

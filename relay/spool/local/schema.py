@@ -13,6 +13,8 @@ from typing import Any
 
 import apsw
 
+from relay.spool.local.feed_tables import TABLES as FEED
+
 _FIRST = """
 CREATE TABLE mails (
     mail_id      INTEGER PRIMARY KEY,
@@ -340,15 +342,11 @@ CREATE INDEX ledger_erased ON ledger (accepted_at) WHERE erased_at IS NOT NULL;
 """
 
 _SEVENTEENTH = """
--- The instance of the last request that went out, or may have. In the ledger: that of the contact, where it is not that of the
--- way by which a retransmission is known.
+-- The instance of the last request. In the ledger: that of the contact, where it is not that of the way.
 ALTER TABLE entries ADD COLUMN asked TEXT;
 ALTER TABLE ledger ADD COLUMN asked TEXT;
 -- The routes that an operator switched to their standby.
-CREATE TABLE switches (
-    route TEXT PRIMARY KEY,
-    since INTEGER NOT NULL
-) WITHOUT ROWID;
+CREATE TABLE switches (route TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 #: Each step brings a database from the version of its index to the next; it is never edited once released.
@@ -356,7 +354,7 @@ CREATE TABLE switches (
 #: must copy the spool first.
 MIGRATIONS = (
     _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH, _ELEVENTH, _TWELFTH,
-    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH, _SIXTEENTH, _SEVENTEENTH,
+    _THIRTEENTH, _FOURTEENTH, _FIFTEENTH, _SIXTEENTH, _SEVENTEENTH, FEED,
 )  # fmt: skip
 
 
