@@ -51,12 +51,13 @@ class Owed:
 
     def oldest_at(self) -> datetime | None:
         """The acceptance of the first entry queued, leased or held, but not by the policy."""
-        instants = [
-            each.accepted_at
+        waiting = [
+            each
             for state, reason, each in self.entries
             if state is not State.DEAD and not (state is State.HELD and reason.startswith(BY_POLICY))
         ]
-        return from_microseconds(min(instants)) if instants else None
+        # Keys sort by the time of acceptance, which no clock changes afterwards.
+        return from_microseconds(min(waiting, key=lambda each: each.key).accepted_at) if waiting else None
 
 
 class Figures:
