@@ -14,8 +14,10 @@ from typing import Literal, Self
 
 from relay.config.model import Config
 from relay.sandbox.configuration import write_config
-from relay.sandbox.daemon import Daemon, open_daemon
+from relay.sandbox.daemon import Daemon, DaemonError, open_daemon
 
+#: Characters of the last words of a node that did not come up.
+_WORDS = 600
 #: "ended" is an end that nobody asked for.
 Life = Literal["starting", "running", "killed", "ended"]
 
@@ -66,10 +68,18 @@ class Node:
                     self.daemon = await self._stack.enter_async_context(
                         open_daemon(self.file, environ, stderr=log.fileno())
                     )
+            except DaemonError as exc:
+                self.life = "ended"
+                raise DaemonError(f"{self.name}: {exc}; its last words: {self._read_last()}") from exc
             except BaseException:
                 self.life = "ended"
                 raise
             self.life = "running"
+
+    def _read_last(self) -> str:
+        """The last line of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "none")[:_WORDS]
 
     async def kill(self) -> bool:
         """Kill all its processes at once. Returns whether it ran."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,8 +20,11 @@ from spool_helpers import build_config, build_submission, claim_one, later
 
 from relay.cli import main
 from relay.errors import ConfigError
+from relay.sandbox.configuration import sandbox_config, write_config
+from relay.sandbox.daemon import DaemonError
 from relay.sandbox.demo_fleet import MAILS, find_wrong, run, subject_of
 from relay.sandbox.ministack import find_ministack
+from relay.sandbox.nodes import Node
 from relay.spool.opening import open_desk, open_intake, open_outbox
 from relay.spool.page import EntryQuery
 
@@ -46,6 +51,23 @@ def test_a_mistake_about_nodes_is_a_sentence(arguments, sentence):
     done = CliRunner().invoke(main, ["sandbox", *arguments])
     assert done.exit_code == 2
     assert sentence in done.stderr
+
+
+@pytest.mark.process
+async def test_a_node_that_does_not_come_up_tells_why(tmp_path):
+    """Its own words are in the sentence, because its log goes with the sandbox; it can be started later."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = sandbox_config(
+            smtp=f"127.0.0.1:{taken.getsockname()[1]}", data_dir=tmp_path / "data", fleet={"node": "one"}
+        )
+        file = tmp_path / "one.toml"
+        write_config(config, file)
+        node = Node(config=config, file=file, log=tmp_path / "one.log")
+        with pytest.raises(DaemonError, match=r"^one: the daemon ended .* last words: .*in use"):
+            await node.start(os.environ)
+    assert node.look() == "ended"
+    assert not await node.kill()
+    await node.stop()
 
 
 def contact(number, contact_id):
