@@ -53,11 +53,11 @@ class ReachWatch:
 
     async def look(self) -> None:
         """Look once, and tell the others."""
-        reach = self._reached.tell(now=self._steady())
-        if reach.is_reached is None and await self._outbox.wants_reach():
+        now = self._steady()
+        unknown = self._reached.tell(now=now).is_reached is None
+        if self._reached.is_doubted(now=now) or (unknown and await self._outbox.wants_reach()):
             await self._ask()
-            reach = self._reached.tell(now=self._steady())
-        await self._outbox.note_reach(reach)
+        await self._outbox.note_reach(self._reached.tell(now=self._steady()))
 
     async def _ask(self) -> None:
         """Ask one instance after the other until one answers, whatever it says."""
@@ -78,4 +78,4 @@ class ReachWatch:
                     continue
             self._reached.answered(now=self._steady())
             return
-        self._reached.failed(begun_at=begun_at)
+        self._reached.failed(begun_at=begun_at, now=self._steady())

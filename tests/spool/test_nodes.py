@@ -97,8 +97,10 @@ def test_any_answer_shows_that_connect_is_reached():
     reached.judge(failed("unreachable"), begun_at=2, now=3)
     reached.judge(failed("timeout"), begun_at=60, now=120)
     assert reached.tell(now=122) == Reach(is_reached=False, failing_seconds=120)
+    assert (reached.is_doubted(now=122), reached.is_doubted(now=146)) == (False, True)
     reached.judge(failed("ThrottlingException"), begun_at=122, now=123)
     assert reached.tell(now=124) == Reach(is_reached=True)
+    assert not reached.is_doubted(now=999)
     reached.judge(failed("timeout"), begun_at=100, now=160)
     assert reached.tell(now=160) == Reach(is_reached=True), "it began before the answer"
     reached.judge(failed("tls"), begun_at=161, now=162)
