@@ -4,6 +4,7 @@ promised arrives, once.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from dataclasses import dataclass
@@ -36,7 +37,12 @@ class Dose:
 
 
 SHORT = Dose(mails=60, kills=4, stops=1, seed=1)
-LONG = Dose(mails=1_000, kills=40, stops=10, seed=2)
+LONG = Dose(
+    mails=int(os.environ.get("FLEET_MAILS", "1000")),
+    kills=int(os.environ.get("FLEET_KILLS", "40")),
+    stops=int(os.environ.get("FLEET_STOPS", "10")),
+    seed=int(os.environ.get("FLEET_SEED", "2")),
+)
 
 
 @pytest.mark.system
@@ -51,7 +57,9 @@ def test_nodes_that_die_and_freeze_lose_and_double_nothing(tmp_path):
 @pytest.mark.long
 @pytest.mark.timeout(3_000)
 def test_fleet_under_fire_for_long(tmp_path):
-    """The same with a thousand mails, 40 kills and 10 freezes past the lease."""
+    """The same with a thousand mails, 40 kills and 10 freezes past the lease; FLEET_MAILS, FLEET_KILLS,
+    FLEET_STOPS and FLEET_SEED give another dose.
+    """
     campaign(tmp_path, LONG)
 
 
@@ -64,6 +72,7 @@ def campaign(home, dose):
         )
         for number in range(dose.mails)
     ]
+    patience = 300 + 2 * dose.mails
     (home / "ministack").mkdir()
     with (
         run_ministack(home / "ministack") as url,
@@ -84,11 +93,11 @@ def campaign(home, dose):
                 ahead=40,
             ).start()
             blows = strike(fleet, dose, postmen)
-            until(lambda: postmen.is_done, seconds=300, so="every mail is accepted")
+            until(lambda: postmen.is_done, seconds=patience, so="every mail is accepted")
             assert not postmen.errors, postmen.errors
             until(
                 lambda: not unfinished(fleet.rows()) and len(box.book) >= len(owed_by(mails)),
-                seconds=300,
+                seconds=patience,
                 so="every entry is done",
             )
             for node in fleet.nodes:

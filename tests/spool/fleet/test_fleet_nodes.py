@@ -61,6 +61,12 @@ def test_node_that_stops_hands_the_lead_over(tmp_path):
             fleet.start()
             leader = until(fleet.leader, seconds=60)
             (other,) = [node for node in fleet.nodes if node is not leader]
+            for process in ("receiver-0", "deliverer"):
+                gauge = f'relay_deliverer_silent_seconds{{process="{process}"}}'
+                for node in fleet.nodes:
+                    until(
+                        lambda node=node, gauge=gauge: gauge in node.ask("metrics")[1], seconds=30, so=gauge
+                    )
             assert leader.stop() == 0
             line = other.wait_for("fleet.led", seconds=4 * LEASE)
             assert line["epoch"] == 2
