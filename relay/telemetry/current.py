@@ -5,12 +5,16 @@ Owns the one bound logger. Never decides what is said, nor how it looks: `relay.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
 
 from relay.telemetry.addresses import Hide
 from relay.telemetry.log import configure_logs
+
+# Until it is configured, as in a command: standard output is for what the command prints.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 _log: Any = structlog.get_logger()
 _tells_debug = True
