@@ -19,6 +19,7 @@ from certificates import Papers
 from relay.check.aws import examine_aws
 from relay.check.clock import compare
 from relay.check.finding import Level
+from relay.check.fleet import examine_shared
 from relay.config.builtin import INSTANCE_ID, builtin_config
 from relay.config.discovered import find_destinations
 from relay.sandbox.service import ACCOUNT, running_sandbox, settings_of
@@ -382,3 +383,18 @@ def test_an_account_that_is_not_told_is_a_warning(account):
         role = {"role_arn": "arn:aws:iam::111111111111:role/far"}
         found = examine(connect={"instances": {"11111111-1111-1111-1111-111111111111": role}})
     assert found["account"].level is Level.WARN
+
+
+def test_fleet_that_does_not_answer_is_told_once_for_each_thing(account):
+    """Without a table there is nothing to examine; one that cannot be asked fails line by line, and no line
+    says that the clock is right.
+    """
+    assert list(examine_shared(builtin_config())) == []
+    with nobody() as url:
+        account.setenv("AWS_ENDPOINT_URL_S3", url)
+        account.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+        found = list(examine_shared(builtin_config(fleet={"table": "relay-fleet"})))
+    assert {finding.level for finding in found} == {Level.FAIL}
+    assert found[0].subject == "table relay-fleet"
+    assert "unreachable" in found[0].detail
+    assert "clock" not in {finding.subject for finding in found}

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from relay.aws.database import Check, Condition, Database, Delete, Put, Update
 from relay.aws.objects import Objects
 from relay.aws.provisioning import Provision
-from relay.check.finding import Finding, fail, ok, warn
+from relay.check.finding import Finding, Level, fail, ok, warn
 from relay.config.model import Config
 from relay.errors import RemoteError
 from relay.spool.fleet import tables
@@ -59,7 +59,7 @@ async def examine(config: Config, *, clocks: Clocks) -> Examined:
             client, fleet.table, keys=(tables.PARTITION, tables.SORT), steady=clock.steady, heed=heed
         )
         findings = [each async for each in _examine_table(Provision(client, fleet.table), fleet.table)]
-        if findings[0].detail != _MISSING:
+        if findings[0].level is not Level.FAIL:  # else each question would fail by the same
             findings += [each async for each in _examine_rights(database, fleet.table)]
         bucket = config.s3.bucket
         findings += [each async for each in examine_bucket(s3, bucket, fleet.prefix)]
@@ -67,9 +67,6 @@ async def examine(config: Config, *, clocks: Clocks) -> Examined:
         findings += [each async for each in examine_objects(Objects(s3, bucket), bucket, fleet.prefix, key)]
     ahead = (clocks.wall() - clock.microseconds()) * _MICROSECOND if answered else None
     return Examined(findings=tuple(findings), ahead=ahead)
-
-
-_MISSING: Final = "there is none; make it: relay fleet create"
 
 
 async def _examine_table(provision: Provision, table: str) -> AsyncIterator[Finding]:
@@ -80,7 +77,7 @@ async def _examine_table(provision: Provision, table: str) -> AsyncIterator[Find
         yield tell_untold(subject, exc, right="dynamodb:DescribeTable")
         return
     if described is None:
-        yield fail(subject, _MISSING)
+        yield fail(subject, "there is none; make it: relay fleet create")
         return
     for finding in _judge_table(described, table):
         yield finding
