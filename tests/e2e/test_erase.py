@@ -43,7 +43,7 @@ def state_of(daemon, word):
 
 def test_a_person_is_erased(box, s3, tmp_path):
     """Three mails (held; delivered with files; dead) are gone by one command after release and drop."""
-    with Daemon(tmp_path, env=box.environ()).start() as daemon:
+    with Daemon(tmp_path, env=box.environ(), extra='addresses = "hash"\n').start() as daemon:
         first = build_mail("secret-words-1", attachment=PDF)
         octets = octets_of(first)
         send(daemon.port, octets)
@@ -95,6 +95,12 @@ def test_a_person_is_erased(box, s3, tmp_path):
             assert (request["Name"], request["FromEmailAddress"]["EmailAddress"]) == ("", "")
             assert request["EmailMessage"]["RawMessage"]["Subject"] == ""
             assert {*request["Attributes"].values()} == {""}
+
+        (said,) = daemon.run("trace", "ada@customer.example").stdout.splitlines()[:1]
+        name = said.removeprefix("in the log as ")
+        log = (tmp_path / "daemon.log").read_text()
+        assert name in log
+        assert "ada@customer.example" not in log
 
         send(daemon.port, octets)
         another = build_mail("another")
