@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import apsw
 import pytest
+from spool_helpers import build_submission, tables_of
 
+from relay.errors import SpoolUnfitError
 from relay.spool.local import arriving, leaving
+from relay.spool.local.leaving import Leaving
+from relay.spool.local.moving import Moving
 from relay.spool.local.rows import ENTRY_COLUMNS
 from relay.spool.local.schema import MIGRATIONS
+from relay.spool.opening import find_unfit, open_intake
+from relay.timing import MACHINE
 
 #: Tables whose rows move, each with the columns that do not, and why.
 MOVED = {
@@ -36,6 +43,7 @@ STAYS = {
     "policy_days": "counts of days are added to, and would be counted twice",
     "day_counts": "the same",
     "actions": "the audit of what was done here",
+    "feed": "events that wait to be told from here; a fleet keeps none",
 }
 
 
@@ -78,3 +86,41 @@ def test_every_column_moves_in_both_directions(columns, table):
     if table in ("mails", "entries", "ledger"):
         written = {"mails": arriving._MAIL, "entries": arriving._ENTRY, "ledger": arriving._RECORD}[table]
         assert wanted <= set(re.findall(r"\w+", written))
+
+
+def open_moving(config):
+    """The spool of a configuration, whose mail is about to move."""
+    return Moving(config.data_dir, mark="to a-table", create=False, clocks=MACHINE)
+
+
+async def test_spool_that_cannot_be_opened_is_not_marked(config):
+    """A newer relay's spool is refused, and its own relay starts on it as before."""
+    await open_intake(config).close()
+    with tables_of(config.data_dir) as tables:
+        tables.pragma("user_version", 999)
+    with pytest.raises(SpoolUnfitError, match="newer relay"):
+        open_moving(config)
+    assert find_unfit(config) == ()
+
+
+async def test_log_of_the_database_stays_short(config):
+    """What leaves is written over by way of the log, which is copied meanwhile: it never holds all mail."""
+    intake = open_intake(config)
+    await asyncio.gather(
+        *(
+            intake.put(build_submission(intake.new_id(), body=b"x" * 100_000 + b"%d" % number))
+            for number in range(120)
+        )
+    )
+    await intake.close()
+    spool = open_moving(config)
+    leaving = Leaving(spool, clocks=MACHINE)
+    longest = 0
+    for batch in leaving.read([]):
+        leaving.remove(batch)
+        longest = max(longest, (config.data_dir / "spool" / "spool.db-wal").stat().st_size)
+    assert leaving.count() == (0, 0)
+    assert 0 < longest < 8_000_000
+    spool.unmark()
+    spool.close()
+    assert find_unfit(config) == ()

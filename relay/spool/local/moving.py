@@ -28,6 +28,8 @@ from relay.timing import Clocks
 
 #: Octets of the mark that are read; it names a table.
 _MOST_BYTES = 1_024
+#: Pages of the log after which it is copied into the database: 4 MiB.
+_LOG_PAGES = 1_000
 _OWED = "SELECT count(*) FROM entries WHERE state <> 'done'"
 
 
@@ -108,12 +110,25 @@ class Moving:
         self.was_marked = bool(read_mark(self.layout))
         try:
             self._mark(mark)
-            self.connection: apsw.Connection = open_database(self.layout.database, create=True)
+            self.connection = self._open()
         except BaseException:
             os.close(lock)
             raise
         self.write_lock = WriteLock(self.layout.gate)
         self.readers = Readers(self.layout.database)
+
+    def _open(self) -> apsw.Connection:
+        """The database. A spool that cannot be opened is left without a mark of ours."""
+        try:
+            connection = open_database(self.layout.database, create=True)
+            with translated(self.layout.database):
+                # No daemon copies the log meanwhile, and what is removed is written over in it.
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}").fetchall()
+        except BaseException:
+            if not self.was_marked:
+                self.unmark()
+            raise
+        return connection
 
     def _mark(self, mark: str) -> None:
         """Write the mark, and then look for receivers: one that begins later sees it."""
