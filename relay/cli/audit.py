@@ -5,7 +5,7 @@ Owns the lines for people and the records for programs. Reads alone: it works on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +14,9 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import echo, echo_json, echo_note, json_option
-from relay.cli.filters import parse_age
+from relay.cli.filters import find_tenant, parse_age
 from relay.spool.audit import Audited, AuditFilter, Stage, merge_rows
+from relay.spool.desk import Desk
 
 
 def _read_instant(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
@@ -37,6 +38,10 @@ def _read_instant(_ctx: click.Context, _param: click.Parameter, value: str | Non
         ) from None
 
 
+#: Rows that are looked through for a tenant: a year has fewer.
+_MOST_ROWS = 1_000_000
+
+
 def _instant(name: str, help_text: str) -> Callable[..., Any]:
     return click.option(name, metavar="AGE|INSTANT", callback=_read_instant, help=help_text)
 
@@ -53,6 +58,7 @@ def _instant(name: str, help_text: str) -> Callable[..., Any]:
 @click.option(
     "--command", "command", metavar="WORDS", help='Only this command, or group: "queue drop", "queue".'
 )
+@click.option("--tenant", metavar="NAME", help="Only what was done to mail or routes of this tenant.")
 @click.option(
     "--limit",
     metavar="N",
@@ -68,6 +74,7 @@ def audit_command(
     until: datetime | None,
     actor: str | None,
     command: str | None,
+    tenant: str | None,
     *,
     limit: int,
     as_json: bool,
@@ -80,11 +87,21 @@ def audit_command(
     from relay.spool.opening import open_desk  # noqa: PLC0415 - nor SQLite
 
     words = " ".join(command.split()) if command is not None else None
-    wanted = AuditFilter(since=since, until=until, actor=actor, command=words, limit=limit + 1)
-    with closing(open_desk(load_config(config_path))) as desk:
+    wanted = AuditFilter(
+        since=since,
+        until=until,
+        actor=actor,
+        command=words,
+        limit=limit + 1 if tenant is None else _MOST_ROWS,
+    )
+    config = load_config(config_path)
+    with closing(open_desk(config)) as desk:
         rows = desk.actions(wanted)
+        if tenant is not None:
+            routes = find_tenant(config.list_tenants(), tenant)
+            rows = [row for row in rows if _concerns(desk, row, routes, tenant)]
     if len(rows) > limit:
-        rows = rows[1:]
+        rows = rows[-limit:]
         echo_note(f"only the newest {limit} rows are shown; --limit N shows more")
     merged = merge_rows(rows)
     if as_json:
@@ -94,6 +111,25 @@ def audit_command(
         echo(show_row(row))
     if not merged:
         echo_note("nothing of this is in the audit")
+
+
+def _concerns(desk: Desk, row: Audited, routes: Collection[str], tenant: str) -> bool:
+    """Returns whether all that an action was about is the tenant's: its routes, or mail of them that
+    the spool still has.
+    """
+    from relay.spool.model import Filter  # noqa: PLC0415 - as above
+
+    about = [word for word in row.action.about if not word.startswith("--to ")]
+    names = {*routes, *(f"route {each}" for each in routes), *(f"--route {each}" for each in routes)}
+    names.add(f"--tenant {tenant}")
+    filters = [word for word in about if word.startswith("--")]
+    if filters:  # together they chose the mail: one that names a route of the tenant bounds all
+        return any(word in names for word in filters)
+    ids = [word for word in about if word not in names]
+    if not about or not ids:
+        return bool(about)
+    found = desk.select(Filter(ids=tuple(ids)))
+    return bool(found) and not desk.unknown(ids) and all(each.destination.route in routes for each in found)
 
 
 def build_record(row: Audited) -> dict[str, Any]:

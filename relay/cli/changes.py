@@ -31,6 +31,7 @@ from relay.cli.filters import (
     build_filter,
     filters,
     is_chosen,
+    limit_to_tenant,
     note_unknown_route,
     note_unlooked,
     tell_filter,
@@ -157,6 +158,7 @@ def build_command(change: Change) -> click.Command:
             if is_chosen(chosen):
                 note_unknown_route(view, chosen["route"])
                 wanted = build_filter(ids, limit=_MOST, **chosen)
+                wanted = limit_to_tenant(view, wanted, chosen["tenant"])
                 asked = yes or bool(ids)
                 outcome = _change_found(view, change, wanted, act, asked=asked, yes=yes, silent=as_json)
             else:

@@ -7,9 +7,10 @@ have in common, and how a peer's text is made safe for a terminal. Never changes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import click
@@ -38,6 +39,8 @@ class SpoolView(NamedTuple):
     targets: tuple[Target, ...] = ()
     #: True if the log has hashes in the place of addresses.
     hashes: bool = False
+    #: The names of the routes of each tenant.
+    tenants: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def find_routes(self, paused: Paused | None = None) -> list[str]:
         """The names of all routes: of the configuration, of entries, of pauses and of holds."""
@@ -69,6 +72,7 @@ def open_view(config_path: str | None) -> Iterator[SpoolView]:
                 for route in config.routes
             ),
             config.log.addresses == "hash",
+            config.list_tenants(),
         )
 
 

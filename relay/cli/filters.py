@@ -6,7 +6,8 @@ Owns their words, and what they mean together: finished entries are chosen only 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -53,6 +54,8 @@ def _limited(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
         raise click.BadParameter(f'"{value}" is before all time') from None
 
 
+#: The routes of a tenant before the configuration has said which they are: none.
+_NOT_YET: tuple[str, ...] = ()
 _STATES = click.option(
     "--state",
     "states",
@@ -62,6 +65,7 @@ _STATES = click.option(
     help="queued, leased, held, dead or done; may be given again. Default: all but done.",
 )
 _OTHERS = (
+    click.option("--tenant", metavar="NAME", callback=_said, help="Only routes of this tenant."),
     click.option("--route", metavar="NAME", callback=_said, help="Only this route, by its name."),
     click.option(
         "--reason", metavar="WORD", callback=_said, help='Only reasons that begin so: "connect.", "s3.".'
@@ -105,7 +109,7 @@ def is_chosen(chosen: dict[str, Any]) -> bool:
 def tell_filter(chosen: dict[str, Any]) -> list[str]:
     """The options that were given, as they are written."""
     told = [f"--state {state}" for state in chosen["states"]]
-    names = ("route", "reason", "sender", "recipient")
+    names = ("tenant", "route", "reason", "sender", "recipient")
     told += [f"--{name} {chosen[name]}" for name in names if chosen[name] is not None]
     if chosen["older_than"] is not None:
         told.append(f"--older-than {chosen['older_than']:%Y-%m-%dT%H:%M:%SZ}")
@@ -116,6 +120,7 @@ def build_filter(
     ids: Sequence[str] = (),
     *,
     states: Sequence[str],
+    tenant: str | None,
     route: str | None,
     reason: str | None,
     sender: str | None,
@@ -129,6 +134,7 @@ def build_filter(
         ids=tuple(ids),
         states=tuple(State(state) for state in states) or (() if everything else _OPEN),
         route=route,
+        routes=None if tenant is None else _NOT_YET,
         reason=reason,
         sender=sender,
         recipient=recipient,
@@ -141,6 +147,23 @@ def note_unlooked(view: SpoolView) -> None:
     """Print a note if the last question did not look at all of the spool."""
     if left_out := view.desk.unlooked():
         echo_note(left_out)
+
+
+def limit_to_tenant(view: SpoolView, wanted: Filter, tenant: str | None) -> Filter:
+    """The filter with the routes of the tenant that an option names."""
+    return wanted if tenant is None else replace(wanted, routes=find_tenant(view.tenants, tenant))
+
+
+def find_tenant(tenants: Mapping[str, tuple[str, ...]], name: str) -> tuple[str, ...]:
+    """The routes of a tenant.
+
+    Raises:
+        click.UsageError: there is no such tenant: nobody takes a misspelt one for one without mail.
+    """
+    if name not in tenants:
+        known = ", ".join(sorted(tenants)) or "none (routes[].tenant)"
+        raise click.UsageError(f'no tenant is named "{name}"; there are: {known}')
+    return tenants[name]
 
 
 def note_unknown_route(view: SpoolView, name: str | None) -> None:

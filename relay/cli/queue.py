@@ -29,11 +29,18 @@ from relay.cli.entries import (
     open_view,
     printable,
 )
-from relay.cli.filters import build_filter, filters, is_chosen, note_unknown_route, note_unlooked
+from relay.cli.filters import (
+    build_filter,
+    filters,
+    is_chosen,
+    limit_to_tenant,
+    note_unknown_route,
+    note_unlooked,
+)
 from relay.cli.pages import build_page, build_table
 from relay.cli.records import build_details, build_record
 from relay.cli.summary import summary_command
-from relay.cli.waiting import pause_sentences
+from relay.cli.waiting import limit_paused, pause_sentences
 from relay.errors import RelayError
 from relay.spool.audit import Stage
 from relay.spool.model import Filter, State
@@ -90,9 +97,10 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
     wanted = build_filter(limit=limit + 1, **chosen)
     with open_view(config_path) as view:
         note_unknown_route(view, chosen["route"])
+        wanted = limit_to_tenant(view, wanted, chosen["tenant"])
         entries = view.desk.select(wanted)
         note_unlooked(view)
-        paused = view.desk.paused()
+        paused = limit_paused(view.desk.paused(), wanted.routes)
         cut = len(entries) > limit
         if cut:
             echo_note(f"only the oldest {limit} are listed; --limit N lists more")
@@ -102,7 +110,8 @@ def list_command(config_path: str | None, *, limit: int, as_json: bool, **chosen
             return
         now = datetime.now(UTC)
         lines = [*build_table(entries, now)]
-        totals = ", ".join(f"{count} {state}" for state, count in view.desk.tally(Filter()).items())
+        mine = Filter(routes=wanted.routes)
+        totals = ", ".join(f"{count} {state}" for state, count in view.desk.tally(mine).items())
         if is_chosen(chosen):
             # No second walk over the queue is needed where the first came to its end.
             fit = view.desk.tally(wanted) if cut else Counter(entry.shown_state for entry in entries)

@@ -7,7 +7,7 @@ of days in UTC, which both halves write to the spool once a minute.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import echo, echo_json, json_option
+from relay.cli.filters import find_tenant
 from relay.cli.policy import build_report, build_total
 from relay.cli.report_text import show_report
 from relay.config.load import load_config
@@ -42,24 +43,66 @@ Labels = Mapping[str, int]
     "--day", type=click.DateTime(["%Y-%m-%d"]), metavar="D", help="A day in UTC, as 2026-11-29; today."
 )
 @click.option("--week", is_flag=True, help="The last seven days, today included.")
+@click.option("--tenant", metavar="NAME", help="Only what is counted by route, of this tenant's routes.")
 @json_option
-def report_command(config_path: str | None, day: datetime | None, *, week: bool, as_json: bool) -> None:
+def report_command(
+    config_path: str | None, day: datetime | None, tenant: str | None, *, week: bool, as_json: bool
+) -> None:
     """Say what a day or a week brought: received, refused, delivered, delays, senders, prices."""
     if day is not None and week:
         message = "--day and --week exclude each other: give one of them"
         raise click.UsageError(message)
     config = load_config(config_path)
+    routes = None if tenant is None else find_tenant(config.list_tenants(), tenant)
     until = day.date() if day is not None else datetime.now(UTC).date()
     since = until - timedelta(days=_WEEK - 1) if week else until
     days = {"since": since.isoformat(), "until": until.isoformat()}
     with closing(open_desk(config)) as desk:
         counts, rules = desk.day_counts(**days), desk.policy_counts(**days)
-    report = {**days, **build_day_report(counts, rules, price=config.contact.price_usd)}
+    price = config.contact.price_usd
+    if routes is not None:
+        _tell_tenant(
+            {**days, "tenant": tenant, **build_tenant_report(counts, rules, routes, price=price)}, as_json
+        )
+        return
+    report = {**days, **build_day_report(counts, rules, price=price)}
     if as_json:
         echo_json(report)
         return
     for line in show_report(report):
         echo(line)
+
+
+def _tell_tenant(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        echo_json(report)
+        return
+    delivered = report["delivered"]
+    echo(f"{report['tenant']}, {report['since']} to {report['until']}: {delivered['contacts']} contacts")
+    echo(*(f"  {route}: {number}" for route, number in delivered["routes"].items()))
+    echo(*(f"  {each['rule']} ({each['action']}): {each['mails']}" for each in report["policy"]["rules"]))
+
+
+def build_tenant_report(
+    counts: Sequence[DayCount], rules: Sequence[PolicyCount], routes: Container[str], *, price: float
+) -> dict[str, Any]:
+    """What the counts tell of some routes: contacts and rules of the policy. All else is not counted by
+    route.
+    """
+    contacts = Counter[str]()
+    for each in counts:
+        if each.name == Counted.CONTACT and each.label in routes:
+            contacts[each.label] += each.number
+    met = build_report([each for each in rules if each.route in routes], price=price)
+    return {
+        "price_usd": price,
+        "delivered": {
+            "contacts": contacts.total(),
+            "usd": round(contacts.total() * price, 2),
+            "routes": _sorted(contacts),
+        },
+        "policy": {"rules": met, "total": build_total(met)},
+    }
 
 
 def build_day_report(

@@ -13,8 +13,9 @@ import click
 
 from relay.cli import config_option
 from relay.cli.entries import echo, echo_json, json_option, open_view, printable
+from relay.cli.filters import find_tenant
 from relay.cli.records import build_paused
-from relay.cli.waiting import pause_sentences
+from relay.cli.waiting import limit_paused, pause_sentences
 from relay.spool.model import Backlog, Filter, Paused, State
 from relay.timing import utc_now
 
@@ -24,14 +25,17 @@ _AGES = tuple(timedelta(minutes=5 * 2**step) for step in range(10))
 
 @click.command("summary", short_help="Count what waits by route and age.")
 @config_option
+@click.option("--tenant", metavar="NAME", help="Only routes of this tenant.")
 @json_option
-def summary_command(config_path: str | None, *, as_json: bool) -> None:
+def summary_command(config_path: str | None, tenant: str | None, *, as_json: bool) -> None:
     """Count what waits by route and age, in minutes (as qshape does), and say what stands still."""
     now = utc_now()
     with open_view(config_path) as view:
+        routes = None if tenant is None else find_tenant(view.tenants, tenant)
         backlogs = view.desk.backlog(limits=_AGES, now=view.desk.now())
-        counts = view.desk.tally(Filter())
-        paused = view.desk.paused()
+        backlogs = [each for each in backlogs if routes is None or each.route in routes]
+        counts = view.desk.tally(Filter(routes=routes))
+        paused = limit_paused(view.desk.paused(), routes)
         attended = view.desk.attended()
     if as_json:
         echo_json(_summary_record(backlogs, counts, paused))

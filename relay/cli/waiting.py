@@ -7,7 +7,8 @@ and shortly; `relay queue show` has the whole detail. Never changes anything.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, MutableSet
+from collections.abc import Container, Iterable, Iterator, MutableSet
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -106,6 +107,18 @@ def build_status(
         return due
     head = "is held" if entry.route_hold else "waits" if due == "is due" else f"{due}, and for this"
     return f"{head}: {'; '.join(causes)}"
+
+
+def limit_paused(paused: Paused, routes: Container[str] | None) -> Paused:
+    """The pauses and holds that concern these routes; None for all."""
+    if routes is None:
+        return paused
+    return replace(
+        paused,
+        routes=tuple(each for each in paused.routes if each in routes),
+        holds=tuple(each for each in paused.holds if each.route in routes),
+        standby=tuple(each for each in paused.standby if each in routes),
+    )
 
 
 def pause_sentences(paused: Paused, now: datetime, *, attended: bool = True) -> Iterator[str]:

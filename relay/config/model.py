@@ -33,6 +33,7 @@ from relay.config.events import Events, torn_events
 from relay.config.fleet import Fleet, torn_fleet
 from relay.config.listener import Listener, Tls, doubled_binds
 from relay.config.lists import ListSources, ListUses, read_list_rules
+from relay.config.needs import unmet_needs
 from relay.config.origin import Dns, Identity
 from relay.config.otel import Otel
 from relay.config.policy import LIST, Policy, read_classes
@@ -53,6 +54,7 @@ from relay.config.words import (
     check_match,
     check_prefix,
     check_route_name,
+    check_tenant,
     place_of_instance,
 )
 from relay.contact.limits import EXPIRY_MINUTES, FLOW_ID_CHARACTERS
@@ -160,6 +162,7 @@ class Route(ContactFields):
 
     match: Annotated[tuple[Match, ...], Field(min_length=1)]
     name: str = ""
+    tenant: Annotated[str, AfterValidator(check_tenant)] | Literal[""] = ""
     destination: Address | None = None
     instance_id: InstanceId | None = None
     standby: InstanceId | None = None
@@ -261,6 +264,14 @@ class Config(Section):
         named = (each for route in self.routes for each in (route.instance_id, route.standby) if each)
         return tuple(dict.fromkeys((self.connect.instance_id, *named, *self.connect.instances)))
 
+    def list_tenants(self) -> dict[str, tuple[str, ...]]:
+        """The names of the routes of each tenant."""
+        found: dict[str, tuple[str, ...]] = {}
+        for route in self.routes:
+            if route.tenant:
+                found[route.tenant] = (*found.get(route.tenant, ()), route.name)
+        return found
+
     def torn_quotas(self, home: Quota) -> tuple[str, ...]:
         """The sentences for instances that share a quota and give it different rates, in the account and
         Region of `home`.
@@ -288,7 +299,7 @@ class Config(Section):
         broken = (
             *_doubled_routes(self.routes),
             *doubled_binds(self.listeners),
-            *_unmet_needs(self),
+            *unmet_needs(self.listeners, self.tls, self.server.users_file),
             *_strips_nothing(self),
             *_stands_by_itself(self),
             *_too_slow(self.hooks),
@@ -358,6 +369,7 @@ def _unknown_lists(config: Config) -> Iterator[str]:
 
 
 def _strips_nothing(config: Config) -> Iterator[str]:
+    """The sentences for marks that nobody puts there."""
     for index, route in enumerate(config.routes):
         if (route.strip.subject or route.strip.body) and not config.identity.trusted_relays:
             yield (
@@ -367,6 +379,7 @@ def _strips_nothing(config: Config) -> Iterator[str]:
 
 
 def _stands_by_itself(config: Config) -> Iterator[str]:
+    """The sentences for a standby that is the instance of its own route, and for flows of none."""
     for index, route in enumerate(config.routes):
         own = route.instance_id or config.connect.instance_id
         if route.standby_flows and not route.standby:
@@ -378,23 +391,3 @@ def _stands_by_itself(config: Config) -> Iterator[str]:
                 f'routes[{index}].standby = "{route.standby}": is the instance that the route has already; name '
                 "another, or leave it out"
             )
-
-
-def _unmet_needs(config: Config) -> Iterator[str]:
-    tls = config.tls
-    for index, listener in enumerate(config.listeners):
-        name = f"listeners[{index}]"
-        if listener.tls in ("required", "implicit") and not (tls.certificate and tls.key):
-            yield f'{name}.tls = "{listener.tls}": needs tls.certificate and tls.key; give both'
-        if listener.auth == "none":
-            continue
-        if listener.role != "trusted" or listener.tls == "none":
-            yield f'{name}.auth = "{listener.auth}": needs role = "trusted" and a tls other than "none"'
-        elif config.server.users_file is None:
-            yield f'{name}.auth = "{listener.auth}": needs server.users_file; name the file of logins'
-    if tls.certificate and not tls.key:
-        yield f'tls.certificate = "{tls.certificate}": needs tls.key; give both or neither'
-    if tls.more and not tls.certificate:
-        yield "tls.more: needs tls.certificate and tls.key, the certificate of all other names; give both"
-    if tls.key and not tls.certificate:
-        yield f'tls.key = "{tls.key}": needs tls.certificate; give both or neither'

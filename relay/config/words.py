@@ -270,6 +270,11 @@ check_route_name = fits(
     "is no name of a route; use letters, digits and @._*+-, 100 at most",
 )
 
+check_tenant = fits(
+    r"[a-z0-9][a-z0-9._-]{0,31}",
+    "is no name of a tenant; use lower-case letters, digits, . _ and -, 32 at most",
+)
+
 
 check_topic = fits(
     r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}",

@@ -34,6 +34,7 @@ from relay.daemon.sockets import name_of, open_all
 from relay.daemon.vigil import Vigil
 from relay.daemon.web_keeper import WebKeeper
 from relay.errors import ConfigError
+from relay.telemetry.metrics import name_tenants
 from relay.timing import is_set_within
 from relay.vocabulary import PLACES_TAKEN
 
@@ -232,6 +233,7 @@ class Supervisor:
     def _remember_files(self) -> None:
         """Keep the included files that are in force, for a start with a broken one."""
         telemetry.config_files_kept(sentences=self._loaded.kept)
+        name_tenants(self._config.list_tenants())
         if not remember(self._config.data_dir, self._loaded.texts):
             telemetry.spool_failed(where="config.included", why="included.json cannot be written")
 

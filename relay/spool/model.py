@@ -259,6 +259,8 @@ class Filter:
     #: States as an operator sees them: `Entry.shown_state`.
     states: tuple[State, ...] = ()
     route: str | None = None
+    #: Any of these routes; None for all. Without one in it nothing fits.
+    routes: tuple[str, ...] | None = None
     #: The beginning of a reason word.
     reason: str | None = None
     #: An address, "@domain", "local-part@", or else a part of an address, in angle brackets or not; without

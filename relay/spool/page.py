@@ -83,6 +83,8 @@ class EntryQuery:
     #: As an operator sees them: `Entry.shown_state`.
     states: tuple[State, ...] = ()
     route: str = ""
+    #: As in `Filter`.
+    routes: tuple[str, ...] | None = None
     #: The beginning of a reason word, that of the route's hold where the entry has none of its own.
     reason: str = ""
     #: A class and a code of a risk, which are known from the first outcome on.

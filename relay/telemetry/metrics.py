@@ -7,7 +7,7 @@ step from nothing to 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram, Metric, disable_created_metrics, generate_latest
@@ -138,6 +138,9 @@ LOOP_LAG = Known("relay_loop_lag_seconds", "The longest lag of the event loop wi
 EVENTS_TOLD = Counter("relay_events", "Events by what became of a try to tell them.", ["outcome"])
 EVENTS_WAITING = Known("relay_events_waiting", "Events that wait to be told.")
 EVENTS_DEAD = Known("relay_events_given_up", "Events that were given up, and wait for a person.")
+ROUTE_TENANT = Gauge(
+    "relay_route_tenant", "1 for each route with a tenant, to join other metrics by.", ["route", "tenant"]
+)
 FILES_KEPT = Known(
     "relay_config_files_kept",
     "Included files that are wrong: each stays at its last good version, or left out.",
@@ -213,6 +216,14 @@ def begin_web() -> None:
         WEB_REQUESTS.labels(status)
     for result in ("good", "wrong", "put-off"):
         WEB_LOGINS.labels(result)
+
+
+def name_tenants(tenants: Mapping[str, Iterable[str]]) -> None:
+    """Show whose each route is, as the configuration in force has it."""
+    ROUTE_TENANT.clear()
+    for tenant, routes in tenants.items():
+        for route in routes:
+            ROUTE_TENANT.labels(route, tenant).set(1)
 
 
 def begin_deliverer(routes: Iterable[str]) -> None:

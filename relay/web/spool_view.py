@@ -59,6 +59,8 @@ class SpoolView(PageView):
     async def list(self, query: Query) -> RowPage:
         """The rows that fit."""
         wanted = build_query(query)
+        if query.tenant:
+            wanted = replace(wanted, routes=self._config.list_tenants().get(query.tenant, ()))
         return await self._desks.ask(lambda desk: build_page(desk.page(wanted), since=query.since))
 
     async def routes(self) -> Sequence[str]:

@@ -80,6 +80,8 @@ class Query:
     #: As an operator sees them: `Entry.shown_state`.
     states: tuple[State, ...] = ()
     route: str = ""
+    #: A tenant of the configuration: its routes alone.
+    tenant: str = ""
     #: The beginning of a reason word.
     reason: str = ""
     #: A word of `relay.vocabulary.Classification`.

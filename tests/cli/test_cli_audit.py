@@ -23,7 +23,7 @@ from relay.faults import VARIABLE, arm_fault
 AUDITED = {
     "queue retry", "queue hold", "queue release", "queue reroute", "queue drop", "queue export", "list add",
     "list remove", "passwd", "alarms test", "check", "erase", "replay", "backup", "restore", "pause", "resume",
-    "fleet import", "route switch",
+    "fleet import", "route switch", "events retry",
 }  # fmt: skip
 #: All others, and why the audit has nothing of them.
 OTHERS = {
@@ -41,6 +41,7 @@ OTHERS = {
     "audit": "shows the audit",
     "tail": "shows no content",
     "route list": "shows no content",
+    "events status": "shows numbers",
     "fleet create": "makes the table in which the audit will lie",
     "fleet check": "shows what is missing",
     "fleet status": "shows numbers",

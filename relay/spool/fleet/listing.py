@@ -236,6 +236,8 @@ def _fits(wanted: Filter) -> Callable[[Found], bool]:
         tests.append(lambda each: each.shown_state in wanted.states)
     if wanted.route is not None:
         tests.append(lambda each: each.entry.destination.route == wanted.route)
+    if (routes := wanted.routes) is not None:
+        tests.append(lambda each: each.entry.destination.route in routes)
     if (reason := wanted.reason) is not None:
         tests.append(lambda each: shown_reason(each).startswith(reason))
     if wanted.sender in {"", "<>"}:

@@ -22,6 +22,7 @@ def fits(wanted: EntryQuery) -> Callable[[Found], bool]:
         return (
             (not wanted.states or each.shown_state in wanted.states)
             and wanted.route in ("", each.entry.destination.route)
+            and (wanted.routes is None or each.entry.destination.route in wanted.routes)
             and shown_reason(each).startswith(wanted.reason)
         )
 

@@ -182,6 +182,7 @@ class Pages:
                 for state, reason, hint in (await self._figures.look()).entries
                 if state in wanted.states
                 and wanted.route in ("", hint.route)
+                and (wanted.routes is None or hint.route in wanted.routes)
                 and reason.startswith(wanted.reason)
                 and (place := _place_at(hint.key)) < before
             ),

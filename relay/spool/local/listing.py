@@ -91,6 +91,9 @@ def _conditions(connection: apsw.Connection, wanted: Filter) -> tuple[list[str],
     if wanted.route is not None:
         conditions.append("e.route = ?")
         values.append(wanted.route)
+    if wanted.routes is not None:
+        conditions.append("e.route IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(wanted.routes))
     if wanted.reason is not None:
         conditions.append(f"substr({SHOWN_REASON}, 1, length(?)) = ?")
         values += [wanted.reason] * 2

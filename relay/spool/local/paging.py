@@ -105,6 +105,8 @@ class Search:
         wanted = self.wanted
         if wanted.route:
             self._add("e.route = ?", wanted.route)
+        if wanted.routes is not None:
+            self._add("e.route IN (SELECT value FROM json_each(?))", json.dumps(wanted.routes))
         if wanted.reason:
             self._add(f"substr({SHOWN_REASON}, 1, length(?)) = ?", wanted.reason, wanted.reason)
         if wanted.classification:
