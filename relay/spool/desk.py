@@ -187,7 +187,7 @@ class Desk(Protocol):
 
     def accepted(self, *, since: datetime) -> int:
         """The number of mails of the spool that were accepted since this instant of its clock; at most a
-        million are counted, in a fleet a thousand.
+        million are counted, in a fleet a thousand, and none while S3 is away.
         """
 
     def reasons(self) -> Mapping[State, Mapping[str, int]]:

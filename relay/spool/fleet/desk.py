@@ -31,7 +31,7 @@ from relay.spool.fleet.octets import open_raw
 from relay.spool.fleet.paging import Pages
 from relay.spool.fleet.running import key_of
 from relay.spool.fleet.store import Store
-from relay.spool.fleet.walk import Walk
+from relay.spool.fleet.walk import Walk, unless_away
 from relay.spool.model import (
     HOLDABLE,
     RELEASABLE,
@@ -289,7 +289,7 @@ class FleetDesk(Desk):
         return self._ask(self._pages.list_thread(message_ids, contact_id=contact_id, limit=limit))
 
     def accepted(self, *, since: datetime) -> int:
-        return self._ask(self._walk.count(since=to_microseconds(since)))
+        return self._ask(unless_away(self._walk.count(since=to_microseconds(since)), 0))
 
     def reasons(self) -> Mapping[State, Mapping[str, int]]:
         return self._ask(self._figures.look()).reasons()

@@ -20,7 +20,7 @@ from relay.spool.fleet.control import Control
 from relay.spool.fleet.listing import MOST
 from relay.spool.fleet.store import Store
 from relay.spool.fleet.turns import Waiting
-from relay.spool.fleet.walk import Walk
+from relay.spool.fleet.walk import Walk, unless_away
 from relay.spool.model import BY_POLICY, State
 from relay.spool.records import from_microseconds
 
@@ -87,7 +87,9 @@ class Figures:
         near an end of a queue, which each outcome is.
         """
         looked, rows, self._last = await asyncio.gather(
-            control.look(self._store), audit.find_last(self._store), self._find_last()
+            control.look(self._store),
+            audit.find_last(self._store),
+            unless_away(self._find_last(), self._last),
         )
         ends = await asyncio.gather(*(self._ends(name) for name in _list_queues(looked)))
         told = repr((looked.paused, sorted(looked.routes), rows, self._last, ends))

@@ -14,6 +14,7 @@ from relay.message.glimpse import glimpse_header
 from relay.spool.fleet import tables
 from relay.spool.fleet.records import MailRecord
 from relay.spool.fleet.store import Store
+from relay.spool.fleet.walk import unless_away
 from relay.spool.page import Head
 
 #: Octets of a mail that are read: a header is rarely longer, and From and Subject stand before its end.
@@ -38,9 +39,11 @@ class Heads:
         return mail.spool_id in self._known
 
     async def read_all(self, mails: Sequence[MailRecord]) -> dict[str, Head]:
-        """The looks at these mails, by their ids. Mails whose octets are gone are left out."""
+        """The looks at these mails, by their ids. Mails whose octets are gone are left out, and
+        all that cannot be read now.
+        """
         each = {mail.spool_id: mail for mail in mails}
-        found = await asyncio.gather(*(self._read(mail) for mail in each.values()))
+        found = await asyncio.gather(*(unless_away(self._read(mail), None) for mail in each.values()))
         return {key: head for key, head in zip(each, found, strict=True) if head is not None}
 
     async def _read(self, mail: MailRecord) -> Head | None:

@@ -11,7 +11,7 @@ from relay.spool.fleet.listing import Found, paths_of, shown_reason
 from relay.spool.fleet.rows import Described
 from relay.spool.page import EntryQuery, fold
 
-#: The least characters of a contact id that is found by its beginning.
+#: The least characters of an id that is found by its beginning.
 _ID_CHARACTERS = 6
 
 
@@ -44,10 +44,12 @@ def fits_shown(wanted: EntryQuery, row: Described) -> bool:
 
 
 def fits_text(words: Sequence[str], row: Described, heads: Mapping[str, str]) -> bool:
-    """Returns whether each word stands in the text of an entry, or the only one begins its contact id."""
+    """Returns whether each word stands in the text of an entry, or the only one begins an id of it."""
     entry = row.found.entry
     may_be_id = len(words) == 1 and len(words[0]) >= _ID_CHARACTERS
-    if may_be_id and entry.contact_id and fold(entry.contact_id).startswith(words[0]):
+    if may_be_id and any(
+        fold(each).startswith(words[0]) for each in (entry.reference, entry.contact_id or "")
+    ):
         return True
     text = row.words or _build_text(row.found, heads)
     return all(word in text for word in words)

@@ -23,7 +23,7 @@ from relay.spool.fleet.matching import fits, fits_shown, fits_text
 from relay.spool.fleet.records import join
 from relay.spool.fleet.rows import Described, read_described
 from relay.spool.fleet.store import Store
-from relay.spool.fleet.walk import Walk, is_id
+from relay.spool.fleet.walk import Walk, is_id, unless_away
 from relay.spool.ids import build_reference, split_id, time_of
 from relay.spool.model import State
 from relay.spool.page import EntryPage, EntryQuery, Listed
@@ -157,11 +157,10 @@ class Pages:
             return []
         spool_id, number = split_id(words[0].upper())
         if spool_id.isascii() and spool_id.isalnum():
-            ids = await self._walk.begin_with(spool_id)
-            if number is not None:
-                ids = [each for each in ids if each == spool_id]
+            found = await unless_away(self._walk.begin_with(spool_id), [])
+            ids = [each for each in found if is_id(each) and (number is None or each == spool_id)]
             if ids:
-                return [(each, number) for each in ids if is_id(each)]
+                return [(each, number) for each in ids]
         return await self._find_contact(words[0])
 
     async def _find_contact(self, word: str) -> list[tuple[str, int | None]]:

@@ -7,13 +7,17 @@ mails are few. No index has finished mail, so nothing is paid for it until someb
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
+from relay.errors import SpoolSickError
 from relay.spool.fleet import tables
 from relay.spool.fleet.store import Store
 from relay.spool.ids import MARK_LENGTH, build_time, mark_of, time_of
+
+Answer = TypeVar("Answer")
 
 #: Keys that one question lists (API reference, ListObjectsV2).
 MOST_KEYS: Final = 1_000
@@ -22,6 +26,8 @@ _FIRST: Final = 600_000_000
 _LEAST: Final = 1_000
 _FACTOR: Final = 4
 _FEW: Final = MOST_KEYS // _FACTOR
+#: Seconds for which a page waits for what it can do without.
+_PATIENCE_SECONDS: Final = 2.0
 #: Sorts behind every id.
 _LAST: Final = "\x7f"
 
@@ -111,6 +117,15 @@ class Walk:
     def _read(self, keys: list[str]) -> list[str]:
         """The ids of these keys. What is no id of ours stays a place in the order, and names no mail."""
         return [key.removeprefix(self._prefix) for key in keys]
+
+
+async def unless_away(question: Awaitable[Answer], default: Answer) -> Answer:
+    """The answer of S3 to a question that the page can do without; the default while S3 is away or slow."""
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await question
+    except (SpoolSickError, TimeoutError):
+        return default
 
 
 def is_id(word: str) -> bool:
