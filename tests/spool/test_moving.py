@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import closing
 
 import apsw
 import pytest
-from spool_helpers import build_submission, tables_of
+from spool_helpers import NOW, build_submission, tables_of
 
-from relay.errors import SpoolUnfitError
+from relay.errors import SpoolBusyError, SpoolUnfitError
 from relay.spool.local import arriving, leaving
 from relay.spool.local.leaving import Leaving
 from relay.spool.local.moving import Moving
 from relay.spool.local.rows import ENTRY_COLUMNS
 from relay.spool.local.schema import MIGRATIONS
-from relay.spool.opening import find_unfit, open_intake
+from relay.spool.model import Filter
+from relay.spool.opening import find_unfit, open_desk, open_intake
 from relay.timing import MACHINE
 
 #: Tables whose rows move, each with the columns that do not, and why.
@@ -124,3 +126,20 @@ async def test_log_of_the_database_stays_short(config):
     spool.unmark()
     spool.close()
     assert find_unfit(config) == ()
+
+
+async def test_spool_is_changed_by_nobody_while_its_mail_moves(config):
+    """A change beside a move is refused, because the move may have read the mail already. What it has left
+    may be changed.
+    """
+    intake = open_intake(config)
+    mail = build_submission(intake.new_id())
+    await intake.put(mail)
+    await intake.close()
+    spool = open_moving(config)
+    with closing(open_desk(config)) as desk:
+        with pytest.raises(SpoolBusyError, match="is moving at this moment, to a-table"):
+            desk.drop([mail.spool_id], now=NOW)
+        assert len(desk.select(Filter())) == 1
+        spool.close()
+        assert desk.drop([mail.spool_id], now=NOW).count == 1

@@ -27,6 +27,7 @@ from relay.spool.local.database import check_current, check_in_place
 from relay.spool.local.erasing import Erasing
 from relay.spool.local.errors import translated
 from relay.spool.local.listing import Named, find_named, sort_named
+from relay.spool.local.moving import check_settled
 from relay.spool.local.outcomes import remember
 from relay.spool.local.questions import LocalQuestions
 from relay.spool.local.raw import remove_raw
@@ -327,6 +328,7 @@ class LocalDesk(LocalQuestions, Desk):
 
         Raises:
             SpoolOlderError: the spool belongs to an older relay: it can be read, but not changed.
+            SpoolBusyError: its mail is moving at this moment.
         """
 
         def run() -> Answer:
@@ -334,6 +336,7 @@ class LocalDesk(LocalQuestions, Desk):
                 check_current(self._connection, self._layout.database)
             with self._told(), self._write_lock.transaction(self._connection):
                 check_current(self._connection, self._layout.database)
+                check_settled(self._layout)  # within the lock that a move takes before it reads
                 return change()
 
         return self._reserve.pay(run)

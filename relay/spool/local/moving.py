@@ -22,7 +22,7 @@ from relay.spool.audit import Stage
 from relay.spool.local import actions, clock
 from relay.spool.local.database import Readers, WriteLock, close_database, open_database, query
 from relay.spool.local.errors import translated
-from relay.spool.local.health import receiver_runs
+from relay.spool.local.health import deliverer_runs, receiver_runs
 from relay.spool.local.layout import FILE_MODE, Layout, lock_file, sync_folder
 from relay.timing import Clocks
 
@@ -63,6 +63,20 @@ def tell_moving(layout: Layout) -> str:
         f"data_dir = {show(str(layout.data_dir))}: mail of this spool is moving, {mark}, and may be there already; "
         f"finish that: {command} {layout.data_dir}"
     )
+
+
+def check_settled(layout: Layout) -> None:
+    """Check that no command moves the mail of a spool at this moment: a change of what has been read already
+    would be lost. What a move has left may be changed.
+
+    Raises:
+        SpoolBusyError: one does.
+    """
+    mark = read_mark(layout)
+    if mark and deliverer_runs(layout.data_dir):
+        raise SpoolBusyError(
+            f"mail of {layout.data_dir} is moving at this moment, {mark}; try again when that has ended"
+        )
 
 
 def lock_delivery(layout: Layout) -> int:
