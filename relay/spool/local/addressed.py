@@ -41,10 +41,21 @@ def note(connection: apsw.Connection, entry_id: int) -> None:
         )
 
 
-def rename(connection: apsw.Connection, spool_id: str, *, accepted_at: int, names: Iterable[str]) -> None:
-    """Have a mail stand in the index under these names alone."""
+def rename(
+    connection: apsw.Connection,
+    spool_id: str,
+    *,
+    accepted_at: int,
+    old: Iterable[str],
+    names: Iterable[str] = (),
+) -> None:
+    """Have a mail stand in the index under these names, and under the old ones no more."""
     day = accepted_at // DAY_MICROSECONDS
-    connection.execute("DELETE FROM addressed WHERE day = ? AND spool_id = ?", (day, spool_id))
+    # By whole keys: a day of the index may have a million rows.
+    connection.executemany(
+        "DELETE FROM addressed WHERE day = ? AND address = ? AND spool_id = ?",
+        ((day, key_of(each), spool_id) for each in old),
+    )
     connection.executemany(
         "INSERT OR IGNORE INTO addressed (day, address, spool_id) VALUES (?, ?, ?)",
         ((day, key_of(name), spool_id) for name in names),

@@ -218,7 +218,7 @@ def erase_mail(connection: apsw.Connection, spool_id: str, *, key: bytes, at: in
                 number,
             ),
         )
-        addressed.rename(connection, spool_id, accepted_at=accepted_at, names=names)
+        addressed.rename(connection, spool_id, accepted_at=accepted_at, old=written, names=names)
     return remove_entries(connection, [row[:2] for row in rows]), len(records)
 
 

@@ -148,11 +148,11 @@ def _expire_erased(connection: apsw.Connection, *, now: datetime, window_hours: 
     rows = query(
         connection,
         "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger "
-        "WHERE erased_at IS NOT NULL AND accepted_at < ? LIMIT ?) RETURNING spool_id, accepted_at",
+        "WHERE erased_at IS NOT NULL AND accepted_at < ? LIMIT ?) RETURNING spool_id, accepted_at, author",
         (to_microseconds(now - kept), STEP),
     )
-    for spool_id, accepted_at in rows:
-        addressed.rename(connection, spool_id, accepted_at=accepted_at, names=())
+    for spool_id, accepted_at, author in rows:
+        addressed.rename(connection, spool_id, accepted_at=accepted_at, old=[author] if author else [])
     return len(rows)
 
 
