@@ -86,8 +86,8 @@ def _tell_tenant(report: dict[str, Any], as_json: bool) -> None:
 def build_tenant_report(
     counts: Sequence[DayCount], rules: Sequence[PolicyCount], routes: Container[str], *, price: float
 ) -> dict[str, Any]:
-    """What the counts tell of some routes: contacts and rules of the policy. All else is not counted by
-    route.
+    """The report of some routes, as far as the counts tell of them: contacts and rules of the policy. All
+    else is not counted by route.
     """
     contacts = Counter[str]()
     for each in counts:
