@@ -62,7 +62,8 @@ class Nodes:
     def leader(self) -> Daemon | None:
         """The node that delivers now, as its own log says; None while nobody does."""
         for node in self.alive():
-            told = [line["event"] for line in node.events if line.get("event") in ("fleet.led", "fleet.lost")]
+            words = ("fleet.led", "fleet.lost", "fleet.resigned")
+            told = [line["event"] for line in node.events if line.get("event") in words]
             if told and told[-1] == "fleet.led":
                 return node
         return None
