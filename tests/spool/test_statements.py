@@ -24,6 +24,7 @@ from relay.errors import LeaseLostError
 from relay.spool.action import Action, Via
 from relay.spool.audit import AuditFilter
 from relay.spool.change import Target
+from relay.spool.feed import Refusal
 from relay.spool.local.database import open_database, query
 from relay.spool.model import DayCount, Filter, PolicyCount, PolicyHold, State
 from relay.spool.opening import find_clock_step, open_intake
@@ -48,6 +49,7 @@ WALKS = {
     "listing.select": "a person filters by what has no index",
     "search.trace": "the entries that were found, a thousand at most",
     "figures.count_contacts": "the contacts of a minute",
+    "control.switch": "the waiting entries of one route, once, for a person who switches it",
     "erasure._walk": "5,000 rows for a person who erases, beside those who write",
 }
 #: Plans that read a whole table or sort, by function, and why they may.
@@ -59,6 +61,7 @@ PLANS = {
     "days.forget_domain": "the counts of a year, once for a person who is erased, and the only one of a domain",
     "erasure._find_named": "sorts the mails of one contact",
     "erasure.needles_of": "sorts the addresses of one mail",
+    "feed.settle": "sorts the events that were given up, 10,000 at most, when one more is",
     "claims.find_probes": "sorts ten rows of an array",
     "claims._queued": "sorts the few probes of a claim",
     "claims._read": "sorts the entries of one claim",
@@ -177,6 +180,7 @@ async def receive(intake) -> list[str]:
     assert (await intake.put(build_submission(intake.new_id(), body=b"twice", message_id="<t@x>"))).duplicate
     assert intake.room(1_000)
     assert not intake.paused()
+    intake.note_refusals([Refusal(NOW, "s", "r1", "i", "policy.virus")])
     await intake.probe()
     return ids
 
@@ -222,12 +226,16 @@ async def deliver(outbox) -> tuple[str, str]:
     await outbox.begin_sending(doubtful, token="v", now=at - timedelta(days=30))
     shown = Shown(document=b"{}", classification="bulk", marks="", words="")
     await outbox.hold(doubtful, reason="class.bulk", detail="", shown=shown, now=at)
+    await outbox.keep_feed(wanted=True)
     await outbox.bury(entries.pop(), reason="r", detail="", afresh=True, settled=True, now=at)
     await outbox.look_at_clock()
     await outbox.claim(now=later(3600), limit=8, lease_seconds=60)  # leases have ended
     await outbox.paused()
     await outbox.add_counts([PolicyCount("2026-11-29", "spf.fail", "tag", False, "r1", "x.example", 1)])
     await outbox.add_counts([DayCount("2026-11-29", "received", "x.example", 1)])
+    told = [event.number for event in await outbox.pending_feed(now=at, limit=9)]
+    await outbox.settle_feed(sent=[], failed=told, max_tries=1, now=at)
+    await outbox.measure_feed()
     return doubtful.reference, redacted.reference
 
 
@@ -281,6 +289,9 @@ def operate(desk, ids) -> None:
     desk.backlog(limits=(timedelta(hours=1),), now=at)
     desk.pause("route r2", now=at)
     desk.resume("route r2")
+    for standby in (True, False):
+        desk.switch("r2", standby=standby, leaving="i", now=at)
+    desk.retry_feed()
     desk.paused()
     desk.routes()
     for asked in (
