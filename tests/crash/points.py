@@ -10,8 +10,8 @@ from harness import ROOT
 #: Steps that no daemon of the campaign passes: nothing there renews a lease, because an attempt is shorter
 #: than one; what the rules did is counted once a minute; a backup and its restoring are struck by
 #: tests/spool/test_backup.py, and those of a fleet by tests/spool/fleet; rows of the audit are marked as told
-#: within seconds of what a person did, at no step of its own; the journal is in use by nobody yet, and struck
-#: by tests/spool/journal.
+#: within seconds of what a person did, at no step of its own; nobody is told of events there; the journal is
+#: in use by nobody yet, and struck by tests/spool/journal.
 NOT_IN_THE_DAEMON = frozenset(
     {
         "spool.renew.committed",
@@ -36,6 +36,10 @@ NOT_IN_THE_DAEMON = frozenset(
         "fleet.import.removed",
         "fleet.import.remembered",
         "fleet.import.empty",
+        "fleet.export.written",
+        "fleet.export.removed",
+        "fleet.export.empty",
+        "spool.feed.committed",
     }
 )
 
