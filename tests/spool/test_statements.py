@@ -253,6 +253,7 @@ async def sweep(outbox) -> None:
         )
         after = aged.after
     await outbox.make_room()
+    await outbox.keep_feed(wanted=False)
 
 
 def operate(desk, ids) -> None:
