@@ -23,7 +23,7 @@ from relay.faults import VARIABLE, arm_fault
 AUDITED = {
     "queue retry", "queue hold", "queue release", "queue reroute", "queue drop", "queue export", "list add",
     "list remove", "passwd", "alarms test", "check", "erase", "replay", "backup", "restore", "pause", "resume",
-    "fleet import", "route switch", "events retry",
+    "fleet import", "fleet export", "route switch", "events retry",
 }  # fmt: skip
 #: All others, and why the audit has nothing of them.
 OTHERS = {
