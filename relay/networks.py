@@ -86,10 +86,11 @@ def believe_address(told: str, teller: str) -> str:
     """The address of a client as a proxy or a mail server in front tells it. A loopback address is the
     teller's own machine, and ours only where the teller is on it: from elsewhere, the client is the teller.
     """
-    return teller if _is_loopback(told) and not _is_loopback(teller) else told
+    return teller if is_loopback(told) and not is_loopback(teller) else told
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Returns whether a text is an address of the machine itself."""
     try:
         return parse_address(address).is_loopback
     except ValueError:

@@ -5,7 +5,6 @@ Owns `[events]` (docs/events.md). Never shows the secret.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, Field
 from relay.config.alarms import decode_secret
 from relay.config.section import Section
 from relay.config.words import check_url, fits
+from relay.networks import is_loopback
 
 #: A bus by its name or its ARN (EventBridge API, PutEventsRequestEntry: EventBusName).
 _check_bus = fits(
@@ -26,11 +26,7 @@ _check_bus = fits(
 def _check_safe_url(value: str) -> str:
     """The URL of a webhook: https, or http on this machine."""
     parts = urlsplit(check_url(value))
-    try:
-        is_near = ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        is_near = False
-    if parts.scheme != "https" and not is_near:
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ValueError('is not encrypted; write it like "https://events.example.com/relay"')
     return value
 

@@ -122,8 +122,9 @@ def test_commands_have_one_way_to_the_terminal():
     allowed = {
         "entries.py",  # the way itself
         "__init__.py",  # errors, before anything else is imported; written out there
-        "check.py",  # a coloured word before a written-out sentence
         "explain.py",  # JSON, written out there
+        "findings.py",  # a coloured word before a written-out sentence
+        "fleet.py",  # JSON of words of our own
         "init.py",  # no peer has said anything; what stood in a file is written out there
         "live.py",  # a line is flushed at once; written out there
         "progress.py",  # the title of a task, and a number

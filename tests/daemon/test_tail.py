@@ -56,6 +56,8 @@ def test_sessions_of_all_receivers_are_shown(daemon):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has them ignore it, and all that they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
         )
         for more in ((), ("--json", "--rcpt", "@elsewhere.example", "--peer", "127.0.0.0/8"))
     ]

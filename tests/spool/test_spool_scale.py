@@ -109,7 +109,7 @@ WORK = {
     "expire ledger": lambda c: retention.expire_ledger(c, now=NOW + timedelta(days=200), window_hours=1),
     "find": lambda c: listing.find_named(c, ["x", "x.1"]),
     "trace id": lambda c: search.trace(view(c), "0ABCDEFGHJK12345", limit=9),
-    "remembered": lambda c: search.remembered(c, "<1@x>", limit=9),
+    "remembered": lambda c: search.remembered(c, "<1@x>", limit=9, key=None),
     "list": lambda c: listing.select(view(c), Filter()),
     "count": lambda c: listing.count(view(c), Filter()),
     "history": lambda c: search.history(c, 1),
