@@ -20,7 +20,7 @@ from relay.auth.iprev import IprevResult
 from relay.auth.spf_result import SpfIdentity, SpfResult
 from relay.auth.words import Result, show
 
-#: What `show` leaves plain and RFC 2045 §5.1 does not: a token has no slash.
+#: Characters that `show` leaves plain and RFC 2045 §5.1 does not: a token has no slash.
 _NO_TOKEN = re.compile(r"[/]")
 _LONGEST_REASON = 400  # with each character escaped, still within the 998 of a line (RFC 5322 §2.1.1)
 AnyResult = SpfResult | DkimResult | ArcResult | DmarcResult | IprevResult | DnsblResult

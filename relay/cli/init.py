@@ -24,7 +24,7 @@ from relay.setup.advice import list_advice
 from relay.setup.answers import Answers, build_config, build_environment, build_text, find_mistakes
 from relay.terminal import write_out
 
-# What is asked on a terminal, in order, where the option was not given.
+# The questions on a terminal, in order, where the option was not given.
 _QUESTIONS = (
     ("hostname", "Name of this server, as in its MX record and certificate"),
     ("addresses", "Addresses that take mail, with blanks between them (@example.com: all of a domain)"),

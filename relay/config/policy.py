@@ -29,7 +29,7 @@ RISK_RULES = tuple(f"risk.{code}" for code in RiskCode)
 RULES = ORIGIN_RULES + CLASS_RULES + RISK_RULES
 #: The beginning of a rule for a list of the configuration; its name follows.
 LIST = "list."
-#: What each preset asks for; what it does not name is accepted.
+#: The rules of each preset; mail that meets none of them is accepted.
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "inform": {},
     "protect": {"dmarc.reject": "reject", "dmarc.quarantine": "tag", "virus": "reject", "spam": "tag"},

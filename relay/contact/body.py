@@ -32,7 +32,7 @@ from relay.vocabulary import Rung
 
 HTML = "text/html"
 PLAIN = "text/plain"
-#: What mail programs write in the text for a picture in the HTML: "[cid:image001.png]", "[image: photo.jpg]".
+#: Words of mail programs in the text for a picture in the HTML: "[cid:image001.png]", "[image: photo.jpg]".
 _PLACEHOLDER = re.compile(
     r"\[(?:cid|image|inline image|bild|imagen|immagine|img|logo)\b[^\]\n]{0,200}\]|\ufffc", re.IGNORECASE
 )

@@ -107,7 +107,7 @@ def read_bounce(message: Message) -> Bounce:
     about = [group for group in groups if "final-recipient" in group or "original-recipient" in group]
     about.sort(key=lambda group: group.get("action", "failed").strip().lower() != "failed")
     ids = _read_ids(message, text)
-    # What is quoted of the reply below tells of other people.
+    # The quoted words of the reply below tell of other people.
     quoted = _QUOTED_ID.search(text)
     text = text if quoted is None else text[: quoted.start()]
     if about:

@@ -76,7 +76,7 @@ class Plan:
     #: The S3 key of the untouched mail; None when it is not stored.
     original_key: str | None
     attributes: Mapping[str, str]
-    #: What an agent sees of the contact in a list; "" for none. The same of `description`.
+    #: The name that an agent sees of the contact in a list; "" for none. The same of `description`.
     name: str = ""
     description: str = ""
     #: By name: "Type" and "Value", as the request has them.

@@ -28,7 +28,7 @@ _INNER_COMMENT = re.compile(r"\([^()]*+\)")
 #: An encoded word: its commas and semicolons are letters of a name. One with an address is read as text.
 _ENCODED = re.compile(r"=\?[^\s?=]{1,64}\?[bBqQ]\?[^?<>@]*+\?=")
 _SCHEME = re.compile(r"(?:mailto|smtp):", re.IGNORECASE)
-#: What people put around an address in place of angle brackets.
+#: Marks that people put around an address in place of angle brackets.
 _PAIRS = frozenset(
     {("'", "'"), ("[", "]"), ("{", "}"), ('"', '"'), ("«", "»"), ("\u2018", "\u2019"), ("\u201c", "\u201d")}
 )

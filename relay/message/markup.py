@@ -177,7 +177,7 @@ class Scanner:
         stop = self._tag_end(found.end())
         if stop < 0:
             # Browsers drop an unfinished tag and everything after it; an agent should see it.
-            # What that tag opens is closed with it: else "<style" would hide what follows.
+            # The element that the tag opens is closed with it: else "<style" would hide what follows.
             opened = f"</{name}>" if after != "/" and name in _CLOSERS else ""
             self.closer = ('">' if self._exhausted else ">") + opened
             yield Token(Kind.TEXT, "", source[start:])

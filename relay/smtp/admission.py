@@ -67,7 +67,7 @@ class Admission:
         #: The address under which the session is counted; "" once it no longer is.
         self._counted_as = ""
         self._proved = False
-        #: Whether the session may have one of the places that are kept.
+        #: True if the session may have one of the places that are kept.
         self.known = False
         #: The instant on the loop's clock after which `expire` is called.
         self.deadline = NEVER

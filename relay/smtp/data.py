@@ -63,7 +63,7 @@ class ChunkReader:
         self.refusal = refusal
         self._left = size
         self.size = size
-        #: Whether the chunk has no octets, and so has ended already.
+        #: True if the chunk has no octets, and so has ended already.
         self.empty = size == 0
         self.last = last
 

@@ -94,7 +94,7 @@ class Path(NamedTuple):
     domain: str
     #: The parameters, undecoded.
     parameters: bytes
-    #: Whether only the lenient reading found the path.
+    #: True if only the lenient reading found the path.
     sloppy: bool
 
     @property

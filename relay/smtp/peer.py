@@ -58,7 +58,7 @@ class PeerState:
         self.port = port
         #: None until the peer has given its name.
         self.helo: str | None = None
-        #: Whether the name came by EHLO or LHLO.
+        #: True if the name came by EHLO or LHLO.
         self.extended = False
         self.tls: str | None = None
         #: The login, or the name of the client's certificate.

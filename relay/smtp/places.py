@@ -27,7 +27,7 @@ _CALM_SECONDS = 2.0
 class Sitting(Protocol):
     """A session, as far as places are concerned with it."""
 
-    #: Whether the session may have one of the places that are kept.
+    #: True if the session may have one of the places that are kept.
     known: bool
 
     def idle_since(self) -> float:
@@ -45,9 +45,9 @@ class Places:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        #: Whether a peer may be silent for seconds only.
+        #: True if a peer may be silent for seconds only.
         self.stressed = False
-        #: Whether newcomers find no free place.
+        #: True if newcomers find no free place.
         self.full = False
         self._full_at = -math.inf
         #: The sessions that may make way, the idlest first, as they were at the last look; one look a tick.

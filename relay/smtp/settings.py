@@ -42,9 +42,9 @@ class ListenerSettings:
     limits: Limits
     hostname: str
     trusted: bool
-    #: Whether what Postfix takes by default is taken, against the letter of the RFC: all but `strict`.
+    #: True if what Postfix takes by default is taken, against the letter of the RFC: all but `strict`.
     lenient: bool
-    #: Whether the manners of legacy systems are taken, too: on trusted listeners that are not strict.
+    #: True if the manners of legacy systems are taken, too: on trusted listeners that are not strict.
     legacy: bool
     lmtp: bool
     max_bytes: int
@@ -66,11 +66,11 @@ class ListenerSettings:
     greeting: bytes = field(repr=False)
     #: The reply to HELO.
     hello: bytes = field(repr=False)
-    #: Whether STARTTLS is offered in clear.
+    #: True if STARTTLS is offered in clear.
     starttls: bool
-    #: Whether no mail is taken without TLS.
+    #: True if no mail is taken without TLS.
     tls_first: bool
-    #: Whether some route refuses files before the 250.
+    #: True if some route refuses files before the 250.
     looks_inside: bool
     #: The seconds from the end of a mail's data to its reply, with those of everybody who is asked before.
     commit_seconds: float

@@ -17,8 +17,8 @@ class Shared:
     """One value for all sessions of a process."""
 
     new_id: Callable[[], SpoolId]
-    #: Whether a mail of so many octets would find room.
+    #: Returns whether a mail of so many octets would find room.
     room: Callable[[int], bool]
-    #: Whether an operator has paused the intake.
+    #: Returns whether an operator has paused the intake.
     paused: Callable[[], bool]
     limiter: Limiter

@@ -47,7 +47,7 @@ class Tap:
         self.readers: list[Reader] = []
         #: Octets of events that all sessions remember.
         self.remembered = 0
-        #: Whether some reader waits for a RCPT.
+        #: True if some reader waits for a RCPT.
         self.asks_recipients = False
 
     def join(self, reader: Reader) -> None:

@@ -123,7 +123,7 @@ class Recipient(NamedTuple):
     address: str
     #: None when the recipient is refused.
     path: ForwardPath | None = None
-    #: Whether only the lenient reading found the path.
+    #: True if only the lenient reading found the path.
     sloppy: bool = False
 
 

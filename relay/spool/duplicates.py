@@ -35,7 +35,7 @@ class Likeness:
     tag: str | None
     #: The reverse-path as `normalise_reverse_path` gives it.
     sender: str | None
-    #: What DMARC said ("pass", "fail", …); "" where it was not asked.
+    #: The result of DMARC ("pass", "fail", …); "" where it was not asked.
     dmarc: str = ""
 
 

@@ -43,7 +43,7 @@ class FoundMail:
     #: The octets of the mail that the spool holds; 0 where it is gone.
     size: int
     entries: tuple[FoundEntry, ...]
-    #: Whether its names were erased before: what is outside of the spool may be there still.
+    #: True if its names were erased before: what is outside of the spool may be there still.
     erased: bool = False
     #: The names of the attributes that handlers had set; none where only the ledger knows of the mail.
     attributes: tuple[str, ...] = ()

@@ -12,6 +12,6 @@ class Step(NamedTuple):
     """A part of a fleet's spool that is there now."""
 
     subject: str
-    #: Whether this command has made it.
+    #: True if this command has made it.
     is_new: bool
     detail: str

@@ -100,7 +100,7 @@ class PolicyCount(NamedTuple):
     day: str
     rule: str
     action: str
-    #: Whether the rule was only observed.
+    #: True if the rule was only observed.
     observe: bool
     route: str
     #: Of the first author, else of the reverse-path; "" without, "other" beyond a thousand of a day.
@@ -168,12 +168,12 @@ class Entry:
     next_attempt_at: datetime
     lease_until: datetime | None
     rung: Rung
-    #: Whether a person released it after the policy of its route had held it.
+    #: True if a person released it after the policy of its route had held it.
     released: bool
     #: The one live ClientToken; None for an entry of an earlier version for which this version has stored no
     #: request yet.
     token: str | None
-    #: Whether a request under that token went out, or may have, before this attempt.
+    #: True if a request under that token went out, or may have, before this attempt.
     sent: bool
     #: When the first request under that token went out of which nobody knows whether it became a contact;
     #: None if there is no such request.
@@ -356,7 +356,7 @@ class QueueState:
     #: The holds up to this instant were looked at, and the last of them that no rule of the policy made.
     held_seen: float = 0.0
     newest_other_held: float = 0.0
-    #: Whether the policy held mail that was not told yet; when its holds were last told, and when the last
+    #: True if the policy held mail that was not told yet; when its holds were last told, and when the last
     #: digest of them was due; 0 if no mail is held.
     policy_untold: bool = False
     policy_told_at: float = 0.0
@@ -379,11 +379,11 @@ class QueueState:
     policy_held: int = 0
     #: Age of the oldest entry that is queued, leased, or held by anything but the policy; 0 if there is none.
     oldest_seconds: float = 0.0
-    #: Whether that was more than `alarms.oldest_minutes` when this look was taken.
+    #: True if that was more than `alarms.oldest_minutes` when this look was taken.
     overdue: bool = False
     #: The step of the wall clock that is doubted, in seconds, negative when back; 0 if none is.
     clock_step_seconds: float = 0.0
-    #: Whether the disk is full, so that mail is delivered but none is accepted.
+    #: True if the disk is full, so that mail is delivered but none is accepted.
     disk_full: bool = False
     #: The octets of the database's log, and the records of the ledger; 0 where there is no such thing.
     log_bytes: int = 0

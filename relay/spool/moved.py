@@ -86,11 +86,11 @@ class MovedMail:
     author: str | None
     sender: str
     accepted_at: int
-    #: Whether its peer has shown that it saw our 250.
+    #: True if its peer has shown that it saw our 250.
     confirmed: bool
-    #: Whether its octets go with its last unfinished entry.
+    #: True if its octets go with its last unfinished entry.
     is_forgotten: bool
-    #: Whether they are gone.
+    #: True if they are gone.
     is_gone: bool
     entries: tuple[MovedEntry, ...]
     records: tuple[MovedRecord, ...]

@@ -49,7 +49,7 @@ class Beat:
     #: Capacity units of DynamoDB that the process has used in those `seconds`.
     read_units: float = 0.0
     written_units: float = 0.0
-    #: Whether Connect is reached from there; None if nobody has asked, and for receivers.
+    #: True if Connect is reached from there; None if nobody has asked, and for receivers.
     connect: bool | None = None
     #: True for the process that delivers.
     leads: bool = False

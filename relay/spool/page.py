@@ -52,9 +52,9 @@ class Shown:
     #: The class of the mail, and its results and risks as words between blanks: " spf=pass risk=file.macro ".
     classification: str
     marks: str
-    #: What the list is searched by: folded (`fold`), with blanks between.
+    #: The words by which the list is searched: folded (`fold`), with blanks between.
     words: str
-    #: Whether it was made of all that an attempt knows. One that was made of a stored request alone is
+    #: True if it was made of all that an attempt knows. One that was made of a stored request alone is
     #: written only where there is none.
     whole: bool = True
 

@@ -21,7 +21,7 @@ class Leader:
     epoch: int
     #: Seconds since its last renewal.
     age_seconds: float
-    #: Whether the node gave it back.
+    #: True if the node gave it back.
     is_released: bool
 
 

@@ -100,7 +100,7 @@ class WorkerProcess:
         self.ended: asyncio.Future[DiedError] = loop.create_future()
         self._condemned: Death | None = None
         self._packet: asyncio.Future[bytes] = loop.create_future()
-        #: What `hear` waits for.
+        #: The event that `hear` waits for.
         self._stir: asyncio.Future[None] = loop.create_future()
         self._born_cpu = 0.0
         self._closed = False

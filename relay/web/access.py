@@ -23,9 +23,9 @@ class Caller:
 
     #: As `relay audit` is to show it; "" for nobody in particular.
     name: str
-    #: Whether the words of mails may be shown: body, files, original.
+    #: True if the words of mails may be shown: body, files, original.
     content: bool
-    #: Whether entries may be changed.
+    #: True if entries may be changed.
     actions: bool
     #: The word that each form of this person carries, so that no other page can send it.
     form_token: str

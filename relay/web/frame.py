@@ -84,7 +84,7 @@ class Frame:
     """The document of a frame, and the things that it leaves out."""
 
     document: str
-    #: Whether the end of the HTML is not shown.
+    #: True if the end of the HTML is not shown.
     cut: bool
     #: Pictures elsewhere that were not fetched.
     remote: int

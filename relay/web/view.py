@@ -156,7 +156,7 @@ class File:
     content_type: str
     size: int
     sha256: str
-    #: Whether the contact has it; else `why` says in words what became of it.
+    #: True if the contact has it; else `why` says in words what became of it.
     sent: bool
     why: str = ""
     #: Without its brackets; HTML shows a picture by it (RFC 2392). "" without.

@@ -178,7 +178,7 @@ def build_actions(planned: Planned, ways: Sequence[Way], *, is_first: bool) -> l
 class Verdict:
     """The meaning of a transaction that was cancelled."""
 
-    #: Whether this very mail is accepted already: the answer of an earlier transaction was lost.
+    #: True if this very mail is accepted already: the answer of an earlier transaction was lost.
     is_ours: bool
     #: Ways that another mail went before: by number, the id of that mail.
     earlier: dict[int, str]

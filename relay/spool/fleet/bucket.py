@@ -97,7 +97,7 @@ class _Sample:
         self._objects = objects
         self._key = key
         self._sha256 = hashlib.sha256(b"").digest()
-        #: Whether the bucket has kept it when it was to be put once more.
+        #: True if the bucket has kept it when it was to be put once more.
         self.is_kept = True
 
     async def put(self) -> None:

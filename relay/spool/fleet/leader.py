@@ -73,7 +73,7 @@ class Leadership:
         self.epoch = 0
         #: The contacts of the last minute, which each renewal tells.
         self.made = Made()
-        #: Whether the leader before did not release the lease: it died, or was cut off.
+        #: True if the leader before did not release the lease: it died, or was cut off.
         self.took_over = False
         self._deadline = 0
         self._lost = ""

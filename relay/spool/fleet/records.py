@@ -137,11 +137,11 @@ class GuardRecord:
     spool_id: SpoolId
     number: int
     accepted_at: int
-    #: What DMARC said of it.
+    #: The result of its DMARC check.
     dmarc: str
     #: When it may go, in seconds since 1970; DynamoDB removes it some hours after that.
     expires: int
-    #: Whether its peer has shown that it saw our 250.
+    #: True if its peer has shown that it saw our 250.
     confirmed: bool = False
 
 

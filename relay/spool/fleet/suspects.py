@@ -23,7 +23,7 @@ class FleetSuspects:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keys: frozenset[tuple[str, str]] = frozenset()
-        #: Whether due entries must be left alone until the entries under way have ended.
+        #: True if due entries must be left alone until the entries under way have ended.
         self.keep_waiting = False
 
     async def load(self, routes: Iterable[str]) -> None:

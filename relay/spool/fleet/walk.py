@@ -40,7 +40,7 @@ class Stretch:
     ids: tuple[str, ...]
     #: An id that no mail needs to have: all mail from it on was listed.
     since: str
-    #: Whether there is no older mail.
+    #: True if there is no older mail.
     is_last: bool
 
 

@@ -49,7 +49,7 @@ class _Earlier(NamedTuple):
     likeness: Likeness
     spool_id: SpoolId
     accepted_at: int
-    #: Whether its peer has shown that it saw our 250.
+    #: True if its peer has shown that it saw our 250.
     confirmed: bool
     #: The key with which its likeness was hidden, when its names were erased; None else.
     key: bytes | None = None
@@ -89,7 +89,7 @@ class Accepted(NamedTuple):
     """The result for one submission."""
 
     receipt: Receipt
-    #: Whether its raw mail must be stored.
+    #: True if its raw mail must be stored.
     stored: bool
     #: The entries that it has become.
     entries: int = 0

@@ -66,7 +66,7 @@ def read(connection: apsw.Connection, wanted: AuditFilter) -> list[Audited]:
         connection,
         # From the last row back, without a sort: the plus keeps the index of instants out.
         f"SELECT {_COLUMNS} FROM actions WHERE +at >= ?1 AND +at <= ?2 "  # noqa: S608 - our own columns
-        # What the actor says beside the kernel follows the name: "ann (login bob)".
+        # The actor's own words follow the name that the kernel knows: "ann (login bob)".
         "AND (?3 IS NULL OR actor = ?3 OR substr(actor, 1, length(?3) + 2) = ?3 || ' (') "
         "AND (?4 IS NULL OR command = ?4 OR substr(command, 1, length(?4) + 1) = ?4 || ' ') "
         "ORDER BY number DESC LIMIT ?5",

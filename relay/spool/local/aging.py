@@ -54,7 +54,7 @@ def bury_aged(
         ids += (entry_id for entry_id, accepted_at, asked in rows if accepted_at < before and not asked)
         if len(rows) == _AGED_LIMIT and rows[-1][1] < before:
             ends.append(rows[-1][0])
-    # What lies beyond the end of the shorter walk comes with the next step.
+    # Rows beyond the end of the shorter walk come with the next step.
     end = min(ends, default=None)
     ids = [entry_id for entry_id in ids if end is None or entry_id <= end]
     buried: list[Entry] = []

@@ -46,7 +46,7 @@ class Arriving:
     def __init__(self, spool: Moving, *, large_bytes: int, clocks: Clocks) -> None:
         self._spool = spool
         self._large_bytes = large_bytes
-        #: Whether a mail may be here.
+        #: True if a mail may be here.
         self.has_written = False
         with translated(spool.layout.database):
             self._display = Display(spool.connection, clocks)

@@ -120,7 +120,7 @@ class Moving:
         elif not self.layout.database.exists():
             raise SpoolError(f"there is no spool in {data_dir}: {self.layout.database} is missing")
         self._lock = lock = lock_delivery(self.layout)
-        #: Whether an earlier move was not complete.
+        #: True if an earlier move was not complete.
         self.was_marked = bool(read_mark(self.layout))
         try:
             self._mark(mark)

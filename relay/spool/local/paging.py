@@ -52,7 +52,7 @@ class Step(NamedTuple):
     """A step of a walk from the newest entry to the oldest: all from this number on were looked at."""
 
     number: int
-    #: Whether the entry of this number fits.
+    #: True if the entry of this number fits.
     fits: bool
 
 

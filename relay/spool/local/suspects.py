@@ -23,7 +23,7 @@ class Suspects:
 
     def __init__(self) -> None:
         self._ids: frozenset[int] = frozenset()
-        #: Whether the last claim left due entries alone until the entries under way have ended.
+        #: True if the last claim left due entries alone until the entries under way have ended.
         self.keep_waiting = False
 
     def load(self, connection: apsw.Connection) -> None:

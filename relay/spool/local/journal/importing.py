@@ -34,7 +34,7 @@ class Imported(NamedTuple):
     entries: int
     #: The ids that peers were told of mails that were here already, each with the id of the first.
     aliases: tuple[tuple[SpoolId, SpoolId], ...]
-    #: Whether there may be more.
+    #: True if there may be more.
     more: bool
 
 
