@@ -198,7 +198,7 @@ def build_definition(table: str) -> Mapping[str, Any]:
             (DUE_QUEUE, DUE_AT),
             ("att", "epoch", "at", "route", "prio", "net", "dom", "to", "reason"),
         ),
-        (MESSAGE_INDEX, (MESSAGE_INDEX, PARTITION), ("cid", "at", "inst", "auth", "from")),
+        (MESSAGE_INDEX, (MESSAGE_INDEX, PARTITION), ("cid", "at", "inst", "asked", "auth", "from")),
         (CONTACT_INDEX, (CONTACT_INDEX,), ()),
         (SENT_INDEX, (SENT_INDEX,), ("cid",)),
     )
