@@ -84,10 +84,18 @@ async def test_power_cut(tmp_path, report):
     with fast_sandbox(seed=2026) as box:
         seen = tell(tmp_path, box, mails=24, seed=2026)
         await judge_images(tmp_path, report, box, seen, images=12, starts=6, seed=2026)
-    at = max(seen.acknowledged.values())
-    image = lay_without_syncs(tmp_path / "deaf", seen, of="-wal", at=at)
-    with pytest.raises(AssertionError, match="acknowledged mails are lost"):
-        await judge(image, seen, at)
+    assert [at for at in sorted(seen.acknowledged.values()) if await is_lost(tmp_path / str(at), seen, at)]
+
+
+async def is_lost(home, seen, at):
+    """Returns whether the judge misses acknowledged mail on a disk that has ignored the syncs of the log
+    until this instant. Just behind a checkpoint, which brings all mail into the database, none is missing.
+    """
+    try:
+        await judge(lay_without_syncs(home, seen, of="-wal", at=at), seen, at)
+    except AssertionError as error:
+        return "acknowledged mails are lost" in str(error)
+    return False
 
 
 @pytest.mark.long

@@ -24,6 +24,21 @@ def unique(word: str) -> str:
     return f"{word}{next(_NUMBER)} in the browser"
 
 
+def wait_for(page, expression: str, *, arg: object = None) -> None:
+    """Wait until an expression is true in the page. Playwright's `wait_for_function` gives its words to
+    `eval` in the page, whose policy forbids that, unless they are true at the first look.
+    """
+    from playwright.sync_api import Error
+
+    def holds() -> bool:
+        try:
+            return bool(page.evaluate(expression, arg))
+        except Error:  # the page is on its way, and what is looked at is not there yet
+            return False
+
+    until(holds)
+
+
 def html_mail(subject: str, html: str, **more: str) -> EmailMessage:
     mail = EmailMessage()
     mail["From"] = more.pop("author", "Ann <ann@customer.example>")
@@ -124,8 +139,8 @@ def test_mail_as_the_agent_sees_it(page, home, open_mail, elsewhere, tmp_path):
         page.get_by_role("navigation", name="Sides of the mail").get_by_role(
             "link", name=re.compile(side)
         ).click()
-        page.wait_for_function(
-            "pattern => new RegExp(pattern).test(document.getElementById('side').innerText)", arg=words
+        wait_for(
+            page, "pattern => new RegExp(pattern).test(document.getElementById('side').innerText)", arg=words
         )
     for title in ("Timeline", "Envelope and peer", "Adapted for Connect"):
         assert page.get_by_role("heading", name=title).count() == 1
@@ -205,12 +220,12 @@ def test_keys(page, home):
     page.wait_for_selector("#mail[data-reference]")
     first = page.locator("#mail").get_attribute("data-reference")
     page.keyboard.press("j")
-    page.wait_for_function("first => document.getElementById('mail').dataset.reference !== first", arg=first)
+    wait_for(page, "first => document.getElementById('mail').dataset.reference !== first", arg=first)
     page.keyboard.press("k")
-    page.wait_for_function("first => document.getElementById('mail').dataset.reference === first", arg=first)
+    wait_for(page, "first => document.getElementById('mail').dataset.reference === first", arg=first)
     assert page.locator("a[aria-current=true]").count() == 1
     page.keyboard.press("o")
-    page.wait_for_function("document.activeElement.id === 'mail'")
+    wait_for(page, "document.activeElement.id === 'mail'")
     with page.expect_download():
         page.keyboard.press("e")
     page.keyboard.press("?")
@@ -397,7 +412,8 @@ def test_pictures_of_the_page_are_drawn(page, home, open_mail, tmp_path: Path):
     )
     home.send(mail)
     open_mail(subject)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.files img')].filter(image => image.naturalWidth > 0).length === 1"
+    wait_for(
+        page,
+        "[...document.querySelectorAll('.files img')].filter(image => image.naturalWidth > 0).length === 1",
     )
     assert page.evaluate("window.pwned") is None
